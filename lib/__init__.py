@@ -1,0 +1,1 @@
+"""Everything Quire does, free of the web framework: flat modules, plain data in and out."""

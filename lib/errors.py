@@ -1,0 +1,101 @@
+"""The errors a caller may see, as one small tree.
+
+::
+
+    QuireError                    500 INTERNAL
+    ├── InvalidRequest            400 INVALID_REQUEST
+    ├── Unauthorized              401 UNAUTHORIZED
+    ├── Forbidden                 403 FORBIDDEN
+    ├── NotFound                  404 NOT_FOUND
+    ├── UnsupportedMediaType      415 UNSUPPORTED_MEDIA_TYPE
+    ├── TooManyRequests           429 RATE_LIMITED
+    ├── IndexNotReady             503 INDEX_NOT_READY
+    ├── IndexOutdated             503 INDEX_OUTDATED
+    ├── StoreUnavailable          503 STORE_UNAVAILABLE
+    └── UpstreamError             502 UPSTREAM_ERROR
+
+Every message is a sentence for a person: no vendor's words, no key, no path outside the content
+folder. Settings and documents have errors of their own (`lib.settings.SettingsError`,
+`lib.documents.DocumentError`), which never travel over HTTP.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class QuireError(Exception):
+    """Base of all errors that are answered to a caller: a status, a stable code, a sentence."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "INTERNAL"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        details: Mapping[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = dict(details or {})
+        self.retry_after = retry_after
+        """Seconds after which trying again makes sense; sent as `Retry-After`."""
+
+
+class InvalidRequest(QuireError):
+    status = 400
+    code = "INVALID_REQUEST"
+
+
+class Unauthorized(QuireError):
+    status = 401
+    code = "UNAUTHORIZED"
+
+
+class Forbidden(QuireError):
+    status = 403
+    code = "FORBIDDEN"
+
+
+class NotFound(QuireError):
+    status = 404
+    code = "NOT_FOUND"
+
+
+class UnsupportedMediaType(QuireError):
+    status = 415
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+
+class TooManyRequests(QuireError):
+    status = 429
+    code = "RATE_LIMITED"
+
+
+class IndexNotReady(QuireError):
+    """There is no index yet: nothing was ingested, or the first ingestion still runs."""
+
+    status = 503
+    code = "INDEX_NOT_READY"
+
+
+class IndexOutdated(QuireError):
+    """The index was made with another embedding model or chunker and must be built anew."""
+
+    status = 503
+    code = "INDEX_OUTDATED"
+
+
+class StoreUnavailable(QuireError):
+    """The Qdrant server cannot be reached, refuses the key, or answered with an error."""
+
+    status = 503
+    code = "STORE_UNAVAILABLE"
+
+
+class UpstreamError(QuireError):
+    """The language model or the embedding service failed."""
+
+    status = 502
+    code = "UPSTREAM_ERROR"
