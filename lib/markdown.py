@@ -14,7 +14,7 @@ import html
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -149,6 +149,44 @@ def plain_text(source: str, page: Page) -> str:
     """What a reader sees of inline Markdown that stands on `page`."""
     env = {"references": dict(page.references), "closed": _ANY_NAME}
     return _inline_text(_parser(page.flavour), env, source)
+
+
+def render(block: Block, include: Callable[[Block], str | None] | None = None) -> str:
+    """A block and its children as a reader sees them, in plain text: lists with dashes, code in a
+    fence that names its language, a table's cells between bars. Empty for what a page does not
+    show (imports, comments, bare tags). `include` may name the text of a file a block stands for.
+    """
+    kind = block.kind
+    if include is not None and not block.children:
+        included = include(block)
+        if included is not None:
+            return _fenced(block, included) if kind == "code" else included
+    if kind == "code":
+        return _fenced(block, block.text)
+    if not block.children:
+        return block.text
+    parts = [block.text] if block.text else []
+    for child in block.children:
+        text = render(child, include)
+        if not text:
+            continue
+        if child.kind == "item":
+            text = "- " + text.replace("\n", "\n  ")
+        parts.append(text)
+    return "\n".join(parts)
+
+
+def _fenced(block: Block, code: str) -> str:
+    title = f"{block.title}\n" if block.title else ""
+    return f"{title}{fence(code, block.language)}"
+
+
+def fence(code: str, language: str) -> str:
+    """`code` between fences that no line of it closes."""
+    marks = "```"
+    while marks in code:
+        marks += "`"
+    return f"{marks}{language}\n{code.strip(chr(10))}\n{marks}"
 
 
 # --- Front matter -------------------------------------------------------------------------------

@@ -1,0 +1,104 @@
+"""An estimate of how many tokens a text is to OpenAI's encodings, without the encodings.
+
+Chunking asks for thousands of counts a second and only wants to stay below a budget, so a few
+passes over the UTF-8 bytes do: every byte is mapped to a class (`bytes.translate`), the classes
+are counted, and a weighted sum of the counts is the estimate.
+
+The weights are an expectile fit (0.9: an estimate too low costs nine times one too high) against
+the larger of the cl100k_base and o200k_base counts of some 7,000 pieces of 200 to 900 characters.
+Error of the estimate, median (5th to 95th percentile of the pieces):
+
+=========================================  ======================
+English documentation and articles         +18 % (0 to +40)
+source code                                +23 % (+3 to +51)
+tables in Markdown                         +15 % (-8 to +35)
+French, Spanish, German, Polish, Turkish   +7 % (-7 to +23)
+Dutch, Indonesian, Afrikaans               -12 % (-24 to +10)
+Uzbek, Kazakh                              -22 % (-35 to +10)
+Russian                                    +34 % (+11 to +60)
+Ukrainian, Bulgarian, Greek                +5 % (-2 to +16)
+Chinese                                    +18 % (-12 to +45)
+Japanese, Korean                           +12 % (-7 to +26)
+Arabic, Persian                            +26 % (+15 to +33)
+Hebrew, Urdu                               -3 % (-11 to +3)
+Hindi, Marathi                             +11 % (+4 to +18)
+Bengali                                    -4 % (-8 to 0)
+Thai, Khmer                                +20 % (+9 to +44)
+digits, hexadecimal, base64                +23 %, -1 %, -10 %
+=========================================  ======================
+"""
+
+from math import ceil
+from typing import Final
+
+_LOWER, _UPPER, _DIGIT, _MARK, _SPACE, _BREAK, _OTHER = b"la0. \n-"
+
+
+def _ascii_class(byte: int) -> int:
+    if byte >= 0x80:
+        return _OTHER
+    char = chr(byte)
+    if char.isalpha():
+        return _LOWER if char.islower() else _UPPER
+    if char.isdigit():
+        return _DIGIT
+    if char == " ":
+        return _SPACE
+    return _BREAK if char in "\t\n\r" else _MARK
+
+
+_CLASSES: Final = bytes(map(_ascii_class, range(256)))
+_LETTERS: Final = bytes(ord("a") if chr(b).isalpha() and b < 0x80 else ord(" ") for b in range(256))
+
+# The first byte of a character's UTF-8 names its block, near enough: one weight, in tokens a
+# character, for each. Blocks without a sample take the weight of the costliest of their kind.
+_LEADING: Final[tuple[tuple[range, float], ...]] = (
+    (range(0xC2, 0xC3), 1.5),  # no-break space, §, «», °
+    (range(0xC3, 0xC4), 1.06),  # accented Latin
+    (range(0xC4, 0xCE), 1.76),  # Latin of eastern Europe and Vietnam, combining accents
+    (range(0xCE, 0xD0), 1.1),  # Greek
+    (range(0xD0, 0xD4), 0.69),  # Cyrillic
+    (range(0xD4, 0xD6), 2.1),  # Armenian
+    (range(0xD6, 0xD8), 1.2),  # Hebrew
+    (range(0xD8, 0xDC), 1.13),  # Arabic, Persian, Urdu
+    (range(0xDC, 0xE0), 2.0),  # Syriac, Thaana, N'Ko
+    (range(0xE0, 0xE1), 1.41),  # Devanagari, Bengali and the other Indic scripts, Thai, Lao
+    (range(0xE1, 0xE2), 2.0),  # Khmer, Georgian, Ethiopic, Vietnamese
+    (range(0xE2, 0xE3), 1.6),  # dashes, quotation marks, arrows, mathematics
+    (range(0xE3, 0xE4), 1.13),  # kana, CJK punctuation
+    (range(0xE4, 0xEA), 1.41),  # Han
+    (range(0xEA, 0xEE), 1.26),  # Hangul
+    (range(0xEE, 0xF0), 1.4),  # private use, presentation forms, full width
+    (range(0xF0, 0x100), 2.85),  # emoji, rare Han
+)
+_SCRIPTS: Final = bytes(
+    next((i + 1 for i, (lead, _) in enumerate(_LEADING) if byte in lead), 0) for byte in range(256)
+)
+_SCRIPT_WEIGHTS: Final = tuple((bytes([i + 1]), weight) for i, (_, weight) in enumerate(_LEADING))
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens `text` is in cl100k_base or o200k_base; see above for the error.
+
+    0 only for the empty string. Reads some 30 to 60 million characters a second.
+    """
+    if not text:
+        return 0
+    data = text.encode("utf-8", "surrogatepass")
+    classes = data.translate(_CLASSES)
+    tokens = (
+        0.39 * len(data.translate(_LETTERS).split())
+        + 0.19 * classes.count(b"l")
+        + 0.54 * classes.count(b"a")
+        + 1.0 * classes.count(b"la")  # camelCase
+        + 0.69 * classes.count(b"0")
+        + 0.6 * classes.count(b".")
+        + 1.1 * classes.count(b"\n ")  # indentation
+    )
+    if len(data) != len(text):
+        scripts = data.translate(_SCRIPTS)
+        for mark, weight in _SCRIPT_WEIGHTS:
+            tokens += weight * scripts.count(mark)
+    # Runs of white space: the merges end at some eighty spaces and a dozen line breaks.
+    tokens += 0.1 * classes.count(b"\n\n\n\n") + 0.1 * classes.count(b"        ")
+    return max(1, ceil(tokens))
