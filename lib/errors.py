@@ -7,6 +7,7 @@
     ├── Unauthorized              401 UNAUTHORIZED
     ├── Forbidden                 403 FORBIDDEN
     ├── NotFound                  404 NOT_FOUND
+    ├── Conflict                  409 CONFLICT
     ├── UnsupportedMediaType      415 UNSUPPORTED_MEDIA_TYPE
     ├── TooManyRequests           429 RATE_LIMITED
     ├── IndexNotReady             503 INDEX_NOT_READY
@@ -61,6 +62,13 @@ class Forbidden(QuireError):
 class NotFound(QuireError):
     status = 404
     code = "NOT_FOUND"
+
+
+class Conflict(QuireError):
+    """It cannot be done now because something else is under way."""
+
+    status = 409
+    code = "CONFLICT"
 
 
 class UnsupportedMediaType(QuireError):

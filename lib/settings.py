@@ -1,0 +1,233 @@
+"""The configuration: one frozen object, read once from a mapping of environment variables.
+
+Every variable is a field of `Settings` and carries its name in capitals (`api_port` is `API_PORT`).
+A value that cannot be used stops the start with a sentence that names the variable, what was read
+and what is allowed. Keys are stripped of white space and never shown, not even in a `repr`.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+EmbeddingProvider = Literal["openai", "local"]
+TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
+
+GENERATORS = (
+    "auto",
+    "docusaurus",
+    "mkdocs",
+    "mdbook",
+    "vitepress",
+    "hugo",
+    "jekyll",
+    "sphinx",
+    "none",
+)
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOCAL_ORIGINS = tuple(
+    f"http://{host}:{port}"
+    for host in ("localhost", "127.0.0.1")
+    # Docusaurus, Hugo, Vite dev and preview, VitePress, MkDocs and Sphinx, Jekyll
+    for port in (3000, 1313, 5173, 4173, 8000, 4000)
+)
+OPENAI_BASE_URL = "https://api.openai.com/v1"
+
+
+class SettingsError(Exception):
+    """A variable has a value that cannot be used. The message is for the person who set it."""
+
+
+def _text(raw: str) -> str:
+    return raw
+
+
+def _secret(raw: str) -> str:
+    # A key with a stray newline would otherwise travel, whole, inside an HTTP client's error.
+    if not raw.isprintable() or any(c.isspace() for c in raw):
+        raise ValueError("a key of printable characters without white space")
+    return raw
+
+
+def _secrets(raw: str) -> tuple[str, ...]:
+    return tuple(_secret(part.strip()) for part in raw.split(",") if part.strip())
+
+
+def _flag(raw: str) -> bool:
+    match raw.lower():
+        case "true" | "1" | "yes" | "on":
+            return True
+        case "false" | "0" | "no" | "off":
+            return False
+    raise ValueError("true or false")
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,15}", raw) or not low <= int(raw) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def _one_of(allowed: tuple[str, ...], fold: Callable[[str], str]) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if fold(raw) not in allowed:
+            raise ValueError("one of " + ", ".join(allowed))
+        return fold(raw)
+
+    return parse
+
+
+def _http_url(raw: str) -> str:
+    expected = "an address that begins with http:// or https://"
+    try:
+        parts = urlsplit(raw)
+        _ = parts.port  # a port that is no number is noticed only here
+    except ValueError:
+        raise ValueError(expected) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", raw):
+        raise ValueError(expected)
+    return raw.rstrip("/")
+
+
+def _origins(raw: str) -> tuple[str, ...]:
+    origins = []
+    for part in (p.strip() for p in raw.split(",")):
+        if not part:
+            continue
+        # Exact origins only: a wildcard cannot be combined with credentials, which existing
+        # widgets send, and a pattern is too easily wider than it looks.
+        if not re.fullmatch(r"https?://[^\s/*?#@]+", part.rstrip("/"), re.IGNORECASE):
+            raise ValueError(
+                "exact origins such as https://book.example.org, separated by commas, without a "
+                "path and without *"
+            )
+        origins.append(part.rstrip("/").lower())
+    return tuple(dict.fromkeys(origins))
+
+
+def _collection(raw: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", raw):
+        raise ValueError("1 to 64 letters, digits, _ and -")
+    return raw
+
+
+def _json_object(raw: str) -> Mapping[str, Any]:
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError('a JSON object such as {"base_url": "/book/"}')
+    return value
+
+
+def _setting(default: Any, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"parse": parse, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says, checked and typed. `.env.example` explains each variable."""
+
+    openai_api_key: str = _setting("", _secret, secret=True)
+    openai_base_url: str = _setting("", _http_url)
+    openai_model: str = _setting("gpt-4.1-mini", _text)
+    openai_token_limit_field: TokenLimitField | None = _setting(
+        None, _one_of(("max_tokens", "max_completion_tokens"), str.lower)
+    )
+    max_output_tokens: int = _setting(800, _whole(16, 32_000))
+    openai_embedding_model: str = _setting("text-embedding-3-small", _text)
+    embedding_provider: EmbeddingProvider | None = _setting(
+        None, _one_of(("openai", "local"), str.lower)
+    )
+
+    qdrant_url: str = _setting("", _http_url)
+    qdrant_api_key: str = _setting("", _secret, secret=True)
+    qdrant_path: Path = _setting(Path("./qdrant_data"), Path)
+    qdrant_collection: str = _setting("quire", _collection)
+
+    book_content_path: Path = _setting(Path("./book_content"), Path)
+    site_url: str = _setting("", _http_url)
+    site_generator: str = _setting("auto", _one_of(GENERATORS, str.lower))
+    site_options: Mapping[str, Any] = field(
+        default_factory=dict, metadata={"parse": _json_object, "secret": False}
+    )
+    chunk_tokens: int = _setting(220, _whole(50, 2_000))
+
+    allowed_origins: tuple[str, ...] | None = _setting(None, _origins)
+    admin_api_key: str = _setting("", _secret, secret=True)
+    api_keys: tuple[str, ...] = _setting((), _secrets, secret=True)
+    rate_limit_enabled: bool = _setting(True, _flag)
+    trusted_proxy_hops: int = _setting(0, _whole(0, 10))
+
+    api_host: str = _setting("0.0.0.0", _text)
+    api_port: int = _setting(7860, _whole(0, 65_535))
+    log_level: str = _setting("INFO", _one_of(LOG_LEVELS, str.upper))
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a language model is configured: a key, or a server of one's own."""
+        return bool(self.openai_api_key or self.openai_base_url)
+
+    @property
+    def embeddings_from(self) -> EmbeddingProvider:
+        """Where vectors come from: as configured, else by whether there is a key."""
+        return self.embedding_provider or ("openai" if self.openai_api_key else "local")
+
+    @property
+    def model_base_url(self) -> str:
+        return self.openai_base_url or OPENAI_BASE_URL
+
+    @property
+    def token_limit_field(self) -> TokenLimitField:
+        """OpenAI's newer models know only the new name, most other servers only the old one."""
+        if self.openai_token_limit_field:
+            return self.openai_token_limit_field
+        is_openai = urlsplit(self.model_base_url).hostname == "api.openai.com"
+        return "max_completion_tokens" if is_openai else "max_tokens"
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Origins whose browsers may call: as configured, else the site's own and local ones."""
+        if self.allowed_origins is not None:
+            return self.allowed_origins
+        if not self.site_url:
+            return LOCAL_ORIGINS
+        site = urlsplit(self.site_url)
+        return (f"{site.scheme}://{site.netloc}".lower(), *LOCAL_ORIGINS)
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read every variable that `environ` has; an empty one counts as not set.
+
+    Raises `SettingsError` for the first that cannot be used, or where two contradict each other.
+    """
+    values: dict[str, Any] = {}
+    for each in fields(Settings):
+        name = each.name.upper()
+        raw = environ.get(name, "").strip()
+        if not raw:
+            continue
+        try:
+            values[each.name] = each.metadata["parse"](raw)
+        except ValueError as error:
+            shown = "a value that is not shown" if each.metadata["secret"] else repr(raw[:200])
+            raise SettingsError(f"{name} is {shown}, but must be {error}.") from None
+    settings = Settings(**values)
+    if settings.embeddings_from == "openai" and not settings.has_model:
+        raise SettingsError(
+            "EMBEDDING_PROVIDER is 'openai', but neither OPENAI_API_KEY nor OPENAI_BASE_URL is "
+            "set. Set one of them, or EMBEDDING_PROVIDER=local."
+        )
+    return settings
+
+
+def setting_names() -> tuple[str, ...]:
+    """The name of every variable that is read, in the order of `Settings`."""
+    return tuple(each.name.upper() for each in fields(Settings))
