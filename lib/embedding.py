@@ -1,0 +1,68 @@
+"""Texts to vectors: the one protocol, and the choice between its two implementations."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from lib.settings import Settings
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Makes vectors of one model. Calls may overlap; none of them blocks the event loop."""
+
+    @property
+    def model_id(self) -> str:
+        """Names provider and model, for example `openai/text-embedding-3-small`.
+
+        Vectors of different `model_id`s are never compared.
+        """
+
+    @property
+    def concurrency(self) -> int:
+        """How many `embed_documents` calls at once make an ingestion fastest."""
+
+    async def load(self) -> None:
+        """Do what the first call would otherwise wait for. Safe to call more than once."""
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """`(len(texts), dimension) float32`, each row L2-normalised.
+
+        Patient: it retries for minutes. Raises `lib.errors.UpstreamError`.
+        """
+
+    async def embed_query(self, text: str) -> Vectors:
+        """`(dimension,) float32`, L2-normalised. Impatient: a reader waits.
+
+        Raises `lib.errors.UpstreamError`.
+        """
+
+    async def close(self) -> None: ...
+
+
+def make_embedder(settings: Settings) -> Embedder:
+    """The embedder that the settings ask for, not loaded yet.
+
+    The modules are imported here so that a server pays for the one it uses.
+    """
+    if settings.embeddings_from == "local":
+        from lib.embedding_local import LocalEmbedder
+
+        return LocalEmbedder()
+    from lib.embedding_openai import OpenAIEmbedder
+
+    return OpenAIEmbedder(
+        api_key=settings.openai_api_key,
+        base_url=settings.model_base_url,
+        model=settings.openai_embedding_model,
+    )
+
+
+def normalised(vectors: Vectors) -> Vectors:
+    """The same rows with length 1; a row of zeros stays one."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit

@@ -1,0 +1,124 @@
+"""Vectors from OpenAI, or from any server that speaks its API, through the openai client.
+
+The client brings what an embedding call needs: bounded retries that honour Retry-After, and
+timeouts. Its answers are read raw, since its typed form turns every vector into a list of Python
+numbers on the event loop.
+"""
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from lib.embedding import Vectors, normalised
+from lib.errors import UpstreamError
+from lib.once import Once
+from lib.upstream import upstream_error
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+SERVICE = "The embedding service"
+DOCUMENT_RETRIES, DOCUMENT_TIMEOUT = 6, 60.0  # seconds; with the client's backoff some minutes
+QUERY_RETRIES, QUERY_TIMEOUT = 1, 8.0
+MAX_INPUT_CHARACTERS = 24_000  # the API refuses a text of more than 8,192 tokens
+
+
+class _Row(msgspec.Struct):
+    embedding: str | list[float]
+    index: int = -1
+
+
+class _Answer(msgspec.Struct):
+    data: list[_Row]
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+class OpenAIEmbedder:
+    """Embeds with one request a batch; the client is made, and imported, on first use."""
+
+    concurrency = 4
+
+    def __init__(self, *, api_key: str, base_url: str, model: str) -> None:
+        self.model_id = f"openai/{model}"
+        self._model = model
+        self._api_key = api_key or "none"  # servers without keys still want the header's form
+        self._base_url = base_url
+        self._client = Once(self._connect)
+
+    async def load(self) -> None:
+        await self._client.get()
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return await self._embed(texts, DOCUMENT_RETRIES, DOCUMENT_TIMEOUT)
+
+    async def embed_query(self, text: str) -> Vectors:
+        vectors = await self._embed([text], QUERY_RETRIES, QUERY_TIMEOUT)
+        query: Vectors = vectors[0]
+        return query
+
+    async def close(self) -> None:
+        if self._client.value is not None:
+            await self._client.value.close()
+
+    async def _embed(self, texts: Sequence[str], retries: int, seconds: float) -> Vectors:
+        import openai
+
+        client = await self._client.get()
+        try:
+            response = await client.with_options(
+                max_retries=retries, timeout=seconds
+            ).embeddings.with_raw_response.create(
+                model=self._model,
+                # The API refuses an empty text, though a book may well have one.
+                input=[text[:MAX_INPUT_CHARACTERS] or " " for text in texts],
+                encoding_format="base64",
+            )
+        except openai.APIStatusError as error:
+            raise upstream_error(SERVICE, error.status_code) from None
+        except openai.APIConnectionError:  # timeouts included
+            raise upstream_error(SERVICE) from None
+        return read_vectors(response.content, len(texts))
+
+    async def _connect(self) -> "AsyncOpenAI":
+        # The import takes half a second and more: not on the event loop.
+        await asyncio.to_thread(__import__, "openai")
+        from openai import AsyncOpenAI, DefaultAioHttpClient
+
+        return AsyncOpenAI(
+            api_key=self._api_key,
+            base_url=self._base_url,
+            http_client=DefaultAioHttpClient(),
+        )
+
+
+def read_vectors(body: bytes, count: int) -> Vectors:
+    """The vectors of an answer, in the order of the request: `(count, dimension) float32`.
+
+    Takes base64 and plain lists of numbers, since some servers send the latter whatever was
+    asked. Raises `UpstreamError` unless there are `count` finite vectors of one length.
+    """
+    problem = UpstreamError(f"{SERVICE} answered with something that is not vectors.")
+    try:
+        rows = _decoder.decode(body).data
+        if all(row.index >= 0 for row in rows):
+            rows = sorted(rows, key=lambda row: row.index)
+        vectors = [
+            np.frombuffer(base64.b64decode(row.embedding), dtype="<f4")
+            if isinstance(row.embedding, str)
+            else np.array(row.embedding, dtype=np.float32)
+            for row in rows
+        ]
+    except (msgspec.MsgspecError, ValueError):
+        raise problem from None
+    if len(vectors) != count or len({v.shape for v in vectors}) != 1 or not vectors[0].size:
+        raise problem
+    stacked = np.stack(vectors)
+    if not np.isfinite(stacked).all():
+        raise problem
+    return normalised(stacked)
