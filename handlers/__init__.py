@@ -1,0 +1,75 @@
+"""One module an endpoint: parse into a typed request, await one call of `lib`, respond."""
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+import msgspec
+from quart import Response, current_app, request
+
+from lib.access import bearer, has_key, is_local
+from lib.errors import Unauthorized, UnsupportedMediaType
+from lib.openapi import Operation
+from lib.requests import decode_body, decode_query
+from lib.services import Services
+
+R = TypeVar("R", bound=msgspec.Struct)
+View = TypeVar("View", bound=Callable[..., object])
+
+FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
+OPERATION = "operation"
+
+
+def services() -> Services:
+    """The collaborators that `create_app` opened."""
+    return cast(Services, current_app.extensions["services"])
+
+
+def operation(described: Operation) -> Callable[[View], View]:
+    """Say what a route takes and gives, for the OpenAPI document."""
+
+    def mark(view: View) -> View:
+        setattr(view, OPERATION, described)
+        return view
+
+    return mark
+
+
+async def body(form: type[R]) -> R:
+    """The request's JSON as `form`. Raises `InvalidRequest` and `UnsupportedMediaType`."""
+    data = cast(bytes, await request.get_data(as_text=False))
+    if data and not request.is_json:
+        raise UnsupportedMediaType(
+            "The body must be JSON, sent with the header Content-Type: application/json."
+        )
+    return decode_body(data, form)
+
+
+def query(form: type[R]) -> R:
+    """The query string as `form`. Raises `InvalidRequest`."""
+    return decode_query(request.args.to_dict(), form)
+
+
+def respond(answer: msgspec.Struct | dict[str, object], status: int = 200) -> Response:
+    return Response(msgspec.json.encode(answer), status, content_type="application/json")
+
+
+def given_key() -> str:
+    """The key of the request, from either header."""
+    return bearer(request.headers.get("Authorization", "")) or request.headers.get("X-API-Key", "")
+
+
+def require_admin() -> None:
+    """Let the author pass. Raises `Unauthorized` with the reason.
+
+    Where no admin key is configured, whoever sits at the machine itself is the author.
+    """
+    admin_key = services().settings.admin_api_key
+    if has_key(given_key(), (admin_key,)):
+        return
+    if admin_key:
+        raise Unauthorized("This needs the admin key, as `Authorization: Bearer <key>`.")
+    forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
+    if not is_local(request.remote_addr or "", forwarded=forwarded):
+        raise Unauthorized(
+            "No ADMIN_API_KEY is configured, so this is open only to the machine itself."
+        )

@@ -1,0 +1,54 @@
+"""POST /chat"""
+
+from quart import Blueprint, Response
+from quart_rate_limiter import rate_limit
+
+from handlers import body, operation, respond, services
+from handlers.limits import ReaderLimit
+from lib.chat import (
+    ChatAnswer,
+    ChatRequest,
+    Chunk,
+    Cited,
+    Done,
+    Failed,
+    collect,
+    prepare,
+    stream,
+)
+from lib.openapi import Operation
+from lib.sse import frames
+
+blueprint = Blueprint("chat", __name__)
+
+
+@blueprint.post("/chat")
+@rate_limit(limits=[ReaderLimit()])
+@operation(
+    Operation(
+        "Answer a question, streamed unless `stream` is false.",
+        body=ChatRequest,
+        answer=ChatAnswer,
+        events=(Chunk, Cited, Done, Failed),
+        statuses={
+            502: "The embedding service failed, or the model in the midst of a JSON answer.",
+            503: "There is no index that can be searched.",
+        },
+    )
+)
+async def chat() -> Response:
+    request = await body(ChatRequest)
+    turn = await prepare(services(), request)
+    events = stream(services(), turn)
+    headers = {"X-Session-Id": turn.session_id, "Cache-Control": "no-cache"}
+    if not request.stream:
+        answer = respond(await collect(events))
+        answer.headers.update(headers)
+        return answer
+    streamed = Response(
+        frames(events),
+        content_type="text/event-stream",
+        headers={**headers, "X-Accel-Buffering": "no"},
+    )
+    streamed.timeout = None  # Quart would cut every stream after a minute
+    return streamed

@@ -1,0 +1,49 @@
+"""POST /ingest and GET /ingest/status"""
+
+from typing import Annotated
+
+import msgspec
+from quart import Blueprint, Response
+
+from handlers import body, operation, query, require_admin, respond, services
+from lib.ingest import IngestRequest, IngestStarted, IngestStatus
+from lib.openapi import Operation
+
+blueprint = Blueprint("ingest", __name__)
+
+
+class StatusQuery(msgspec.Struct, kw_only=True):
+    """Which task."""
+
+    task_id: Annotated[str, msgspec.Meta(description="Absent: the latest task.")] | None = None
+
+
+@blueprint.post("/ingest")
+@operation(
+    Operation(
+        "Begin to ingest the book in the background.",
+        body=IngestRequest,
+        answer=IngestStarted,
+        statuses={401: "The admin key is missing or wrong."},
+        admin=True,
+    )
+)
+async def start() -> Response:
+    require_admin()
+    return respond(await services().ingestion.start(await body(IngestRequest)))
+
+
+@blueprint.get("/ingest/status")
+@operation(
+    Operation(
+        "How far an ingestion has come.",
+        query=StatusQuery,
+        answer=IngestStatus,
+        statuses={
+            400: "A parameter is not valid.",
+            404: "There is no such task, or none ran.",
+        },
+    )
+)
+async def status() -> Response:
+    return respond(services().ingestion.status(query(StatusQuery).task_id))

@@ -1,0 +1,77 @@
+"""How many questions a reader may ask: ten a minute in bursts of twenty, ten times that with a key.
+
+quart-rate-limiter counts; what it counts by, and where, is decided here: its own key is the
+leftmost X-Forwarded-For, which anyone can invent, and its own store never forgets a reader.
+"""
+
+import math
+from datetime import datetime, timedelta
+
+from cachetools import TTLCache
+from quart import g, request
+from quart_rate_limiter import RateLimit
+from quart_rate_limiter.store import RateLimiterStoreABC
+
+from handlers import given_key, services
+from lib.access import client_address, has_key
+
+PERIOD = timedelta(minutes=2)
+BURST = 20
+BURST_WITH_KEY = 200
+MAX_READERS = 50_000
+
+
+class ReaderLimit(RateLimit):
+    """`count` requests at once, and one more each `PERIOD / count`; more for a reader's key."""
+
+    def __init__(self) -> None:
+        super().__init__(BURST, PERIOD, reader, is_free)
+
+    @property
+    def count(self) -> int:
+        return BURST_WITH_KEY if with_key() else BURST
+
+    @count.setter
+    def count(self, value: int) -> None:
+        """The base class sets what it was made with; the request decides instead."""
+
+
+class BoundedStore(RateLimiterStoreABC):
+    """Arrival times of the last `MAX_READERS` readers, each kept no longer than it can matter."""
+
+    def __init__(self) -> None:
+        self._arrivals: TTLCache[str, datetime] = TTLCache(
+            MAX_READERS, math.ceil(PERIOD.total_seconds())
+        )
+
+    async def get(self, key: str, default: datetime) -> datetime:
+        return self._arrivals.get(key, default)
+
+    async def set(self, key: str, tat: datetime) -> None:
+        self._arrivals[key] = tat
+
+    async def before_serving(self) -> None: ...
+
+    async def after_serving(self) -> None: ...
+
+
+async def reader() -> str:
+    """Whom a request is counted for: a key, or an address."""
+    if with_key():
+        return f"key:{given_key()}"
+    hops = services().settings.trusted_proxy_hops
+    forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
+    return client_address(request.remote_addr or "", forwarded, hops)
+
+
+async def is_free() -> bool:
+    """A browser's preflight is no question."""
+    return request.method == "OPTIONS"
+
+
+def with_key() -> bool:
+    """Whether the request carries a reader's key, or the author's."""
+    if "with_key" not in g:
+        settings = services().settings
+        g.with_key = has_key(given_key(), (*settings.api_keys, settings.admin_api_key))
+    return bool(g.with_key)

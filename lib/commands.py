@@ -1,0 +1,118 @@
+"""The command line beside the server: `ingest` and `ask`.
+
+Answers go to stdout, everything else to stderr.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import TextIO
+
+from tqdm import tqdm
+
+from lib.chat import ChatRequest, Chunk, Cited, Failed, prepare, stream
+from lib.citations import Citation
+from lib.errors import QuireError
+from lib.ingest import IngestRequest, IngestStatus
+from lib.services import Services, open_services
+from lib.settings import Settings
+
+POLL_SECONDS = 0.1
+SHOWN_ERRORS = 20
+
+
+def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    """`command` is `serve`, `ingest` or `ask`. Exits with 2 for wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="main.py", description="Ask a book; every claim links to its heading."
+    )
+    commands = parser.add_subparsers(dest="command")
+    parser.set_defaults(command="serve")
+    commands.add_parser("serve", help="serve (the same as no command)")
+    ingest = commands.add_parser("ingest", help="index the book")
+    ingest.add_argument("path", nargs="?", help="a folder inside BOOK_CONTENT_PATH; default: it")
+    ingest.add_argument("--force", action="store_true", help="embed unchanged chunks anew, too")
+    ask = commands.add_parser("ask", help="ask the book a question")
+    ask.add_argument("question")
+    return parser.parse_args(arguments)
+
+
+async def run_ingest(settings: Settings, path: str | None, *, force: bool) -> int:
+    """Ingest with a progress bar. 0 when the new index is published, else 1."""
+    async with open_services(settings) as services:
+        try:
+            await services.store.open()
+            status = await ingest(services, IngestRequest(content_path=path, force_reindex=force))
+        except QuireError as error:
+            return complain(error)
+    return 0 if status.status == "completed" else 1
+
+
+async def run_ask(settings: Settings, question: str) -> int:
+    """Print the answer as it is written, then its sources. 0 for a complete answer, else 1."""
+    async with open_services(settings) as services:
+        try:
+            await services.store.open()
+            if await services.store.manifest() is None:
+                status = await ingest(services, IngestRequest())
+                if status.status != "completed":
+                    return 1
+            turn = await prepare(services, ChatRequest(question=question))
+        except QuireError as error:
+            return complain(error)
+        citations: list[Citation] = []
+        async with aclosing(stream(services, turn)) as events:
+            async for event in events:
+                match event:
+                    case Chunk():
+                        print(event.content, end="", flush=True)
+                    case Cited():
+                        citations.append(event.citation)
+                    case Failed():
+                        print(f"\n{event.error}", file=sys.stderr)
+                        return 1
+    print_sources(citations, sys.stdout)
+    return 0
+
+
+async def ingest(services: Services, request: IngestRequest) -> IngestStatus:
+    """Run an ingestion to its end under a progress bar on stderr. Raises `QuireError`."""
+    started = await services.ingestion.start(request)
+    with tqdm(total=0, unit=" chunks", desc="Ingesting", file=sys.stderr) as bar:
+        while True:
+            status = services.ingestion.status(started.task_id)
+            progress = status.progress
+            bar.total = progress.chunks_created
+            bar.n = progress.chunks_embedded + progress.chunks_reused
+            bar.set_postfix_str(f"{progress.files_processed}/{progress.total_files} files")
+            if status.finished_at:
+                break
+            await asyncio.sleep(POLL_SECONDS)
+    for line in progress.errors[:SHOWN_ERRORS]:
+        print(line, file=sys.stderr)
+    if len(progress.errors) > SHOWN_ERRORS:
+        print(f"... and {len(progress.errors) - SHOWN_ERRORS} more", file=sys.stderr)
+    print(
+        f"{status.status.capitalize()}: {progress.files_processed} files, "
+        f"{progress.chunks_created} chunks, {progress.chunks_embedded} embedded, "
+        f"{progress.chunks_reused} unchanged.",
+        file=sys.stderr,
+    )
+    return status
+
+
+def print_sources(citations: Sequence[Citation], out: TextIO) -> None:
+    if citations:
+        print("\nSources", file=out)
+    for citation in citations:
+        source = citation.source
+        parts = dict.fromkeys(filter(None, (source.chapter, source.section, source.heading)))
+        where = " > ".join(parts) or source.file_path
+        print(f"  [{citation.marker}] {where}\n      {source.url or source.file_path}", file=out)
+
+
+def complain(error: QuireError) -> int:
+    print(error.message, file=sys.stderr)
+    return 1

@@ -1,0 +1,157 @@
+"""The OpenAPI 3.1 document, made from the typed requests and responses of the handlers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from lib import __version__
+
+JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What every failure is answered with."""
+
+    error: str
+    """A sentence for a person."""
+    code: str
+    """Stable, for programs."""
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What a route takes and gives. `body` and `query` are the typed requests, if any."""
+
+    summary: str
+    answer: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    query: type[msgspec.Struct] | None = None
+    events: Sequence[type[msgspec.Struct]] = ()
+    """The events of a streamed answer."""
+    html: bool = False
+    statuses: Mapping[int, str] = field(default_factory=dict)
+    """Failures beside those that every route has."""
+    same_answer: Sequence[int] = ()
+    """Statuses besides 200 that carry the same answer."""
+    admin: bool = False
+
+
+COMMON_FAILURES = {
+    405: "The method is not allowed here.",
+    413: "The body is too large.",
+    429: "Too many requests; `Retry-After` tells when to come back.",
+    500: "An error of the program.",
+}
+BODY_FAILURES = {
+    400: "The body or one of its fields is not valid; `details.field` names it.",
+    415: "The body is not JSON.",
+}
+
+
+def document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, Any]:
+    """The document for `(method, path, operation)` of every route."""
+    forms = {
+        form
+        for _, _, operation in routes
+        for form in (operation.answer, operation.body, operation.query, *operation.events)
+        if form is not None
+    }
+    ordered = [ErrorAnswer, *sorted(forms, key=lambda form: form.__name__)]
+    _, components = msgspec.json.schema_components(
+        ordered, ref_template="#/components/schemas/{name}"
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for method, path, operation in routes:
+        paths.setdefault(path, {})[method.lower()] = describe(method, path, operation, components)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Quire",
+            "version": __version__,
+            "description": "Ask a book; every claim links to the heading it stands under.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "admin": {"type": "http", "scheme": "bearer", "description": "ADMIN_API_KEY"},
+                "reader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def describe(
+    method: str, path: str, operation: Operation, components: Mapping[str, Any]
+) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "summary": operation.summary,
+        "operationId": f"{method.lower()}{path.replace('/', '_').replace('.', '_').rstrip('_')}",
+        "responses": responses(operation),
+    }
+    if operation.body:
+        described["requestBody"] = {
+            "required": bool(components[operation.body.__name__].get("required")),
+            "content": {JSON: {"schema": reference(operation.body)}},
+        }
+    if operation.query:
+        described["parameters"] = parameters(components[operation.query.__name__])
+    if operation.admin:
+        described["security"] = [{"admin": []}, {"reader": []}, {}]
+    return described
+
+
+def responses(operation: Operation) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    if operation.answer:
+        content[JSON] = {"schema": reference(operation.answer)}
+    if operation.html:
+        content["text/html"] = {"schema": {"type": "string"}}
+    if operation.events:
+        names = ", ".join(event.__name__ for event in operation.events)
+        content[EVENT_STREAM] = {
+            "schema": {
+                "type": "string",
+                "description": f"Lines `data: <JSON>`, each one of: {names}.",
+                "x-events": [reference(event) for event in operation.events],
+            }
+        }
+    failures = dict(COMMON_FAILURES)
+    if operation.body:
+        failures |= BODY_FAILURES
+    failures |= operation.statuses
+    answered = {"200": {"description": "Done.", "content": content}}
+    for status in operation.same_answer:
+        answered[str(status)] = {"description": failures.pop(status), "content": content}
+    error = {JSON: {"schema": reference(ErrorAnswer)}}
+    return answered | {
+        str(status): {"description": failures[status], "content": error}
+        for status in sorted(failures)
+    }
+
+
+def parameters(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+    required = set(schema.get("required", ()))
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "schema": without_null(field_schema),
+        }
+        for name, field_schema in schema["properties"].items()
+    ]
+
+
+def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A query string has no null: the form of a value that is given."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    return dict(kinds[0]) if len(kinds) == 1 else dict(schema)
+
+
+def reference(form: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{form.__name__}"}

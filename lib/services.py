@@ -1,0 +1,101 @@
+"""Everything that lives as long as the application does, opened and closed in one place."""
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from lib.embedding import Embedder, make_embedder
+from lib.errors import QuireError
+from lib.generation import Generator, make_generator
+from lib.ingest import Ingestion, IngestRequest
+from lib.probe import Probe
+from lib.sessions import Sessions
+from lib.settings import Settings
+from lib.store import Manifest, Store, make_store
+
+log = logging.getLogger(__name__)
+
+STORE_PROBE_SECONDS = 2.0
+MODEL_PROBE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """What the store said when it was last asked."""
+
+    connected: bool
+    manifest: Manifest | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The collaborators of every handler."""
+
+    settings: Settings
+    embedder: Embedder
+    store: Store
+    generator: Generator | None
+    sessions: Sessions
+    ingestion: Ingestion
+    store_probe: Probe[StoreState]
+    model_probe: Probe[bool] | None
+    started: float = field(default_factory=time.monotonic)
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Make everything the settings ask for; what is slow to load is loaded on first use."""
+    embedder, store = make_embedder(settings), make_store(settings)
+    generator = make_generator(settings)
+    services = Services(
+        settings=settings,
+        embedder=embedder,
+        store=store,
+        generator=generator,
+        sessions=Sessions(),
+        ingestion=Ingestion(settings, embedder, store),
+        store_probe=Probe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),
+        model_probe=Probe(generator.reachable, seconds=MODEL_PROBE_SECONDS) if generator else None,
+    )
+    try:
+        yield services
+    finally:
+        await services.ingestion.close()
+        await services.store_probe.close()
+        if services.model_probe:
+            await services.model_probe.close()
+        if generator:
+            await generator.close()
+        await embedder.close()
+        await store.close()
+
+
+async def ask_store(store: Store) -> StoreState:
+    """Never raises: what is wrong is part of the answer."""
+    if not await store.reachable():
+        return StoreState(False, None, "The index cannot be reached.")
+    try:
+        return StoreState(True, await store.manifest())
+    except QuireError as error:
+        return StoreState(True, None, error.message)
+
+
+async def warm_up(services: Services) -> None:
+    """Load what the first reader would wait for; ingest the book where there is no index yet.
+
+    Never raises: a server that starts while its Qdrant sleeps must answer once it wakes.
+    """
+    try:
+        await services.store.open()
+        if await services.store.manifest() is None:
+            log.info("there is no index yet: ingesting the content folder")
+            await services.ingestion.start(IngestRequest())
+    except QuireError as error:
+        log.warning("the start is not complete: %s", error.message)
+    try:
+        await services.embedder.load()
+    except (QuireError, RuntimeError, OSError) as error:
+        log.error("the embedder cannot be loaded: %s", error)

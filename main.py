@@ -1,0 +1,134 @@
+"""Quire's composition root and command line.
+
+python main.py                    serve
+python main.py ingest [PATH]      index the book from the shell
+python main.py ask "question"     ask it from the shell
+"""
+
+import asyncio
+import logging
+import os
+import re
+import sys
+from collections.abc import AsyncGenerator
+from uuid import uuid4
+
+from dotenv import load_dotenv
+from quart import Quart, Response, g, request
+from quart_cors import cors
+from quart_rate_limiter import RateLimiter
+
+from handlers import chat, health, ingest, pages, search
+from handlers.failures import register_failures
+from handlers.limits import BoundedStore
+from lib.services import open_services, warm_up
+from lib.settings import Settings, SettingsError, load_settings
+
+MAX_BODY_BYTES = 256 * 1024
+ALLOWED_HEADERS = (
+    "Content-Type",
+    "Accept",
+    "Authorization",
+    "X-API-Key",
+    "X-Anonymous-Session-ID",
+    "X-Request-Id",
+)
+EXPOSED_HEADERS = (
+    "Retry-After",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "X-Session-Id",
+    "X-Request-Id",
+)
+
+
+def create_app(settings: Settings | None = None) -> Quart:
+    """The application. Without `settings` they are read from the environment and `.env`."""
+    settings = settings or read_settings()
+    app = Quart(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+
+    for module in (chat, search, ingest, health, pages):
+        app.register_blueprint(module.blueprint)
+    register_failures(app)
+
+    @app.while_serving
+    async def lifespan() -> AsyncGenerator[None, None]:
+        async with open_services(settings) as services:
+            app.extensions["services"] = services
+            warming = asyncio.create_task(warm_up(services))
+            try:
+                yield
+            finally:
+                warming.cancel()
+                await asyncio.wait((warming,))
+
+    @app.before_request
+    async def name_request() -> None:
+        given = request.headers.get("X-Request-Id", "")
+        g.request_id = given if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given) else uuid4().hex
+
+    RateLimiter(app, store=BoundedStore(), enabled=settings.rate_limit_enabled)
+
+    @app.after_request
+    async def tell_request(response: Response) -> Response:
+        response.headers["X-Request-Id"] = g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    served: Quart = cors(
+        app,
+        allow_origin=settings.origins,
+        allow_credentials=True,  # existing widgets ask for it; no cookie is ever set or read
+        allow_headers=ALLOWED_HEADERS,
+        allow_methods=("GET", "HEAD", "POST", "OPTIONS"),
+        expose_headers=EXPOSED_HEADERS,
+        max_age=86_400,
+    )
+    return served
+
+
+def read_settings() -> Settings:
+    """From the environment, and for what it lacks from `.env`. Raises `SettingsError`."""
+    load_dotenv(override=False)
+    return load_settings(os.environ)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line; the exit code is 0 for success, 1 for failure, 2 for wrong usage."""
+    from lib.commands import parse_arguments, run_ask, run_ingest
+
+    command = parse_arguments(arguments)
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        print(f"Quire cannot start: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    match command.command:
+        case "ingest":
+            return asyncio.run(run_ingest(settings, command.path, force=command.force))
+        case "ask":
+            return asyncio.run(run_ask(settings, command.question))
+    return serve(settings)
+
+
+def serve(settings: Settings) -> int:
+    """Serve in this one process until it is told to stop."""
+    from hypercorn.asyncio import serve as serve_app
+    from hypercorn.config import Config
+
+    config = Config()
+    config.bind = [f"{settings.api_host}:{settings.api_port}"]
+    config.graceful_timeout = 5
+    config.accesslog = "-" if settings.log_level == "DEBUG" else None
+    config.errorlog = logging.getLogger("hypercorn.error")
+    asyncio.run(serve_app(create_app(settings), config))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
