@@ -27,7 +27,7 @@ from pathlib import PurePosixPath
 from typing import Final, Literal, TypeAlias
 
 from lib.documents import Document
-from lib.markdown import Block, Page, fence, plain_text, render
+from lib.markdown import Block, Page, fence, html_text, plain_text, render
 
 CHUNKER_VERSION: Final = 1
 """Part of every chunk's id: an index made with another version is built anew."""
@@ -154,6 +154,7 @@ class _Chunker:
         self.budget = budget
         self.count = count_tokens
         self.include = include
+        self.path_texts: dict[tuple[str, ...], tuple[str, int]] = {}
         self.title = page.title or title_from_path(document.path)
 
     def run(self) -> list[Chunk]:
@@ -206,9 +207,16 @@ class _Chunker:
 
     def _room(self, section: _Section) -> int:
         """Tokens that the heading path leaves for the body."""
-        return self.budget - self.count(self._path_text(section.path)) - 2
+        return self.budget - self._path_text(section.path)[1] - 2
 
-    def _path_text(self, path: Sequence[str]) -> str:
+    def _path_text(self, path: tuple[str, ...]) -> tuple[str, int]:
+        """The heading path in one line, and its tokens."""
+        if path not in self.path_texts:
+            text = self._short_path(path)
+            self.path_texts[path] = text, self.count(text)
+        return self.path_texts[path]
+
+    def _short_path(self, path: Sequence[str]) -> str:
         """The heading path in one line, at the most a third of the budget: the nearest heading
         and the title tell most, so what lies between them goes first."""
         limit = self.budget // 3
@@ -232,7 +240,7 @@ class _Chunker:
 
     def _unit(self, block: Block) -> _Unit:
         source = self.text[block.start : block.end]
-        clean = render(block, self.include)
+        clean = render(block, self.include).strip()
         raw = self.count(source)
         kind: Kind = "prose"
         if block.kind == "code":
@@ -243,7 +251,7 @@ class _Chunker:
             block.start,
             block.end,
             clean,
-            self.count(clean) if clean else 0,
+            0 if not clean else raw if clean == source else self.count(clean),
             raw,
             kind,
             block.language,
@@ -269,18 +277,19 @@ class _Chunker:
                     yield from self._split(child, part, room)
         elif block.kind == "code":
             yield from self._split_code(block, room)
-        elif unit.clean != block.text and unit.cost > room:
+        elif self.include is not None and self.include(block) is not None:
             # An included file: its pieces all stand for the one line that includes it.
             for piece in self._pieces(unit.clean, room):
                 yield self._slice(block.start, block.end, unit.clean[piece])
+        elif block.kind in ("paragraph", "heading"):
+            for part in self._split_text(block.start, block.end, room):
+                yield replace(part, heading=unit.heading)
         else:
-            inline = block.kind in ("paragraph", "row", "heading")
             for piece in self._pieces(self.text[block.start : block.end], room):
                 start, end = block.start + piece.start, block.start + piece.stop
                 source = self.text[start:end]
-                clean = plain_text(source, self.page).strip() if inline else source.strip()
-                part = self._slice(start, end, clean, unit.kind)
-                yield replace(part, heading=unit.heading)
+                clean = html_text(source) if block.kind == "html" else source.strip()
+                yield self._slice(start, end, clean, unit.kind)
 
     def _slice(
         self,
@@ -295,42 +304,60 @@ class _Chunker:
         return _Unit(start, end, clean, self.count(clean), raw, kind, keep_with_next=keep_with_next)
 
     def _split_table(self, block: Block, room: int) -> Iterable[_Unit]:
+        """Cut between rows; every piece shows the header, if there is room for it. A row that is
+        over the budget alone is cut like a text."""
         header, *rows = block.children
+        top = _trimmed(self.text, block.start, rows[0].start if rows else block.end)
+        top_raw = self.count(self.text[top])
         head_cost = self.count(header.text) + 1
-        repeated = header.text if head_cost <= room // 3 else ""
-        start = block.start
-        shown = header.text
-        cost, raw = head_cost, self.count(self.text[block.start : header.end]) + 1
-        end = header.end
-        filled = not repeated
+        head = f"{header.text}\n" if head_cost <= room // 3 else ""
+        head_cost = head_cost if head else 0
+        if not head and (top_raw > self.budget or self.count(header.text) > room):
+            yield from self._split_text(top.start, top.stop, room)
+            top = slice(top.stop, top.stop)
+
+        # The header's own lines wait for the first rows and go alone if they don't fit together.
+        start, raw, cost = top.start, top_raw, head_cost
+        group: list[Block] = []
+
+        def flush() -> Iterable[_Unit]:
+            nonlocal top
+            if group:
+                shown = head + "\n".join(row.text for row in group)
+                if not head and start == top.start:
+                    shown = f"{header.text}\n{shown}"
+                yield self._slice(start, group[-1].end, shown, "table")
+            elif top.stop > top.start:
+                yield self._slice(top.start, max(header.end, top.start), header.text, "table")
+            group.clear()
+            top = slice(block.end, block.end)
+
         for row in rows:
             row_cost = self.count(row.text) + 1
-            row_raw = self.count(self.text[end : row.end]) + 1
-            if filled and (cost + row_cost > room or raw + row_raw > self.budget):
-                yield self._slice(start, end, shown, "table")
-                start, raw = row.start, 0
-                shown, cost = (repeated, head_cost) if repeated else ("", 0)
-                row_raw = self.count(self.text[row.start : row.end]) + 1
-                filled = False
-            if cost + row_cost > room or raw + row_raw > self.budget:
-                # One row over the budget. The header goes to its first piece.
-                for piece in self._pieces(self.text[row.start : row.end], room - head_cost):
-                    first, last = row.start + piece.start, row.start + piece.stop
-                    clean = plain_text(self.text[first:last], self.page).strip()
-                    clean = f"{repeated}\n{clean}" if repeated else clean
-                    if start < first and raw:
-                        first = start
-                    yield self._slice(first, last, clean, "table")
-                    start, raw = last, 0
-                shown, cost, filled = repeated, head_cost if repeated else 0, False
-                start, end = row.end, row.end
+            row_raw = self.count(self.text[row.start : row.end]) + 1
+            if row_cost + head_cost > room or row_raw > self.budget:
+                yield from flush()
+                for part in self._split_text(row.start, row.end, room - head_cost):
+                    yield replace(
+                        part, clean=head + part.clean, cost=part.cost + head_cost, kind="table"
+                    )
                 continue
-            if raw == 0:
-                start = row.start
-            shown = f"{shown}\n{row.text}" if shown else row.text
-            cost, raw, end, filled = cost + row_cost, raw + row_raw, row.end, True
-        if filled or not rows:
-            yield self._slice(start, max(end, start), shown, "table")
+            if (group or top.stop > top.start) and (
+                cost + row_cost > room or raw + row_raw > self.budget
+            ):
+                yield from flush()
+            if not group and top.start == top.stop:
+                start, raw, cost = row.start, 0, head_cost
+            group.append(row)
+            cost, raw = cost + row_cost, raw + row_raw
+        yield from flush()
+
+    def _split_text(self, begin: int, stop: int, room: int) -> Iterable[_Unit]:
+        """Inline Markdown cut between sentences."""
+        for piece in self._pieces(self.text[begin:stop], room):
+            start, end = begin + piece.start, begin + piece.stop
+            clean = plain_text(self.text[start:end], self.page).strip()
+            yield self._slice(start, end, clean)
 
     def _split_code(self, block: Block, room: int) -> Iterable[_Unit]:
         """Cut between lines, rather where an empty line or one at the margin begins anew. The
@@ -341,14 +368,21 @@ class _Chunker:
         )
         code = (included if included is not None else block.text).rstrip("\n")
         lines = code.split("\n")
+        counted: Sequence[str] = lines
         starts: list[int] = []
         if included is None:
+            # Counted as they stand in the file: with the indentation of the list they are in.
+            counted = []
+            wrap = max(wrap, self.count(self.text[block.start : block.body]) + 2)
             at = block.body
             for _ in lines:
-                starts.append(min(at, block.end))
+                at = min(at, block.end)
+                starts.append(at)
+                end = min(_line_end(self.text, at), block.end)
+                counted.append(self.text[at:end])
                 at = _next_line(self.text, at)
         limit = max(room - wrap - 1, 8)
-        pieces = _line_pieces(lines, limit, self.count)
+        pieces = _line_pieces(counted, limit, self.count)
         for number, (first, last) in enumerate(pieces):
             code = "\n".join(lines[first:last])
             shown = fence(code, block.language)
@@ -450,6 +484,8 @@ class _Chunker:
         at = len(group)
         while at > 0 and (group[at - 1].keep_with_next or not group[at - 1].clean):
             at -= 1
+        while at < len(group) and not group[at].clean:
+            at += 1
         carried = group[at:]
         if at == 0 or not any(u.keep_with_next for u in carried):
             return []
@@ -499,7 +535,13 @@ class _Chunker:
         return kept
 
     def _fits(self, draft: _Draft, units: Sequence[_Unit]) -> bool:
-        cost = draft.cost + sum(unit.cost + 1 for unit in units)
+        said = draft.section.path  # a heading in the path is not embedded twice
+        headings = self.page.headings
+        cost = draft.cost + sum(
+            unit.cost + 1
+            for unit in units
+            if unit.heading is None or headings[unit.heading].text not in said
+        )
         raw = draft.raw + sum(unit.raw + 1 for unit in units)
         return cost <= self._room(draft.section) and raw <= self.budget
 
@@ -538,7 +580,7 @@ class _Chunker:
             yield from self._finish(_Draft(section, units[1:], False), seen)
             return
         headings = self.page.headings
-        lines = [self._path_text(section.path)]
+        lines = [self._path_text(section.path)[0]]
         for unit in units:
             if unit.heading is not None and headings[unit.heading].text in section.path:
                 continue  # the path says it already
@@ -546,7 +588,8 @@ class _Chunker:
                 lines.append(unit.clean)
         embed_text = "\n\n".join(lines)
         tokens = self.count(embed_text)
-        if len(units) > 1 and (tokens > self.budget or self.count(text) > self.budget):
+        close = draft.raw > self.budget * 3 // 4
+        if len(units) > 1 and (tokens > self.budget or (close and self.count(text) > self.budget)):
             # `count_tokens` need not be additive; the sums above only come near it.
             half = self._halves(units)
             if half:
@@ -718,20 +761,24 @@ _BREAKS: Final = (
 def _fit(text: str, start: int, room: int, count: CountTokens) -> int:
     """How far from `start` a piece of at most `room` tokens reaches: rather to the end of a line,
     a clause or a word; at least one character."""
-    # No encoding makes less than a token of 40 characters, but for white space and rules.
-    high = min(len(text), start + room * 40)
-    if count(text[start:high]) <= room:
+    # Grow the window until it holds too much, then halve the doubt to a few characters: nobody
+    # sees whether a cut could have come two characters later.
+    low, size = start, room * 4
+    while True:
+        high = min(len(text), start + size)
+        if count(text[start:high]) > room:
+            break
+        low = high
         if high == len(text):
             return high
-        low = high
-    else:
-        low = start + 1
-        while low < high - 1:
-            middle = (low + high) // 2
-            if count(text[start:middle]) <= room:
-                low = middle
-            else:
-                high = middle
+        size *= 2
+    low = max(low, start + 1)
+    while high - low > 1 + (low - start) // 50:
+        middle = (low + high) // 2
+        if count(text[start:middle]) <= room:
+            low = middle
+        else:
+            high = middle
     least = start + (low - start) // 2
     for pattern in _BREAKS:
         cut = -1
@@ -763,21 +810,33 @@ def _trimmed(source: str, start: int, stop: int) -> slice:
 
 
 def _line_pieces(lines: Sequence[str], room: int, count: CountTokens) -> list[tuple[int, int]]:
-    """Cut lines of code into runs of at most `room` tokens, each `(first, last + 1)`."""
-    costs = [count(line) + 1 if line else 1 for line in lines]
+    """Cut lines of code into runs of at most `room` tokens, each `(first, last + 1)`; a line over
+    that is a run of its own. Runs are filled by the listing's average and counted once: counting
+    line by line takes longer than parsing the page."""
+    whole = "\n".join(lines)
+    rate = count(whole) / max(len(whole), 1)
     pieces: list[tuple[int, int]] = []
-    first, size = 0, 0
+    todo: list[tuple[int, int]] = []
+    first, size = 0, 0.0
     index = 0
     while index < len(lines):
-        if size and size + costs[index] > room:
-            cut = _best_line(lines, first, index)
-            pieces.append((first, cut))
-            first = index = cut
-            size = 0
+        cost = rate * (len(lines[index]) + 1)
+        if index > first and size + cost > room * 0.95:
+            first, size = _best_line(lines, first, index), 0.0
+            todo.append((todo[-1][1] if todo else 0, first))
+            index = first
             continue
-        size += costs[index]
+        size += cost
         index += 1
-    pieces.append((first, len(lines)))
+    todo.append((first, len(lines)))
+    todo.reverse()
+    while todo:
+        first, last = todo.pop()
+        if last - first > 1 and count("\n".join(lines[first:last])) > room:
+            middle = _best_line(lines, first, (first + last + 1) // 2)
+            todo += [(middle, last), (first, middle)]
+        else:
+            pieces.append((first, last))
     return pieces
 
 

@@ -1110,13 +1110,13 @@ _BLOCK_TAGS: Final = _words(
 
 
 def _html(content: str, start: int, end: int) -> Block:
-    text = _html_text(content)
+    text = html_text(content)
     if not text and content.lstrip().startswith("<!--"):
         return Block("comment", start, end)
     return Block("html", start, end, text)
 
 
-def _html_text(content: str) -> str:
+def html_text(content: str) -> str:
     """What a browser would show of a piece of HTML."""
     content = _RAW_HTML.sub("", content)
     env: dict[str, Any] = {"closed": _ANY_NAME}
