@@ -22,6 +22,7 @@ _LEAVES: Final = frozenset(
 _EMOJI_CODE = re.compile(r":[a-zA-Z0-9_+-]+:")
 _SMART_DASHES = re.compile(r"---?")
 _SMART_MARK = re.compile(r"['\"]|---?|\.\.\.|<<|>>")
+_ANGLES = re.compile(r"<<|>>")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
 _DIRECTIVE_NAME = re.compile(r"(?<!:):[A-Za-z](?:[\w-]*\w)?(?![:\w])")
 _JSX_TAG = re.compile(r"</?(?:[A-Za-z_$][\w$.:-]*)?(?=[\s/>])")
@@ -40,16 +41,16 @@ class Flavour:
     footnotes: bool = True
     """Whether `[^1]` is a footnote's mark, which is no text."""
     smart_dashes: bool = False
-    """Whether `--` has become a dash, which no anchor keeps."""
+    """Whether `--` has become a dash and `<<` a quotation mark, which no anchor keeps."""
     attributes: bool = False
     """Whether `{.class}` and `{: .class}` are taken away."""
-    html: bool = False
-    """Whether the inline tags themselves are text."""
     breaks: str = "\n"
     raw_entities: bool = False
     first_leaf_only: bool = False
     """Hugo reads only the first piece of what stands in emphasis or a link."""
+    last_line_only: bool = False
     roles: bool = False
+    """Whether `{role}` before code is MyST's."""
 
 
 FLAVOURS: Final = {
@@ -59,9 +60,9 @@ FLAVOURS: Final = {
         emoji_codes=False, footnotes=False, attributes=True, breaks="", raw_entities=True
     ),
     "mdbook": Flavour(image_alt=False, attributes=True),
-    "hugo": Flavour(attributes=True, smart_dashes=True, first_leaf_only=True),
+    "hugo": Flavour(attributes=True, smart_dashes=True, first_leaf_only=True, last_line_only=True),
     "jekyll": Flavour(image_alt=False, attributes=True, smart_dashes=True),
-    "sphinx": Flavour(roles=True, html=True),
+    "sphinx": Flavour(image_alt=False, footnotes=False, roles=True),
 }
 
 
@@ -130,7 +131,7 @@ def _leaf(token: Token, flavour: Flavour) -> str:
         case "code_inline" | "mdx":
             return token.content
         case "html_inline":
-            return token.content if flavour.html else ""
+            return ""
         case "softbreak" | "hardbreak":
             return flavour.breaks
         case "image":
@@ -161,6 +162,10 @@ def heading_text(
     env = {"references": dict(references)}
     if flavour.footnotes:
         source = _outside_code(source, lambda part: _FOOTNOTE.sub("", part))
+    elif flavour.roles:  # docutils takes the mark for its text
+        source = _outside_code(source, lambda part: _FOOTNOTE.sub(lambda m: m[0][2:-1], part))
+    if flavour.smart_dashes:
+        source = _outside_code(source, lambda part: _ANGLES.sub("", part))
     inline = _parser(flavour.mdx).parseInline(source.strip(), env)
     pieces: list[str] = []
     depth, taken = 0, False
@@ -176,7 +181,8 @@ def heading_text(
             taken = True
             continue
         pieces.append(_leaf(token, flavour))
-    return "".join(pieces)
+    text = "".join(pieces)
+    return text.rpartition("\n")[2] if flavour.last_line_only else text
 
 
 def _outside_code(source: str, change: Callable[[str], str]) -> str:

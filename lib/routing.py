@@ -8,24 +8,22 @@ beats one to a guessed page.
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 from urllib.parse import quote
 
-from lib import slugs
+from lib.anchors import RoutedPage, anchors
 from lib.book_paths import mdbook, sphinx, summary_pages, vitepress
-from lib.config_files import Tagged, read_text, section
+from lib.config_files import read_text
 from lib.docusaurus_paths import docusaurus
-from lib.heading_text import FLAVOURS, Flavour, heading_text
 from lib.hugo_paths import hugo
 from lib.jekyll_paths import jekyll
-from lib.js_literals import UNKNOWN
 from lib.mkdocs_paths import mkdocs
 from lib.mounts import Mount
 from lib.page_source import Place, Source
-from lib.site_config import GENERATORS, Site, detect_site, extension_settings
+from lib.site_config import GENERATORS, Site, detect_site
 
 __all__ = ["GENERATORS", "PageAddress", "Router", "Site", "detect_site", "link"]
 
@@ -40,30 +38,6 @@ _PATHS: Final[Mapping[str, Callable[[Site, Mount, Source], Place]]] = {
 }
 _PATH_SAFE: Final = "/~!$&'()*+,;=:@-._"
 _ANCHOR_SAFE: Final = _PATH_SAFE + "?"
-
-
-class RoutedHeading(Protocol):
-    """The part of `lib.markdown.Heading` that links need."""
-
-    @property
-    def level(self) -> int: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def explicit_id(self) -> str | None: ...
-
-
-class RoutedPage(Protocol):
-    """The part of `lib.markdown.Page` that links need."""
-
-    @property
-    def front_matter(self) -> Mapping[str, object]: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def headings(self) -> Sequence[RoutedHeading]: ...
-    @property
-    def references(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +87,12 @@ class Router:
                 return mount, relative
         return None, path
 
-    def address(self, path: str, page: RoutedPage) -> PageAddress:
-        """`path` is relative to the content root, with `/`."""
+    def address(self, path: str, page: RoutedPage, text: str = "") -> PageAddress:
+        """`path` is relative to the content root, with `/`; `text` is what the page was read from.
+        Without it, what generators disagree on beside `{#id}` (`{id=x}`, `{: #id}`) goes unseen."""
         mount, relative = self._mounted(path)
         if mount is None or self._site.generator not in _PATHS:
-            return PageAddress(None, anchors(self._site, page))
+            return PageAddress(None, anchors(self._site, page, text))
         listed = self._listed.get(mount.folder)
         if listed is not None and relative not in listed:
             place = Place(None, published=False)
@@ -126,7 +101,7 @@ class Router:
                 relative,
                 page.front_matter,
                 page.title,
-                bool(page.front_matter) or self._opens_with_front_matter(path),
+                bool(page.front_matter) or self._opens_with_front_matter(path, text),
                 self._siblings.get(mount.folder, ()),
             )
             place = _PATHS[self._site.generator](self._site, mount, source)
@@ -135,149 +110,15 @@ class Router:
             url = self._site.site_url + quote(place.path, safe=_PATH_SAFE)
         return PageAddress(
             url,
-            anchors(self._site, page),
+            anchors(self._site, page, text),
             mount.version,
             place.locale or mount.locale,
             place.published,
         )
 
-    def _opens_with_front_matter(self, path: str) -> bool:
+    def _opens_with_front_matter(self, path: str, text: str) -> bool:
         """Jekyll renders a file with empty front matter, and not one without any."""
         if self._site.generator != "jekyll":
             return False
-        return re.match(r"---[ \t]*\r?\n", read_text(Path(self._root) / path)) is not None
-
-
-# --- Anchors ------------------------------------------------------------------------------------
-
-_UNESCAPE: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
-_DOCUSAURUS_ID: Final = re.compile(r"\s*\\?\{#((?:(?!\{#|\}).)+)\}\s*$")
-_ATTRIBUTE_ID: Final = re.compile(r"[ \t]*\{:?[^{}\n]*#([^\s{}]+)[^{}\n]*\}[ \t]*$")
-_TEMPLATED: Final = {
-    "mkdocs": re.compile(r"\{\{|\{%|<!--"),
-    "hugo": re.compile(r"\{\{[<%]"),
-    "jekyll": re.compile(r"\{\{|\{%"),
-}
-
-
-def anchors(site: Site, page: RoutedPage) -> tuple[str | None, ...]:
-    """The ids that the generator gives the page's headings, None where it gives none."""
-    generator = site.generator
-    if generator not in _PATHS:
-        return (None,) * len(page.headings)
-    flavour, slug = _flavour(site), _slugger(site)
-    named: list[slugs.Named] = []
-    guessed: list[bool] = []
-    for heading in page.headings:
-        source, explicit = _explicit(site, heading)
-        if explicit is not None:
-            named.append((explicit, True))
-            guessed.append(False)
-            continue
-        text = heading_text(source, flavour, page.references)
-        named.append((slug(text) if slug else "", False))
-        # Templates make text of their own: what it will be, only the build knows.
-        templated = generator in _TEMPLATED and _TEMPLATED[generator].search(source)
-        guessed.append(slug is None or bool(templated))
-    unique = _numbered(generator, named)
-    return tuple(
-        None
-        if unsure or not anchor or (generator == "docusaurus" and heading.level == 1)
-        else anchor
-        for heading, anchor, unsure in zip(page.headings, unique, guessed, strict=True)
-    )
-
-
-def _numbered(generator: str, named: list[slugs.Named]) -> list[str]:
-    match generator:
-        case "docusaurus":
-            return slugs.github_numbered(named)
-        case "mkdocs":
-            return slugs.markdown_numbered(named)
-        case "jekyll":
-            return slugs.kramdown_numbered(named)
-        case "sphinx":
-            return slugs.docutils_numbered(named)
-    return slugs.numbered(named, explicit_count=generator != "mdbook")
-
-
-def _explicit(site: Site, heading: RoutedHeading) -> tuple[str, str | None]:
-    """The heading's source, and the id that its author gave it, if this generator heeds it."""
-    source, given = heading.source, heading.explicit_id
-    pattern = _DOCUSAURUS_ID if site.generator == "docusaurus" else _ATTRIBUTE_ID
-    if given is None and (found := pattern.search(source)):
-        source, given = source[: found.start()], found[1]
-    if given is None:
-        return source, None
-    match site.generator:
-        case "docusaurus":
-            return source, _UNESCAPE.sub(r"\1", given).strip()
-        case "jekyll" if not re.fullmatch(r"[A-Za-z][\w:-]*", given):
-            return f"{source} {{#{given}}}", None
-        case "sphinx":
-            return f"{source} {{#{given}}}", None
-        case "mkdocs" if not _attribute_lists(site):
-            return f"{source} {{#{given}}}", None
-    return source, given
-
-
-def _attribute_lists(site: Site) -> bool:
-    """Without a readable configuration: what nearly every site that writes ids has."""
-    extensions = extension_settings(site.settings, "markdown_extensions")
-    return site.config_file is None or bool(
-        {"attr_list", "extra", "markdown.extensions.attr_list", "markdown.extensions.extra"}
-        & extensions.keys()
-    )
-
-
-def _flavour(site: Site) -> Flavour:
-    flavour = FLAVOURS[site.generator]
-    if site.generator == "mkdocs":
-        extensions = extension_settings(site.settings, "markdown_extensions")
-        emoji = "pymdownx.emoji" in extensions or site.config_file is None
-        return replace(flavour, emoji_codes=not emoji, attributes=_attribute_lists(site))
-    if site.generator == "mdbook":
-        html = section(site.settings, "output", "html")
-        return replace(flavour, smart_dashes=html.get("smart-punctuation") is not False)
-    if site.generator == "hugo":
-        goldmark = section(site.settings, "markup", "goldmark", "extensions", "typographer")
-        return replace(flavour, smart_dashes=goldmark.get("disable") is not True)
-    return flavour
-
-
-def _slugger(site: Site) -> slugs.Slug | None:
-    """None when the site makes its slugs with code of its own."""
-    match site.generator:
-        case "docusaurus":
-            kept = section(site.settings, "markdown", "anchors").get("maintainCase") is True
-            return lambda text: slugs.github_slug(text, lower=not kept)
-        case "vitepress":
-            anchor = section(site.settings, "markdown").get("anchor")
-            own = anchor is UNKNOWN or (isinstance(anchor, dict) and "slugify" in anchor)
-            return None if own else slugs.vitepress_slug
-        case "mkdocs":
-            return slugs.markdown_slugger(_toc(site))
-        case "mdbook":
-            return slugs.mdbook_slug
-        case "hugo":
-            kind = section(site.settings, "markup", "goldmark", "parser").get("autoheadingidtype")
-            if kind == "blackfriday":
-                return slugs.blackfriday_slug
-            return lambda text: slugs.hugo_slug(text, ascii_only=kind == "github-ascii")
-        case "jekyll":
-            kramdown = section(site.settings, "kramdown")
-            if kramdown.get("auto_ids") is False:
-                return None
-            plain = str(kramdown.get("input", "GFM")).lower() == "kramdown"
-            return slugs.kramdown_plain_slug if plain else slugs.kramdown_slug
-    return slugs.docutils_slug
-
-
-def _toc(site: Site) -> dict[str, object]:
-    extensions = extension_settings(site.settings, "markdown_extensions")
-    toc: dict[str, object] = dict(extensions.get("markdown.extensions.toc", {}))
-    toc |= extensions.get("toc", {})
-    if isinstance(slugify := toc.get("slugify"), Tagged):
-        toc["slugify"] = slugify.tag.partition(":")[2]
-        toc["slugify_arguments"] = section(slugify.value, "kwds")
-    return toc
+        text = text or read_text(Path(self._root) / path)
+        return re.match(r"\ufeff?---[ \t]*\r?\n", text) is not None
