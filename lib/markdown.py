@@ -305,6 +305,7 @@ def _words(names: str) -> frozenset[str]:
 
 
 _MAX_TAG: Final = 20_000
+_MAX_MODULE: Final = 100_000
 _MAX_FAILURES: Final = 64
 _LABELS: Final = frozenset(
     {"label", "title", "alt", "alt-text", "caption", "description", "heading", "question", "tab"}
@@ -530,7 +531,8 @@ def _esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         return False
     depth, at = 0, pos
     stop = -1
-    for found in _JS.finditer(src, pos):
+    failures = state.env.get("open_modules", 0)
+    for found in _JS.finditer(src, pos, pos + (_MAX_MODULE if failures < _MAX_FAILURES else 0)):
         if depth <= 0:
             blank = _BLANK_LINE.search(src, at, found.start())
             if blank is not None and blank.start() < found.start():
@@ -542,6 +544,7 @@ def _esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
             depth -= 1
         at = found.end()
     if stop < 0:
+        state.env["open_modules"] = failures + (depth > 0)
         blank = _BLANK_LINE.search(src, at if depth <= 0 else pos)
         stop = blank.start() if blank is not None else len(src)
     block = src[pos:stop]
@@ -578,8 +581,11 @@ def _comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     pos = state.bMarks[start] + state.tShift[start]
     if not state.src.startswith("<!--", pos):
         return False
+    if state.env.get("open_comment"):
+        return False
     stop = state.src.find("-->", pos + 4)
     if stop < 0:
+        state.env["open_comment"] = True  # nor will any that begins below end
         return False
     line = _line_of(state, start, end, stop + 3)
     if line >= end or state.src[stop + 3 : state.eMarks[line]].strip():
@@ -623,6 +629,32 @@ def _jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if silent:
         return True
     return _push_line(state, "marker", start, line + 1, "\n".join(filter(None, shown)))
+
+
+_MDX_FENCE: Final = re.compile(r"(`{3,}|~{3,})mdx-code-block[ \t]*")
+
+
+def _mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Docusaurus reads the body of a fence of this name as MDX; other tools see a fence."""
+    pos = state.bMarks[start] + state.tShift[start]
+    opening = _MDX_FENCE.fullmatch(state.src, pos, state.eMarks[start])
+    if opening is None:
+        return False
+    stop = start + 1
+    while stop < end:
+        at = state.bMarks[stop] + state.tShift[stop]
+        if state.src[at : state.eMarks[stop]].strip() == opening[1]:
+            break
+        stop += 1
+    if stop >= end:
+        return False
+    if silent:
+        return True
+    _push_line(state, "marker", start, start + 1)
+    line_max, state.lineMax = state.lineMax, stop
+    state.md.block.tokenize(state, start + 1, stop)
+    state.lineMax = line_max
+    return _push_line(state, "marker", stop, stop + 1)
 
 
 _ADMONITIONS: Final = _words(
@@ -871,6 +903,7 @@ def _parser(flavour: Flavour) -> MarkdownIt:
     ends_prose: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote"]}
     if flavour == "mdx":
         md.disable(["code", "html_block"])
+        block.before("fence", "mdx_code_block", _mdx_code_block, ends_all)
         block.before("heading", "esm", _esm)
         block.before("heading", "mdx_comment", _comment, ends_prose)
         block.before("heading", "jsx", _jsx, ends_prose)
@@ -896,15 +929,16 @@ def _parser(flavour: Flavour) -> MarkdownIt:
 
 _MARKUP: Final = re.compile(r"[\\`*_~\[\]<&!{$\n]")
 _MAX_INLINE: Final = 60_000
+_MAX_OPEN_BRACKETS: Final = 40
 _ATTRIBUTE_LIST: Final = re.compile(r"[ \t]*\{:?[ \t]*[.#][\w.#: =\"'-]*\}")
 
 
 def _inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
     if not _MARKUP.search(source):
         return source
-    # A paragraph this long is no prose but data or code without a fence; the inline rules only
-    # cost time there (and some of them more than linear time).
-    if len(source) > _MAX_INLINE:
+    # A paragraph this long, or with so many brackets left open, is no prose but data or code
+    # without a fence. The inline rules find nothing there and some take more than linear time.
+    if len(source) > _MAX_INLINE or source.count("[") - source.count("]") > _MAX_OPEN_BRACKETS:
         return source
     children: list[Token] = []
     parser.inline.parse(source, parser, env, children)
