@@ -108,6 +108,8 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    for client in ("httpx", "httpx2"):  # a line a request, with nothing in it that ours lack
+        logging.getLogger(client).setLevel(max(logging.WARNING, logging.root.level))
     match command.command:
         case "ingest":
             return asyncio.run(run_ingest(settings, command.path, force=command.force))

@@ -25,7 +25,7 @@ class SearchQuery(msgspec.Struct, kw_only=True):
         str,
         msgspec.Meta(
             description="1 to 1000 characters after trimming.",
-            extra_json_schema={"pattern": r"^\s*[^\s\0]([^\0]{0,998}[^\s\0])?\s*$"},
+            extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
         ),
     ]
     k: Annotated[int, msgspec.Meta(ge=1, le=50)] | None = None
@@ -69,6 +69,6 @@ async def found(request: SearchRequest) -> Response:
         services().store,
         text,
         request.k or request.top_k or DEFAULT_K,
-        file_path=request.file_path,
+        file_path=request.file_path or None,
     )
     return respond(SearchAnswer(query=text, passages=passages))

@@ -53,7 +53,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         str,
         msgspec.Meta(
             description="1 to 1000 characters after trimming.",
-            extra_json_schema={"pattern": r"^\s*[^\s\0]([^\0]{0,998}[^\s\0])?\s*$"},
+            extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
         ),
     ]
     session_id: (

@@ -27,6 +27,8 @@ KEPT_SHARE = 0.55
 # and Indic and Arabic marks need no space.
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\Wa-z_])|(?<=[。！？।؟])\s*")
 
+_FENCE = re.compile(r"^\s*(?:`{3}|~{3})", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
@@ -102,6 +104,10 @@ def inverse_frequency(bags: Sequence[Counter[str]]) -> Mapping[str, float]:
 
 def split_passage(number: int, passage: Passage) -> list[Sentence]:
     """The sentences a reader sees in `passage`, without its markup, headings left out."""
+    if passage.kind == "code" and not _FENCE.search(passage.text):
+        # A piece out of the middle of a long block: its fences stand in other chunks.
+        code = f"```{passage.language}\n{passage.text.strip()}\n```"
+        return [Sentence(number, passage.heading or passage.chapter, code)]
     flavour: Flavour = "mdx" if passage.file_path.endswith(".mdx") else "commonmark"
     sentences: list[Sentence] = []
     for block in leaves(parse_page(passage.text, flavour).blocks):

@@ -19,7 +19,7 @@ class SearchRequest(msgspec.Struct, kw_only=True):
         str,
         msgspec.Meta(
             description="1 to 1000 characters after trimming.",
-            extra_json_schema={"pattern": r"^\s*[^\s\0]([^\0]{0,998}[^\s\0])?\s*$"},
+            extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
         ),
     ]
     k: Annotated[int, msgspec.Meta(ge=1, le=50)] | None = None
@@ -28,7 +28,10 @@ class SearchRequest(msgspec.Struct, kw_only=True):
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A retrieved chunk. `text` is the file's own `[start_char:end_char]`, in characters."""
+    """A retrieved chunk. `text` is the file's own `[start_char:end_char]`, in characters.
+
+    `kind` is what most of it is: prose, code or table; `language` is the code's.
+    """
 
     chunk_id: str
     text: str
@@ -39,6 +42,8 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
     start_char: int
     end_char: int
+    kind: str = "prose"
+    language: str = ""
     score: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -95,5 +100,7 @@ def passage(hit: Hit) -> Passage:
         url=chunk.url,
         start_char=chunk.start_char,
         end_char=chunk.end_char,
+        kind=chunk.kind,
+        language=chunk.language,
         score=min(1.0, max(0.0, hit.score)),
     )
