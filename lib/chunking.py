@@ -86,6 +86,11 @@ class _Unit:
     """A closing tag or fence: shows nothing, but reads better at its content's end."""
 
 
+def _is_bare(unit: _Unit) -> bool:
+    """Whether there is nothing in it to stand under a heading."""
+    return unit.heading is not None or not unit.clean
+
+
 @dataclass(slots=True)
 class _Section:
     """What stands under one heading, down to the next heading of any level."""
@@ -116,7 +121,7 @@ class _Draft:
 
     @property
     def bare(self) -> bool:
-        return all(unit.heading is not None or not unit.clean for unit in self.units)
+        return all(map(_is_bare, self.units))
 
 
 def chunk_page(
@@ -159,8 +164,20 @@ class _Chunker:
 
     def run(self) -> list[Chunk]:
         drafts: list[_Draft] = []
-        for section in self._sections():
-            drafts.extend(self._pack_section(section))
+        sections = self._sections()
+        above: list[_Unit] = []
+        for place, section in enumerate(sections):
+            units = above + [
+                unit for block in section.blocks for unit in self._units(block, section)
+            ]
+            above = []
+            if all(map(_is_bare, units)) and place + 1 < len(sections):
+                below = sections[place + 1].path
+                if len(below) > len(section.path) and below[: len(section.path)] == section.path:
+                    above = units  # read with, and packed with, what stands below
+                    continue
+            groups = self._pack(units, self._room(section))
+            drafts.extend(_Draft(section, group, len(groups) == 1) for group in groups)
         drafts = self._attach_bare(drafts)
         drafts = self._merge(drafts)
         chunks: list[Chunk] = []
@@ -199,11 +216,6 @@ class _Chunker:
                 )
             )
         return sections
-
-    def _pack_section(self, section: _Section) -> list[_Draft]:
-        units = [unit for block in section.blocks for unit in self._units(block, section)]
-        groups = self._pack(units, self._room(section))
-        return [_Draft(section, group, len(groups) == 1) for group in groups]
 
     def _room(self, section: _Section) -> int:
         """Tokens that the heading path leaves for the body."""
@@ -515,9 +527,9 @@ class _Chunker:
         waiting: list[_Unit] = []
         for index, draft in enumerate(drafts):
             if draft.bare:
-                below = drafts[index + 1] if index + 1 < len(drafts) else None
-                goes_down = below is not None and (
-                    below.section is draft.section or _contains(draft, below)
+                following = drafts[index + 1] if index + 1 < len(drafts) else None
+                goes_down = following is not None and (
+                    following.section is draft.section or _contains(draft, following)
                 )
                 if not goes_down and not waiting and kept and self._fits(kept[-1], draft.units):
                     kept[-1].units.extend(draft.units)
