@@ -4,6 +4,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import unquote
 
 from lib.config_files import section, string
@@ -67,14 +68,19 @@ def _in_leaf_bundle(source: Source, folder: str, name: str) -> bool:
         folder = posixpath.dirname(folder) if folder else "\0"
     elif name == "_index":
         return False
-    bundles = {
-        posixpath.dirname(s) for s in source.siblings if split_name(s)[1].split(".")[0] == "index"
-    }
-    while folder and folder != "\0":
+    bundles = _bundles(source.siblings)
+    while folder != "\0":
         if folder in bundles:
             return True
-        folder = posixpath.dirname(folder)
+        folder = posixpath.dirname(folder) if folder else "\0"
     return False
+
+
+@lru_cache(maxsize=8)
+def _bundles(pages: frozenset[str]) -> frozenset[str]:
+    return frozenset(
+        posixpath.dirname(page) for page in pages if split_name(page)[1].split(".")[0] == "index"
+    )
 
 
 def _hugo_path(
@@ -84,7 +90,7 @@ def _hugo_path(
         ending = "" if url.endswith("/") or "." in url else "/"
         return ("/" if url.startswith("/") else "") + joined(unquote(url)) + ending
     if name == "_index":
-        return _hugo_sanitized(site, f"/{folder}/")
+        return _hugo_sanitized(site, f"/{folder}/".replace(" ", "-"))
     where, base = (folder, name) if name != "index" else posixpath.split(folder)
     slug = text_of(front.get("slug"))
     permalinks = section(site.settings, "permalinks")
@@ -98,8 +104,8 @@ def _hugo_path(
             return None
         path = expanded
     else:
-        path = posixpath.join(where, slug or base)
-    path = _hugo_sanitized(site, "/" + path.strip("/"))
+        path = posixpath.join(where.replace(" ", "-"), slug or base.replace(" ", "-"))
+    path = _hugo_sanitized(site, posixpath.normpath("/" + path.strip("/")))
     if path == "/":
         return path
     return path + (".html" if site.settings.get("uglyurls") is True else "/")

@@ -34,7 +34,7 @@ _STYLES: Final = {
 def jekyll(site: Site, mount: Mount, source: Source) -> Place:
     plugins = strings(site.settings.get("plugins")) + strings(site.settings.get("gems"))
     if not source.has_front_matter and "jekyll-optional-front-matter" not in plugins:
-        return NOT_BUILT
+        return UNKNOWN_PLACE  # left out, unless GitHub Pages renders it, of which no file tells
     top = site.config_file.parent.as_posix() if site.config_file else mount.folder
     project_path = posixpath.relpath(posixpath.join(mount.folder, source.path), top)
     if mount.kind == "pages" and _jekyll_hidden(site, source.path):
@@ -51,8 +51,8 @@ def jekyll(site: Site, mount: Mount, source: Source) -> Place:
             name = "index"
         if not template and name == "index":
             return Place(joined(site.base_url, folder, "/"))
-        template = template or "/:path" + _jekyll_suffix(style)
-        values |= {"basename": name, "title": name}
+        template = template or "/:path/:basename" + _jekyll_suffix(style)
+        values |= {"path": folder, "basename": name}
     elif mount.kind == "posts":
         post = _POST_NAME.fullmatch(name)
         if post is None:
@@ -108,8 +108,7 @@ def _jekyll_defaults(site: Site, mount: Mount, path: str) -> dict[str, object]:
         where, kind = string(scope, "path").strip("/"), string(scope, "type")
         if kind in ("", mount.kind) and (
             where in ("", ".")
-            or path == where
-            or path.startswith(where + "/")
+            or path.startswith(where)  # a prefix, not a folder
             or fnmatch(path, where)
         ):
             found |= section(entry, "values")

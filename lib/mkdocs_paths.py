@@ -32,9 +32,7 @@ def mkdocs(site: Site, mount: Mount, source: Source) -> Place:
     if _ignored(_lines(site.settings.get("draft_docs")), source.path):
         return NOT_BUILT
     folder, name = split_name(path)
-    if name == "README" and any(
-        sibling == posixpath.join(folder, "index.md") for sibling in source.siblings
-    ):
+    if name == "README" and posixpath.join(folder, "index.md") in source.siblings:
         return NOT_BUILT
     if name in ("index", "README"):
         name = "" if site.use_directory_urls else "index.html"

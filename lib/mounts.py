@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lib.config_files import read_text, section, string, strings
+from lib.js_literals import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,13 @@ def docusaurus_mounts(
         else:
             plugins[index] = ("docs", {**plugins[index][1], "routeBasePath": route})
     mounts: list[Mount] = []
-    locales = section(config, "i18n")
-    default = string(locales, "defaultLocale", "en")
+    i18n = section(config, "i18n")
+    default = string(i18n, "defaultLocale", "en")
+    locales = _folders(folder / "i18n")
+    if (built := i18n.get("locales", [default])) is not UNKNOWN:
+        locales = [locale for locale in locales if locale in strings(built)]
     for kind, options in plugins:
-        mounts.extend(_plugin_mounts(kind, options, folder, default, not mounts))
+        mounts.extend(_plugin_mounts(kind, options, folder, (default, *locales), not mounts))
     return tuple(mounts)
 
 
@@ -116,15 +120,17 @@ def _plugin_of(plugins: list[tuple[str, dict[str, Any]]], folder: Path, root: Pa
     for index, (kind, options) in enumerate(plugins):
         if kind != "docs":
             continue
-        mounts = _plugin_mounts(kind, options, folder, "en", True)
+        mounts = _plugin_mounts(kind, options, folder, ("", *_folders(folder / "i18n")), True)
         if any(mount.overlaps(root.as_posix()) for mount in mounts):
             return index
     return None
 
 
 def _plugin_mounts(
-    kind: str, options: Mapping[str, Any], folder: Path, default: str, first: bool
+    kind: str, options: Mapping[str, Any], folder: Path, languages: tuple[str, ...], first: bool
 ) -> Iterator[Mount]:
+    """`languages`: the default one, then those whose translations are built."""
+    default, *locales = languages
     path = options.get("path", _DEFAULT_PATH[kind])
     if not isinstance(path, str):
         return
@@ -149,7 +155,7 @@ def _plugin_mounts(
         if version[2]:
             where = below(folder, f"{prefix}versioned_docs/{version[2]}")
         yield mount(where, version, "")
-        for locale in _folders(folder / "i18n"):
+        for locale in locales:
             translated = f"i18n/{locale}/{plugin}"
             if kind == "docs":
                 translated += f"/{version[2] or 'current'}"

@@ -7,7 +7,7 @@ Their rules were read from the generators' sources and from real builds.
 
 import posixpath
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -22,7 +22,7 @@ class Source:
     front_matter: Mapping[str, object]
     title: str
     has_front_matter: bool
-    siblings: Collection[str]
+    siblings: frozenset[str]
     """All pages of the same mount, relative to it; this one too."""
 
 

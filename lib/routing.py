@@ -50,7 +50,8 @@ class PageAddress:
     version: str = ""
     locale: str = ""
     published: bool = True
-    """False when the site's own rules keep the page out: a draft, a partial, not in SUMMARY.md."""
+    """False when the site's own rules keep the page out: a draft, a partial, not in SUMMARY.md.
+    A page whose address merely cannot be known counts as published."""
 
 
 def link(address: PageAddress, heading_index: int | None) -> str | None:
@@ -67,11 +68,12 @@ class Router:
     def __init__(self, site: Site, content_root: Path, paths: Iterable[str]) -> None:
         self._site = site
         self._root = posixpath.normpath(content_root.absolute().as_posix())
-        self._siblings: dict[str, set[str]] = {}
+        siblings: dict[str, set[str]] = {}
         for path in paths:
             mount, relative = self._mounted(path)
             if mount is not None:
-                self._siblings.setdefault(mount.folder, set()).add(relative)
+                siblings.setdefault(mount.folder, set()).add(relative)
+        self._siblings = {folder: frozenset(pages) for folder, pages in siblings.items()}
         self._listed: dict[str, frozenset[str]] = {}
         if site.generator == "mdbook":
             for mount in site.mounts:
@@ -102,7 +104,7 @@ class Router:
                 page.front_matter,
                 page.title,
                 bool(page.front_matter) or self._opens_with_front_matter(path, text),
-                self._siblings.get(mount.folder, ()),
+                self._siblings.get(mount.folder, frozenset()),
             )
             place = _PATHS[self._site.generator](self._site, mount, source)
         url = None

@@ -127,6 +127,8 @@ def _read(
     """The site of one configuration file; None when the content root is no part of it."""
     settings = _settings(name, file)
     folder = _folder(name, file)
+    if not _plausible(name, file, settings):
+        return None
     url, base = "", None
     site = Site(name, settings=MappingProxyType(settings), config_file=file)
     match name:
@@ -165,6 +167,22 @@ def _read(
         return None
     mounts = tuple(sorted(mounts, key=lambda mount: -len(mount.folder)))
     return _placed(replace(site, mounts=mounts), site_url, options, url, base)
+
+
+def _plausible(name: str, file: Path, settings: Mapping[str, Any]) -> bool:
+    """Other programs have a conf.py, a _config.yml or a config.toml, too."""
+    match name:
+        case "sphinx":
+            known = {"project", "extensions", "html_theme", "master_doc", "root_doc"}
+            return file.name == "_toc.yml" or bool(known & settings.keys())
+        case "jekyll":
+            return not {"source_dir", "public_dir"} & settings.keys()  # Hexo
+        case "hugo" if file.stem == "config" and file.parent.name != "_default":
+            return bool({"baseurl", "contentdir", "theme", "module"} & settings.keys())
+        case "mdbook":
+            source = string(section(settings, "book"), "src", "src")
+            return (file.parent / source / "SUMMARY.md").is_file()
+    return True
 
 
 def _assumed(name: str, root: Path, site_url: str, options: Mapping[str, object]) -> Site:
@@ -270,8 +288,6 @@ def _hugo(file: Path) -> dict[str, Any]:
         for other in sorted(file.parent.iterdir())[:50]:
             if other != file and other.suffix in _DATA:
                 config.setdefault(other.stem.lower(), _lower(read_config(other)))
-    elif file.stem == "config" and not {"baseurl", "contentdir", "theme", "module"} & config.keys():
-        return {"contentdir": "\0"}  # somebody else's config.toml
     return config
 
 
