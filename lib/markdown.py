@@ -112,12 +112,10 @@ def parse_page(text: str, flavour: Flavour) -> Page:
     front_matter: dict[str, object] = {}
     body_start = 1 if text.startswith("\ufeff") else 0
     if front is not None:
-        values, problem = _load_front_matter(front)
-        if problem is None or front.certain:
-            body_start = front.end
+        body_start = front.end
+        front_matter, problem = _load_front_matter(front)
         if problem is not None:
             problems.append(problem)
-        front_matter = values
 
     lines = _Lines(text, body_start)
     source = _NEWLINES.sub("\n", text[body_start:] if body_start else text).replace("\0", "\ufffd")
@@ -201,8 +199,6 @@ class _FrontMatter(NamedTuple):
     body: str
     end: int
     """Offset of the first character after the closing fence's line."""
-    certain: bool
-    """Whether it looks like front matter even if it cannot be read (a line `key: …`)."""
 
 
 def _split_front_matter(text: str) -> _FrontMatter | None:
@@ -216,8 +212,9 @@ def _split_front_matter(text: str) -> _FrontMatter | None:
     if found is None:
         return None
     body = text[opening.end() : found.start()]
-    certain = not body.strip() or _KEY_LINE.search(body) is not None
-    return _FrontMatter(fence, body, found.end(), certain)
+    if body.strip() and _KEY_LINE.search(body) is None and body.lstrip()[0] not in "#{":
+        return None  # prose between two rules
+    return _FrontMatter(fence, body, found.end())
 
 
 def _load_front_matter(front: _FrontMatter) -> tuple[dict[str, object], str | None]:
@@ -239,7 +236,7 @@ def _load_front_matter(front: _FrontMatter) -> tuple[dict[str, object], str | No
     if values is None:
         return {}, None
     if not isinstance(values, dict):
-        return {}, "the front matter is not a mapping of names to values" if front.certain else None
+        return {}, "the front matter is not a mapping of names to values"
     return {str(key): value for key, value in values.items()}, None
 
 
@@ -942,14 +939,15 @@ def _inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
         return source
     children: list[Token] = []
     parser.inline.parse(source, parser, env, children)
-    text = "".join(_shown(children))
-    return _ATTRIBUTE_LIST.sub("", text) if "{" in text else text
+    return "".join(_shown(children))
 
 
 def _shown(children: Iterable[Token]) -> Iterable[str]:
     for token in children:
         kind = token.type
-        if kind in ("text", "text_special", "code_inline"):
+        if kind == "text" and "{" in token.content:
+            yield _ATTRIBUTE_LIST.sub("", token.content)
+        elif kind in ("text", "text_special", "code_inline"):
             yield token.content
         elif kind in ("softbreak", "hardbreak"):
             yield "\n"

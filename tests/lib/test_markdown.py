@@ -1,0 +1,354 @@
+import datetime
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.markdown import Block, Flavour, Page, fence, html_text, parse_page, plain_text, render
+
+FLAVOURS: list[Flavour] = ["commonmark", "mdx", "myst"]
+
+# Pieces that open, close or imitate something; joined at random they reach odd corners quickly.
+PIECES = [
+    *["\n", "\r\n", "\r", "\n\n", "  ", "    ", "\t", "\0", "\ufeff", "\u2028", "\x0b", "\x85"],
+    *["# ", "## a", "===", "---", "+++", "> ", "- ", "1. ", "```", "```py", "~~~", "$$", "|a|b|"],
+    *["|-|-|", "<", ">", "<T>", "<Tab label='x'>", "</Tab>", "<br/>", "<!--", "-->", "{", "}"],
+    *["{/*", "*/}", "{#id}", ":::", ":::note T", "!!! tip", '=== "t"', "```{note}", "(a)=", "% c"],
+    *["import a from 'b'", "export const x = [", "[a]: b", "[^1]: c", "[x](y)", "![i](j)", "`c`"],
+    *["**b**", "_e_", "\\", "&amp;", "word", "漢字。", "नमस्ते।", "👩‍🚀", "title: [", "a: b", ": d"],
+]
+texts = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+
+
+def walk(blocks: Iterable[Block]) -> Iterable[Block]:
+    for block in blocks:
+        yield block
+        yield from walk(block.children)
+
+
+def headings(text: str, flavour: Flavour = "commonmark") -> list[tuple[int, str]]:
+    return [(heading.level, heading.text) for heading in parse_page(text, flavour).headings]
+
+
+def kinds(text: str, flavour: Flavour) -> list[tuple[str, str]]:
+    return [(block.kind, block.text) for block in parse_page(text, flavour).blocks]
+
+
+def shown(text: str, flavour: Flavour) -> str:
+    return "\n".join(filter(None, map(render, parse_page(text, flavour).blocks)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts, st.sampled_from(FLAVOURS))
+def test_any_text_is_read_and_blocks_lie_in_order_inside_their_parents(
+    text: str, flavour: Flavour
+) -> None:
+    page = parse_page(text, flavour)
+
+    def check(blocks: tuple[Block, ...], start: int, end: int) -> None:
+        at = start
+        for block in blocks:
+            assert at <= block.start <= block.end <= end
+            assert block.start == 0 or text[block.start - 1] in "\r\n\ufeff"
+            check(block.children, block.start, block.end)
+            at = block.end
+
+    check(page.blocks, 0, len(text))
+    assert page == parse_page(text, flavour)
+
+
+@settings(max_examples=200, deadline=None)
+@given(texts, st.sampled_from(FLAVOURS))
+def test_every_heading_is_one_block_that_points_at_its_lines(text: str, flavour: Flavour) -> None:
+    page = parse_page(text, flavour)
+    found = [block for block in walk(page.blocks) if block.kind == "heading"]
+    assert [block.heading for block in found] == list(range(len(page.headings)))
+    for block, heading in zip(found, page.headings, strict=True):
+        assert (block.start, block.end) == (heading.start, heading.end)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_offsets_count_the_characters_of_the_file(newline: str, mark: str) -> None:
+    lines = ["---", "title: T", "---", "", "# 👩‍🚀 One\x0c\u2028", "", "text \0", "", "## Two", ""]
+    text = mark + newline.join(lines)
+    page = parse_page(text, "commonmark")
+    assert page.front_matter == {"title": "T"}
+    assert [text[h.start : h.end] for h in page.headings] == [lines[4], lines[8]]
+    assert [text[b.start : b.end] for b in page.blocks] == [lines[4], lines[6], lines[8]]
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "source", "explicit"),
+    [
+        ("# Plain", "Plain", "Plain", None),
+        ("# A `b` *c* [d](e) ![f](g) #", "A b c d f", "A `b` *c* [d](e) ![f](g)", None),
+        ("## Api {#My-Id}", "Api", "Api", "My-Id"),
+        ("## Api {/* #my-id */}", "Api", "Api", "my-id"),
+        ("## Api \\{#my-id}", "Api", "Api", "my-id"),
+        ("## Api { #my-id .wide }", "Api", "Api", "my-id"),
+        ("## Api {: .wide #my-id data-x=1 }", "Api", "Api", "my-id"),
+        ("## Api { data-toc-label='x' }", "Api", "Api", None),
+        ("## Vec<T> &amp; a < b", "Vec<T> & a < b", "Vec<T> &amp; a < b", None),
+        ("## Use <Badge text='x'/> now", "Use now", "Use <Badge text='x'/> now", None),
+        ("## `{#id}`", "{#id}", "`{#id}`", None),
+        ("##", "", "", None),
+    ],
+)
+def test_headings(line: str, text: str, source: str, explicit: str | None) -> None:
+    (heading,) = parse_page(line + "\n", "mdx" if "/*" in line else "commonmark").headings
+    assert (heading.text, heading.source, heading.explicit_id) == (text, source, explicit)
+
+
+@pytest.mark.parametrize(
+    ("text", "flavour", "expected"),
+    [
+        ("One\n*two*\n===\n\nThree\n---\n", "commonmark", [(1, "One two"), (2, "Three")]),
+        ("```\n# no\n```\n~~~py\n# no\n~~~\n", "commonmark", []),
+        ("    # code\n", "commonmark", []),
+        ("    # heading\n", "mdx", [(1, "heading")]),
+        ("text\n    ## heading\n", "mdx", [(2, "heading")]),
+        ("text\n    ## text\n", "commonmark", []),
+        ("> ## quoted\n", "commonmark", [(2, "quoted")]),
+        ("- # item\n", "commonmark", [(1, "item")]),
+        ("#include <stdio.h>\n#no\n", "commonmark", []),
+        ("!!! note\n\n    ## In\n\n    ```\n    # no\n    ```\n", "commonmark", [(2, "In")]),
+        ('=== "Tab"\n\n    ### In\n\n## Out\n', "commonmark", [(3, "In"), (2, "Out")]),
+        ("::: tip\n## In\n:::\n", "commonmark", [(2, "In")]),
+        ("<Tabs>\n<TabItem>\n\n## In\n\n</TabItem>\n</Tabs>\n", "mdx", [(2, "In")]),
+        ("```{note}\n## In\n```\n", "myst", [(2, "In")]),
+        ("export const a = `\n\n# no\n\n`;\n\n# yes\n", "mdx", [(1, "yes")]),
+        ("{/*\n\n# no\n\n*/}\n\n# yes\n", "mdx", [(1, "yes")]),
+        ("<!--\n\n# no\n\n-->\n\n# yes\n", "mdx", [(1, "yes")]),
+        ("```mdx-code-block\n# In\n```\n", "mdx", [(1, "In")]),
+        ("---\ntitle: a\n# no\n---\n# yes\n", "commonmark", [(1, "yes")]),
+    ],
+)
+def test_what_is_a_heading(text: str, flavour: Flavour, expected: list[tuple[int, str]]) -> None:
+    assert headings(text, flavour) == expected
+
+
+MDX = """\
+import Tabs from '@theme/Tabs';
+import Note, {x} from './_note.mdx';
+
+export const Demo = () => {
+
+  return <p>don't show</p>;
+};
+
+Prose with Vec<T>, a < b, <b>bold</b>{/* hidden */} and <Link to="/x">a link</Link>.
+
+<Tabs values={[{label: 'Mac', value: 'm'}]}>
+  <TabItem value="win" label="Windows">
+
+    Windows text, ![a picture](x.png).
+
+  </TabItem>
+</Tabs>
+
+:::tip[My *title*]
+Body
+:::
+
+{/* a comment
+   over lines */}
+
+<Note
+  title="Beware"
+  on={() => {
+    return 1
+  }}
+/>
+"""
+
+
+def test_mdx_is_unwrapped_and_what_a_reader_sees_stays() -> None:
+    page = parse_page(MDX, "mdx")
+    assert page.imports == {"Tabs": "@theme/Tabs", "Note": "./_note.mdx"}
+    assert shown(MDX, "mdx").split("\n") == [
+        "Prose with Vec<T>, a < b, bold and a link.",
+        "Mac",
+        "Windows",
+        "Windows text, a picture.",
+        "My title",
+        "Body",
+        "Beware",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import is a word that prose begins with.", "import is a word that prose begins with."),
+        ("export your data first.", "export your data first."),
+        ("Set {name} and {'a string'}.", "Set {name} and a string."),
+        ("Total: {items.map((i) => i.n)}.", "Total: ."),
+        ("An open { brace", "An open { brace"),
+        ("if a <b and c> d", "if a <b and c> d"),
+        ("HashMap<String, Vec<u8>>", "HashMap<String, Vec<u8>>"),
+        ("H<sub>2</sub>O<br/>x", "H2O\nx"),
+    ],
+)
+def test_prose_that_looks_like_mdx(text: str, expected: str) -> None:
+    assert shown(text, "mdx") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "flavour", "expected"),
+    [
+        ('!!! warning "Mind *this*"\n    Body\n', "commonmark", "Mind this\nBody"),
+        ("??? note\n\n    Body\n", "commonmark", "Note\nBody"),
+        ('=== "Unix"\n\n    ```sh\n    ls\n    ```\n', "commonmark", "Unix\n```sh\nls\n```"),
+        ("::: details Click me {open}\nBody\n:::\n", "commonmark", "Click me\nBody"),
+        (':::image alt-text="A chart." source="x.png":::\n', "commonmark", "A chart."),
+        ("text :::\n\n::: \n", "commonmark", "text :::"),
+        ("```{warning} Careful\n:class: x\n\nBody\n```\n", "myst", "Careful\nBody"),
+        ("```{code-block} python\n:linenos:\nx = 1\n```\n", "myst", "```python\nx = 1\n```"),
+        ("(target)=\n% comment\nSee {ref}`there <x>`.\n", "myst", "See there <x>."),
+        ("Term\n:   Meaning\n\n    More\n", "commonmark", "Term\n- Meaning\n  More"),
+        ("Text[^1]\n\n[^1]: The note.\n", "commonmark", "Text[^1]\nThe note."),
+        ("$$\na + b\n$$\n", "commonmark", "$$\na + b\n$$"),
+        ("It costs $$ more.\n", "commonmark", "It costs $$ more."),
+        ("- a\n- b\n\n  c\n  - d\n", "commonmark", "- a\n- b\n  c\n  - d"),
+        ("|a|`b`|\n|-|-|\n|[c](d)|e|\n", "commonmark", "a | b\nc | e"),
+        ("<div>\n<p>Hi <b>you</b> &amp; me</p>\n</div>\n", "commonmark", "Hi you & me"),
+        ("<script setup>\nconst a = 1\n</script>\n\ntext\n", "commonmark", "text"),
+        ("a <!-- b --> c\n\n<!-- d\n\ne -->\n", "commonmark", "a  c"),
+        ("[text][r] and <https://x.y>\n\n[r]: https://z\n", "commonmark", "text and https://x.y"),
+        ('```ts title="a.ts" {1,3}\nx\n```\n', "mdx", "a.ts\n```ts\nx\n```"),
+        ("```js{4} [config.js]\nx\n```\n", "commonmark", "config.js\n```js\nx\n```"),
+        ("[go](x){ .md-button }\n", "commonmark", "go"),
+    ],
+)
+def test_what_a_reader_sees(text: str, flavour: Flavour, expected: str) -> None:
+    assert shown(text, flavour) == expected
+
+
+def test_blocks_of_containers_read_flat_are_whole_lines() -> None:
+    assert kinds(":::note\n\ntext\n\n:::\n", "mdx") == [
+        ("marker", "Note"),
+        ("paragraph", "text"),
+        ("marker", ""),
+    ]
+
+
+def test_a_row_points_at_its_own_line() -> None:
+    text = "x\n\n> |a|b|\r\n> |-|-|\r\n> |c|d|\n> |e|f|\n"
+    rows = [block for block in walk(parse_page(text, "commonmark").blocks) if block.kind == "row"]
+    assert [text[row.start : row.end] for row in rows] == ["> |a|b|", "> |c|d|", "> |e|f|"]
+
+
+@pytest.mark.parametrize("indent", ["", "  ", "> "])
+def test_code_knows_where_its_own_lines_begin(indent: str) -> None:
+    text = f"p\n\n{indent}```Rust\n{indent}fn main() {{}}\n{indent}```\n"
+    (code,) = (block for block in walk(parse_page(text, "commonmark").blocks) if block.body >= 0)
+    assert code.language == "rust"
+    assert code.text == "fn main() {}\n"
+    assert text[code.body :].startswith(f"{indent}fn main")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("---\ndate: 2024-01-02\n---\nx", {"date": datetime.date(2024, 1, 2)}),
+        ("\ufeff---\r\na: b\r\n---\r\nx", {"a": "b"}),
+        ('+++\ntitle = "T"\n[extra]\nn = 1\n+++\nx', {"title": "T", "extra": {"n": 1}}),
+        ("---\n---\nx", {}),
+        ("---\n# only a comment\n---\nx", {}),
+        ("---\n1: a\n---\nx", {"1": "a"}),
+    ],
+)
+def test_front_matter(text: str, values: dict[str, object]) -> None:
+    page = parse_page(text, "commonmark")
+    assert page.front_matter == values
+    assert page.problems == ()
+    assert [text[block.start : block.end] for block in page.blocks] == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("front", "word"),
+    [
+        ("---\ntitle: a: b\n---\n", "line 2"),
+        ("---\nx: y\nd: 2024-13-45\n---\n", "cannot be read"),
+        ("---\na: \x07\n---\n", "front matter"),
+        ("---\na: !!python/object:os.system x\n---\n", "YAML"),
+        ("---\na: " + "[" * 3000 + "\n---\n", "front matter"),
+        ("---\n- a: b\n- c: d\nkey: x\n---\n", "YAML"),
+        ("+++\ntitle = \n+++\n", "TOML"),
+    ],
+)
+def test_broken_front_matter_is_a_problem_and_no_prose(front: str, word: str) -> None:
+    page = parse_page(front + "# T\n", "commonmark")
+    (problem,) = page.problems
+    assert word in problem
+    assert "\n" not in problem
+    assert [block.kind for block in page.blocks] == ["heading"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["---\n\nJust a rule\n\n---\n\nand prose", "---\ntitle: never closed", "----\na: b\n----\n"],
+)
+def test_rules_are_not_front_matter(text: str) -> None:
+    page = parse_page(text, "commonmark")
+    assert page.front_matter == {}
+    assert page.problems == ()
+    assert page.blocks[0].start == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("---\ntitle: Front\n---\n# Body\n", "Front"),
+        ("---\ntitle: 2024\n---\n", "2024"),
+        ("---\ntitle: [a]\n---\n# Body\n", "Body"),
+        ("## Two\n\n# *One*\n", "One"),
+        ("text", ""),
+    ],
+)
+def test_title(text: str, title: str) -> None:
+    assert parse_page(text, "commonmark").title == title
+
+
+def test_link_definitions_of_the_page_hold_for_a_piece_of_it() -> None:
+    page: Page = parse_page("[a][b] c\n\n[b]: https://x\n", "commonmark")
+    assert plain_text("[a][b]", page) == "a"
+
+
+def test_a_fence_is_longer_than_any_in_its_code() -> None:
+    assert fence("```\nx\n```\n", "md") == "````md\n```\nx\n```\n````"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("<td>a</td><td>b</td>", "a b"),
+        ("<style>x</style>a<script>y", "a"),
+        ('<img alt="A &amp; B" src="x">', "A & B"),
+        ("1 < 2", "1 < 2"),
+    ],
+)
+def test_html(source: str, expected: str) -> None:
+    assert html_text(source) == expected
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "![",
+        "{\n",
+        "<a x='",
+        "export const a = {\n\n",
+        "<!-- x\n",
+        "> ",
+        "*a",
+        "| a\n-|\n",
+        "[a]: b\n",
+    ],
+)
+@pytest.mark.parametrize("flavour", FLAVOURS)
+def test_hostile_pages_take_linear_time(unit: str, flavour: Flavour) -> None:
+    """Guards a hang: each of these once took time with the square of its length, minutes here."""
+    parse_page(unit * (60_000 // len(unit)), flavour)
