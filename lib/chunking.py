@@ -448,16 +448,24 @@ class _Chunker:
                     costs.append(self.count(source[begin:cut]))
                     begin = cut
             begin = end
-        total = sum(costs)
-        target = room if not total else min(room, int(total / -(-total // room) * 1.1) + 1)
-        first, size = 0, 0
+        groups: list[list[int]] = [[]]
+        size = 0
         for index, cost in enumerate(costs):
-            if size and size + cost > (target if size >= target // 2 else room):
-                yield _trimmed(source, spans[first].start, spans[index - 1].stop)
-                first, size = index, 0
+            if groups[-1] and size + cost > room:
+                groups.append([])
+                size = 0
+            groups[-1].append(index)
             size += cost
-        if spans:
-            yield _trimmed(source, spans[first].start, spans[-1].stop)
+        # The last sentence often stands alone: take some from the piece before it.
+        while len(groups) > 1 and len(groups[-2]) > 1:
+            before = sum(costs[i] for i in groups[-2])
+            last = sum(costs[i] for i in groups[-1])
+            moved = costs[groups[-2][-1]]
+            if last + moved > before - moved:
+                break
+            groups[-1].insert(0, groups[-2].pop())
+        for group in filter(None, groups):
+            yield _trimmed(source, spans[group[0]].start, spans[group[-1]].stop)
 
     # --- Packing
 
@@ -469,7 +477,26 @@ class _Chunker:
         total = sum(unit.cost + 1 for unit in units)
         level = int(total / len(groups) * 1.15)
         leveled = self._fill(units, min(room, level), self.budget)
-        return leveled if len(leveled) == len(groups) else groups
+        groups = leveled if len(leveled) == len(groups) else groups
+        if len(groups) > 1:
+            self._level_last(groups[-2], groups[-1], room)
+        return groups
+
+    def _level_last(self, before: list[_Unit], last: list[_Unit], room: int) -> None:
+        """Move units from the last but one group to the last while that makes them more equal."""
+        while True:
+            at = len(before) - 1
+            while at > 0 and (not before[at].clean or before[at - 1].keep_with_next):
+                at -= 1
+            moved = before[at:]
+            cost = sum(unit.cost + 1 for unit in moved)
+            size = sum(unit.cost + 1 for unit in last) + cost
+            raw = sum(unit.raw + 1 for unit in (*moved, *last))
+            rest = sum(unit.cost + 1 for unit in before) - cost
+            if all(map(_is_bare, before[:at])) or size > min(rest, room) or raw > self.budget:
+                return
+            last[:0] = moved
+            before[:] = self._trim(before[:at])
 
     def _fill(self, units: Sequence[_Unit], room: int, raw_room: int) -> list[list[_Unit]]:
         groups: list[list[_Unit]] = []

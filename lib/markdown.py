@@ -927,7 +927,7 @@ def _parser(flavour: Flavour) -> MarkdownIt:
 _MARKUP: Final = re.compile(r"[\\`*_~\[\]<&!{$\n]")
 _MAX_INLINE: Final = 60_000
 _MAX_OPEN_BRACKETS: Final = 40
-_ATTRIBUTE_LIST: Final = re.compile(r"[ \t]*\{:?[ \t]*[.#][\w.#: =\"'-]*\}")
+_ATTRIBUTE_LIST: Final = re.compile(r"[ \t]*(?<!\{)\{:?[ \t]*[.#][\w.#: =\"'-]*\}(?!\})")
 
 
 def _inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:

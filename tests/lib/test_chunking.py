@@ -1,0 +1,355 @@
+import re
+import uuid
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lib.chunking import Chunk, chunk_page, title_from_path
+from lib.documents import Document
+from lib.markdown import Block, Flavour, Page, parse_page
+from lib.tokens import estimate_tokens
+from tests.lib.test_markdown import FLAVOURS, texts
+
+SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank. "
+
+
+def words(text: str) -> int:
+    """A count one can do in one's head."""
+    return len(re.findall(r"\w+|[^\w\s]", text))
+
+
+def chunks(
+    text: str, budget: int = 60, flavour: Flavour = "commonmark", path: str = "guide/page.md"
+) -> list[Chunk]:
+    page = parse_page(text, flavour)
+    return chunk_page(Document(path, text, ""), page, budget=budget, count_tokens=words)
+
+
+def leaves(blocks: Iterable[Block]) -> Iterable[Block]:
+    for block in blocks:
+        if block.children:
+            yield from leaves(block.children)
+        elif block.text.strip() and block.kind != "heading":
+            yield block
+
+
+def prose_left_out(page: Page, text: str, found: list[Chunk]) -> str:
+    covered = bytearray(len(text))
+    for chunk in found:
+        covered[chunk.start : chunk.end] = b"\1" * (chunk.end - chunk.start)
+    return "".join(
+        text[i]
+        for leaf in leaves(page.blocks)
+        for i in range(leaf.start, leaf.end)
+        if not covered[i] and not text[i].isspace()
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(texts, st.sampled_from(FLAVOURS), st.sampled_from([32, 60, 200]))
+def test_any_page(text: str, flavour: Flavour, budget: int) -> None:
+    document = Document("a/b.md", text, "")
+    page = parse_page(text, flavour)
+    found = chunk_page(document, page, budget=budget, count_tokens=words)
+    for chunk in found:
+        assert chunk.text == text[chunk.start : chunk.end]
+        assert chunk.text.strip()
+        assert chunk.token_count == words(chunk.embed_text) <= budget
+        assert words(chunk.text) <= budget
+        assert uuid.UUID(chunk.chunk_id)
+        assert chunk.heading_path
+        if chunk.heading_index is not None:
+            assert page.headings[chunk.heading_index].start <= chunk.end
+    assert [chunk.start for chunk in found] == sorted(chunk.start for chunk in found)
+    assert len({chunk.chunk_id for chunk in found}) == len(found)
+    assert not prose_left_out(page, text, found) or not found
+    assert found == chunk_page(
+        document, parse_page(text, flavour), budget=budget, count_tokens=words
+    )
+
+
+paragraphs = st.lists(
+    st.one_of(
+        st.integers(1, 12).map(lambda n: SENTENCE * n),
+        st.integers(1, 40).map(lambda n: "```py\n" + "x = call(1)\n" * n + "```"),
+        st.integers(1, 30).map(lambda n: "|a|b|\n|-|-|\n" + "|one two|three|\n" * n),
+        st.integers(1, 20).map(lambda n: "- an item of a list\n" * n),
+        st.integers(1, 4).map(lambda n: "#" * n + " Heading"),
+        st.just("<!-- hidden -->"),
+        st.just("漢字の文です。" * 30),
+        st.just(">   quoted text, as it is\n" * 12),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(paragraphs, st.sampled_from(["\n", "\r\n"]), st.sampled_from([60, 120]))
+def test_ordinary_pages_are_covered_and_cut_only_where_they_may_be(
+    blocks: list[str], newline: str, budget: int
+) -> None:
+    text = "\ufeff" + "\n\n".join(blocks).replace("\n", newline)
+    page = parse_page(text, "commonmark")
+    found = chunk_page(Document("p.md", text, ""), page, budget=budget, count_tokens=words)
+    assert prose_left_out(page, text, found) == ""
+    cuts = {chunk.start for chunk in found} | {chunk.end for chunk in found}
+    for block in leaves(page.blocks):
+        inside = [cut for cut in cuts if block.start < cut < block.start + len(block.text.strip())]
+        if block.kind == "row" or words(text[block.start : block.end]) < budget // 2:
+            assert not inside
+    for chunk in found:
+        assert not all(line.startswith("#") for line in chunk.text.split(newline) if line)
+
+
+def test_a_section_that_fits_is_one_chunk_under_its_heading() -> None:
+    text = f"---\ntitle: Guide\n---\n\n# Guide\n\n{SENTENCE * 2}\n\n## Install\n\n{SENTENCE * 2}\n"
+    intro, install = chunks(text)
+    assert intro.text == f"# Guide\n\n{SENTENCE * 2}".strip()
+    assert install.text == f"## Install\n\n{SENTENCE * 2}".strip()
+    assert install.embed_text == f"Guide > Install\n\n{SENTENCE * 2}".strip()
+    assert (install.chapter, install.section, install.heading) == ("Guide", "Install", "Install")
+    assert (install.heading_path, install.heading_index) == (("Guide", "Install"), 1)
+    assert (intro.chapter, intro.section, intro.heading) == ("Guide", "", "Guide")
+
+
+def test_section_is_the_first_level_below_the_title_and_heading_the_nearest() -> None:
+    body = SENTENCE * 3
+    text = f"# Guide\n\n## Install\n\n{body}\n\n#### On a Mac\n\n{body}\n\n# Appendix\n\n{body}\n"
+    install, mac, appendix = chunks(text)
+    assert (mac.chapter, mac.section, mac.heading) == ("Guide", "Install", "On a Mac")
+    assert mac.heading_path == ("Guide", "Install", "On a Mac")
+    assert (appendix.section, appendix.heading_path) == ("Appendix", ("Guide", "Appendix"))
+    assert install.heading_index == 1
+
+
+def test_text_before_the_first_heading_stands_under_the_page() -> None:
+    first, second = chunks(f"{SENTENCE * 3}\n\n## Later\n\n{SENTENCE * 3}\n")
+    assert (first.heading_index, first.heading, first.section) == (None, "Page", "")
+    assert second.heading_path == ("Page", "Later")
+
+
+def test_a_bare_heading_goes_to_what_stands_below_it() -> None:
+    (chunk,) = chunks(f"# Guide\n\n## Install\n\n### Mac\n\n{SENTENCE}\n")
+    assert chunk.text.startswith("# Guide")
+    assert (chunk.heading, chunk.heading_index) == ("Mac", 2)
+    assert chunk.embed_text == f"Guide > Install > Mac\n\n{SENTENCE}".strip()
+
+
+def test_a_bare_heading_at_the_end_goes_to_what_stands_above_it() -> None:
+    (chunk,) = chunks(f"# Guide\n\n{SENTENCE * 2}\n\n## To do\n")
+    assert chunk.text.endswith("## To do")
+    assert chunk.embed_text.endswith("To do")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# Only\n", "# One\n\n## Two\n", "<!-- x -->", "---\na: b\n---"]
+)
+def test_pages_that_say_nothing_have_no_chunks(text: str) -> None:
+    assert chunks(text) == []
+
+
+def test_tiny_sections_under_one_parent_are_merged_up_to_half_the_budget() -> None:
+    text = "# Api\n\n" + "".join(f"## f{i}\n\nReturns {i}.\n\n" for i in range(20))
+    found = chunks(text, budget=80)
+    assert 1 < len(found) < 10
+    assert all(chunk.token_count <= 50 for chunk in found)
+    assert "f1\n\nReturns 1." in found[0].embed_text
+    assert [chunk.heading_index for chunk in found] == sorted(
+        chunk.heading_index or 0 for chunk in found
+    )
+
+
+def test_small_sections_of_different_parents_are_not_merged() -> None:
+    body = "Thirty words or so " * 8
+    text = f"# T\n\n## A\n\n{body}\n\n### A1\n\nShort.\n\n## B\n\n### B1\n\nShort.\n"
+    assert [chunk.heading for chunk in chunks(text)] == ["A", "A1", "B1"]
+
+
+def test_a_line_of_introduction_is_read_with_the_first_subsection() -> None:
+    text = f"# T\n\n## Methods\n\nThere is one.\n\n### run\n\n{SENTENCE * 3}\n"
+    (chunk,) = chunks(text)
+    assert chunk.heading == "run"
+    assert "There is one." in chunk.embed_text
+
+
+def test_a_cut_table_repeats_its_header_in_what_is_embedded() -> None:
+    text = "# T\n\n|Name|Type|\n|-|-|\n" + "|a name|a type|\n" * 40
+    found = chunks(text)
+    assert len(found) > 3
+    for chunk in found:
+        assert chunk.embed_text.startswith("T\n\nName | Type\na name | a type")
+        assert chunk.kind == "table"
+        assert chunk.text.endswith("|a name|a type|")
+    assert sum(chunk.text.count("|a name|") for chunk in found) == 40
+    assert [chunk.text.count("Name") for chunk in found] == [1] + [0] * (len(found) - 1)
+
+
+def test_a_table_row_over_the_budget_is_cut_like_a_text() -> None:
+    text = f"|Name|Meaning|\n|-|-|\n|a|b|\n|c|{SENTENCE * 12}|\n|d|e|\n"
+    found = chunks(text)
+    assert prose_left_out(parse_page(text, "commonmark"), text, found) == ""
+    assert all("Name | Meaning" in chunk.embed_text for chunk in found)
+
+
+def test_cut_code_names_its_language_and_is_cut_between_definitions() -> None:
+    code = "".join(f"def f{i}(x):\n    y = x + {i}\n    return y\n\n" for i in range(20))
+    found = chunks(f'# T\n\n```python title="f.py"\n{code}```\n')
+    assert len(found) > 3
+    assert "f.py\n```python\ndef f0" in found[0].embed_text
+    for chunk in found:
+        assert chunk.embed_text.count("```python\n") == 1
+        assert chunk.embed_text.endswith("\n```")
+        assert (chunk.kind, chunk.language) == ("code", "python")
+    for chunk in found[1:]:
+        assert chunk.text.startswith("def ")
+
+
+def test_code_on_one_long_line_is_cut_all_the_same() -> None:
+    text = "```json\n" + "[" + '{"a": 1}, ' * 300 + "]\n```\n"
+    found = chunks(text)
+    assert len(found) > 10
+    assert prose_left_out(parse_page(text, "commonmark"), text, found) == ""
+
+
+@pytest.mark.parametrize("prefix", ["", "> ", "    "])
+def test_code_in_a_quote_or_a_list_is_cut_by_its_own_lines(prefix: str) -> None:
+    lines = ["```py", *[f"value_{i} = {i}" for i in range(40)], "```"]
+    text = ("1.  List\n\n" if prefix.isspace() else "") + "\n".join(prefix + li for li in lines)
+    found = chunks(text)
+    assert len(found) > 2
+    embedded = "\n".join(chunk.embed_text for chunk in found)
+    assert [int(n) for n in re.findall(r"(?m)^\s*value_(\d+)", embedded)] == list(range(40))
+
+
+def test_a_list_is_cut_between_items() -> None:
+    item = "- " + SENTENCE.strip() + "\n  - below\n"
+    found = chunks(f"# T\n\n{item * 12}")
+    assert len(found) > 2
+    for chunk in found:
+        assert chunk.text.removeprefix("# T\n\n").startswith("- The quick")
+        assert chunk.text.endswith("  - below")
+
+
+def test_what_introduces_a_block_stays_with_it() -> None:
+    filler = SENTENCE.strip()
+    text = f"# T\n\n{filler}\n\n{filler}\n\nDo this now:\n\n```sh\n" + "run it now\n" * 9 + "```\n"
+    _, second = chunks(text, budget=50)
+    assert second.text.startswith("Do this now:")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It works, e.g. with `a. B` or v1.2. ",
+        "このファイルは設定を読み込みます。",
+        "यह फ़ाइल सेटिंग पढ़ती है। ",
+        "هل يقرأ هذا الملف الإعدادات؟ ",
+        "See [the page. It is long](http://x.y/z). ",
+    ],
+)
+def test_long_paragraphs_are_cut_between_sentences(sentence: str) -> None:
+    text = (sentence * 40).strip()
+    page = parse_page(text, "commonmark")
+    found = chunk_page(Document("p.md", text, ""), page, budget=90, count_tokens=estimate_tokens)
+    assert len(found) > 2
+    for chunk in found:
+        assert chunk.text.startswith(sentence[:8])
+        assert chunk.text.endswith(sentence.strip()[-2:])
+    sizes = [len(chunk.text) for chunk in found]
+    assert min(sizes) > max(sizes) / 2  # no crumb at the end
+
+
+def test_an_unbroken_text_is_cut_but_not_inside_a_letter_or_an_emoji() -> None:
+    cluster = "नि"
+    text = cluster * 300 + "👩‍🚀" * 100
+    page = parse_page(text, "commonmark")
+    found = chunk_page(Document("p.md", text, ""), page, budget=100, count_tokens=estimate_tokens)
+    assert "".join(chunk.text for chunk in found) == text
+    assert all(chunk.text[0] in "न👩" for chunk in found)
+
+
+def test_imports_tags_and_addresses_are_not_embedded_and_labels_are() -> None:
+    text = (
+        "---\ntitle: Tabs\n---\nimport Tabs from '@theme/Tabs';\n\nexport const a = 1;\n\n"
+        '<Tabs>\n<TabItem value="u" label="Unix">\n\nRun [it](https://x.y) ![shell](i.png).\n\n'
+        "</TabItem>\n</Tabs>\n\n{/* hidden */}\n"
+    )
+    (chunk,) = chunks(text, flavour="mdx")
+    assert chunk.embed_text == "Tabs\n\nUnix\n\nRun it shell."
+    assert chunk.text.startswith("<TabItem")
+    assert chunk.text.endswith("</Tabs>")
+
+
+def test_a_heading_in_a_tab_or_a_quote_begins_a_section() -> None:
+    body = SENTENCE * 3
+    text = f'# T\n\n=== "Unix"\n\n    ## Shell\n\n    {body}\n\n> ## Quoted\n> {body}\n'
+    assert [chunk.heading for chunk in chunks(text)][-2:] == ["Shell", "Quoted"]
+
+
+def test_what_a_block_includes_is_embedded_and_the_text_stays_the_pages() -> None:
+    text = "# T\n\n{{#include x.md}}\n\nAfter.\n"
+    page = parse_page(text, "commonmark")
+
+    def include(block: Block) -> str | None:
+        return SENTENCE * 12 if "include" in block.text else None
+
+    found = chunk_page(
+        Document("p.md", text, ""), page, budget=60, count_tokens=words, includes=include
+    )
+    assert len(found) > 2
+    assert all("quick brown" in chunk.embed_text for chunk in found[:-1])
+    assert all("include" not in chunk.embed_text for chunk in found)
+    assert {chunk.text for chunk in found[:-1]} <= {"# T\n\n{{#include x.md}}", "{{#include x.md}}"}
+    assert len({chunk.chunk_id for chunk in found}) == len(found)
+    assert all(chunk.token_count <= 60 for chunk in found)
+
+
+def test_an_unchanged_chunk_keeps_its_id_when_text_above_it_changes() -> None:
+    rest = f"## Same\n\n{SENTENCE * 3}\n"
+    before = chunks(f"# T\n\n{SENTENCE * 3}\n\n{rest}")
+    after = chunks(f"# T\n\nNew. {SENTENCE * 3}\n\n{rest}")
+    assert before[0].chunk_id != after[0].chunk_id
+    assert before[1].chunk_id == after[1].chunk_id
+    assert before[1].start != after[1].start
+
+
+def test_equal_chunks_have_different_ids_in_one_page_and_in_two() -> None:
+    text = "".join(f"# T\n\n## A\n\n{SENTENCE * 4}\n\n" for _ in range(3))
+    ids = [chunk.chunk_id for path in ("a.md", "b.md") for chunk in chunks(text, path=path)]
+    assert len(set(ids)) == len(ids) > 4
+
+
+def test_a_long_heading_path_leaves_room_for_the_text() -> None:
+    text = "".join(f"{'#' * n} {'word ' * 50}{n}\n\n" for n in range(1, 7)) + SENTENCE * 4
+    for chunk in chunks(text, budget=120):
+        assert words(chunk.embed_text.split("\n\n")[0]) <= 40
+
+
+def test_large_pages_without_headings() -> None:
+    text = "\n".join(f"#include <file_{i}.h> // a comment" for i in range(2000))
+    found = chunks(text, budget=200)
+    assert prose_left_out(parse_page(text, "commonmark"), text, found) == ""
+    assert all(chunk.text.startswith("#include") for chunk in found)
+
+
+def test_a_budget_too_small_to_hold_anything_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least"):
+        chunks("text", budget=5)
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("intro.md", "Intro"),
+        ("01-getting_started.mdx", "Getting started"),
+        ("2021-11-foo.md", "2021 11 foo"),
+        ("part-1/chapter-2/index.md", "Chapter 2"),
+        ("README.md", "README"),
+        ("42.md", "42"),
+        ("言語.md", "言語"),
+    ],
+)
+def test_a_page_without_a_title_is_named_after_its_file(path: str, title: str) -> None:
+    assert title_from_path(path) == title
