@@ -70,6 +70,7 @@ class Includes:
         self.problems: list[str] = []
         """`page: what could not be included`."""
         self._files: dict[Path, str | None] = {}
+        self._used: dict[str, set[Path]] = {}
 
     def of(self, document: Document, page: Page) -> Callable[[Block], str | None] | None:
         """What `lib.chunking.chunk_page` takes as `includes`; None for a page that includes
@@ -79,6 +80,16 @@ class Includes:
         spent = [0]
         file = self.root / document.path
         return self._resolver(document.path, document.text, page, file, (file,), spent)
+
+    def used_by(self, path: str) -> list[Path]:
+        """The files that the page's chunks have taken in so far, those that includes include
+        among them."""
+        return sorted(self._used.get(path, ()))
+
+    def problems_of(self, path: str) -> list[str]:
+        """What could not be included in one page."""
+        prefix = f"{path}: "
+        return [line[len(prefix) :] for line in self.problems if line.startswith(prefix)]
 
     def _resolver(
         self,
@@ -135,6 +146,7 @@ class Includes:
             self._problem(f"{name}: {target} is not included: the page includes too much")
             return None
         spent[0] += len(text)
+        self._used.setdefault(name, set()).add(found)
         return text
 
     def _read(self, file: Path) -> str | None:
@@ -223,16 +235,18 @@ def _expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> 
 def _components(block: Block, source: str, page: Page, read: Callable[..., str]) -> str | None:
     """MDX: imported partials (`<Note />`) and raw files (`{source}`) in a block of tags."""
     parts: list[str] = []
+    own = block.text
     for component, variable in _JSX.findall(source):
         module = page.imports.get(component or variable, "").replace("\\", "")
         raw = module.removeprefix("!!raw-loader!")
         if raw != module:
+            own = own.replace(f"{{{variable}}}", "").strip()
             parts.append(fence(read(raw, _Part(), code=True), PurePosixPath(raw).suffix[1:]))
         elif component and PurePosixPath(module).suffix.lower() in _MARKDOWN:
             parts.append(read(module, _Part(), code=False))
     if not parts:
         return None
-    return "\n\n".join(filter(None, [block.text, *parts]))
+    return "\n\n".join(filter(None, [own, *parts]))
 
 
 def _lines(source: str, read: Callable[..., str], *, code: bool) -> str:

@@ -812,6 +812,8 @@ def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if name in _CODE_DIRECTIVES:
         token = state.push("fence", "code", 0)
         token.info = argument if name not in ("raw", "eval-rst", "mermaid") else name
+        if name == "literalinclude":
+            token.info = options.get("language", argument.rpartition(".")[2])
         token.content = state.getLines(inner, stop, indent, True)
         token.map = [start, after]
         token.meta = {"first": inner, "last": stop, "title": options.get("caption", "")}
