@@ -1,0 +1,221 @@
+"""GET /health"""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import lib.embedding_local
+import lib.health
+from lib import __version__
+from tests.conftest import BOOK, Api, MakeSettings, serving
+from tests.upstream import Body, Drop, Hang, Status, Upstream
+
+CONTRACT: dict[str, type] = {
+    "status": str,
+    "version": str,
+    "uptime": float,
+    "qdrant_connected": bool,
+    "openai_connected": bool,
+    "documents_count": int,
+    "chunks_count": int,
+}
+
+
+@pytest.fixture
+def manifest_file(own_index: Path) -> Path:
+    [path] = own_index.rglob("manifest.json")
+    return path
+
+
+async def settled(api: Api) -> Any:
+    """What /health says once every probe under way has answered."""
+    await api.get("/health")
+    for probe in (api.services.store_probe, api.services.model_probe):
+        if probe is not None:
+            while (answer := await probe.answer(10)) is None:
+                pass
+            assert answer is not None
+    return (await api.get("/health")).json()
+
+
+async def test_a_ready_service_is_healthy(api: Api) -> None:
+    health = await settled(api)
+    assert {name: type(health[name]) for name in CONTRACT} == CONTRACT
+    assert health["status"] == "healthy"
+    assert health["version"] == __version__
+    assert health["uptime"] >= 0
+    assert health["qdrant_connected"] is True
+    assert health["openai_connected"] is False  # none is configured, which is no fault
+    assert health["documents_count"] == len(BOOK)
+    assert health["chunks_count"] >= len(BOOK)
+    assert health["ready"] is True
+    assert health["embedder"] == "local/all-MiniLM-L6-v2-int8"
+
+
+async def test_a_model_that_answers_is_connected_and_costs_nothing(
+    generating: Api, upstream: Upstream
+) -> None:
+    health = await settled(generating)
+    assert health["status"] == "healthy"
+    assert health["openai_connected"] is True
+    assert {r.path for r in upstream.requests} == {"/v1/models"}
+
+
+@pytest.mark.parametrize(
+    "reply", [Status(401), Status(403), Status(500), Status(503), [Drop()]], ids=str
+)
+async def test_a_model_that_is_down_degrades_but_serves(
+    generating: Api, upstream: Upstream, reply: Any
+) -> None:
+    upstream.models_reply = reply
+    health = await settled(generating)
+    assert health["status"] == "degraded"
+    assert health["openai_connected"] is False
+    assert health["ready"] is True
+    assert "sk-" not in str(health)
+    assert (await generating.get("/health")).status == 200
+
+
+@pytest.mark.parametrize("reply", [Status(404), Body(b"<html>", "text/html")], ids=str)
+async def test_a_server_without_a_list_of_models_is_connected(
+    generating: Api, upstream: Upstream, reply: Any
+) -> None:
+    upstream.models_reply = reply
+    assert (await settled(generating))["openai_connected"] is True
+
+
+async def test_a_model_that_hangs_is_not_waited_for(generating: Api, upstream: Upstream) -> None:
+    """Were it waited for, the answer would come after its time limit, and with it."""
+    upstream.models_reply = [Hang()]
+    answers = await asyncio.gather(*(generating.get("/health") for _ in range(10)))
+    assert [answer.status for answer in answers] == [200] * 10
+    probe = generating.services.model_probe
+    assert probe is not None
+    assert await probe.answer(0) is None  # still under way when /health had answered
+    await upstream.until(lambda u: bool(u.requests))
+    assert len(upstream.requests) == 1  # asked once for all ten
+
+
+async def test_before_the_store_was_opened_it_is_warming(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = asyncio.Event()
+
+    async def slow() -> bool:
+        await opened.wait()
+        return True
+
+    monkeypatch.setattr(api.services.store, "reachable", slow)
+    answer = await api.get("/health")
+    assert answer.status == 200
+    health = answer.json()
+    assert health["ready"] is False
+    assert health["qdrant_connected"] is False
+    assert health["message"]
+    opened.set()
+    assert (await settled(api))["ready"] is True
+
+
+async def test_no_index_and_nothing_on_its_way_is_a_503(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(book_content_path=tmp_path / "no", qdrant_path=tmp_path / "none")
+    async with serving(settings) as api:
+        health = await settled(api)
+        answer = await api.get("/health")
+        assert answer.status == 503
+        assert set(answer.json()) >= set(CONTRACT)
+        assert health["status"] == "degraded"
+        assert health["documents_count"] == health["chunks_count"] == 0
+        assert health["message"]
+
+
+async def test_while_the_first_ingestion_runs_it_is_a_200(
+    make_settings: MakeSettings, tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.embedding_gate = asyncio.Event()
+    settings = make_settings(
+        qdrant_path=tmp_path / "none",
+        openai_base_url=upstream.base_url,
+        embedding_provider="openai",
+    )
+    async with serving(settings) as api:
+        await upstream.until(lambda u: bool(u.embedded()))  # started by itself
+        await settled(api)
+        answer = await api.get("/health")
+        assert answer.status == 200
+        assert answer.json()["ingesting"] is True
+        assert answer.json()["ready"] is False
+        assert (await api.ask("tide")).json()["code"] == "INDEX_NOT_READY"
+        upstream.embedding_gate.set()
+        await api.services.ingestion.wait()
+        assert (await api.ask("tide")).status == 200
+
+
+async def test_an_index_of_another_model_is_a_503(
+    make_settings: MakeSettings, upstream: Upstream
+) -> None:
+    settings = make_settings(embedding_provider="openai", openai_base_url=upstream.base_url)
+    async with serving(settings) as api:
+        health = await settled(api)
+        assert (await api.get("/health")).status == 503
+        assert health["ready"] is False
+        assert health["qdrant_connected"] is True
+        assert "openai/text-embedding-3-small" in health["message"]
+
+
+async def test_an_index_of_another_version_is_a_503(
+    make_settings: MakeSettings, own_index: Path, manifest_file: Path
+) -> None:
+    manifest = msgspec.json.decode(manifest_file.read_bytes())
+    manifest_file.write_bytes(msgspec.json.encode(manifest | {"index_format": 0}))
+    async with serving(make_settings(qdrant_path=own_index)) as api:
+        health = await settled(api)
+        assert (await api.get("/health")).status == 503
+        assert "another version" in health["message"]
+        answer = await api.ask("tide")
+        assert answer.status == 503
+        assert answer.json()["code"] == "INDEX_OUTDATED"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"generation": 5}', b"\xff\xfe"])
+async def test_a_damaged_index_is_a_503_and_can_be_made_anew(
+    make_settings: MakeSettings, own_index: Path, manifest_file: Path, content: bytes
+) -> None:
+    manifest_file.write_bytes(content)
+    async with serving(make_settings(qdrant_path=own_index)) as api:
+        await settled(api)
+        health = await api.get("/health")
+        assert health.status == 503
+        assert str(own_index) not in health.text
+        assert (await api.ask("tide")).status == 503
+        assert (await api.ingest(force_reindex=True))["status"] == "completed"
+        assert (await api.ask("tide")).status == 200
+
+
+async def test_an_index_that_was_deleted_is_no_index(
+    make_settings: MakeSettings, own_index: Path, tmp_path: Path
+) -> None:
+    settings = make_settings(qdrant_path=own_index, book_content_path=tmp_path / "no")
+    async with serving(settings) as api:
+        assert (await api.ask("tide")).status == 200
+        shutil.rmtree(own_index)
+        assert (await api.ask("tide")).json()["code"] == "INDEX_NOT_READY"
+
+
+async def test_weights_that_are_not_the_pinned_ones_do_not_stop_the_start(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise RuntimeError("not the pinned weights")
+
+    monkeypatch.setattr(lib.embedding_local, "load_model", refuse)
+    async with serving(make_settings()) as api:
+        assert (await api.get("/health")).status in (200, 503)
+        answer = await api.ask("tide")
+        assert answer.status >= 500
+        assert "pinned" not in answer.text
