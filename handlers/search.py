@@ -1,14 +1,12 @@
 """POST /search and GET /search"""
 
-from typing import Annotated
-
-import msgspec
 from quart import Blueprint, Response
 
 from handlers import body, operation, query, respond, services
 from lib.openapi import Operation
 from lib.requests import trimmed
 from lib.search import DEFAULT_K, MAX_QUERY_CHARACTERS, SearchAnswer, SearchRequest, retrieve
+from lib.store import FILTERS
 
 blueprint = Blueprint("search", __name__)
 
@@ -18,19 +16,8 @@ FAILURES = {
 }
 
 
-class SearchQuery(msgspec.Struct, kw_only=True):
+class SearchQuery(SearchRequest, kw_only=True, rename={"query": "q"}):
     """The same request as a query string."""
-
-    q: Annotated[
-        str,
-        msgspec.Meta(
-            description="1 to 1000 characters after trimming.",
-            extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
-        ),
-    ]
-    k: Annotated[int, msgspec.Meta(ge=1, le=50)] | None = None
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=50, description="Another name of k.")] | None = None
-    file_path: Annotated[str, msgspec.Meta(description="Only passages of this file.")] | None = None
 
 
 @blueprint.post("/search")
@@ -56,10 +43,7 @@ async def search() -> Response:
     )
 )
 async def search_by_link() -> Response:
-    asked = query(SearchQuery)
-    return await found(
-        SearchRequest(query=asked.q, k=asked.k, top_k=asked.top_k, file_path=asked.file_path)
-    )
+    return await found(query(SearchQuery))
 
 
 async def found(request: SearchRequest) -> Response:
@@ -69,6 +53,6 @@ async def found(request: SearchRequest) -> Response:
         services().store,
         text,
         request.k or request.top_k or DEFAULT_K,
-        file_path=request.file_path or None,
+        only={name: value for name in FILTERS if (value := getattr(request, name))},
     )
     return respond(SearchAnswer(query=text, passages=passages))

@@ -1,21 +1,25 @@
 """The book as pieces for the index: files read, cut into chunks, each with its address."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from lib.chunking import Chunk, chunk_page
-from lib.documents import DocumentError, is_draft, read_document
+from lib.chunking import CHUNKER_VERSION, Chunk, chunk_page
+from lib.documents import Document, DocumentError, DocumentLimits, is_draft, read_document
 from lib.errors import InvalidRequest
+from lib.includes import Includes
 from lib.markdown import Flavour, parse_page
-from lib.routing import Router, Site, link
-from lib.store import StoredChunk
+from lib.routing import PageAddress, Router, Site, link
+from lib.store import FileNote, StoredChunk
 from lib.tokens import estimate_tokens
 
 DOCUMENTS_AT_ONCE = 16
 """Files chunked in one go in the thread: small enough that progress moves."""
+REPOSITORY_LEVELS = 4
+"""So far above the content folder the top of its repository is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,26 @@ class Book:
     root: Path
     site: Site
     paths: Sequence[str]
+    limits: DocumentLimits
     chunk_tokens: int
+
+    @property
+    def chunker(self) -> str:
+        """What decides how a file is cut."""
+        return f"{CHUNKER_VERSION}/{self.chunk_tokens}"
+
+    @property
+    def content(self) -> str:
+        """Which book this is."""
+        return digest([str(self.root)])
+
+    def site_hash(self) -> str:
+        """What decides addresses beside the pages themselves."""
+        try:
+            summary = (self.root / "SUMMARY.md").read_bytes().hex()
+        except OSError:
+            summary = ""
+        return digest([repr(self.site), summary])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,44 +60,163 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Survey:
+    """How the files on disk compare with those in the index."""
+
+    unchanged: list[str]
+    changed: list[str]
+    """New ones and those that differ."""
+    removed: list[str]
+    errors: list[str]
+    """Lines of the form "file: what is wrong with it"."""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """What some files gave; `errors` are lines of the form "file: what is wrong with it"."""
+    """What some files gave. `notes` has an entry for each file with anything to note."""
 
     files: int
-    pieces: list[Piece]
-    errors: list[str]
+    pieces: list[Piece] = field(default_factory=list)
+    notes: dict[str, FileNote] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
 
 
-async def read_book(book: Book) -> AsyncIterator[Batch]:
-    """The pieces of the book, some files at a time, read and cut in a thread."""
-    router = await asyncio.to_thread(Router, book.site, book.root, book.paths)
-    for start in range(0, len(book.paths), DOCUMENTS_AT_ONCE):
-        paths = book.paths[start : start + DOCUMENTS_AT_ONCE]
-        yield await asyncio.to_thread(read_pieces, book, router, paths)
-
-
-def read_pieces(book: Book, router: Router, paths: Sequence[str]) -> Batch:
-    """The chunks of some files, and a line for each file that something is wrong with."""
-    pieces: list[Piece] = []
-    errors: list[str] = []
-    for path in paths:
+def survey(book: Book, known: Mapping[str, str], notes: Mapping[str, FileNote]) -> Survey:
+    """Compare by hash. `known` is `file_path` to `file_hash`, `notes` the manifest's."""
+    hashes = {**known, **{path: note.file_hash for path, note in notes.items() if note.file_hash}}
+    hasher = FileHasher(book)
+    found = Survey([], [], [path for path in hashes if path not in set(book.paths)], [])
+    for path in book.paths:
+        note = notes.get(path, FileNote())
         try:
-            document = read_document(book.root, path)
+            document = read_document(book.root, path, book.limits)
         except DocumentError as error:
-            errors.append(f"{path}: {error}")
+            found.errors.append(f"{path}: {error}")
+            # Not readable now: what the index holds of it is gone, as if it were deleted.
+            if path in hashes:
+                found.removed.append(path)
             continue
+        if hashes.get(path) == hasher.hash_of(document, note.includes):
+            found.unchanged.append(path)
+            found.errors.extend(f"{path}: {problem}" for problem in note.problems)
+        else:
+            found.changed.append(path)
+    return found
+
+
+async def read_book(book: Book, paths: Sequence[str]) -> AsyncIterator[Batch]:
+    """The pieces of these files, some files at a time, read and cut in a thread."""
+    reader = await asyncio.to_thread(BookReader, book)
+    for start in range(0, len(paths), DOCUMENTS_AT_ONCE):
+        yield await asyncio.to_thread(reader.read, paths[start : start + DOCUMENTS_AT_ONCE])
+
+
+class BookReader:
+    """Reads files of one book, keeping what they share: addresses, included files."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._router = Router(book.site, book.root, book.paths)
+        self._includes = Includes(book.root, boundary(book.root, book.site))
+        self._hasher = FileHasher(book)
+
+    def read(self, paths: Sequence[str]) -> Batch:
+        batch = Batch(len(paths))
+        for path in paths:
+            try:
+                document = read_document(self._book.root, path, self._book.limits)
+            except DocumentError as error:
+                batch.errors.append(f"{path}: {error}")
+            else:
+                self._read(document, batch)
+        return batch
+
+    def _read(self, document: Document, batch: Batch) -> None:
+        book, path = self._book, document.path
         page = parse_page(document.text, flavour_of(book.site, path))
-        errors.extend(f"{path}: {problem}" for problem in page.problems)
-        address = router.address(path, page)
-        if is_draft(page.front_matter) or not address.published:
-            continue  # no reader of the site can open it
-        pieces.extend(
-            Piece(stored(chunk, link(address, chunk.heading_index)), chunk.embed_text)
-            for chunk in chunk_page(
-                document, page, budget=book.chunk_tokens, count_tokens=estimate_tokens
+        address = self._router.address(path, page)
+        chunks: list[Chunk] = []
+        problems = list(page.problems)
+        included: list[str] = []
+        if address.published and not is_draft(page.front_matter):
+            chunks = chunk_page(
+                document,
+                page,
+                budget=book.chunk_tokens,
+                count_tokens=estimate_tokens,
+                includes=self._includes.of(document, page),
             )
+            included = [os.path.relpath(file, book.root) for file in self._includes.used_by(path)]
+            problems += self._includes.problems_of(path)
+        file_hash = self._hasher.hash_of(document, included)
+        batch.pieces.extend(
+            Piece(stored(chunk, address, file_hash), chunk.embed_text) for chunk in chunks
         )
-    return Batch(len(paths), pieces, errors)
+        batch.errors.extend(f"{path}: {problem}" for problem in problems)
+        if included or problems or not chunks:
+            batch.notes[path] = FileNote(
+                includes=included, problems=problems, file_hash="" if chunks else file_hash
+            )
+
+
+class FileHasher:
+    """Hashes all that a file's chunks depend on.
+
+    That is its own bytes, those of the files it includes, and the names beside it: whether an
+    `index.md` stands in a folder decides addresses of other pages there.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self._root = book.root
+        self._names: dict[str, list[str]] = {}
+        self._included: dict[str, str] = {}
+        for path in book.paths:
+            folder, _, name = path.rpartition("/")
+            self._names.setdefault(folder, []).append(name)
+
+    def hash_of(self, document: Document, includes: Collection[str]) -> str:
+        folder = document.path.rpartition("/")[0]
+        included = (f"{path}={self._hash_included(path)}" for path in sorted(includes))
+        return digest([document.sha256, *sorted(self._names.get(folder, ())), *included])
+
+    def _hash_included(self, path: str) -> str:
+        if path not in self._included:
+            try:
+                data = (self._root / path).read_bytes()
+                self._included[path] = blake2b(data, digest_size=16).hexdigest()
+            except OSError:
+                self._included[path] = "missing"
+        return self._included[path]
+
+
+def stored(chunk: Chunk, address: PageAddress, file_hash: str) -> StoredChunk:
+    return StoredChunk(
+        chunk_id=chunk.chunk_id,
+        text=chunk.text,
+        file_path=chunk.file_path,
+        chapter=chunk.chapter,
+        section=chunk.section,
+        heading=chunk.heading,
+        url=link(address, chunk.heading_index),
+        start_char=chunk.start,
+        end_char=chunk.end,
+        tokens=chunk.token_count,
+        kind=chunk.kind,
+        language=chunk.language,
+        version=address.version,
+        locale=address.locale,
+        content_hash=digest([chunk.embed_text]),
+        file_hash=file_hash,
+    )
+
+
+def digest(parts: Iterable[str]) -> str:
+    """A hash of texts, in order; 32 hexadecimal digits."""
+    hashed = blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        hashed.update(len(data).to_bytes(8, "big") + data)
+    return hashed.hexdigest()
 
 
 def flavour_of(site: Site, path: str) -> Flavour:
@@ -84,22 +226,19 @@ def flavour_of(site: Site, path: str) -> Flavour:
     return "myst" if site.generator == "sphinx" else "commonmark"
 
 
-def stored(chunk: Chunk, url: str | None) -> StoredChunk:
-    return StoredChunk(
-        chunk_id=chunk.chunk_id,
-        text=chunk.text,
-        file_path=chunk.file_path,
-        chapter=chunk.chapter,
-        section=chunk.section,
-        heading=chunk.heading,
-        url=url,
-        start_char=chunk.start,
-        end_char=chunk.end,
-        tokens=chunk.token_count,
-        kind=chunk.kind,
-        language=chunk.language,
-        content_hash=blake2b(chunk.embed_text.encode(), digest_size=16).hexdigest(),
-    )
+def boundary(root: Path, site: Site) -> Path:
+    """The folder outside of which no page may include a file: the site's repository.
+
+    Its top is the nearest folder with a `.git`, else where the site's configuration lies, if that
+    is above the content folder; else the content folder itself.
+    """
+    for folder in [root, *root.parents][: REPOSITORY_LEVELS + 1]:
+        if (folder / ".git").exists():
+            return folder
+    config = site.config_file
+    if config is not None and root.is_relative_to(config.parent):
+        return config.parent
+    return root
 
 
 def content_folder(configured: Path, wanted: str | None) -> Path:

@@ -581,8 +581,12 @@ class _Chunker:
             for unit in units
             if unit.heading is None or headings[unit.heading].text not in said
         )
-        raw = draft.raw + sum(unit.raw + 1 for unit in units)
-        return cost <= self._room(draft.section) and raw <= self.budget
+        if cost > self._room(draft.section):
+            return False
+        # Counted as one slice: between the two may stand a comment, which is in no unit.
+        start = min(units[0].start, draft.units[0].start)
+        end = max(units[-1].end, draft.units[-1].end)
+        return self.count(self.text[start:end]) <= self.budget
 
     def _merge(self, drafts: list[_Draft]) -> list[_Draft]:
         tiny = max(24, self.budget // 8)

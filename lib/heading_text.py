@@ -27,6 +27,7 @@ _FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
 _DIRECTIVE_NAME = re.compile(r"(?<!:):[A-Za-z](?:[\w-]*\w)?(?![:\w])")
 _JSX_TAG = re.compile(r"</?(?:[A-Za-z_$][\w$.:-]*)?(?=[\s/>])")
 _ATTRIBUTES = re.compile(r"[ \t]*\{:?[ \t]*(?:[.#][\w-]|[\w-]+[ \t]*=)[^{}\n]*\}")
+_SPAN_ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}")
 _ROLE = re.compile(r"\{[A-Za-z][\w:+-]*\}(?=`)")
 
 
@@ -44,6 +45,8 @@ class Flavour:
     """Whether `--` has become a dash and `<<` a quotation mark, which no anchor keeps."""
     attributes: bool = False
     """Whether `{.class}` and `{: .class}` are taken away."""
+    span_attributes: bool = False
+    """Whether only `{: .class}` is."""
     breaks: str = "\n"
     raw_entities: bool = False
     first_leaf_only: bool = False
@@ -61,7 +64,7 @@ FLAVOURS: Final = {
     ),
     "mdbook": Flavour(image_alt=False, attributes=True),
     "hugo": Flavour(attributes=True, smart_dashes=True, first_leaf_only=True, last_line_only=True),
-    "jekyll": Flavour(image_alt=False, attributes=True, smart_dashes=True),
+    "jekyll": Flavour(image_alt=False, span_attributes=True, smart_dashes=True),
     "sphinx": Flavour(image_alt=False, footnotes=False, roles=True),
 }
 
@@ -157,6 +160,8 @@ def heading_text(
     `references` the link definitions of its page."""
     if flavour.attributes:
         source = _ATTRIBUTES.sub("", source)
+    if flavour.span_attributes:
+        source = _SPAN_ATTRIBUTES.sub("", source)
     if flavour.roles:
         source = _ROLE.sub("", source)
     env = {"references": dict(references)}

@@ -1,16 +1,16 @@
-"""The writing of a new index: chunks embedded in batches, several at once, then published."""
+"""The writing of a new index: chunks embedded in batches, several at once."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
 from lib.book import Piece
-from lib.embedding import Embedder, Vectors
-from lib.errors import InvalidRequest, UpstreamError
-from lib.store import GenerationBuilder, Manifest, Store, new_generation
+from lib.embedding import Embedder
+from lib.store import GenerationBuilder
+
+GRACE_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -19,33 +19,32 @@ class Counts:
 
     embedded: int = 0
     reused: int = 0
+    tokens: int = 0
+    """Estimated, of the texts that were embedded."""
 
 
 class IndexWriter:
-    """Embeds pieces in batches, several at once, and writes them into a new generation.
+    """Embeds pieces in batches and adds them to a generation.
 
-    The generation is begun with the first vectors, since only they tell the dimension.
+    With `lend`, a piece whose content an earlier generation holds takes its vector from there.
     """
 
     def __init__(
         self,
         embedder: Embedder,
-        store: Store,
-        known: Mapping[str, str],
+        builder: GenerationBuilder,
         counts: Counts,
+        *,
         batch_size: int,
+        lend: bool,
     ) -> None:
         self._embedder = embedder
-        self._store = store
-        self._known = known
+        self._builder = builder
         self._counts = counts
         self._batch_size = batch_size
+        self._lend = lend
         self._waiting: list[Piece] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._generation = new_generation()
-        self._dimension = 0
-        self._builder: GenerationBuilder | None = None
-        self._building = asyncio.Lock()
 
     async def write(self, pieces: Sequence[Piece]) -> None:
         """Take pieces; returns when there is room for more. Raises what an earlier batch raised."""
@@ -55,86 +54,53 @@ class IndexWriter:
             del self._waiting[: self._batch_size]
             await self._begin(batch)
 
-    async def publish(self, *, chunker: str, generator: str, documents: int) -> None:
-        """Write what waits and let readers see the whole. Raises `InvalidRequest` for nothing."""
+    async def finish(self) -> None:
+        """Write what waits."""
         if self._waiting:
             await self._begin(self._waiting)
-        await self._settle(asyncio.ALL_COMPLETED)
-        if self._builder is None:
-            raise InvalidRequest(
-                "There is no readable text in the content folder; the index stays as it was."
-            )
-        await self._builder.publish(
-            Manifest(
-                generation=self._generation,
-                embedding_model=self._embedder.model_id,
-                dimension=self._dimension,
-                chunker=chunker,
-                generator=generator,
-                documents=documents,
-                chunks=self._counts.embedded + self._counts.reused,
-                created_at=datetime.now(UTC).isoformat(),
-            )
-        )
+        while self._running:
+            await self._settle()
 
-    async def discard(self) -> None:
-        """Stop what runs and leave nothing behind."""
-        for task in self._running:
-            task.cancel()
+    async def stop(self) -> None:
+        """End what still runs after a failure.
+
+        It is given a moment to arrive and be kept, since it is paid for already.
+        """
         if self._running:
-            await asyncio.wait(self._running)
-        if self._builder is not None:
-            await self._builder.discard()
+            _, late = await asyncio.wait(self._running, timeout=GRACE_SECONDS)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
 
     async def _begin(self, batch: Sequence[Piece]) -> None:
         if len(self._running) >= self._embedder.concurrency:
-            await self._settle(asyncio.FIRST_COMPLETED)
+            await self._settle()
         self._running.add(asyncio.create_task(self._write(batch)))
 
-    async def _settle(self, when: str) -> None:
-        if self._running:
-            finished, self._running = await asyncio.wait(self._running, return_when=when)
-            for task in finished:
-                task.result()
+    async def _settle(self) -> None:
+        """Until one batch is done."""
+        finished, self._running = await asyncio.wait(
+            self._running, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in finished:
+            task.result()
 
     async def _write(self, batch: Sequence[Piece]) -> None:
-        vectors = await self._reused(batch)
         # A text that stands twice in the batch is embedded once.
-        fresh = {
-            piece.chunk.content_hash: piece.embed_text
-            for piece in batch
-            if piece.chunk.content_hash not in vectors
-        }
+        texts = {piece.chunk.content_hash: piece.embed_text for piece in batch}
+        vectors = dict(await self._builder.lend(texts)) if self._lend else {}
         reused = sum(piece.chunk.content_hash in vectors for piece in batch)
+        fresh = [content_hash for content_hash in texts if content_hash not in vectors]
         if fresh:
-            rows = await self._embedder.embed_documents(list(fresh.values()))
+            rows = await self._embedder.embed_documents([texts[key] for key in fresh])
             vectors.update(zip(fresh, rows, strict=True))
-        stacked = np.stack([vectors[piece.chunk.content_hash] for piece in batch])
-        builder = await self._begun(stacked.shape[1])
-        await builder.add([piece.chunk for piece in batch], stacked)
+        await self._builder.add(
+            [piece.chunk for piece in batch],
+            np.stack([vectors[piece.chunk.content_hash] for piece in batch]),
+        )
         self._counts.reused += reused
         self._counts.embedded += len(batch) - reused
-
-    async def _reused(self, batch: Sequence[Piece]) -> dict[str, Vectors]:
-        """By content hash, the vectors that the published generation has already."""
-        wanted = {
-            self._known[piece.chunk.content_hash]: piece.chunk.content_hash
-            for piece in batch
-            if piece.chunk.content_hash in self._known
-        }
-        if not wanted:
-            return {}
-        lent = await self._store.vectors(list(wanted))
-        return {wanted[chunk_id]: vector for chunk_id, vector in lent.items()}
-
-    async def _begun(self, dimension: int) -> GenerationBuilder:
-        async with self._building:
-            if self._builder is None:
-                self._builder = await self._store.build(self._generation, dimension)
-                self._dimension = dimension
-        if dimension != self._dimension:
-            raise UpstreamError(
-                f"The embedding service sent vectors of {dimension} numbers after vectors of "
-                f"{self._dimension}; the index stays as it was."
-            )
-        return self._builder
+        self._counts.tokens += sum(
+            {p.chunk.content_hash: p.chunk.tokens for p in batch}[key] for key in fresh
+        )

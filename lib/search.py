@@ -1,5 +1,6 @@
 """From a question to passages."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -12,6 +13,9 @@ MAX_QUERY_CHARACTERS = 1_000
 DEFAULT_K = 10
 
 
+PassageCount = Annotated[int, msgspec.Meta(ge=1, le=50)]
+
+
 class SearchRequest(msgspec.Struct, kw_only=True):
     """What to look for in the book."""
 
@@ -22,9 +26,11 @@ class SearchRequest(msgspec.Struct, kw_only=True):
             extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
         ),
     ]
-    k: Annotated[int, msgspec.Meta(ge=1, le=50)] | None = None
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=50, description="Another name of k.")] | None = None
+    k: PassageCount | None = None
+    top_k: Annotated[PassageCount, msgspec.Meta(description="Another name of k.")] | None = None
     file_path: Annotated[str, msgspec.Meta(description="Only passages of this file.")] | None = None
+    version: Annotated[str, msgspec.Meta(description="Only this version of it.")] | None = None
+    locale: Annotated[str, msgspec.Meta(description="Only pages in this locale.")] | None = None
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +50,8 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     end_char: int
     kind: str = "prose"
     language: str = ""
+    version: str = ""
+    locale: str = ""
     score: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
@@ -55,16 +63,21 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def retrieve(
-    embedder: Embedder, store: Store, query: str, k: int, *, file_path: str | None = None
+    embedder: Embedder,
+    store: Store,
+    query: str,
+    k: int,
+    *,
+    only: Mapping[str, str] | None = None,
 ) -> list[Passage]:
-    """The `k` passages nearest to `query`, best first.
+    """The `k` passages nearest to `query`, best first; `only` as in `Store.search`.
 
     Raises `IndexNotReady` and `IndexOutdated` when there is nothing fit to be searched, and
     whatever the embedder and the store raise.
     """
     check_index(await store.manifest(), embedder)
     vector = await embedder.embed_query(query)
-    return [passage(hit) for hit in await store.search(vector, k, file_path=file_path)]
+    return [passage(hit) for hit in await store.search(vector, k, only=only)]
 
 
 def check_index(manifest: Manifest | None, embedder: Embedder) -> Manifest:
@@ -102,5 +115,7 @@ def passage(hit: Hit) -> Passage:
         end_char=chunk.end_char,
         kind=chunk.kind,
         language=chunk.language,
+        version=chunk.version,
+        locale=chunk.locale,
         score=min(1.0, max(0.0, hit.score)),
     )

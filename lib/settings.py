@@ -158,7 +158,12 @@ class Settings:
     site_options: Mapping[str, Any] = field(
         default_factory=dict, metadata={"parse": _json_object, "secret": False}
     )
+    site_check_path: Path | None = _setting(None, Path)
     chunk_tokens: int = _setting(220, _whole(50, 2_000))
+    max_files: int = _setting(20_000, _whole(1, 1_000_000))
+    max_file_bytes: int = _setting(2_000_000, _whole(1_000, 100_000_000))
+    max_total_bytes: int = _setting(500_000_000, _whole(1_000, 10_000_000_000))
+    max_depth: int = _setting(32, _whole(1, 100))
 
     allowed_origins: tuple[str, ...] | None = _setting(None, _origins)
     admin_api_key: str = _setting("", _secret, secret=True)

@@ -111,9 +111,11 @@ def mdbook_slug(text: str) -> str:
 def hugo_slug(text: str, *, ascii_only: bool = False) -> str:
     """`autoHeadingIDType` github, Hugo's default, or github-ascii."""
     if ascii_only:
-        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+        text = unicodedata.normalize("NFD", text)
     kept = []
     for char in text.strip():
+        if ascii_only and not char.isascii():
+            continue
         if char in "- ":
             kept.append("-")
         elif char == "_" or unicodedata.category(char)[0] == "L" or char.isdecimal():

@@ -5,19 +5,22 @@ Readers never see half of it. `lib.store_edge` keeps generations as folders, `li
 collections behind an alias.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import msgspec
 
 from lib.embedding import Vectors
+from lib.errors import UpstreamError
 from lib.settings import Settings
 
 INDEX_FORMAT = 1  # of the manifest and of `StoredChunk`; a change asks for a new index
 DENSE = "dense"
+FILTERS = ("file_path", "version", "locale")
+"""The fields that a search may be restricted by."""
 GENERATION_TIME = "%Y%m%dT%H%M%S"
 
 
@@ -36,8 +39,22 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int
     kind: str
     language: str
+    version: str
+    locale: str
     content_hash: str
     """Of what was embedded: a chunk whose hash is known needs no new vector."""
+    file_hash: str
+    """Of all that the file's chunks were made from: a file whose hash is known stays as it is."""
+
+
+class FileNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next ingestion must know of a file beside its chunks."""
+
+    includes: list[str] = []
+    """Other files that its chunks were made from, relative to the content folder."""
+    problems: list[str] = []
+    file_hash: str = ""
+    """Of a file that gave no chunk: a draft, or a page that the site does not publish."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,10 +64,16 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     embedding_model: str
     dimension: int
     chunker: str
+    site: str
+    """A hash of what decides addresses."""
     generator: str
+    content: str
+    """A hash of the content folder's place: another folder is another book."""
     documents: int
     chunks: int
     created_at: str
+    notes: dict[str, FileNote]
+    """By file, where there is anything to note."""
     index_format: int = INDEX_FORMAT
 
 
@@ -63,38 +86,60 @@ class Hit:
 
 
 class GenerationBuilder(Protocol):
-    """A generation that is being written. Ends with `publish` or `discard`."""
+    """A generation that is being written. Ends with `publish` or `abandon`.
+
+    What was added is durable when the call returns. A generation that was abandoned, or left by a
+    killed process, is never seen by readers, but lends its vectors until the next one is published.
+    """
+
+    @property
+    def dimension(self) -> int:
+        """Of its vectors; 0 before there are any."""
+
+    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+        """By hash, vectors `(dimension,)` that earlier generations of the same model hold."""
+
+    async def inherit(self, file_paths: Collection[str]) -> int:
+        """Take over all chunks of these files from the published generation; how many they are.
+
+        To be called before the first `add`, and only for a generation of the same model.
+        """
 
     async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
-        """Write chunks; `vectors` is `(len(chunks), dimension) float32`, L2-normalised."""
+        """Write chunks; `vectors` is `(len(chunks), dimension) float32`, L2-normalised.
+
+        Raises `lib.errors.UpstreamError` for vectors of another dimension than those before.
+        """
 
     async def publish(self, manifest: Manifest) -> None:
-        """Make it durable, let readers see it from now on, and drop what it replaces."""
+        """Let readers see it from now on, in one step, and drop what it replaces."""
 
-    async def discard(self) -> None:
-        """Remove it; readers never knew of it."""
+    async def abandon(self) -> None:
+        """Stop; what was paid for stays for the next attempt. Nothing happens after `publish`."""
 
 
 class Store(Protocol):
     """Raises `lib.errors.StoreUnavailable` wherever the engine cannot be reached."""
 
     async def open(self) -> None:
-        """Find the published generation, if any, and clear what a killed run left behind."""
+        """Find the published generation, if any, and clear what is of no use to anyone."""
 
     async def manifest(self) -> Manifest | None:
         """Of the published generation; None when there is none."""
 
-    async def search(self, vector: Vectors, k: int, *, file_path: str | None = None) -> list[Hit]:
-        """The `k` chunks nearest to `vector` `(dimension,)`, best first; ties in a stable order."""
+    async def search(
+        self, vector: Vectors, k: int, *, only: Mapping[str, str] | None = None
+    ) -> list[Hit]:
+        """The `k` chunks nearest to `vector` `(dimension,)`, best first; ties in a stable order.
 
-    async def known_vectors(self) -> Mapping[str, str]:
-        """`content_hash` to `chunk_id` of the published generation, one chunk for each hash."""
+        `only` restricts to chunks with these values of `FILTERS`.
+        """
 
-    async def vectors(self, chunk_ids: Sequence[str]) -> Mapping[str, Vectors]:
-        """The stored vectors of the published generation, by chunk id."""
+    async def scan(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+        """These fields of every chunk of the published generation."""
 
-    async def build(self, generation: str, dimension: int) -> GenerationBuilder:
-        """Begin a generation. Raises `lib.errors.QuireError` while another process builds one."""
+    async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
+        """Begin a generation. Raises `lib.errors.Conflict` while another process builds one."""
 
     async def reachable(self) -> bool:
         """Whether the engine answers, within two seconds. Never raises."""
@@ -113,6 +158,15 @@ def generation_time(generation: str) -> datetime | None:
         return datetime.strptime(generation[:-7], GENERATION_TIME).replace(tzinfo=UTC)
     except ValueError:
         return None
+
+
+def check_dimension(found: int, expected: int) -> None:
+    """Raises `UpstreamError` when an embedder changes the length of its vectors in mid-run."""
+    if found != expected:
+        raise UpstreamError(
+            f"The embedder sent vectors of {found} numbers where the index has {expected}; the "
+            "index stays as it was. Check the embedding model, or ingest with force_reindex."
+        )
 
 
 def make_store(settings: Settings) -> Store:

@@ -4,12 +4,13 @@
 
     <folder>/current                      the name of the published generation
     <folder>/generations/<name>/manifest.json
+    <folder>/generations/<name>/model     the embedding model its vectors are of
     <folder>/generations/<name>/shard/    Qdrant's segments
     <folder>/building.lock                held by the process that builds
 
-A shard is written once, without a write-ahead log, flushed, and never changed after it was
-published; a published one may therefore be open in several processes at once. A server follows a
-generation that `python main.py ingest` published beside it: `current` is looked at on every call.
+A shard is written without a write-ahead log, flushed after each batch, and never changed after it
+was published; a published one may therefore be open in several processes at once. A server follows
+a generation that `python main.py ingest` published beside it: `current` is looked at on every call.
 """
 
 import asyncio
@@ -17,11 +18,11 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
 import numpy as np
@@ -29,20 +30,30 @@ import portalocker
 
 from lib.embedding import Vectors
 from lib.errors import Conflict, StoreUnavailable
-from lib.store import DENSE, GenerationBuilder, Hit, Manifest, StoredChunk
+from lib.store import (
+    DENSE,
+    GenerationBuilder,
+    Hit,
+    Manifest,
+    StoredChunk,
+    check_dimension,
+)
 
 if TYPE_CHECKING:
     from qdrant_edge import EdgeShard, Filter
 
 P = ParamSpec("P")
 T = TypeVar("T")
-SCROLL_LIMIT = 2_000
+SCROLL_LIMIT = 5_000
+KEPT_ATTEMPTS = 3
+"""Unfinished generations that may lend their vectors; older ones go."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """An open, published generation."""
 
+    path: Path
     manifest: Manifest
     shard: "EdgeShard"
     mtime_ns: int
@@ -60,20 +71,19 @@ class EdgeStore:
         await self.in_thread(self._clean)
 
     async def manifest(self) -> Manifest | None:
-        live = await self.in_thread(self._current)
+        live = await self.in_thread(self.current)
         return live.manifest if live else None
 
-    async def search(self, vector: Vectors, k: int, *, file_path: str | None = None) -> list[Hit]:
-        return await self.in_thread(self._search, vector, k, file_path)
+    async def search(
+        self, vector: Vectors, k: int, *, only: Mapping[str, str] | None = None
+    ) -> list[Hit]:
+        return await self.in_thread(self._search, vector, k, only or {})
 
-    async def known_vectors(self) -> Mapping[str, str]:
-        return await self.in_thread(self._known_vectors)
+    async def scan(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+        return await self.in_thread(self._scan, fields)
 
-    async def vectors(self, chunk_ids: Sequence[str]) -> Mapping[str, Vectors]:
-        return await self.in_thread(self._vectors, chunk_ids)
-
-    async def build(self, generation: str, dimension: int) -> GenerationBuilder:
-        return await self.in_thread(self._build, generation, dimension)
+    async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
+        return await self.in_thread(self._build, generation, embedding_model)
 
     async def reachable(self) -> bool:
         return True
@@ -98,10 +108,7 @@ class EdgeStore:
 
     # Everything below runs in a thread.
 
-    def _path(self, generation: str) -> Path:
-        return self._folder / "generations" / generation
-
-    def _current(self) -> Generation | None:
+    def current(self) -> Generation | None:
         """The published generation, opened anew when another process has published since."""
         pointer, live = self._folder / "current", self._live
         try:
@@ -112,118 +119,116 @@ class EdgeStore:
             manifest = read_manifest(path)
         except FileNotFoundError:
             return None
-        if live is not None and live.manifest.generation == manifest.generation:
-            self._live = Generation(manifest, live.shard, mtime_ns)
-        else:
-            from qdrant_edge import EdgeShard
-
-            # The shard that is left is closed when the last search on it has let go of it.
-            self._live = Generation(manifest, EdgeShard.load(str(path / "shard")), mtime_ns)
+        shard = live.shard if live is not None and live.path == path else open_shard(path)
+        # The shard that is left is closed when the last search on it has let go of it.
+        self._live = Generation(path, manifest, shard, mtime_ns)
         return self._live
 
-    def _search(self, vector: Vectors, k: int, file_path: str | None) -> list[Hit]:
+    def unfinished(self, embedding_model: str) -> list[Path]:
+        """Generations that were never published but hold vectors of this model, latest first."""
+        live = self.current()
+        found = []
+        for path in self._generations():
+            with contextlib.suppress(FileNotFoundError):
+                model = (path / "model").read_text(encoding="utf-8")
+                if model == embedding_model and (live is None or path != live.path):
+                    found.append(path)
+        return found
+
+    def publish(self, path: Path, manifest: Manifest) -> None:
+        """Point readers to the generation in `path`. For the builder, which holds the lock."""
+        previous = self._live
+        write_durably(path / "manifest.json", msgspec.json.encode(manifest))
+        write_durably(self._folder / "current", manifest.generation.encode())
+        self.current()
+        # The one that was replaced stays until the next: another process may still read it.
+        self._remove_others({path, previous.path} if previous else {path})
+
+    def _path(self, generation: str) -> Path:
+        return self._folder / "generations" / generation
+
+    def _generations(self) -> list[Path]:
+        try:
+            return sorted((self._folder / "generations").iterdir(), reverse=True)
+        except FileNotFoundError:
+            return []
+
+    def _search(self, vector: Vectors, k: int, only: Mapping[str, str]) -> list[Hit]:
         from qdrant_edge import Query, QueryRequest
 
-        live = self._current()
+        live = self.current()
         if live is None:
             return []
         points = live.shard.query(
             QueryRequest(
                 query=Query.Nearest(vector.tolist(), using=DENSE),
                 limit=k,
-                filter=only_file(file_path),
+                filter=condition(only),
                 with_payload=True,
             )
         )
         hits = [Hit(msgspec.convert(p.payload, StoredChunk), float(p.score)) for p in points]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.chunk_id))
 
-    def _known_vectors(self) -> Mapping[str, str]:
-        from qdrant_edge import ScrollRequest
+    def _scan(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+        live = self.current()
+        return [payload for _, payload in payloads(live.shard, fields)] if live else []
 
-        live, offset = self._current(), None
-        known: dict[str, str] = {}
-        while live is not None:
-            records, offset = live.shard.scroll(
-                ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=["content_hash"])
-            )
-            known.update((r.payload["content_hash"], str(r.id)) for r in records if r.payload)
-            if offset is None:
-                break
-        return known
-
-    def _vectors(self, chunk_ids: Sequence[str]) -> Mapping[str, Vectors]:
-        live = self._current()
-        if live is None:
-            return {}
-        records = live.shard.retrieve(list(chunk_ids), with_payload=False, with_vector=True)
-        return {
-            str(record.id): np.array(record.vector[DENSE], dtype=np.float32)
-            for record in records
-            if isinstance(record.vector, dict)
-        }
-
-    def _build(self, generation: str, dimension: int) -> "EdgeBuilder":
-        from qdrant_edge import Distance, EdgeConfig, EdgeShard, EdgeVectorParams
-
+    def _build(self, generation: str, embedding_model: str) -> "EdgeBuilder":
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = take_lock(self._folder / "building.lock")
         if lock is None:
             raise Conflict("Another process is building the index; wait until it is done.")
-        path = self._path(generation)
         try:
-            (path / "shard").mkdir(parents=True)
-            shard = EdgeShard.create(
-                str(path / "shard"),
-                EdgeConfig(
-                    vectors={DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine)},
-                    # A generation that was not published is thrown away: nothing to recover.
-                    wal_enabled=False,
-                ),
-            )
+            path = self._path(generation)
+            path.mkdir(parents=True)
+            (path / "model").write_text(embedding_model, encoding="utf-8")
+            return EdgeBuilder(self, path, embedding_model, lock)
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)
             lock.close()
             raise
-        return EdgeBuilder(self, path, shard, lock)
-
-    def publish(self, path: Path, manifest: Manifest) -> None:
-        """Point readers to the generation in `path`. For the builder, which holds the lock."""
-        previous = self._current()
-        write_durably(path / "manifest.json", msgspec.json.encode(manifest))
-        write_durably(self._folder / "current", manifest.generation.encode())
-        self._current()
-        # The one that was replaced stays until the next: another process may still read it.
-        keep = {manifest.generation} | ({previous.manifest.generation} if previous else set())
-        self._remove_others(keep)
 
     def _clean(self) -> None:
-        """Remove generations that are neither published nor being built by anyone."""
+        """Remove generations that nobody needs any more, unless another process builds one."""
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = take_lock(self._folder / "building.lock")
-        if lock is None:  # another process builds: it cleans up when it publishes
+        if lock is None:
             return
         with lock:
-            live = self._current()
-            self._remove_others(keep={live.manifest.generation} if live else set())
+            try:
+                live = self.current()
+            except StoreUnavailable:
+                live = None  # damaged: whoever asks for it is told so
+            keep = set(self._generations()[:KEPT_ATTEMPTS])
+            self._remove_others(keep | {live.path} if live else keep)
 
-    def _remove_others(self, keep: set[str]) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            for path in (self._folder / "generations").iterdir():
-                if path.name not in keep:
-                    shutil.rmtree(path, ignore_errors=True)
+    def _remove_others(self, keep: set[Path]) -> None:
+        for path in self._generations():
+            if path not in keep:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 class EdgeBuilder:
     """Writes one generation and holds the lock meanwhile."""
 
-    def __init__(self, store: EdgeStore, path: Path, shard: "EdgeShard", lock: IO[bytes]) -> None:
+    def __init__(self, store: EdgeStore, path: Path, embedding_model: str, lock: IO[bytes]) -> None:
         self._store = store
         self._path = path
-        self._shard = shard
+        self._embedding_model = embedding_model
         self._lock = lock
+        self._shard: EdgeShard | None = None
+        self.dimension = 0
+        self._lenders: list[tuple[EdgeShard, dict[str, str]]] | None = None
+        # An awaiting task may be cancelled while its thread goes on; the lock keeps the next
+        # call from meeting it half-way.
         self._busy = threading.Lock()
         self._ended = False
+
+    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+        return await self._store.in_thread(self._lend, content_hashes)
+
+    async def inherit(self, file_paths: Collection[str]) -> int:
+        return await self._store.in_thread(self._inherit, frozenset(file_paths))
 
     async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
         await self._store.in_thread(self._add, chunks, vectors)
@@ -231,11 +236,58 @@ class EdgeBuilder:
     async def publish(self, manifest: Manifest) -> None:
         await self._store.in_thread(self._publish, manifest)
 
-    async def discard(self) -> None:
-        await self._store.in_thread(self._discard)
+    async def abandon(self) -> None:
+        await self._store.in_thread(self._abandon)
 
-    # An awaiting task may be cancelled while its thread goes on; the lock keeps the next call
-    # from meeting it half-way.
+    def _lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+        with self._busy:
+            if self._lenders is None:
+                self._lenders = list(self._open_lenders())
+        lent: dict[str, Vectors] = {}
+        for shard, known in self._lenders:
+            ids = {known[h]: h for h in content_hashes if h in known and h not in lent}
+            for record in shard.retrieve(list(ids), with_payload=False, with_vector=True):
+                if isinstance(record.vector, dict):
+                    vector = np.array(record.vector[DENSE], dtype=np.float32)
+                    lent[ids[str(record.id)]] = vector
+        return lent
+
+    def _open_lenders(self) -> "Iterator[tuple[EdgeShard, dict[str, str]]]":
+        live = self._store.current()
+        shards = []
+        if live is not None and live.manifest.embedding_model == self._embedding_model:
+            shards.append(live.shard)
+        for path in self._store.unfinished(self._embedding_model):
+            # One that was killed before its first flush, or is damaged, has nothing to lend.
+            with contextlib.suppress(StoreUnavailable):
+                if path != self._path and (path / "shard").exists():
+                    shards.append(open_shard(path))
+        for shard in shards:
+            yield (
+                shard,
+                {p["content_hash"]: chunk_id for chunk_id, p in payloads(shard, ["content_hash"])},
+            )
+
+    def _inherit(self, file_paths: frozenset[str]) -> int:
+        from qdrant_edge import CountRequest, EdgeShard, UpdateOperation
+
+        live = self._store.current()
+        if live is None or not file_paths:
+            return 0
+        with self._busy:
+            # A published shard is never written again, so its files can be copied as they are.
+            shutil.copytree(live.path / "shard", self._path / "shard")
+            self._shard = EdgeShard.load(str(self._path / "shard"))
+            self.dimension = live.manifest.dimension
+            gone = [
+                chunk_id
+                for chunk_id, payload in payloads(self._shard, ["file_path"])
+                if payload["file_path"] not in file_paths
+            ]
+            if gone:
+                self._shard.update(UpdateOperation.delete_points(list(gone)))
+                self._shard.flush()
+            return self._shard.count(CountRequest(exact=True))
 
     def _add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
         from qdrant_edge import Point, UpdateOperation
@@ -245,32 +297,84 @@ class EdgeBuilder:
             for chunk, vector in zip(chunks, vectors, strict=True)
         ]
         with self._busy:
-            if not self._ended:
-                self._shard.update(UpdateOperation.upsert_points(points))
+            if self._ended:
+                return
+            if self._shard is None:
+                self.dimension = vectors.shape[1]
+                self._shard = create_shard(self._path, self.dimension)
+            check_dimension(vectors.shape[1], self.dimension)
+            self._shard.update(UpdateOperation.upsert_points(points))
+            self._shard.flush()
 
     def _publish(self, manifest: Manifest) -> None:
         with self._busy, self._lock:
             self._ended = True
-            self._shard.flush()
-            self._shard.close()
+            self._let_go()
             self._store.publish(self._path, manifest)
 
-    def _discard(self) -> None:
+    def _abandon(self) -> None:
         with self._busy:
             if not self._ended:
                 self._ended = True
-                self._shard.close()
-                shutil.rmtree(self._path, ignore_errors=True)
+                empty = self._shard is None
+                self._let_go()
+                if empty:
+                    shutil.rmtree(self._path, ignore_errors=True)
                 self._lock.close()
 
+    def _let_go(self) -> None:
+        self._lenders = []
+        if self._shard is not None:
+            self._shard.close()
+            self._shard = None
 
-def only_file(file_path: str | None) -> "Filter | None":
-    """The condition that keeps a search inside one file."""
+
+def create_shard(path: Path, dimension: int) -> "EdgeShard":
+    from qdrant_edge import Distance, EdgeConfig, EdgeShard, EdgeVectorParams
+
+    (path / "shard").mkdir()
+    params = EdgeVectorParams(size=dimension, distance=Distance.Cosine)
+    return EdgeShard.create(
+        str(path / "shard"), EdgeConfig(vectors={DENSE: params}, wal_enabled=False)
+    )
+
+
+def open_shard(path: Path) -> "EdgeShard":
+    """Raises `StoreUnavailable` for one that the engine cannot read."""
+    from qdrant_edge import EdgeShard
+
+    try:
+        return EdgeShard.load(str(path / "shard"))
+    except Exception as error:  # the engine raises nothing more specific
+        raise StoreUnavailable(
+            "The index cannot be opened: its files are damaged. Ingest with force_reindex."
+        ) from error
+
+
+def payloads(shard: "EdgeShard", fields: Sequence[str]) -> "Iterator[tuple[str, dict[str, Any]]]":
+    """The id and these payload fields of every point."""
+    from qdrant_edge import ScrollRequest
+
+    offset = None
+    while True:
+        records, offset = shard.scroll(
+            ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=list(fields))
+        )
+        for record in records:
+            yield str(record.id), record.payload or {}
+        if offset is None:
+            return
+
+
+def condition(only: Mapping[str, str]) -> "Filter | None":
+    """The condition that payload fields have these values."""
     from qdrant_edge import FieldCondition, Filter, MatchValue
 
-    if file_path is None:
+    if not only:
         return None
-    return Filter(must=[FieldCondition("file_path", match=MatchValue(file_path))])
+    return Filter(
+        must=[FieldCondition(field, match=MatchValue(value)) for field, value in only.items()]
+    )
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -9,7 +9,9 @@ Needs Qdrant 1.16 or later, the first whose collections carry metadata.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import math
+import time
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -21,18 +23,32 @@ import numpy as np
 from lib.embedding import Vectors
 from lib.errors import StoreUnavailable
 from lib.once import Once
-from lib.store import DENSE, GenerationBuilder, Hit, Manifest, StoredChunk, generation_time
+from lib.store import (
+    DENSE,
+    FILTERS,
+    GenerationBuilder,
+    Hit,
+    Manifest,
+    StoredChunk,
+    check_dimension,
+    generation_time,
+)
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
+    from qdrant_client.models import Filter, Record
 
 TIMEOUT = 10  # seconds a request may take
 PROBE_TIMEOUT = 2.0
-SCROLL_LIMIT = 1_000
+SCROLL_LIMIT = 2_000
+UPSERT_LIMIT = 200
+"""Points with vectors in one request: some megabytes, well under a server's limit."""
+MANIFEST_SECONDS = 5.0
+"""For so long another process's new generation may go unnoticed."""
 SEPARATOR = "--"
 ABANDONED = timedelta(hours=6)
 """A generation that is neither published nor finished after so long was left by a killed run."""
-DEFAULT_PORTS = {"http": 6333, "https": 6333}
+DEFAULT_PORT = 6333
 
 
 class ServerStore:
@@ -46,6 +62,8 @@ class ServerStore:
         self._alias = collection
         self._given = client
         self._client = Once(self._connect)
+        self._live: tuple[str, Manifest] | None = None
+        self._asked_at = -math.inf
 
     async def open(self) -> None:
         client = await self._client.get()
@@ -53,80 +71,34 @@ class ServerStore:
             await remove_others(client, self._alias, older_than=ABANDONED)
 
     async def manifest(self) -> Manifest | None:
-        client = await self._client.get()
-        live = await self._live(client)
-        if live is None:
-            return None
-        async with translated():
-            metadata = (await client.get_collection(live)).config.metadata or {}
-        try:
-            return msgspec.convert(metadata.get("manifest"), Manifest)
-        except msgspec.ValidationError:
-            raise StoreUnavailable(
-                f"The collection {self._alias} on the Qdrant server was not made by this version. "
-                "Choose another QDRANT_COLLECTION, or ingest with force_reindex."
-            ) from None
+        live = await self._current()
+        return live[1] if live else None
 
-    async def search(self, vector: Vectors, k: int, *, file_path: str | None = None) -> list[Hit]:
-        from qdrant_client.models import FieldCondition, Filter, MatchValue
-
+    async def search(
+        self, vector: Vectors, k: int, *, only: Mapping[str, str] | None = None
+    ) -> list[Hit]:
         client = await self._client.get()
-        only = FieldCondition(key="file_path", match=MatchValue(value=file_path or ""))
         async with translated():
             found = await client.query_points(
                 self._alias,
                 query=vector.tolist(),
                 using=DENSE,
                 limit=k,
-                query_filter=None if file_path is None else Filter(must=[only]),
+                query_filter=condition(only or {}),
                 with_payload=True,
             )
         hits = [Hit(msgspec.convert(p.payload, StoredChunk), p.score) for p in found.points]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.chunk_id))
 
-    async def known_vectors(self) -> Mapping[str, str]:
+    async def scan(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+        if await self._current() is None:
+            return []
         client = await self._client.get()
-        known: dict[str, str] = {}
-        if await self._live(client) is None:
-            return known
-        offset: Any = None
-        async with translated():
-            while True:
-                records, offset = await client.scroll(
-                    self._alias,
-                    limit=SCROLL_LIMIT,
-                    offset=offset,
-                    with_payload=["content_hash"],
-                )
-                known.update((r.payload["content_hash"], str(r.id)) for r in records if r.payload)
-                if offset is None:
-                    return known
+        return [record.payload or {} async for record in scroll(client, self._alias, list(fields))]
 
-    async def vectors(self, chunk_ids: Sequence[str]) -> Mapping[str, Vectors]:
+    async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         client = await self._client.get()
-        async with translated():
-            records = await client.retrieve(
-                self._alias, list(chunk_ids), with_payload=False, with_vectors=True
-            )
-        return {
-            str(r.id): np.array(r.vector[DENSE], dtype=np.float32)
-            for r in records
-            if isinstance(r.vector, dict)
-        }
-
-    async def build(self, generation: str, dimension: int) -> GenerationBuilder:
-        from qdrant_client.models import Distance, PayloadSchemaType, VectorParams
-
-        client = await self._client.get()
-        name = f"{self._alias}{SEPARATOR}{generation}"
-        async with translated():
-            await client.create_collection(
-                name,
-                vectors_config={DENSE: VectorParams(size=dimension, distance=Distance.COSINE)},
-            )
-            # Before the data: strict mode refuses to filter on a field without an index.
-            await client.create_payload_index(name, "file_path", PayloadSchemaType.KEYWORD)
-        return ServerBuilder(client, self._alias, name)
+        return ServerBuilder(self, client, self._alias, generation, embedding_model)
 
     async def reachable(self) -> bool:
         try:
@@ -140,10 +112,32 @@ class ServerStore:
         if self._client.value is not None:
             await self._client.value.close()
 
-    async def _live(self, client: "AsyncQdrantClient") -> str | None:
+    def forget(self) -> None:
+        """Ask the server anew which generation is published."""
+        self._asked_at = -math.inf
+
+    async def _current(self) -> tuple[str, Manifest] | None:
+        """The published collection and its manifest, asked for once in `MANIFEST_SECONDS`."""
+        if time.monotonic() - self._asked_at < MANIFEST_SECONDS:
+            return self._live
+        client = await self._client.get()
         async with translated():
-            aliases = (await client.get_aliases()).aliases
-        return next((a.collection_name for a in aliases if a.alias_name == self._alias), None)
+            name = await published(client, self._alias)
+            info = await client.get_collection(name) if name else None
+        if name is None or info is None:
+            self._live = None
+        else:
+            metadata = info.config.metadata or {}
+            try:
+                self._live = (name, msgspec.convert(metadata.get("manifest"), Manifest))
+            except msgspec.ValidationError:
+                raise StoreUnavailable(
+                    f"The collection {self._alias} on the Qdrant server was not made by this "
+                    "version of Quire. Ingest with force_reindex, or choose another "
+                    "QDRANT_COLLECTION."
+                ) from None
+        self._asked_at = time.monotonic()
+        return self._live
 
     async def _connect(self) -> "AsyncQdrantClient":
         if self._given is not None:
@@ -156,7 +150,7 @@ class ServerStore:
         return AsyncQdrantClient(
             url=self._url,
             # The client would turn an explicit 443 into its own default.
-            port=parts.port or DEFAULT_PORTS[parts.scheme],
+            port=parts.port or DEFAULT_PORT,
             api_key=self._api_key or None,
             timeout=TIMEOUT,
             check_compatibility=False,  # it would ask, blocking, before the server is up
@@ -164,29 +158,82 @@ class ServerStore:
 
 
 class ServerBuilder:
-    """Writes one generation into a collection of its own."""
+    """Writes one generation into a collection of its own, made with the first vectors."""
 
-    def __init__(self, client: "AsyncQdrantClient", alias: str, name: str) -> None:
+    def __init__(
+        self,
+        store: ServerStore,
+        client: "AsyncQdrantClient",
+        alias: str,
+        generation: str,
+        embedding_model: str,
+    ) -> None:
+        self._store = store
         self._client = client
         self._alias = alias
-        self._name = name
+        self._name = f"{alias}{SEPARATOR}{generation}"
+        self._embedding_model = embedding_model
+        self.dimension = 0
+        self._lenders: Once[dict[str, dict[str, str]]] = Once(self._find_lenders)
+
+    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+        lent: dict[str, Vectors] = {}
+        for name, known in (await self._lenders.get()).items():
+            ids = {known[h]: h for h in content_hashes if h in known and h not in lent}
+            if not ids:
+                continue
+            async with translated():
+                records = await self._client.retrieve(
+                    name, list(ids), with_payload=False, with_vectors=True
+                )
+            for record in records:
+                if isinstance(record.vector, dict):
+                    vector = np.array(record.vector[DENSE], dtype=np.float32)
+                    lent[ids[str(record.id)]] = vector
+        return lent
+
+    async def inherit(self, file_paths: Collection[str]) -> int:
+        """The points travel through this process: a server has no copy of a collection to offer."""
+        wanted, count = frozenset(file_paths), 0
+        async with translated():
+            name = await published(self._client, self._alias)
+        if name is None:
+            return 0
+        chunks: list[StoredChunk] = []
+        vectors: list[Vectors] = []
+        async for record in scroll(self._client, name, True, with_vectors=True):
+            chunk = msgspec.convert(record.payload, StoredChunk)
+            if chunk.file_path in wanted and isinstance(record.vector, dict):
+                chunks.append(chunk)
+                vectors.append(np.array(record.vector[DENSE], dtype=np.float32))
+            if len(chunks) == UPSERT_LIMIT:
+                await self.add(chunks, np.stack(vectors))
+                count += len(chunks)
+                chunks, vectors = [], []
+        if chunks:
+            await self.add(chunks, np.stack(vectors))
+        return count + len(chunks)
 
     async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
         from qdrant_client.models import PointStruct
 
         async with translated():
-            await self._client.upsert(
-                self._name,
-                [
-                    PointStruct(
-                        id=chunk.chunk_id,
-                        vector={DENSE: vector.tolist()},
-                        payload=msgspec.to_builtins(chunk),
-                    )
-                    for chunk, vector in zip(chunks, vectors, strict=True)
-                ],
-                wait=True,
+            if not self.dimension:
+                await self._create(vectors.shape[1])
+        check_dimension(vectors.shape[1], self.dimension)
+        points = [
+            PointStruct(
+                id=chunk.chunk_id,
+                vector={DENSE: vector.tolist()},
+                payload=msgspec.to_builtins(chunk),
             )
+            for chunk, vector in zip(chunks, vectors, strict=True)
+        ]
+        async with translated():
+            for start in range(0, len(points), UPSERT_LIMIT):
+                await self._client.upsert(
+                    self._name, points[start : start + UPSERT_LIMIT], wait=True
+                )
 
     async def publish(self, manifest: Manifest) -> None:
         from qdrant_client.models import (
@@ -201,31 +248,110 @@ class ServerBuilder:
             await client.update_collection(
                 self._name, metadata={"manifest": msgspec.to_builtins(manifest)}
             )
-            aliases = (await client.get_aliases()).aliases
-            old = [a.collection_name for a in aliases if a.alias_name == self._alias]
             create = CreateAlias(collection_name=self._name, alias_name=self._alias)
-            delete = DeleteAlias(alias_name=self._alias)
+            switch: list[Any] = [CreateAliasOperation(create_alias=create)]
+            if await published(client, self._alias):
+                delete = DeleteAlias(alias_name=self._alias)
+                switch.insert(0, DeleteAliasOperation(delete_alias=delete))
             # One request, so one step for every reader.
-            await client.update_collection_aliases(
-                [DeleteAliasOperation(delete_alias=delete)] * bool(old)
-                + [CreateAliasOperation(create_alias=create)]
-            )
+            await client.update_collection_aliases(switch)
+            self._store.forget()
             await remove_others(client, self._alias)
 
-    async def discard(self) -> None:
+    async def abandon(self) -> None:
+        """Nothing to do: the collection lends its vectors until the next one is published."""
+
+    async def _create(self, dimension: int) -> None:
+        from qdrant_client.models import Distance, PayloadSchemaType, VectorParams
+
+        await self._client.create_collection(
+            self._name,
+            vectors_config={DENSE: VectorParams(size=dimension, distance=Distance.COSINE)},
+            metadata={"embedding_model": self._embedding_model},
+        )
+        for field in FILTERS:
+            # Before the data: strict mode refuses to filter on a field without an index.
+            await self._client.create_payload_index(self._name, field, PayloadSchemaType.KEYWORD)
+        self.dimension = dimension
+
+    async def _find_lenders(self) -> dict[str, dict[str, str]]:
+        """By collection of the same model, the chunk id of each content hash."""
+        lenders = {}
         async with translated():
-            await self._client.delete_collection(self._name)
+            for name in sorted(await generations(self._client, self._alias), reverse=True):
+                metadata = (await self._client.get_collection(name)).config.metadata or {}
+                if name != self._name and metadata.get("embedding_model") == self._embedding_model:
+                    lenders[name] = {
+                        record.payload["content_hash"]: str(record.id)
+                        async for record in scroll(self._client, name, ["content_hash"])
+                        if record.payload
+                    }
+        return lenders
+
+
+async def published(client: "AsyncQdrantClient", alias: str) -> str | None:
+    """The collection behind the alias."""
+    aliases = (await client.get_aliases()).aliases
+    return next((a.collection_name for a in aliases if a.alias_name == alias), None)
+
+
+async def generations(client: "AsyncQdrantClient", alias: str) -> list[str]:
+    """The collections that are generations of `alias`, published or not."""
+    names = (collection.name for collection in (await client.get_collections()).collections)
+    return [
+        name
+        for name in names
+        if name.startswith(alias + SEPARATOR)
+        and generation_time(name.removeprefix(alias + SEPARATOR))
+    ]
+
+
+async def scroll(
+    client: "AsyncQdrantClient",
+    name: str,
+    payload: list[str] | bool,
+    *,
+    with_vectors: bool = False,
+) -> "AsyncIterator[Record]":
+    """Every point of a collection."""
+    offset: Any = None
+    while True:
+        async with translated():
+            records, offset = await client.scroll(
+                name,
+                limit=UPSERT_LIMIT if with_vectors else SCROLL_LIMIT,
+                offset=offset,
+                with_payload=payload,
+                with_vectors=with_vectors,
+            )
+        for record in records:
+            yield record
+        if offset is None:
+            return
+
+
+def condition(only: Mapping[str, str]) -> "Filter | None":
+    """The condition that payload fields have these values."""
+    from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+    if not only:
+        return None
+    return Filter(
+        must=[
+            FieldCondition(key=field, match=MatchValue(value=value))
+            for field, value in only.items()
+        ]
+    )
 
 
 async def remove_others(
     client: "AsyncQdrantClient", alias: str, *, older_than: timedelta = timedelta(0)
 ) -> None:
-    """Delete the generations of `alias` that are not published and `older_than` that."""
-    live = {a.collection_name for a in (await client.get_aliases()).aliases}
-    for collection in (await client.get_collections()).collections:
-        name = collection.name
+    """Delete the generations of `alias` that are not published and at least so old."""
+    live = await published(client, alias)
+    for name in await generations(client, alias):
         began = generation_time(name.removeprefix(alias + SEPARATOR))
-        if name not in live and began and datetime.now(UTC) - began >= older_than:
+        if name != live and began and datetime.now(UTC) - began >= older_than:
             await client.delete_collection(name)
 
 
