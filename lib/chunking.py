@@ -91,6 +91,11 @@ def _is_bare(unit: _Unit) -> bool:
     return unit.heading is not None or not unit.clean
 
 
+def _without_bare_ends(units: list[_Unit]) -> list[_Unit]:
+    shown = [place for place, unit in enumerate(units) if not _is_bare(unit)]
+    return units[shown[0] : shown[-1] + 1] if shown else units
+
+
 @dataclass(slots=True)
 class _Section:
     """What stands under one heading, down to the next heading of any level."""
@@ -280,7 +285,7 @@ class _Chunker:
         elif block.children:
             if block.text:
                 end = _line_end(self.text, block.start)
-                yield self._slice(block.start, end, block.text, keep_with_next=True)
+                yield from self._split_markup(block.start, end, block.text)
             for child in block.children:
                 part = self._unit(child)
                 if (part.cost <= room and part.raw <= self.budget) or not part.clean:
@@ -293,6 +298,8 @@ class _Chunker:
             # An included file: its pieces all stand for the one line that includes it.
             for piece in self._pieces(unit.clean, room):
                 yield self._slice(block.start, block.end, unit.clean[piece])
+        elif block.kind in ("marker", "expression"):
+            yield from self._split_markup(block.start, block.end, unit.clean)
         elif block.kind in ("paragraph", "heading"):
             for part in self._split_text(block.start, block.end, room):
                 yield replace(part, heading=unit.heading)
@@ -363,6 +370,14 @@ class _Chunker:
             group.append(row)
             cost, raw = cost + row_cost, raw + row_raw
         yield from flush()
+
+    def _split_markup(self, begin: int, stop: int, shown: str) -> Iterable[_Unit]:
+        """Tags or the like of which a reader sees only `shown`: it stands for their first piece,
+        and the others can be left off."""
+        for piece in self._pieces(self.text[begin:stop], self.budget):
+            first, last = begin + piece.start, begin + piece.stop
+            yield self._slice(first, last, shown, keep_with_next=bool(shown))
+            shown = ""
 
     def _split_text(self, begin: int, stop: int, room: int) -> Iterable[_Unit]:
         """Inline Markdown cut between sentences."""
@@ -618,10 +633,6 @@ class _Chunker:
         while end > start and self.text[end - 1] in " \t\r\n":
             end -= 1
         text = self.text[start:end]
-        if units[0].heading is not None and len(units) > 1 and self.count(text) > self.budget:
-            # Something large that shows nothing stands between the heading and its text.
-            yield from self._finish(_Draft(section, units[1:], False), seen)
-            return
         headings = self.page.headings
         lines = [self._path_text(section.path)[0]]
         for unit in units:
@@ -631,18 +642,19 @@ class _Chunker:
                 lines.append(unit.clean)
         embed_text = "\n\n".join(lines)
         tokens = self.count(embed_text)
-        close = draft.raw > self.budget * 3 // 4
-        if len(units) > 1 and (tokens > self.budget or (close and self.count(text) > self.budget)):
-            # `count_tokens` need not be additive; the sums above only come near it.
+        if len(units) > 1 and (tokens > self.budget or self.count(text) > self.budget):
+            # `count_tokens` need not be additive, so the sums above only come near it; and what
+            # stands between units, a comment for instance, is in no sum.
             half = self._halves(units)
-            if half:
-                yield from self._finish(_Draft(section, units[:half], False), seen)
-                yield from self._finish(_Draft(section, units[half:], False), seen)
+            parts = [units[:half], units[half:]] if half else [_without_bare_ends(units)]
+            if parts != [units]:
+                for part in parts:
+                    yield from self._finish(_Draft(section, part, False), seen)
                 return
         kind, language = _kind_of(units)
         digest = hashlib.blake2b(digest_size=16)
-        for part in (str(CHUNKER_VERSION), self.document.path, *section.path, text, embed_text):
-            digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
+        for known in (str(CHUNKER_VERSION), self.document.path, *section.path, text, embed_text):
+            digest.update(known.encode("utf-8", "surrogatepass") + b"\0")
         nth = seen.get(digest.digest(), 0)
         seen[digest.digest()] = nth + 1
         digest.update(str(nth).encode())

@@ -175,6 +175,8 @@ def render(block: Block, include: Callable[[Block], str | None] | None = None) -
 
 
 def _fenced(block: Block, code: str) -> str:
+    if not code.strip():
+        return block.title
     title = f"{block.title}\n" if block.title else ""
     return f"{title}{fence(code, block.language)}"
 
@@ -765,7 +767,7 @@ def _math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return _push_line(state, "math", start, line + 1, content.strip())
 
 
-_DIRECTIVE: Final = re.compile(r"(`{3,}|~{3,}|:{3,})[ \t]*\{([\w:.-]+)\}[ \t]*(.*)")
+_DIRECTIVE: Final = re.compile(r"(`{3,}|~{3,}|:{3,})[ \t]*\{([A-Za-z][\w:.-]*)\}[ \t]*(.*)")
 _CODE_DIRECTIVES: Final = _words(
     "code code-block code-cell sourcecode highlight prompt parsed-literal doctest testcode "
     "ipython literalinclude mermaid graphviz eval-rst raw csv-table"

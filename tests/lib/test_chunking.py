@@ -31,7 +31,7 @@ def leaves(blocks: Iterable[Block]) -> Iterable[Block]:
     for block in blocks:
         if block.children:
             yield from leaves(block.children)
-        elif block.text.strip() and block.kind != "heading":
+        elif block.text.strip() and block.kind not in ("heading", "html", "marker"):
             yield block
 
 
@@ -280,6 +280,16 @@ def test_imports_tags_and_addresses_are_not_embedded_and_labels_are() -> None:
     assert chunk.embed_text == "Tabs\n\nUnix\n\nRun it shell."
     assert chunk.text.startswith("<TabItem")
     assert chunk.text.endswith("</Tabs>")
+
+
+def test_a_tag_larger_than_the_budget_is_embedded_as_its_label() -> None:
+    data = ", ".join(f"value{i}" for i in range(200))
+    text = f'# T\n\n<Chart label="Sales" data={{[{data}]}} />\n\n{SENTENCE}\n'
+    found = chunks(text, flavour="mdx")
+    assert "Sales" in found[0].embed_text
+    assert "value" not in "".join(chunk.embed_text for chunk in found)
+    assert found[-1].embed_text.endswith(SENTENCE.strip())
+    assert all(words(chunk.text) <= 60 for chunk in found)
 
 
 def test_a_heading_in_a_tab_or_a_quote_begins_a_section() -> None:
