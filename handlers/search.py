@@ -1,11 +1,19 @@
 """POST /search and GET /search"""
 
+import msgspec
 from quart import Blueprint, Response
 
 from handlers import body, operation, query, respond, services
 from lib.openapi import Operation
 from lib.requests import trimmed
-from lib.search import DEFAULT_K, MAX_QUERY_CHARACTERS, SearchAnswer, SearchRequest, retrieve
+from lib.search import (
+    DEFAULT_K,
+    MAX_QUERY_CHARACTERS,
+    Query,
+    SearchAnswer,
+    SearchRequest,
+    retrieve,
+)
 from lib.store import FILTERS
 
 blueprint = Blueprint("search", __name__)
@@ -16,8 +24,10 @@ FAILURES = {
 }
 
 
-class SearchQuery(SearchRequest, kw_only=True, rename={"query": "q"}):
+class SearchQuery(SearchRequest, kw_only=True):
     """The same request as a query string."""
+
+    query: Query = msgspec.field(name="q")
 
 
 @blueprint.post("/search")

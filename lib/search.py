@@ -12,20 +12,20 @@ from lib.store import INDEX_FORMAT, Hit, Manifest, Store
 MAX_QUERY_CHARACTERS = 1_000
 DEFAULT_K = 10
 
-
+Query = Annotated[
+    str,
+    msgspec.Meta(
+        description="1 to 1000 characters after trimming.",
+        extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
+    ),
+]
 PassageCount = Annotated[int, msgspec.Meta(ge=1, le=50)]
 
 
 class SearchRequest(msgspec.Struct, kw_only=True):
     """What to look for in the book."""
 
-    query: Annotated[
-        str,
-        msgspec.Meta(
-            description="1 to 1000 characters after trimming.",
-            extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
-        ),
-    ]
+    query: Query
     k: PassageCount | None = None
     top_k: Annotated[PassageCount, msgspec.Meta(description="Another name of k.")] | None = None
     file_path: Annotated[str, msgspec.Meta(description="Only passages of this file.")] | None = None

@@ -4,6 +4,7 @@
 
     <folder>/current                      the name of the published generation
     <folder>/generations/<name>/manifest.json
+    <folder>/generations/<name>/files.json  what each file gave, for the next ingestion
     <folder>/generations/<name>/model     the embedding model its vectors are of
     <folder>/generations/<name>/shard/    Qdrant's segments
     <folder>/building.lock                held by the process that builds
@@ -18,6 +19,7 @@ import contextlib
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +36,7 @@ from lib.store import (
     DENSE,
     GenerationBuilder,
     Hit,
+    Ledger,
     Manifest,
     StoredChunk,
     check_dimension,
@@ -45,8 +48,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 SCROLL_LIMIT = 5_000
+DAMAGED = "The index cannot be read: its files are damaged. Ingest with force_reindex."
 KEPT_ATTEMPTS = 3
 """Unfinished generations that may lend their vectors; older ones go."""
+LOCK_PATIENCE = 2.0
+"""Seconds a build waits for the lock: a store that opens holds it for a moment to clean up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +85,11 @@ class EdgeStore:
     ) -> list[Hit]:
         return await self.in_thread(self._search, vector, k, only or {})
 
-    async def scan(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
-        return await self.in_thread(self._scan, fields)
+    async def ledger(self) -> Ledger:
+        return await self.in_thread(self.read_ledger)
+
+    async def urls(self) -> set[str]:
+        return await self.in_thread(self._urls)
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         return await self.in_thread(self._build, generation, embedding_model)
@@ -135,9 +144,19 @@ class EdgeStore:
                     found.append(path)
         return found
 
-    def publish(self, path: Path, manifest: Manifest) -> None:
+    def read_ledger(self) -> Ledger:
+        live = self.current()
+        if live is None:
+            return {}
+        try:
+            return msgspec.json.decode((live.path / "files.json").read_bytes(), type=Ledger)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            raise StoreUnavailable(DAMAGED) from None
+
+    def publish(self, path: Path, manifest: Manifest, ledger: Ledger) -> None:
         """Point readers to the generation in `path`. For the builder, which holds the lock."""
         previous = self._live
+        write_durably(path / "files.json", msgspec.json.encode(ledger))
         write_durably(path / "manifest.json", msgspec.json.encode(manifest))
         write_durably(self._folder / "current", manifest.generation.encode())
         self.current()
@@ -170,13 +189,14 @@ class EdgeStore:
         hits = [Hit(msgspec.convert(p.payload, StoredChunk), float(p.score)) for p in points]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.chunk_id))
 
-    def _scan(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
+    def _urls(self) -> set[str]:
         live = self.current()
-        return [payload for _, payload in payloads(live.shard, fields)] if live else []
+        rows = payloads(live.shard, "url") if live else ()
+        return {url for _, url in rows if url}
 
     def _build(self, generation: str, embedding_model: str) -> "EdgeBuilder":
         self._folder.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(self._folder / "building.lock")
+        lock = take_lock(self._folder / "building.lock", LOCK_PATIENCE)
         if lock is None:
             raise Conflict("Another process is building the index; wait until it is done.")
         try:
@@ -227,14 +247,14 @@ class EdgeBuilder:
     async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         return await self._store.in_thread(self._lend, content_hashes)
 
-    async def inherit(self, file_paths: Collection[str]) -> int:
-        return await self._store.in_thread(self._inherit, frozenset(file_paths))
+    async def inherit(self, without: Collection[str]) -> None:
+        await self._store.in_thread(self._inherit, without)
 
     async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
         await self._store.in_thread(self._add, chunks, vectors)
 
-    async def publish(self, manifest: Manifest) -> None:
-        await self._store.in_thread(self._publish, manifest)
+    async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
+        await self._store.in_thread(self._publish, manifest, ledger)
 
     async def abandon(self) -> None:
         await self._store.in_thread(self._abandon)
@@ -254,40 +274,31 @@ class EdgeBuilder:
 
     def _open_lenders(self) -> "Iterator[tuple[EdgeShard, dict[str, str]]]":
         live = self._store.current()
-        shards = []
         if live is not None and live.manifest.embedding_model == self._embedding_model:
-            shards.append(live.shard)
+            records = self._store.read_ledger().values()
+            yield live.shard, {h: chunk for record in records for chunk, h in record.chunks.items()}
         for path in self._store.unfinished(self._embedding_model):
             # One that was killed before its first flush, or is damaged, has nothing to lend.
             with contextlib.suppress(StoreUnavailable):
                 if path != self._path and (path / "shard").exists():
-                    shards.append(open_shard(path))
-        for shard in shards:
-            yield (
-                shard,
-                {p["content_hash"]: chunk_id for chunk_id, p in payloads(shard, ["content_hash"])},
-            )
+                    shard = open_shard(path)
+                    yield shard, {h: chunk for chunk, h in payloads(shard, "content_hash")}
 
-    def _inherit(self, file_paths: frozenset[str]) -> int:
-        from qdrant_edge import CountRequest, EdgeShard, UpdateOperation
+    def _inherit(self, without: Collection[str]) -> None:
+        from qdrant_edge import FieldCondition, Filter, MatchAny, UpdateOperation
 
         live = self._store.current()
-        if live is None or not file_paths:
-            return 0
+        if live is None:
+            return
         with self._busy:
             # A published shard is never written again, so its files can be copied as they are.
             shutil.copytree(live.path / "shard", self._path / "shard")
-            self._shard = EdgeShard.load(str(self._path / "shard"))
+            self._shard = open_shard(self._path)
             self.dimension = live.manifest.dimension
-            gone = [
-                chunk_id
-                for chunk_id, payload in payloads(self._shard, ["file_path"])
-                if payload["file_path"] not in file_paths
-            ]
-            if gone:
-                self._shard.update(UpdateOperation.delete_points(list(gone)))
+            if without:
+                gone = Filter(must=[FieldCondition("file_path", match=MatchAny(list(without)))])
+                self._shard.update(UpdateOperation.delete_points_by_filter(gone))
                 self._shard.flush()
-            return self._shard.count(CountRequest(exact=True))
 
     def _add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
         from qdrant_edge import Point, UpdateOperation
@@ -306,11 +317,11 @@ class EdgeBuilder:
             self._shard.update(UpdateOperation.upsert_points(points))
             self._shard.flush()
 
-    def _publish(self, manifest: Manifest) -> None:
+    def _publish(self, manifest: Manifest, ledger: Ledger) -> None:
         with self._busy, self._lock:
             self._ended = True
             self._let_go()
-            self._store.publish(self._path, manifest)
+            self._store.publish(self._path, manifest, ledger)
 
     def _abandon(self) -> None:
         with self._busy:
@@ -346,22 +357,20 @@ def open_shard(path: Path) -> "EdgeShard":
     try:
         return EdgeShard.load(str(path / "shard"))
     except Exception as error:  # the engine raises nothing more specific
-        raise StoreUnavailable(
-            "The index cannot be opened: its files are damaged. Ingest with force_reindex."
-        ) from error
+        raise StoreUnavailable(DAMAGED) from error
 
 
-def payloads(shard: "EdgeShard", fields: Sequence[str]) -> "Iterator[tuple[str, dict[str, Any]]]":
-    """The id and these payload fields of every point."""
+def payloads(shard: "EdgeShard", field: str) -> "Iterator[tuple[str, Any]]":
+    """The id of every point, and one field of its payload."""
     from qdrant_edge import ScrollRequest
 
     offset = None
     while True:
         records, offset = shard.scroll(
-            ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=list(fields))
+            ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=[field])
         )
         for record in records:
-            yield str(record.id), record.payload or {}
+            yield str(record.id), (record.payload or {}).get(field)
         if offset is None:
             return
 
@@ -382,20 +391,26 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return msgspec.json.decode((path / "manifest.json").read_bytes(), type=Manifest)
     except msgspec.MsgspecError:
-        raise StoreUnavailable(
-            "The index cannot be read: its manifest is damaged. Ingest with force_reindex."
-        ) from None
+        raise StoreUnavailable(DAMAGED) from None
 
 
-def take_lock(path: Path) -> IO[bytes] | None:
-    """An exclusive lock that ends with the process, whatever kills it; None if another holds it."""
+def take_lock(path: Path, patience: float = 0.0) -> IO[bytes] | None:
+    """An exclusive lock that ends with the process, whatever kills it.
+
+    None if another holds it, still after `patience` seconds.
+    """
     file = path.open("ab")
-    try:
-        portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-    except portalocker.LockException:
-        file.close()
-        return None
-    return file
+    until = time.monotonic() + patience
+    while True:
+        try:
+            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
+        except portalocker.LockException:
+            if time.monotonic() >= until:
+                file.close()
+                return None
+            time.sleep(0.02)
+        else:
+            return file
 
 
 def write_durably(path: Path, content: bytes) -> None:
