@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -13,11 +13,13 @@ from lib.errors import InvalidRequest
 from lib.includes import Includes
 from lib.markdown import Flavour, parse_page
 from lib.routing import PageAddress, Router, Site, link
-from lib.store import FileNote, StoredChunk
+from lib.store import FileRecord, Ledger, StoredChunk
 from lib.tokens import estimate_tokens
 
 DOCUMENTS_AT_ONCE = 16
 """Files chunked in one go in the thread: small enough that progress moves."""
+OWN_PAGES = frozenset({"index", "_index", "readme"})
+"""Names of a folder's own page, in lower case."""
 REPOSITORY_LEVELS = 4
 """So far above the content folder the top of its repository is looked for."""
 
@@ -73,32 +75,31 @@ class Survey:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What some files gave. `notes` has an entry for each file with anything to note."""
+    """What some files gave."""
 
     files: int
     pieces: list[Piece] = field(default_factory=list)
-    notes: dict[str, FileNote] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
 
-def survey(book: Book, known: Mapping[str, str], notes: Mapping[str, FileNote]) -> Survey:
-    """Compare by hash. `known` is `file_path` to `file_hash`, `notes` the manifest's."""
-    hashes = {**known, **{path: note.file_hash for path, note in notes.items() if note.file_hash}}
-    hasher = FileHasher(book)
-    found = Survey([], [], [path for path in hashes if path not in set(book.paths)], [])
+def survey(book: Book, ledger: Ledger) -> Survey:
+    """Compare the files on disk with those in the index, by hash."""
+    hasher, present = FileHasher(book), set(book.paths)
+    found = Survey([], [], [path for path in ledger if path not in present], [])
     for path in book.paths:
-        note = notes.get(path, FileNote())
+        record = ledger.get(path)
         try:
             document = read_document(book.root, path, book.limits)
         except DocumentError as error:
             found.errors.append(f"{path}: {error}")
             # Not readable now: what the index holds of it is gone, as if it were deleted.
-            if path in hashes:
+            if record:
                 found.removed.append(path)
             continue
-        if hashes.get(path) == hasher.hash_of(document, note.includes):
+        if record and record.file_hash == hasher.hash_of(document, record.includes):
             found.unchanged.append(path)
-            found.errors.extend(f"{path}: {problem}" for problem in note.problems)
+            found.errors.extend(f"{path}: {problem}" for problem in record.problems)
         else:
             found.changed.append(path)
     return found
@@ -149,35 +150,40 @@ class BookReader:
             included = [os.path.relpath(file, book.root) for file in self._includes.used_by(path)]
             problems += self._includes.problems_of(path)
         file_hash = self._hasher.hash_of(document, included)
-        batch.pieces.extend(
-            Piece(stored(chunk, address, file_hash), chunk.embed_text) for chunk in chunks
-        )
+        pieces = [Piece(stored(chunk, address, file_hash), chunk.embed_text) for chunk in chunks]
+        batch.pieces.extend(pieces)
         batch.errors.extend(f"{path}: {problem}" for problem in problems)
-        if included or problems or not chunks:
-            batch.notes[path] = FileNote(
-                includes=included, problems=problems, file_hash="" if chunks else file_hash
-            )
+        batch.ledger[path] = FileRecord(
+            file_hash=file_hash,
+            chunks={piece.chunk.chunk_id: piece.chunk.content_hash for piece in pieces},
+            includes=included,
+            problems=problems,
+        )
 
 
 class FileHasher:
     """Hashes all that a file's chunks depend on.
 
-    That is its own bytes, those of the files it includes, and the names beside it: whether an
-    `index.md` stands in a folder decides addresses of other pages there.
+    That is its own bytes, those of the files it includes, and those names beside it that may
+    decide its address: whether an `index.md` stands in its folder, or its own name twice.
     """
 
     def __init__(self, book: Book) -> None:
         self._root = book.root
-        self._names: dict[str, list[str]] = {}
         self._included: dict[str, str] = {}
+        self._names: dict[tuple[str, str], list[str]] = {}
+        """By folder and stem; the stem of a folder's own page is empty."""
         for path in book.paths:
-            folder, _, name = path.rpartition("/")
-            self._names.setdefault(folder, []).append(name)
+            self._names.setdefault(family(path), []).append(path)
+            folder, stem = family(path)
+            if stem in OWN_PAGES or stem == folder.rpartition("/")[2].lower():
+                self._names.setdefault((folder, ""), []).append(path)
 
     def hash_of(self, document: Document, includes: Collection[str]) -> str:
-        folder = document.path.rpartition("/")[0]
+        folder, stem = family(document.path)
+        beside = {*self._names.get((folder, stem), ()), *self._names.get((folder, ""), ())}
         included = (f"{path}={self._hash_included(path)}" for path in sorted(includes))
-        return digest([document.sha256, *sorted(self._names.get(folder, ())), *included])
+        return digest([document.sha256, document.path, *sorted(beside), *included])
 
     def _hash_included(self, path: str) -> str:
         if path not in self._included:
@@ -187,6 +193,12 @@ class FileHasher:
             except OSError:
                 self._included[path] = "missing"
         return self._included[path]
+
+
+def family(path: str) -> tuple[str, str]:
+    """The folder of a file, and its name without extension in lower case."""
+    folder, _, name = path.rpartition("/")
+    return folder, name.partition(".")[0].lower()
 
 
 def stored(chunk: Chunk, address: PageAddress, file_hash: str) -> StoredChunk:

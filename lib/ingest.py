@@ -11,7 +11,6 @@ among the errors, never the end of the run.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,7 +27,7 @@ from lib.index_writer import Counts, IndexWriter
 from lib.link_check import unresolved_links
 from lib.routing import detect_site
 from lib.settings import Settings
-from lib.store import INDEX_FORMAT, FileNote, Manifest, Store, new_generation
+from lib.store import INDEX_FORMAT, Ledger, Manifest, Store, new_generation
 
 log = logging.getLogger(__name__)
 
@@ -179,11 +178,7 @@ class Before:
     manifest: Manifest | None = None
     usable: bool = False
     """Whether unchanged files may be taken over: same book, chunker, addresses and model."""
-    hashes: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def notes(self) -> Mapping[str, FileNote]:
-        return self.manifest.notes if self.usable and self.manifest else {}
+    ledger: Ledger = field(default_factory=dict)
 
 
 class Ingestion:
@@ -234,7 +229,7 @@ class Ingestion:
         folder = content_folder(self._settings.book_content_path, request.content_path)
         book = await self._book(folder, task)
         before = await self._before(book, force=request.force_reindex)
-        plan = await asyncio.to_thread(survey, book, before.hashes, before.notes)
+        plan = await asyncio.to_thread(survey, book, before.ledger)
         task.complain(plan.errors)
         chunks = tokens = 0
         async for batch in read_book(book, plan.changed):
@@ -320,7 +315,7 @@ class Ingestion:
         builder = await self._store.build(generation, self._embedder.model_id)
         try:
             before = await self._before(book, force=request.force_reindex)
-            plan = await asyncio.to_thread(survey, book, before.hashes, before.notes)
+            plan = await asyncio.to_thread(survey, book, before.ledger)
             task.complain(plan.errors)
             task.files_unchanged, task.files_removed = len(plan.unchanged), len(plan.removed)
             # Files that cannot be read count as seen to.
@@ -328,9 +323,11 @@ class Ingestion:
             if before.manifest and before.usable and not plan.changed and not plan.removed:
                 task.chunks_created = task.counts.reused = before.manifest.chunks
                 return
-            if plan.unchanged:
-                task.counts.reused = await builder.inherit(plan.unchanged)
-                task.chunks_created = task.counts.reused
+            ledger = {path: before.ledger[path] for path in plan.unchanged}
+            if ledger:
+                await builder.inherit(without=[*plan.removed, *plan.changed])
+                task.chunks_created = sum(len(record.chunks) for record in ledger.values())
+                task.counts.reused = task.chunks_created
             writer = IndexWriter(
                 self._embedder,
                 builder,
@@ -338,16 +335,12 @@ class Ingestion:
                 batch_size=request.batch_size,
                 lend=not request.force_reindex,
             )
-            kept = set(plan.unchanged)
-            notes = {path: note for path, note in before.notes.items() if path in kept}
-            documents = {path for path in plan.unchanged if path in before.hashes}
             try:
                 async for batch in read_book(book, plan.changed):
                     task.files_processed += batch.files
                     task.chunks_created += len(batch.pieces)
                     task.complain(batch.errors)
-                    notes.update(batch.notes)
-                    documents.update(piece.chunk.file_path for piece in batch.pieces)
+                    ledger.update(batch.ledger)
                     await writer.write(batch.pieces)
                 await writer.finish()
             finally:
@@ -362,11 +355,11 @@ class Ingestion:
                     site=book.site_hash(),
                     generator=book.site.generator,
                     content=book.content,
-                    documents=len(documents),
+                    documents=sum(bool(record.chunks) for record in ledger.values()),
                     chunks=task.chunks_created,
                     created_at=datetime.now(UTC).isoformat(),
-                    notes=notes,
-                )
+                ),
+                ledger,
             )
         finally:
             await builder.abandon()
@@ -412,14 +405,13 @@ class Ingestion:
         )
         if not usable:
             return Before(manifest)
-        rows = await self._store.scan(["file_path", "file_hash"])
-        return Before(manifest, True, {row["file_path"]: row["file_hash"] for row in rows})
+        return Before(manifest, True, await self._store.ledger())
 
     async def _check_links(self, task: Task, book: Book) -> None:
         place = self._settings.site_check_path
         if place is None:
             return
-        urls = {row["url"] for row in await self._store.scan(["url"]) if row.get("url")}
+        urls = await self._store.urls()
         lines = await asyncio.to_thread(unresolved_links, urls, place, book.site.base_url)
         task.links_unresolved.extend(lines[:MAX_LINES])
 

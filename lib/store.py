@@ -8,7 +8,7 @@ collections behind an alias.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 import msgspec
@@ -47,14 +47,19 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
     """Of all that the file's chunks were made from: a file whose hash is known stays as it is."""
 
 
-class FileNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What the next ingestion must know of a file beside its chunks."""
+class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next ingestion must know of a file."""
 
+    file_hash: str
+    chunks: dict[str, str] = {}
+    """`chunk_id` to `content_hash`. None for a draft, or a page that the site does not publish."""
     includes: list[str] = []
-    """Other files that its chunks were made from, relative to the content folder."""
+    """Other files that the chunks were made from, relative to the content folder."""
     problems: list[str] = []
-    file_hash: str = ""
-    """Of a file that gave no chunk: a draft, or a page that the site does not publish."""
+
+
+Ledger = dict[str, FileRecord]
+"""Every file of a generation, by its path."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +77,6 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     documents: int
     chunks: int
     created_at: str
-    notes: dict[str, FileNote]
-    """By file, where there is anything to note."""
     index_format: int = INDEX_FORMAT
 
 
@@ -99,8 +102,8 @@ class GenerationBuilder(Protocol):
     async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         """By hash, vectors `(dimension,)` that earlier generations of the same model hold."""
 
-    async def inherit(self, file_paths: Collection[str]) -> int:
-        """Take over all chunks of these files from the published generation; how many they are.
+    async def inherit(self, without: Collection[str]) -> None:
+        """Take over the published generation but for the chunks of the files in `without`.
 
         To be called before the first `add`, and only for a generation of the same model.
         """
@@ -111,7 +114,7 @@ class GenerationBuilder(Protocol):
         Raises `lib.errors.UpstreamError` for vectors of another dimension than those before.
         """
 
-    async def publish(self, manifest: Manifest) -> None:
+    async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         """Let readers see it from now on, in one step, and drop what it replaces."""
 
     async def abandon(self) -> None:
@@ -135,8 +138,11 @@ class Store(Protocol):
         `only` restricts to chunks with these values of `FILTERS`.
         """
 
-    async def scan(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
-        """These fields of every chunk of the published generation."""
+    async def ledger(self) -> Ledger:
+        """Of the published generation; empty when there is none."""
+
+    async def urls(self) -> set[str]:
+        """Every address in the published generation."""
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         """Begin a generation. Raises `lib.errors.Conflict` while another process builds one."""

@@ -53,8 +53,6 @@ KEPT_ATTEMPTS = 3
 """Unfinished generations that may lend their vectors; older ones go."""
 LOCK_PATIENCE = 2.0
 """Seconds a build waits for the lock: a store that opens holds it for a moment to clean up."""
-LOCK_PATIENCE = 2.0
-"""Seconds a build waits for the lock: a store that opens holds it for a moment to clean up."""
 
 
 @dataclass(frozen=True, slots=True)

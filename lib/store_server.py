@@ -26,8 +26,10 @@ from lib.once import Once
 from lib.store import (
     DENSE,
     FILTERS,
+    FileRecord,
     GenerationBuilder,
     Hit,
+    Ledger,
     Manifest,
     StoredChunk,
     check_dimension,
@@ -90,11 +92,30 @@ class ServerStore:
         hits = [Hit(msgspec.convert(p.payload, StoredChunk), p.score) for p in found.points]
         return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.chunk_id))
 
-    async def scan(self, fields: Sequence[str]) -> list[Mapping[str, Any]]:
-        if await self._current() is None:
-            return []
+    async def ledger(self) -> Ledger:
+        live = await self._current()
+        if live is None:
+            return {}
         client = await self._client.get()
-        return [record.payload or {} async for record in scroll(client, self._alias, list(fields))]
+        async with translated():
+            metadata = (await client.get_collection(live[0])).config.metadata or {}
+        ledger = msgspec.convert(metadata.get("files") or {}, Ledger)
+        async for record in scroll(client, live[0], ["file_path", "file_hash", "content_hash"]):
+            payload = record.payload or {}
+            path = payload["file_path"]
+            found = ledger.setdefault(path, FileRecord(file_hash=payload["file_hash"], chunks={}))
+            found.chunks[str(record.id)] = payload["content_hash"]
+        return ledger
+
+    async def urls(self) -> set[str]:
+        if await self._current() is None:
+            return set()
+        client = await self._client.get()
+        urls = {
+            (record.payload or {}).get("url")
+            async for record in scroll(client, self._alias, ["url"])
+        }
+        return {url for url in urls if url}
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         client = await self._client.get()
@@ -192,27 +213,25 @@ class ServerBuilder:
                     lent[ids[str(record.id)]] = vector
         return lent
 
-    async def inherit(self, file_paths: Collection[str]) -> int:
+    async def inherit(self, without: Collection[str]) -> None:
         """The points travel through this process: a server has no copy of a collection to offer."""
-        wanted, count = frozenset(file_paths), 0
+        left_out = frozenset(without)
         async with translated():
             name = await published(self._client, self._alias)
         if name is None:
-            return 0
+            return
         chunks: list[StoredChunk] = []
         vectors: list[Vectors] = []
         async for record in scroll(self._client, name, True, with_vectors=True):
             chunk = msgspec.convert(record.payload, StoredChunk)
-            if chunk.file_path in wanted and isinstance(record.vector, dict):
+            if chunk.file_path not in left_out and isinstance(record.vector, dict):
                 chunks.append(chunk)
                 vectors.append(np.array(record.vector[DENSE], dtype=np.float32))
             if len(chunks) == UPSERT_LIMIT:
                 await self.add(chunks, np.stack(vectors))
-                count += len(chunks)
                 chunks, vectors = [], []
         if chunks:
             await self.add(chunks, np.stack(vectors))
-        return count + len(chunks)
 
     async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
         from qdrant_client.models import PointStruct
@@ -235,7 +254,7 @@ class ServerBuilder:
                     self._name, points[start : start + UPSERT_LIMIT], wait=True
                 )
 
-    async def publish(self, manifest: Manifest) -> None:
+    async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         from qdrant_client.models import (
             CreateAlias,
             CreateAliasOperation,
@@ -246,7 +265,16 @@ class ServerBuilder:
         client = self._client
         async with translated():
             await client.update_collection(
-                self._name, metadata={"manifest": msgspec.to_builtins(manifest)}
+                self._name,
+                metadata={
+                    "manifest": msgspec.to_builtins(manifest),
+                    # What the points themselves do not tell; the rest is read off them.
+                    "files": {
+                        path: msgspec.to_builtins(msgspec.structs.replace(record, chunks={}))
+                        for path, record in ledger.items()
+                        if record.includes or record.problems or not record.chunks
+                    },
+                },
             )
             create = CreateAlias(collection_name=self._name, alias_name=self._alias)
             switch: list[Any] = [CreateAliasOperation(create_alias=create)]
