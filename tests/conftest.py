@@ -19,7 +19,7 @@ from quart import Quart
 from werkzeug.datastructures import Headers
 
 import lib.embedding_local
-from lib.ingest import IngestRequest
+from lib.ingest import Ingestion, IngestRequest
 from lib.services import Services, open_services
 from lib.settings import Settings
 from main import create_app
@@ -99,6 +99,13 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_book(tmp_path_factory.mktemp("book"), BOOK)
 
 
+async def ended(ingestion: Ingestion) -> None:
+    """Wait until the latest task is over."""
+    assert ingestion.latest is not None
+    assert ingestion.latest.run is not None
+    await asyncio.wait((ingestion.latest.run,))
+
+
 @pytest.fixture(scope="session")
 def indexed(book: Path, tmp_path_factory: pytest.TempPathFactory, model_loaded_once: None) -> Path:
     """A QDRANT_PATH with the published index of the tiny book. For reading."""
@@ -113,7 +120,7 @@ def indexed(book: Path, tmp_path_factory: pytest.TempPathFactory, model_loaded_o
     async def ingest() -> None:
         async with open_services(settings) as services:
             started = await services.ingestion.start(IngestRequest())
-            await services.ingestion.wait()
+            await ended(services.ingestion)
             status = services.ingestion.status(started.task_id)
             assert status.status == "completed", status
 
@@ -254,7 +261,7 @@ class Api:
     async def ingest(self, **fields: Any) -> dict[str, Any]:
         """Run an ingestion to its end; how it ended."""
         started = (await self.as_admin("POST", "/ingest", json=fields)).json()
-        await self.services.ingestion.wait()
+        await ended(self.services.ingestion)
         path = f"/ingest/status?task_id={started['task_id']}"
         return cast(dict[str, Any], (await self.as_admin("GET", path)).json())
 

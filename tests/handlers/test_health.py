@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import lib.embedding_local
 import lib.health
 from lib import __version__
-from tests.conftest import BOOK, Api, MakeSettings, serving
+from tests.conftest import BOOK, Api, MakeSettings, ended, serving
 from tests.upstream import Body, Drop, Hang, Status, Upstream
 
 CONTRACT: dict[str, type] = {
@@ -25,10 +26,9 @@ CONTRACT: dict[str, type] = {
 }
 
 
-@pytest.fixture
-def manifest_file(own_index: Path) -> Path:
-    [path] = own_index.rglob("manifest.json")
-    return path
+def rewrite_manifest(index: Path, change: Callable[[bytes], bytes]) -> None:
+    [path] = index.rglob("manifest.json")
+    path.write_bytes(change(path.read_bytes()))
 
 
 async def settled(api: Api) -> Any:
@@ -152,7 +152,7 @@ async def test_while_the_first_ingestion_runs_it_is_a_200(
         assert answer.json()["ready"] is False
         assert (await api.ask("tide")).json()["code"] == "INDEX_NOT_READY"
         upstream.embedding_gate.set()
-        await api.services.ingestion.wait()
+        await ended(api.services.ingestion)
         assert (await api.ask("tide")).status == 200
 
 
@@ -169,10 +169,12 @@ async def test_an_index_of_another_model_is_a_503(
 
 
 async def test_an_index_of_another_version_is_a_503(
-    make_settings: MakeSettings, own_index: Path, manifest_file: Path
+    make_settings: MakeSettings, own_index: Path
 ) -> None:
-    manifest = msgspec.json.decode(manifest_file.read_bytes())
-    manifest_file.write_bytes(msgspec.json.encode(manifest | {"index_format": 0}))
+    def older(manifest: bytes) -> bytes:
+        return msgspec.json.encode(msgspec.json.decode(manifest) | {"index_format": 0})
+
+    rewrite_manifest(own_index, older)
     async with serving(make_settings(qdrant_path=own_index)) as api:
         health = await settled(api)
         assert (await api.get("/health")).status == 503
@@ -184,9 +186,9 @@ async def test_an_index_of_another_version_is_a_503(
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"generation": 5}', b"\xff\xfe"])
 async def test_a_damaged_index_is_a_503_and_can_be_made_anew(
-    make_settings: MakeSettings, own_index: Path, manifest_file: Path, content: bytes
+    make_settings: MakeSettings, own_index: Path, content: bytes
 ) -> None:
-    manifest_file.write_bytes(content)
+    rewrite_manifest(own_index, lambda _: content)
     async with serving(make_settings(qdrant_path=own_index)) as api:
         await settled(api)
         health = await api.get("/health")

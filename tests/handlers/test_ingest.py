@@ -14,6 +14,7 @@ from tests.conftest import (
     STRANGER,
     Api,
     MakeSettings,
+    ended,
     serving,
     write_book,
 )
@@ -38,12 +39,12 @@ async def test_an_ingestion_starts_at_once_and_completes(ingest_settings: MakeSe
         assert set(started) == {"status", "message", "task_id", "estimated_files"}
         assert started["status"] == "started"
         assert started["estimated_files"] == len(BOOK)
-        await api.services.ingestion.wait()
+        await ended(api.services.ingestion)
         answer = await api.get(f"/ingest/status?task_id={started['task_id']}")
         assert answer.status == 200
         status = answer.json()
         assert status["task_id"] == started["task_id"]
-        assert status["status"] == "completed"
+        assert status["status"] == "completed", status["error"]
         progress = status["progress"]
         assert progress["files_processed"] == progress["total_files"] == len(BOOK)
         assert progress["chunks_created"] >= len(BOOK)
@@ -73,7 +74,7 @@ async def test_what_is_within_the_rules_is_ingested(
 ) -> None:
     async with serving(ingest_settings()) as api:
         status = await api.ingest(**fields)
-        assert status["status"] == "completed"
+        assert status["status"] == "completed", status["error"]
         assert status["progress"]["total_files"] == len(BOOK)
 
 
@@ -159,7 +160,7 @@ async def test_a_second_request_gets_the_running_task(
         assert running["status"] in ("pending", "processing")
         assert (await api.get("/health")).json()["ingesting"] is True
         upstream.embedding_gate.set()
-        await api.services.ingestion.wait()
+        await ended(api.services.ingestion)
         assert (await api.get("/ingest/status")).json()["status"] == "completed"
         third = (await api.as_admin("POST", "/ingest")).json()
         assert third["status"] == "started"
@@ -174,7 +175,7 @@ async def test_two_requests_at_the_same_moment_start_one_task(
         bodies = [answer.json() for answer in answers]
         assert len({body["task_id"] for body in bodies}) == 1
         assert [body["status"] for body in bodies].count("started") == 1
-        await api.services.ingestion.wait()
+        await ended(api.services.ingestion)
 
 
 async def test_readers_keep_the_old_book_while_the_new_one_is_made(
@@ -197,7 +198,7 @@ async def test_readers_keep_the_old_book_while_the_new_one_is_made(
         hits = await old.search(await_vector(upstream, "tide"), 50)
         assert any("every six hours" in hit.chunk.text for hit in hits)
         upstream.embedding_gate.set()
-        await api.services.ingestion.wait()
+        await ended(api.services.ingestion)
         passages = (await api.post("/search", {"query": "tides", "k": 50})).json()["passages"]
         assert any("no tides any more" in p["text"] for p in passages)
         assert not any("every six hours" in p["text"] for p in passages)
@@ -217,7 +218,7 @@ async def test_a_file_that_cannot_be_read_is_one_line(
     (own_book / "linked.md").symlink_to(own_book / "index.md")
     async with serving(ingest_settings()) as api:
         status = await api.ingest()
-        assert status["status"] == "completed"
+        assert status["status"] == "completed", status["error"]
         errors = status["progress"]["errors"]
         assert {error.partition(": ")[0] for error in errors} == {
             "broken.md",
@@ -269,7 +270,7 @@ async def test_the_admin_key_opens(ingest_settings: MakeSettings, headers: dict[
     async with serving(ingest_settings()) as api:
         answer = await api.request("POST", "/ingest", headers=headers)
         assert answer.status == 200
-        await api.services.ingestion.wait()
+        await ended(api.services.ingestion)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ async def test_without_a_configured_key_the_machine_itself_may(
     async with serving(ingest_settings(admin_api_key="")) as api:
         answer = await api.request("POST", "/ingest", caller=(caller, 1))
         assert answer.status == 200
-        await api.services.ingestion.wait()
+        await ended(api.services.ingestion)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,209 @@
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.settings import LOCAL_ORIGINS, Settings, SettingsError, load_settings, setting_names
+
+ROOT = Path(__file__).parents[2]
+
+# Variable, what is set, what is read.
+GOOD: list[tuple[str, str, Any]] = [
+    ("OPENAI_API_KEY", "sk-abc", "sk-abc"),
+    ("OPENAI_API_KEY", " sk-abc\n", "sk-abc"),
+    ("OPENAI_BASE_URL", "http://localhost:11434/v1/", "http://localhost:11434/v1"),
+    ("OPENAI_MODEL", "llama3.2", "llama3.2"),
+    ("OPENAI_TOKEN_LIMIT_FIELD", "MAX_TOKENS", "max_tokens"),
+    ("MAX_OUTPUT_TOKENS", "16", 16),
+    ("MAX_OUTPUT_TOKENS", "32000", 32_000),
+    ("OPENAI_EMBEDDING_MODEL", "nomic-embed-text", "nomic-embed-text"),
+    ("EMBEDDING_PROVIDER", "Local", "local"),
+    ("QDRANT_URL", "https://x.cloud.qdrant.io:6333", "https://x.cloud.qdrant.io:6333"),
+    ("QDRANT_API_KEY", "abc", "abc"),
+    ("QDRANT_PATH", "/var/quire", Path("/var/quire")),
+    ("QDRANT_COLLECTION", "my-book_1", "my-book_1"),
+    ("BOOK_CONTENT_PATH", "../docs", Path("../docs")),
+    ("SITE_URL", "https://book.example/docs/", "https://book.example/docs"),
+    ("SITE_GENERATOR", "MkDocs", "mkdocs"),
+    ("SITE_OPTIONS", '{"base_url": "/book/"}', {"base_url": "/book/"}),
+    ("SITE_CHECK_PATH", "../build/sitemap.xml", Path("../build/sitemap.xml")),
+    ("CHUNK_TOKENS", "50", 50),
+    ("MAX_FILES", "1", 1),
+    ("MAX_FILE_BYTES", "1000", 1000),
+    ("MAX_TOTAL_BYTES", "10000000000", 10_000_000_000),
+    ("MAX_DEPTH", "100", 100),
+    ("ALLOWED_ORIGINS", "https://A.example/, http://b:1", ("https://a.example", "http://b:1")),
+    ("ALLOWED_ORIGINS", "https://a.example,https://a.example,", ("https://a.example",)),
+    ("ADMIN_API_KEY", "clé", "clé"),
+    ("API_KEYS", " one, two ,,", ("one", "two")),
+    ("RATE_LIMIT_ENABLED", "off", False),
+    ("RATE_LIMIT_ENABLED", "YES", True),
+    ("TRUSTED_PROXY_HOPS", "2", 2),
+    ("API_HOST", "127.0.0.1", "127.0.0.1"),
+    ("API_PORT", "0", 0),
+    ("LOG_LEVEL", "debug", "DEBUG"),
+]
+
+# Variable, what is set, what the sentence says is allowed.
+BAD = [
+    ("OPENAI_BASE_URL", "localhost:11434", "http"),
+    ("OPENAI_BASE_URL", "ftp://x", "http"),
+    ("OPENAI_BASE_URL", "http://", "http"),
+    ("OPENAI_BASE_URL", "http://x:port/v1", "http"),
+    ("OPENAI_BASE_URL", "http://[::1", "http"),
+    ("OPENAI_BASE_URL", "http://a b/v1", "http"),
+    ("OPENAI_TOKEN_LIMIT_FIELD", "tokens", "max_tokens, max_completion_tokens"),
+    ("MAX_OUTPUT_TOKENS", "15", "16"),
+    ("MAX_OUTPUT_TOKENS", "many", "32000"),
+    ("EMBEDDING_PROVIDER", "cohere", "openai, local"),
+    ("QDRANT_URL", "x.cloud.qdrant.io", "https://"),
+    ("QDRANT_COLLECTION", "my book", "letters"),
+    ("QDRANT_COLLECTION", "../x", "letters"),
+    ("QDRANT_COLLECTION", "x" * 65, "64"),
+    ("SITE_URL", "book.example", "https://"),
+    ("SITE_GENERATOR", "gatsby", "docusaurus"),
+    ("SITE_OPTIONS", "base_url=/book/", "JSON"),
+    ("SITE_OPTIONS", "[1]", "JSON"),
+    ("SITE_OPTIONS", "[" * 5000, "JSON"),
+    ("CHUNK_TOKENS", "49", "50"),
+    ("MAX_FILES", "0", "1"),
+    ("MAX_FILE_BYTES", "2MB", "1000"),
+    ("MAX_TOTAL_BYTES", "-5", "1000"),
+    ("MAX_DEPTH", "101", "100"),
+    ("CHUNK_TOKENS", "1e2", "2000"),
+    ("ALLOWED_ORIGINS", "*", "without *"),
+    ("ALLOWED_ORIGINS", "https://*.example.org", "without *"),
+    ("ALLOWED_ORIGINS", "https://a.example,book.example", "exact origins"),
+    ("ALLOWED_ORIGINS", "https://a.example/docs", "path"),
+    ("ALLOWED_ORIGINS", "https://u@a.example", "exact origins"),
+    ("RATE_LIMIT_ENABLED", "maybe", "true or false"),
+    ("TRUSTED_PROXY_HOPS", "-1", "0"),
+    ("TRUSTED_PROXY_HOPS", "11", "10"),
+    ("API_PORT", "65536", "65535"),
+    ("API_PORT", "٨", "65535"),
+    ("API_PORT", "1" * 5000, "65535"),
+    ("LOG_LEVEL", "loud", "DEBUG"),
+]
+
+SECRETS = [
+    ("OPENAI_API_KEY", "sk-geheim 1"),
+    ("OPENAI_API_KEY", "sk-geheim\u200b"),
+    ("QDRANT_API_KEY", "geheim\tx"),
+    ("ADMIN_API_KEY", "geheim\nx"),
+    ("API_KEYS", "good,geheim x"),
+]
+
+
+@pytest.mark.parametrize(("name", "raw", "read"), GOOD)
+def test_a_good_value_is_read(name: str, raw: str, read: Any) -> None:
+    settings = load_settings({name: raw})
+    assert getattr(settings, name.lower()) == read
+
+
+def test_every_variable_is_tried() -> None:
+    assert {name for name, _, _ in GOOD} == set(setting_names())
+
+
+@pytest.mark.parametrize(("name", "raw", "allowed"), BAD)
+def test_a_bad_value_is_refused_in_a_sentence(name: str, raw: str, allowed: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({name: raw})
+    message = str(caught.value)
+    assert message.startswith(name)
+    assert raw[:200] in message
+    assert allowed in message.partition("must be")[2]
+    assert len(message) < 500
+
+
+@pytest.mark.parametrize(("name", "raw"), SECRETS)
+def test_a_bad_secret_is_not_shown(name: str, raw: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({name: raw})
+    assert str(caught.value).startswith(name)
+    assert "geheim" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_no_secret_is_in_a_repr() -> None:
+    names = {name for name, _ in SECRETS}
+    settings = load_settings(dict.fromkeys(names, "geheim"))
+    assert "geheim" not in repr(settings)
+    assert "geheim" not in f"{settings}"
+    secret = {f.name.upper() for f in dataclasses.fields(Settings) if not f.repr}
+    assert secret == names == {n for n in setting_names() if "KEY" in n}
+
+
+@pytest.mark.parametrize("name", setting_names())
+@pytest.mark.parametrize("raw", ["", " ", "\n"])
+def test_an_empty_value_is_no_value(name: str, raw: str) -> None:
+    assert load_settings({name: raw}) == Settings()
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().api_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("environ", "provider", "has_model"),
+    [
+        ({}, "local", False),
+        ({"OPENAI_API_KEY": "k"}, "openai", True),
+        ({"OPENAI_API_KEY": "k", "EMBEDDING_PROVIDER": "local"}, "local", True),
+        ({"OPENAI_BASE_URL": "http://x/v1"}, "local", True),
+        ({"OPENAI_BASE_URL": "http://x/v1", "EMBEDDING_PROVIDER": "openai"}, "openai", True),
+        ({"EMBEDDING_PROVIDER": "local"}, "local", False),
+    ],
+)
+def test_what_answers_and_embeds(environ: dict[str, str], provider: str, has_model: bool) -> None:
+    settings = load_settings(environ)
+    assert settings.embeddings_from == provider
+    assert settings.has_model is has_model
+
+
+def test_embeddings_without_a_key_contradict() -> None:
+    with pytest.raises(SettingsError, match=r"EMBEDDING_PROVIDER.*OPENAI_API_KEY"):
+        load_settings({"EMBEDDING_PROVIDER": "openai"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "field"),
+    [
+        ({"OPENAI_API_KEY": "k"}, "max_completion_tokens"),
+        ({"OPENAI_BASE_URL": "http://localhost:11434/v1"}, "max_tokens"),
+        ({"OPENAI_BASE_URL": "https://api.openai.com/v1"}, "max_completion_tokens"),
+        ({"OPENAI_BASE_URL": "https://api.openai.com.evil.example/v1"}, "max_tokens"),
+        (
+            {"OPENAI_API_KEY": "k", "OPENAI_TOKEN_LIMIT_FIELD": "max_tokens"},
+            "max_tokens",
+        ),
+    ],
+)
+def test_which_field_limits_the_answer(environ: dict[str, str], field: str) -> None:
+    assert load_settings(environ).token_limit_field == field
+
+
+def test_origins_are_the_site_s_and_local_ones() -> None:
+    assert load_settings({}).origins == LOCAL_ORIGINS
+    site = load_settings({"SITE_URL": "https://Book.Example:8443/docs"})
+    assert site.origins == ("https://book.example:8443", *LOCAL_ORIGINS)
+    own = load_settings({"SITE_URL": "https://b.example", "ALLOWED_ORIGINS": "https://a.example"})
+    assert own.origins == ("https://a.example",)
+
+
+def test_the_example_lists_exactly_the_settings() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^#? ?([A-Z_]+)=", text, re.MULTILINE)) == setting_names()
+
+
+def test_the_example_shows_the_defaults() -> None:
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^#? ?([A-Z_]+)=(\S*)", text, re.MULTILINE))
+    assert load_settings(shown) == Settings()
+
+
+def test_unknown_variables_are_ignored() -> None:
+    assert load_settings({"PATH": "/bin", "api_port": "5"}) == Settings()

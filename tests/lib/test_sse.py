@@ -1,0 +1,61 @@
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.chat import Chunk
+from lib.sse import PING, Ping, frame, frames
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_one_event_is_one_line(text: str) -> None:
+    framed = frame(Chunk(content=text))
+    assert framed.startswith(b"data: ")
+    assert framed.endswith(b"\n\n")
+    assert framed.count(b"\n") == 2
+    assert b"\r" not in framed
+    assert json.loads(framed[6:]) == {"type": "chunk", "content": text}
+
+
+def test_a_ping_is_a_comment() -> None:
+    assert frame(Ping()) == PING == b": ping\n\n"
+
+
+class Fails(Exception):
+    pass
+
+
+async def test_the_events_are_closed_when_the_reader_goes() -> None:
+    closed = []
+
+    async def events() -> AsyncGenerator[Any, None]:
+        try:
+            yield Ping()
+            yield Ping()
+        finally:
+            closed.append(True)
+
+    framed = frames(events())
+    assert await anext(framed) == PING
+    await framed.aclose()
+    assert closed == [True]
+
+
+async def test_an_error_is_passed_on() -> None:
+    async def events() -> AsyncGenerator[Any, None]:
+        yield Ping()
+        raise Fails
+
+    with pytest.raises(Fails):
+        async for _ in frames(events()):
+            pass
+
+
+def test_what_is_no_struct_is_framed_too() -> None:
+    assert frame({"a": 1}) == b'data: {"a":1}\n\n'
+    with pytest.raises((TypeError, msgspec.MsgspecError)):
+        frame(object())
