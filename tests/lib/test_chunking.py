@@ -261,6 +261,14 @@ def test_long_paragraphs_are_cut_between_sentences(sentence: str) -> None:
     assert min(sizes) > max(sizes) / 2  # no crumb at the end
 
 
+def test_the_last_chunk_of_a_section_is_no_crumb() -> None:
+    paragraph = "Eighteen words there are in this one, " * 2 + "all counted."
+    found = chunks("\n\n".join(["# T", *[paragraph] * 10]), budget=64)
+    sizes = [chunk.text.count("all counted") for chunk in found]
+    assert sum(sizes) == 10
+    assert max(sizes) - min(sizes) <= 1
+
+
 def test_an_unbroken_text_is_cut_but_not_inside_a_letter_or_an_emoji() -> None:
     cluster = "नि"
     text = cluster * 300 + "👩‍🚀" * 100
