@@ -25,7 +25,9 @@ KEPT_SHARE = 0.55
 
 # A full stop ends a sentence before white space and something that can begin one; the full-width
 # and Indic and Arabic marks need no space.
-_SENTENCE_END = re.compile(r"(?<=[.!?…])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\Wa-z_])|(?<=[。！？।؟])\s*")
+_SENTENCE_END = re.compile(
+    r"(?<=[.!?…])([\"'”’)\]]*)\s+(?=[\"'“‘(\[]*[^\Wa-z_])|(?<=[。！？।؟])\s*"
+)
 
 _FENCE = re.compile(r"^\s*(?:`{3}|~{3})", re.MULTILINE)
 
@@ -112,14 +114,16 @@ def split_passage(number: int, passage: Passage) -> list[Sentence]:
     sentences: list[Sentence] = []
     for block in leaves(parse_page(passage.text, flavour).blocks):
         if block.kind == "code":
-            code = f"```{block.language}\n{block.text.rstrip()}\n```"
+            runs = re.findall("`{3,}", block.text)
+            fence = "`" * max([3, *(len(run) + 1 for run in runs)])
+            code = f"{fence}{block.language}\n{block.text.rstrip()}\n{fence}"
             if sentences and not sentences[-1].code and len(code) <= MAX_CODE_CHARACTERS:
                 sentences[-1] = Sentence(number, sentences[-1].text, code)
             continue
         sentences.extend(
             Sentence(number, text)
             for line in [" ".join(block.text.split())]
-            for text in _SENTENCE_END.split(line)
+            for text in _SENTENCE_END.sub(r"\1\n", line).split("\n")
             if len(terms(text)) > 1
         )
     return sentences
