@@ -134,7 +134,7 @@ async def test_wrong_links_are_refused(api: Api, arguments: str) -> None:
     answer = await api.get(f"/search?{arguments}")
     assert answer.status == 400
     assert answer.json()["code"] == "INVALID_REQUEST"
-    assert answer.json()["details"]["field"] in ("q", "k", "file_path")
+    assert answer.json()["details"]["field"] in ("q", "query", "k", "file_path")
 
 
 async def test_bytes_that_are_no_utf8_in_a_link_do_no_harm(api: Api) -> None:

@@ -1,0 +1,243 @@
+import itertools
+import re
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lib.citations import (
+    EXCERPT_CHARACTERS,
+    Citation,
+    Citations,
+    MarkerResolver,
+    excerpt,
+    expand,
+    link_target,
+)
+from lib.search import Passage
+
+
+def passage(
+    number: int, url: str | None = "https://b.example/p{}#h", text: str = "Text."
+) -> Passage:
+    return Passage(
+        chunk_id=f"chunk-{number}",
+        text=text,
+        file_path=f"{number}.md",
+        chapter="Chapter",
+        section="Section",
+        heading="Heading",
+        url=url and url.format(number),
+        start_char=0,
+        end_char=len(text),
+        score=0.5,
+    )
+
+
+PASSAGES = [passage(number, url=None) for number in range(1, 6)]
+LINKED = [passage(number) for number in range(1, 6)]
+
+
+def resolve(
+    deltas: Sequence[str], passages: Sequence[Passage] = PASSAGES
+) -> tuple[str, list[Citation]]:
+    """The reader's text and citations; pieces checked on the way."""
+    resolver = MarkerResolver(Citations(passages))
+    pieces = [piece for delta in deltas for piece in resolver.feed(delta)] + resolver.finish()
+    assert all(pieces), "an empty piece"
+    text = "".join(piece for piece in pieces if isinstance(piece, str))
+    return text, [piece for piece in pieces if isinstance(piece, Citation)]
+
+
+# What the model writes, what the reader sees, which passages are cited.
+FORMS = {
+    "one": ("A [1].", "A [1].", [1]),
+    "numbered by appearance": ("A [3]. B [1]. C [3].", "A [1]. B [2]. C [1].", [3, 1]),
+    "side by side": ("A [1][2].", "A [1][2].", [1, 2]),
+    "a list": ("A [1, 3].", "A [1][2].", [1, 3]),
+    "without a space": ("A [1,3].", "A [1][2].", [1, 3]),
+    "semicolons": ("A [1; 3].", "A [1][2].", [1, 3]),
+    "and": ("A [1 and 3].", "A [1][2].", [1, 3]),
+    "a range": ("A [2-4].", "A [1][2][3].", [2, 3, 4]),
+    "a range with a dash": ("A [2–4].", "A [1][2][3].", [2, 3, 4]),
+    "a footnote": ("A [^2].", "A [1].", [2]),
+    "a hash": ("A [#2].", "A [1].", [2]),
+    "source": ("A [Source 2].", "A [1].", [2]),
+    "sources": ("A [sources 1, 2].", "A [1][2].", [1, 2]),
+    "passage": ("A [passage 2].", "A [1].", [2]),
+    "passage with a hash": ("A [Passage #2].", "A [1].", [2]),
+    "ref": ("A [ref 2].", "A [1].", [2]),
+    "thick brackets": ("A 【2】.", "A [1].", [2]),
+    "thick brackets with a dagger": ("A 【2†guide.md】.", "A [1].", [2]),
+    "spaces inside": ("A [ 2 ].", "A [1].", [2]),
+    "a target of its own": ("A [2](https://evil.example/x).", "A [1].", [2]),
+    "a reference of its own": ("A [2](#passage-2) b.", "A [1] b.", [2]),
+    "twice in one": ("A [2, 2].", "A [1].", [2]),
+    "at the start": ("[1] A.", "[1] A.", [1]),
+    "at the end": ("A [1]", "A [1]", [1]),
+    "at the end of a line": ("A [1]\nB [2]\n", "A [1]\nB [2]\n", [1, 2]),
+    "unknown": ("A [9].", "A.", []),
+    "zero": ("A [0].", "A.", []),
+    "a known and an unknown one": ("A [1, 9].", "A [1].", [1]),
+    "an unknown range": ("A [7-9] b.", "A b.", []),
+    "unknown in thick brackets": ("A 【12†x】b.", "Ab.", []),
+    "no number": ("A [x] and [] and [ ].", "A [x] and [] and [ ].", []),
+    "a link": ("A [text](https://b.example).", "A [text](https://b.example).", []),
+    "a number in a text": ("A [1 of 3].", "A [1 of 3].", []),
+    "a year": ("A [2024].", "A [2024].", []),
+    "never closed": ("A [1", "A [1", []),
+    "never closed, long": ("A [" + "1, " * 40, "A [" + "1, " * 40, []),
+    "a task list": ("- [ ] a\n- [x] b [1]\n", "- [ ] a\n- [x] b [1]\n", [1]),
+    "in a span of code": ("A `a[1]` b [2].", "A `a[1]` b [1].", [2]),
+    "in a span of two": ("A ``a`[1]`` b [2].", "A ``a`[1]`` b [1].", [2]),
+    "in a block": ("```py\na[1]\n```\nb [2]", "```py\na[1]\n```\nb [1]", [2]),
+    "in a block of tildes": ("~~~\na[1]\n```\n~~~\nb [2]", "~~~\na[1]\n```\n~~~\nb [1]", [2]),
+    "in a block of four": ("````\n```\na[1]\n````\n[2]", "````\n```\na[1]\n````\n[1]", [2]),
+    "in a block never closed": ("```\na[1]", "```\na[1]", []),
+    "in an indented block": (
+        "- x\n  ```\n  a[1]\n  ```\n  [2]",
+        "- x\n  ```\n  a[1]\n  ```\n  [1]",
+        [2],
+    ),
+    "after a lone backtick": ("5` [1]\n\nB [2].", None, [2]),
+    "strikethrough is no code": ("~~a [1]~~", "~~a [1]~~", [1]),
+}
+
+
+@pytest.mark.parametrize(("written", "seen", "cited"), FORMS.values(), ids=FORMS)
+def test_every_form(written: str, seen: str | None, cited: list[int]) -> None:
+    text, citations = resolve([written])
+    if seen is not None:
+        assert text == seen
+    chunks = [citation.chunk_id for citation in citations]
+    if seen is not None:
+        assert chunks == [f"chunk-{number}" for number in cited]
+    else:
+        assert set(chunks) >= {f"chunk-{number}" for number in cited}
+    assert [citation.marker for citation in citations] == list(range(1, len(citations) + 1))
+
+
+@pytest.mark.parametrize(("written", "seen", "cited"), FORMS.values(), ids=FORMS)
+def test_it_does_not_matter_where_the_deltas_were_cut(
+    written: str, seen: str | None, cited: list[int]
+) -> None:
+    whole = resolve([written], LINKED)
+    assert resolve(list(written), LINKED) == whole
+    for at in range(len(written)):
+        assert resolve([written[:at], written[at:]], LINKED) == whole
+
+
+ANYTHING = st.text(alphabet="ab 12,9-–[](【】†`~\n^#x.", max_size=60)
+
+
+@given(ANYTHING, st.lists(st.integers(0, 60), max_size=8))
+@example("[1](a", [4])
+@example("``` [1]", [1, 2])
+@example("  [9]  `", [1, 3, 6])
+def test_cuts_never_matter(written: str, cuts: list[int]) -> None:
+    bounds = [0, *sorted(cut for cut in cuts if cut <= len(written)), len(written)]
+    deltas = [written[a:b] for a, b in itertools.pairwise(bounds)]
+    assert resolve(deltas, LINKED) == resolve([written], LINKED)
+
+
+@given(ANYTHING)
+def test_outside_of_code_no_unknown_number_in_brackets_reaches_the_reader(written: str) -> None:
+    prose = re.sub("[`~]", "", written)
+    text, citations = resolve([prose])
+    for shown in re.findall(r"\[(\d{1,3})\]", text):
+        assert 1 <= int(shown) <= len(citations)
+
+
+@given(st.text(alphabet="ab. \n", max_size=40))
+def test_text_without_brackets_passes_as_it_is(written: str) -> None:
+    assert resolve(list(written)) == (written, [])
+
+
+def test_text_is_not_held_back_without_need() -> None:
+    resolver = MarkerResolver(Citations(PASSAGES))
+    assert resolver.feed("The tide turns") == ["The tide turns"]
+    assert resolver.feed(" every six hours ") == [" every six hours"]
+    assert resolver.feed("[") == []
+    assert resolver.feed("x]") == [" [x]"]
+    assert resolver.feed("and [see the long explanation that is no marker at all") != []
+
+
+def test_a_citation_comes_right_behind_its_marker() -> None:
+    resolver = MarkerResolver(Citations(LINKED))
+    pieces = resolver.feed("A [2] b [2] c")
+    assert [type(piece) for piece in pieces] == [str, Citation, str]
+    assert pieces[0] == "A [1](https://b.example/p2#h)"
+    assert pieces[2] == " b [1](https://b.example/p2#h) c"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://b.example/a#b", "[1](https://b.example/a#b)"),
+        ("http://b.example/a", "[1](http://b.example/a)"),
+        (None, "[1]"),
+        ("/docs/a#b", "[1]"),
+        ("javascript:alert(1)", "[1]"),
+        ("https://b.example/a_(b)#c)", "[1](https://b.example/a_%28b%29#c%29)"),
+        ("https://b.example/a b", "[1](https://b.example/a%20b)"),
+        ("https://b.example/<x>", "[1](https://b.example/%3Cx%3E)"),
+    ],
+)
+def test_where_a_marker_leads(url: str | None, shown: str) -> None:
+    marker, citation = Citations([passage(1, url=url)]).cite(1)
+    assert marker == shown
+    assert citation is not None
+    assert citation.source.url == url
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_no_address_ends_its_link_early(path: str) -> None:
+    target = link_target(f"https://b.example/{path}")
+    assert not set(target) & set('() \n<>\\"')
+
+
+def test_a_citation_says_where_it_comes_from() -> None:
+    _, citation = Citations([passage(1, text="Some\n\ntext.")]).cite(1)
+    assert citation is not None
+    assert citation.text == "Some text."
+    assert citation.chunk_id == "chunk-1"
+    assert citation.relevance_score == 0.5
+    assert citation.source.heading == "Heading"
+    assert citation.source.file_path == "1.md"
+
+
+@pytest.mark.parametrize("number", [-1, 0, 2, 10**9])
+def test_a_number_without_a_passage_has_no_marker(number: int) -> None:
+    assert Citations([passage(1)]).cite(number) == ("", None)
+
+
+@given(st.text())
+def test_an_excerpt_is_one_short_line(text: str) -> None:
+    shown = excerpt(text)
+    assert len(shown) <= EXCERPT_CHARACTERS + 2
+    assert shown == " ".join(shown.split())
+    if len(" ".join(text.split())) <= EXCERPT_CHARACTERS:
+        assert shown.split() == text.split()
+
+
+def test_an_excerpt_is_cut_between_words() -> None:
+    assert excerpt("word, " * 100).endswith("word …")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expanded"),
+    [
+        ("1", [1]),
+        ("1, 3", [1, 3]),
+        ("3,1,3", [3, 1]),
+        ("2-4", [2, 3, 4]),
+        ("2 – 4", [2, 3, 4]),
+        ("4-2", [4, 2]),
+        ("1-12", [1, 12]),
+        ("1-3; 5 & 7 and 9", [1, 2, 3, 5, 7, 9]),
+        ("1-999", [1, 999]),
+    ],
+)
+def test_expand(numbers: str, expanded: list[int]) -> None:
+    assert expand(numbers) == expanded
