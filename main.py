@@ -18,7 +18,7 @@ from quart import Quart, Response, g, request
 from quart_cors import cors
 from quart_rate_limiter import RateLimiter
 
-from handlers import chat, health, ingest, pages, search
+from handlers import archive, chat, health, ingest, pages, search
 from handlers.failures import register_failures
 from handlers.limits import BoundedStore
 from lib.services import open_services, warm_up
@@ -48,8 +48,9 @@ def create_app(settings: Settings | None = None) -> Quart:
     settings = settings or read_settings()
     app = Quart(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.request_class = archive.request_class(settings)
 
-    for module in (chat, search, ingest, health, pages):
+    for module in (chat, search, ingest, archive, health, pages):
         app.register_blueprint(module.blueprint)
     register_failures(app)
 
@@ -112,7 +113,7 @@ def main(arguments: list[str]) -> int:
         logging.getLogger(client).setLevel(max(logging.WARNING, logging.root.level))
     match command.command:
         case "ingest":
-            return asyncio.run(run_ingest(settings, command.path, force=command.force))
+            return asyncio.run(run_ingest(settings, command))
         case "ask":
             return asyncio.run(run_ask(settings, command.question))
     return serve(settings)

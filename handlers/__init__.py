@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 import msgspec
-from quart import Response, current_app, request
+from quart import Request, Response, current_app, request
 
 from lib.access import bearer, has_key, is_local
 from lib.errors import Unauthorized, UnsupportedMediaType
 from lib.openapi import Operation
 from lib.requests import decode_body, decode_query
 from lib.services import Services
+from lib.settings import Settings
 
 R = TypeVar("R", bound=msgspec.Struct)
 View = TypeVar("View", bound=Callable[..., object])
@@ -54,22 +55,29 @@ def respond(answer: msgspec.Struct | dict[str, object], status: int = 200) -> Re
 
 
 def given_key() -> str:
-    """The key of the request, from either header."""
+    """The key of the request that is being handled."""
+    return key_of(request)
+
+
+def key_of(request: Request) -> str:
+    """The key that a request carries, in either header."""
     return bearer(request.headers.get("Authorization", "")) or request.headers.get("X-API-Key", "")
 
 
 def require_admin() -> None:
-    """Let the author pass. Raises `Unauthorized` with the reason.
-
-    Where no admin key is configured, whoever sits at the machine itself is the author.
-    """
-    admin_key = services().settings.admin_api_key
-    if has_key(given_key(), (admin_key,)):
+    """Let the author pass. Raises `Unauthorized` with the reason."""
+    if is_admin(services().settings, request):
         return
-    if admin_key:
+    if services().settings.admin_api_key:
         raise Unauthorized("This needs the admin key, as `Authorization: Bearer <key>`.")
+    raise Unauthorized(
+        "No ADMIN_API_KEY is configured, so this is open only to the machine itself."
+    )
+
+
+def is_admin(settings: Settings, request: Request) -> bool:
+    """Whether the author calls: by key, or where none is configured, from the machine itself."""
+    if settings.admin_api_key:
+        return has_key(key_of(request), (settings.admin_api_key,))
     forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
-    if not is_local(request.remote_addr or "", forwarded=forwarded):
-        raise Unauthorized(
-            "No ADMIN_API_KEY is configured, so this is open only to the machine itself."
-        )
+    return is_local(request.remote_addr or "", forwarded=forwarded)

@@ -1,4 +1,4 @@
-"""POST /ingest and GET /ingest/status"""
+"""POST /ingest, DELETE /ingest and GET /ingest/status"""
 
 from typing import Annotated
 
@@ -31,6 +31,25 @@ class StatusQuery(msgspec.Struct, kw_only=True):
 async def start() -> Response:
     require_admin()
     return respond(await services().ingestion.start(await body(IngestRequest)))
+
+
+@blueprint.delete("/ingest")
+@operation(
+    Operation(
+        "Stop the ingestion that runs; readers keep the index they have.",
+        query=StatusQuery,
+        answer=IngestStatus,
+        statuses={
+            400: "A parameter is not valid.",
+            401: "The admin key is missing or wrong.",
+            404: "There is no such task, or none ran.",
+        },
+        admin=True,
+    )
+)
+async def cancel() -> Response:
+    require_admin()
+    return respond(await services().ingestion.cancel(query(StatusQuery).task_id))
 
 
 @blueprint.get("/ingest/status")

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from lib import slugs
 from lib.config_files import Tagged, section
 from lib.heading_text import FLAVOURS, Flavour, heading_text
-from lib.js_literals import UNKNOWN
+from lib.js_values import UNKNOWN
 from lib.site_config import GENERATORS, Site, extension_settings
 
 

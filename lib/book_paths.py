@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from lib.config_files import glob_matches, section, string, strings
-from lib.js_literals import UNKNOWN
+from lib.js_values import UNKNOWN
 from lib.mounts import Mount
 from lib.page_source import (
     NOT_BUILT,

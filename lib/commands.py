@@ -8,6 +8,8 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
@@ -15,12 +17,12 @@ from tqdm import tqdm
 from lib.chat import ChatRequest, Chunk, Cited, Failed, prepare, stream
 from lib.citations import Citation
 from lib.errors import QuireError
-from lib.ingest import IngestRequest, IngestStatus
+from lib.ingest import IngestRequest, IngestStatus, Preview
 from lib.services import Services, open_services
 from lib.settings import Settings
 
 POLL_SECONDS = 0.1
-SHOWN_ERRORS = 20
+SHOWN_LINES = 20
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -33,20 +35,39 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("serve", help="serve (the same as no command)")
     ingest = commands.add_parser("ingest", help="index the book")
     ingest.add_argument("path", nargs="?", help="a folder inside BOOK_CONTENT_PATH; default: it")
-    ingest.add_argument("--force", action="store_true", help="embed unchanged chunks anew, too")
+    ingest.add_argument(
+        "--force", action="store_true", help="build all anew, and publish even a smaller index"
+    )
+    ingest.add_argument(
+        "--dry-run", action="store_true", help="say what would change and be embedded; do nothing"
+    )
+    ingest.add_argument(
+        "--check-links",
+        metavar="SITE",
+        help="check every address against a sitemap.xml or a folder of built HTML; "
+        "the exit code is 1 if one leads nowhere",
+    )
     ask = commands.add_parser("ask", help="ask the book a question")
     ask.add_argument("question")
     return parser.parse_args(arguments)
 
 
-async def run_ingest(settings: Settings, path: str | None, *, force: bool) -> int:
-    """Ingest with a progress bar. 0 when the new index is published, else 1."""
+async def run_ingest(settings: Settings, command: argparse.Namespace) -> int:
+    """Ingest with a progress bar. 0 when all is well, else 1."""
+    if command.check_links:
+        settings = replace(settings, site_check_path=Path(command.check_links))
+    request = IngestRequest(content_path=command.path, force_reindex=command.force)
     async with open_services(settings) as services:
         try:
             await services.store.open()
-            status = await ingest(services, IngestRequest(content_path=path, force_reindex=force))
+            if command.dry_run:
+                print_preview(await services.ingestion.preview(request), sys.stdout)
+                return 0
+            status = await ingest(services, request)
         except QuireError as error:
             return complain(error)
+    if command.check_links and status.progress.links_unresolved:
+        return 1
     return 0 if status.status == "completed" else 1
 
 
@@ -90,10 +111,11 @@ async def ingest(services: Services, request: IngestRequest) -> IngestStatus:
             if status.finished_at:
                 break
             await asyncio.sleep(POLL_SECONDS)
-    for line in progress.errors[:SHOWN_ERRORS]:
-        print(line, file=sys.stderr)
-    if len(progress.errors) > SHOWN_ERRORS:
-        print(f"... and {len(progress.errors) - SHOWN_ERRORS} more", file=sys.stderr)
+    for lines in (progress.errors, progress.links_unresolved):
+        for line in lines[:SHOWN_LINES]:
+            print(line, file=sys.stderr)
+        if len(lines) > SHOWN_LINES:
+            print(f"... and {len(lines) - SHOWN_LINES} more", file=sys.stderr)
     print(
         f"{status.status.capitalize()}: {progress.files_processed} files, "
         f"{progress.chunks_created} chunks, {progress.chunks_embedded} embedded, "
@@ -101,6 +123,20 @@ async def ingest(services: Services, request: IngestRequest) -> IngestStatus:
         file=sys.stderr,
     )
     return status
+
+
+def print_preview(preview: Preview, out: TextIO) -> None:
+    for line in preview.errors:
+        print(line, file=sys.stderr)
+    for mark, paths in (("+", preview.files_changed), ("-", preview.files_removed)):
+        for path in paths:
+            print(f"{mark} {path}", file=out)
+    print(
+        f"{len(preview.files_changed)} files new or changed, {len(preview.files_removed)} gone, "
+        f"{preview.files_unchanged} unchanged. {preview.chunks} chunks to look at, about "
+        f"{preview.tokens} tokens to embed at the most.",
+        file=out,
+    )
 
 
 def print_sources(citations: Sequence[Citation], out: TextIO) -> None:

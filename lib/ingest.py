@@ -20,7 +20,7 @@ from uuid import uuid4
 import msgspec
 
 from lib.book import Book, content_folder, read_book, survey
-from lib.documents import DocumentError, DocumentLimits, discover
+from lib.documents import DocumentError, discover
 from lib.embedding import Embedder
 from lib.errors import InvalidRequest, NotFound, QuireError, StoreUnavailable
 from lib.index_writer import Counts, IndexWriter
@@ -367,14 +367,8 @@ class Ingestion:
 
     async def _book(self, folder: Path, task: Task) -> Book:
         settings = self._settings
-        limits = DocumentLimits(
-            max_files=settings.max_files,
-            max_file_bytes=settings.max_file_bytes,
-            max_total_bytes=settings.max_total_bytes,
-            max_depth=settings.max_depth,
-        )
         try:
-            discovery = await asyncio.to_thread(discover, folder, limits)
+            discovery = await asyncio.to_thread(discover, folder, settings.limits)
         except DocumentError as error:
             raise InvalidRequest(f"The book cannot be read: {error}.") from None
         task.complain(list(discovery.errors))
@@ -386,7 +380,7 @@ class Ingestion:
             generator=settings.site_generator,
             options=settings.site_options,
         )
-        return Book(folder, site, discovery.paths, limits, settings.chunk_tokens)
+        return Book(folder, site, discovery.paths, settings.limits, settings.chunk_tokens)
 
     async def _before(self, book: Book, *, force: bool) -> Before:
         try:

@@ -2,31 +2,20 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final
 
-
-class _Unknown:
-    def __repr__(self) -> str:
-        return "UNKNOWN"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-UNKNOWN: Final = _Unknown()
-"""A value that only running the configuration would tell. Falsy, so that defaults apply."""
+from lib.js_values import UNKNOWN
 
 _TOKEN = re.compile(
     r"""
-    (?P<skip>\s+|//[^\n]*|/\*.*?\*/)
-  | (?P<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')
+    (?P<skip>\s+)
+  | (?P<string>"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+')
   | (?P<number>0[xX][0-9a-fA-F]+|\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)
   | (?P<name>[A-Za-z_$\u0080-\U0010ffff][\w$]*)
   | (?P<punct>\.\.\.|=>|===|!==|==|!=|\?\?|\?\.|&&|\|\||[{}()\[\];,<>+\-*/%&|^!~?:=.@\#])
     """,
     re.VERBOSE | re.DOTALL,
 )
-_REGEX = re.compile(r"/(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/[a-z]*")
+_REGEX = re.compile(r"/(?:\\.|\[(?:\\.|[^\]\\\n]){0,200}+\]|[^/\\\n\[]){1,400}+/[a-z]*")
 _ESCAPE = re.compile(
     r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r?\n|.)", re.DOTALL
 )
@@ -47,10 +36,30 @@ def _unescape(body: str) -> str:
         code = match[1]
         if code[0] in "ux" and len(code) > 1:
             number = int(code[1:].strip("{}"), 16)
-            return chr(number) if number < 0x110000 else ""
+            return chr(number) if number < 0x110000 and not 0xD800 <= number < 0xE000 else ""
         return "" if code.endswith("\n") else _ESCAPED.get(code, code)
 
     return _ESCAPE.sub(one, body)
+
+
+def _comment_end(source: str, at: int) -> int:
+    """Index after the comment at `at`; 0 when there is none."""
+    if source.startswith("//", at):
+        return _line_end(source, at)
+    if source.startswith("/*", at):
+        end = source.find("*/", at + 2)
+        return len(source) if end < 0 else end + 2
+    return 0
+
+
+def _line_end(source: str, at: int) -> int:
+    end = source.find("\n", at)
+    return len(source) if end < 0 else end
+
+
+def _after_stray(source: str, at: int) -> int:
+    """A quote that its line never closes says nothing about where the next string begins."""
+    return _line_end(source, at) if source[at] in "\"'" else at + 1
 
 
 def _template_end(source: str, start: int) -> tuple[int, bool]:
@@ -71,8 +80,11 @@ def _template_end(source: str, start: int) -> tuple[int, bool]:
             stack.append("`" if char == "`" else "}")
         elif char == "}":
             stack.pop()
-        elif char in "\"'/" and (match := _TOKEN.match(source, at)) and match.lastgroup != "punct":
-            at = match.end() - 1
+        elif char in "\"'":
+            match = _TOKEN.match(source, at)
+            at = (match.end() if match else _after_stray(source, at)) - 1
+        elif end := _comment_end(source, at):
+            at = end - 1
         at += 1
     return at, substituted
 
@@ -88,7 +100,10 @@ def tokenize(source: str) -> list[Token]:
             tokens.append(Token("template", "`", value))
             at = end
             continue
-        if char == "/" and not source.startswith(("//", "/*"), at):
+        if char == "/" and (end := _comment_end(source, at)):
+            at = end
+            continue
+        if char == "/":
             before = tokens[-1] if tokens else None
             operand = before is not None and (
                 before.kind in ("string", "number", "template")
@@ -101,8 +116,8 @@ def tokenize(source: str) -> list[Token]:
                 at = regex.end()
                 continue
         match = _TOKEN.match(source, at)
-        if match is None:  # a stray quote or a character that no configuration needs
-            at += 1
+        if match is None:
+            at = _after_stray(source, at)
             continue
         at = match.end()
         kind, text = match.lastgroup or "", match[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lib.config_files import read_text, section, string, strings
-from lib.js_literals import UNKNOWN
+from lib.js_values import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

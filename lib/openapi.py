@@ -10,6 +10,7 @@ from lib import __version__
 
 JSON = "application/json"
 EVENT_STREAM = "text/event-stream"
+OCTETS = "application/octet-stream"
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +34,8 @@ class Operation:
     events: Sequence[type[msgspec.Struct]] = ()
     """The events of a streamed answer."""
     html: bool = False
+    binary: bool = False
+    """Whether the body is a file as it is."""
     statuses: Mapping[int, str] = field(default_factory=dict)
     """Failures beside those that every route has."""
     same_answer: Sequence[int] = ()
@@ -98,6 +101,9 @@ def describe(
             "required": bool(components[operation.body.__name__].get("required")),
             "content": {JSON: {"schema": reference(operation.body)}},
         }
+    if operation.binary:
+        schema = {"schema": {"type": "string", "format": "binary"}}
+        described["requestBody"] = {"required": True, "content": {OCTETS: schema}}
     if operation.query:
         described["parameters"] = parameters(components[operation.query.__name__])
     if operation.admin:

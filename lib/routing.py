@@ -59,7 +59,11 @@ def link(address: PageAddress, heading_index: int | None) -> str | None:
     if address.url is None or heading_index is None:
         return address.url
     anchor = address.anchors[heading_index]
-    return f"{address.url}#{quote(anchor, safe=_ANCHOR_SAFE)}" if anchor else address.url
+    return (
+        f"{address.url}#{quote(anchor, safe=_ANCHOR_SAFE, errors='replace')}"
+        if anchor
+        else address.url
+    )
 
 
 class Router:
@@ -109,7 +113,7 @@ class Router:
             place = _PATHS[self._site.generator](self._site, mount, source)
         url = None
         if place.path is not None:
-            url = self._site.site_url + quote(place.path, safe=_PATH_SAFE)
+            url = self._site.site_url + quote(place.path, safe=_PATH_SAFE, errors="replace")
         return PageAddress(
             url,
             anchors(self._site, page, text),

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from lib.documents import DocumentLimits
+
 EmbeddingProvider = Literal["openai", "local"]
 TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
 
@@ -164,6 +166,7 @@ class Settings:
     max_file_bytes: int = _setting(2_000_000, _whole(1_000, 100_000_000))
     max_total_bytes: int = _setting(500_000_000, _whole(1_000, 10_000_000_000))
     max_depth: int = _setting(32, _whole(1, 100))
+    max_archive_bytes: int = _setting(50_000_000, _whole(1_000, 1_000_000_000))
 
     allowed_origins: tuple[str, ...] | None = _setting(None, _origins)
     admin_api_key: str = _setting("", _secret, secret=True)
@@ -196,6 +199,16 @@ class Settings:
             return self.openai_token_limit_field
         is_openai = urlsplit(self.model_base_url).hostname == "api.openai.com"
         return "max_completion_tokens" if is_openai else "max_tokens"
+
+    @property
+    def limits(self) -> DocumentLimits:
+        """How much of a content folder is read."""
+        return DocumentLimits(
+            max_files=self.max_files,
+            max_file_bytes=self.max_file_bytes,
+            max_total_bytes=self.max_total_bytes,
+            max_depth=self.max_depth,
+        )
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -1,0 +1,70 @@
+"""POST /ingest/archive"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from quart import Blueprint, Request, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from handlers import is_admin, operation, require_admin, respond, services
+from lib.archive import unpack
+from lib.errors import Conflict
+from lib.ingest import IngestRequest, IngestStarted
+from lib.openapi import Operation
+from lib.settings import Settings
+
+PATH = "/ingest/archive"
+
+blueprint = Blueprint("archive", __name__)
+
+
+@blueprint.post(PATH)
+@operation(
+    Operation(
+        "Push a docs folder as .tar.gz or .zip, and ingest it.",
+        binary=True,
+        answer=IngestStarted,
+        statuses={
+            400: "The archive cannot be unpacked safely.",
+            401: "The admin key is missing or wrong.",
+            409: "An ingestion is running.",
+        },
+        admin=True,
+    )
+)
+async def push() -> Response:
+    require_admin()
+    settings, ingestion = services().settings, services().ingestion
+    if ingestion.latest and ingestion.latest.running:
+        raise Conflict("An ingestion is running; push again when it is done.")
+    folder = settings.qdrant_path / settings.qdrant_collection
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="archive-") as file:
+        size = 0
+        async for data in request.body:
+            size += len(data)
+            if size > settings.max_archive_bytes:
+                raise RequestEntityTooLarge
+            await asyncio.to_thread(file.write, data)
+        file.flush()
+        content = folder / "content"
+        await asyncio.to_thread(unpack, Path(file.name), content, settings.limits)
+    return respond(await ingestion.start(IngestRequest(), root=content.resolve()))
+
+
+def request_class(settings: Settings) -> type[Request]:
+    """Requests whose body may be an archive, for the author alone.
+
+    The limit has to be known before a handler runs: until then whatever arrives is kept in memory.
+    """
+
+    class BookRequest(Request):
+        def __init__(self, method: str, scheme: str, path: str, *args: Any, **options: Any) -> None:
+            super().__init__(method, scheme, path, *args, **options)
+            if path == PATH and is_admin(settings, self):
+                options["max_content_length"] = settings.max_archive_bytes
+                super().__init__(method, scheme, path, *args, **options)
+
+    return BookRequest
