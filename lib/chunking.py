@@ -285,7 +285,7 @@ class _Chunker:
         elif block.children:
             if block.text:
                 end = _line_end(self.text, block.start)
-                yield from self._split_markup(block.start, end, block.text)
+                yield from self._split_markup(block.start, end, block.text, room)
             for child in block.children:
                 part = self._unit(child)
                 if (part.cost <= room and part.raw <= self.budget) or not part.clean:
@@ -299,7 +299,7 @@ class _Chunker:
             for piece in self._pieces(unit.clean, room):
                 yield self._slice(block.start, block.end, unit.clean[piece])
         elif block.kind in ("marker", "expression"):
-            yield from self._split_markup(block.start, block.end, unit.clean)
+            yield from self._split_markup(block.start, block.end, unit.clean, room)
         elif block.kind in ("paragraph", "heading"):
             for part in self._split_text(block.start, block.end, room):
                 yield replace(part, heading=unit.heading)
@@ -371,13 +371,15 @@ class _Chunker:
             cost, raw = cost + row_cost, raw + row_raw
         yield from flush()
 
-    def _split_markup(self, begin: int, stop: int, shown: str) -> Iterable[_Unit]:
+    def _split_markup(self, begin: int, stop: int, shown: str, room: int) -> Iterable[_Unit]:
         """Tags or the like of which a reader sees only `shown`: it stands for their first piece,
         and the others can be left off."""
-        for piece in self._pieces(self.text[begin:stop], self.budget):
-            first, last = begin + piece.start, begin + piece.stop
-            yield self._slice(first, last, shown, keep_with_next=bool(shown))
-            shown = ""
+        first, *_ = self._pieces(self.text[begin:stop], self.budget)
+        fits = self.count(shown) <= room
+        for piece in [slice(0, len(shown))] if fits else self._pieces(shown, room):
+            yield self._slice(
+                begin + first.start, begin + first.stop, shown[piece], keep_with_next=True
+            )
 
     def _split_text(self, begin: int, stop: int, room: int) -> Iterable[_Unit]:
         """Inline Markdown cut between sentences."""
@@ -397,10 +399,15 @@ class _Chunker:
         lines = code.split("\n")
         counted: Sequence[str] = lines
         starts: list[int] = []
+        top = block.start
         if included is None:
             # Counted as they stand in the file: with the indentation of the list they are in.
             counted = []
-            wrap = max(wrap, self.count(self.text[block.start : block.body]) + 2)
+            opening = self.count(self.text[top : block.body]) + 2
+            if opening > self.budget // 2:  # a fence's line so long leaves no room for its code
+                top = min(block.body, block.end)
+                opening = 2
+            wrap = max(wrap, opening)
             at = block.body
             for _ in lines:
                 at = min(at, block.end)
@@ -412,13 +419,15 @@ class _Chunker:
         pieces = _line_pieces(counted, limit, self.count)
         for number, (first, last) in enumerate(pieces):
             code = "\n".join(lines[first:last])
+            if not code.strip():
+                continue
             shown = fence(code, block.language)
             if number == 0 and block.title:
                 shown = f"{block.title}\n{shown}"
             if included is not None:
                 start, end = block.start, block.end
             else:
-                start = block.start if number == 0 else starts[first]
+                start = top if number == 0 else starts[first]
                 end = block.end if last == len(lines) else _line_end(self.text, starts[last - 1])
             part = self._slice(start, max(start, end), shown, "code")
             part = replace(part, language=block.language)

@@ -42,7 +42,7 @@ def prose_left_out(page: Page, text: str, found: list[Chunk]) -> str:
     return "".join(
         text[i]
         for leaf in leaves(page.blocks)
-        for i in range(leaf.start, leaf.end)
+        for i in range(max(leaf.start, leaf.body), leaf.end)  # a fence's own line is no prose
         if not covered[i] and not text[i].isspace()
     )
 
