@@ -58,7 +58,12 @@ class OpenAIEmbedder:
         return await self._embed(texts, DOCUMENT_RETRIES, DOCUMENT_TIMEOUT)
 
     async def embed_query(self, text: str) -> Vectors:
-        vectors = await self._embed([text], QUERY_RETRIES, QUERY_TIMEOUT)
+        try:
+            # One limit around both tries, since the client would heed a Retry-After of a minute.
+            async with asyncio.timeout(QUERY_TIMEOUT):
+                vectors = await self._embed([text], QUERY_RETRIES, QUERY_TIMEOUT)
+        except TimeoutError:
+            raise upstream_error(SERVICE, 408) from None
         query: Vectors = vectors[0]
         return query
 
