@@ -1,0 +1,316 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+import lib.generation
+from lib.errors import UpstreamError
+from lib.generation import Delta, Finish, Generator, Idle, PromptMessage, make_generator
+from lib.settings import Settings
+from tests.upstream import (
+    DONE,
+    Body,
+    Drop,
+    Hang,
+    Status,
+    Step,
+    Upstream,
+    answer,
+    cut,
+    delta,
+    event,
+    finish,
+    usage,
+)
+
+ASKED = [PromptMessage("system", "Rules."), PromptMessage("user", "Tide?")]
+
+
+@pytest.fixture
+async def generator(upstream: Upstream) -> AsyncIterator[Generator]:
+    made = make_generator(
+        Settings(openai_base_url=upstream.base_url, openai_model="m", openai_api_key="sk-test")
+    )
+    assert made is not None
+    yield made
+    await made.close()
+
+
+async def run(generator: Generator) -> tuple[str, Finish, int]:
+    """The text, how it ended, and how often the caller was told to be patient."""
+    pieces = [piece async for piece in generator.generate(ASKED)]
+    end = pieces.pop()
+    assert isinstance(end, Finish)
+    assert not any(isinstance(piece, Finish) for piece in pieces)
+    text = "".join(piece.text for piece in pieces if isinstance(piece, Delta))
+    return text, end, sum(isinstance(piece, Idle) for piece in pieces)
+
+
+async def until_it_fails(
+    generator: Generator,
+) -> tuple[list[Delta | Idle | Finish], UpstreamError | None]:
+    """What came, and the error that ended it."""
+    pieces: list[Delta | Idle | Finish] = []
+    try:
+        async for piece in generator.generate(ASKED):
+            pieces.append(piece)  # noqa: PERF401
+    except UpstreamError as error:
+        return pieces, error
+    return pieces, None
+
+
+async def test_an_answer(generator: Generator, upstream: Upstream) -> None:
+    upstream.replies.append(answer("The tide ", "turns."))
+    assert await run(generator) == ("The tide turns.", Finish("stop", 100, 20), 0)
+
+
+async def test_the_request(generator: Generator, upstream: Upstream) -> None:
+    await run(generator)
+    [request] = upstream.requests
+    assert request.headers["authorization"] == "Bearer sk-test"
+    assert request.headers["content-type"] == "application/json"
+    assert request.body == {
+        "model": "m",
+        "messages": [
+            {"role": "system", "content": "Rules."},
+            {"role": "user", "content": "Tide?"},
+        ],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": 800,
+    }
+
+
+async def test_the_name_of_the_token_limit_can_be_set(upstream: Upstream) -> None:
+    made = make_generator(
+        Settings(
+            openai_base_url=upstream.base_url,
+            openai_token_limit_field="max_completion_tokens",
+            max_output_tokens=50,
+        )
+    )
+    assert made is not None
+    await run(made)
+    await made.close()
+    assert upstream.chats()[0]["max_completion_tokens"] == 50
+    assert "max_tokens" not in upstream.chats()[0]
+
+
+def test_without_a_key_or_a_server_there_is_no_generator() -> None:
+    assert make_generator(Settings()) is None
+
+
+WHOLE = answer("Das Wasser ", "steigt: 水 \U0001f30a.")
+
+
+@pytest.mark.parametrize("size", range(1, 40))
+async def test_bytes_may_be_cut_anywhere(
+    generator: Generator, upstream: Upstream, size: int
+) -> None:
+    upstream.replies.append(cut(WHOLE, size))
+    assert await run(generator) == ("Das Wasser steigt: 水 \U0001f30a.", Finish("stop", 100, 20), 0)
+
+
+def crlf(reply: list[Step]) -> list[Step]:
+    return [step.replace(b"\n", b"\r\n") if isinstance(step, bytes) else step for step in reply]
+
+
+ODD: dict[str, list[Step]] = {
+    "carriage returns": crlf(answer("a", "b")),
+    "comments": [b": ping\n\n", *answer("a", "b"), b": bye\n\n"],
+    "no space behind data": [
+        s.replace(b"data: ", b"data:") for s in answer("a", "b") if isinstance(s, bytes)
+    ],
+    "a line that is no JSON": [delta("a"), b"data: {]\n\n", delta("b"), finish(), DONE],
+    "a line that is no UTF-8": [delta("a"), b"data: \xff\n\n", delta("b"), finish(), DONE],
+    "other fields": [b"event: x\nid: 5\nretry: 3\n", *answer("a", "b")],
+    "null as content": [event({"choices": [{"delta": {"content": None}}]}), *answer("a", "b")],
+    "no delta": [event({"choices": [{"index": 0}]}), *answer("a", "b")],
+    "a null usage": [event({"choices": [], "usage": None}), *answer("a", "b")],
+    "several choices": [
+        event({"choices": [{"delta": {"content": "a"}}, {"delta": {"content": "x"}}]}),
+        *answer("b"),
+    ],
+    "the reason with the last word": [
+        delta("a"),
+        event({"choices": [{"delta": {"content": "b"}, "finish_reason": "stop"}]}),
+        DONE,
+    ],
+    "nothing behind the reason": [delta("a"), delta("b"), finish()],
+    "two events in one write": [delta("a") + delta("b") + finish() + DONE],
+    "a tool call beside it": [
+        event({"choices": [{"delta": {"tool_calls": [{"index": 0}]}}]}),
+        *answer("a", "b"),
+    ],
+}
+
+
+@pytest.mark.parametrize("reply", ODD.values(), ids=ODD)
+async def test_odd_streams_are_read(
+    generator: Generator, upstream: Upstream, reply: list[Step]
+) -> None:
+    upstream.replies.append(reply)
+    text, end, _ = await run(generator)
+    assert (text, end.reason) == ("ab", "stop")
+
+
+@pytest.mark.parametrize("sent", [[], [usage(7, 0)], [usage(7, 3)]], ids=str)
+async def test_usage_may_be_missing(
+    generator: Generator, upstream: Upstream, sent: list[bytes]
+) -> None:
+    upstream.replies.append([delta("a"), finish(), *sent, DONE])
+    _, end, _ = await run(generator)
+    assert (end.prompt_tokens is not None) == bool(sent)
+
+
+FAULTS: dict[str, Any] = {
+    "a wrong key": (Status(401), "refuses the configured key"),
+    "a forbidden key": (Status(403), "refuses the configured key"),
+    "an unknown model": (Status(404), "does not know"),
+    "a bad request": (Status(400), "did not accept"),
+    "a rate limit": (Status(429, {"Retry-After": "60"}), "rate limit or a quota"),
+    "a timeout": (Status(504), "took too long"),
+    "a failure": (Status(500), "problem of its own"),
+    "a redirect to nowhere": (Status(307), "did not accept"),
+    "nothing": ([], "cannot be reached"),
+    "a drop": ([delta("a"), Drop()], "cannot be reached"),
+    "a drop before the head": ([Drop()], "cannot be reached"),
+    "no reason": ([delta("a"), DONE], "cannot be reached"),
+    "an error event": ([delta("a"), event({"error": {"message": "sk-x"}})], "problem of its own"),
+    "a JSON answer": (Body(b'{"choices": [{"message": {"content": "a"}}]}'), "cannot be reached"),
+    "a web page": (Body(b"<html>\n</html>\n", "text/html"), "cannot be reached"),
+}
+
+
+@pytest.mark.parametrize(("reply", "words"), FAULTS.values(), ids=FAULTS)
+async def test_faults_are_told_in_our_words(
+    generator: Generator, upstream: Upstream, reply: Any, words: str
+) -> None:
+    upstream.replies.append(reply)
+    with pytest.raises(UpstreamError, match=words) as caught:
+        await run(generator)
+    assert caught.value.message.startswith("The language model ")
+    assert "sk-" not in str(caught.value)
+    assert len(upstream.requests) == 1  # the reader decides whether to ask again
+
+
+async def test_what_came_before_a_fault_is_passed_on(
+    generator: Generator, upstream: Upstream
+) -> None:
+    upstream.replies.append([delta("a") + delta("b") + event({"error": {}})])
+    pieces, error = await until_it_fails(generator)
+    assert isinstance(error, UpstreamError)
+    assert "".join(piece.text for piece in pieces if isinstance(piece, Delta)) == "ab"
+
+
+async def test_a_line_without_end_is_cut(
+    generator: Generator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.generation, "LONGEST_LINE", 1_000)
+    upstream.replies.append([delta("a"), b"data: " + b"x" * 5_000, Hang()])
+    with pytest.raises(UpstreamError):
+        await run(generator)
+    await upstream.until(lambda u: u.left_early == 1)
+
+
+async def test_a_server_that_is_not_there() -> None:
+    made = make_generator(Settings(openai_base_url="http://127.0.0.1:9/v1"))
+    assert made is not None
+    with pytest.raises(UpstreamError, match="cannot be reached"):
+        await run(made)
+    assert not await made.reachable()
+    await made.close()
+
+
+@pytest.mark.parametrize("words", [[], [delta("a")]], ids=["before", "between"])
+async def test_silence_is_told_and_then_ended(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, words: list[Step]
+) -> None:
+    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(lib.generation, "SILENCE_TIMEOUT", 0.2)
+    made = make_generator(Settings(openai_base_url=upstream.base_url))
+    assert made is not None
+    upstream.replies.append([*words, Hang()])
+    pieces, error = await until_it_fails(made)
+    assert isinstance(error, UpstreamError)
+    assert Idle() in pieces
+    await upstream.until(lambda u: u.left_early == 1)
+    await made.close()
+
+
+async def test_silence_that_ends_does_no_harm(
+    generator: Generator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.01)
+    before, between = asyncio.Event(), asyncio.Event()
+    upstream.replies.append([before, delta("a"), between, delta("b"), finish(), DONE])
+    texts: list[str] = []
+    async for piece in generator.generate(ASKED):
+        if isinstance(piece, Idle):
+            (between if before.is_set() and texts else before).set()
+        elif isinstance(piece, Delta):
+            texts.append(piece.text)
+    assert texts == ["a", "b"]
+    assert before.is_set()
+    assert between.is_set()
+
+
+@pytest.mark.parametrize("words", [[], [delta("a")]], ids=["before", "between"])
+async def test_closing_leaves_the_server(
+    generator: Generator,
+    upstream: Upstream,
+    words: list[Step],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A model goes on generating, and is paid, as long as the connection stands."""
+    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.01)
+    upstream.replies.append([*words, Hang()])
+    async with aclosing(generator.generate(ASKED)) as pieces:
+        async for _ in pieces:
+            await upstream.until(lambda u: len(u.chats()) == 1)
+            break
+    await upstream.until(lambda u: u.left_early == 1)
+
+
+async def test_cancelling_leaves_the_server(generator: Generator, upstream: Upstream) -> None:
+    upstream.replies.append([delta("a"), Hang()])
+    asking = asyncio.create_task(run(generator))
+    await upstream.until(lambda u: len(u.chats()) == 1)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    await upstream.until(lambda u: u.left_early == 1)
+
+
+async def test_many_at_once(generator: Generator, upstream: Upstream) -> None:
+    upstream.replies.extend(answer(str(number)) for number in range(30))
+    answers = await asyncio.gather(*(run(generator) for _ in range(30)))
+    assert {text for text, _, _ in answers} == {str(number) for number in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("reply", "reachable"),
+    [
+        (Body(b"{}"), True),
+        (Status(404), True),
+        (Status(401), False),
+        (Status(403), False),
+        (Status(500), False),
+        ([Drop()], False),
+        ([Hang()], False),
+    ],
+    ids=str,
+)
+async def test_whether_it_is_reachable(
+    generator: Generator,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+    reply: Any,
+    reachable: bool,
+) -> None:
+    monkeypatch.setattr(lib.generation, "PROBE_TIMEOUT", 0.5 if reachable else 0.1)
+    upstream.models_reply = reply
+    assert await generator.reachable() is reachable
+    assert upstream.chats() == []
