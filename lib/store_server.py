@@ -394,8 +394,9 @@ async def translated() -> AsyncIterator[None]:
         yield
     except UnexpectedResponse as error:
         raise StoreUnavailable(sentence(error.status_code)) from None
-    except (ApiException, QdrantException, httpx.HTTPError, ValueError, OSError):
-        # ValueError: an answer that is no JSON, from a proxy or a wrong port.
+    except (ApiException, QdrantException, httpx.HTTPError, ValueError, OSError, AssertionError):
+        # ValueError and AssertionError: an answer that is none of Qdrant's, from a proxy or a
+        # wrong port.
         raise StoreUnavailable(sentence(None)) from None
 
 
