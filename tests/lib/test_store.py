@@ -1,0 +1,649 @@
+"""One suite for both stores, and what is particular to each.
+
+The server's store runs on qdrant-client's local mode, which stands in for a server here: it takes
+the same calls and answers with the same types, but knows neither a network nor strict mode.
+"""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+import msgspec
+import numpy as np
+import pytest
+from qdrant_client import AsyncQdrantClient
+from qdrant_client.models import CreateAlias, CreateAliasOperation, Distance, VectorParams
+
+import lib.store_edge
+import lib.store_server
+from lib.embedding import Vectors, normalised
+from lib.errors import Conflict, QuireError, StoreUnavailable, UpstreamError
+from lib.settings import Settings
+from lib.store import (
+    FileRecord,
+    Ledger,
+    Manifest,
+    Store,
+    StoredChunk,
+    generation_time,
+    make_store,
+    new_generation,
+)
+from lib.store_edge import EdgeStore
+from lib.store_server import ServerStore
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
+]
+
+DIMENSION = 16
+MODEL = "test/model"
+NAMESPACE = UUID(int=7)
+ROOT = Path(__file__).parents[2]
+
+
+def chunk(number: int, file_path: str = "a.md", **changes: Any) -> StoredChunk:
+    values: dict[str, Any] = {
+        "chunk_id": str(uuid5(NAMESPACE, f"{file_path}-{number}")),
+        "text": f"Text {number} — 潮 \U0001f30a",
+        "file_path": file_path,
+        "chapter": "C",
+        "section": "S",
+        "heading": "H",
+        "url": f"https://b.example/{file_path}#{number}",
+        "start_char": number,
+        "end_char": number + 5,
+        "tokens": 3,
+        "kind": "prose",
+        "language": "",
+        "version": "",
+        "locale": "",
+        "content_hash": f"content-{file_path}-{number}",
+        "file_hash": f"file-{file_path}",
+    }
+    return StoredChunk(**(values | changes))
+
+
+def ledger_of(chunks: list[StoredChunk]) -> Ledger:
+    ledger: Ledger = {}
+    for each in chunks:
+        record = ledger.setdefault(each.file_path, FileRecord(file_hash=each.file_hash, chunks={}))
+        record.chunks[each.chunk_id] = each.content_hash
+    return ledger
+
+
+def manifest_of(generation: str, chunks: int, **changes: Any) -> Manifest:
+    values: dict[str, Any] = {
+        "generation": generation,
+        "embedding_model": MODEL,
+        "dimension": DIMENSION,
+        "chunker": "1/220",
+        "site": "site",
+        "generator": "mkdocs",
+        "content": "content",
+        "documents": 1,
+        "chunks": chunks,
+        "created_at": "2026-01-01T00:00:00+00:00",
+    }
+    return Manifest(**(values | changes))
+
+
+def random_vectors(count: int, seed: int = 1) -> Vectors:
+    return normalised(
+        np.random.default_rng(seed).standard_normal((count, DIMENSION)).astype(np.float32)
+    )
+
+
+async def publish(
+    store: Store, chunks: list[StoredChunk], vectors: Vectors, *, model: str = MODEL
+) -> Manifest:
+    generation = new_generation()
+    builder = await store.build(generation, model)
+    await builder.add(chunks, vectors)
+    manifest = manifest_of(generation, len(chunks), embedding_model=model)
+    await builder.publish(manifest, ledger_of(chunks))
+    await builder.abandon()  # as the caller's `finally` does: nothing happens after `publish`
+    return manifest
+
+
+MakeStore = Callable[[], Store]
+
+
+@pytest.fixture(params=["edge", "server"])
+async def make(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[MakeStore]:
+    """Stores of separate processes on the same index."""
+    monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
+    made: list[Store] = []
+    client = AsyncQdrantClient(":memory:")
+
+    def make_one() -> Store:
+        if request.param == "edge":
+            made.append(EdgeStore(tmp_path / "index"))
+        else:
+            made.append(ServerStore("", "", "book", client=client))
+        return made[-1]
+
+    yield make_one
+    for store in made:
+        await store.close()
+    await client.close()
+
+
+@pytest.fixture
+async def store(make: MakeStore) -> Store:
+    made = make()
+    await made.open()
+    return made
+
+
+async def test_an_empty_store(store: Store) -> None:
+    assert await store.reachable()
+    assert await store.manifest() is None
+    assert await store.ledger() == {}
+    assert await store.urls() == set()
+
+
+async def test_what_was_published_is_found(store: Store) -> None:
+    chunks, vectors = [chunk(n) for n in range(5)], random_vectors(5)
+    manifest = await publish(store, chunks, vectors)
+    assert await store.manifest() == manifest
+    assert await store.ledger() == ledger_of(chunks)
+    assert await store.urls() == {each.url for each in chunks}
+    for each, vector in zip(chunks, vectors, strict=True):
+        [hit] = await store.search(vector, 1)
+        assert hit.chunk == each
+        assert hit.score == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("k", [1, 7, 50, 500])
+async def test_the_search_agrees_with_brute_force(store: Store, k: int) -> None:
+    chunks, vectors = [chunk(n) for n in range(300)], random_vectors(300)
+    await publish(store, chunks, vectors)
+    for query in random_vectors(5, seed=2):
+        scores = vectors @ query
+        expected = np.argsort(-scores)[:k]
+        hits = await store.search(query, k)
+        assert [hit.chunk.chunk_id for hit in hits] == [chunks[n].chunk_id for n in expected]
+        assert [hit.score for hit in hits] == pytest.approx(scores[expected], abs=1e-5)
+
+
+async def test_ties_have_a_stable_order(store: Store) -> None:
+    chunks = [chunk(n) for n in range(20)]
+    await publish(store, chunks, np.repeat(random_vectors(1), 20, axis=0))
+    hits = await store.search(random_vectors(1)[0], 20)
+    assert [hit.chunk.chunk_id for hit in hits] == sorted(each.chunk_id for each in chunks)
+
+
+@pytest.mark.parametrize(
+    ("only", "numbers"),
+    [
+        ({"file_path": "a.md"}, {0, 1}),
+        ({"version": "2"}, {1, 2}),
+        ({"locale": "de"}, {3}),
+        ({"file_path": "a.md", "version": "2"}, {1}),
+        ({"file_path": "none.md"}, set()),
+        ({"file_path": "A.MD"}, set()),
+        ({"file_path": "'; DROP"}, set()),
+        ({}, {0, 1, 2, 3}),
+    ],
+)
+async def test_the_search_can_be_restricted(
+    store: Store, only: dict[str, str], numbers: set[int]
+) -> None:
+    chunks = [
+        chunk(0, "a.md", version="1"),
+        chunk(1, "a.md", version="2"),
+        chunk(2, "b.md", version="2"),
+        chunk(3, "b.md", locale="de"),
+    ]
+    await publish(store, chunks, random_vectors(4))
+    hits = await store.search(random_vectors(1)[0], 50, only=only)
+    assert {hit.chunk.start_char for hit in hits} == numbers
+
+
+async def test_readers_see_nothing_of_what_is_being_built(store: Store) -> None:
+    old = await publish(store, [chunk(1)], random_vectors(1))
+    builder = await store.build(new_generation(), MODEL)
+    await builder.add([chunk(2)], random_vectors(1, seed=9))
+    assert await store.manifest() == old
+    hits = await store.search(random_vectors(1, seed=9)[0], 10)
+    assert [hit.chunk.start_char for hit in hits] == [1]
+    await builder.abandon()
+    assert await store.manifest() == old
+
+
+async def test_a_new_generation_replaces_the_old_one_whole(store: Store) -> None:
+    await publish(store, [chunk(n) for n in range(5)], random_vectors(5))
+    new = await publish(store, [chunk(9)], random_vectors(1))
+    assert await store.manifest() == new
+    hits = await store.search(random_vectors(1)[0], 10)
+    assert [hit.chunk.start_char for hit in hits] == [9]
+
+
+async def test_another_process_that_publishes_is_followed(make: MakeStore) -> None:
+    reader, writer = make(), make()
+    await reader.open()
+    assert await reader.manifest() is None
+    for number in range(4):
+        manifest = await publish(writer, [chunk(number)], random_vectors(1))
+        assert await reader.manifest() == manifest
+        [hit] = await reader.search(random_vectors(1)[0], 10)
+        assert hit.chunk.start_char == number
+
+
+async def test_a_search_under_way_outlives_the_change(make: MakeStore) -> None:
+    reader, writer = make(), make()
+    await publish(writer, [chunk(n) for n in range(50)], random_vectors(50))
+    query = random_vectors(1)[0]
+    searches = [asyncio.create_task(reader.search(query, 50)) for _ in range(20)]
+    await publish(writer, [chunk(n) for n in range(50)], random_vectors(50))
+    for hits in await asyncio.gather(*searches):
+        assert len(hits) == 50
+
+
+@pytest.mark.parametrize("gone", [[], ["b.md"], ["a.md", "b.md"], ["none.md"]])
+async def test_unchanged_files_are_taken_over(store: Store, gone: list[str]) -> None:
+    chunks = [chunk(n, path) for path in ("a.md", "b.md", "c.md") for n in range(3)]
+    vectors = random_vectors(9)
+    await publish(store, chunks, vectors)
+    generation = new_generation()
+    builder = await store.build(generation, MODEL)
+    await builder.inherit(without=gone)
+    new, new_vector = chunk(7, "new.md"), random_vectors(1, seed=5)
+    await builder.add([new], new_vector)
+    assert builder.dimension == DIMENSION
+    kept = [each for each in chunks if each.file_path not in gone]
+    await builder.publish(manifest_of(generation, len(kept) + 1), ledger_of([*kept, new]))
+    hits = await store.search(random_vectors(1)[0], 50)
+    assert {hit.chunk.chunk_id for hit in hits} == {each.chunk_id for each in [*kept, new]}
+    for each, vector in zip(chunks, vectors, strict=True):
+        if each in kept:
+            [hit] = await store.search(vector, 1)
+            assert hit.chunk == each
+    assert await store.ledger() == ledger_of([*kept, new])
+
+
+async def test_inheriting_from_nothing(store: Store) -> None:
+    builder = await store.build(new_generation(), MODEL)
+    await builder.inherit(without=[])
+    assert builder.dimension == 0
+    await builder.abandon()
+
+
+async def test_the_published_generation_lends_its_vectors(store: Store) -> None:
+    chunks, vectors = [chunk(n) for n in range(4)], random_vectors(4)
+    await publish(store, chunks, vectors)
+    builder = await store.build(new_generation(), MODEL)
+    lent = await builder.lend([chunks[1].content_hash, chunks[3].content_hash, "unknown"])
+    assert set(lent) == {chunks[1].content_hash, chunks[3].content_hash}
+    assert lent[chunks[3].content_hash] == pytest.approx(vectors[3], abs=1e-6)
+    await builder.abandon()
+
+
+async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> None:
+    """Those of a run that broke off were paid for."""
+    builder = await make().build(new_generation(), MODEL)
+    vectors = random_vectors(2)
+    await builder.add([chunk(1), chunk(2)], vectors)
+    await builder.abandon()
+    store = make()
+    await store.open()
+    assert await store.manifest() is None
+    builder = await store.build(new_generation(), MODEL)
+    lent = await builder.lend([chunk(2).content_hash])
+    assert lent[chunk(2).content_hash] == pytest.approx(vectors[1], abs=1e-6)
+    await builder.abandon()
+
+
+async def test_vectors_of_another_model_are_not_lent(store: Store) -> None:
+    await publish(store, [chunk(1)], random_vectors(1), model="other/model")
+    abandoned = await store.build(new_generation(), "third/model")
+    await abandoned.add([chunk(2)], random_vectors(1))
+    await abandoned.abandon()
+    builder = await store.build(new_generation(), MODEL)
+    assert await builder.lend([chunk(1).content_hash, chunk(2).content_hash]) == {}
+    await builder.abandon()
+
+
+async def test_vectors_of_another_length_are_refused(store: Store) -> None:
+    builder = await store.build(new_generation(), MODEL)
+    await builder.add([chunk(1)], random_vectors(1))
+    with pytest.raises(UpstreamError, match="vectors of 3 numbers"):
+        await builder.add([chunk(2)], np.ones((1, 3), np.float32))
+    await builder.abandon()
+
+
+async def test_the_same_chunk_twice_is_one(store: Store) -> None:
+    vectors = random_vectors(2)
+    await publish(store, [chunk(1), chunk(1)], vectors)
+    assert len(await store.search(vectors[0], 10)) == 1
+
+
+async def test_many_chunks_at_once(store: Store) -> None:
+    chunks = [chunk(n, f"{n % 7}.md") for n in range(700)]
+    await publish(store, chunks, random_vectors(700))
+    assert await store.ledger() == ledger_of(chunks)
+
+
+async def test_what_the_points_do_not_tell_is_kept(store: Store) -> None:
+    generation = new_generation()
+    builder = await store.build(generation, MODEL)
+    await builder.add([chunk(1)], random_vectors(1))
+    ledger = ledger_of([chunk(1)]) | {
+        "draft.md": FileRecord(file_hash="d"),
+        "b.md": FileRecord(file_hash="b", includes=["x.md"], problems=["odd"]),
+    }
+    await builder.publish(manifest_of(generation, 1), ledger)
+    assert await store.ledger() == ledger
+
+
+def test_the_settings_choose_the_store(tmp_path: Path) -> None:
+    assert isinstance(make_store(Settings(qdrant_path=tmp_path)), EdgeStore)
+    assert isinstance(make_store(Settings(qdrant_url="http://localhost:6333")), ServerStore)
+
+
+def test_names_of_generations() -> None:
+    names = [new_generation() for _ in range(50)]
+    assert len(set(names)) == 50
+    assert all(generation_time(name) is not None for name in names)
+    for other in ("", "book", "20261122", "20261122T190000", "x-20261122T190000-abcdef"):
+        assert generation_time(other) is None
+
+
+# --- The embedded store -------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[EdgeStore]:
+    made = EdgeStore(tmp_path / "index")
+    await made.open()
+    yield made
+    await made.close()
+
+
+def generations_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "index" / "generations").glob("*"))
+
+
+async def test_only_one_builds_at_a_time(
+    edge: EdgeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.store_edge, "LOCK_PATIENCE", 0.05)
+    builder = await edge.build(new_generation(), MODEL)
+    other = EdgeStore(tmp_path / "index")
+    with pytest.raises(Conflict, match="Another process"):
+        await other.build(new_generation(), MODEL)
+    await builder.abandon()
+    await (await other.build(new_generation(), MODEL)).abandon()
+    await other.close()
+
+
+async def test_a_builder_waits_for_one_that_only_cleans_up(edge: EdgeStore, tmp_path: Path) -> None:
+    lock = lib.store_edge.take_lock(tmp_path / "index" / "building.lock")
+    assert lock is not None
+    building = asyncio.create_task(edge.build(new_generation(), MODEL))
+    await asyncio.sleep(0)
+    assert not building.done()
+    lock.close()
+    await (await building).abandon()
+
+
+async def test_a_killed_builder_leaves_the_lock_and_the_index(
+    edge: EdgeStore, tmp_path: Path
+) -> None:
+    old = await publish(edge, [chunk(1)], random_vectors(1))
+    code = f"""
+import asyncio, os, pathlib, numpy
+from lib.store_edge import EdgeStore
+async def run():
+    store = EdgeStore(pathlib.Path({str(tmp_path / "index")!r}))
+    await store.build("20990101T000000-abcdef", "m")
+    os.kill(os.getpid(), 9)
+asyncio.run(run())
+"""
+    done = await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], cwd=ROOT)
+    assert done.returncode == -9
+    other = EdgeStore(tmp_path / "index")
+    await other.open()
+    assert await other.manifest() == old
+    new = await publish(other, [chunk(2)], random_vectors(1))
+    assert await edge.manifest() == new
+    assert "20990101T000000-abcdef" not in generations_in(tmp_path)
+    await other.close()
+
+
+async def test_what_nobody_needs_is_removed(edge: EdgeStore, tmp_path: Path) -> None:
+    names = [(await publish(edge, [chunk(n)], random_vectors(1))).generation for n in range(4)]
+    assert generations_in(tmp_path) == sorted(names[-2:])  # another process may read the last
+
+
+async def test_opening_clears_old_attempts(edge: EdgeStore, tmp_path: Path) -> None:
+    live = await publish(edge, [chunk(0)], random_vectors(1))
+    for day in range(1, 9):
+        builder = await edge.build(f"2099010{day}T000000-abcdef", MODEL)
+        await builder.add([chunk(day)], random_vectors(1))
+        await builder.abandon()
+    other = EdgeStore(tmp_path / "index")
+    await other.open()
+    left = generations_in(tmp_path)
+    assert live.generation in left
+    assert len(left) == 1 + lib.store_edge.KEPT_ATTEMPTS
+    assert await other.manifest() == live
+    await other.close()
+
+
+async def test_opening_leaves_what_another_builds(edge: EdgeStore, tmp_path: Path) -> None:
+    builder = await edge.build("20000101T000000-abcdef", MODEL)
+    await builder.add([chunk(1)], random_vectors(1))
+    for day in range(1, 6):
+        await asyncio.to_thread(os.makedirs, tmp_path / f"index/generations/2099010{day}T000000-a")
+    other = EdgeStore(tmp_path / "index")
+    await other.open()
+    manifest = manifest_of("20000101T000000-abcdef", 1)
+    await builder.publish(manifest, ledger_of([chunk(1)]))
+    assert await other.manifest() == manifest
+    await other.close()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "files.json"])
+@pytest.mark.parametrize("content", [b"", b"{", b"5"])
+async def test_damaged_files_are_said(
+    edge: EdgeStore, tmp_path: Path, name: str, content: bytes
+) -> None:
+    manifest = await publish(edge, [chunk(1)], random_vectors(1))
+    damage(tmp_path / "index" / "generations" / manifest.generation / name, content)
+    other = EdgeStore(tmp_path / "index")
+    await other.open()
+    with pytest.raises(StoreUnavailable, match="damaged") as caught:
+        await other.ledger()
+    assert str(tmp_path) not in caught.value.message
+    await publish(other, [chunk(2)], random_vectors(1))
+    assert len(await other.ledger()) == 1
+    await other.close()
+
+
+async def test_damaged_segments_are_said(edge: EdgeStore, tmp_path: Path) -> None:
+    manifest = await publish(edge, [chunk(1)], random_vectors(1))
+    shard = tmp_path / "index" / "generations" / manifest.generation / "shard"
+    damage_all(shard)
+    other = EdgeStore(tmp_path / "index")
+    await other.open()
+    with pytest.raises(StoreUnavailable):
+        await other.search(random_vectors(1)[0], 1)
+    await other.close()
+
+
+def damage(path: Path, content: bytes) -> None:
+    assert path.exists()
+    path.write_bytes(content)
+
+
+def damage_all(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"\0" * 10)
+
+
+async def test_a_path_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = EdgeStore(tmp_path / "file" / "index")
+    with pytest.raises(StoreUnavailable, match="QDRANT_PATH") as caught:
+        await store.open()
+    assert str(tmp_path) not in caught.value.message
+    await store.close()
+
+
+async def test_cancelling_in_the_midst_of_writing_does_no_harm(
+    edge: EdgeStore, tmp_path: Path
+) -> None:
+    builder = await edge.build(new_generation(), MODEL)
+    writing = asyncio.create_task(builder.add([chunk(n) for n in range(500)], random_vectors(500)))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await builder.abandon()
+    await publish(edge, [chunk(1)], random_vectors(1))
+    assert len(await edge.search(random_vectors(1)[0], 10)) == 1
+
+
+# --- The server's store -------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncQdrantClient]:
+    made = AsyncQdrantClient(":memory:")
+    yield made
+    await made.close()
+
+
+async def collections(client: AsyncQdrantClient) -> set[str]:
+    return {each.name for each in (await client.get_collections()).collections}
+
+
+async def test_old_generations_are_dropped_and_other_collections_left(
+    client: AsyncQdrantClient,
+) -> None:
+    params = VectorParams(size=2, distance=Distance.COSINE)
+    foreign = {"notes", "book-2", "book--x", "booklet--20260101T000000-abcdef"}
+    for name in (*foreign, "book--20260101T000000-abcdef"):
+        await client.create_collection(name, vectors_config=params)
+    store = ServerStore("", "", "book", client=client)
+    await store.open()
+    assert await collections(client) == foreign  # of ours, an attempt of long ago
+    for number in range(3):
+        manifest = await publish(store, [chunk(number)], random_vectors(1))
+    assert await collections(client) == foreign | {f"book--{manifest.generation}"}
+
+
+async def test_a_fresh_attempt_of_another_process_is_left(client: AsyncQdrantClient) -> None:
+    builder = await ServerStore("", "", "book", client=client).build(new_generation(), MODEL)
+    await builder.add([chunk(1)], random_vectors(1))
+    await ServerStore("", "", "book", client=client).open()
+    assert len(await collections(client)) == 1
+
+
+async def test_the_manifest_is_asked_for_now_and_then(client: AsyncQdrantClient) -> None:
+    reader = ServerStore("", "", "book", client=client)
+    writer = ServerStore("", "", "book", client=client)
+    first = await publish(writer, [chunk(1)], random_vectors(1))
+    assert await reader.manifest() == first
+    second = await publish(writer, [chunk(2)], random_vectors(1))
+    assert await writer.manifest() == second
+    assert await reader.manifest() == first
+    reader.forget()
+    assert await reader.manifest() == second
+
+
+async def test_a_foreign_collection_behind_the_alias_is_said(client: AsyncQdrantClient) -> None:
+    await client.create_collection(
+        "other", vectors_config=VectorParams(size=2, distance=Distance.COSINE)
+    )
+    alias = CreateAlias(collection_name="other", alias_name="book")
+    await client.update_collection_aliases([CreateAliasOperation(create_alias=alias)])
+    store = ServerStore("", "", "book", client=client)
+    with pytest.raises(StoreUnavailable, match="QDRANT_COLLECTION"):
+        await store.manifest()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])
+async def test_a_server_that_is_not_there(url: str) -> None:
+    store = ServerStore(url, "the-key", "book")
+    assert not await store.reachable()
+    for call in (store.manifest(), store.open(), store.search(random_vectors(1)[0], 1)):
+        with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
+            await call
+        assert "the-key" not in caught.value.message
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "refuses the key"), (403, "refuses the key"), (404, "no such"), (500, "status 500")],
+)
+async def test_what_a_server_refuses_is_told_in_our_words(status: int, words: str) -> None:
+    async with answering(f"HTTP/1.1 {status} X", b'{"status": {"error": "vendor"}}') as url:
+        store = ServerStore(url, "the-key", "book")
+        with pytest.raises(QuireError, match=words) as caught:
+            await store.manifest()
+        assert "vendor" not in caught.value.message
+        await store.close()
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"{}", b"[]"])
+async def test_an_answer_that_is_none_of_qdrant_s(body: bytes) -> None:
+    async with answering("HTTP/1.1 200 OK", body) as url:
+        store = ServerStore(url, "", "book")
+        with pytest.raises(StoreUnavailable):
+            await store.manifest()
+        await store.close()
+
+
+@asynccontextmanager
+async def answering(status_line: str, body: bytes) -> AsyncIterator[str]:
+    """A server that answers everything the same way; its address."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"{status_line}\r\nContent-Type: application/json\r\nConnection: close\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://qdrant.example", 6333),
+        ("https://x.cloud.qdrant.io:443", 443),
+        ("https://x.cloud.qdrant.io:6333", 6333),
+        ("http://qdrant.example:8080", 8080),
+    ],
+)
+async def test_the_port_is_the_one_that_was_given(url: str, port: int) -> None:
+    store = ServerStore(url, "", "book")
+    client = await store._connect()
+    assert f":{port}" in str(client._client.rest_uri)  # type: ignore[attr-defined]
+    await client.close()
+
+
+def test_a_manifest_survives_its_encoding() -> None:
+    manifest = manifest_of("g", 5)
+    assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
