@@ -1,0 +1,189 @@
+"""POST /ingest/archive, and DELETE /ingest"""
+
+import asyncio
+import gzip
+import io
+import stat
+import tarfile
+import zipfile
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ADMIN_KEY, BOOK, Answer, Api, MakeSettings, ended, serving
+from tests.upstream import Upstream
+
+ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/octet-stream"}
+PUSHED = {
+    "index.md": "# Pushed\n\nThis book was pushed as an archive.\n",
+    "guide/new.md": "# New\n\nA new page about lighthouses.\n",
+    "guide/picture.png": "not a page",
+}
+
+
+def tar_of(files: Mapping[str, str], *extra: tarfile.TarInfo) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+        for info in extra:
+            archive.addfile(info)
+    return out.getvalue()
+
+
+def zip_of(files: Mapping[str, str], *extra: zipfile.ZipInfo) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+        for info in extra:
+            archive.writestr(info, "/etc/passwd")
+    return out.getvalue()
+
+
+def special(name: str, kind: bytes, target: str = "/etc/passwd") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def zipped_link(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.fixture
+async def api(make_settings: MakeSettings, own_index: Path) -> AsyncIterator[Api]:
+    settings = make_settings(
+        qdrant_path=own_index, max_archive_bytes=500_000, max_total_bytes=1_000_000
+    )
+    async with serving(settings) as running:
+        yield running
+
+
+async def push(api: Api, body: bytes) -> Answer:
+    return await api.post("/ingest/archive", data=body, headers=ADMIN)
+
+
+def left_behind(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("pack", [tar_of, zip_of])
+async def test_a_pushed_book_is_ingested(api: Api, pack: type) -> None:
+    answer = await push(api, pack(PUSHED))
+    assert answer.status == 200
+    assert answer.json()["status"] == "started"
+    assert answer.json()["estimated_files"] == 2
+    await ended(api.services.ingestion)
+    status = (await api.get(f"/ingest/status?task_id={answer.json()['task_id']}")).json()
+    assert status["status"] == "completed"
+    passages = (await api.post("/search", {"query": "lighthouses", "k": 50})).json()["passages"]
+    assert {p["file_path"] for p in passages} == {"index.md", "guide/new.md"}
+    assert passages[0]["text"] in PUSHED["guide/new.md"]
+
+
+async def test_a_second_push_replaces_the_first(api: Api) -> None:
+    for files in (PUSHED, {"other.md": "# Other\n\nNothing is left of the first.\n"}):
+        await push(api, tar_of(files))
+        await ended(api.services.ingestion)
+    passages = (await api.post("/search", {"query": "first", "k": 50})).json()["passages"]
+    assert {p["file_path"] for p in passages} == {"other.md"}
+
+
+BAD: dict[str, bytes] = {
+    "nothing": b"",
+    "no archive": b"hello " * 1000,
+    "a cut-off tar": tar_of(PUSHED)[:-40],
+    "a cut-off zip": zip_of(PUSHED)[:-30],
+    "only gzip": gzip.compress(b"hello"),
+    "a path outside": tar_of({"../outside.md": "# x"}),
+    "a path outside, zipped": zip_of({"../outside.md": "# x"}),
+    "a path far outside": tar_of({"a/../../../outside.md": "# x"}),
+    "an absolute path": tar_of({"/srv/outside.md": "# x"}),
+    "an absolute path, zipped": zip_of({"/outside.md": "# x"}),
+    "a backslash": tar_of({"..\\outside.md": "# x"}),
+    "a drive": zip_of({"C:/outside.md": "# x"}),
+    "a symbolic link": tar_of(PUSHED, special("link.md", tarfile.SYMTYPE)),
+    "a hard link": tar_of(PUSHED, special("link.md", tarfile.LNKTYPE)),
+    "a pipe": tar_of(PUSHED, special("pipe.md", tarfile.FIFOTYPE)),
+    "a device": tar_of(PUSHED, special("dev.md", tarfile.CHRTYPE)),
+    "a symbolic link, zipped": zip_of(PUSHED, zipped_link("link.md")),
+    "a bomb": tar_of({"bomb.md": "x" * 5_000_000}),
+    "a bomb, zipped": zip_of({"bomb.md": "x" * 5_000_000}),
+    "too deep": tar_of({"a/" * 40 + "x.md": "# x"}),
+    "a name too long": tar_of({"x" * 300 + ".md": "# x"}),
+    "a file below a file": tar_of({"a.md": "# x", "a.md/b.md": "# x"}),
+}
+
+
+@pytest.mark.parametrize("body", BAD.values(), ids=BAD)
+async def test_what_cannot_be_unpacked_safely_changes_nothing(
+    api: Api, own_index: Path, tmp_path: Path, body: bytes
+) -> None:
+    before = left_behind(tmp_path)
+    answer = await push(api, body)
+    assert answer.status == 400
+    assert answer.json()["code"] == "INVALID_REQUEST"
+    assert str(tmp_path) not in answer.text
+    assert left_behind(tmp_path) == before
+    assert (await api.ask("When does the tide turn?")).json()["citations"]
+
+
+async def test_too_large_an_archive_is_a_413(api: Api) -> None:
+    answer = await push(api, b"x" * 500_001)
+    assert answer.status == 413
+    assert answer.json()["code"] == "BODY_TOO_LARGE"
+
+
+async def test_without_the_key_the_limit_of_other_bodies_holds(api: Api) -> None:
+    answer = await api.post("/ingest/archive", data=b"x" * 300_000)
+    assert answer.status in (401, 413)
+    answer = await api.post("/ingest/archive", data=tar_of(PUSHED))
+    assert answer.status == 401
+    answer = await api.post("/chat", data=b" " * 300_000, headers=ADMIN)
+    assert answer.status == 413
+
+
+async def test_while_an_ingestion_runs_nothing_is_taken(
+    make_settings: MakeSettings, own_index: Path, upstream: Upstream
+) -> None:
+    upstream.embedding_gate = asyncio.Event()
+    settings = make_settings(
+        qdrant_path=own_index, openai_base_url=upstream.base_url, embedding_provider="openai"
+    )
+    async with serving(settings) as api:
+        await api.as_admin("POST", "/ingest")
+        answer = await push(api, tar_of(PUSHED))
+        assert answer.status == 409
+        assert answer.json()["code"] == "CONFLICT"
+        upstream.embedding_gate.set()
+        await ended(api.services.ingestion)
+
+
+async def test_an_ingestion_can_be_stopped(
+    make_settings: MakeSettings, own_index: Path, upstream: Upstream
+) -> None:
+    upstream.embedding_gate = asyncio.Event()
+    settings = make_settings(
+        qdrant_path=own_index, openai_base_url=upstream.base_url, embedding_provider="openai"
+    )
+    async with serving(settings) as api:
+        assert (await api.as_admin("DELETE", "/ingest")).status == 404
+        started = (await api.as_admin("POST", "/ingest")).json()
+        await upstream.until(lambda u: bool(u.embedded()))
+        assert (await api.request("DELETE", "/ingest")).status == 401
+        stopping = asyncio.create_task(api.as_admin("DELETE", "/ingest"))
+        await asyncio.sleep(0)
+        upstream.embedding_gate.set()
+        answer = await stopping
+        assert answer.status == 200
+        assert answer.json()["task_id"] == started["task_id"]
+        assert answer.json()["status"] in ("failed", "completed")
+        path = f"/ingest?task_id={started['task_id']}x"
+        assert (await api.as_admin("DELETE", path)).status == 404
+        assert len(BOOK) == started["estimated_files"]

@@ -1,0 +1,135 @@
+"""The phases of an answer, on their own; tests/handlers/test_chat.py tests them whole."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from lib.chat import ChatRequest, Chunk, Done, Event, Failed, Selection, collect, prepare, stream
+from lib.errors import InvalidRequest, UpstreamError
+from lib.services import Services, open_services
+from lib.sse import Ping
+from tests.conftest import MakeSettings
+from tests.upstream import Drop, Hang, Upstream, answer, delta
+
+DONE = Done(session_id="s", response_time=1.0, tokens_used=0, finish_reason="stop", mode="m")
+
+
+@pytest.fixture
+async def services(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[Services]:
+    async with open_services(make_settings(openai_base_url=upstream.base_url)) as opened:
+        yield opened
+
+
+async def ask(services: Services, **fields: Any) -> list[Event]:
+    turn = await prepare(services, ChatRequest(**{"question": "tide?", "session_id": "s"} | fields))
+    return [event async for event in stream(services, turn)]
+
+
+async def events_of(events: Sequence[Event]) -> AsyncGenerator[Event, None]:
+    for event in events:
+        yield event
+
+
+async def test_all_that_can_fail_early_fails_before_the_first_byte(
+    services: Services, upstream: Upstream
+) -> None:
+    with pytest.raises(InvalidRequest):
+        await prepare(services, ChatRequest(question="  "))
+    assert upstream.requests == []
+
+
+async def test_nothing_is_asked_before_the_stream_is_read(
+    services: Services, upstream: Upstream
+) -> None:
+    turn = await prepare(services, ChatRequest(question="tide?"))
+    stream(services, turn)
+    assert upstream.requests == []
+
+
+async def test_the_first_event_comes_before_the_model_is_asked(
+    services: Services, upstream: Upstream
+) -> None:
+    turn = await prepare(services, ChatRequest(question="tide?"))
+    async with aclosing(stream(services, turn)) as events:
+        assert await anext(events) == Ping()
+        assert upstream.requests == []
+
+
+async def test_a_reader_who_leaves_is_not_remembered(
+    services: Services, upstream: Upstream
+) -> None:
+    upstream.replies.append([delta("The tide "), Hang()])
+    turn = await prepare(services, ChatRequest(question="tide?", session_id="s"))
+    async with aclosing(stream(services, turn)) as events:
+        async for event in events:
+            if isinstance(event, Chunk):
+                break
+    await upstream.until(lambda u: u.left_early == 1)
+    assert services.sessions.history("s") == ()
+
+
+async def test_a_failed_answer_is_not_remembered(services: Services, upstream: Upstream) -> None:
+    upstream.replies.append([delta("The tide "), Drop()])
+    events = await ask(services)
+    assert isinstance(events[-1], Failed)
+    assert services.sessions.history("s") == ()
+
+
+async def test_an_extractive_answer_is_remembered(services: Services, upstream: Upstream) -> None:
+    upstream.replies.append([Drop()])
+    events = await ask(services)
+    assert isinstance(events[-1], Done)
+    assert events[-1].mode == "extractive"
+    assert len(services.sessions.history("s")) == 2
+
+
+@pytest.mark.parametrize("k", [1, 2, 20])
+async def test_the_selection_comes_first_and_counts(services: Services, k: int) -> None:
+    selection = Selection(selectedText="Marked.", source="x" * 9_000)
+    turn = await prepare(services, ChatRequest(question="tide?", k=k, context=selection))
+    assert turn.passages[0].text == "Marked."
+    assert len(turn.passages[0].file_path) <= 500
+    assert turn.passages[0].url is None
+    assert len(turn.passages) <= k
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+async def test_an_empty_selection_is_none(services: Services, text: str) -> None:
+    request = ChatRequest(question="tide?", context=Selection(selectedText=text))
+    assert all(p.heading != "Selected text" for p in (await prepare(services, request)).passages)
+
+
+async def test_the_context_window_bounds_the_prompt(services: Services, upstream: Upstream) -> None:
+    marked = Selection(selectedText="word " * 900)
+    turn = await prepare(
+        services, ChatRequest(question="tide?", k=20, context_window=1000, context=marked)
+    )
+    wide = await prepare(
+        services, ChatRequest(question="tide?", k=20, context_window=8000, context=marked)
+    )
+    assert len(turn.passages) < len(wide.passages)
+
+
+async def test_collecting_gives_the_same_answer() -> None:
+    whole = await collect(events_of([Ping(), Chunk(content=" a"), Chunk(content="b\n"), DONE]))
+    assert whole.answer == "ab"
+    assert whole.session_id == "s"
+
+
+@pytest.mark.parametrize(
+    "events", [[Chunk(content="a"), Failed(error="Broke.", code="X")], [Chunk(content="a")], []]
+)
+async def test_collecting_what_broke_off_raises(events: list[Event]) -> None:
+    with pytest.raises(UpstreamError):
+        await collect(events_of(events))
+
+
+async def test_the_model_s_markers_are_numbered_by_appearance(
+    services: Services, upstream: Upstream
+) -> None:
+    upstream.replies.append(answer("A [3]. B [1]."))
+    events = await ask(services, k=3)
+    text = "".join(event.content for event in events if isinstance(event, Chunk))
+    assert text.index("[1](") < text.index("[2](")

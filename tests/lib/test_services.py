@@ -1,0 +1,69 @@
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from lib.errors import StoreUnavailable
+from lib.services import ask_store, open_services, warm_up
+from lib.settings import Settings
+from tests.conftest import MakeSettings, ended
+from tests.upstream import Hang, Upstream
+
+
+async def test_warming_up_ingests_where_there_is_no_index(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    async with open_services(make_settings(qdrant_path=tmp_path / "index")) as services:
+        await warm_up(services)
+        await ended(services.ingestion)
+        assert await services.store.manifest() is not None
+
+
+async def test_warming_up_leaves_an_index_alone(make_settings: MakeSettings) -> None:
+    async with open_services(make_settings()) as services:
+        before = await services.store.manifest()
+        await warm_up(services)
+        assert services.ingestion.latest is None
+        assert await services.store.manifest() == before
+
+
+async def test_a_store_that_is_down_does_not_stop_the_start(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_services(Settings(qdrant_url="http://127.0.0.1:9")) as services:
+        await warm_up(services)
+        assert "cannot be reached" in caplog.text
+        state = await ask_store(services.store)
+        assert not state.connected
+        assert state.problem
+
+
+async def test_what_is_wrong_with_the_store_is_part_of_the_answer(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken() -> None:
+        raise StoreUnavailable("Damaged.")
+
+    async with open_services(make_settings()) as services:
+        assert (await ask_store(services.store)).problem is None
+        monkeypatch.setattr(services.store, "manifest", broken)
+        state = await ask_store(services.store)
+        assert (state.connected, state.problem) == (True, "Damaged.")
+
+
+async def test_closing_waits_for_nobody(make_settings: MakeSettings, upstream: Upstream) -> None:
+    """A probe that hangs ends with the services; nothing of them is left running."""
+    upstream.models_reply = [Hang()]
+    async with open_services(make_settings(openai_base_url=upstream.base_url)) as services:
+        assert services.model_probe is not None
+        await services.model_probe.answer(0)
+        await upstream.until(lambda u: bool(u.requests))
+    await upstream.until(lambda u: u.left_early == 1)
+    left = [repr(task) for task in asyncio.all_tasks()]
+    assert not [task for task in left if "Probe" in task or "Generator" in task]
+
+
+async def test_opening_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
+    settings = Settings(qdrant_path=tmp_path / "index", book_content_path=tmp_path / "book")
+    async with open_services(settings):
+        assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
