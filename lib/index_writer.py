@@ -70,8 +70,8 @@ class IndexWriter:
             _, late = await asyncio.wait(self._running, timeout=GRACE_SECONDS)
             for task in late:
                 task.cancel()
-            if late:
-                await asyncio.wait(late)
+            # The first failure was raised; the others end here, seen.
+            await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _begin(self, batch: Sequence[Piece]) -> None:
         if len(self._running) >= self._embedder.concurrency:
@@ -83,8 +83,9 @@ class IndexWriter:
         finished, self._running = await asyncio.wait(
             self._running, return_when=asyncio.FIRST_COMPLETED
         )
-        for task in finished:
-            task.result()
+        failures = [error for task in finished if (error := task.exception())]
+        if failures:
+            raise failures[0]
 
     async def _write(self, batch: Sequence[Piece]) -> None:
         # A text that stands twice in the batch is embedded once.

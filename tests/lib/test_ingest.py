@@ -1,6 +1,7 @@
 """Ingestion with the scripted upstream as the embedder: what is embedded can be counted there."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +185,16 @@ async def test_a_run_that_fails_half_way_keeps_what_was_paid_for(
     assert status.status == "completed"
     assert (status.progress.chunks_embedded, status.progress.chunks_reused) == (3, 3)
     assert texts_since(upstream, asked) == 3
+
+
+async def test_every_failure_of_a_run_is_seen(
+    services: Services, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Several batches are under way at once; asyncio complains of one whose end nobody saw."""
+    upstream.embedding_replies.extend([Status(401)] * 20)
+    assert (await run(services, batch_size=1)).status == "failed"
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_vectors_that_change_their_length_are_refused(
