@@ -109,8 +109,8 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    for client in ("httpx", "httpx2"):  # a line a request, with nothing in it that ours lack
-        logging.getLogger(client).setLevel(max(logging.WARNING, logging.root.level))
+    for chatty in ("httpx", "httpx2", "markdown_it"):  # a line for each request, or each rule
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.root.level))
     match command.command:
         case "ingest":
             return asyncio.run(run_ingest(settings, command))
@@ -129,7 +129,15 @@ def serve(settings: Settings) -> int:
     config.graceful_timeout = 5
     config.accesslog = "-" if settings.log_level == "DEBUG" else None
     config.errorlog = logging.getLogger("hypercorn.error")
-    asyncio.run(serve_app(create_app(settings), config))
+    try:
+        asyncio.run(serve_app(create_app(settings), config))
+    except OSError as error:
+        reason = error.strerror or "the system refuses"
+        print(
+            f"Quire cannot listen on {config.bind[0]}: {reason}. See API_HOST and API_PORT.",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 

@@ -7,7 +7,7 @@ import msgspec
 from quart import Request, Response, current_app, request
 
 from lib.access import bearer, has_key, is_local
-from lib.errors import Unauthorized, UnsupportedMediaType
+from lib.errors import Forbidden, Unauthorized, UnsupportedMediaType
 from lib.openapi import Operation
 from lib.requests import decode_body, decode_query
 from lib.services import Services
@@ -62,6 +62,19 @@ def given_key() -> str:
 def key_of(request: Request) -> str:
     """The key that a request carries, in either header."""
     return bearer(request.headers.get("Authorization", "")) or request.headers.get("X-API-Key", "")
+
+
+def require_known_origin() -> None:
+    """Refuse pages of foreign origins before anything is spent. Raises `Forbidden`.
+
+    Their browsers would keep the answer from them, but only once it is made. What is no browser
+    sends no origin.
+    """
+    origin = request.headers.get("Origin", "").lower()
+    # The page that Quire itself serves may, whatever the scheme: a proxy may end TLS before it.
+    own = origin.partition("://")[2] == request.host.lower()
+    if origin and not own and origin not in services().settings.origins:
+        raise Forbidden("Pages of this origin may not call. See ALLOWED_ORIGINS.")
 
 
 def require_admin() -> None:

@@ -3,7 +3,7 @@
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
-from handlers import body, operation, respond, services
+from handlers import body, operation, require_known_origin, respond, services
 from handlers.limits import ReaderLimit
 from lib.chat import (
     ChatAnswer,
@@ -31,12 +31,14 @@ blueprint = Blueprint("chat", __name__)
         answer=ChatAnswer,
         events=(Chunk, Cited, Done, Failed),
         statuses={
+            403: "A page of a foreign origin.",
             502: "The embedding service failed, or the model in the midst of a JSON answer.",
             503: "There is no index that can be searched.",
         },
     )
 )
 async def chat() -> Response:
+    require_known_origin()
     request = await body(ChatRequest)
     turn = await prepare(services(), request)
     events = stream(services(), turn)

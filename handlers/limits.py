@@ -6,7 +6,9 @@ leftmost X-Forwarded-For, which anyone can invent, and its own store never forge
 
 import math
 from datetime import datetime, timedelta
+from typing import cast
 
+import msgspec
 from cachetools import TTLCache
 from quart import g, request
 from quart_rate_limiter import RateLimit
@@ -29,11 +31,15 @@ class ReaderLimit(RateLimit):
 
     @property
     def count(self) -> int:
-        return BURST_WITH_KEY if with_key() else BURST
+        return BURST_WITH_KEY if reader_key() else BURST
 
     @count.setter
     def count(self, value: int) -> None:
         """The base class sets what it was made with; the request decides instead."""
+
+
+class KeyInBody(msgspec.Struct):
+    api_key: str = ""
 
 
 class BoundedStore(RateLimiterStoreABC):
@@ -57,21 +63,32 @@ class BoundedStore(RateLimiterStoreABC):
 
 async def reader() -> str:
     """Whom a request is counted for: a key, or an address."""
-    if with_key():
-        return f"key:{given_key()}"
+    if reader_key():
+        return f"key:{reader_key()}"
     hops = services().settings.trusted_proxy_hops
     forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
     return client_address(request.remote_addr or "", forwarded, hops)
 
 
 async def is_free() -> bool:
-    """A browser's preflight is no question."""
-    return request.method == "OPTIONS"
+    """A browser's preflight is no question. Asked first, so it finds out whose key there is."""
+    if request.method == "OPTIONS":
+        return True
+    settings = services().settings
+    keys = (*settings.api_keys, settings.admin_api_key)
+    given = given_key() or key_in_body(cast(bytes, await request.get_data(as_text=False)))
+    g.reader_key = given if has_key(given, keys) else ""
+    return False
 
 
-def with_key() -> bool:
-    """Whether the request carries a reader's key, or the author's."""
-    if "with_key" not in g:
-        settings = services().settings
-        g.with_key = has_key(given_key(), (*settings.api_keys, settings.admin_api_key))
-    return bool(g.with_key)
+def key_in_body(data: bytes) -> str:
+    """The key as older clients send it, in the body; empty where there is none."""
+    try:
+        return msgspec.json.decode(data, type=KeyInBody).api_key
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return ""  # the handler says what is wrong with the body
+
+
+def reader_key() -> str:
+    """The valid key of the request: a reader's, or the author's. Empty without one."""
+    return str(g.get("reader_key", ""))

@@ -3,7 +3,7 @@
 import msgspec
 from quart import Blueprint, Response
 
-from handlers import body, operation, query, respond, services
+from handlers import body, operation, query, require_known_origin, respond, services
 from lib.openapi import Operation
 from lib.requests import trimmed
 from lib.search import (
@@ -19,6 +19,7 @@ from lib.store import FILTERS
 blueprint = Blueprint("search", __name__)
 
 FAILURES = {
+    403: "A page of a foreign origin.",
     502: "The embedding service failed.",
     503: "There is no index that can be searched.",
 }
@@ -40,7 +41,8 @@ class SearchQuery(SearchRequest, kw_only=True):
     )
 )
 async def search() -> Response:
-    return await found(await body(SearchRequest))
+    require_known_origin()
+    return await found(await body(SearchRequest), "query")
 
 
 @blueprint.get("/search")
@@ -53,11 +55,12 @@ async def search() -> Response:
     )
 )
 async def search_by_link() -> Response:
-    return await found(query(SearchQuery))
+    require_known_origin()
+    return await found(query(SearchQuery), "q")
 
 
-async def found(request: SearchRequest) -> Response:
-    text = trimmed(request.query, "query", MAX_QUERY_CHARACTERS)
+async def found(request: SearchRequest, field: str) -> Response:
+    text = trimmed(request.query, field, MAX_QUERY_CHARACTERS)
     passages = await retrieve(
         services().embedder,
         services().store,

@@ -135,7 +135,7 @@ class BookReader:
     def _read(self, document: Document, batch: Batch) -> None:
         book, path = self._book, document.path
         page = parse_page(document.text, flavour_of(book.site, path))
-        address = self._router.address(path, page)
+        address = self._router.address(path, page, document.text)
         chunks: list[Chunk] = []
         problems = list(page.problems)
         included: list[str] = []

@@ -18,7 +18,7 @@ from lib.chat import ChatRequest, Chunk, Cited, Failed, prepare, stream
 from lib.citations import Citation
 from lib.errors import QuireError
 from lib.ingest import IngestRequest, IngestStatus, Preview
-from lib.services import Services, open_services
+from lib.services import Services, ingest_if_needed, open_services
 from lib.settings import Settings
 
 POLL_SECONDS = 0.1
@@ -63,7 +63,8 @@ async def run_ingest(settings: Settings, command: argparse.Namespace) -> int:
             if command.dry_run:
                 print_preview(await services.ingestion.preview(request), sys.stdout)
                 return 0
-            status = await ingest(services, request)
+            await services.ingestion.start(request)
+            status = await watch(services, sys.stderr)
         except QuireError as error:
             return complain(error)
     if command.check_links and status.progress.links_unresolved:
@@ -76,8 +77,8 @@ async def run_ask(settings: Settings, question: str) -> int:
     async with open_services(settings) as services:
         try:
             await services.store.open()
-            if await services.store.manifest() is None:
-                status = await ingest(services, IngestRequest())
+            if await ingest_if_needed(services):
+                status = await watch(services, sys.stderr)
                 if status.status != "completed":
                     return 1
             turn = await prepare(services, ChatRequest(question=question))
@@ -98,12 +99,11 @@ async def run_ask(settings: Settings, question: str) -> int:
     return 0
 
 
-async def ingest(services: Services, request: IngestRequest) -> IngestStatus:
-    """Run an ingestion to its end under a progress bar on stderr. Raises `QuireError`."""
-    started = await services.ingestion.start(request)
-    with tqdm(total=0, unit=" chunks", desc="Ingesting", file=sys.stderr) as bar:
+async def watch(services: Services, out: TextIO) -> IngestStatus:
+    """Wait for the end of the ingestion that runs, under a progress bar, and tell how it went."""
+    with tqdm(total=0, unit=" chunks", desc="Ingesting", file=out) as bar:
         while True:
-            status = services.ingestion.status(started.task_id)
+            status = services.ingestion.status(None)
             progress = status.progress
             bar.total = progress.chunks_created
             bar.n = progress.chunks_embedded + progress.chunks_reused
@@ -113,14 +113,14 @@ async def ingest(services: Services, request: IngestRequest) -> IngestStatus:
             await asyncio.sleep(POLL_SECONDS)
     for lines in (progress.errors, progress.links_unresolved):
         for line in lines[:SHOWN_LINES]:
-            print(line, file=sys.stderr)
+            print(line, file=out)
         if len(lines) > SHOWN_LINES:
-            print(f"... and {len(lines) - SHOWN_LINES} more", file=sys.stderr)
+            print(f"... and {len(lines) - SHOWN_LINES} more", file=out)
     print(
         f"{status.status.capitalize()}: {progress.files_processed} files, "
         f"{progress.chunks_created} chunks, {progress.chunks_embedded} embedded, "
         f"{progress.chunks_reused} unchanged.",
-        file=sys.stderr,
+        file=out,
     )
     return status
 

@@ -21,6 +21,20 @@ _SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
 _NEVER: Final = frozenset(
     {"node_modules", "bower_components", "__pycache__", "venv", "site-packages"}
 )
+# Folders that no generator publishes pages from.
+_NEVER_UNDERSCORED: Final = frozenset(
+    {
+        "_build",
+        "_data",
+        "_drafts",
+        "_includes",
+        "_layouts",
+        "_sass",
+        "_site",
+        "_static",
+        "_templates",
+    }
+)
 # Outputs of a site's build. A folder of one of these names may as well hold pages (a chapter on
 # how to build): it is an output if the files in it say so.
 _OUTPUTS: Final = frozenset({"_build", "_site", "build", "dist", "out", "public", "site", "target"})
@@ -63,11 +77,14 @@ class Discovery:
 DEFAULT_LIMITS: Final = DocumentLimits()
 
 
-def discover(root: Path, limits: DocumentLimits = DEFAULT_LIMITS) -> Discovery:
+def discover(
+    root: Path, limits: DocumentLimits = DEFAULT_LIMITS, *, underscored: bool = False
+) -> Discovery:
     """The pages below `root`. Raises `DocumentError` if `root` is no folder that can be listed.
 
-    Left out: hidden files and folders, dependencies, build outputs, partials (`_name`), and what
-    `.quireignore` matches. Symbolic links are refused and named in the errors, for they may lead
+    Left out: hidden files and folders, dependencies, build outputs, and what `.quireignore`
+    matches; without `underscored` also partials (`_name`), which some generators publish and
+    others build in. Symbolic links are refused and named in the errors, for they may lead
     out of the folder. Whether a page is a draft stands in its front matter (`is_draft`).
     """
     if not root.is_dir():
@@ -76,7 +93,7 @@ def discover(root: Path, limits: DocumentLimits = DEFAULT_LIMITS) -> Discovery:
     ignored = _ignore_rules(root, errors)
     paths: list[str] = []
     total = 0
-    for path, size in _walk(root, limits, ignored, errors):
+    for path, size in _walk(root, limits, ignored, errors, underscored):
         if len(paths) >= limits.max_files:
             errors.append(
                 f"{path}: left out with all that follow it: more than {limits.max_files} files"
@@ -183,7 +200,11 @@ def _ignore_rules(root: Path, errors: list[str]) -> GitIgnoreSpec | None:
 
 
 def _walk(
-    root: Path, limits: DocumentLimits, ignored: GitIgnoreSpec | None, errors: list[str]
+    root: Path,
+    limits: DocumentLimits,
+    ignored: GitIgnoreSpec | None,
+    errors: list[str],
+    underscored: bool,
 ) -> Iterator[tuple[str, int]]:
     """Pages and their sizes in bytes, folder by folder in order of name."""
     folders: list[tuple[str, int]] = [("", 0)]
@@ -201,7 +222,9 @@ def _walk(
         for entry in entries:
             name = entry.name
             path = f"{folder}/{name}" if folder else name
-            if name.startswith((".", "_")) or name in _NEVER:
+            if name.startswith(".") or name in _NEVER:
+                continue
+            if name.startswith("_") and (not underscored or name in _NEVER_UNDERSCORED):
                 continue
             try:
                 name.encode("utf-8")

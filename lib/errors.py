@@ -55,6 +55,8 @@ class Unauthorized(QuireError):
 
 
 class Forbidden(QuireError):
+    """A page of an origin that may not call would spend what its reader's browser never shows."""
+
     status = 403
     code = "FORBIDDEN"
 

@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 
 SERVICE = "The language model"
 CONNECT_TIMEOUT = 5.0  # seconds
-SILENCE_TIMEOUT = 30.0  # seconds without a byte, before the first token and between tokens
 IDLE_SECONDS = 15.0  # of silence, after which the caller may tell the reader that all is well
 PROBE_TIMEOUT = 2.0
 LONGEST_LINE = 1_000_000  # bytes; a token's line has some hundreds
@@ -82,13 +81,22 @@ class Generator:
     """Asks one model. Holds a pool of connections, opened on first use."""
 
     def __init__(
-        self, *, api_key: str, base_url: str, model: str, token_limit_field: str, max_tokens: int
+        self,
+        *,
+        api_key: str,
+        base_url: str,
+        model: str,
+        token_limit_field: str,
+        max_tokens: int,
+        silence: float = 30.0,
     ) -> None:
+        """`silence`: seconds without a byte, before the first token or between two, to bear."""
         self.model = model
         self._url = f"{base_url}/chat/completions"
         self._models_url = f"{base_url}/models"
         self._headers = {"Authorization": f"Bearer {api_key or 'none'}"}
         self._options = {token_limit_field: max_tokens}
+        self._silence = silence
         self._http = Once(self._connect)
 
     async def generate(
@@ -165,7 +173,7 @@ class Generator:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_TIMEOUT, sock_read=SILENCE_TIMEOUT
+                total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self._silence
             ),
             auto_decompress=True,
         )
@@ -181,6 +189,7 @@ def make_generator(settings: Settings) -> Generator | None:
         model=settings.openai_model,
         token_limit_field=settings.token_limit_field,
         max_tokens=settings.max_output_tokens,
+        silence=settings.openai_timeout,
     )
 
 

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 import msgspec
 
-from lib.book import Book, content_folder, read_book, survey
+from lib.book import Book, content_folder, digest, read_book, survey
 from lib.documents import DocumentError, discover
 from lib.embedding import Embedder
 from lib.errors import InvalidRequest, NotFound, QuireError, StoreUnavailable
@@ -37,6 +37,8 @@ MAX_LINES = 1_000
 """Of errors, and of links that lead nowhere, in a report."""
 SHRINK_LIMIT = 0.5
 """An index of less than this share of the old one's chunks is not published unless told."""
+PUBLISH_UNDERSCORED = frozenset({"hugo", "jekyll", "mkdocs", "sphinx", "vitepress"})
+"""Generators to which a leading underscore does not mean a partial: `_index.md`, `_posts/`."""
 SMALL_BOOK = 20
 """With fewer chunks than this a book may shrink as it likes."""
 
@@ -194,6 +196,11 @@ class Ingestion:
     def latest(self) -> Task | None:
         return next(reversed(self._tasks.values()), None)
 
+    @property
+    def configured(self) -> str:
+        """Which book the settings name."""
+        return digest([str(self._settings.book_content_path.resolve())])
+
     async def start(self, request: IngestRequest, *, root: Path | None = None) -> IngestStarted:
         """Begin in the background. While one runs, say so and name it.
 
@@ -322,6 +329,7 @@ class Ingestion:
             task.files_processed = task.total_files - len(plan.changed)
             if before.manifest and before.usable and not plan.changed and not plan.removed:
                 task.chunks_created = task.counts.reused = before.manifest.chunks
+                await self._check_links(task, book)
                 return
             ledger = {path: before.ledger[path] for path in plan.unchanged}
             if ledger:
@@ -355,6 +363,7 @@ class Ingestion:
                     site=book.site_hash(),
                     generator=book.site.generator,
                     content=book.content,
+                    configured=self.configured,
                     documents=sum(bool(record.chunks) for record in ledger.values()),
                     chunks=task.chunks_created,
                     created_at=datetime.now(UTC).isoformat(),
@@ -367,12 +376,6 @@ class Ingestion:
 
     async def _book(self, folder: Path, task: Task) -> Book:
         settings = self._settings
-        try:
-            discovery = await asyncio.to_thread(discover, folder, settings.limits)
-        except DocumentError as error:
-            raise InvalidRequest(f"The book cannot be read: {error}.") from None
-        task.complain(list(discovery.errors))
-        task.total_files = len(discovery.paths)
         site = await asyncio.to_thread(
             detect_site,
             folder,
@@ -380,6 +383,17 @@ class Ingestion:
             generator=settings.site_generator,
             options=settings.site_options,
         )
+        try:
+            discovery = await asyncio.to_thread(
+                discover,
+                folder,
+                settings.limits,
+                underscored=site.generator in PUBLISH_UNDERSCORED,
+            )
+        except DocumentError as error:
+            raise InvalidRequest(f"The book cannot be read: {error}.") from None
+        task.complain(list(discovery.errors))
+        task.total_files = len(discovery.paths)
         return Book(folder, site, discovery.paths, settings.limits, settings.chunk_tokens)
 
     async def _before(self, book: Book, *, force: bool) -> Before:
@@ -421,5 +435,5 @@ def check_size(chunks: int, old: Manifest | None, book: Book, *, force: bool) ->
     if chunks < SHRINK_LIMIT * old.chunks:
         raise InvalidRequest(
             f"The new index would have {chunks} chunks where the old one has {old.chunks}, so it "
-            "was not published. If that is meant, ingest with force_reindex."
+            "was not published. If that is meant, ingest with force_reindex (--force in the shell)."
         )

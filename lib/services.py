@@ -83,6 +83,23 @@ async def ask_store(store: Store) -> StoreState:
         return StoreState(True, None, error.message)
 
 
+async def ingest_if_needed(services: Services) -> bool:
+    """Begin an ingestion where there is no index of the configured book; whether it did.
+
+    Another embedding model is no reason: to embed a book anew may cost money, so it is asked for.
+    Raises `QuireError`.
+    """
+    manifest = await services.store.manifest()
+    if manifest is None:
+        log.info("there is no index yet: ingesting the content folder")
+    elif manifest.configured != services.ingestion.configured:
+        log.info("the index is of another content folder: ingesting the one that is configured")
+    else:
+        return False
+    await services.ingestion.start(IngestRequest())
+    return True
+
+
 async def warm_up(services: Services) -> None:
     """Load what the first reader would wait for; ingest the book where there is no index yet.
 
@@ -90,9 +107,7 @@ async def warm_up(services: Services) -> None:
     """
     try:
         await services.store.open()
-        if await services.store.manifest() is None:
-            log.info("there is no index yet: ingesting the content folder")
-            await services.ingestion.start(IngestRequest())
+        await ingest_if_needed(services)
     except QuireError as error:
         log.warning("the start is not complete: %s", error.message)
     try:

@@ -143,6 +143,7 @@ class Settings:
     openai_token_limit_field: TokenLimitField | None = _setting(
         None, _one_of(("max_tokens", "max_completion_tokens"), str.lower)
     )
+    openai_timeout: int = _setting(30, _whole(1, 600))
     max_output_tokens: int = _setting(800, _whole(16, 32_000))
     openai_embedding_model: str = _setting("text-embedding-3-small", _text)
     embedding_provider: EmbeddingProvider | None = _setting(

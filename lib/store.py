@@ -73,10 +73,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """A hash of what decides addresses."""
     generator: str
     content: str
-    """A hash of the content folder's place: another folder is another book."""
+    """A hash of the place of the folder that was ingested: another folder is another book."""
     documents: int
     chunks: int
     created_at: str
+    configured: str = ""
+    """The same of the configured content folder at that time."""
     index_format: int = INDEX_FORMAT
 
 

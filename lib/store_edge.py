@@ -48,7 +48,10 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 SCROLL_LIMIT = 5_000
-DAMAGED = "The index cannot be read: its files are damaged. Ingest with force_reindex."
+DAMAGED = (
+    "The index cannot be read: its files are damaged. Ingest with force_reindex "
+    "(--force in the shell)."
+)
 KEPT_ATTEMPTS = 3
 """Unfinished generations that may lend their vectors; older ones go."""
 LOCK_PATIENCE = 2.0
@@ -92,7 +95,13 @@ class EdgeStore:
         return await self.in_thread(self._urls)
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
-        return await self.in_thread(self._build, generation, embedding_model)
+        building = asyncio.ensure_future(self.in_thread(self._build, generation, embedding_model))
+        try:
+            return await asyncio.shield(building)
+        except asyncio.CancelledError:
+            # The thread goes on and takes the lock, which nobody would ever let go.
+            await (await building).abandon()
+            raise
 
     async def reachable(self) -> bool:
         return True

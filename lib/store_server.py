@@ -154,8 +154,8 @@ class ServerStore:
             except msgspec.ValidationError:
                 raise StoreUnavailable(
                     f"The collection {self._alias} on the Qdrant server was not made by this "
-                    "version of Quire. Ingest with force_reindex, or choose another "
-                    "QDRANT_COLLECTION."
+                    "version of Quire. Ingest with force_reindex (--force in the shell), or "
+                    "choose another QDRANT_COLLECTION."
                 ) from None
         self._asked_at = time.monotonic()
         return self._live

@@ -15,15 +15,23 @@ import hypercorn.asyncio
 import jsonschema
 import pytest
 from hypercorn.config import Config
+from hypothesis import settings as hypothesis_settings
 from quart import Quart
 from werkzeug.datastructures import Headers
 
 import lib.embedding_local
+from lib.book import digest
 from lib.ingest import Ingestion, IngestRequest
 from lib.services import Services, open_services
 from lib.settings import Settings
 from main import create_app
 from tests.upstream import Upstream, running_upstream
+
+# The same examples in every run: a test that fails by chance tells nobody what they broke. Search
+# for new ones with `pytest --hypothesis-profile=explore`.
+hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis_settings.register_profile("explore", deadline=None)
+hypothesis_settings.load_profile("repeatable")
 
 SITE = "https://book.example"
 ADMIN_KEY = "the-admin-key"
@@ -136,6 +144,8 @@ def make_settings(book: Path, indexed: Path) -> MakeSettings:
     """Settings for the indexed tiny book, with changes."""
 
     def make(**changes: Any) -> Settings:
+        # Another book would be ingested into the index that all tests read.
+        assert "qdrant_path" in changes or not {"book_content_path", "qdrant_url"} & {*changes}
         values: dict[str, Any] = {
             "book_content_path": book,
             "qdrant_path": indexed,
@@ -157,9 +167,15 @@ def own_book(book: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def own_index(indexed: Path, tmp_path: Path) -> Path:
-    """A copy of the index that the test may change."""
-    return Path(shutil.copytree(indexed, tmp_path / "index"))
+def own_index(indexed: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy of the index that the test may change: of its own book, if it has one."""
+    index = Path(shutil.copytree(indexed, tmp_path / "index"))
+    if "own_book" in request.fixturenames:
+        place = digest([str((tmp_path / "book").resolve())])
+        for file in index.rglob("manifest.json"):
+            manifest = json.loads(file.read_text())
+            file.write_text(json.dumps({**manifest, "content": place, "configured": place}))
+    return index
 
 
 @pytest.fixture

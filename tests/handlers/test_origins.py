@@ -46,7 +46,7 @@ async def test_an_allowed_origin_can_read_every_status(
     answers[502] = await generating.ask("tide", headers=headers)
     monkeypatch.setattr(generating.services.store, "manifest", None)
     answers[500] = await generating.ask("tide", headers=headers)
-    await use_up(generating, 14)
+    await use_up(generating, 15)
     answers[429] = await generating.ask("tide", headers=headers)
     for status, answer in answers.items():
         assert answer.status == status

@@ -35,6 +35,9 @@ def leaves(blocks: Iterable[Block]) -> Iterable[Block]:
             yield block
 
 
+TAGS = re.compile(r"</?[A-Za-z][^<>]*>")
+
+
 def prose_left_out(page: Page, text: str, found: list[Chunk]) -> str:
     covered = bytearray(len(text))
     for chunk in found:
@@ -43,7 +46,10 @@ def prose_left_out(page: Page, text: str, found: list[Chunk]) -> str:
         text[i]
         for leaf in leaves(page.blocks)
         for i in range(max(leaf.start, leaf.body), leaf.end)  # a fence's own line is no prose
-        if not covered[i] and not text[i].isspace()
+        if not covered[i]
+        and not text[i].isspace()
+        # A tag shows nothing: a piece of a paragraph that is nothing else may be left out.
+        and not any(tag.start() <= i < tag.end() for tag in TAGS.finditer(text))
     )
 
 

@@ -229,9 +229,14 @@ async def test_silence_is_told_and_then_ended(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch, words: list[Step]
 ) -> None:
     monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.02)
-    monkeypatch.setattr(lib.generation, "SILENCE_TIMEOUT", 0.2)
-    made = make_generator(Settings(openai_base_url=upstream.base_url))
-    assert made is not None
+    made = Generator(
+        api_key="",
+        base_url=upstream.base_url,
+        model="m",
+        token_limit_field="max_tokens",
+        max_tokens=16,
+        silence=0.2,
+    )
     upstream.replies.append([*words, Hang()])
     pieces, error = await until_it_fails(made)
     assert isinstance(error, UpstreamError)
