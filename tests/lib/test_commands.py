@@ -118,10 +118,10 @@ def test_a_wrong_setting_stops_the_start(
 
 
 def test_the_server_starts_answers_and_ends_in_the_midst_of_a_stream(
-    environment: dict[str, str], indexed: Path
+    environment: dict[str, str], own_index: Path
 ) -> None:
     """A stream that is open must not hold a server that was told to stop."""
-    environment |= {"API_HOST": "127.0.0.1", "API_PORT": "0", "QDRANT_PATH": str(indexed)}
+    environment |= {"API_HOST": "127.0.0.1", "API_PORT": "0", "QDRANT_PATH": str(own_index)}
     with Silent() as model:
         environment["OPENAI_BASE_URL"] = model.address
         with subprocess.Popen(

@@ -6,7 +6,7 @@ import pytest
 from lib.errors import StoreUnavailable
 from lib.services import ask_store, open_services, warm_up
 from lib.settings import Settings
-from tests.conftest import MakeSettings, ended
+from tests.conftest import MakeSettings, ended, write_book
 from tests.upstream import Hang, Upstream
 
 
@@ -17,6 +17,17 @@ async def test_warming_up_ingests_where_there_is_no_index(
         await warm_up(services)
         await ended(services.ingestion)
         assert await services.store.manifest() is not None
+
+
+async def test_warming_up_follows_the_configured_folder(
+    make_settings: MakeSettings, own_index: Path, tmp_path: Path
+) -> None:
+    other = write_book(tmp_path / "other", {"other.md": "# Other\n\nAnother book altogether.\n"})
+    settings = make_settings(qdrant_path=own_index, book_content_path=other)
+    async with open_services(settings) as services:
+        await warm_up(services)
+        await ended(services.ingestion)
+        assert set(await services.store.ledger()) == {"other.md"}
 
 
 async def test_warming_up_leaves_an_index_alone(make_settings: MakeSettings) -> None:
