@@ -142,7 +142,7 @@ async def test_an_error_of_the_program_says_nothing_of_itself(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def broken(*_: object, **__: object) -> None:
-        raise ZeroDivisionError("sk-secret in /work/place")
+        raise ZeroDivisionError("sk-secret in /srv/place")
 
     monkeypatch.setattr(api.services.store, "manifest", broken)
     answer = await api.ask("tide", headers={"Origin": SITE})
