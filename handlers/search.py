@@ -61,6 +61,7 @@ async def search_by_link() -> Response:
 
 async def found(request: SearchRequest, field: str) -> Response:
     text = trimmed(request.query, field, MAX_QUERY_CHARACTERS)
+    await services().until_indexed()
     passages = await retrieve(
         services().embedder,
         services().store,

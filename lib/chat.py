@@ -137,6 +137,8 @@ class Collaborators(Protocol):
     def generator(self) -> Generator | None: ...
     @property
     def sessions(self) -> Sessions: ...
+    async def until_indexed(self) -> None:
+        """Wait a while for a first ingestion that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ async def prepare(services: Collaborators, request: ChatRequest) -> Turn:
     started = time.perf_counter()
     question = trimmed(request.question, "question", MAX_QUERY_CHARACTERS)
     session_id = request.session_id or new_session_id()
+    await services.until_indexed()
     k = request.k or request.top_k or DEFAULT_K
     found = await retrieve(services.embedder, services.store, question, k)
     if request.context and request.context.selectedText.strip():

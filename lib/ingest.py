@@ -264,6 +264,11 @@ class Ingestion:
             await asyncio.wait((task.run,))
         return task.report()
 
+    async def wait(self) -> None:
+        """Until the latest task is over."""
+        if self.latest and self.latest.run:
+            await asyncio.wait((self.latest.run,))
+
     async def close(self) -> None:
         """Stop what runs."""
         if self.latest:

@@ -1,9 +1,10 @@
 """Everything that lives as long as the application does, opened and closed in one place."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from lib.embedding import Embedder, make_embedder
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 STORE_PROBE_SECONDS = 2.0
 MODEL_PROBE_SECONDS = 30.0
+FIRST_INDEX_SECONDS = 20.0
+"""So long a question waits for the first index: less than a proxy bears silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,20 @@ class Services:
     ingestion: Ingestion
     store_probe: Probe[StoreState]
     model_probe: Probe[bool] | None
+    opened: asyncio.Event
+    """Cleared while `warm_up` finds out whether there is an index, and begins one if not."""
     started: float = field(default_factory=time.monotonic)
+
+    async def until_indexed(self) -> None:
+        """Wait a while for a first ingestion: who asks right after the start gets an answer.
+
+        Returns all the same when it takes longer; the search then says that there is no index yet.
+        """
+        with suppress(TimeoutError, QuireError):
+            async with asyncio.timeout(FIRST_INDEX_SECONDS):
+                await self.opened.wait()
+                if await self.store.manifest() is None:
+                    await self.ingestion.wait()
 
 
 @asynccontextmanager
@@ -56,10 +72,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         store=store,
         generator=generator,
         sessions=Sessions(),
+        opened=asyncio.Event(),
         ingestion=Ingestion(settings, embedder, store),
         store_probe=Probe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),
         model_probe=Probe(generator.reachable, seconds=MODEL_PROBE_SECONDS) if generator else None,
     )
+    services.opened.set()
     try:
         yield services
     finally:
@@ -105,11 +123,14 @@ async def warm_up(services: Services) -> None:
 
     Never raises: a server that starts while its Qdrant sleeps must answer once it wakes.
     """
+    services.opened.clear()
     try:
         await services.store.open()
         await ingest_if_needed(services)
     except QuireError as error:
         log.warning("the start is not complete: %s", error.message)
+    finally:
+        services.opened.set()
     try:
         await services.embedder.load()
     except (QuireError, RuntimeError, OSError) as error:
