@@ -51,7 +51,9 @@ class Chunk:
     heading_path: tuple[str, ...]
     """From the page's title down to the nearest heading."""
     heading_index: int | None
-    """The nearest heading's place in `page.headings`; None before the first."""
+    """The place in `page.headings` of the heading that the chunk begins with, else of the nearest
+    above it; None before the first. This is where a link leads; `section` and `heading` say where
+    its text stands, which may be one bare heading deeper."""
     chapter: str
     section: str
     """Empty above the first heading below the title."""
@@ -660,6 +662,9 @@ class _Chunker:
                 for part in parts:
                     yield from self._finish(_Draft(section, part, False), seen)
                 return
+        # Where a bare heading stands above its own, a reader should see both: the link leads to
+        # where the chunk begins.
+        first = units[0].heading
         kind, language = _kind_of(units)
         digest = hashlib.blake2b(digest_size=16)
         for known in (str(CHUNKER_VERSION), self.document.path, *section.path, text, embed_text):
@@ -674,7 +679,7 @@ class _Chunker:
             text=text,
             embed_text=embed_text,
             heading_path=section.path,
-            heading_index=section.heading,
+            heading_index=section.heading if first is None else first,
             chapter=self.title,
             section=section.section,
             heading=section.name,
