@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncGenerator
 from uuid import uuid4
@@ -19,12 +20,15 @@ from quart_cors import cors
 from quart_rate_limiter import RateLimiter
 
 from handlers import archive, chat, health, ingest, pages, search
+from handlers.drain import Drain
 from handlers.failures import register_failures
 from handlers.limits import BoundedStore
 from lib.services import open_services, warm_up
 from lib.settings import Settings, SettingsError, load_settings
 
 MAX_BODY_BYTES = 256 * 1024
+GRACE_SECONDS = 2.0
+"""So long open streams may go on after the server was told to stop."""
 ALLOWED_HEADERS = (
     "Content-Type",
     "Accept",
@@ -120,17 +124,30 @@ def main(arguments: list[str]) -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Serve in this one process until it is told to stop."""
+    """Serve in this one process until it is told to stop; streams then have a moment to end."""
     from hypercorn.asyncio import serve as serve_app
     from hypercorn.config import Config
 
     config = Config()
     config.bind = [f"{settings.api_host}:{settings.api_port}"]
-    config.graceful_timeout = 5
+    config.graceful_timeout = GRACE_SECONDS + 1
     config.accesslog = "-" if settings.log_level == "DEBUG" else None
     config.errorlog = logging.getLogger("hypercorn.error")
+
+    async def run() -> None:
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        app = Drain(create_app(settings))
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, told.set)
+
+        async def stop() -> None:
+            await told.wait()
+            loop.call_later(GRACE_SECONDS, app.close)
+
+        await serve_app(app, config, shutdown_trigger=stop)
+
     try:
-        asyncio.run(serve_app(create_app(settings), config))
+        asyncio.run(run())
     except OSError as error:
         reason = error.strerror or "the system refuses"
         print(
