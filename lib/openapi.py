@@ -118,14 +118,15 @@ def responses(operation: Operation) -> dict[str, Any]:
     if operation.html:
         content["text/html"] = {"schema": {"type": "string"}}
     if operation.events:
-        names = ", ".join(event.__name__ for event in operation.events)
-        content[EVENT_STREAM] = {
-            "schema": {
-                "type": "string",
-                "description": f"Lines `data: <JSON>`, each one of: {names}.",
-                "x-events": [reference(event) for event in operation.events],
-            }
+        kinds = [reference(event) for event in operation.events]
+        # The schema of one event, as OpenAPI 3.2 has it for streams.
+        data = {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {"oneOf": kinds},
         }
+        schema = {"type": "object", "properties": {"data": data}, "required": ["data"]}
+        content[EVENT_STREAM] = {"schema": schema}
     failures = dict(COMMON_FAILURES)
     if operation.body:
         failures |= BODY_FAILURES

@@ -298,7 +298,7 @@ class Api:
         if kind == "application/json" and content:
             self.validate(answer.json(), content[kind]["schema"])
         elif kind == "text/event-stream":
-            names = content[kind]["schema"]["x-events"]
+            names = content[kind]["schema"]["properties"]["data"]["contentSchema"]["oneOf"]
             for each in answer.events():
                 self.validate(each, {"oneOf": names})
 

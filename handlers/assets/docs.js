@@ -30,8 +30,9 @@ function route(path, method, operation) {
     const line = make("p");
     line.append(make("strong", status), ` ${answer.description} `);
     for (const [kind, { schema }] of Object.entries(answer.content ?? {})) {
-      if (schema) line.append(make("code", kind), " ", typeOf(schema), " ");
-      for (const event of schema?.["x-events"] ?? []) line.append(typeOf(event), " ");
+      const events = schema?.properties?.data?.contentSchema?.oneOf;
+      line.append(make("code", kind), " ");
+      for (const one of events ?? (schema ? [schema] : [])) line.append(typeOf(one), " ");
     }
     section.append(line);
   }

@@ -30,6 +30,11 @@ def test_a_body_is_read_and_unknown_fields_are_ignored() -> None:
     assert decode_body(body, Form) == Form(name="a", count=5, inner=Inner(text="b"))
 
 
+def test_a_number_without_a_fraction_is_an_integer() -> None:
+    """As JSON Schema has it, and so the document that callers read."""
+    assert decode_body(b'{"count": 5.0}', Form).count == 5
+
+
 def test_an_empty_body_is_an_empty_object() -> None:
     assert decode_body(b"", Form) == Form()
 
