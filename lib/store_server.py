@@ -9,6 +9,7 @@ Needs Qdrant 1.16 or later, the first whose collections carry metadata.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
@@ -21,7 +22,7 @@ import msgspec
 import numpy as np
 
 from lib.embedding import Vectors
-from lib.errors import StoreUnavailable
+from lib.errors import Conflict, StoreUnavailable
 from lib.once import Once
 from lib.store import (
     DENSE,
@@ -39,6 +40,8 @@ from lib.store import (
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
     from qdrant_client.models import Filter, Record
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = 10  # seconds a request may take
 PROBE_TIMEOUT = 2.0
@@ -119,6 +122,14 @@ class ServerStore:
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         client = await self._client.get()
+        async with translated():
+            collections = (await client.get_collections()).collections
+        # No alias can have its name: known now, not when all has been embedded.
+        if any(collection.name == self._alias for collection in collections):
+            raise Conflict(
+                f"The Qdrant server has a collection {self._alias} that Quire did not make. "
+                "Choose another QDRANT_COLLECTION."
+            )
         return ServerBuilder(self, client, self._alias, generation, embedding_model)
 
     async def reachable(self) -> bool:
@@ -195,6 +206,7 @@ class ServerBuilder:
         self._name = f"{alias}{SEPARATOR}{generation}"
         self._embedding_model = embedding_model
         self.dimension = 0
+        self._creating = asyncio.Lock()
         self._lenders: Once[dict[str, dict[str, str]]] = Once(self._find_lenders)
 
     async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
@@ -236,7 +248,7 @@ class ServerBuilder:
     async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
         from qdrant_client.models import PointStruct
 
-        async with translated():
+        async with self._creating, translated():  # the first batches may come at once
             if not self.dimension:
                 await self._create(vectors.shape[1])
         check_dimension(vectors.shape[1], self.dimension)
@@ -283,8 +295,13 @@ class ServerBuilder:
                 switch.insert(0, DeleteAliasOperation(delete_alias=delete))
             # One request, so one step for every reader.
             await client.update_collection_aliases(switch)
-            self._store.forget()
-            await remove_others(client, self._alias)
+        self._store.forget()
+        try:
+            async with translated():
+                await remove_others(client, self._alias)
+        except StoreUnavailable as error:
+            # Readers have the new index; the next start removes what it replaced.
+            log.warning("what the new index replaces was not removed: %s", error.message)
 
     async def abandon(self) -> None:
         """Nothing to do: the collection lends its vectors until the next one is published."""
@@ -375,11 +392,15 @@ def condition(only: Mapping[str, str]) -> "Filter | None":
 async def remove_others(
     client: "AsyncQdrantClient", alias: str, *, older_than: timedelta = timedelta(0)
 ) -> None:
-    """Delete the generations of `alias` that are not published and at least so old."""
+    """Delete the generations of `alias` that are not published: those of before, and so old ones.
+
+    Those of before the published one are left where its process was killed while it cleaned up.
+    """
     live = await published(client, alias)
     for name in await generations(client, alias):
         began = generation_time(name.removeprefix(alias + SEPARATOR))
-        if name != live and began and datetime.now(UTC) - began >= older_than:
+        old = began is not None and datetime.now(UTC) - began >= older_than
+        if name != live and (old or (live and name < live)):
             await client.delete_collection(name)
 
 
@@ -394,7 +415,9 @@ async def translated() -> AsyncIterator[None]:
         yield
     except UnexpectedResponse as error:
         raise StoreUnavailable(sentence(error.status_code)) from None
-    except (ApiException, QdrantException, httpx.HTTPError, ValueError, OSError, AssertionError):
+    except QdrantException:  # the client's only one: a 429 with a Retry-After
+        raise StoreUnavailable(sentence(429)) from None
+    except (ApiException, httpx.HTTPError, ValueError, OSError, AssertionError):
         # ValueError and AssertionError: an answer that is none of Qdrant's, from a proxy or a
         # wrong port.
         raise StoreUnavailable(sentence(None)) from None
@@ -409,5 +432,7 @@ def sentence(status: int | None) -> str:
             return "The Qdrant server refuses the key: check QDRANT_API_KEY."
         case 404:
             return "The Qdrant server has no such collection; ingest to build it anew."
+        case 429:
+            return "The Qdrant server takes no more requests for now; try again later."
         case _:
             return f"The Qdrant server answered with the status {status}."

@@ -1,7 +1,7 @@
-"""One suite for both stores, and what is particular to each.
+"""One suite for both stores, and what is particular to the embedded one.
 
-The server's store runs on qdrant-client's local mode, which stands in for a server here: it takes
-the same calls and answers with the same types, but knows neither a network nor strict mode.
+The server's store runs twice: over HTTP to `tests.qdrant_server`, which keeps strict mode, and on
+qdrant-client's local mode, an implementation of its own that knows neither a network nor that mode.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -18,12 +18,11 @@ import msgspec
 import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
-from qdrant_client.models import CreateAlias, CreateAliasOperation, Distance, VectorParams
 
 import lib.store_edge
 import lib.store_server
 from lib.embedding import Vectors, normalised
-from lib.errors import Conflict, QuireError, StoreUnavailable, UpstreamError
+from lib.errors import Conflict, StoreUnavailable, UpstreamError
 from lib.settings import Settings
 from lib.store import (
     FileRecord,
@@ -37,6 +36,7 @@ from lib.store import (
 )
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
+from tests.qdrant_server import running_qdrant
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
@@ -45,6 +45,7 @@ pytestmark = [
 
 DIMENSION = 16
 MODEL = "test/model"
+KEY = "the-key"
 NAMESPACE = UUID(int=7)
 ROOT = Path(__file__).parents[2]
 
@@ -116,26 +117,34 @@ async def publish(
 MakeStore = Callable[[], Store]
 
 
-@pytest.fixture(params=["edge", "server"])
+@pytest.fixture(params=["edge", "server", "wire"])
 async def make(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[MakeStore]:
     """Stores of separate processes on the same index."""
     monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
     made: list[Store] = []
-    client = AsyncQdrantClient(":memory:")
+    async with AsyncExitStack() as stack:
+        if request.param == "server":
+            client = AsyncQdrantClient(":memory:")
+            stack.push_async_callback(client.close)
+        elif request.param == "wire":
+            running = running_qdrant(tmp_path / "server", api_key=KEY, strict=True)
+            server = await stack.enter_async_context(running)
 
-    def make_one() -> Store:
-        if request.param == "edge":
-            made.append(EdgeStore(tmp_path / "index"))
-        else:
-            made.append(ServerStore("", "", "book", client=client))
-        return made[-1]
+        def make_one() -> Store:
+            match request.param:
+                case "edge":
+                    made.append(EdgeStore(tmp_path / "index"))
+                case "server":
+                    made.append(ServerStore("", "", "book", client=client))
+                case "wire":
+                    made.append(ServerStore(server.url, KEY, "book"))
+            return made[-1]
 
-    yield make_one
-    for store in made:
-        await store.close()
-    await client.close()
+        yield make_one
+        for store in made:
+            await store.close()
 
 
 @pytest.fixture
@@ -334,6 +343,18 @@ async def test_many_chunks_at_once(store: Store) -> None:
     assert await store.ledger() == ledger_of(chunks)
 
 
+async def test_the_first_batches_may_come_at_once(store: Store) -> None:
+    """As they do from an embedder of which several are asked at a time."""
+    chunks, vectors = [chunk(n) for n in range(40)], random_vectors(40)
+    generation = new_generation()
+    builder = await store.build(generation, MODEL)
+    await asyncio.gather(
+        *(builder.add(chunks[at : at + 10], vectors[at : at + 10]) for at in range(0, 40, 10))
+    )
+    await builder.publish(manifest_of(generation, 40), ledger_of(chunks))
+    assert len(await store.search(vectors[0], 50)) == 40
+
+
 async def test_what_the_points_do_not_tell_is_kept(store: Store) -> None:
     generation = new_generation()
     builder = await store.build(generation, MODEL)
@@ -357,6 +378,11 @@ def test_names_of_generations() -> None:
     assert all(generation_time(name) is not None for name in names)
     for other in ("", "book", "20261122", "20261122T190000", "x-20261122T190000-abcdef"):
         assert generation_time(other) is None
+
+
+def test_a_manifest_survives_its_encoding() -> None:
+    manifest = manifest_of("g", 5)
+    assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
 
 
 # --- The embedded store -------------------------------------------------------------------------
@@ -514,136 +540,3 @@ async def test_cancelling_in_the_midst_of_writing_does_no_harm(
     await builder.abandon()
     await publish(edge, [chunk(1)], random_vectors(1))
     assert len(await edge.search(random_vectors(1)[0], 10)) == 1
-
-
-# --- The server's store -------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[AsyncQdrantClient]:
-    made = AsyncQdrantClient(":memory:")
-    yield made
-    await made.close()
-
-
-async def collections(client: AsyncQdrantClient) -> set[str]:
-    return {each.name for each in (await client.get_collections()).collections}
-
-
-async def test_old_generations_are_dropped_and_other_collections_left(
-    client: AsyncQdrantClient,
-) -> None:
-    params = VectorParams(size=2, distance=Distance.COSINE)
-    foreign = {"notes", "book-2", "book--x", "booklet--20260101T000000-abcdef"}
-    for name in (*foreign, "book--20260101T000000-abcdef"):
-        await client.create_collection(name, vectors_config=params)
-    store = ServerStore("", "", "book", client=client)
-    await store.open()
-    assert await collections(client) == foreign  # of ours, an attempt of long ago
-    for number in range(3):
-        manifest = await publish(store, [chunk(number)], random_vectors(1))
-    assert await collections(client) == foreign | {f"book--{manifest.generation}"}
-
-
-async def test_a_fresh_attempt_of_another_process_is_left(client: AsyncQdrantClient) -> None:
-    builder = await ServerStore("", "", "book", client=client).build(new_generation(), MODEL)
-    await builder.add([chunk(1)], random_vectors(1))
-    await ServerStore("", "", "book", client=client).open()
-    assert len(await collections(client)) == 1
-
-
-async def test_the_manifest_is_asked_for_now_and_then(client: AsyncQdrantClient) -> None:
-    reader = ServerStore("", "", "book", client=client)
-    writer = ServerStore("", "", "book", client=client)
-    first = await publish(writer, [chunk(1)], random_vectors(1))
-    assert await reader.manifest() == first
-    second = await publish(writer, [chunk(2)], random_vectors(1))
-    assert await writer.manifest() == second
-    assert await reader.manifest() == first
-    reader.forget()
-    assert await reader.manifest() == second
-
-
-async def test_a_foreign_collection_behind_the_alias_is_said(client: AsyncQdrantClient) -> None:
-    await client.create_collection(
-        "other", vectors_config=VectorParams(size=2, distance=Distance.COSINE)
-    )
-    alias = CreateAlias(collection_name="other", alias_name="book")
-    await client.update_collection_aliases([CreateAliasOperation(create_alias=alias)])
-    store = ServerStore("", "", "book", client=client)
-    with pytest.raises(StoreUnavailable, match="QDRANT_COLLECTION"):
-        await store.manifest()
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])
-async def test_a_server_that_is_not_there(url: str) -> None:
-    store = ServerStore(url, "the-key", "book")
-    assert not await store.reachable()
-    for call in (store.manifest(), store.open(), store.search(random_vectors(1)[0], 1)):
-        with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
-            await call
-        assert "the-key" not in caught.value.message
-    await store.close()
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(401, "refuses the key"), (403, "refuses the key"), (404, "no such"), (500, "status 500")],
-)
-async def test_what_a_server_refuses_is_told_in_our_words(status: int, words: str) -> None:
-    async with answering(f"HTTP/1.1 {status} X", b'{"status": {"error": "vendor"}}') as url:
-        store = ServerStore(url, "the-key", "book")
-        with pytest.raises(QuireError, match=words) as caught:
-            await store.manifest()
-        assert "vendor" not in caught.value.message
-        await store.close()
-
-
-@pytest.mark.parametrize("body", [b"<html>", b"", b"{}", b"[]"])
-async def test_an_answer_that_is_none_of_qdrant_s(body: bytes) -> None:
-    async with answering("HTTP/1.1 200 OK", body) as url:
-        store = ServerStore(url, "", "book")
-        with pytest.raises(StoreUnavailable):
-            await store.manifest()
-        await store.close()
-
-
-@asynccontextmanager
-async def answering(status_line: str, body: bytes) -> AsyncIterator[str]:
-    """A server that answers everything the same way; its address."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        head = f"{status_line}\r\nContent-Type: application/json\r\nConnection: close\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        await writer.drain()
-        writer.close()
-        await writer.wait_closed()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        server.close()
-        await server.wait_closed()
-
-
-@pytest.mark.parametrize(
-    ("url", "port"),
-    [
-        ("http://qdrant.example", 6333),
-        ("https://x.cloud.qdrant.io:443", 443),
-        ("https://x.cloud.qdrant.io:6333", 6333),
-        ("http://qdrant.example:8080", 8080),
-    ],
-)
-async def test_the_port_is_the_one_that_was_given(url: str, port: int) -> None:
-    store = ServerStore(url, "", "book")
-    client = await store._connect()
-    assert f":{port}" in str(client._client.rest_uri)  # type: ignore[attr-defined]
-    await client.close()
-
-
-def test_a_manifest_survives_its_encoding() -> None:
-    manifest = manifest_of("g", 5)
-    assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest

@@ -1,0 +1,471 @@
+"""What is particular to the store on a server: generations as collections, faults, recovery.
+
+Over HTTP to `tests.qdrant_server`; where no network matters, on qdrant-client's local mode.
+"""
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import AsyncQdrantClient
+from qdrant_client.models import CreateAlias, CreateAliasOperation, Distance, VectorParams
+
+import lib.store_server
+from lib.errors import Conflict, StoreUnavailable
+from lib.store import FILTERS, GENERATION_TIME, new_generation
+from lib.store_server import ServerStore
+from tests.lib.test_store import (
+    KEY,
+    MODEL,
+    chunk,
+    ledger_of,
+    manifest_of,
+    publish,
+    random_vectors,
+)
+from tests.qdrant_server import Fault, QdrantServer, running_qdrant
+from tests.upstream import Body, Drop, Hang, Status
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
+]
+
+VENDOR = f"vendor text with {KEY}"
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[QdrantServer]:
+    async with running_qdrant(tmp_path / "server", api_key=KEY, strict=True) as running:
+        yield running
+
+
+MakeStore = Callable[..., ServerStore]
+
+
+@pytest.fixture
+async def make(server: QdrantServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeStore]:
+    """Stores of separate processes on the server."""
+    monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
+    made: list[ServerStore] = []
+
+    def make_one(key: str = KEY) -> ServerStore:
+        made.append(ServerStore(server.url, key, "book"))
+        return made[-1]
+
+    yield make_one
+    for store in made:
+        await store.close()
+
+
+# --- Faults -------------------------------------------------------------------------------------
+
+Call = Callable[[ServerStore], Coroutine[Any, Any, object]]
+
+
+async def write(store: ServerStore) -> None:
+    builder = await store.build(new_generation(), MODEL)
+    await builder.add([chunk(5)], random_vectors(1))
+
+
+async def inherit(store: ServerStore) -> None:
+    builder = await store.build(new_generation(), MODEL)
+    await builder.inherit(without=[])
+
+
+async def lend(store: ServerStore) -> None:
+    builder = await store.build(new_generation(), MODEL)
+    await builder.lend([chunk(0).content_hash])
+
+
+CALLS: dict[str, Call] = {
+    "open": lambda store: store.open(),
+    "manifest": lambda store: store.manifest(),
+    "search": lambda store: store.search(random_vectors(1)[0], 3),
+    "restricted": lambda store: store.search(random_vectors(1)[0], 3, only={"file_path": "a.md"}),
+    "ledger": lambda store: store.ledger(),
+    "urls": lambda store: store.urls(),
+    "write": write,
+    "inherit": inherit,
+    "lend": lend,
+}
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "401": (Status(401, message=VENDOR), "refuses the key: check QDRANT_API_KEY"),
+    "403": (Status(403, message=VENDOR), "refuses the key: check QDRANT_API_KEY"),
+    "404": (Status(404, message=VENDOR), "no such collection; ingest"),
+    "429": (Status(429, {"Retry-After": "3"}, VENDOR), "no more requests for now"),
+    "429 of a proxy": (Status(429, message=VENDOR), "no more requests for now"),
+    "500": (Status(500, message=VENDOR), "the status 500"),
+    "redirect": (Status(307, {"Location": "http://127.0.0.1:9/"}, VENDOR), "the status 307"),
+    "hang": (Hang(), "cannot be reached: check QDRANT_URL"),
+    "dropped": (Drop(), "cannot be reached: check QDRANT_URL"),
+    "page": (Body(b"<html>vendor text</html>", "text/html"), "cannot be reached"),
+    "cut": (Body(b'{"result": {"collec'), "cannot be reached"),
+    "empty": (Body(b""), "cannot be reached"),
+    "null": (Body(b'{"result": null, "status": "ok"}'), "cannot be reached"),
+    "foreign": (Body(b'{"vendor text": 1}'), "cannot be reached"),
+}
+
+
+async def complaint(call: Coroutine[Any, Any, object]) -> str:
+    """The sentence with which a call fails; nobody else's words are in it or in the log's form."""
+    with pytest.raises(StoreUnavailable) as caught:
+        await call
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "vendor" not in shown
+    assert KEY not in shown
+    return caught.value.message
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_every_call_tells_a_fault_in_our_words(
+    name: str, server: QdrantServer, make: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.store_server, "TIMEOUT", 1)
+    store = make()
+    await publish(store, [chunk(0)], random_vectors(1))
+    fault, words = FAULTS[name]
+    with server.failing(fault):
+        for told in await asyncio.gather(*(complaint(call(store)) for call in CALLS.values())):
+            assert words in told
+    for call in CALLS.values():  # and nothing is left of it
+        await call(store)
+
+
+@pytest.mark.parametrize("refusal", [401, 403])
+async def test_a_wrong_key(server: QdrantServer, make: MakeStore, refusal: int) -> None:
+    server.refusal = refusal
+    store = make("the-key-but-wrong")
+    assert not await store.reachable()
+    for call in CALLS.values():
+        assert "check QDRANT_API_KEY" in await complaint(call(store))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "GET /aliases",
+        "GET /collections$",
+        "PUT /collections/[^/]+$",
+        "PUT .*/index",
+        "PUT .*/points",
+        "POST .*/points$",
+        "POST .*/scroll",
+        "PATCH ",
+        "POST /collections/aliases",
+    ],
+)
+async def test_a_fault_at_any_step_leaves_readers_what_they_had(
+    server: QdrantServer, make: MakeStore, step: str
+) -> None:
+    store = make()
+    old = await publish(store, [chunk(0)], random_vectors(1))
+
+    async def ingest() -> None:
+        generation = new_generation()
+        builder = await store.build(generation, MODEL)
+        await builder.lend([chunk(0).content_hash])
+        await builder.inherit(without=[])
+        await builder.add([chunk(1)], random_vectors(1, seed=2))
+        await builder.publish(manifest_of(generation, 2), ledger_of([chunk(0), chunk(1)]))
+
+    with server.failing(Status(500, message=VENDOR), step):
+        assert "the status 500" in await complaint(ingest())
+    assert await store.manifest() == old
+    assert len(await store.search(random_vectors(1)[0], 9)) == 1
+    await ingest()
+    assert len(await store.search(random_vectors(1)[0], 9)) == 2
+    assert len(server.collections) == 1
+
+
+async def test_a_server_that_hangs_is_not_reachable(
+    server: QdrantServer, make: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.store_server, "PROBE_TIMEOUT", 0.1)
+    store = make()
+    assert await store.reachable()
+    with server.failing(Hang()):
+        assert not await store.reachable()
+    assert await store.reachable()
+
+
+async def test_it_recovers_with_the_server(server: QdrantServer, make: MakeStore) -> None:
+    store = make()
+    await server.stop()
+    assert not await store.reachable()
+    assert "cannot be reached" in await complaint(store.open())
+    await server.start()
+    manifest = await publish(store, [chunk(0)], random_vectors(1))
+    for _ in range(2):
+        await server.stop()
+        assert "cannot be reached" in await complaint(store.search(random_vectors(1)[0], 1))
+        await server.start()
+        assert await store.reachable()
+        assert await store.manifest() == manifest
+        assert len(await store.search(random_vectors(1)[0], 1)) == 1
+
+
+# --- Generations --------------------------------------------------------------------------------
+
+
+async def test_fields_are_indexed_before_the_first_points(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    """Strict mode, which Qdrant Cloud has on, refuses to filter on any other."""
+    store = make()
+    manifest = await publish(store, [chunk(0)], random_vectors(1))
+    name = f"/collections/book--{manifest.generation}"
+    written = [each for each in server.requests if each.startswith(("PUT", "PATCH"))]
+    assert written == [
+        f"PUT {name}",
+        *[f"PUT {name}/index"] * len(FILTERS),
+        f"PUT {name}/points",
+        f"PATCH {name}",
+    ]
+    assert server.collections[f"book--{manifest.generation}"].indexed == [*FILTERS]
+    for field in FILTERS:
+        hits = await store.search(random_vectors(1)[0], 5, only={field: getattr(chunk(0), field)})
+        assert len(hits) == 1
+    with pytest.raises(StoreUnavailable, match="status 400"):
+        await store.search(random_vectors(1)[0], 5, only={"heading": "H"})
+
+
+async def test_readers_have_the_old_generation_until_the_one_request(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    reader, writer = make(), make()
+    old = await publish(writer, [chunk(1)], random_vectors(1))
+
+    async def seen() -> tuple[object, list[int]]:
+        hits = await reader.search(random_vectors(1)[0], 9)
+        return await reader.manifest(), [hit.chunk.start_char for hit in hits]
+
+    before = len(server.asked("POST /collections/aliases"))
+    gate = asyncio.Event()
+    with server.failing(gate, "POST /collections/aliases"):
+        publishing = asyncio.create_task(publish(writer, [chunk(2)], random_vectors(1)))
+        await server.until(lambda s: len(s.asked("POST /collections/aliases")) > before)
+        assert len(server.collections) == 2
+        assert await seen() == (old, [1])
+        gate.set()
+        new = await publishing
+    assert await seen() == (new, [2])
+    assert len(server.asked("POST /collections/aliases")) == before + 1
+    assert [*server.collections] == [f"book--{new.generation}"]
+    # What is replaced goes only after nobody is sent there any more.
+    last = server.requests.index(f"DELETE /collections/book--{old.generation}")
+    switches = [n for n, r in enumerate(server.requests) if r == "POST /collections/aliases"]
+    assert switches[-1] < last
+
+
+async def test_what_cannot_be_removed_does_not_fail_the_new_index(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    store = make()
+    await publish(store, [chunk(1)], random_vectors(1))
+    with server.failing(Status(500), "DELETE "):
+        new = await publish(store, [chunk(2)], random_vectors(1))
+    assert await store.manifest() == new
+    assert len(server.collections) == 2
+
+
+async def test_opening_removes_what_a_killed_publication_left(
+    server: QdrantServer, make: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(range(20))
+    began = datetime.now(UTC) - timedelta(hours=1)
+    monkeypatch.setattr(
+        "tests.lib.test_store.new_generation",
+        lambda: f"{began + timedelta(minutes=next(times)):{GENERATION_TIME}}-abcdef",
+    )
+    store = make()
+    await publish(store, [chunk(1)], random_vectors(1))
+    with server.failing(Status(500), "DELETE "):
+        new = await publish(store, [chunk(2)], random_vectors(1))
+    attempt = await store.build(new_generation(), MODEL)
+    await attempt.add([chunk(3)], random_vectors(1))
+    assert len(server.collections) == 3
+    other = make()
+    await other.open()
+    assert await other.manifest() == new
+    assert len(server.collections) == 2  # a fresh attempt may be another process's
+    lent = await (await other.build(new_generation(), MODEL)).lend([chunk(3).content_hash])
+    assert [*lent] == [chunk(3).content_hash]
+
+
+async def test_attempts_lend_their_vectors_until_the_next_publication(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    vectors = random_vectors(3)
+    for number in range(3):
+        builder = await make().build(new_generation(), MODEL)
+        await builder.add([chunk(number)], vectors[number : number + 1])
+        await builder.abandon()
+    assert len(server.collections) == 3
+    store = make()
+    await store.open()
+    builder = await store.build(generation := new_generation(), MODEL)
+    hashes = [chunk(number).content_hash for number in range(4)]
+    lent = await builder.lend(hashes)
+    assert sorted(lent) == hashes[:3]
+    for number in range(3):
+        assert lent[hashes[number]] == pytest.approx(vectors[number], abs=1e-6)
+    await builder.add([chunk(9)], random_vectors(1))
+    await builder.publish(manifest_of(generation, 1), ledger_of([chunk(9)]))
+    assert [*server.collections] == [f"book--{generation}"]
+
+
+async def test_of_two_that_build_the_loser_is_told_and_harms_nobody(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    """A server has no lock that would end with the process that holds it."""
+    generation = new_generation()
+    slow = await make().build(generation, MODEL)
+    await slow.add([chunk(1)], random_vectors(1))
+    quick = make()
+    manifest = await publish(quick, [chunk(2)], random_vectors(1))
+    assert "ingest to build it anew" in await complaint(slow.add([chunk(3)], random_vectors(1)))
+    publishing = slow.publish(manifest_of(generation, 1), ledger_of([chunk(1)]))
+    assert "ingest to build it anew" in await complaint(publishing)
+    assert await quick.manifest() == manifest
+    assert len(await quick.search(random_vectors(1)[0], 5)) == 1
+
+
+async def test_a_collection_of_the_same_name_is_said_before_anything_is_paid(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    client = await make()._client.get()
+    params = VectorParams(size=2, distance=Distance.COSINE)
+    await client.create_collection("book", vectors_config={"dense": params})
+    with pytest.raises(Conflict, match="QDRANT_COLLECTION"):
+        await make().build(new_generation(), MODEL)
+    assert [*server.collections] == ["book"]
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"manifest": {}}, {"manifest": "1"}, {"manifest": {"generation": "g"}}]
+)
+async def test_a_manifest_of_another_version(
+    server: QdrantServer, make: MakeStore, metadata: dict[str, Any]
+) -> None:
+    store = make()
+    manifest = await publish(store, [chunk(1)], random_vectors(1))
+    server.collections[f"book--{manifest.generation}"].metadata = metadata
+    told = await complaint(store.manifest())
+    assert "not made by this version of Quire" in told
+    assert "force_reindex" in told
+    new = await publish(store, [chunk(2)], random_vectors(1))  # what force_reindex does
+    assert await store.manifest() == new
+    assert len(server.collections) == 1
+
+
+async def test_a_manifest_of_a_later_version_with_more_in_it(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    store = make()
+    manifest = await publish(store, [chunk(1)], random_vectors(1))
+    kept = server.collections[f"book--{manifest.generation}"].metadata["manifest"]
+    kept |= {"index_format": 99, "of_tomorrow": True}
+    found = await store.manifest()
+    assert found is not None
+    assert found.index_format == 99  # so that the search says that the index is outdated
+
+
+async def test_the_metadata_is_added_to_that_of_the_creation(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    """Of a published generation, too, the model must be known to lend its vectors."""
+    manifest = await publish(make(), [chunk(1)], random_vectors(1))
+    [collection] = server.collections.values()
+    assert collection.metadata["embedding_model"] == MODEL
+    assert collection.metadata["manifest"]["generation"] == manifest.generation
+
+
+# --- Without a network ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncQdrantClient]:
+    made = AsyncQdrantClient(":memory:")
+    yield made
+    await made.close()
+
+
+async def collections(client: AsyncQdrantClient) -> set[str]:
+    return {each.name for each in (await client.get_collections()).collections}
+
+
+async def test_old_generations_are_dropped_and_other_collections_left(
+    client: AsyncQdrantClient,
+) -> None:
+    params = VectorParams(size=2, distance=Distance.COSINE)
+    foreign = {"notes", "book-2", "book--x", "booklet--20260101T000000-abcdef"}
+    for name in (*foreign, "book--20260101T000000-abcdef"):
+        await client.create_collection(name, vectors_config=params)
+    store = ServerStore("", "", "book", client=client)
+    await store.open()
+    assert await collections(client) == foreign  # of ours, an attempt of long ago
+    for number in range(3):
+        manifest = await publish(store, [chunk(number)], random_vectors(1))
+    assert await collections(client) == foreign | {f"book--{manifest.generation}"}
+
+
+async def test_a_fresh_attempt_of_another_process_is_left(client: AsyncQdrantClient) -> None:
+    builder = await ServerStore("", "", "book", client=client).build(new_generation(), MODEL)
+    await builder.add([chunk(1)], random_vectors(1))
+    await ServerStore("", "", "book", client=client).open()
+    assert len(await collections(client)) == 1
+
+
+async def test_the_manifest_is_asked_for_now_and_then(client: AsyncQdrantClient) -> None:
+    reader = ServerStore("", "", "book", client=client)
+    writer = ServerStore("", "", "book", client=client)
+    first = await publish(writer, [chunk(1)], random_vectors(1))
+    assert await reader.manifest() == first
+    second = await publish(writer, [chunk(2)], random_vectors(1))
+    assert await writer.manifest() == second
+    assert await reader.manifest() == first
+    reader.forget()
+    assert await reader.manifest() == second
+
+
+async def test_a_foreign_collection_behind_the_alias_is_said(client: AsyncQdrantClient) -> None:
+    await client.create_collection(
+        "other", vectors_config=VectorParams(size=2, distance=Distance.COSINE)
+    )
+    alias = CreateAlias(collection_name="other", alias_name="book")
+    await client.update_collection_aliases([CreateAliasOperation(create_alias=alias)])
+    store = ServerStore("", "", "book", client=client)
+    with pytest.raises(StoreUnavailable, match="QDRANT_COLLECTION"):
+        await store.manifest()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])
+async def test_a_server_that_is_not_there(url: str) -> None:
+    store = ServerStore(url, "the-key", "book")
+    assert not await store.reachable()
+    for call in (store.manifest(), store.open(), store.search(random_vectors(1)[0], 1)):
+        with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
+            await call
+        assert "the-key" not in caught.value.message
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://qdrant.example", 6333),
+        ("https://x.cloud.qdrant.io:443", 443),
+        ("https://x.cloud.qdrant.io:6333", 6333),
+        ("http://qdrant.example:8080", 8080),
+    ],
+)
+async def test_the_port_is_the_one_that_was_given(url: str, port: int) -> None:
+    store = ServerStore(url, "", "book")
+    client = await store._connect()
+    assert f":{port}" in str(client._client.rest_uri)  # type: ignore[attr-defined]
+    await client.close()

@@ -1,0 +1,515 @@
+"""A server that speaks the part of Qdrant's REST API that `lib.store_server` uses.
+
+It stands in for a Qdrant server, over the same engine (qdrant-edge, one shard a collection, all
+of it below one folder), with the requests checked against and the answers made from the models
+that qdrant-client generates from Qdrant's own API description. So what passes here was sent as
+real HTTP, in the form that Qdrant documents, and was stored, filtered and scored by Qdrant's code.
+
+What it does not prove: that a release of Qdrant behaves as its description says; its limits and
+its clocks (this one does one request after another, and each is durable once it is answered);
+replicas, consensus, optimisers, HNSW over many points, TLS, Qdrant Cloud's proxy. Requests that
+Quire does not make are refused with 400 or 404 instead of being half understood.
+
+    python -m tests.qdrant_server --port 6333 --path DIR [--api-key KEY] [--strict]
+"""
+
+import argparse
+import asyncio
+import json
+import re
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+import qdrant_edge as edge
+from aiohttp import web
+from qdrant_client.http import models
+
+from tests.upstream import Body, Drop, Hang, Status
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Do what was asked, and never answer."""
+
+
+Fault = Status | Body | Hang | Drop | Lost | asyncio.Event
+"""An event: the request waits for it and is then answered as usual."""
+
+MAX_BODY = 32 * 1024 * 1024  # as Qdrant's default
+DISTANCES = {
+    models.Distance.COSINE: edge.Distance.Cosine,
+    models.Distance.DOT: edge.Distance.Dot,
+    models.Distance.EUCLID: edge.Distance.Euclid,
+}
+Model = TypeVar("Model", bound=pydantic.BaseModel)
+
+
+class Refused(Exception):
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(slots=True)
+class Collection:
+    """A folder with a shard, and what is known of it beside the points."""
+
+    folder: Path
+    vectors: dict[str, models.VectorParams]
+    metadata: dict[str, Any]
+    indexed: list[str]
+    """Payload fields with a keyword index."""
+    shard: edge.EdgeShard
+
+    @classmethod
+    def create(cls, folder: Path, asked: models.CreateCollection) -> "Collection":
+        vectors = asked.vectors
+        if not isinstance(vectors, dict):
+            raise Refused(400, "Bad request: only named vectors are known here")
+        params = {
+            name: edge.EdgeVectorParams(size=each.size, distance=DISTANCES[each.distance])
+            for name, each in vectors.items()
+        }
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "shard").mkdir(parents=True)
+        config = edge.EdgeConfig(vectors=params, wal_enabled=False)
+        shard = edge.EdgeShard.create(str(folder / "shard"), config)
+        made = cls(folder, vectors, dict(asked.metadata or {}), [], shard)
+        made.save()
+        return made
+
+    @classmethod
+    def load(cls, folder: Path) -> "Collection":
+        kept = json.loads((folder / "collection.json").read_bytes())
+        vectors = {n: models.VectorParams.model_validate(p) for n, p in kept["vectors"].items()}
+        shard = edge.EdgeShard.load(str(folder / "shard"))
+        return cls(folder, vectors, kept["metadata"], kept["indexed"], shard)
+
+    def save(self) -> None:
+        kept = {
+            "vectors": {n: p.model_dump(mode="json") for n, p in self.vectors.items()},
+            "metadata": self.metadata,
+            "indexed": self.indexed,
+        }
+        replace(self.folder / "collection.json", kept)
+
+    def info(self) -> models.CollectionInfo:
+        return models.CollectionInfo(
+            status=models.CollectionStatus.GREEN,
+            optimizer_status=models.OptimizersStatusOneOf.OK,
+            indexed_vectors_count=0,
+            points_count=self.shard.info().points_count,
+            segments_count=1,
+            config=models.CollectionConfig(
+                params=models.CollectionParams(vectors=self.vectors),
+                hnsw_config=models.HnswConfig(m=16, ef_construct=100, full_scan_threshold=10_000),
+                optimizer_config=models.OptimizersConfig(
+                    default_segment_number=0, flush_interval_sec=5
+                ),
+                metadata=self.metadata or None,
+            ),
+            payload_schema={
+                name: models.PayloadIndexInfo(data_type=models.PayloadSchemaType.KEYWORD, points=0)
+                for name in self.indexed
+            },
+        )
+
+
+class QdrantServer:
+    """What it keeps, what it was asked, and how it is to fail."""
+
+    def __init__(self, folder: Path, *, api_key: str = "", strict: bool = False) -> None:
+        self.folder = folder
+        self.api_key = api_key
+        self.refusal = 401
+        """The status for a wrong key; a key without the rights for a request is told 403."""
+        self.strict = strict
+        """Refuse to filter on a field that has no index, as Qdrant Cloud does."""
+        self.port = 0
+        self.requests: list[str] = []
+        """Method and path of each, in the order in which they came."""
+        self.lost = 0
+        """Requests that were done and not answered."""
+        self.collections: dict[str, Collection] = {}
+        self.aliases: dict[str, str] = {}
+        self._faults: list[tuple[str, Fault, int]] = []
+        self._changed = asyncio.Condition()
+        self._runner: web.AppRunner | None = None
+        self._stopping = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Listen: on a free port the first time, then always on the same one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for folder in self.folder.iterdir():
+            if (folder / "collection.json").exists():
+                self.collections[folder.name] = Collection.load(folder)
+        with suppress(FileNotFoundError):
+            self.aliases = json.loads((self.folder / "aliases.json").read_bytes())
+        self._stopping.clear()
+        app = web.Application(client_max_size=MAX_BODY)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, shutdown_timeout=1, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Refuse connections from now on; what was stored stays in the folder."""
+        self._stopping.set()  # what hangs would else hold the runner up
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        for collection in self.collections.values():
+            collection.shard.close()
+        self.collections, self.aliases = {}, {}
+
+    @contextmanager
+    def failing(self, fault: Fault, on: str = "", *, after: int = 0) -> Iterator[None]:
+        """Meet requests with `fault` whose "METHOD /path" contains the pattern `on`.
+
+        The first `after` of them are answered as usual.
+        """
+        self._faults.append((on, fault, len(self.asked(on)) + after))
+        try:
+            yield
+        finally:
+            self._faults.pop()
+
+    async def until(self, predicate: Callable[["QdrantServer"], bool]) -> None:
+        """Wait until what was asked fulfils `predicate`."""
+        async with asyncio.timeout(10), self._changed:
+            await self._changed.wait_for(lambda: predicate(self))
+
+    def asked(self, pattern: str) -> list[str]:
+        """The requests whose "METHOD /path" contains `pattern`."""
+        return [each for each in self.requests if re.search(pattern, each)]
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        line = f"{request.method} {request.path}"
+        async with self._changed:
+            self.requests.append(line)
+            self._changed.notify_all()
+        lose = False
+        for pattern, fault, after in list(self._faults):
+            if re.search(pattern, line) and len(self.asked(pattern)) > after:
+                lose = isinstance(fault, Lost)
+                failed = await self._fail(request, fault)
+                if failed is not None:
+                    return failed
+        began = time.perf_counter()
+        try:
+            self._admit(request)
+            result = self._answer(request.method, request.path, body)
+        except Refused as refused:
+            return failure(refused.status, str(refused))
+        except pydantic.ValidationError as error:
+            return failure(400, f"Format error in JSON body: {error.error_count()} errors")
+        if lose:
+            async with self._changed:
+                self.lost += 1
+                self._changed.notify_all()
+            return await self._silence()
+        answer = {"result": result, "status": "ok", "time": time.perf_counter() - began}
+        return web.json_response(answer)
+
+    async def _fail(self, request: web.Request, fault: Fault) -> web.StreamResponse | None:
+        match fault:
+            case Status():
+                return failure(fault.status, fault.message, dict(fault.headers))
+            case Body():
+                return web.Response(body=fault.content, content_type=fault.content_type)
+            case Hang():
+                return await self._silence()
+            case Drop():
+                assert request.transport is not None
+                request.transport.abort()
+                return web.Response()
+            case asyncio.Event():
+                await fault.wait()
+        return None
+
+    async def _silence(self) -> web.Response:
+        await self._stopping.wait()
+        return failure(503, "stopped")
+
+    def _admit(self, request: web.Request) -> None:
+        if self.api_key and request.headers.get("api-key") != self.api_key:
+            raise Refused(self.refusal, "Invalid API key or JWT")
+
+    def _answer(self, method: str, path: str, body: bytes) -> Any:
+        """The `result` for a request. Raises `Refused`, and pydantic's error for a wrong form."""
+        match method, path.strip("/").split("/"):
+            case "GET", ["collections"]:
+                return {"collections": [{"name": name} for name in self.collections]}
+            case "GET", ["aliases"]:
+                pairs = self.aliases.items()
+                return {"aliases": [{"alias_name": a, "collection_name": c} for a, c in pairs]}
+            case "POST", ["collections", "aliases"]:
+                return self._change_aliases(parse(models.ChangeAliasesOperation, body))
+            case "GET", ["collections", name]:
+                return dump(self._named(name).info())
+            case "PUT", ["collections", name]:
+                return self._create(name, parse(models.CreateCollection, body))
+            case "PATCH", ["collections", name]:
+                return self._update(self._named(name), parse(models.UpdateCollection, body))
+            case "DELETE", ["collections", name]:
+                return self._delete(name)
+            case "PUT", ["collections", name, "index"]:
+                return self._index(self._named(name), parse(models.CreateFieldIndex, body))
+            case "PUT", ["collections", name, "points"]:
+                return self._upsert(self._named(name), parse(models.PointsList, body))
+            case "POST", ["collections", name, "points"]:
+                return self._retrieve(self._named(name), parse(models.PointRequest, body))
+            case "POST", ["collections", name, "points", "query"]:
+                return self._query(self._named(name), parse(models.QueryRequest, body))
+            case "POST", ["collections", name, "points", "scroll"]:
+                return self._scroll(self._named(name), parse(models.ScrollRequest, body))
+        raise Refused(404, "")
+
+    def _named(self, name: str) -> Collection:
+        """A collection by its own name or by an alias."""
+        found = self.collections.get(self.aliases.get(name, name))
+        if found is None:
+            raise Refused(404, f"Not found: Collection `{name}` doesn't exist!")
+        return found
+
+    def _create(self, name: str, asked: models.CreateCollection) -> bool:
+        if not re.fullmatch(r"[\w-]+", name):
+            raise Refused(400, "Bad request: this name is not known to be used by Quire")
+        if name in self.collections:
+            raise Refused(409, f"Wrong input: Collection `{name}` already exists!")
+        if name in self.aliases:
+            raise Refused(400, "Bad request: Can't create collection with the name of an alias")
+        self.collections[name] = Collection.create(self.folder / name, asked)
+        return True
+
+    def _update(self, collection: Collection, asked: models.UpdateCollection) -> bool:
+        # Key by key into what is there; null removes.
+        for key, value in (asked.metadata or {}).items():
+            collection.metadata.pop(key, None)
+            if value is not None:
+                collection.metadata[key] = value
+        collection.save()
+        return True
+
+    def _delete(self, name: str) -> bool:
+        collection = self.collections.pop(name, None)
+        if collection is None:
+            return False
+        self._save_aliases({a: c for a, c in self.aliases.items() if c != name})
+        (collection.folder / "collection.json").unlink()  # from here on it is gone for a restart
+        collection.shard.close()
+        shutil.rmtree(collection.folder)
+        return True
+
+    def _change_aliases(self, asked: models.ChangeAliasesOperation) -> bool:
+        """All of it or nothing."""
+        aliases = dict(self.aliases)
+        for action in asked.actions:
+            match action:
+                case models.CreateAliasOperation(create_alias=create):
+                    if create.alias_name in self.collections:
+                        raise Refused(400, "Bad request: an alias with a collection's name")
+                    if create.collection_name not in self.collections:
+                        raise Refused(404, f"Not found: Collection `{create.collection_name}`")
+                    aliases[create.alias_name] = create.collection_name
+                case models.DeleteAliasOperation(delete_alias=delete):
+                    aliases.pop(delete.alias_name, None)
+                case _:
+                    raise Refused(400, "Bad request: not known here")
+        self._save_aliases(aliases)
+        return True
+
+    def _save_aliases(self, aliases: dict[str, str]) -> None:
+        replace(self.folder / "aliases.json", aliases)
+        self.aliases = aliases
+
+    def _index(self, collection: Collection, asked: models.CreateFieldIndex) -> Any:
+        if asked.field_schema is not models.PayloadSchemaType.KEYWORD:
+            raise Refused(400, "Bad request: only keyword indexes are known here")
+        operation = edge.UpdateOperation.create_field_index(
+            asked.field_name, edge.PayloadSchemaType.Keyword
+        )
+        self._apply(collection, operation)
+        if asked.field_name not in collection.indexed:
+            collection.indexed.append(asked.field_name)
+            collection.save()
+        return DONE
+
+    def _upsert(self, collection: Collection, asked: models.PointsList) -> Any:
+        points = []
+        for each in asked.points:
+            if not isinstance(each.vector, dict):
+                raise Refused(400, "Bad request: only named vectors are known here")
+            vectors: dict[str, Any] = dict(each.vector)
+            points.append(edge.Point(each.id, vectors, each.payload))
+        self._apply(collection, edge.UpdateOperation.upsert_points(points))
+        return DONE
+
+    def _apply(self, collection: Collection, operation: edge.UpdateOperation) -> None:
+        with refusing():
+            collection.shard.update(operation)
+            collection.shard.flush()
+
+    def _query(self, collection: Collection, asked: models.QueryRequest) -> Any:
+        if not isinstance(asked.query, models.NearestQuery) or not isinstance(
+            asked.query.nearest, list
+        ):
+            raise Refused(400, "Bad request: only the nearest to a vector are known here")
+        nearest: Any = asked.query.nearest
+        request = edge.QueryRequest(
+            query=edge.Query.Nearest(nearest, using=asked.using),
+            limit=10 if asked.limit is None else asked.limit,
+            filter=self._filter(collection, asked.filter),
+            with_payload=selector(asked.with_payload, False),
+            with_vector=selector(asked.with_vector, False),
+        )
+        with refusing():
+            found = collection.shard.query(request)
+        points = [{**record(each), "version": each.version, "score": each.score} for each in found]
+        return {"points": points}
+
+    def _scroll(self, collection: Collection, asked: models.ScrollRequest) -> Any:
+        request = edge.ScrollRequest(
+            offset=asked.offset,
+            limit=10 if asked.limit is None else asked.limit,
+            filter=self._filter(collection, asked.filter),
+            with_payload=selector(asked.with_payload, True),
+            with_vector=selector(asked.with_vector, False),
+        )
+        with refusing():
+            found, following = collection.shard.scroll(request)
+        offset = following if following is None or isinstance(following, int) else str(following)
+        return {"points": [record(each) for each in found], "next_page_offset": offset}
+
+    def _retrieve(self, collection: Collection, asked: models.PointRequest) -> Any:
+        with refusing():
+            found = collection.shard.retrieve(
+                list(asked.ids),
+                with_payload=selector(asked.with_payload, True),
+                with_vector=selector(asked.with_vector, False),
+            )
+        return [record(each) for each in found]
+
+    def _filter(self, collection: Collection, asked: models.Filter | None) -> edge.Filter | None:
+        if asked is None:
+            return None
+        if asked.model_fields_set != {"must"} or not isinstance(asked.must, list):
+            raise Refused(400, "Bad request: only `must` is known here")
+        conditions: list[Any] = []
+        for each in asked.must:
+            if not isinstance(each, models.FieldCondition) or not isinstance(
+                each.match, models.MatchValue
+            ):
+                raise Refused(400, "Bad request: only the match of a value is known here")
+            if self.strict and each.key not in collection.indexed:
+                raise Refused(
+                    400,
+                    f'Bad request: Index required but not found for "{each.key}" of one of the '
+                    "following types: [keyword]. Help: Create an index for this key or use a "
+                    "different filter.",
+                )
+            match = edge.MatchValue(each.match.value)
+            conditions.append(edge.FieldCondition(each.key, match=match))
+        return edge.Filter(must=conditions)
+
+
+DONE = {"operation_id": 0, "status": "completed"}
+
+
+def parse(model: type[Model], body: bytes) -> Model:
+    return model.model_validate_json(body)
+
+
+def dump(model: pydantic.BaseModel) -> Any:
+    return model.model_dump(mode="json")
+
+
+def record(found: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
+    """As JSON: fields that were not asked for are not there."""
+    shown: dict[str, Any] = {
+        "id": found.id if isinstance(found.id, int) else str(found.id),
+        "payload": found.payload,
+        "vector": found.vector,
+    }
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def selector(asked: Any, default: bool) -> bool | list[str]:
+    if asked is None:
+        return default
+    if isinstance(asked, bool | list):
+        return asked
+    raise Refused(400, "Bad request: only true, false and a list of fields are known here")
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What the engine refuses, as the server tells it."""
+    try:
+        yield
+    except Exception as error:  # the engine raises nothing more specific
+        raise Refused(400, f"Wrong input: {error}") from error
+
+
+def failure(status: int, reason: str, headers: dict[str, str] | None = None) -> web.Response:
+    body = {"status": {"error": reason}, "time": 0.0}
+    return web.json_response(body, status=status, headers=headers)
+
+
+def replace(path: Path, content: Any) -> None:
+    """In one step, so that a killed process leaves the old or the new."""
+    beside = path.with_name(path.name + ".new")
+    beside.write_text(json.dumps(content), encoding="utf-8")
+    beside.replace(path)
+
+
+@asynccontextmanager
+async def running_qdrant(
+    folder: Path, *, api_key: str = "", strict: bool = False
+) -> AsyncIterator[QdrantServer]:
+    server = QdrantServer(folder, api_key=api_key, strict=strict)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def serve(arguments: argparse.Namespace) -> None:
+    server = QdrantServer(arguments.path, api_key=arguments.api_key, strict=arguments.strict)
+    server.port = arguments.port
+    await server.start()
+    print(server.url, flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await server.stop()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.qdrant_server", description=__doc__)
+    parser.add_argument("--port", type=int, default=0, help="default: a free one; it is printed")
+    parser.add_argument("--path", type=Path, required=True)
+    parser.add_argument("--api-key", default="")
+    parser.add_argument("--strict", action="store_true")
+    with suppress(KeyboardInterrupt):
+        asyncio.run(serve(parser.parse_args()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
