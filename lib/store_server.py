@@ -134,8 +134,10 @@ class ServerStore:
 
     async def reachable(self) -> bool:
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT), translated():
-                await (await self._client.get()).get_aliases()
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                client = await self._client.get()
+                async with translated():
+                    await client.get_aliases()
         except (TimeoutError, StoreUnavailable):
             return False
         return True
@@ -406,7 +408,11 @@ async def remove_others(
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Turn whatever the client raises into `StoreUnavailable` with a sentence of our own."""
+    """Turn whatever the client raises into `StoreUnavailable` with a sentence of our own.
+
+    Only where there is a client: these imports, while a thread still imports the package, would
+    make the two wait for each other.
+    """
     import httpx
     from qdrant_client.common.client_exceptions import QdrantException
     from qdrant_client.http.exceptions import ApiException, UnexpectedResponse

@@ -4,6 +4,8 @@ Over HTTP to `tests.qdrant_server`; where no network matters, on qdrant-client's
 """
 
 import asyncio
+import subprocess
+import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,7 @@ from lib.store_server import ServerStore
 from tests.lib.test_store import (
     KEY,
     MODEL,
+    ROOT,
     chunk,
     ledger_of,
     manifest_of,
@@ -207,6 +210,35 @@ async def test_it_recovers_with_the_server(server: QdrantServer, make: MakeStore
         assert await store.reachable()
         assert await store.manifest() == manifest
         assert len(await store.search(random_vectors(1)[0], 1)) == 1
+
+
+async def test_nothing_of_the_client_is_imported_beside_its_loading() -> None:
+    """Two threads in the midst of one package's imports wait for each other."""
+    code = """
+import asyncio, sys
+from lib.once import Once
+from lib.store_server import ServerStore
+async def main():
+    store = ServerStore("http://127.0.0.1:9", "", "book")
+    connecting = asyncio.Event()
+    async def connect():
+        connecting.set()
+        await asyncio.Event().wait()
+    store._client = Once(connect)
+    calls = [store.reachable(), store.open(), store.manifest(), store.ledger(), store.urls()]
+    tasks = [asyncio.create_task(call) for call in calls]
+    await connecting.wait()
+    assert not any(task.done() for task in tasks)
+    assert "qdrant_client" not in sys.modules
+    print("apart")
+    sys.stdout.flush()
+    import os
+    os._exit(0)
+asyncio.run(main())
+"""
+    run = [sys.executable, "-c", code]
+    done = await asyncio.to_thread(subprocess.run, run, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "apart\n", done.stderr
 
 
 # --- Generations --------------------------------------------------------------------------------
