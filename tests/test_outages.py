@@ -1,0 +1,239 @@
+"""Quire beside a Qdrant server, when one of the two goes away.
+
+The server and the embeddings run in the tests' process and the Quire that is killed in one of its
+own, so that each kill falls exactly where the test wants it.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lib.services
+from lib.embedding import Vectors
+from lib.settings import Settings
+from lib.store import Ledger
+from lib.store_server import ServerStore
+from tests.conftest import Api, ended, serving, write_book
+from tests.qdrant_server import Fault, Lost, QdrantServer, running_qdrant
+from tests.upstream import Hang, Status, Upstream
+
+pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
+
+ROOT = Path(__file__).parents[1]
+KEY = "the-key"
+PAGES = {
+    f"page{n}.md": f"# Page {n}\n\nThe lamp {n} burns.\n\n## Oil\n\nLamp {n} takes oil {n * 7}.\n"
+    for n in range(120)
+}
+CHANGED = {"page3.md": "# Page 3\n\nA beacon replaced the lamp.\n", "new.md": "# New\n\nA buoy.\n"}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[QdrantServer]:
+    async with running_qdrant(tmp_path / "server", api_key=KEY, strict=True) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server: QdrantServer, upstream: Upstream, tmp_path: Path) -> Settings:
+    return Settings(
+        book_content_path=write_book(tmp_path / "book", PAGES),
+        qdrant_url=server.url,
+        qdrant_api_key=KEY,
+        qdrant_path=tmp_path / "unused",
+        openai_api_key="sk-of-the-test",
+        openai_base_url=upstream.base_url,
+        admin_api_key="the-admin-key",
+    )
+
+
+@asynccontextmanager
+async def process(settings: Settings, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`python main.py` with these settings, killed at the end."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "BOOK_CONTENT_PATH": str(settings.book_content_path),
+        "QDRANT_URL": settings.qdrant_url,
+        "QDRANT_API_KEY": settings.qdrant_api_key,
+        "QDRANT_PATH": str(settings.qdrant_path),
+        "OPENAI_API_KEY": settings.openai_api_key,
+        "OPENAI_BASE_URL": settings.openai_base_url,
+        "API_HOST": "127.0.0.1",
+        "API_PORT": "0",
+    }
+    started = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "main.py",
+        *arguments,
+        cwd=ROOT,
+        env=environment,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        assert await started.wait() == -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A published generation; `payloads` by chunk id, `vectors` in the order of the ids."""
+
+    ledger: Ledger
+    payloads: dict[str, Any]
+    vectors: Vectors
+
+
+async def undisturbed(settings: Settings, tmp_path: Path) -> Kept:
+    """What an ingestion of the same book makes on a server of its own."""
+    async with running_qdrant(tmp_path / "other", api_key=KEY) as other:
+        async with serving(replace(settings, qdrant_url=other.url)) as api:
+            await first_index(api)
+        return await kept(other)
+
+
+async def kept(server: QdrantServer) -> Kept:
+    """All that a server has, where it has one published generation and nothing else."""
+    [name] = server.collections
+    assert server.aliases == {"quire": name}
+    store = ServerStore(server.url, KEY, "quire")
+    manifest, ledger = await store.manifest(), await store.ledger()
+    await store.close()
+    assert manifest is not None
+    assert name == f"quire--{manifest.generation}"
+    assert server.collections[name].info().points_count == manifest.chunks
+    ids = sorted(chunk_id for record in ledger.values() for chunk_id in record.chunks)
+    records = server.collections[name].shard.retrieve(
+        list(ids), with_payload=True, with_vector=True
+    )
+    assert len(records) == manifest.chunks
+    points = {str(record.id): record for record in records}
+    vectors: list[Any] = [points[chunk_id].vector for chunk_id in ids]
+    return Kept(
+        ledger,
+        {chunk_id: points[chunk_id].payload for chunk_id in ids},
+        np.array([vector["dense"] for vector in vectors], np.float32),
+    )
+
+
+def assert_same(one: Kept, other: Kept) -> None:
+    assert one.ledger == other.ledger
+    assert one.payloads == other.payloads
+    assert one.vectors == pytest.approx(other.vectors, abs=1e-6)
+
+
+async def first_index(api: Api) -> None:
+    """Wait for the ingestion that a start without an index begins by itself."""
+    await api.services.opened.wait()
+    await ended(api.services.ingestion)
+    assert api.services.ingestion.status(None).status == "completed"
+
+
+async def found(api: Api, query: str) -> str:
+    answer = await api.post("/search", {"query": query, "k": 1})
+    assert answer.status == 200, answer.text
+    return str(answer.json()["passages"][0]["text"])
+
+
+async def test_a_first_ingestion_that_is_killed(
+    server: QdrantServer, settings: Settings, upstream: Upstream, tmp_path: Path
+) -> None:
+    upserts = r"PUT .*/points$"
+    with server.failing(Hang(), upserts, after=1):
+        async with process(settings):
+            await server.until(lambda s: len(s.asked(upserts)) > 1)
+    assert len(server.collections) == 1
+    assert server.aliases == {}
+    upstream.requests.clear()
+    async with serving(settings) as api:
+        await first_index(api)
+        paid = sum(map(len, upstream.embedded()))
+        assert "takes oil" in await found(api, "Which oil does lamp 7 take?")
+    left = await kept(server)
+    assert 0 < paid < len(left.payloads)  # the rest was lent by the attempt
+    assert_same(left, await undisturbed(settings, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("fault", "step", "switched"),
+    [
+        (Hang(), r"PUT .*/points$", False),
+        (Hang(), "POST /collections/aliases", False),
+        (Lost(), "POST /collections/aliases", True),
+    ],
+)
+async def test_another_ingestion_that_is_killed(
+    server: QdrantServer,
+    settings: Settings,
+    tmp_path: Path,
+    fault: Fault,
+    step: str,
+    switched: bool,
+) -> None:
+    async with serving(settings) as api:
+        await first_index(api)
+    change(settings.book_content_path, CHANGED)
+    before = len(server.asked(step))
+    with server.failing(fault, step):
+        async with process(settings, "ingest"):
+            await server.until(
+                lambda s: s.lost > 0 if fault == Lost() else len(s.asked(step)) > before
+            )
+    assert len(server.collections) == 2
+    async with serving(settings) as api:
+        text = await found(api, "beacon replaced the lamp")
+        assert ("beacon" in text) is switched
+        # Whatever is left to do, it ends as if nothing had happened.
+        assert (await api.ingest())["status"] == "completed"
+        assert "beacon" in await found(api, "beacon replaced the lamp")
+    assert_same(await kept(server), await undisturbed(settings, tmp_path))
+
+
+def change(book: Path, files: Mapping[str, str]) -> None:
+    write_book(book, files)
+    (book / "page5.md").unlink()
+
+
+async def test_quire_outlives_its_server(
+    server: QdrantServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.services, "STORE_PROBE_SECONDS", 0)
+    await server.stop()
+    async with serving(settings) as api:
+        await api.services.opened.wait()
+        await assert_away(api)
+        await server.start()
+        assert (await api.ingest())["status"] == "completed"
+        for _ in range(2):
+            assert "takes oil" in await found(api, "oil for lamp 3")
+            assert (await api.ask("Which oil does lamp 3 take?")).status == 200
+            await server.stop()
+            await assert_away(api)
+            await server.start()
+        assert "takes oil" in await found(api, "oil for lamp 3")
+        with server.failing(Status(403, message=f"vendor text with {KEY}")):
+            answer = await api.post("/search", {"query": "oil"})
+            assert "QDRANT_API_KEY" in answer.json()["error"]
+            assert KEY not in answer.text
+            assert "vendor" not in answer.text
+
+
+async def assert_away(api: Api) -> None:
+    for path, body in [("/search", {"query": "oil"}), ("/chat", {"question": "Which oil?"})]:
+        answer = await api.post(path, body)
+        assert answer.status == 503
+        assert answer.json()["code"] == "STORE_UNAVAILABLE"
+        assert "QDRANT_URL" in answer.json()["error"]
+        assert answer.headers["Content-Type"] == "application/json"
+    assert (await api.ingest())["status"] == "failed"
