@@ -134,6 +134,9 @@ def serve(settings: Settings) -> int:
     config.accesslog = "-" if settings.log_level == "DEBUG" else None
     config.errorlog = logging.getLogger("hypercorn.error")
 
+    # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
+    sys.setswitchinterval(0.0005)
+
     async def run() -> None:
         loop, told = asyncio.get_running_loop(), asyncio.Event()
         app = Drain(create_app(settings))

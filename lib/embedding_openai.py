@@ -88,7 +88,8 @@ class OpenAIEmbedder:
             raise upstream_error(SERVICE, error.status_code) from None
         except openai.APIConnectionError:  # timeouts included
             raise upstream_error(SERVICE) from None
-        return read_vectors(response.content, len(texts))
+        # A batch of a hundred is a megabyte: not on the event loop.
+        return await asyncio.to_thread(read_vectors, response.content, len(texts))
 
     async def _connect(self) -> "AsyncOpenAI":
         # The import takes half a second and more: not on the event loop.

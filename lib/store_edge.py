@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -75,6 +76,7 @@ class EdgeStore:
         self._folder = folder
         self._live: Generation | None = None
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="store")
+        self._builder_thread = ThreadPoolExecutor(1, thread_name_prefix="store-builder")
 
     async def open(self) -> None:
         await self.in_thread(self._clean)
@@ -95,7 +97,9 @@ class EdgeStore:
         return await self.in_thread(self._urls)
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
-        building = asyncio.ensure_future(self.in_thread(self._build, generation, embedding_model))
+        building = asyncio.ensure_future(
+            self.in_builder_thread(self._build, generation, embedding_model)
+        )
         try:
             return await asyncio.shield(building)
         except asyncio.CancelledError:
@@ -108,21 +112,16 @@ class EdgeStore:
 
     async def close(self) -> None:
         self._live = None
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._builder_thread):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Await `call` in a thread of the store's own, a disk's errors put into a sentence."""
+        """Await `call` in a thread of the readers'."""
+        return await run_in(self._threads, partial(call, *args, **kwargs))
 
-        def guarded() -> T:
-            try:
-                return call(*args, **kwargs)
-            except OSError as error:
-                raise StoreUnavailable(
-                    "The folder of the index cannot be used: "
-                    f"{error.strerror or 'the disk refused'}. See QDRANT_PATH."
-                ) from error
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, guarded)
+    async def in_builder_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await `call` in the builder's own thread: readers do not stand in line behind it."""
+        return await run_in(self._builder_thread, partial(call, *args, **kwargs))
 
     # Everything below runs in a thread.
 
@@ -254,19 +253,19 @@ class EdgeBuilder:
         self._ended = False
 
     async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        return await self._store.in_thread(self._lend, content_hashes)
+        return await self._store.in_builder_thread(self._lend, content_hashes)
 
     async def inherit(self, without: Collection[str]) -> None:
-        await self._store.in_thread(self._inherit, without)
+        await self._store.in_builder_thread(self._inherit, without)
 
     async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
-        await self._store.in_thread(self._add, chunks, vectors)
+        await self._store.in_builder_thread(self._add, chunks, vectors)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        await self._store.in_thread(self._publish, manifest, ledger)
+        await self._store.in_builder_thread(self._publish, manifest, ledger)
 
     async def abandon(self) -> None:
-        await self._store.in_thread(self._abandon)
+        await self._store.in_builder_thread(self._abandon)
 
     def _lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         with self._busy:
@@ -347,6 +346,21 @@ class EdgeBuilder:
         if self._shard is not None:
             self._shard.close()
             self._shard = None
+
+
+async def run_in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    """Await `call` in one of `threads`, a disk's errors put into a sentence."""
+
+    def guarded() -> T:
+        try:
+            return call()
+        except OSError as error:
+            raise StoreUnavailable(
+                "The folder of the index cannot be used: "
+                f"{error.strerror or 'the disk refused'}. See QDRANT_PATH."
+            ) from error
+
+    return await asyncio.get_running_loop().run_in_executor(threads, guarded)
 
 
 def create_shard(path: Path, dimension: int) -> "EdgeShard":

@@ -1,0 +1,1 @@
+"""Measurements, each one command: absolute figures move with the machine, comparisons less."""

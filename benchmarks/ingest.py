@@ -1,0 +1,222 @@
+"""How long an ingestion takes, and what chat pays for it meanwhile.
+
+    python -m benchmarks.ingest [FOLDER] [--embedder api|local] [--runs 3]
+
+Ingests FOLDER (default: the handbook) into a fresh index, then again with nothing changed, then
+with one file edited. With `api` the embeddings come from a scripted server in a process of its
+own, which answers each request after 50 ms: what is measured is Quire, not a vendor. Then the
+server runs, and /search is asked once every 50 ms, idle and during an ingestion.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+import zlib
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import numpy as np
+from aiohttp import web
+
+from lib.book import Book, BookReader
+from lib.documents import DocumentLimits, discover
+from lib.ingest import IngestRequest, IngestStatus
+from lib.routing import detect_site
+from lib.services import Services, open_services
+from lib.settings import Settings
+
+EMBED_SECONDS = 0.05
+DIMENSION = 1536
+ASK_EVERY = 0.05  # seconds
+QUESTION = "how is it configured"
+
+
+def serve_embeddings(port: "multiprocessing.Queue[int]") -> None:
+    """A stand-in for an embedding API: one of some prepared vectors by the text's hash, after a
+    while. It shares the processors with what is measured, so it must cost next to nothing."""
+    prepared = [
+        b64encode(vector.astype("<f4").tobytes()).decode()
+        for vector in np.random.default_rng(1).standard_normal((997, DIMENSION))
+    ]
+
+    async def embeddings(request: web.Request) -> web.Response:
+        asked = msgspec.json.decode(await request.read())
+        texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+        await asyncio.sleep(EMBED_SECONDS)
+        rows = [
+            {"index": index, "embedding": prepared[zlib.crc32(text.encode()) % len(prepared)]}
+            for index, text in enumerate(texts)
+        ]
+        return web.Response(body=msgspec.json.encode({"data": rows}))
+
+    async def serve() -> None:
+        app = web.Application(client_max_size=1 << 26)
+        app.router.add_post("/v1/embeddings", embeddings)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port.put(runner.addresses[0][1])
+        await asyncio.Event().wait()
+
+    asyncio.run(serve())
+
+
+async def ingest(services: Services) -> tuple[float, IngestStatus]:
+    """Seconds from the request to the switched index, and how it ended."""
+    began = time.perf_counter()
+    started = await services.ingestion.start(IngestRequest())
+    await services.ingestion.wait()
+    seconds = time.perf_counter() - began
+    status = services.ingestion.status(started.task_id)
+    if status.status != "completed":
+        sys.exit(f"the ingestion failed: {status.error}")
+    return seconds, status
+
+
+def edit_one_file(folder: Path) -> None:
+    file = max(folder.rglob("*.md*"), key=lambda path: path.stat().st_size)
+    with file.open("a", encoding="utf-8") as out:
+        out.write(f"\n\nA paragraph that was not there before, at {time.time_ns()}.\n")
+
+
+async def measure_ingestion(settings: Settings, runs: int) -> None:
+    rows: dict[str, list[float]] = {"first": [], "unchanged": [], "one file edited": []}
+    for _ in range(runs):
+        shutil.rmtree(settings.qdrant_path, ignore_errors=True)
+        async with open_services(settings) as services:
+            await services.embedder.load()
+            for name, seconds in rows.items():
+                if name == "one file edited":
+                    edit_one_file(settings.book_content_path)
+                taken, status = await ingest(services)
+                seconds.append(taken)
+                progress = status.progress
+                print(
+                    f"  {name:16} {taken:7.2f} s   {progress.total_files} files, "
+                    f"{progress.chunks_created} chunks, {progress.chunks_embedded} embedded"
+                )
+    print("median: " + ", ".join(f"{k} {statistics.median(v):.2f} s" for k, v in rows.items()))
+
+
+def measure_chunking(settings: Settings) -> None:
+    folder = settings.book_content_path
+    paths = discover(folder, DocumentLimits()).paths
+    size = sum((folder / path).stat().st_size for path in paths)
+    book = Book(folder, detect_site(folder), paths, DocumentLimits(), settings.chunk_tokens)
+    began = time.perf_counter()
+    batch = BookReader(book).read(paths)
+    seconds = time.perf_counter() - began
+    print(
+        f"chunking alone: {size / 1e6:.2f} MB in {seconds:.2f} s, {size / 1e6 / seconds:.1f} MB/s, "
+        f"{len(batch.pieces)} chunks"
+    )
+
+
+async def measure_readers(settings: Settings) -> None:
+    """The latency of /search in a served application, idle and while it ingests."""
+    environment = {
+        **os.environ,
+        "QDRANT_PATH": str(settings.qdrant_path),
+        "BOOK_CONTENT_PATH": str(settings.book_content_path),
+        "OPENAI_API_KEY": settings.openai_api_key,
+        "OPENAI_BASE_URL": settings.openai_base_url,
+        "EMBEDDING_PROVIDER": settings.embeddings_from,
+        "API_HOST": "127.0.0.1",
+        "API_PORT": str(settings.api_port),
+        "ADMIN_API_KEY": "",
+        "LOG_LEVEL": "WARNING",
+    }
+    server = await asyncio.create_subprocess_exec(sys.executable, "main.py", env=environment)
+    base = f"http://127.0.0.1:{settings.api_port}"
+    try:
+        async with aiohttp.ClientSession() as http:
+
+            async def ask() -> float:
+                began = time.perf_counter()
+                async with http.post(f"{base}/search", json={"query": QUESTION, "k": 5}) as answer:
+                    await answer.read()
+                    if answer.status != 200:
+                        sys.exit(f"/search answered {answer.status}")
+                return time.perf_counter() - began
+
+            async def ask_while(going_on: Callable[[], Awaitable[bool]]) -> list[float]:
+                taken = []
+                while await going_on():
+                    taken.append(await ask())
+                    await asyncio.sleep(ASK_EVERY)
+                return taken
+
+            while True:  # until it listens
+                try:
+                    await ask()
+                    break
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.1)
+            left = 100
+
+            async def hundred() -> bool:
+                nonlocal left
+                left -= 1
+                return left >= 0
+
+            async def ingesting() -> bool:
+                async with http.get(f"{base}/ingest/status") as answer:
+                    return (await answer.json())["status"] not in ("completed", "failed")
+
+            idle = await ask_while(hundred)
+            async with http.post(f"{base}/ingest", json={"force_reindex": True}) as answer:
+                await answer.read()
+            busy = await ask_while(ingesting)
+    finally:
+        server.terminate()
+        await server.wait()
+    for name, taken in (("idle", idle), ("during an ingestion", busy)):
+        ordered = sorted(taken)
+        print(
+            f"/search {name:20} p50 {statistics.median(ordered) * 1e3:6.1f} ms, "
+            f"p95 {ordered[int(len(ordered) * 0.95)] * 1e3:6.1f} ms, {len(ordered)} requests"
+        )
+    print(f"ratio of the medians: {statistics.median(busy) / statistics.median(idle):.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("book_content"))
+    parser.add_argument("--embedder", choices=("api", "local"), default="api")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--port", type=int, default=7899, help="for the served application")
+    options = parser.parse_args()
+    ports: multiprocessing.Queue[int] = multiprocessing.Queue()
+    api = multiprocessing.Process(target=serve_embeddings, args=(ports,), daemon=True)
+    api.start()
+    base_url = f"http://127.0.0.1:{ports.get()}/v1"
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            book = Path(shutil.copytree(options.folder, Path(scratch) / "book"))
+            settings = Settings(
+                book_content_path=book,
+                qdrant_path=Path(scratch) / "index",
+                openai_api_key="benchmark",
+                openai_base_url=base_url,
+                embedding_provider="openai" if options.embedder == "api" else "local",
+                api_port=options.port,
+            )
+            measure_chunking(settings)
+            asyncio.run(measure_ingestion(settings, options.runs))
+            asyncio.run(measure_readers(settings))
+    finally:
+        api.terminate()
+
+
+if __name__ == "__main__":
+    main()
