@@ -188,10 +188,10 @@ async def test_a_fault_at_any_step_leaves_readers_what_they_had(
 async def test_a_server_that_hangs_is_not_reachable(
     server: QdrantServer, make: MakeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.store_server, "PROBE_TIMEOUT", 0.1)
     store = make()
     assert await store.reachable()
-    with server.failing(Hang()):
+    with server.failing(Hang()), monkeypatch.context() as patch:
+        patch.setattr(lib.store_server, "PROBE_TIMEOUT", 0.1)
         assert not await store.reachable()
     assert await store.reachable()
 
