@@ -9,6 +9,7 @@ among the errors, never the end of the run.
 """
 
 import asyncio
+import json
 import logging
 import time
 from dataclasses import dataclass, field
@@ -196,11 +197,6 @@ class Ingestion:
     def latest(self) -> Task | None:
         return next(reversed(self._tasks.values()), None)
 
-    @property
-    def configured(self) -> str:
-        """Which book the settings name."""
-        return digest([str(self._settings.book_content_path.resolve())])
-
     async def start(self, request: IngestRequest, *, root: Path | None = None) -> IngestStarted:
         """Begin in the background. While one runs, say so and name it.
 
@@ -368,7 +364,7 @@ class Ingestion:
                     site=book.site_hash(),
                     generator=book.site.generator,
                     content=book.content,
-                    configured=self.configured,
+                    configured=configured(self._settings),
                     documents=sum(bool(record.chunks) for record in ledger.values()),
                     chunks=task.chunks_created,
                     created_at=datetime.now(UTC).isoformat(),
@@ -427,6 +423,19 @@ class Ingestion:
         urls = await self._store.urls()
         lines = await asyncio.to_thread(unresolved_links, urls, place, book.site.base_url)
         task.links_unresolved.extend(lines[:MAX_LINES])
+
+
+def configured(settings: Settings) -> str:
+    """A hash of the settings that decide what an index of the configured book holds."""
+    return digest(
+        [
+            str(settings.book_content_path.resolve()),
+            settings.site_url,
+            settings.site_generator,
+            json.dumps(settings.site_options, sort_keys=True),
+            str(settings.chunk_tokens),
+        ]
+    )
 
 
 def check_size(chunks: int, old: Manifest | None, book: Book, *, force: bool) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from lib.embedding import Embedder, make_embedder
 from lib.errors import QuireError
 from lib.generation import Generator, make_generator
-from lib.ingest import Ingestion, IngestRequest
+from lib.ingest import Ingestion, IngestRequest, configured
 from lib.probe import Probe
 from lib.sessions import Sessions
 from lib.settings import Settings
@@ -102,7 +102,7 @@ async def ask_store(store: Store) -> StoreState:
 
 
 async def ingest_if_needed(services: Services) -> bool:
-    """Begin an ingestion where there is no index of the configured book; whether it did.
+    """Begin an ingestion where there is no index of what is configured; whether it did.
 
     Another embedding model is no reason: to embed a book anew may cost money, so it is asked for.
     Raises `QuireError`.
@@ -110,8 +110,11 @@ async def ingest_if_needed(services: Services) -> bool:
     manifest = await services.store.manifest()
     if manifest is None:
         log.info("there is no index yet: ingesting the content folder")
-    elif manifest.configured != services.ingestion.configured:
-        log.info("the index is of another content folder: ingesting the one that is configured")
+    elif (
+        manifest.configured != configured(services.settings)
+        and manifest.embedding_model == services.embedder.model_id
+    ):
+        log.info("the index was made with other settings: ingesting the content folder")
     else:
         return False
     await services.ingestion.start(IngestRequest())

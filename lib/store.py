@@ -78,7 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int
     created_at: str
     configured: str = ""
-    """The same of the configured content folder at that time."""
+    """A hash of the settings that decided what it holds (`lib.ingest.configured`)."""
     index_format: int = INDEX_FORMAT
 
 

@@ -22,7 +22,7 @@ from werkzeug.datastructures import Headers
 
 import lib.embedding_local
 from lib.book import digest
-from lib.ingest import Ingestion, IngestRequest
+from lib.ingest import Ingestion, IngestRequest, configured
 from lib.services import Services, open_services
 from lib.settings import Settings
 from main import create_app
@@ -168,14 +168,20 @@ def own_book(book: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def own_index(indexed: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+def own_index(
+    indexed: Path, tmp_path: Path, make_settings: MakeSettings, request: pytest.FixtureRequest
+) -> Path:
     """A copy of the index that the test may change: of its own book, if it has one."""
     index = Path(shutil.copytree(indexed, tmp_path / "index"))
     if "own_book" in request.fixturenames:
-        place = digest([str((tmp_path / "book").resolve())])
+        book = (tmp_path / "book").resolve()
+        of = {
+            "content": digest([str(book)]),
+            "configured": configured(make_settings(book_content_path=book, qdrant_path=index)),
+        }
         for file in index.rglob("manifest.json"):
             manifest = json.loads(file.read_text())
-            file.write_text(json.dumps({**manifest, "content": place, "configured": place}))
+            file.write_text(json.dumps(manifest | of))
     return index
 
 

@@ -11,8 +11,9 @@ import pytest
 
 import lib.embedding_local
 import lib.health
+import lib.services
 from lib import __version__
-from tests.conftest import BOOK, Api, MakeSettings, ended, serving
+from tests.conftest import BOOK, Api, MakeSettings, serving
 from tests.upstream import Body, Drop, Hang, Status, Upstream
 
 CONTRACT: dict[str, type] = {
@@ -135,7 +136,10 @@ async def test_no_index_and_nothing_on_its_way_is_a_503(
 
 
 async def test_while_the_first_ingestion_runs_it_is_a_200(
-    make_settings: MakeSettings, tmp_path: Path, upstream: Upstream
+    make_settings: MakeSettings,
+    tmp_path: Path,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     upstream.embedding_gate = asyncio.Event()
     settings = make_settings(
@@ -150,10 +154,13 @@ async def test_while_the_first_ingestion_runs_it_is_a_200(
         assert answer.status == 200
         assert answer.json()["ingesting"] is True
         assert answer.json()["ready"] is False
-        assert (await api.ask("tide")).json()["code"] == "INDEX_NOT_READY"
+        with monkeypatch.context() as patch:
+            patch.setattr(lib.services, "FIRST_INDEX_SECONDS", 0.05)
+            assert (await api.ask("tide")).json()["code"] == "INDEX_NOT_READY"
+        patient = asyncio.create_task(api.ask("tide"))
+        await settled(api)
         upstream.embedding_gate.set()
-        await ended(api.services.ingestion)
-        assert (await api.ask("tide")).status == 200
+        assert (await patient).status == 200  # it has waited for the index
 
 
 async def test_an_index_of_another_model_is_a_503(
