@@ -1,12 +1,10 @@
-"""Texts to vectors: the one protocol, and the choice between its two implementations."""
+"""Texts to vectors: the one protocol of two implementations."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-from lib.settings import Settings
 
 Vectors = npt.NDArray[np.float32]
 
@@ -41,24 +39,6 @@ class Embedder(Protocol):
         """
 
     async def close(self) -> None: ...
-
-
-def make_embedder(settings: Settings) -> Embedder:
-    """The embedder that the settings ask for, not loaded yet.
-
-    The modules are imported here so that a server pays for the one it uses.
-    """
-    if settings.embeddings_from == "local":
-        from lib.embedding_local import LocalEmbedder
-
-        return LocalEmbedder()
-    from lib.embedding_openai import OpenAIEmbedder
-
-    return OpenAIEmbedder(
-        api_key=settings.openai_api_key,
-        base_url=settings.model_base_url,
-        model=settings.openai_embedding_model,
-    )
 
 
 def normalised(vectors: Vectors) -> Vectors:

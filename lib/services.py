@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from lib.embedding import Embedder, make_embedder
+from lib.embedding import Embedder
 from lib.errors import QuireError
 from lib.generation import Generator, make_generator
 from lib.ingest import Ingestion, IngestRequest, configured
 from lib.probe import Probe
 from lib.sessions import Sessions
 from lib.settings import Settings
-from lib.store import Manifest, Store, make_store
+from lib.store import Manifest, Store
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,35 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await generator.close()
         await embedder.close()
         await store.close()
+
+
+def make_embedder(settings: Settings) -> Embedder:
+    """The embedder that the settings ask for, not loaded yet.
+
+    The modules are imported here so that a server pays for the one it uses.
+    """
+    if settings.embeddings_from == "local":
+        from lib.embedding_local import LocalEmbedder
+
+        return LocalEmbedder()
+    from lib.embedding_openai import OpenAIEmbedder
+
+    return OpenAIEmbedder(
+        api_key=settings.openai_api_key,
+        base_url=settings.model_base_url,
+        model=settings.openai_embedding_model,
+    )
+
+
+def make_store(settings: Settings) -> Store:
+    """The store that the settings ask for, not opened yet; only its own engine is imported."""
+    if settings.qdrant_url:
+        from lib.store_server import ServerStore
+
+        return ServerStore(settings.qdrant_url, settings.qdrant_api_key, settings.qdrant_collection)
+    from lib.store_edge import EdgeStore
+
+    return EdgeStore(settings.qdrant_path / settings.qdrant_collection)
 
 
 async def ask_store(store: Store) -> StoreState:

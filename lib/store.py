@@ -15,7 +15,6 @@ import msgspec
 
 from lib.embedding import Vectors
 from lib.errors import UpstreamError
-from lib.settings import Settings
 
 INDEX_FORMAT = 1  # of the manifest and of `StoredChunk`; a change asks for a new index
 DENSE = "dense"
@@ -175,14 +174,3 @@ def check_dimension(found: int, expected: int) -> None:
             f"The embedder sent vectors of {found} numbers where the index has {expected}; the "
             "index stays as it was. Check the embedding model, or ingest with force_reindex."
         )
-
-
-def make_store(settings: Settings) -> Store:
-    """The store that the settings ask for, not opened yet; only its own engine is imported."""
-    if settings.qdrant_url:
-        from lib.store_server import ServerStore
-
-        return ServerStore(settings.qdrant_url, settings.qdrant_api_key, settings.qdrant_collection)
-    from lib.store_edge import EdgeStore
-
-    return EdgeStore(settings.qdrant_path / settings.qdrant_collection)

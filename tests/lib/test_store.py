@@ -23,6 +23,7 @@ import lib.store_edge
 import lib.store_server
 from lib.embedding import Vectors, normalised
 from lib.errors import Conflict, StoreUnavailable, UpstreamError
+from lib.services import make_store
 from lib.settings import Settings
 from lib.store import (
     FileRecord,
@@ -31,7 +32,6 @@ from lib.store import (
     Store,
     StoredChunk,
     generation_time,
-    make_store,
     new_generation,
 )
 from lib.store_edge import EdgeStore
