@@ -6,9 +6,10 @@ that qdrant-client generates from Qdrant's own API description. So what passes h
 real HTTP, in the form that Qdrant documents, and was stored, filtered and scored by Qdrant's code.
 
 What it does not prove: that a release of Qdrant behaves as its description says; its limits and
-its clocks (this one does one request after another, and each is durable once it is answered);
-replicas, consensus, optimisers, HNSW over many points, TLS, Qdrant Cloud's proxy. Requests that
-Quire does not make are refused with 400 or 404 instead of being half understood.
+its clocks (this one does one request after another); durability (points are on the disk once this
+one was told to stop, and lost when it is killed); replicas, consensus, optimisers, HNSW over many
+points, TLS, Qdrant Cloud's proxy. Requests that Quire does not make are refused with 400 or 404
+instead of being half understood.
 
     python -m tests.qdrant_server --port 6333 --path DIR [--api-key KEY] [--strict]
 """
@@ -18,6 +19,7 @@ import asyncio
 import json
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -33,13 +35,7 @@ from qdrant_client.http import models
 
 from tests.upstream import Body, Drop, Hang, Status
 
-
-@dataclass(frozen=True)
-class Lost:
-    """Do what was asked, and never answer."""
-
-
-Fault = Status | Body | Hang | Drop | Lost | asyncio.Event
+Fault = Status | Body | Hang | Drop | asyncio.Event
 """An event: the request waits for it and is then answered as usual."""
 
 MAX_BODY = 32 * 1024 * 1024  # as Qdrant's default
@@ -135,8 +131,6 @@ class QdrantServer:
         self.port = 0
         self.requests: list[str] = []
         """Method and path of each, in the order in which they came."""
-        self.lost = 0
-        """Requests that were done and not answered."""
         self.collections: dict[str, Collection] = {}
         self.aliases: dict[str, str] = {}
         self._faults: list[tuple[str, Fault, int]] = []
@@ -202,10 +196,8 @@ class QdrantServer:
         async with self._changed:
             self.requests.append(line)
             self._changed.notify_all()
-        lose = False
         for pattern, fault, after in list(self._faults):
             if re.search(pattern, line) and len(self.asked(pattern)) > after:
-                lose = isinstance(fault, Lost)
                 failed = await self._fail(request, fault)
                 if failed is not None:
                     return failed
@@ -217,11 +209,6 @@ class QdrantServer:
             return failure(refused.status, str(refused))
         except pydantic.ValidationError as error:
             return failure(400, f"Format error in JSON body: {error.error_count()} errors")
-        if lose:
-            async with self._changed:
-                self.lost += 1
-                self._changed.notify_all()
-            return await self._silence()
         answer = {"result": result, "status": "ok", "time": time.perf_counter() - began}
         return web.json_response(answer)
 
@@ -343,7 +330,8 @@ class QdrantServer:
         operation = edge.UpdateOperation.create_field_index(
             asked.field_name, edge.PayloadSchemaType.Keyword
         )
-        self._apply(collection, operation)
+        with refusing():
+            collection.shard.update(operation)
         if asked.field_name not in collection.indexed:
             collection.indexed.append(asked.field_name)
             collection.save()
@@ -356,13 +344,9 @@ class QdrantServer:
                 raise Refused(400, "Bad request: only named vectors are known here")
             vectors: dict[str, Any] = dict(each.vector)
             points.append(edge.Point(each.id, vectors, each.payload))
-        self._apply(collection, edge.UpdateOperation.upsert_points(points))
-        return DONE
-
-    def _apply(self, collection: Collection, operation: edge.UpdateOperation) -> None:
         with refusing():
-            collection.shard.update(operation)
-            collection.shard.flush()
+            collection.shard.update(edge.UpdateOperation.upsert_points(points))
+        return DONE
 
     def _query(self, collection: Collection, asked: models.QueryRequest) -> Any:
         if not isinstance(asked.query, models.NearestQuery) or not isinstance(
@@ -493,11 +477,12 @@ async def serve(arguments: argparse.Namespace) -> None:
     server = QdrantServer(arguments.path, api_key=arguments.api_key, strict=arguments.strict)
     server.port = arguments.port
     await server.start()
+    told = asyncio.Event()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(sign, told.set)
     print(server.url, flush=True)
-    try:
-        await asyncio.Event().wait()
-    finally:
-        await server.stop()
+    await told.wait()
+    await server.stop()
 
 
 def main() -> int:
@@ -506,8 +491,7 @@ def main() -> int:
     parser.add_argument("--path", type=Path, required=True)
     parser.add_argument("--api-key", default="")
     parser.add_argument("--strict", action="store_true")
-    with suppress(KeyboardInterrupt):
-        asyncio.run(serve(parser.parse_args()))
+    asyncio.run(serve(parser.parse_args()))
     return 0
 
 
