@@ -265,7 +265,13 @@ class EdgeBuilder:
         await self._store.in_builder_thread(self._publish, manifest, ledger)
 
     async def abandon(self) -> None:
-        await self._store.in_builder_thread(self._abandon)
+        ending = asyncio.ensure_future(self._store.in_builder_thread(self._abandon))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            # Taken out of the thread's queue, it would never let the lock go.
+            await ending
+            raise
 
     def _lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         with self._busy:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -540,3 +541,18 @@ async def test_cancelling_in_the_midst_of_writing_does_no_harm(
     await builder.abandon()
     await publish(edge, [chunk(1)], random_vectors(1))
     assert len(await edge.search(random_vectors(1)[0], 10)) == 1
+
+
+async def test_a_builder_cancelled_while_it_gives_up_lets_the_lock_go(edge: EdgeStore) -> None:
+    builder = await edge.build(new_generation(), MODEL)
+    occupied = threading.Event()
+    busy = asyncio.ensure_future(edge.in_builder_thread(occupied.wait))
+    giving_up = asyncio.create_task(builder.abandon())
+    for _ in range(3):  # until it stands in the thread's queue
+        await asyncio.sleep(0)
+    giving_up.cancel()
+    await asyncio.sleep(0)
+    occupied.set()
+    await asyncio.wait((busy, giving_up))
+    assert giving_up.cancelled()
+    await (await edge.build(new_generation(), MODEL)).abandon()
