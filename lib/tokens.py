@@ -81,14 +81,14 @@ _NO_LEADING: Final = bytes(range(0xC2))  # ASCII and the bytes that continue a c
 def estimate_tokens(text: str) -> int:
     """About how many tokens `text` is in cl100k_base or o200k_base; see above for the error.
 
-    0 only for the empty string. Reads some 30 to 60 million characters a second.
+    0 only for the empty string. Reads some 50 to 120 million characters a second.
     """
     if not text:
         return 0
     data = text.encode("utf-8", "surrogatepass")
     classes = data.translate(_CLASSES)
     tokens = (
-        0.39 * len(data.translate(_LETTERS).split())
+        0.39 * (b" " + data.translate(_LETTERS)).count(b" a")  # words
         + 0.19 * classes.count(b"l")
         + 0.54 * classes.count(b"a")
         + 1.0 * classes.count(b"la")  # camelCase
@@ -101,7 +101,8 @@ def estimate_tokens(text: str) -> int:
         for mark in set(leading):
             tokens += _SCRIPT_WEIGHTS[mark] * leading.count(mark)
     # Rules and the borders of tables: one token spans many of the same mark.
-    tokens -= 2.0 * (data.count(b"----") + data.count(b"====") + data.count(b"****"))
+    if b"...." in classes:
+        tokens -= 2.0 * (data.count(b"----") + data.count(b"====") + data.count(b"****"))
     # Runs of white space: the merges end at some eighty spaces and a dozen line breaks.
     tokens += 0.1 * classes.count(b"\n\n\n\n") + 0.1 * classes.count(b"        ")
     return max(1, ceil(tokens))
