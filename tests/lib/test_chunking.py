@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.chunking import Chunk, chunk_page, title_from_path
+from lib.chunking import Chunk, chunk_page
+from lib.chunking_sections import title_from_path
 from lib.documents import Document
 from lib.markdown import Block, Flavour, Page, parse_page
 from lib.tokens import estimate_tokens
