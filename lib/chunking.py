@@ -27,11 +27,12 @@ from lib.chunking_drafts import Draft, Joiner
 from lib.chunking_packing import halves, pack, without_bare_ends
 from lib.chunking_sections import Section, sections_of, title_from_path
 from lib.chunking_units import Include, Kind, Unit, UnitMaker, is_bare
-from lib.cutting import CountTokens, fit
+from lib.cutting import text_pieces
 from lib.documents import Document
 from lib.markdown import Page
+from lib.tokens import CountTokens
 
-CHUNKER_VERSION: Final = 1
+CHUNKER_VERSION: Final = 2
 """Part of every chunk's id: an index made with another version is built anew."""
 
 MIN_BUDGET: Final = 32
@@ -150,7 +151,7 @@ class _Chunker:
         for short in (f"{path[0]} > {path[-1]}", path[-1]):
             if self.count(short) <= limit:
                 return short
-        return short[: fit(short, 0, limit, self.count)]
+        return short[: next(text_pieces(short, limit, self.count)).stop]
 
     def _finish(self, draft: Draft, seen: dict[bytes, int]) -> Iterable[Chunk]:
         section = draft.section
@@ -168,9 +169,7 @@ class _Chunker:
                 lines.append(unit.clean)
         embed_text = "\n\n".join(lines)
         tokens = self.count(embed_text)
-        if len(units) > 1 and (tokens > self.budget or self.count(text) > self.budget):
-            # `count_tokens` need not be additive, so the sums above only come near it; and what
-            # stands between units, a comment for instance, is in no sum.
+        if len(units) > 1 and (tokens > self.budget or not self._text_fits(text, units)):
             half = halves(units)
             parts = [units[:half], units[half:]] if half else [without_bare_ends(units)]
             if parts != [units]:
@@ -181,9 +180,8 @@ class _Chunker:
         # where the chunk begins.
         first = units[0].heading
         kind, language = _kind_of(units)
-        digest = hashlib.blake2b(digest_size=16)
-        for known in (str(CHUNKER_VERSION), self.document.path, *section.path, text, embed_text):
-            digest.update(known.encode("utf-8", "surrogatepass") + b"\0")
+        known = (str(CHUNKER_VERSION), self.document.path, *section.path, text, embed_text, "")
+        digest = hashlib.blake2b("\0".join(known).encode("utf-8", "surrogatepass"), digest_size=16)
         nth = seen.get(digest.digest(), 0)
         seen[digest.digest()] = nth + 1
         digest.update(str(nth).encode())
@@ -204,8 +202,21 @@ class _Chunker:
             chunk_id=str(uuid.UUID(bytes=digest.digest(), version=5)),
         )
 
+    def _text_fits(self, text: str, units: Sequence[Unit]) -> bool:
+        """Whether the slice of these units is within the budget. `count_tokens` need not be
+        additive, and what stands between units, a comment for instance, is in none of them; but
+        where that is no more than line breaks and the sum is well below, there is no need to
+        count."""
+        between = len(text) - sum(unit.end - unit.start for unit in units)
+        if between <= 2 * len(units) and sum(unit.raw + 2 for unit in units) <= self.budget:
+            return True
+        return self.count(text) <= self.budget
+
 
 def _kind_of(units: Sequence[Unit]) -> tuple[Kind, str]:
+    """What more than half of the units is, and the language of most of the code."""
+    if len(units) == 1:
+        return units[0].kind, units[0].language
     sizes: dict[str, int] = {"prose": 0, "code": 0, "table": 0}
     languages: dict[str, int] = {}
     for unit in units:

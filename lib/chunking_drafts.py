@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from lib.chunking_sections import Section
 from lib.chunking_units import Unit, is_bare
-from lib.cutting import CountTokens
 from lib.markdown import Page
+from lib.tokens import CountTokens
 
 
 @dataclass(slots=True)

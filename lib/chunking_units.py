@@ -6,12 +6,13 @@ cut table repeats its header in what is embedded, cut code the language of its f
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-from lib.cutting import CountTokens, line_end, line_pieces, next_line, text_pieces, trimmed
+from lib.cutting import Piece, line_end, line_pieces, line_spans, text_pieces, trimmed
 from lib.markdown import Block, Page, fence, html_text, plain_text, render
+from lib.tokens import CountTokens
 
 Include: TypeAlias = Callable[[Block], str | None]
 Kind: TypeAlias = Literal["prose", "code", "table"]
@@ -44,6 +45,12 @@ def is_bare(unit: Unit) -> bool:
 _CLOSER: Final = re.compile(r"[ \t]*(?:</|:{3,}[ \t]*$|/{3,}[ \t]*$)")
 
 
+def _kind(block: Block) -> Kind:
+    if block.kind == "code":
+        return "code"
+    return "table" if block.kind in ("table", "row") else "prose"
+
+
 class UnitMaker:
     """Makes the units of one page."""
 
@@ -58,28 +65,23 @@ class UnitMaker:
 
     def units(self, block: Block, room: int) -> Iterable[Unit]:
         """A block as one unit if it fits in `room`, else as several."""
-        unit = self._unit(block)
-        if (unit.cost <= room and unit.raw <= self.budget) or not unit.clean:
-            yield unit
-        else:
-            yield from self._split(block, unit, room)
-
-    def _unit(self, block: Block) -> Unit:
         source = self.text[block.start : block.end]
         clean = render(block, self.include).strip()
-        raw = self.count(source)
-        kind: Kind = "prose"
-        if block.kind == "code":
-            kind = "code"
-        elif block.kind in ("table", "row"):
-            kind = "table"
-        return Unit(
+        cost = self.count(clean)
+        if cost > room:
+            yield from self._split(block, clean, cost, room)
+            return
+        raw = cost if clean == source else self.count(source)
+        if raw > self.budget and clean:
+            yield from self._split(block, clean, cost, room)
+            return
+        yield Unit(
             block.start,
             block.end,
             clean,
-            0 if not clean else raw if clean == source else self.count(clean),
+            cost,
             raw,
-            kind,
+            _kind(block),
             block.language,
             block.heading,
             block.heading is not None
@@ -88,7 +90,7 @@ class UnitMaker:
             block.kind == "marker" and not clean and _CLOSER.match(source) is not None,
         )
 
-    def _split(self, block: Block, unit: Unit, room: int) -> Iterable[Unit]:
+    def _split(self, block: Block, clean: str, cost: int, room: int) -> Iterable[Unit]:
         if block.kind == "table" and block.children:
             yield from self._split_table(block, room)
         elif block.children:
@@ -98,24 +100,25 @@ class UnitMaker:
             for child in block.children:
                 yield from self.units(child, room)
         elif block.kind == "code":
-            yield from self._split_code(block, room)
+            yield from self._split_code(block, cost, room)
         elif self.include is not None and self.include(block) is not None:
             # An included file: its pieces all stand for the one line that includes it.
-            for piece in text_pieces(unit.clean, min(room, self.budget), self.count):
-                yield self._slice(block.start, block.end, unit.clean[piece])
+            for piece in self._pieces(clean, room, cost):
+                yield self._slice(block.start, block.end, clean[piece.start : piece.stop])
         elif block.kind in ("marker", "expression"):
-            yield from self._split_markup(block.start, block.end, unit.clean, room)
+            yield from self._split_markup(block.start, block.end, clean, room)
         elif block.kind in ("paragraph", "heading"):
-            for part in self._split_text(block.start, block.end, room):
-                yield replace(part, heading=unit.heading)
+            known = cost if clean == self.text[block.start : block.end] else None
+            yield from self._split_text(block.start, block.end, room, known, heading=block.heading)
         else:
-            for piece in text_pieces(
-                self.text[block.start : block.end], min(room, self.budget), self.count
-            ):
+            for piece in self._pieces(self.text[block.start : block.end], room):
                 start, end = block.start + piece.start, block.start + piece.stop
                 source = self.text[start:end]
-                clean = html_text(source) if block.kind == "html" else source.strip()
-                yield self._slice(start, end, clean, unit.kind)
+                shown = html_text(source) if block.kind == "html" else source.strip()
+                yield self._slice(start, end, shown, _kind(block), raw=piece.cost)
+
+    def _pieces(self, source: str, room: int, cost: int | None = None) -> Iterator[Piece]:
+        return text_pieces(source, max(8, min(room, self.budget) - 1), self.count, cost)
 
     def _slice(
         self,
@@ -124,17 +127,23 @@ class UnitMaker:
         clean: str,
         kind: Kind = "prose",
         *,
+        raw: int | None = None,
+        heading: int | None = None,
         keep_with_next: bool = False,
     ) -> Unit:
-        raw = self.count(self.text[start:end])
-        return Unit(start, end, clean, self.count(clean), raw, kind, keep_with_next=keep_with_next)
+        """The unit of a slice that shows `clean`; `raw` if the slice has been counted."""
+        source = self.text[start:end]
+        if raw is None:
+            raw = self.count(source)
+        cost = raw if clean == source else self.count(clean)
+        return Unit(start, end, clean, cost, raw, kind, "", heading, keep_with_next)
 
     def _split_table(self, block: Block, room: int) -> Iterable[Unit]:
         """Cut between rows; every piece shows the header, if there is room for it. A row that is
         over the budget alone is cut like a text."""
         header, *rows = block.children
-        top = trimmed(self.text, block.start, rows[0].start if rows else block.end)
-        top_raw = self.count(self.text[top])
+        top = slice(*trimmed(self.text, block.start, rows[0].start if rows else block.end))
+        top_raw = self.count(self.text[top.start : top.stop])
         head_cost = self.count(header.text) + 1
         head = f"{header.text}\n" if head_cost <= room // 3 else ""
         head_cost = head_cost if head else 0
@@ -181,85 +190,89 @@ class UnitMaker:
     def _split_markup(self, begin: int, stop: int, shown: str, room: int) -> Iterable[Unit]:
         """Tags or the like of which a reader sees only `shown`: it stands for their first piece,
         and the others can be left off."""
-        first, *_ = text_pieces(self.text[begin:stop], self.budget, self.count)
-        fits = self.count(shown) <= room
-        for piece in (
-            [slice(0, len(shown))]
-            if fits
-            else text_pieces(shown, min(room, self.budget), self.count)
-        ):
-            yield self._slice(
-                begin + first.start, begin + first.stop, shown[piece], keep_with_next=True
-            )
+        first = next(text_pieces(self.text[begin:stop], self.budget, self.count))
+        start, end = begin + first.start, begin + first.stop
+        if self.count(shown) <= room:
+            yield self._slice(start, end, shown, raw=first.cost, keep_with_next=True)
+            return
+        for piece in self._pieces(shown, room):
+            part = shown[piece.start : piece.stop]
+            yield self._slice(start, end, part, raw=first.cost, keep_with_next=True)
 
-    def _split_text(self, begin: int, stop: int, room: int) -> Iterable[Unit]:
-        """Inline Markdown cut between sentences."""
-        for piece in text_pieces(self.text[begin:stop], min(room, self.budget), self.count):
+    def _split_text(
+        self,
+        begin: int,
+        stop: int,
+        room: int,
+        plain_cost: int | None = None,
+        *,
+        heading: int | None = None,
+    ) -> Iterable[Unit]:
+        """Inline Markdown cut between sentences; `plain_cost` is what it costs if it is known to
+        read as it is written."""
+        for piece in self._pieces(self.text[begin:stop], room, plain_cost):
             start, end = begin + piece.start, begin + piece.stop
-            clean = plain_text(self.text[start:end], self.page).strip()
-            yield self._slice(start, end, clean)
+            source = self.text[start:end]
+            clean = source if plain_cost is not None else plain_text(source, self.page)
+            yield self._slice(start, end, clean.strip(), raw=piece.cost, heading=heading)
 
-    def _split_code(self, block: Block, room: int) -> Iterable[Unit]:
+    def _split_code(self, block: Block, cost: int, room: int) -> Iterable[Unit]:
         """Cut between lines, rather where an empty line or one at the margin begins anew. The
         fence's own lines go with the first and the last piece."""
         included = self.include(block) if self.include is not None else None
-        wrap = self.count(fence("", block.language)) + (
-            self.count(block.title) if block.title else 0
-        )
+        language = block.language
+        fences = self.count(fence("", language))
+        wrap = fences + (self.count(block.title) if block.title else 0)
         code = (included if included is not None else block.text).rstrip("\n")
-        lines = code.split("\n")
-        counted: Sequence[str] = lines
-        starts: list[int] = []
+        lines = counted = code.split("\n")
+        spans: list[tuple[int, int]] = []
         top = block.start
         if included is None:
-            # Counted as they stand in the file: with the indentation of the list they are in.
-            counted = []
             opening = self.count(self.text[top : block.body]) + 2
+            body = min(block.body, block.end)
             if opening > self.budget // 2:  # a fence's line so long leaves no room for its code
-                top = min(block.body, block.end)
+                top = body
                 opening = 2
             wrap = max(wrap, opening)
-            at = block.body
-            for _ in lines:
-                at = min(at, block.end)
-                starts.append(at)
-                end = min(line_end(self.text, at), block.end)
-                counted.append(self.text[at:end])
-                at = next_line(self.text, at)
-        limit = max(room - wrap - 1, 8)
-        pieces = line_pieces(counted, limit, self.count)
-        for number, (first, last) in enumerate(pieces):
-            code = "\n".join(lines[first:last])
+            spans = line_spans(self.text, body, block.end)[: len(lines)]
+            spans += [(block.end, block.end)] * (len(lines) - len(spans))
+            if not self.text.startswith(code, body):
+                # Counted as it stands in the file: with the indentation of the list it is in.
+                counted = [self.text[start:end] for start, end in spans]
+        for piece in line_pieces(counted, max(room - wrap - 1, 8), self.count, cost):
+            code = "\n".join(lines[piece.start : piece.stop])
             if not code.strip():
                 continue
-            shown = fence(code, block.language)
-            if number == 0 and block.title:
+            shown = fence(code, language)
+            if piece.start == 0 and block.title:
                 shown = f"{block.title}\n{shown}"
-            if included is not None:
-                start, end = block.start, block.end
+            start, end = block.start, block.end
+            if included is None:
+                start = spans[piece.start][0] if piece.start else top
+                end = spans[piece.stop - 1][1] if piece.stop < len(lines) else block.end
+                end = max(start, end)
+            source = self.text[start:end]
+            raw = piece.cost if source == code else self.count(source)
+            part_cost = (
+                piece.cost + fences if counted is lines and piece.start else self.count(shown)
+            )
+            if piece.stop - piece.start == 1 and (part_cost > room or raw > self.budget):
+                yield from self._split_line(start, end, code, language, room - wrap, included)
             else:
-                start = top if number == 0 else starts[first]
-                end = block.end if last == len(lines) else line_end(self.text, starts[last - 1])
-            part = self._slice(start, max(start, end), shown, "code")
-            part = replace(part, language=block.language)
-            if (part.cost > room or part.raw > self.budget) and last - first == 1:
-                yield from self._split_line(
-                    part, code, block.language, room, wrap, included is None
-                )
-            else:
-                yield part
+                yield Unit(start, end, shown, part_cost, raw, "code", language)
 
     def _split_line(
-        self, line: Unit, code: str, language: str, room: int, wrap: int, sliced: bool
+        self, start: int, end: int, code: str, language: str, room: int, included: str | None
     ) -> Iterable[Unit]:
         """A single line of code over the budget: data, or a minified script."""
-        limit = max(room - wrap - 1, 8)
-        source = self.text[line.start : line.end] if sliced else code
-        for piece in text_pieces(source, min(limit, self.budget), self.count):
-            shown = fence(source[piece].strip().strip("`~"), language)
-            start, end = (
-                (line.start + piece.start, line.start + piece.stop)
-                if sliced
-                else (line.start, line.end)
-            )
-            yield replace(self._slice(start, end, shown, "code"), language=language)
+        source = self.text[start:end] if included is None else code
+        for piece in self._pieces(source, room - 1):
+            part = source[piece.start : piece.stop]
+            shown = fence(part.strip().strip("`~"), language)
+            if included is None:
+                unit = self._slice(
+                    start + piece.start, start + piece.stop, shown, "code", raw=piece.cost
+                )
+            else:
+                unit = self._slice(start, end, shown, "code")
+            yield replace(unit, language=language)

@@ -145,7 +145,7 @@ def parse_page(text: str, flavour: Flavour) -> Page:
 
 def plain_text(source: str, page: Page) -> str:
     """What a reader sees of inline Markdown that stands on `page`."""
-    env = {"references": dict(page.references), "closed": _ANY_NAME}
+    env = {"references": page.references, "closed": _ANY_NAME}
     return _inline_text(_parser(page.flavour), env, source)
 
 
@@ -928,14 +928,21 @@ def _parser(flavour: Flavour) -> MarkdownIt:
 
 # --- From tokens to blocks ----------------------------------------------------------------------
 
-_MARKUP: Final = re.compile(r"[\\`*_~\[\]<&!{$\n]")
+# What the inline rules can find something in; brackets are another thing on a page that defines
+# links. Most of prose has none of it, and reading it takes longer than all else.
+_MARKUP: Final = re.compile(
+    r"[\\`*~<{_&\]](?:(?<=[\\`*~<{])|(?<=\])\(|(?<=_)(?!\w)|(?<!\w_)(?<=_)|(?<=&)[#A-Za-z])"
+)
+_SOFT_BREAK: Final = re.compile(r" *\n[ \t]*")
 _MAX_INLINE: Final = 60_000
 _MAX_OPEN_BRACKETS: Final = 40
 _ATTRIBUTE_LIST: Final = re.compile(r"[ \t]*(?<!\{)\{:?[ \t]*[.#][\w.#: =\"'-]*\}(?!\})")
 
 
 def _inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
-    if not _MARKUP.search(source):
+    if not _MARKUP.search(source) and not (env.get("references") and "[" in source):
+        if "\n " in source or " \n" in source or "\n\t" in source:
+            return _SOFT_BREAK.sub("\n", source)
         return source
     # A paragraph this long, or with so many brackets left open, is no prose but data or code
     # without a fence. The inline rules find nothing there and some take more than linear time.
