@@ -13,7 +13,7 @@ from lib.site_config import GENERATORS, Site, extension_settings
 
 
 class RoutedHeading(Protocol):
-    """The part of `lib.markdown.Heading` that links need."""
+    """The part of `lib.markdown_page.Heading` that links need."""
 
     @property
     def level(self) -> int: ...
@@ -28,7 +28,7 @@ class RoutedHeading(Protocol):
 
 
 class RoutedPage(Protocol):
-    """The part of `lib.markdown.Page` that links need."""
+    """The part of `lib.markdown_page.Page` that links need."""
 
     @property
     def front_matter(self) -> Mapping[str, object]: ...

@@ -11,7 +11,8 @@ from lib.chunking import CHUNKER_VERSION, Chunk, chunk_page
 from lib.documents import Document, DocumentError, DocumentLimits, is_draft, read_document
 from lib.errors import InvalidRequest
 from lib.includes import Includes
-from lib.markdown import Flavour, parse_page
+from lib.markdown import parse_page
+from lib.markdown_page import Flavour
 from lib.routing import PageAddress, Router, Site, link
 from lib.store import FileRecord, Ledger, StoredChunk
 from lib.tokens import estimate_tokens

@@ -29,7 +29,7 @@ from lib.chunking_sections import Section, sections_of, title_from_path
 from lib.chunking_units import Include, Kind, Unit, UnitMaker, is_bare
 from lib.cutting import text_pieces
 from lib.documents import Document
-from lib.markdown import Page
+from lib.markdown_page import Page
 from lib.tokens import CountTokens
 
 CHUNKER_VERSION: Final = 2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lib.chunking_sections import Section
 from lib.chunking_units import Unit, is_bare
-from lib.markdown import Page
+from lib.markdown_page import Page
 from lib.tokens import CountTokens
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from lib.markdown import Block, Page
+from lib.markdown_page import Block, Page
 
 
 @dataclass(slots=True)

@@ -11,7 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 from lib.cutting import Piece, line_end, line_pieces, line_spans, text_pieces, trimmed
-from lib.markdown import Block, Page, fence, html_text, plain_text, render
+from lib.markdown import plain_text
+from lib.markdown_page import Block, Page, fence, render
+from lib.tags import html_text
 from lib.tokens import CountTokens
 
 Include: TypeAlias = Callable[[Block], str | None]

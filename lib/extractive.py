@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lib.markdown import Block, Flavour, parse_page
+from lib.markdown import parse_page
+from lib.markdown_page import Block, Flavour
 from lib.search import Passage
 from lib.terms import terms
 

@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 from lib.documents import Document
-from lib.markdown import Block, Flavour, Page, fence, parse_page, render
+from lib.markdown import parse_page
+from lib.markdown_page import Block, Flavour, Page, fence, render
 
 _MARKDOWN: Final = frozenset({".md", ".mdx", ".markdown"})
 

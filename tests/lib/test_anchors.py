@@ -6,7 +6,8 @@ import pytest
 
 from lib.anchors import anchors
 from lib.config_files import parse_yaml
-from lib.markdown import Flavour, parse_page
+from lib.markdown import parse_page
+from lib.markdown_page import Flavour
 from lib.site_config import GENERATORS, Site
 
 FLAVOURS: dict[str, Flavour] = {"docusaurus": "mdx", "sphinx": "myst"}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lib.chunking import Chunk, chunk_page
 from lib.chunking_sections import title_from_path
 from lib.documents import Document
-from lib.markdown import Block, Flavour, Page, parse_page
+from lib.markdown import parse_page
+from lib.markdown_page import Block, Flavour, Page
 from lib.tokens import estimate_tokens
 from tests.lib.test_markdown import FLAVOURS, texts
 

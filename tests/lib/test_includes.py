@@ -5,7 +5,8 @@ import pytest
 from lib.chunking import chunk_page
 from lib.documents import read_document
 from lib.includes import Includes
-from lib.markdown import Flavour, parse_page
+from lib.markdown import parse_page
+from lib.markdown_page import Flavour
 
 LISTING = """\
 use std::io;
