@@ -1,12 +1,28 @@
 """Texts to vectors: the one protocol of two implementations."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """What the cosines of an embedder mean."""
+
+    unrelated: float
+    """Of a question and a text that has nothing to do with it."""
+    answering: float
+    """Of a question and a text that answers it."""
+
+    def scaled(self, cosine: float) -> float:
+        """0 for unrelated, 1 for answering; a little beyond at both ends."""
+        share = (cosine - self.unrelated) / (self.answering - self.unrelated)
+        return min(1.5, max(-0.5, share))
 
 
 class Embedder(Protocol):
@@ -18,6 +34,10 @@ class Embedder(Protocol):
 
         Vectors of different `model_id`s are never compared.
         """
+
+    @property
+    def similarity(self) -> Similarity:
+        """What its cosines mean."""
 
     @property
     def concurrency(self) -> int:

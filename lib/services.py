@@ -6,15 +6,17 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from lib.embedding import Embedder
+from lib.embedding_cache import CachedEmbedder
 from lib.errors import QuireError
 from lib.generation import Generator, make_generator
 from lib.ingest import Ingestion, IngestRequest, configured
 from lib.probe import Probe
 from lib.sessions import Sessions
 from lib.settings import Settings
-from lib.store import Manifest, Store
+from lib.store import INDEX_FORMAT, Manifest, Store
 
 log = logging.getLogger(__name__)
 
@@ -97,16 +99,36 @@ def make_embedder(settings: Settings) -> Embedder:
     The modules are imported here so that a server pays for the one it uses.
     """
     if settings.embeddings_from == "local":
-        from lib.embedding_local import LocalEmbedder
-
-        return LocalEmbedder()
+        return CachedEmbedder(make_local_embedder(settings.local_embedding_model))
     from lib.embedding_openai import OpenAIEmbedder
 
-    return OpenAIEmbedder(
-        api_key=settings.openai_api_key,
-        base_url=settings.model_base_url,
-        model=settings.openai_embedding_model,
+    return CachedEmbedder(
+        OpenAIEmbedder(
+            api_key=settings.openai_api_key,
+            base_url=settings.model_base_url,
+            model=settings.openai_embedding_model,
+        )
     )
+
+
+def make_local_embedder(model: str) -> Embedder:
+    """One of the packaged models, or the one in the folder `model`."""
+    from lib.embedding_local import LocalEmbedder
+
+    match model:
+        case "multilingual":
+            from lib import e5
+
+            return LocalEmbedder(e5.MODEL_ID, e5.SIMILARITY, e5.load_e5)
+        case "english":
+            from lib import minilm
+
+            return LocalEmbedder(minilm.MODEL_ID, minilm.SIMILARITY, minilm.load_minilm)
+        case _:
+            from lib.onnx_folder import find_model
+
+            found = find_model(Path(model))
+            return LocalEmbedder(found.model_id, found.similarity, found.load)
 
 
 def make_store(settings: Settings) -> Store:
@@ -133,16 +155,18 @@ async def ask_store(store: Store) -> StoreState:
 async def ingest_if_needed(services: Services) -> bool:
     """Begin an ingestion where there is no index of what is configured; whether it did.
 
-    Another embedding model is no reason: to embed a book anew may cost money, so it is asked for.
-    Raises `QuireError`.
+    Another embedding model of a service is no reason: to embed a book anew may cost money, so it is
+    asked for. Raises `QuireError`.
     """
-    manifest = await services.store.manifest()
+    manifest, settings = await services.store.manifest(), services.settings
+    same_model = manifest is not None and manifest.embedding_model == services.embedder.model_id
     if manifest is None:
         log.info("there is no index yet: ingesting the content folder")
-    elif (
-        manifest.configured != configured(services.settings)
-        and manifest.embedding_model == services.embedder.model_id
-    ):
+    elif not same_model and settings.embeddings_from != "local":
+        return False
+    elif manifest.index_format != INDEX_FORMAT:
+        log.info("the index was made by another version: ingesting the content folder")
+    elif not same_model or manifest.configured != configured(settings):
         log.info("the index was made with other settings: ingesting the content folder")
     else:
         return False

@@ -58,6 +58,9 @@ def _secrets(raw: str) -> tuple[str, ...]:
     return tuple(_secret(part.strip()) for part in raw.split(",") if part.strip())
 
 
+MULTILINGUAL, ENGLISH = LOCAL_MODELS = ("multilingual", "english")
+
+
 def _flag(raw: str) -> bool:
     match raw.lower():
         case "true" | "1" | "yes" | "on":
@@ -83,6 +86,17 @@ def _one_of(allowed: tuple[str, ...], fold: Callable[[str], str]) -> Callable[[s
         return fold(raw)
 
     return parse
+
+
+def _local_model(raw: str) -> str:
+    if raw.lower() in LOCAL_MODELS:
+        return raw.lower()
+    folder = Path(raw)
+    if not (list(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file()):
+        raise ValueError(
+            " or ".join(LOCAL_MODELS) + ", or a folder that holds model.onnx and tokenizer.json"
+        )
+    return raw
 
 
 def _http_url(raw: str) -> str:
@@ -150,6 +164,8 @@ class Settings:
         None, _one_of(("openai", "local"), str.lower)
     )
 
+    local_embedding_model: str = _setting(MULTILINGUAL, _local_model)
+
     qdrant_url: str = _setting("", _http_url)
     qdrant_api_key: str = _setting("", _secret, secret=True)
     qdrant_path: Path = _setting(Path("./qdrant_data"), Path)
@@ -162,7 +178,7 @@ class Settings:
         default_factory=dict, metadata={"parse": _json_object, "secret": False}
     )
     site_check_path: Path | None = _setting(None, Path)
-    chunk_tokens: int = _setting(220, _whole(50, 2_000))
+    chunk_tokens: int = _setting(270, _whole(50, 2_000))
     max_files: int = _setting(20_000, _whole(1, 1_000_000))
     max_file_bytes: int = _setting(2_000_000, _whole(1_000, 100_000_000))
     max_total_bytes: int = _setting(500_000_000, _whole(1_000, 10_000_000_000))

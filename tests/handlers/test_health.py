@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-import lib.embedding_local
+import lib.e5
 import lib.health
 import lib.services
 from lib import __version__
-from tests.conftest import BOOK, Api, MakeSettings, serving
+from tests.conftest import BOOK, Api, MakeSettings, ended, serving
 from tests.upstream import Body, Drop, Hang, Status, Upstream
 
 CONTRACT: dict[str, type] = {
@@ -54,7 +54,7 @@ async def test_a_ready_service_is_healthy(api: Api) -> None:
     assert health["documents_count"] == len(BOOK)
     assert health["chunks_count"] >= len(BOOK)
     assert health["ready"] is True
-    assert health["embedder"] == "local/all-MiniLM-L6-v2-int8"
+    assert health["embedder"] == "local/multilingual-e5-small-int8"
 
 
 async def test_a_model_that_answers_is_connected_and_costs_nothing(
@@ -175,20 +175,40 @@ async def test_an_index_of_another_model_is_a_503(
         assert "openai/text-embedding-3-small" in health["message"]
 
 
-async def test_an_index_of_another_version_is_a_503(
-    make_settings: MakeSettings, own_index: Path
-) -> None:
-    def older(manifest: bytes) -> bytes:
-        return msgspec.json.encode(msgspec.json.decode(manifest) | {"index_format": 0})
+def older(manifest: bytes) -> bytes:
+    return msgspec.json.encode(msgspec.json.decode(manifest) | {"index_format": 0})
 
+
+async def test_an_index_of_another_version_is_a_503(
+    make_settings: MakeSettings, own_index: Path, upstream: Upstream
+) -> None:
+    """And of another model, that of a service: to make it anew costs money."""
     rewrite_manifest(own_index, older)
-    async with serving(make_settings(qdrant_path=own_index)) as api:
+    settings = make_settings(
+        qdrant_path=own_index, embedding_provider="openai", openai_base_url=upstream.base_url
+    )
+    async with serving(settings) as api:
+        await api.services.opened.wait()
         health = await settled(api)
         assert (await api.get("/health")).status == 503
         assert "another version" in health["message"]
         answer = await api.ask("tide")
         assert answer.status == 503
         assert answer.json()["code"] == "INDEX_OUTDATED"
+    assert upstream.embedded() == []
+
+
+async def test_an_index_of_another_version_is_made_anew_by_itself(
+    make_settings: MakeSettings, own_index: Path
+) -> None:
+    rewrite_manifest(own_index, older)
+    async with serving(make_settings(qdrant_path=own_index)) as api:
+        await api.services.opened.wait()
+        await ended(api.services.ingestion)
+        health = await settled(api)
+        assert health["ready"] is True
+        assert health["message"] is None
+        assert (await api.ask("When does the tide turn?")).json()["citations"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"generation": 5}', b"\xff\xfe"])
@@ -222,7 +242,7 @@ async def test_weights_that_are_not_the_pinned_ones_do_not_stop_the_start(
     def refuse() -> None:
         raise RuntimeError("not the pinned weights")
 
-    monkeypatch.setattr(lib.embedding_local, "load_model", refuse)
+    monkeypatch.setattr(lib.e5, "load_e5", refuse)
     async with serving(make_settings()) as api:
         assert (await api.get("/health")).status in (200, 503)
         answer = await api.ask("tide")

@@ -1,25 +1,45 @@
+"""The packaged models and a model in a folder, behind the one local embedder."""
+
 import asyncio
 import inspect
+import json
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import lib.embedding_local
-from lib.embedding_local import DIMENSION, LocalEmbedder
+import lib.e5
+import lib.minilm
+import lib.onnx
+from lib.embedding_local import LocalEmbedder
+from lib.minilm import load_minilm
+from lib.onnx_folder import find_model
+from lib.services import make_local_embedder
+
+DIMENSION = 384
+
+
+@pytest.fixture(params=["multilingual", "english"])
+async def embedder(request: pytest.FixtureRequest) -> AsyncIterator[LocalEmbedder]:
+    made = make_local_embedder(request.param)
+    assert isinstance(made, LocalEmbedder)
+    yield made
+    await made.close()
 
 
 @pytest.fixture
-async def embedder() -> AsyncIterator[LocalEmbedder]:
-    made = LocalEmbedder()
+async def multilingual() -> AsyncIterator[LocalEmbedder]:
+    made = make_local_embedder("multilingual")
+    assert isinstance(made, LocalEmbedder)
     yield made
     await made.close()
 
 
 async def test_vectors_are_of_length_one(embedder: LocalEmbedder) -> None:
-    vectors = await embedder.embed_documents(["a boat", "", "潮 \U0001f30a", "\n\t"])
-    assert vectors.shape == (4, DIMENSION)
+    vectors = await embedder.embed_documents(["a boat", "", "潮 \U0001f30a", "\n\t", "\ud800"])
+    assert vectors.shape == (5, DIMENSION)
     assert vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
@@ -36,14 +56,37 @@ async def test_meaning_counts(embedder: LocalEmbedder, query: str, near: str, fa
     question = await embedder.embed_query(query)
     assert question.shape == (DIMENSION,)
     similar, different = await embedder.embed_documents([near, far]) @ question
-    assert similar > different + 0.1
+    scaled = embedder.similarity.scaled
+    assert scaled(similar) > scaled(different) + 0.1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "¿Cómo se cultivan las patatas?",
+        "आलू कैसे उगाए जाते हैं?",
+        "كيف تزرع البطاطس؟",
+        "آلو کیسے اگائے جاتے ہیں؟",
+    ],
+)
+async def test_a_question_in_another_language_finds_the_text(
+    multilingual: LocalEmbedder, query: str
+) -> None:
+    texts = [
+        "Potatoes are planted in spring, in rows, and earthed up as they grow.",
+        "The compiler prints a warning for each variable that is not used.",
+        "The harbour master is called on channel nine.",
+    ]
+    nearness = await multilingual.embed_documents(texts) @ await multilingual.embed_query(query)
+    assert nearness.argmax() == 0
 
 
 async def test_a_text_has_the_same_vector_however_it_is_embedded(embedder: LocalEmbedder) -> None:
     texts = ["one", "two two", "three " * 30]
     together = await embedder.embed_documents(texts)
     for text, vector in zip(texts, together, strict=True):
-        assert await embedder.embed_query(text) == pytest.approx(vector, abs=1e-6)
+        [alone] = await embedder.embed_documents([text])
+        assert alone == pytest.approx(vector, abs=1e-6)
 
 
 async def test_nothing_gives_nothing(embedder: LocalEmbedder) -> None:
@@ -53,7 +96,7 @@ async def test_nothing_gives_nothing(embedder: LocalEmbedder) -> None:
 async def test_what_stands_behind_the_model_s_reach_changes_nothing(
     embedder: LocalEmbedder,
 ) -> None:
-    long = "the tide rises " * 200
+    long = "the tide rises " * 400
     first, second = await embedder.embed_documents([long, long + "and the moon " * 1000])
     assert first == pytest.approx(second)
 
@@ -64,19 +107,71 @@ async def test_calls_may_overlap(embedder: LocalEmbedder) -> None:
     assert all(np.array_equal(vector, alone) for vector in together)
 
 
-def test_weights_that_are_not_the_pinned_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lib.embedding_local, "WEIGHTS_SHA256", "0" * 64)
+@pytest.mark.parametrize(("module", "load"), [(lib.e5, "load_e5"), (lib.minilm, "load_minilm")])
+def test_weights_that_are_not_the_pinned_ones_are_refused(
+    monkeypatch: pytest.MonkeyPatch, module: object, load: str
+) -> None:
+    monkeypatch.setattr(module, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(RuntimeError, match="not the pinned ones"):
-        inspect.unwrap(lib.embedding_local.load_model)()
+        inspect.unwrap(getattr(module, load))()
 
 
 @pytest.mark.parametrize("package", ["no_such_package_here", "json.decoder"])
-def test_a_missing_package_is_said(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    monkeypatch.setattr(lib.embedding_local, "WEIGHTS_PACKAGE", package)
+def test_a_missing_package_is_said(package: str) -> None:
     with pytest.raises(RuntimeError, match=package):
-        lib.embedding_local.weights_path()
+        lib.onnx.package_file(package, "model.onnx", "")
 
 
-def test_the_weights_come_with_a_package() -> None:
-    assert lib.embedding_local.weights_path().is_file()
-    assert "site-packages" in Path(lib.embedding_local.weights_path()).parts
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The packaged English model in the layout of the model hubs."""
+    made = tmp_path / "all-minilm"
+    made.mkdir()
+    weights = lib.onnx.package_file(lib.minilm.PACKAGE, "model.onnx", lib.minilm.WEIGHTS_SHA256)
+    shutil.copy(weights, made / "model.onnx")
+    lib.minilm.tokenizer().save(str(made / "tokenizer.json"))
+    return made
+
+
+async def test_a_model_in_a_folder(folder: Path) -> None:
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 256}))
+    embedder = make_local_embedder(str(folder))
+    packaged = load_minilm()
+    for text in ("Moor the ship with two ropes.", "long " * 900):
+        assert await embedder.embed_query(text) == pytest.approx(packaged.question(text), abs=1e-6)
+    assert embedder.model_id.startswith("onnx/all-minilm-")
+    await embedder.close()
+
+
+def test_a_folder_tells_how_its_model_is_used(folder: Path) -> None:
+    (folder / "1_Pooling").mkdir()
+    pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    prompts = {"prompts": {"query": "ask: ", "document": "read: "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    found = find_model(folder)
+    assert found.first_token
+    assert (found.before_question, found.before_document) == ("ask: ", "read: ")
+    encoder = found.load()
+    mean = load_minilm().document("read: tide")
+    assert encoder.document("tide") != pytest.approx(mean, abs=1e-3)
+    assert encoder.document("tide") != pytest.approx(encoder.question("tide"), abs=1e-3)
+
+
+def test_a_folder_of_the_e5_family_gets_its_marks(folder: Path) -> None:
+    renamed = folder.rename(folder.with_name("multilingual-e5-base"))
+    found = find_model(renamed)
+    assert (found.before_question, found.before_document) == ("query: ", "passage: ")
+
+
+@pytest.mark.parametrize("missing", ["model.onnx", "tokenizer.json"])
+def test_a_folder_without_a_model_is_said(folder: Path, missing: str) -> None:
+    (folder / missing).unlink()
+    with pytest.raises(RuntimeError, match=missing):
+        find_model(folder)
+
+
+def test_a_file_that_is_no_model_is_said(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"nothing")
+    with pytest.raises(RuntimeError, match="cannot be loaded"):
+        find_model(folder).load()
