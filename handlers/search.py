@@ -14,7 +14,6 @@ from lib.search import (
     SearchRequest,
     retrieve,
 )
-from lib.store import FILTERS
 
 blueprint = Blueprint("search", __name__)
 
@@ -67,6 +66,6 @@ async def found(request: SearchRequest, field: str) -> Response:
         services().store,
         text,
         request.k or request.top_k or DEFAULT_K,
-        only={name: value for name in FILTERS if (value := getattr(request, name))},
+        only=request.only(),
     )
     return respond(SearchAnswer(query=text, passages=passages))

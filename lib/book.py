@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lib.chunking import CHUNKER_VERSION, Chunk, chunk_page
 from lib.documents import Document, DocumentError, DocumentLimits, is_draft, read_document
@@ -14,11 +14,15 @@ from lib.includes import Includes
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
 from lib.routing import PageAddress, Router, Site, link
+from lib.sparse import SPARSE_VERSION, SparseVector, document_vectors
 from lib.store import FileRecord, Ledger, StoredChunk
+from lib.terms import language_of
 from lib.tokens import estimate_tokens
 
 DOCUMENTS_AT_ONCE = 16
 """Files chunked in one go in the thread: small enough that progress moves."""
+MAX_GAP = 500
+"""Characters between two chunks (imports, a bare heading) over which they are not joined."""
 OWN_PAGES = frozenset({"index", "_index", "readme"})
 """Names of a folder's own page, in lower case."""
 REPOSITORY_LEVELS = 4
@@ -37,8 +41,8 @@ class Book:
 
     @property
     def chunker(self) -> str:
-        """What decides how a file is cut."""
-        return f"{CHUNKER_VERSION}/{self.chunk_tokens}"
+        """What decides how a file is cut, and how its words are weighted."""
+        return f"{CHUNKER_VERSION}/{self.chunk_tokens}/{SPARSE_VERSION}"
 
     @property
     def content(self) -> str:
@@ -60,6 +64,7 @@ class Piece:
 
     chunk: StoredChunk
     embed_text: str
+    terms: SparseVector
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +156,23 @@ class BookReader:
             included = [os.path.relpath(file, book.root) for file in self._includes.used_by(path)]
             problems += self._includes.problems_of(path)
         file_hash = self._hasher.hash_of(document, included)
-        pieces = [Piece(stored(chunk, address, file_hash), chunk.embed_text) for chunk in chunks]
+        language = language_of(document.text, address.locale)
+        texts = [chunk.embed_text for chunk in chunks]
+        pieces = [
+            Piece(chunk, text, terms)
+            for chunk, text, terms in zip(
+                stored(document, chunks, address, file_hash),
+                texts,
+                document_vectors(texts, language),
+                strict=True,
+            )
+        ]
         batch.pieces.extend(pieces)
         batch.errors.extend(f"{path}: {problem}" for problem in problems)
         batch.ledger[path] = FileRecord(
             file_hash=file_hash,
             chunks={piece.chunk.chunk_id: piece.chunk.content_hash for piece in pieces},
+            language=language,
             includes=included,
             problems=problems,
         )
@@ -202,25 +218,46 @@ def family(path: str) -> tuple[str, str]:
     return folder, name.partition(".")[0].lower()
 
 
-def stored(chunk: Chunk, address: PageAddress, file_hash: str) -> StoredChunk:
-    return StoredChunk(
-        chunk_id=chunk.chunk_id,
-        text=chunk.text,
-        file_path=chunk.file_path,
-        chapter=chunk.chapter,
-        section=chunk.section,
-        heading=chunk.heading,
-        url=link(address, chunk.heading_index),
-        start_char=chunk.start,
-        end_char=chunk.end,
-        tokens=chunk.token_count,
-        kind=chunk.kind,
-        language=chunk.language,
-        version=address.version,
-        locale=address.locale,
-        content_hash=digest([chunk.embed_text]),
-        file_hash=file_hash,
-    )
+def stored(
+    document: Document, chunks: Sequence[Chunk], address: PageAddress, file_hash: str
+) -> Iterator[StoredChunk]:
+    """The chunks of one page, in order, as the index keeps them."""
+    paths = names(document.path)
+    end = None
+    for ordinal, chunk in enumerate(chunks):
+        gap = None if end is None or end > chunk.start else document.text[end : chunk.start]
+        end = chunk.end
+        yield StoredChunk(
+            chunk_id=chunk.chunk_id,
+            text=chunk.text,
+            file_path=chunk.file_path,
+            paths=paths,
+            ordinal=ordinal,
+            before=gap if gap is not None and len(gap) <= MAX_GAP else None,
+            chapter=chunk.chapter,
+            section=chunk.section,
+            heading=chunk.heading,
+            url=link(address, chunk.heading_index),
+            start_char=chunk.start,
+            end_char=chunk.end,
+            tokens=chunk.token_count,
+            kind=chunk.kind,
+            language=chunk.language,
+            version=address.version,
+            locale=address.locale,
+            content_hash=digest([chunk.embed_text]),
+            file_hash=file_hash,
+        )
+
+
+def names(path: str) -> list[str]:
+    """What a reader may call a file by: its path or the end of it, each with and without the
+    extension, and the folders it stands in. In lower case."""
+    parts = PurePosixPath(path.lower()).parts
+    ends = ["/".join(parts[place:]) for place in range(len(parts))]
+    folders = ["/".join(parts[:place]) for place in range(1, len(parts))]
+    bare = [end.rpartition(".")[0] or end for end in ends]
+    return list(dict.fromkeys([*ends, *bare, *folders]))
 
 
 def digest(parts: Iterable[str]) -> str:

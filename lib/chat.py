@@ -19,9 +19,10 @@ from lib.embedding import Embedder
 from lib.errors import QuireError, UpstreamError
 from lib.extractive import extract
 from lib.generation import Delta, Finish, Generator, Idle
+from lib.passages import Passage
 from lib.prompt import build_prompt, pack
 from lib.requests import trimmed
-from lib.search import MAX_QUERY_CHARACTERS, Passage, retrieve
+from lib.search import MAX_QUERY_CHARACTERS, retrieve
 from lib.sessions import Message, Sessions, new_session_id
 from lib.sse import Ping
 from lib.store import Store

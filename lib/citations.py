@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from lib.search import Passage
+from lib.passages import Passage
 
 EXCERPT_CHARACTERS = 240
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour
-from lib.search import Passage
+from lib.passages import Passage
 from lib.terms import terms
 
 MAX_SENTENCES = 5

@@ -99,6 +99,7 @@ class IndexWriter:
         await self._builder.add(
             [piece.chunk for piece in batch],
             np.stack([vectors[piece.chunk.content_hash] for piece in batch]),
+            [piece.terms for piece in batch],
         )
         self._counts.reused += reused
         self._counts.embedded += len(batch) - reused

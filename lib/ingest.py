@@ -365,6 +365,7 @@ class Ingestion:
                     generator=book.site.generator,
                     content=book.content,
                     configured=configured(self._settings),
+                    languages=tuple(sorted({r.language for r in ledger.values() if r.chunks})),
                     documents=sum(bool(record.chunks) for record in ledger.values()),
                     chunks=task.chunks_created,
                     created_at=datetime.now(UTC).isoformat(),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from lib.generation import PromptMessage
-from lib.search import Passage
+from lib.passages import Passage
 from lib.sessions import Message
 
 PROMPT_VERSION = 1

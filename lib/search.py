@@ -1,17 +1,28 @@
 """From a question to passages."""
 
+import logging
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
 from lib.embedding import Embedder
-from lib.errors import IndexNotReady, IndexOutdated
-from lib.store import INDEX_FORMAT, Hit, Manifest, Store
+from lib.errors import IndexNotReady, IndexOutdated, UpstreamError
+from lib.passages import Passage, passages
+from lib.query import ParsedQuery, parse_query
+from lib.ranking import rank
+from lib.sparse import query_vector, together
+from lib.store import INDEX_FORMAT, Manifest, Store
+from lib.terms import without_small_words
+
+log = logging.getLogger(__name__)
 
 MAX_QUERY_CHARACTERS = 1_000
+CANDIDATES = 50
+"""Chunks that meaning and words each bring forward, at the least."""
 DEFAULT_K = 10
 
+Kind = Literal["prose", "code", "table"]
 Query = Annotated[
     str,
     msgspec.Meta(
@@ -29,30 +40,21 @@ class SearchRequest(msgspec.Struct, kw_only=True):
     k: PassageCount | None = None
     top_k: Annotated[PassageCount, msgspec.Meta(description="Another name of k.")] | None = None
     file_path: Annotated[str, msgspec.Meta(description="Only passages of this file.")] | None = None
+    chapter: Annotated[str, msgspec.Meta(description="Only this chapter.")] | None = None
+    kind: Annotated[Kind, msgspec.Meta(description="Only prose, code or tables.")] | None = None
     version: Annotated[str, msgspec.Meta(description="Only this version of it.")] | None = None
     locale: Annotated[str, msgspec.Meta(description="Only pages in this locale.")] | None = None
 
-
-class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A retrieved chunk. `text` is the file's own `[start_char:end_char]`, in characters.
-
-    `kind` is what most of it is: prose, code or table; `language` is the code's.
-    """
-
-    chunk_id: str
-    text: str
-    file_path: str
-    chapter: str
-    section: str
-    heading: str
-    url: str | None
-    start_char: int
-    end_char: int
-    kind: str = "prose"
-    language: str = ""
-    version: str = ""
-    locale: str = ""
-    score: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    def only(self) -> dict[str, str]:
+        """The restrictions, as `Store.search` takes them."""
+        wanted = {
+            "file_path": self.file_path,
+            "chapter": self.chapter,
+            "kind": self.kind,
+            "version": self.version,
+            "locale": self.locale,
+        }
+        return {field: value for field, value in wanted.items() if value}
 
 
 class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,14 +72,40 @@ async def retrieve(
     *,
     only: Mapping[str, str] | None = None,
 ) -> list[Passage]:
-    """The `k` passages nearest to `query`, best first; `only` as in `Store.search`.
+    """The `k` passages that fit `query` best, best first; `only` as in `Store.search`.
 
-    Raises `IndexNotReady` and `IndexOutdated` when there is nothing fit to be searched, and
-    whatever the embedder and the store raise.
+    Restrictions in the query itself (`lib.query`) hold as well, unless nothing is left by them:
+    then they are words like others. While the embedder is away, words alone decide. Raises
+    `IndexNotReady` and `IndexOutdated` when there is nothing fit to be searched, and whatever the
+    store raises.
     """
-    check_index(await store.manifest(), embedder)
-    vector = await embedder.embed_query(query)
-    return [passage(hit) for hit in await store.search(vector, k, only=only)]
+    manifest = check_index(await store.manifest(), embedder)
+    parsed = parse_query(query)
+    found = await search(embedder, store, manifest, parsed, k, {**parsed.only, **(only or {})})
+    if not found and parsed.only:
+        plain = ParsedQuery(query, {}, parsed.phrases)
+        found = await search(embedder, store, manifest, plain, k, only or {})
+    return found
+
+
+async def search(
+    embedder: Embedder,
+    store: Store,
+    manifest: Manifest,
+    query: ParsedQuery,
+    k: int,
+    only: Mapping[str, str],
+) -> list[Passage]:
+    try:
+        vector = await embedder.embed_query(query.text)
+    except UpstreamError as error:
+        log.warning("searching by words alone: %s", error.message)
+        vector = None
+    text = without_small_words(query.text, manifest.languages)
+    asked = [query_vector(text, language) for language in manifest.languages]
+    found = await store.search(vector, together(asked), max(CANDIDATES, 4 * k), only=only)
+    similarity = None if vector is None else embedder.similarity
+    return passages(rank(query, asked, found, manifest, similarity), k)
 
 
 def check_index(manifest: Manifest | None, embedder: Embedder) -> Manifest:
@@ -99,23 +127,3 @@ def check_index(manifest: Manifest | None, embedder: Embedder) -> Manifest:
             "`python main.py ingest`, or POST /ingest."
         )
     return manifest
-
-
-def passage(hit: Hit) -> Passage:
-    chunk = hit.chunk
-    return Passage(
-        chunk_id=chunk.chunk_id,
-        text=chunk.text,
-        file_path=chunk.file_path,
-        chapter=chunk.chapter,
-        section=chunk.section,
-        heading=chunk.heading,
-        url=chunk.url,
-        start_char=chunk.start_char,
-        end_char=chunk.end_char,
-        kind=chunk.kind,
-        language=chunk.language,
-        version=chunk.version,
-        locale=chunk.locale,
-        score=min(1.0, max(0.0, hit.score)),
-    )

@@ -8,17 +8,20 @@ collections behind an alias.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
 import msgspec
 
 from lib.embedding import Vectors
 from lib.errors import UpstreamError
+from lib.sparse import SparseVector
+from lib.terms import ENGLISH
 
-INDEX_FORMAT = 1  # of the manifest and of `StoredChunk`; a change asks for a new index
+INDEX_FORMAT = 2  # of the manifest and of `StoredChunk`; a change asks for a new index
 DENSE = "dense"
-FILTERS = ("file_path", "version", "locale")
+SPARSE = "terms"
+FILTERS = ("file_path", "paths", "chapter", "kind", "version", "locale")
 """The fields that a search may be restricted by."""
 GENERATION_TIME = "%Y%m%dT%H%M%S"
 
@@ -29,6 +32,12 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
     chunk_id: str
     text: str
     file_path: str
+    paths: list[str]
+    """Other names that a reader may give the file or a folder it stands in (`lib.book.names`)."""
+    ordinal: int
+    """Its place among the chunks of its file, from 0."""
+    before: str | None
+    """What stands between the chunk before it and this one; None where the two cannot be joined."""
     chapter: str
     section: str
     heading: str
@@ -52,6 +61,8 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     file_hash: str
     chunks: dict[str, str] = {}
     """`chunk_id` to `content_hash`. None for a draft, or a page that the site does not publish."""
+    language: str = ENGLISH
+    """What its words were stemmed as (`lib.terms.LANGUAGES`)."""
     includes: list[str] = []
     """Other files that the chunks were made from, relative to the content folder."""
     problems: list[str] = []
@@ -76,6 +87,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     documents: int
     chunks: int
     created_at: str
+    languages: tuple[str, ...] = (ENGLISH,)
+    """Of its pages (`lib.terms.LANGUAGES`): a question is stemmed as each of them."""
     configured: str = ""
     """A hash of the settings that decided what it holds (`lib.ingest.configured`)."""
     index_format: int = INDEX_FORMAT
@@ -83,10 +96,22 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that a query found; `score` is the cosine of the two vectors, -1 to 1."""
+    """A chunk that a query found, with all that both of its vectors say of it."""
 
     chunk: StoredChunk
-    score: float
+    cosine: float
+    """Of the dense vectors, -1 to 1; 0 for a query without one."""
+    bm25: float
+    """The sum over shared terms of rarity times the chunk's weight; 0 where none is shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an index knows of a query."""
+
+    hits: Sequence[Hit]
+    rarity: Mapping[int, float]
+    """By number, how rare a term of the query is (its IDF); terms that no chunk has are missing."""
 
 
 class GenerationBuilder(Protocol):
@@ -109,7 +134,9 @@ class GenerationBuilder(Protocol):
         To be called before the first `add`, and only for a generation of the same model.
         """
 
-    async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
+    async def add(
+        self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
+    ) -> None:
         """Write chunks; `vectors` is `(len(chunks), dimension) float32`, L2-normalised.
 
         Raises `lib.errors.UpstreamError` for vectors of another dimension than those before.
@@ -132,11 +159,18 @@ class Store(Protocol):
         """Of the published generation; None when there is none."""
 
     async def search(
-        self, vector: Vectors, k: int, *, only: Mapping[str, str] | None = None
-    ) -> list[Hit]:
-        """The `k` chunks nearest to `vector` `(dimension,)`, best first; ties in a stable order.
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Found:
+        """The `n` chunks nearest to `vector` `(dimension,)` and the `n` with the best BM25.
 
-        `only` restricts to chunks with these values of `FILTERS`.
+        Each is scored by both, so that nothing depends on which of the two found it; the order
+        means nothing, but is the same each time. Without a vector, terms alone decide. `only`
+        restricts to chunks with these values of `FILTERS`.
         """
 
     async def ledger(self) -> Ledger:
@@ -152,6 +186,27 @@ class Store(Protocol):
         """Whether the engine answers, within two seconds. Never raises."""
 
     async def close(self) -> None: ...
+
+
+def as_found(
+    payloads: Mapping[str, Any],
+    *,
+    bm25: Mapping[str, float],
+    cosine: Mapping[str, float],
+    rarity: Mapping[int, float],
+) -> Found:
+    """What an engine has found, payloads and scores by the points' ids."""
+    return Found(
+        [
+            Hit(
+                msgspec.convert(payloads[key], StoredChunk),
+                float(cosine.get(key, 0.0)),
+                float(bm25.get(key, 0.0)),
+            )
+            for key in sorted(payloads)
+        ],
+        rarity,
+    )
 
 
 def new_generation() -> str:

@@ -31,12 +31,15 @@ import msgspec
 import numpy as np
 import portalocker
 
+from lib.edge_search import as_sparse, search_shard
 from lib.embedding import Vectors
 from lib.errors import Conflict, StoreUnavailable
+from lib.sparse import SparseVector
 from lib.store import (
     DENSE,
+    SPARSE,
+    Found,
     GenerationBuilder,
-    Hit,
     Ledger,
     Manifest,
     StoredChunk,
@@ -44,7 +47,7 @@ from lib.store import (
 )
 
 if TYPE_CHECKING:
-    from qdrant_edge import EdgeShard, Filter
+    from qdrant_edge import EdgeShard
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,9 +89,14 @@ class EdgeStore:
         return live.manifest if live else None
 
     async def search(
-        self, vector: Vectors, k: int, *, only: Mapping[str, str] | None = None
-    ) -> list[Hit]:
-        return await self.in_thread(self._search, vector, k, only or {})
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Found:
+        return await self.in_thread(self._search, vector, terms, n, only or {})
 
     async def ledger(self) -> Ledger:
         return await self.in_thread(self.read_ledger)
@@ -112,8 +120,9 @@ class EdgeStore:
 
     async def close(self) -> None:
         self._live = None
-        for threads in (self._threads, self._builder_thread):
-            threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        # What it has begun it brings to an end: it may hold the lock.
+        self._builder_thread.shutdown(wait=False)
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `call` in a thread of the readers'."""
@@ -122,6 +131,10 @@ class EdgeStore:
     async def in_builder_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await `call` in the builder's own thread: readers do not stand in line behind it."""
         return await run_in(self._builder_thread, partial(call, *args, **kwargs))
+
+    def afterwards(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Have the builder's thread do `call` when it has nothing before it."""
+        self._builder_thread.submit(call, *args, **kwargs)
 
     # Everything below runs in a thread.
 
@@ -161,15 +174,18 @@ class EdgeStore:
         except (FileNotFoundError, msgspec.MsgspecError):
             raise StoreUnavailable(DAMAGED) from None
 
-    def publish(self, path: Path, manifest: Manifest, ledger: Ledger) -> None:
-        """Point readers to the generation in `path`. For the builder, which holds the lock."""
+    def publish(self, path: Path, manifest: Manifest, ledger: Ledger) -> set[Path]:
+        """Point readers to the generation in `path`; which generations are still of use.
+
+        For the builder, which holds the lock.
+        """
         previous = self._live
         write_durably(path / "files.json", msgspec.json.encode(ledger))
         write_durably(path / "manifest.json", msgspec.json.encode(manifest))
         write_durably(self._folder / "current", manifest.generation.encode())
         self.current()
         # The one that was replaced stays until the next: another process may still read it.
-        self._remove_others({path, previous.path} if previous else {path})
+        return {path, previous.path} if previous else {path}
 
     def _path(self, generation: str) -> Path:
         return self._folder / "generations" / generation
@@ -180,22 +196,13 @@ class EdgeStore:
         except FileNotFoundError:
             return []
 
-    def _search(self, vector: Vectors, k: int, only: Mapping[str, str]) -> list[Hit]:
-        from qdrant_edge import Query, QueryRequest
-
+    def _search(
+        self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
+    ) -> Found:
         live = self.current()
         if live is None:
-            return []
-        points = live.shard.query(
-            QueryRequest(
-                query=Query.Nearest(vector.tolist(), using=DENSE),
-                limit=k,
-                filter=condition(only),
-                with_payload=True,
-            )
-        )
-        hits = [Hit(msgspec.convert(p.payload, StoredChunk), float(p.score)) for p in points]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.chunk_id))
+            return Found((), {})
+        return search_shard(live.shard, vector, terms, n, only)
 
     def _urls(self) -> set[str]:
         live = self.current()
@@ -228,9 +235,9 @@ class EdgeStore:
             except StoreUnavailable:
                 live = None  # damaged: whoever asks for it is told so
             keep = set(self._generations()[:KEPT_ATTEMPTS])
-            self._remove_others(keep | {live.path} if live else keep)
+            self.remove_others(keep | {live.path} if live else keep)
 
-    def _remove_others(self, keep: set[Path]) -> None:
+    def remove_others(self, keep: set[Path]) -> None:
         for path in self._generations():
             if path not in keep:
                 shutil.rmtree(path, ignore_errors=True)
@@ -258,8 +265,10 @@ class EdgeBuilder:
     async def inherit(self, without: Collection[str]) -> None:
         await self._store.in_builder_thread(self._inherit, without)
 
-    async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
-        await self._store.in_builder_thread(self._add, chunks, vectors)
+    async def add(
+        self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
+    ) -> None:
+        await self._store.in_builder_thread(self._add, chunks, vectors, terms)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         await self._store.in_builder_thread(self._publish, manifest, ledger)
@@ -280,7 +289,7 @@ class EdgeBuilder:
         lent: dict[str, Vectors] = {}
         for shard, known in self._lenders:
             ids = {known[h]: h for h in content_hashes if h in known and h not in lent}
-            for record in shard.retrieve(list(ids), with_payload=False, with_vector=True):
+            for record in shard.retrieve(list(ids), with_payload=False, with_vector=[DENSE]):
                 if isinstance(record.vector, dict):
                     vector = np.array(record.vector[DENSE], dtype=np.float32)
                     lent[ids[str(record.id)]] = vector
@@ -314,12 +323,18 @@ class EdgeBuilder:
                 self._shard.update(UpdateOperation.delete_points_by_filter(gone))
                 self._shard.flush()
 
-    def _add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
+    def _add(
+        self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
+    ) -> None:
         from qdrant_edge import Point, UpdateOperation
 
         points = [
-            Point(chunk.chunk_id, {DENSE: vector.tolist()}, msgspec.to_builtins(chunk))
-            for chunk, vector in zip(chunks, vectors, strict=True)
+            Point(
+                chunk.chunk_id,
+                {DENSE: vector.tolist(), SPARSE: as_sparse(weights)},
+                msgspec.to_builtins(chunk),
+            )
+            for chunk, vector, weights in zip(chunks, vectors, terms, strict=True)
         ]
         with self._busy:
             if self._ended:
@@ -332,10 +347,19 @@ class EdgeBuilder:
             self._shard.flush()
 
     def _publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        with self._busy, self._lock:
-            self._ended = True
-            self._let_go()
-            self._store.publish(self._path, manifest, ledger)
+        with contextlib.ExitStack() as ending:
+            ending.callback(self._lock.close)
+            with self._busy:
+                self._ended = True
+                self._let_go()
+                keep = self._store.publish(self._path, manifest, ledger)
+            # Old generations may be hundreds of megabytes: nobody has to wait until they are gone.
+            self._store.afterwards(self._tidy, keep)
+            ending.pop_all()
+
+    def _tidy(self, keep: set[Path]) -> None:
+        with self._lock:
+            self._store.remove_others(keep)
 
     def _abandon(self) -> None:
         with self._busy:
@@ -370,13 +394,22 @@ async def run_in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
 
 
 def create_shard(path: Path, dimension: int) -> "EdgeShard":
-    from qdrant_edge import Distance, EdgeConfig, EdgeShard, EdgeVectorParams
+    from qdrant_edge import (
+        Distance,
+        EdgeConfig,
+        EdgeShard,
+        EdgeSparseVectorParams,
+        EdgeVectorParams,
+        Modifier,
+    )
 
     (path / "shard").mkdir()
-    params = EdgeVectorParams(size=dimension, distance=Distance.Cosine)
-    return EdgeShard.create(
-        str(path / "shard"), EdgeConfig(vectors={DENSE: params}, wal_enabled=False)
+    config = EdgeConfig(
+        vectors={DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine)},
+        sparse_vectors={SPARSE: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        wal_enabled=False,
     )
+    return EdgeShard.create(str(path / "shard"), config)
 
 
 def open_shard(path: Path) -> "EdgeShard":
@@ -402,17 +435,6 @@ def payloads(shard: "EdgeShard", field: str) -> "Iterator[tuple[str, Any]]":
             yield str(record.id), (record.payload or {}).get(field)
         if offset is None:
             return
-
-
-def condition(only: Mapping[str, str]) -> "Filter | None":
-    """The condition that payload fields have these values."""
-    from qdrant_edge import FieldCondition, Filter, MatchValue
-
-    if not only:
-        return None
-    return Filter(
-        must=[FieldCondition(field, match=MatchValue(value)) for field, value in only.items()]
-    )
 
 
 def read_manifest(path: Path) -> Manifest:

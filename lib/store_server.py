@@ -24,22 +24,26 @@ import numpy as np
 from lib.embedding import Vectors
 from lib.errors import Conflict, StoreUnavailable
 from lib.once import Once
+from lib.server_search import as_sparse, search_collection
+from lib.sparse import SparseVector
 from lib.store import (
     DENSE,
     FILTERS,
+    SPARSE,
     FileRecord,
+    Found,
     GenerationBuilder,
-    Hit,
     Ledger,
     Manifest,
     StoredChunk,
     check_dimension,
     generation_time,
 )
+from lib.terms import ENGLISH
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
-    from qdrant_client.models import Filter, Record
+    from qdrant_client.models import Record
 
 log = logging.getLogger(__name__)
 
@@ -80,20 +84,16 @@ class ServerStore:
         return live[1] if live else None
 
     async def search(
-        self, vector: Vectors, k: int, *, only: Mapping[str, str] | None = None
-    ) -> list[Hit]:
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Found:
         client = await self._client.get()
         async with translated():
-            found = await client.query_points(
-                self._alias,
-                query=vector.tolist(),
-                using=DENSE,
-                limit=k,
-                query_filter=condition(only or {}),
-                with_payload=True,
-            )
-        hits = [Hit(msgspec.convert(p.payload, StoredChunk), p.score) for p in found.points]
-        return sorted(hits, key=lambda hit: (-hit.score, hit.chunk.chunk_id))
+            return await search_collection(client, self._alias, vector, terms, n, only or {})
 
     async def ledger(self) -> Ledger:
         live = await self._current()
@@ -219,7 +219,7 @@ class ServerBuilder:
                 continue
             async with translated():
                 records = await self._client.retrieve(
-                    name, list(ids), with_payload=False, with_vectors=True
+                    name, list(ids), with_payload=False, with_vectors=[DENSE]
                 )
             for record in records:
                 if isinstance(record.vector, dict):
@@ -234,33 +234,37 @@ class ServerBuilder:
             name = await published(self._client, self._alias)
         if name is None:
             return
-        chunks: list[StoredChunk] = []
-        vectors: list[Vectors] = []
+        rows: list[tuple[StoredChunk, Vectors, SparseVector]] = []
         async for record in scroll(self._client, name, True, with_vectors=True):
             chunk = msgspec.convert(record.payload, StoredChunk)
-            if chunk.file_path not in left_out and isinstance(record.vector, dict):
-                chunks.append(chunk)
-                vectors.append(np.array(record.vector[DENSE], dtype=np.float32))
-            if len(chunks) == UPSERT_LIMIT:
-                await self.add(chunks, np.stack(vectors))
-                chunks, vectors = [], []
-        if chunks:
-            await self.add(chunks, np.stack(vectors))
+            if chunk.file_path not in left_out:
+                rows.append((chunk, *vectors_of(record)))
+            if len(rows) == UPSERT_LIMIT:
+                await self._add(rows)
+                rows = []
+        if rows:
+            await self._add(rows)
 
-    async def add(self, chunks: Sequence[StoredChunk], vectors: Vectors) -> None:
+    async def add(
+        self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
+    ) -> None:
+        await self._add(list(zip(chunks, vectors, terms, strict=True)))
+
+    async def _add(self, rows: Sequence[tuple[StoredChunk, Vectors, SparseVector]]) -> None:
         from qdrant_client.models import PointStruct
 
+        dimension = len(rows[0][1])
         async with self._creating, translated():  # the first batches may come at once
             if not self.dimension:
-                await self._create(vectors.shape[1])
-        check_dimension(vectors.shape[1], self.dimension)
+                await self._create(dimension)
+        check_dimension(dimension, self.dimension)
         points = [
             PointStruct(
                 id=chunk.chunk_id,
-                vector={DENSE: vector.tolist()},
+                vector={DENSE: vector.tolist(), SPARSE: as_sparse(terms)},
                 payload=msgspec.to_builtins(chunk),
             )
-            for chunk, vector in zip(chunks, vectors, strict=True)
+            for chunk, vector, terms in rows
         ]
         async with translated():
             for start in range(0, len(points), UPSERT_LIMIT):
@@ -286,7 +290,7 @@ class ServerBuilder:
                     "files": {
                         path: msgspec.to_builtins(msgspec.structs.replace(record, chunks={}))
                         for path, record in ledger.items()
-                        if record.includes or record.problems or not record.chunks
+                        if worth_telling(record)
                     },
                 },
             )
@@ -309,11 +313,18 @@ class ServerBuilder:
         """Nothing to do: the collection lends its vectors until the next one is published."""
 
     async def _create(self, dimension: int) -> None:
-        from qdrant_client.models import Distance, PayloadSchemaType, VectorParams
+        from qdrant_client.models import (
+            Distance,
+            Modifier,
+            PayloadSchemaType,
+            SparseVectorParams,
+            VectorParams,
+        )
 
         await self._client.create_collection(
             self._name,
             vectors_config={DENSE: VectorParams(size=dimension, distance=Distance.COSINE)},
+            sparse_vectors_config={SPARSE: SparseVectorParams(modifier=Modifier.IDF)},
             metadata={"embedding_model": self._embedding_model},
         )
         for field in FILTERS:
@@ -377,20 +388,6 @@ async def scroll(
             return
 
 
-def condition(only: Mapping[str, str]) -> "Filter | None":
-    """The condition that payload fields have these values."""
-    from qdrant_client.models import FieldCondition, Filter, MatchValue
-
-    if not only:
-        return None
-    return Filter(
-        must=[
-            FieldCondition(key=field, match=MatchValue(value=value))
-            for field, value in only.items()
-        ]
-    )
-
-
 async def remove_others(
     client: "AsyncQdrantClient", alias: str, *, older_than: timedelta = timedelta(0)
 ) -> None:
@@ -404,6 +401,19 @@ async def remove_others(
         old = began is not None and datetime.now(UTC) - began >= older_than
         if name != live and (old or (live and name < live)):
             await client.delete_collection(name)
+
+
+def worth_telling(record: FileRecord) -> bool:
+    """Whether the points of a file do not tell all of its record."""
+    return bool(record.includes or record.problems or not record.chunks) or (
+        record.language != ENGLISH
+    )
+
+
+def vectors_of(record: "Record") -> tuple[Vectors, SparseVector]:
+    vectors: Any = record.vector
+    terms = vectors[SPARSE]
+    return np.array(vectors[DENSE], dtype=np.float32), SparseVector(terms.indices, terms.values)
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 
 from lib.chat import MODEL_FAILED, NO_MODEL
 from lib.sessions import Message
-from tests.conftest import SITE, Api, MakeSettings, listening, serving, text_of
+from tests.conftest import EVERYTHING, SITE, Api, MakeSettings, listening, serving, text_of
 from tests.upstream import DONE, Drop, Hang, Status, Upstream, answer, cut, delta, event, finish
 
 QUESTION = "When does the tide turn?"
@@ -255,7 +255,7 @@ async def test_the_answer_is_the_model_s_with_resolved_markers(
 async def test_the_prompt_holds_numbered_passages_and_the_question(
     generating: Api, upstream: Upstream
 ) -> None:
-    await generating.ask(QUESTION, k=3)
+    await generating.ask(EVERYTHING, k=3)
     [chat] = upstream.chats()
     assert chat["stream"] is True
     [system, user] = chat["messages"]
@@ -264,7 +264,7 @@ async def test_the_prompt_holds_numbered_passages_and_the_question(
     assert user["role"] == "user"
     assert re.findall(r'<passage number="(\d+)"', user["content"]) == ["1", "2", "3"]
     assert "The tide turns every six hours and a quarter." in user["content"]
-    assert user["content"].endswith(f"Question: {QUESTION}")
+    assert user["content"].endswith(f"Question: {EVERYTHING}")
 
 
 @pytest.mark.parametrize("name", ["k", "top_k"])
@@ -272,7 +272,7 @@ async def test_the_prompt_holds_numbered_passages_and_the_question(
 async def test_k_by_either_name_bounds_the_passages(
     generating: Api, upstream: Upstream, name: str, count: int
 ) -> None:
-    await generating.ask(QUESTION, **{name: count})
+    await generating.ask(EVERYTHING, **{name: count})
     assert upstream.chats()[0]["messages"][-1]["content"].count("<passage ") == count
 
 

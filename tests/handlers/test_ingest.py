@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lib.sparse import query_vector
 from tests.conftest import (
     BOOK,
     MACHINE_ITSELF,
@@ -195,8 +196,8 @@ async def test_readers_keep_the_old_book_while_the_new_one_is_made(
         old = api.services.store  # a search would wait for its own embedding
         manifest = await old.manifest()
         assert manifest is not None
-        hits = await old.search(await_vector(upstream, "tide"), 50)
-        assert any("every six hours" in hit.chunk.text for hit in hits)
+        found = await old.search(unit_vector(upstream, "tide"), query_vector("tide"), 50)
+        assert any("every six hours" in hit.chunk.text for hit in found.hits)
         upstream.embedding_gate.set()
         await ended(api.services.ingestion)
         passages = (await api.post("/search", {"query": "tides", "k": 50})).json()["passages"]
@@ -204,7 +205,7 @@ async def test_readers_keep_the_old_book_while_the_new_one_is_made(
         assert not any("every six hours" in p["text"] for p in passages)
 
 
-def await_vector(upstream: Upstream, text: str) -> Any:
+def unit_vector(upstream: Upstream, text: str) -> Any:
     vector = upstream.vector(text)
     return vector / float((vector @ vector) ** 0.5)
 

@@ -1,13 +1,14 @@
 """POST /search and GET /search"""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from tests.conftest import BOOK, SITE, Api, MakeSettings, serving
-from tests.upstream import Status, Upstream
+from tests.conftest import BOOK, EVERYTHING, SITE, Api, MakeSettings, serving, write_book
+from tests.upstream import Body, Drop, Reply, Status, Upstream
 
 FIELDS = {
     "chunk_id": str,
@@ -40,7 +41,7 @@ async def test_passages_have_the_fields_of_the_contract(api: Api) -> None:
 
 
 async def test_the_text_is_the_file_s_own_between_its_offsets(api: Api, book: Path) -> None:
-    passages = (await api.post("/search", {"query": "harbour", "k": 50})).json()["passages"]
+    passages = (await api.post("/search", {"query": EVERYTHING, "k": 50})).json()["passages"]
     assert {p["file_path"] for p in passages} == set(BOOK)
     for passage in passages:
         text = (book / passage["file_path"]).read_bytes().decode()
@@ -50,8 +51,10 @@ async def test_the_text_is_the_file_s_own_between_its_offsets(api: Api, book: Pa
 
 @pytest.mark.parametrize("name", ["k", "top_k"])
 async def test_k_by_either_name_bounds_the_passages(api: Api, name: str) -> None:
-    assert len((await api.post("/search", {"query": "boat", name: 2})).json()["passages"]) == 2
-    assert len((await api.get(f"/search?q=boat&{name}=2")).json()["passages"]) == 2
+    for count in (1, 2):
+        posted = await api.post("/search", {"query": EVERYTHING, name: count})
+        linked = await api.get("/search?" + urlencode({"q": EVERYTHING, name: count}))
+        assert len(posted.json()["passages"]) == len(linked.json()["passages"]) == count
 
 
 async def test_a_chunk_is_found_once(api: Api) -> None:
@@ -169,15 +172,29 @@ async def test_an_index_of_another_embedding_model_is_not_searched(
             assert answer.status == 503
             body = answer.json()
             assert body["code"] == "INDEX_OUTDATED"
-            assert "local/all-MiniLM-L6-v2-int8" in body["error"]
+            assert "local/multilingual-e5-small-int8" in body["error"]
             assert "openai/other-model" in body["error"]
             assert "ngest" in body["error"]
     assert upstream.embedded() == []
 
 
-@pytest.mark.parametrize("status", [401, 404, 400])
-async def test_an_embedding_service_that_fails_is_a_502(
-    make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, status: int
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Status(401),
+        Status(404),
+        Status(400),
+        Body(b"<html>", "text/html"),
+        Drop(),
+    ],
+    ids=["401", "404", "400", "garbage", "dropped"],
+)
+async def test_while_the_embedding_service_is_away_words_decide(
+    make_settings: MakeSettings,
+    upstream: Upstream,
+    tmp_path: Path,
+    fault: Status | Body | Drop,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     settings = make_settings(
         embedding_provider="openai",
@@ -186,9 +203,157 @@ async def test_an_embedding_service_that_fails_is_a_502(
     )
     async with serving(settings) as api:
         assert (await api.ingest())["status"] == "completed"
-        upstream.embedding_replies.extend([Status(status), Status(status)])
-        for answer in (await api.post("/search", {"query": "tide"}), await api.ask("tide")):
-            assert answer.status == 502
-            assert answer.json()["code"] == "UPSTREAM_ERROR"
-            assert answer.json()["details"] == {"upstream_status": status}
-        assert (await api.post("/search", {"query": "tide"})).status == 200
+        asked = len(upstream.embedded())
+        reply: Reply = [fault] if isinstance(fault, Drop) else fault
+        upstream.embedding_replies.extend([reply] * 9)  # more than it is asked again
+        searched = await api.post("/search", {"query": "When does the tide turn?"})
+        answered = await api.ask("When does the tide turn?")
+        assert searched.status == answered.status == 200
+        assert len(upstream.embedded()) > asked
+        assert "words alone" in caplog.text
+        assert "tide turn" not in caplog.text
+        best = searched.json()["passages"][0]
+        assert "The tide turns every six hours" in best["text"]
+        assert best["score"] > 0.5
+        [citation, *_] = answered.json()["citations"]
+        assert citation["chunk_id"] == best["chunk_id"]
+        # Nothing has these words, and nothing else can tell what is near.
+        nothing = await api.post("/search", {"query": "zanzibar quokkas"})
+        assert nothing.json()["passages"] == []
+        assert (await api.ask("zanzibar quokkas")).status == 200
+        upstream.embedding_replies.clear()
+        again = await api.post("/search", {"query": "zanzibar quokkas"})
+        assert again.json()["passages"]
+
+
+# --- Words ---------------------------------------------------------------------------------------
+
+WORDY = {
+    "index.md": "# Reference\n\nWhat there is to be set.\n",
+    "settings.md": """# Settings
+
+Boats are kept in the harbour and sail when the weather is fair.
+
+## Berths
+
+Give each berth a number with `HARBOUR_BERTH_LIMIT`; it is twelve where nothing is said.
+
+## Lamps
+
+Lamps burn until the sun has risen. Call `lampOracle.refillAll()` when the oil is low.
+
+## Radio
+
+```python
+radio.say("request a berth", channel=9)
+```
+""",
+    "guide/tides.md": """# Tides
+
+At spring the boats of the fleet leave, and a tide gauge is read every hour.
+""",
+    "guide/high.md": "# High water\n\nThe spring tide comes with the new moon.\n",
+    "guide/low.md": "# Low water\n\nWhen the neap tide comes, the eastern quay is dry.\n",
+    "guide/odd.md": "# Odd\n\nA keyword such as version: stands before a colon in many files.\n",
+}
+
+
+@pytest.fixture
+async def wordy(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Api]:
+    settings = make_settings(
+        book_content_path=write_book(tmp_path / "book", WORDY), qdrant_path=tmp_path / "index"
+    )
+    async with serving(settings) as api:
+        assert (await api.ingest())["status"] == "completed"
+        yield api
+
+
+async def search(api: Api, query: str, **fields: Any) -> list[dict[str, Any]]:
+    """Passages, each held against its file."""
+    answer = await api.post("/search", {"query": query} | fields)
+    assert answer.status == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["passages"]
+    root = api.services.settings.book_content_path
+    for passage in found:
+        text = (root / passage["file_path"]).read_bytes().decode()
+        assert passage["text"] == text[passage["start_char"] : passage["end_char"]]
+    scores = [passage["score"] for passage in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("query", "heading"),
+    [
+        ("HARBOUR_BERTH_LIMIT", "Berths"),
+        ("harbour_berth_limit", "Berths"),
+        ("lampOracle.refillAll", "Lamps"),
+        ("refillAll", "Lamps"),
+        ("lamp oracle refill", "Lamps"),
+        ("radio.say", "Radio"),
+    ],
+)
+async def test_a_name_from_code_is_found(wordy: Api, query: str, heading: str) -> None:
+    best = (await search(wordy, query))[0]
+    assert best["file_path"] == "settings.md"
+    assert best["heading"] == heading
+
+
+@pytest.mark.parametrize(
+    ("restriction", "files"),
+    [
+        ("file:guide/tides.md", {"guide/tides.md"}),
+        ("file:tides", {"guide/tides.md"}),
+        ("file:TIDES.md", {"guide/tides.md"}),
+        ("path:guide/", {f"guide/{name}.md" for name in ("tides", "high", "low", "odd")}),
+        ("file:settings", {"settings.md"}),
+        ("chapter:Tides", {"guide/tides.md"}),
+        ("kind:code", {"settings.md"}),
+    ],
+)
+async def test_a_restriction_in_the_question(wordy: Api, restriction: str, files: set[str]) -> None:
+    for query in (f"{restriction} berth tide", f"berth tide {restriction}"):
+        found = await search(wordy, query, k=50)
+        assert found
+        assert {passage["file_path"] for passage in found} <= files
+    whole = {passage["file_path"] for passage in await search(wordy, "berth tide", k=50)}
+    assert not whole <= files
+
+
+async def test_a_restriction_that_fits_nothing_is_words(wordy: Api) -> None:
+    for query in ("version:keyword colon", "file:nowhere.md keyword before a colon"):
+        assert (await search(wordy, query))[0]["file_path"] == "guide/odd.md"
+    assert (await search(wordy, "version:"))[0]["file_path"] == "guide/odd.md"
+    assert await search(wordy, "file:tides")  # on its own, it is what is looked for
+
+
+async def test_a_restriction_of_the_request_is_kept_in_any_case(wordy: Api) -> None:
+    found = await search(wordy, "file:nowhere.md tide", file_path="settings.md", k=50)
+    assert {passage["file_path"] for passage in found} == {"settings.md"}
+    assert await search(wordy, "tide", file_path="nowhere.md") == []
+    assert await search(wordy, "tide", version="9") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "phrase", "file"),
+    [("gauge", "spring tide", "guide/high.md"), ("gauge hour", "neap tide", "guide/low.md")],
+)
+async def test_a_quoted_phrase_comes_first(wordy: Api, words: str, phrase: str, file: str) -> None:
+    assert (await search(wordy, f"{words} {phrase}"))[0]["file_path"] == "guide/tides.md"
+    assert (await search(wordy, f'{words} "{phrase}"'))[0]["file_path"] == file
+
+
+async def test_every_passage_is_the_file_s_own_text(wordy: Api, api: Api) -> None:
+    count = 0
+    for query in ("tide", "berth radio lamps", "what is kept there?", "{}", "漢字", '"a b"'):
+        for k in (1, 3, 50):
+            count += len(await search(wordy, query, k=k))
+            count += len(await search(api, query, k=k))
+    assert count > 30
+
+
+async def test_the_answer_cites_what_words_alone_have_found(wordy: Api) -> None:
+    body = (await wordy.ask("What does HARBOUR_BERTH_LIMIT do?")).json()
+    assert "twelve where nothing is said" in body["answer"]
+    assert body["citations"][0]["source"]["url"] == f"{SITE}/docs/settings#berths"

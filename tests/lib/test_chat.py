@@ -10,7 +10,7 @@ from lib.chat import ChatRequest, Chunk, Done, Event, Failed, Selection, collect
 from lib.errors import InvalidRequest, UpstreamError
 from lib.services import Services, open_services
 from lib.sse import Ping
-from tests.conftest import MakeSettings
+from tests.conftest import EVERYTHING, MakeSettings
 from tests.upstream import Drop, Hang, Upstream, answer, delta
 
 DONE = Done(session_id="s", response_time=1.0, tokens_used=0, finish_reason="stop", mode="m")
@@ -130,6 +130,6 @@ async def test_the_model_s_markers_are_numbered_by_appearance(
     services: Services, upstream: Upstream
 ) -> None:
     upstream.replies.append(answer("A [3]. B [1]."))
-    events = await ask(services, k=3)
+    events = await ask(services, question=EVERYTHING, k=3)
     text = "".join(event.content for event in events if isinstance(event, Chunk))
     assert text.index("[1](") < text.index("[2](")

@@ -15,7 +15,7 @@ from lib.citations import (
     expand,
     link_target,
 )
-from lib.search import Passage
+from lib.passages import Passage
 
 
 def passage(

@@ -9,7 +9,7 @@ from lib.extractive import (
     extract,
     split_passage,
 )
-from lib.search import Passage
+from lib.passages import Passage
 
 TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it. Gulls like fish.\n"
 MOORING = "## Mooring\n\nA boat is moored with two lines. Hang fenders on the quay side.\n"

@@ -14,6 +14,8 @@ from lib.errors import InvalidRequest, NotFound
 from lib.ingest import IngestRequest, IngestStatus, Task
 from lib.services import Services, open_services
 from lib.settings import Settings
+from lib.sparse import query_vector
+from lib.store import Found
 from tests.conftest import ended, write_book
 from tests.upstream import Body, Status, Upstream
 
@@ -49,6 +51,11 @@ async def run(services: Services, **fields: Any) -> IngestStatus:
     started = await services.ingestion.start(IngestRequest(**fields))
     await ended(services.ingestion)
     return services.ingestion.status(started.task_id)
+
+
+async def search(services: Services, query: str) -> Found:
+    vector = await services.embedder.embed_query(query)
+    return await services.store.search(vector, query_vector(query), 50)
 
 
 def texts_since(upstream: Upstream, count: int = 0) -> int:
@@ -92,10 +99,10 @@ async def test_only_what_changed_is_embedded(
     status = await run(services)
     assert texts_since(upstream, asked) == 1
     assert (status.progress.chunks_embedded, status.progress.chunks_reused) == (1, 5)
-    found = await services.store.search(await services.embedder.embed_query("another"), 50)
-    assert sorted(hit.chunk.file_path for hit in found) == sorted(FILES)
-    assert any("Quite another text" in hit.chunk.text for hit in found)
-    assert not any("number 2" in hit.chunk.text for hit in found)
+    found = await search(services, "another")
+    assert sorted(hit.chunk.file_path for hit in found.hits) == sorted(FILES)
+    assert any("Quite another text" in hit.chunk.text for hit in found.hits)
+    assert not any("number 2" in hit.chunk.text for hit in found.hits)
 
 
 async def test_a_file_that_moved_is_not_embedded_again(
@@ -107,9 +114,9 @@ async def test_a_file_that_moved_is_not_embedded_again(
     status = await run(services)
     assert texts_since(upstream, asked) == 0
     assert status.progress.files_removed == 1
-    found = await services.store.search(await services.embedder.embed_query("Page 1"), 50)
-    assert "moved.md" in {hit.chunk.file_path for hit in found}
-    assert "page-1.md" not in {hit.chunk.file_path for hit in found}
+    found = await search(services, "Page 1")
+    assert "moved.md" in {hit.chunk.file_path for hit in found.hits}
+    assert "page-1.md" not in {hit.chunk.file_path for hit in found.hits}
 
 
 async def test_a_deleted_file_is_gone(services: Services, folder: Path) -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.passages import Passage
 from lib.prompt import RULES, build_prompt, pack, tagged
-from lib.search import Passage
 from lib.sessions import Message
 
 

@@ -1,151 +1,62 @@
-"""One suite for both stores, and what is particular to the embedded one.
-
-The server's store runs twice: over HTTP to `tests.qdrant_server`, which keeps strict mode, and on
-qdrant-client's local mode, an implementation of its own that knows neither a network nor that mode.
-"""
+"""One suite for both stores (`tests.stores`), and what is particular to the embedded one."""
 
 import asyncio
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid5
 
 import msgspec
 import numpy as np
 import pytest
-from qdrant_client import AsyncQdrantClient
 
 import lib.store_edge
 import lib.store_server
-from lib.embedding import Vectors, normalised
 from lib.errors import Conflict, StoreUnavailable, UpstreamError
 from lib.services import make_store
 from lib.settings import Settings
 from lib.store import (
     FileRecord,
-    Ledger,
     Manifest,
     Store,
-    StoredChunk,
     generation_time,
     new_generation,
 )
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
-from tests.qdrant_server import running_qdrant
+from tests.stores import (
+    DIMENSION,
+    KINDS,
+    MODEL,
+    MakeStore,
+    chunk,
+    ledger_of,
+    manifest_of,
+    nearest,
+    publish,
+    random_vectors,
+    stores,
+    terms_of,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
 ]
 
-DIMENSION = 16
-MODEL = "test/model"
-KEY = "the-key"
-NAMESPACE = UUID(int=7)
 ROOT = Path(__file__).parents[2]
 
 
-def chunk(number: int, file_path: str = "a.md", **changes: Any) -> StoredChunk:
-    values: dict[str, Any] = {
-        "chunk_id": str(uuid5(NAMESPACE, f"{file_path}-{number}")),
-        "text": f"Text {number} — 潮 \U0001f30a",
-        "file_path": file_path,
-        "chapter": "C",
-        "section": "S",
-        "heading": "H",
-        "url": f"https://b.example/{file_path}#{number}",
-        "start_char": number,
-        "end_char": number + 5,
-        "tokens": 3,
-        "kind": "prose",
-        "language": "",
-        "version": "",
-        "locale": "",
-        "content_hash": f"content-{file_path}-{number}",
-        "file_hash": f"file-{file_path}",
-    }
-    return StoredChunk(**(values | changes))
-
-
-def ledger_of(chunks: list[StoredChunk]) -> Ledger:
-    ledger: Ledger = {}
-    for each in chunks:
-        record = ledger.setdefault(each.file_path, FileRecord(file_hash=each.file_hash, chunks={}))
-        record.chunks[each.chunk_id] = each.content_hash
-    return ledger
-
-
-def manifest_of(generation: str, chunks: int, **changes: Any) -> Manifest:
-    values: dict[str, Any] = {
-        "generation": generation,
-        "embedding_model": MODEL,
-        "dimension": DIMENSION,
-        "chunker": "1/220",
-        "site": "site",
-        "generator": "mkdocs",
-        "content": "content",
-        "documents": 1,
-        "chunks": chunks,
-        "created_at": "2026-01-01T00:00:00+00:00",
-    }
-    return Manifest(**(values | changes))
-
-
-def random_vectors(count: int, seed: int = 1) -> Vectors:
-    return normalised(
-        np.random.default_rng(seed).standard_normal((count, DIMENSION)).astype(np.float32)
-    )
-
-
-async def publish(
-    store: Store, chunks: list[StoredChunk], vectors: Vectors, *, model: str = MODEL
-) -> Manifest:
-    generation = new_generation()
-    builder = await store.build(generation, model)
-    await builder.add(chunks, vectors)
-    manifest = manifest_of(generation, len(chunks), embedding_model=model)
-    await builder.publish(manifest, ledger_of(chunks))
-    await builder.abandon()  # as the caller's `finally` does: nothing happens after `publish`
-    return manifest
-
-
-MakeStore = Callable[[], Store]
-
-
-@pytest.fixture(params=["edge", "server", "wire"])
+@pytest.fixture(params=KINDS)
 async def make(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[MakeStore]:
     """Stores of separate processes on the same index."""
     monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
-    made: list[Store] = []
-    async with AsyncExitStack() as stack:
-        if request.param == "server":
-            client = AsyncQdrantClient(":memory:")
-            stack.push_async_callback(client.close)
-        elif request.param == "wire":
-            running = running_qdrant(tmp_path / "server", api_key=KEY, strict=True)
-            server = await stack.enter_async_context(running)
-
-        def make_one() -> Store:
-            match request.param:
-                case "edge":
-                    made.append(EdgeStore(tmp_path / "index"))
-                case "server":
-                    made.append(ServerStore("", "", "book", client=client))
-                case "wire":
-                    made.append(ServerStore(server.url, KEY, "book"))
-            return made[-1]
-
+    async with stores(request.param, tmp_path) as make_one:
         yield make_one
-        for store in made:
-            await store.close()
 
 
 @pytest.fixture
@@ -169,9 +80,9 @@ async def test_what_was_published_is_found(store: Store) -> None:
     assert await store.ledger() == ledger_of(chunks)
     assert await store.urls() == {each.url for each in chunks}
     for each, vector in zip(chunks, vectors, strict=True):
-        [hit] = await store.search(vector, 1)
+        [hit] = await nearest(store, vector, 1)
         assert hit.chunk == each
-        assert hit.score == pytest.approx(1, abs=1e-5)
+        assert hit.cosine == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("k", [1, 7, 50, 500])
@@ -181,15 +92,15 @@ async def test_the_search_agrees_with_brute_force(store: Store, k: int) -> None:
     for query in random_vectors(5, seed=2):
         scores = vectors @ query
         expected = np.argsort(-scores)[:k]
-        hits = await store.search(query, k)
+        hits = await nearest(store, query, k)
         assert [hit.chunk.chunk_id for hit in hits] == [chunks[n].chunk_id for n in expected]
-        assert [hit.score for hit in hits] == pytest.approx(scores[expected], abs=1e-5)
+        assert [hit.cosine for hit in hits] == pytest.approx(scores[expected], abs=1e-5)
 
 
 async def test_ties_have_a_stable_order(store: Store) -> None:
     chunks = [chunk(n) for n in range(20)]
     await publish(store, chunks, np.repeat(random_vectors(1), 20, axis=0))
-    hits = await store.search(random_vectors(1)[0], 20)
+    hits = await nearest(store, random_vectors(1)[0], 20)
     assert [hit.chunk.chunk_id for hit in hits] == sorted(each.chunk_id for each in chunks)
 
 
@@ -216,16 +127,16 @@ async def test_the_search_can_be_restricted(
         chunk(3, "b.md", locale="de"),
     ]
     await publish(store, chunks, random_vectors(4))
-    hits = await store.search(random_vectors(1)[0], 50, only=only)
+    hits = await nearest(store, random_vectors(1)[0], 50, only=only)
     assert {hit.chunk.start_char for hit in hits} == numbers
 
 
 async def test_readers_see_nothing_of_what_is_being_built(store: Store) -> None:
     old = await publish(store, [chunk(1)], random_vectors(1))
     builder = await store.build(new_generation(), MODEL)
-    await builder.add([chunk(2)], random_vectors(1, seed=9))
+    await builder.add([chunk(2)], random_vectors(1, seed=9), terms_of([chunk(2)]))
     assert await store.manifest() == old
-    hits = await store.search(random_vectors(1, seed=9)[0], 10)
+    hits = await nearest(store, random_vectors(1, seed=9)[0], 10)
     assert [hit.chunk.start_char for hit in hits] == [1]
     await builder.abandon()
     assert await store.manifest() == old
@@ -235,7 +146,7 @@ async def test_a_new_generation_replaces_the_old_one_whole(store: Store) -> None
     await publish(store, [chunk(n) for n in range(5)], random_vectors(5))
     new = await publish(store, [chunk(9)], random_vectors(1))
     assert await store.manifest() == new
-    hits = await store.search(random_vectors(1)[0], 10)
+    hits = await nearest(store, random_vectors(1)[0], 10)
     assert [hit.chunk.start_char for hit in hits] == [9]
 
 
@@ -246,7 +157,7 @@ async def test_another_process_that_publishes_is_followed(make: MakeStore) -> No
     for number in range(4):
         manifest = await publish(writer, [chunk(number)], random_vectors(1))
         assert await reader.manifest() == manifest
-        [hit] = await reader.search(random_vectors(1)[0], 10)
+        [hit] = await nearest(reader, random_vectors(1)[0], 10)
         assert hit.chunk.start_char == number
 
 
@@ -254,7 +165,7 @@ async def test_a_search_under_way_outlives_the_change(make: MakeStore) -> None:
     reader, writer = make(), make()
     await publish(writer, [chunk(n) for n in range(50)], random_vectors(50))
     query = random_vectors(1)[0]
-    searches = [asyncio.create_task(reader.search(query, 50)) for _ in range(20)]
+    searches = [asyncio.create_task(nearest(reader, query, 50)) for _ in range(20)]
     await publish(writer, [chunk(n) for n in range(50)], random_vectors(50))
     for hits in await asyncio.gather(*searches):
         assert len(hits) == 50
@@ -269,15 +180,15 @@ async def test_unchanged_files_are_taken_over(store: Store, gone: list[str]) -> 
     builder = await store.build(generation, MODEL)
     await builder.inherit(without=gone)
     new, new_vector = chunk(7, "new.md"), random_vectors(1, seed=5)
-    await builder.add([new], new_vector)
+    await builder.add([new], new_vector, terms_of([new]))
     assert builder.dimension == DIMENSION
     kept = [each for each in chunks if each.file_path not in gone]
     await builder.publish(manifest_of(generation, len(kept) + 1), ledger_of([*kept, new]))
-    hits = await store.search(random_vectors(1)[0], 50)
+    hits = await nearest(store, random_vectors(1)[0], 50)
     assert {hit.chunk.chunk_id for hit in hits} == {each.chunk_id for each in [*kept, new]}
     for each, vector in zip(chunks, vectors, strict=True):
         if each in kept:
-            [hit] = await store.search(vector, 1)
+            [hit] = await nearest(store, vector, 1)
             assert hit.chunk == each
     assert await store.ledger() == ledger_of([*kept, new])
 
@@ -303,7 +214,7 @@ async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> Non
     """Those of a run that broke off were paid for."""
     builder = await make().build(new_generation(), MODEL)
     vectors = random_vectors(2)
-    await builder.add([chunk(1), chunk(2)], vectors)
+    await builder.add([chunk(1), chunk(2)], vectors, terms_of([chunk(1), chunk(2)]))
     await builder.abandon()
     store = make()
     await store.open()
@@ -317,7 +228,7 @@ async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> Non
 async def test_vectors_of_another_model_are_not_lent(store: Store) -> None:
     await publish(store, [chunk(1)], random_vectors(1), model="other/model")
     abandoned = await store.build(new_generation(), "third/model")
-    await abandoned.add([chunk(2)], random_vectors(1))
+    await abandoned.add([chunk(2)], random_vectors(1), terms_of([chunk(2)]))
     await abandoned.abandon()
     builder = await store.build(new_generation(), MODEL)
     assert await builder.lend([chunk(1).content_hash, chunk(2).content_hash]) == {}
@@ -326,16 +237,16 @@ async def test_vectors_of_another_model_are_not_lent(store: Store) -> None:
 
 async def test_vectors_of_another_length_are_refused(store: Store) -> None:
     builder = await store.build(new_generation(), MODEL)
-    await builder.add([chunk(1)], random_vectors(1))
+    await builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
     with pytest.raises(UpstreamError, match="vectors of 3 numbers"):
-        await builder.add([chunk(2)], np.ones((1, 3), np.float32))
+        await builder.add([chunk(2)], np.ones((1, 3), np.float32), terms_of([chunk(2)]))
     await builder.abandon()
 
 
 async def test_the_same_chunk_twice_is_one(store: Store) -> None:
     vectors = random_vectors(2)
     await publish(store, [chunk(1), chunk(1)], vectors)
-    assert len(await store.search(vectors[0], 10)) == 1
+    assert len(await nearest(store, vectors[0], 10)) == 1
 
 
 async def test_many_chunks_at_once(store: Store) -> None:
@@ -349,20 +260,24 @@ async def test_the_first_batches_may_come_at_once(store: Store) -> None:
     chunks, vectors = [chunk(n) for n in range(40)], random_vectors(40)
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    await asyncio.gather(
-        *(builder.add(chunks[at : at + 10], vectors[at : at + 10]) for at in range(0, 40, 10))
-    )
+    terms = terms_of(chunks)
+    parts = [slice(at, at + 10) for at in range(0, 40, 10)]
+    await asyncio.gather(*(builder.add(chunks[part], vectors[part], terms[part]) for part in parts))
     await builder.publish(manifest_of(generation, 40), ledger_of(chunks))
-    assert len(await store.search(vectors[0], 50)) == 40
+    assert len(await nearest(store, vectors[0], 50)) == 40
 
 
 async def test_what_the_points_do_not_tell_is_kept(store: Store) -> None:
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    await builder.add([chunk(1)], random_vectors(1))
+    german = chunk(2, "de.md", file_hash="f")
+    chunks = [chunk(1), german]
+    await builder.add(chunks, random_vectors(2), terms_of(chunks))
+    kept = {german.chunk_id: german.content_hash}
     ledger = ledger_of([chunk(1)]) | {
         "draft.md": FileRecord(file_hash="d"),
         "b.md": FileRecord(file_hash="b", includes=["x.md"], problems=["odd"]),
+        "de.md": FileRecord(file_hash="f", language="german", chunks=kept),
     }
     await builder.publish(manifest_of(generation, 1), ledger)
     assert await store.ledger() == ledger
@@ -457,7 +372,7 @@ async def test_opening_clears_old_attempts(edge: EdgeStore, tmp_path: Path) -> N
     live = await publish(edge, [chunk(0)], random_vectors(1))
     for day in range(1, 9):
         builder = await edge.build(f"2099010{day}T000000-abcdef", MODEL)
-        await builder.add([chunk(day)], random_vectors(1))
+        await builder.add([chunk(day)], random_vectors(1), terms_of([chunk(day)]))
         await builder.abandon()
     other = EdgeStore(tmp_path / "index")
     await other.open()
@@ -470,7 +385,7 @@ async def test_opening_clears_old_attempts(edge: EdgeStore, tmp_path: Path) -> N
 
 async def test_opening_leaves_what_another_builds(edge: EdgeStore, tmp_path: Path) -> None:
     builder = await edge.build("20000101T000000-abcdef", MODEL)
-    await builder.add([chunk(1)], random_vectors(1))
+    await builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
     for day in range(1, 6):
         await asyncio.to_thread(os.makedirs, tmp_path / f"index/generations/2099010{day}T000000-a")
     other = EdgeStore(tmp_path / "index")
@@ -505,7 +420,7 @@ async def test_damaged_segments_are_said(edge: EdgeStore, tmp_path: Path) -> Non
     other = EdgeStore(tmp_path / "index")
     await other.open()
     with pytest.raises(StoreUnavailable):
-        await other.search(random_vectors(1)[0], 1)
+        await nearest(other, random_vectors(1)[0], 1)
     await other.close()
 
 
@@ -533,14 +448,15 @@ async def test_cancelling_in_the_midst_of_writing_does_no_harm(
     edge: EdgeStore, tmp_path: Path
 ) -> None:
     builder = await edge.build(new_generation(), MODEL)
-    writing = asyncio.create_task(builder.add([chunk(n) for n in range(500)], random_vectors(500)))
+    chunks = [chunk(n) for n in range(500)]
+    writing = asyncio.create_task(builder.add(chunks, random_vectors(500), terms_of(chunks)))
     await asyncio.sleep(0)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
     await builder.abandon()
     await publish(edge, [chunk(1)], random_vectors(1))
-    assert len(await edge.search(random_vectors(1)[0], 10)) == 1
+    assert len(await nearest(edge, random_vectors(1)[0], 10)) == 1
 
 
 async def test_a_builder_cancelled_while_it_gives_up_lets_the_lock_go(edge: EdgeStore) -> None:

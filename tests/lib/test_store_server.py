@@ -14,23 +14,38 @@ from typing import Any
 
 import pytest
 from qdrant_client import AsyncQdrantClient
-from qdrant_client.models import CreateAlias, CreateAliasOperation, Distance, VectorParams
+from qdrant_client.http.exceptions import UnexpectedResponse
+from qdrant_client.models import (
+    CreateAlias,
+    CreateAliasOperation,
+    Distance,
+    Fusion,
+    FusionQuery,
+    Modifier,
+    Prefetch,
+    QueryRequest,
+    SparseVectorParams,
+    VectorParams,
+)
 
 import lib.store_server
 from lib.errors import Conflict, StoreUnavailable
-from lib.store import FILTERS, GENERATION_TIME, new_generation
+from lib.sparse import query_vector
+from lib.store import DENSE, FILTERS, GENERATION_TIME, SPARSE, new_generation
 from lib.store_server import ServerStore
-from tests.lib.test_store import (
+from tests.qdrant_server import Fault, QdrantServer, running_qdrant
+from tests.stores import (
+    DIMENSION,
     KEY,
     MODEL,
-    ROOT,
     chunk,
     ledger_of,
     manifest_of,
+    nearest,
     publish,
     random_vectors,
+    terms_of,
 )
-from tests.qdrant_server import Fault, QdrantServer, running_qdrant
 from tests.upstream import Body, Drop, Hang, Status
 
 pytestmark = [
@@ -38,6 +53,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
 ]
 
+ROOT = Path(__file__).parents[2]
 VENDOR = f"vendor text with {KEY}"
 
 
@@ -72,7 +88,7 @@ Call = Callable[[ServerStore], Coroutine[Any, Any, object]]
 
 async def write(store: ServerStore) -> None:
     builder = await store.build(new_generation(), MODEL)
-    await builder.add([chunk(5)], random_vectors(1))
+    await builder.add([chunk(5)], random_vectors(1), terms_of([chunk(5)]))
 
 
 async def inherit(store: ServerStore) -> None:
@@ -88,8 +104,9 @@ async def lend(store: ServerStore) -> None:
 CALLS: dict[str, Call] = {
     "open": lambda store: store.open(),
     "manifest": lambda store: store.manifest(),
-    "search": lambda store: store.search(random_vectors(1)[0], 3),
-    "restricted": lambda store: store.search(random_vectors(1)[0], 3, only={"file_path": "a.md"}),
+    "search": lambda store: nearest(store, random_vectors(1)[0], 3),
+    "restricted": lambda store: nearest(store, random_vectors(1)[0], 3, only={"file_path": "a.md"}),
+    "by words": lambda store: store.search(None, query_vector("text"), 3),
     "ledger": lambda store: store.ledger(),
     "urls": lambda store: store.urls(),
     "write": write,
@@ -134,7 +151,7 @@ async def test_every_call_tells_a_fault_in_our_words(
     with server.failing(fault):
         for told in await asyncio.gather(*(complaint(call(store)) for call in CALLS.values())):
             assert words in told
-    assert len(await store.search(random_vectors(1)[0], 3)) == 1  # and nothing is left of it
+    assert len(await nearest(store, random_vectors(1)[0], 3)) == 1  # and nothing is left of it
 
 
 @pytest.mark.parametrize("refusal", [401, 403])
@@ -171,15 +188,15 @@ async def test_a_fault_at_any_step_leaves_readers_what_they_had(
         builder = await store.build(generation, MODEL)
         await builder.lend([chunk(0).content_hash])
         await builder.inherit(without=[])
-        await builder.add([chunk(1)], random_vectors(1, seed=2))
+        await builder.add([chunk(1)], random_vectors(1, seed=2), terms_of([chunk(1)]))
         await builder.publish(manifest_of(generation, 2), ledger_of([chunk(0), chunk(1)]))
 
     with server.failing(Status(500, message=VENDOR), step):
         assert "the status 500" in await complaint(ingest())
     assert await store.manifest() == old
-    assert len(await store.search(random_vectors(1)[0], 9)) == 1
+    assert len(await nearest(store, random_vectors(1)[0], 9)) == 1
     await ingest()
-    assert len(await store.search(random_vectors(1)[0], 9)) == 2
+    assert len(await nearest(store, random_vectors(1)[0], 9)) == 2
     assert len(server.collections) == 1
 
 
@@ -203,11 +220,11 @@ async def test_it_recovers_with_the_server(server: QdrantServer, make: MakeStore
     manifest = await publish(store, [chunk(0)], random_vectors(1))
     for _ in range(2):
         await server.stop()
-        assert "cannot be reached" in await complaint(store.search(random_vectors(1)[0], 1))
+        assert "cannot be reached" in await complaint(nearest(store, random_vectors(1)[0], 1))
         await server.start()
         assert await store.reachable()
         assert await store.manifest() == manifest
-        assert len(await store.search(random_vectors(1)[0], 1)) == 1
+        assert len(await nearest(store, random_vectors(1)[0], 1)) == 1
 
 
 async def test_nothing_of_the_client_is_imported_beside_its_loading() -> None:
@@ -258,10 +275,54 @@ async def test_fields_are_indexed_before_the_first_points(
     ]
     assert server.collections[f"book--{manifest.generation}"].indexed == [*FILTERS]
     for field in FILTERS:
-        hits = await store.search(random_vectors(1)[0], 5, only={field: getattr(chunk(0), field)})
-        assert len(hits) == 1
+        value = getattr(chunk(0), field)
+        only = {field: value[0] if isinstance(value, list) else value}
+        assert len(await nearest(store, random_vectors(1)[0], 5, only=only)) == 1
     with pytest.raises(StoreUnavailable, match="status 400"):
-        await store.search(random_vectors(1)[0], 5, only={"heading": "H"})
+        await nearest(store, random_vectors(1)[0], 5, only={"heading": "H"})
+
+
+async def test_a_question_is_one_request(server: QdrantServer, make: MakeStore) -> None:
+    store = make()
+    await publish(store, [chunk(0)], random_vectors(1))
+    before = len(server.requests)
+    await nearest(store, random_vectors(1)[0], 5)
+    assert server.requests[before:] == ["POST /collections/book/points/query/batch"]
+
+
+async def test_a_collection_weighs_words_by_their_rarity(make: MakeStore) -> None:
+    store = make()
+    await publish(store, [chunk(0)], random_vectors(1))
+    params = (await (await store._client.get()).get_collection("book")).config.params
+    assert params.sparse_vectors == {SPARSE: SparseVectorParams(modifier=Modifier.IDF)}
+    assert isinstance(params.vectors, dict)
+    assert [*params.vectors] == [DENSE]
+
+
+UNKNOWN: dict[str, dict[str, Any]] = {
+    "another query": {"query": FusionQuery(fusion=Fusion.RRF), "prefetch": [Prefetch(limit=3)]},
+    "another field": {"query": [0.0] * DIMENSION, "using": DENSE, "score_threshold": 0.5},
+    "a field of a prefetch": {
+        "query": [0.0] * DIMENSION,
+        "using": DENSE,
+        "prefetch": [Prefetch(query=[0.0] * DIMENSION, using=DENSE, score_threshold=0.5)],
+    },
+    "a vector by another name": {"query": [0.0] * DIMENSION, "using": "other"},
+}
+
+
+@pytest.mark.parametrize("request_", UNKNOWN.values(), ids=UNKNOWN)
+async def test_what_quire_does_not_ask_is_refused(
+    make: MakeStore, request_: dict[str, Any]
+) -> None:
+    """By the stand-in, which else would prove nothing."""
+    store = make()
+    await publish(store, [chunk(0)], random_vectors(1))
+    client = await store._client.get()
+    with pytest.raises(UnexpectedResponse, match="400"):
+        await client.query_batch_points("book", [QueryRequest(**request_)])
+    with pytest.raises(UnexpectedResponse, match="404"):
+        await client.query_points("book", query=[0.0] * DIMENSION, using=DENSE)
 
 
 async def test_readers_have_the_old_generation_until_the_one_request(
@@ -271,7 +332,7 @@ async def test_readers_have_the_old_generation_until_the_one_request(
     old = await publish(writer, [chunk(1)], random_vectors(1))
 
     async def seen() -> tuple[object, list[int]]:
-        hits = await reader.search(random_vectors(1)[0], 9)
+        hits = await nearest(reader, random_vectors(1)[0], 9)
         return await reader.manifest(), [hit.chunk.start_char for hit in hits]
 
     before = len(server.asked("POST /collections/aliases"))
@@ -309,7 +370,7 @@ async def test_opening_removes_what_a_killed_publication_left(
     times = iter(range(20))
     began = datetime.now(UTC) - timedelta(hours=1)
     monkeypatch.setattr(
-        "tests.lib.test_store.new_generation",
+        "tests.stores.new_generation",
         lambda: f"{began + timedelta(minutes=next(times)):{GENERATION_TIME}}-abcdef",
     )
     store = make()
@@ -317,7 +378,7 @@ async def test_opening_removes_what_a_killed_publication_left(
     with server.failing(Status(500), "DELETE "):
         new = await publish(store, [chunk(2)], random_vectors(1))
     attempt = await store.build(new_generation(), MODEL)
-    await attempt.add([chunk(3)], random_vectors(1))
+    await attempt.add([chunk(3)], random_vectors(1), terms_of([chunk(3)]))
     assert len(server.collections) == 3
     other = make()
     await other.open()
@@ -333,7 +394,7 @@ async def test_attempts_lend_their_vectors_until_the_next_publication(
     vectors = random_vectors(3)
     for number in range(3):
         builder = await make().build(new_generation(), MODEL)
-        await builder.add([chunk(number)], vectors[number : number + 1])
+        await builder.add([chunk(number)], vectors[number : number + 1], terms_of([chunk(number)]))
         await builder.abandon()
     assert len(server.collections) == 3
     store = make()
@@ -344,7 +405,7 @@ async def test_attempts_lend_their_vectors_until_the_next_publication(
     assert sorted(lent) == hashes[:3]
     for number in range(3):
         assert lent[hashes[number]] == pytest.approx(vectors[number], abs=1e-6)
-    await builder.add([chunk(9)], random_vectors(1))
+    await builder.add([chunk(9)], random_vectors(1), terms_of([chunk(9)]))
     await builder.publish(manifest_of(generation, 1), ledger_of([chunk(9)]))
     assert [*server.collections] == [f"book--{generation}"]
 
@@ -355,14 +416,16 @@ async def test_of_two_that_build_the_loser_is_told_and_harms_nobody(
     """A server has no lock that would end with the process that holds it."""
     generation = new_generation()
     slow = await make().build(generation, MODEL)
-    await slow.add([chunk(1)], random_vectors(1))
+    await slow.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
     quick = make()
     manifest = await publish(quick, [chunk(2)], random_vectors(1))
-    assert "ingest to build it anew" in await complaint(slow.add([chunk(3)], random_vectors(1)))
+    assert "ingest to build it anew" in await complaint(
+        slow.add([chunk(3)], random_vectors(1), terms_of([chunk(3)]))
+    )
     publishing = slow.publish(manifest_of(generation, 1), ledger_of([chunk(1)]))
     assert "ingest to build it anew" in await complaint(publishing)
     assert await quick.manifest() == manifest
-    assert len(await quick.search(random_vectors(1)[0], 5)) == 1
+    assert len(await nearest(quick, random_vectors(1)[0], 5)) == 1
 
 
 async def test_a_collection_of_the_same_name_is_said_before_anything_is_paid(
@@ -446,7 +509,7 @@ async def test_old_generations_are_dropped_and_other_collections_left(
 
 async def test_a_fresh_attempt_of_another_process_is_left(client: AsyncQdrantClient) -> None:
     builder = await ServerStore("", "", "book", client=client).build(new_generation(), MODEL)
-    await builder.add([chunk(1)], random_vectors(1))
+    await builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
     await ServerStore("", "", "book", client=client).open()
     assert len(await collections(client)) == 1
 
@@ -478,7 +541,7 @@ async def test_a_foreign_collection_behind_the_alias_is_said(client: AsyncQdrant
 async def test_a_server_that_is_not_there(url: str) -> None:
     store = ServerStore(url, "the-key", "book")
     assert not await store.reachable()
-    for call in (store.manifest(), store.open(), store.search(random_vectors(1)[0], 1)):
+    for call in (store.manifest(), store.open(), nearest(store, random_vectors(1)[0], 1)):
         with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
             await call
         assert "the-key" not in caught.value.message

@@ -1,0 +1,142 @@
+"""What the tests of the stores share: made-up chunks, and the three stores they are put in.
+
+The server's store runs twice: over HTTP to `tests.qdrant_server`, which keeps strict mode, and on
+qdrant-client's local mode, an implementation of its own that knows neither a network nor that mode.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+import numpy as np
+from qdrant_client import AsyncQdrantClient
+
+from lib.embedding import Vectors, normalised
+from lib.sparse import SparseVector, document_vectors, query_vector
+from lib.store import FileRecord, Hit, Ledger, Manifest, Store, StoredChunk, new_generation
+from lib.store_edge import EdgeStore
+from lib.store_server import ServerStore
+from tests.qdrant_server import running_qdrant
+
+DIMENSION = 16
+MODEL = "test/model"
+KEY = "the-key"
+NAMESPACE = UUID(int=7)
+
+
+def chunk(number: int, file_path: str = "a.md", **changes: Any) -> StoredChunk:
+    values: dict[str, Any] = {
+        "chunk_id": str(uuid5(NAMESPACE, f"{file_path}-{number}")),
+        "text": f"Text {number} — 潮 \U0001f30a",
+        "file_path": file_path,
+        "paths": [file_path],
+        "ordinal": number,
+        "before": None,
+        "chapter": "C",
+        "section": "S",
+        "heading": "H",
+        "url": f"https://b.example/{file_path}#{number}",
+        "start_char": number,
+        "end_char": number + 5,
+        "tokens": 3,
+        "kind": "prose",
+        "language": "",
+        "version": "",
+        "locale": "",
+        "content_hash": f"content-{file_path}-{number}",
+        "file_hash": f"file-{file_path}",
+    }
+    return StoredChunk(**(values | changes))
+
+
+def ledger_of(chunks: list[StoredChunk]) -> Ledger:
+    ledger: Ledger = {}
+    for each in chunks:
+        record = ledger.setdefault(each.file_path, FileRecord(file_hash=each.file_hash, chunks={}))
+        record.chunks[each.chunk_id] = each.content_hash
+    return ledger
+
+
+def manifest_of(generation: str, chunks: int, **changes: Any) -> Manifest:
+    values: dict[str, Any] = {
+        "generation": generation,
+        "embedding_model": MODEL,
+        "dimension": DIMENSION,
+        "chunker": "1/220",
+        "site": "site",
+        "generator": "mkdocs",
+        "content": "content",
+        "documents": 1,
+        "chunks": chunks,
+        "created_at": "2026-01-01T00:00:00+00:00",
+    }
+    return Manifest(**(values | changes))
+
+
+def random_vectors(count: int, seed: int = 1) -> Vectors:
+    return normalised(
+        np.random.default_rng(seed).standard_normal((count, DIMENSION)).astype(np.float32)
+    )
+
+
+def terms_of(chunks: Sequence[StoredChunk]) -> list[SparseVector]:
+    """Each as if it stood alone."""
+    return [document_vectors([each.text])[0] for each in chunks]
+
+
+async def publish(
+    store: Store,
+    chunks: list[StoredChunk],
+    vectors: Vectors,
+    terms: Sequence[SparseVector] | None = None,
+    *,
+    model: str = MODEL,
+) -> Manifest:
+    generation = new_generation()
+    builder = await store.build(generation, model)
+    await builder.add(chunks, vectors, terms_of(chunks) if terms is None else terms)
+    manifest = manifest_of(generation, len(chunks), embedding_model=model)
+    await builder.publish(manifest, ledger_of(chunks))
+    await builder.abandon()  # as the caller's `finally` does: nothing happens after `publish`
+    return manifest
+
+
+async def nearest(
+    store: Store, vector: Vectors, k: int, *, only: Mapping[str, str] | None = None
+) -> list[Hit]:
+    """The `k` nearest of what is found, nearest first."""
+    found = await store.search(vector, query_vector("text"), k, only=only)
+    return sorted(found.hits, key=lambda hit: (-hit.cosine, hit.chunk.chunk_id))[:k]
+
+
+MakeStore = Callable[[], Store]
+KINDS = ["edge", "server", "wire"]
+
+
+@asynccontextmanager
+async def stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
+    """Stores of separate processes on the same index."""
+    made: list[Store] = []
+    async with AsyncExitStack() as stack:
+        if kind == "server":
+            client = AsyncQdrantClient(":memory:")
+            stack.push_async_callback(client.close)
+        elif kind == "wire":
+            running = running_qdrant(folder / "server", api_key=KEY, strict=True)
+            server = await stack.enter_async_context(running)
+
+        def make_one() -> Store:
+            match kind:
+                case "edge":
+                    made.append(EdgeStore(folder / "index"))
+                case "server":
+                    made.append(ServerStore("", "", "book", client=client))
+                case "wire":
+                    made.append(ServerStore(server.url, KEY, "book"))
+            return made[-1]
+
+        yield make_one
+        for store in made:
+            await store.close()
