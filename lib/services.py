@@ -21,6 +21,8 @@ from lib.store import INDEX_FORMAT, Manifest, Store
 log = logging.getLogger(__name__)
 
 STORE_PROBE_SECONDS = 2.0
+AWAY_SECONDS = 15.0
+"""Between two looks for a store that was away at the start."""
 MODEL_PROBE_SECONDS = 30.0
 FIRST_INDEX_SECONDS = 20.0
 """So long a question waits for the first index: less than a proxy bears silence."""
@@ -177,17 +179,28 @@ async def ingest_if_needed(services: Services) -> bool:
 async def warm_up(services: Services) -> None:
     """Load what the first reader would wait for; ingest the book where there is no index yet.
 
-    Never raises: a server that starts while its Qdrant sleeps must answer once it wakes.
+    Never raises. A server that starts while its Qdrant sleeps answers once it wakes: this goes on
+    asking for it.
     """
     services.opened.clear()
+    found = await open_index(services)
+    services.opened.set()
+    try:
+        await services.embedder.load()
+    except (QuireError, RuntimeError, OSError) as error:
+        log.error("the embedder cannot be loaded: %s", error)
+    while not found:
+        await asyncio.sleep(AWAY_SECONDS)
+        found = await open_index(services)
+
+
+async def open_index(services: Services) -> bool:
+    """Open the store and do `ingest_if_needed`; whether the store was there."""
     try:
         await services.store.open()
         await ingest_if_needed(services)
     except QuireError as error:
         log.warning("the start is not complete: %s", error.message)
-    finally:
-        services.opened.set()
-    try:
-        await services.embedder.load()
-    except (QuireError, RuntimeError, OSError) as error:
-        log.error("the embedder cannot be loaded: %s", error)
+        # What is wrong with a store that answers does not mend itself.
+        return await services.store.reachable()
+    return True

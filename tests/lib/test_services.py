@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+import lib.services
 from lib.errors import StoreUnavailable
 from lib.services import ask_store, open_services, warm_up
 from lib.settings import Settings
 from tests.conftest import MakeSettings, ended, write_book
+from tests.qdrant_server import running_qdrant
 from tests.upstream import Hang, Upstream
 
 
@@ -42,11 +44,32 @@ async def test_a_store_that_is_down_does_not_stop_the_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with open_services(Settings(qdrant_url="http://127.0.0.1:9")) as services:
-        await warm_up(services)
+        warming = asyncio.create_task(warm_up(services))
+        await asyncio.sleep(0)
+        await services.opened.wait()
         assert "cannot be reached" in caplog.text
         state = await ask_store(services.store)
         assert not state.connected
         assert state.problem
+        warming.cancel()
+
+
+async def test_a_store_that_was_down_is_looked_for_again(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.services, "AWAY_SECONDS", 0.01)
+    async with running_qdrant(tmp_path / "qdrant") as server:
+        settings = make_settings(qdrant_url=server.url, qdrant_path=tmp_path / "unused")
+        await server.stop()
+        async with open_services(settings) as services:
+            warming = asyncio.create_task(warm_up(services))
+            await asyncio.sleep(0)
+            await services.opened.wait()
+            assert services.ingestion.latest is None
+            await server.start()
+            await asyncio.wait_for(warming, 30)
+            await ended(services.ingestion)
+            assert await services.store.manifest() is not None
 
 
 async def test_what_is_wrong_with_the_store_is_part_of_the_answer(
