@@ -59,8 +59,8 @@ PHRASE_WEIGHT: Final = 1.0
 PAIR_WEIGHT: Final = 0.2
 """For a chunk that has all pairs of neighbouring words of the question."""
 LOOKED_AT_AGAIN: Final = 20
-STEEPNESS: Final = 8.0
-MIDDLE: Final = 0.45
+STEEPNESS: Final = 7.5
+MIDDLE: Final = 0.42
 """Of the logistic curve over the weighted sum."""
 
 

@@ -1,18 +1,19 @@
 """From a question to passages."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
 
-from lib.embedding import Embedder
+from lib.embedding import Embedder, Vectors
 from lib.errors import IndexNotReady, IndexOutdated, UpstreamError
 from lib.passages import Passage, passages
 from lib.query import ParsedQuery, parse_query
 from lib.ranking import rank
-from lib.sparse import query_vector, together
-from lib.store import INDEX_FORMAT, Manifest, Store
+from lib.sparse import SparseVector, query_vector, together
+from lib.store import INDEX_FORMAT, Found, Manifest, Store
 from lib.terms import without_small_words
 
 log = logging.getLogger(__name__)
@@ -80,32 +81,55 @@ async def retrieve(
     store raises.
     """
     manifest = check_index(await store.manifest(), embedder)
-    parsed = parse_query(query)
-    found = await search(embedder, store, manifest, parsed, k, {**parsed.only, **(only or {})})
-    if not found and parsed.only:
-        plain = ParsedQuery(query, {}, parsed.phrases)
-        found = await search(embedder, store, manifest, plain, k, only or {})
-    return found
+
+    async def embed(text: str) -> Vectors | None:
+        try:
+            return await embedder.embed_query(text)
+        except UpstreamError as error:
+            log.warning("searching by words alone: %s", error.message)
+            return None
+
+    looked = await look(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
+    similarity = embedder.similarity if looked.with_meaning else None
+    return passages(rank(looked.query, looked.asked, looked.found, manifest, similarity), k)
 
 
-async def search(
-    embedder: Embedder,
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Chunks with what words and meaning say of them, before anything is decided."""
+
+    query: ParsedQuery
+    asked: Sequence[SparseVector]
+    """The question's terms, as each language of the book has them."""
+    found: Found
+    with_meaning: bool
+    """Whether the question had a vector."""
+
+
+async def look(
     store: Store,
     manifest: Manifest,
-    query: ParsedQuery,
-    k: int,
-    only: Mapping[str, str],
-) -> list[Passage]:
-    try:
-        vector = await embedder.embed_query(query.text)
-    except UpstreamError as error:
-        log.warning("searching by words alone: %s", error.message)
-        vector = None
-    text = without_small_words(query.text, manifest.languages)
-    asked = [query_vector(text, language) for language in manifest.languages]
-    found = await store.search(vector, together(asked), max(CANDIDATES, 4 * k), only=only)
-    similarity = None if vector is None else embedder.similarity
-    return passages(rank(query, asked, found, manifest, similarity), k)
+    text: str,
+    n: int,
+    embed: Callable[[str], Awaitable[Vectors | None]],
+    *,
+    only: Mapping[str, str] | None = None,
+) -> Looked:
+    """What the index has for a question; `n` and `only` as in `Store.search`.
+
+    Where `embed` gives no vector, only words are looked for. Restrictions in the question itself
+    that leave nothing are taken as words. Raises what `embed` and the store raise.
+    """
+    parsed = parse_query(text)
+    for query in (parsed, ParsedQuery(text, {}, parsed.phrases)):
+        vector = await embed(query.text)
+        plain = without_small_words(query.text, manifest.languages)
+        asked = [query_vector(plain, language) for language in manifest.languages]
+        restricted = {**query.only, **(only or {})}
+        found = await store.search(vector, together(asked), n, only=restricted)
+        if found.hits or not query.only:
+            break
+    return Looked(query, asked, found, vector is not None)
 
 
 def check_index(manifest: Manifest | None, embedder: Embedder) -> Manifest:
