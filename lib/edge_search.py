@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from lib.embedding import Vectors
 from lib.sparse import SparseVector
@@ -38,16 +37,18 @@ def search_shard(
         )
     )
     scored, best = answers[: len(queries)], answers[len(queries) :]
-    scores = [{str(point.id): point.score for point in points} for points in scored]
+    payloads: dict[Any, Any] = {}
+    scores: list[dict[Any, float]] = []
+    for points in scored:
+        payloads.update((point.id, point.payload) for point in points)
+        scores.append({point.id: point.score for point in points})
     if vector is not None:
         # Each query also scores what only the other has found: a few points, looked up by id.
-        bm25, cosine = scores
-        missing = [cosine.keys() - bm25.keys(), bm25.keys() - cosine.keys()]
-        for query, own, ids in zip(queries, scores, missing, strict=True):
-            if ids:
-                own.update(score_of(shard, query, ids))
+        for query, own in zip(queries, scores, strict=True):
+            if missing := payloads.keys() - own.keys():
+                own.update(score_of(shard, query, missing))
     return as_found(
-        {str(point.id): point.payload for points in scored for point in points},
+        payloads,
         bm25=scores[0],
         cosine=scores[1] if vector is not None else {},
         rarity={
@@ -58,13 +59,13 @@ def search_shard(
     )
 
 
-def score_of(shard: "EdgeShard", query: Any, ids: set[str]) -> dict[str, float]:
+def score_of(shard: "EdgeShard", query: Any, ids: set[Any]) -> dict[Any, float]:
     """What `query` gives to these points; those that it does not match are missing."""
     from qdrant_edge import Filter, HasIdCondition, QueryRequest
 
-    where = Filter(must=[HasIdCondition({UUID(key) for key in ids})])
+    where = Filter(must=[HasIdCondition(ids)])
     points = shard.query(QueryRequest(limit=len(ids), query=query, filter=where))
-    return {str(point.id): point.score for point in points}
+    return {point.id: point.score for point in points}
 
 
 def best_with(term: int) -> "QueryRequest":

@@ -12,6 +12,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,8 @@ SHRINK_LIMIT = 0.5
 """An index of less than this share of the old one's chunks is not published unless told."""
 PUBLISH_UNDERSCORED = frozenset({"hugo", "jekyll", "mkdocs", "sphinx", "vitepress"})
 """Generators to which a leading underscore does not mean a partial: `_index.md`, `_posts/`."""
+RARE_LANGUAGE = 0.02
+"""Share of a book's pages below which a language does not count."""
 SMALL_BOOK = 20
 """With fewer chunks than this a book may shrink as it likes."""
 
@@ -365,7 +368,7 @@ class Ingestion:
                     generator=book.site.generator,
                     content=book.content,
                     configured=configured(self._settings),
-                    languages=tuple(sorted({r.language for r in ledger.values() if r.chunks})),
+                    languages=languages_of(ledger),
                     documents=sum(bool(record.chunks) for record in ledger.values()),
                     chunks=task.chunks_created,
                     created_at=datetime.now(UTC).isoformat(),
@@ -437,6 +440,16 @@ def configured(settings: Settings) -> str:
             str(settings.chunk_tokens),
         ]
     )
+
+
+def languages_of(ledger: Ledger) -> tuple[str, ...]:
+    """Those of a book's pages that a question should be stemmed in, the commonest first.
+
+    A page among a hundred is as likely a mistaken one, and each language costs every question time.
+    """
+    pages = Counter(record.language for record in ledger.values() if record.chunks)
+    enough = RARE_LANGUAGE * pages.total()
+    return tuple(language for language, count in pages.most_common() if count >= enough)
 
 
 def check_size(chunks: int, old: Manifest | None, book: Book, *, force: bool) -> None:

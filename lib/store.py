@@ -8,7 +8,7 @@ collections behind an alias.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -18,6 +18,7 @@ from lib.errors import UpstreamError
 from lib.sparse import SparseVector
 from lib.terms import ENGLISH
 
+Key = TypeVar("Key")
 INDEX_FORMAT = 2  # of the manifest and of `StoredChunk`; a change asks for a new index
 DENSE = "dense"
 SPARSE = "terms"
@@ -189,24 +190,22 @@ class Store(Protocol):
 
 
 def as_found(
-    payloads: Mapping[str, Any],
+    payloads: Mapping[Key, Any],
     *,
-    bm25: Mapping[str, float],
-    cosine: Mapping[str, float],
+    bm25: Mapping[Key, float],
+    cosine: Mapping[Key, float],
     rarity: Mapping[int, float],
 ) -> Found:
     """What an engine has found, payloads and scores by the points' ids."""
-    return Found(
-        [
-            Hit(
-                msgspec.convert(payloads[key], StoredChunk),
-                float(cosine.get(key, 0.0)),
-                float(bm25.get(key, 0.0)),
-            )
-            for key in sorted(payloads)
-        ],
-        rarity,
-    )
+    hits = [
+        Hit(
+            msgspec.convert(payload, StoredChunk),
+            float(cosine.get(key, 0.0)),
+            float(bm25.get(key, 0.0)),
+        )
+        for key, payload in payloads.items()
+    ]
+    return Found(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
 
 
 def new_generation() -> str:
