@@ -23,10 +23,10 @@ SAME: Final = 0.9
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A retrieved text: one chunk, or neighbours that belong together.
+    """A retrieved text: one chunk, or neighbours under the same heading.
 
-    `text` is the file's own `[start_char:end_char]`, in characters; where it leads and what it is
-    (`heading`, `url`, `kind`) is told of the chunk in it that fits best. `kind` is what most of
+    `text` is the file's own `[start_char:end_char]`, in characters; what it is (`kind`) is told of
+    the chunk in it that fits best. `kind` is what most of
     that is: prose, code or table; `language` is the code's. `score` says how likely it answers.
     """
 
@@ -56,7 +56,7 @@ class _Run:
     def joined_with(self, chunk: StoredChunk) -> list[StoredChunk] | None:
         """With `chunk` at one of its ends, if it belongs there and there is room."""
         first, last = self.chunks[0], self.chunks[-1]
-        if chunk.file_path != first.file_path:
+        if place(chunk) != place(first):
             return None
         if chunk.ordinal == last.ordinal + 1:
             joined = [*self.chunks, chunk]
@@ -118,6 +118,12 @@ def passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
             runs.append(_Run(each, [chunk]))
         seen.append(bag)
     return [run.passage() for run in runs]
+
+
+def place(chunk: StoredChunk) -> tuple[str, str | None, str, str]:
+    """The heading that a chunk stands under. Only what stands under one is joined: a claim from
+    the passage leads to the very heading it was found below."""
+    return chunk.file_path, chunk.url, chunk.section, chunk.heading
 
 
 def alike(one: frozenset[str], other: frozenset[str]) -> bool:

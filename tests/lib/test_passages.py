@@ -18,9 +18,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def page(
-    texts: Sequence[str], *, path: str = "a.md", gap: str | None = "\n\n"
+    texts: Sequence[str],
+    *,
+    path: str = "a.md",
+    gap: str | None = "\n\n",
+    headings: Sequence[str] = (),
 ) -> list[StoredChunk]:
-    """The chunks of a file that is nothing but `texts`, with `gap` between them."""
+    """The chunks of a file that is nothing but `texts`, with `gap` between them, under one heading
+    or each under its own."""
     chunks, at = [], 0
     for number, text in enumerate(texts):
         chunks.append(
@@ -31,8 +36,8 @@ def page(
                 before=gap if number else None,
                 start_char=at,
                 end_char=at + len(text),
-                heading=f"H{number}",
-                url=f"https://b.example/{path}#h{number}",
+                heading=headings[number] if headings else "H",
+                url=f"https://b.example/{path}#{headings[number] if headings else 'h'}",
                 kind="code" if number % 2 else "prose",
             )
         )
@@ -68,7 +73,14 @@ def test_of_joined_chunks_the_best_says_what_the_passage_is() -> None:
     for name in ("chunk_id", "file_path", "chapter", "section", "heading", "url", "kind"):
         assert getattr(passage, name) == getattr(best, name)
     assert passage.score == Ranked(Hit(best, 0.0, 0.0), 1.0).score
-    assert passage.heading == "H1"
+    assert passage.kind == "code"
+
+
+def test_what_stands_under_another_heading_is_another_passage() -> None:
+    """A claim leads to the heading that it was found below, not to one beside it."""
+    chunks = page([ONE, TWO, THREE], headings=["A", "A", "B"])
+    found = passages(ranked(chunks[n] for n in (1, 2, 0)), 10)
+    assert [(each.heading, each.text) for each in found] == [("A", f"{ONE}\n\n{TWO}"), ("B", THREE)]
 
 
 def test_what_is_apart_stays_apart() -> None:
@@ -179,8 +191,8 @@ def real() -> list[StoredChunk]:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_text_is_the_file_s_own(real: list[StoredChunk], seed: int) -> None:
-    found = random.Random(seed).sample(real, 60)
-    made = passages(ranked(found), 40)
+    found = random.Random(seed).sample(real, 150)
+    made = passages(ranked(found), 100)
     spans: dict[str, list[Any]] = {}
     for each in made:
         text = (ROOT / "book_content" / each.file_path).read_bytes().decode()
