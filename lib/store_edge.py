@@ -155,13 +155,18 @@ class EdgeStore:
         return self._live
 
     def unfinished(self, embedding_model: str) -> list[Path]:
-        """Generations that were never published but hold vectors of this model, latest first."""
+        """Generations that are not the live one but may hold more vectors of this model, latest
+        first."""
         live = self.current()
+        # The one that was replaced is still there. Where the live one has the same model's
+        # vectors, it has all that are of use.
+        covered = live is not None and live.manifest.embedding_model == embedding_model
         found = []
         for path in self._generations():
             with contextlib.suppress(FileNotFoundError):
                 model = (path / "model").read_text(encoding="utf-8")
-                if model == embedding_model and (live is None or path != live.path):
+                replaced = (path / "manifest.json").exists()
+                if model == embedding_model and not (replaced and covered):
                     found.append(path)
         return found
 
