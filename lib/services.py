@@ -183,8 +183,10 @@ async def warm_up(services: Services) -> None:
     asking for it.
     """
     services.opened.clear()
-    found = await open_index(services)
-    services.opened.set()
+    try:
+        found = await open_index(services)
+    finally:
+        services.opened.set()
     try:
         await services.embedder.load()
     except (QuireError, RuntimeError, OSError) as error:

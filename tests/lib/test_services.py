@@ -101,3 +101,16 @@ async def test_opening_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
     settings = Settings(qdrant_path=tmp_path / "index", book_content_path=tmp_path / "book")
     async with open_services(settings):
         assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
+
+
+async def test_an_error_of_the_program_at_the_start_lets_nobody_wait(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken() -> None:
+        raise ZeroDivisionError
+
+    async with open_services(make_settings()) as services:
+        monkeypatch.setattr(services.store, "open", broken)
+        with pytest.raises(ZeroDivisionError):
+            await warm_up(services)
+        assert services.opened.is_set()
