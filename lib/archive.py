@@ -55,6 +55,7 @@ def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
             raise InvalidRequest(
                 "The body is not a whole .tar.gz or .zip archive; it may have been cut off."
             ) from None
+        # What zipfile raises for a method it lacks, for a password, and for names in no encoding.
         except (NotImplementedError, RuntimeError, UnicodeError):
             raise InvalidRequest(
                 "The archive is encrypted or packed in a way that cannot be read."

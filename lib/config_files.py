@@ -109,6 +109,8 @@ def parse_python(text: str) -> dict[str, Any]:
             if not isinstance(target, ast.Name):
                 continue
             try:
+                # `targets` is only filled for assignments, which have a value: the type of `node`
+                # does not follow it there.
                 value = None if target.id in seen else ast.literal_eval(node.value)  # type: ignore[attr-defined]
             except (*_TOO_BROKEN, SyntaxError):
                 value = None

@@ -151,7 +151,7 @@ def pymdownx_slug(
         "lower-ascii": lambda t: re.sub(r"[A-Z]", lambda m: m[0].lower(), t),
         "fold": str.casefold,
     }
-    if normalize in ("NFC", "NFD", "NFKC", "NFKD"):
+    if normalize in ("NFC", "NFD", "NFKC", "NFKD"):  # the library wants it as a literal type
         text = unicodedata.normalize(normalize, text)  # type: ignore[arg-type]
     text = form.get(case, str)(re.sub(r"</?[^>]*>", "", text).strip())
     text = re.sub(r"[^\w\- ]", "", text).replace(" ", separator)

@@ -154,7 +154,7 @@ class EdgeStore:
         self._live = Generation(path, manifest, shard, mtime_ns)
         return self._live
 
-    def unfinished(self, embedding_model: str) -> list[Path]:
+    def other_lenders(self, embedding_model: str) -> list[Path]:
         """Generations that are not the live one but may hold more vectors of this model, latest
         first."""
         live = self.current()
@@ -224,7 +224,7 @@ class EdgeStore:
             path.mkdir(parents=True)
             (path / "model").write_text(embedding_model, encoding="utf-8")
             return EdgeBuilder(self, path, embedding_model, lock)
-        except BaseException:
+        except BaseException:  # raised again: whatever it is, the lock must not stay
             lock.close()
             raise
 
@@ -305,7 +305,7 @@ class EdgeBuilder:
         if live is not None and live.manifest.embedding_model == self._embedding_model:
             records = self._store.read_ledger().values()
             yield live.shard, {h: chunk for record in records for chunk, h in record.chunks.items()}
-        for path in self._store.unfinished(self._embedding_model):
+        for path in self._store.other_lenders(self._embedding_model):
             # One that was killed before its first flush, or is damaged, has nothing to lend.
             with contextlib.suppress(StoreUnavailable):
                 if path != self._path and (path / "shard").exists():

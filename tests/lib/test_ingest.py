@@ -11,11 +11,11 @@ import pytest
 
 import lib.ingest
 from lib.errors import InvalidRequest, NotFound
-from lib.ingest import IngestRequest, IngestStatus, Task
+from lib.ingest import IngestRequest, IngestStatus, Task, languages_of
 from lib.services import Services, open_services
 from lib.settings import Settings
 from lib.sparse import query_vector
-from lib.store import Found
+from lib.store import FileRecord, Found, Ledger
 from tests.conftest import ended, write_book
 from tests.upstream import Body, Status, Upstream
 
@@ -388,3 +388,18 @@ def move(source: Path, target: Path) -> None:
 
 def remove(path: Path) -> None:
     path.unlink()
+
+
+def test_a_language_of_few_pages_does_not_count() -> None:
+    def pages(**counts: int) -> Ledger:
+        return {
+            f"{language}{n}.md": FileRecord(file_hash="", chunks={"a": "b"}, language=language)
+            for language, count in counts.items()
+            for n in range(count)
+        }
+
+    assert languages_of(pages(english=99, french=1)) == ("english",)
+    assert languages_of(pages(english=10, german=90)) == ("german", "english")
+    # A page that gives nothing has no say.
+    drafts: Ledger = {f"{n}.md": FileRecord(file_hash="", language="french") for n in range(50)}
+    assert languages_of(drafts | pages(english=3)) == ("english",)

@@ -472,3 +472,13 @@ async def test_a_builder_cancelled_while_it_gives_up_lets_the_lock_go(edge: Edge
     await asyncio.wait((busy, giving_up))
     assert giving_up.cancelled()
     await (await edge.build(new_generation(), MODEL)).abandon()
+
+
+async def test_a_replaced_index_lends_only_what_the_live_one_has_not(edge: EdgeStore) -> None:
+    """It stays for processes that still read it; to read all of it again takes a second."""
+    await publish(edge, [chunk(1), chunk(2)], random_vectors(2))
+    await publish(edge, [chunk(1)], random_vectors(1))
+    assert await edge.in_thread(edge.other_lenders, MODEL) == []
+    await publish(edge, [chunk(1)], random_vectors(1), model="test/other")
+    [replaced] = await edge.in_thread(edge.other_lenders, MODEL)
+    assert (replaced / "manifest.json").exists()

@@ -2,7 +2,16 @@ import unicodedata
 
 import pytest
 
-from lib.terms import ENGLISH, LANGUAGES, language_of, may_be_in, stop_words, terms, words
+from lib.terms import (
+    ENGLISH,
+    LANGUAGES,
+    language_of,
+    may_be_in,
+    stop_words,
+    terms,
+    without_small_words,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -182,3 +191,10 @@ def test_greek_is_told() -> None:
 
 def test_two_ways_of_writing_an_accent_are_one_word() -> None:
     assert terms(unicodedata.normalize("NFD", "café")) == terms("café")
+
+
+def test_small_words_of_every_language_of_the_book_are_left_out() -> None:
+    text = "What is the use of fenders, et les lignes?"
+    assert terms(without_small_words(text, ["english"])) == terms("use fenders et les lignes")
+    assert terms(without_small_words(text, ["english", "french"])) == terms("fenders lignes")
+    assert without_small_words("What is it?", ["english"]) == "What is it?"
