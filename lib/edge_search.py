@@ -1,62 +1,98 @@
 """One question to the embedded engine: candidates by meaning and by words, scored by both."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from cachetools import LRUCache
 
 from lib.embedding import Vectors
 from lib.sparse import SparseVector
-from lib.store import DENSE, SPARSE, Found, as_found
+from lib.store import DENSE, SPARSE, Found, StoredChunk, as_found
 
 if TYPE_CHECKING:
     import qdrant_edge
     from qdrant_edge import EdgeShard, Filter, QueryRequest
 
+MAX_CHUNKS: Final = 5_000
+"""That were read last; some 10 MB."""
+MAX_TERMS: Final = 50_000
 
-def search_shard(
-    shard: "EdgeShard",
-    vector: Vectors | None,
-    terms: SparseVector,
-    n: int,
-    only: Mapping[str, str],
-) -> Found:
-    """As `lib.store.Store.search`. Blocks, and the engine holds the interpreter meanwhile: for a
-    millisecond or so up to 20,000 chunks, since it compares the vector with each of them."""
-    from qdrant_edge import Query, QueryBatchRequest, QueryRequest
 
-    queries = [Query.Nearest(as_sparse(terms), using=SPARSE)]
-    if vector is not None:
-        queries.append(Query.Nearest(vector.tolist(), using=DENSE))
-    where = condition(only)
-    answers = shard.query_batch(
-        QueryBatchRequest(
-            [
-                QueryRequest(limit=n, query=query, filter=where, with_payload=True)
-                for query in queries
-            ]
-            + [best_with(term) for term in terms.indices]
+class ShardSearch:
+    """Searches one published shard, which never changes: what was read of it stays true.
+
+    Blocks, and the engine holds the interpreter meanwhile: for a millisecond or so up to 20,000
+    chunks, since it compares the vector with each of them. To be called from several threads.
+    """
+
+    def __init__(self, shard: "EdgeShard") -> None:
+        self._shard = shard
+        # To read a chunk from the engine costs more than to find it, and readers of one book ask
+        # for the same places.
+        self._chunks: LRUCache[Any, StoredChunk] = LRUCache(MAX_CHUNKS)
+        self._rarity: LRUCache[int, float | None] = LRUCache(MAX_TERMS)
+        self._lock = threading.Lock()
+
+    def search(
+        self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
+    ) -> Found:
+        """As `lib.store.Store.search`."""
+        from qdrant_edge import Query, QueryBatchRequest, QueryRequest
+
+        queries = [Query.Nearest(as_sparse(terms), using=SPARSE)]
+        if vector is not None:
+            queries.append(Query.Nearest(vector.tolist(), using=DENSE))
+        where = condition(only)
+        answers = self._shard.query_batch(
+            QueryBatchRequest(
+                [QueryRequest(limit=n, query=query, filter=where) for query in queries]
+            )
         )
-    )
-    scored, best = answers[: len(queries)], answers[len(queries) :]
-    payloads: dict[Any, Any] = {}
-    scores: list[dict[Any, float]] = []
-    for points in scored:
-        payloads.update((point.id, point.payload) for point in points)
-        scores.append({point.id: point.score for point in points})
-    if vector is not None:
-        # Each query also scores what only the other has found: a few points, looked up by id.
-        for query, own in zip(queries, scores, strict=True):
-            if missing := payloads.keys() - own.keys():
-                own.update(score_of(shard, query, missing))
-    return as_found(
-        payloads,
-        bm25=scores[0],
-        cosine=scores[1] if vector is not None else {},
-        rarity={
-            term: point.score / weight_in(point, term)
-            for term, points in zip(terms.indices, best, strict=True)
-            for point in points
-        },
-    )
+        scores = [{point.id: point.score for point in points} for points in answers]
+        ids = set[Any]().union(*scores)
+        if vector is not None:
+            # Each query also scores what only the other has found: a few points, by their ids.
+            for query, own in zip(queries, scores, strict=True):
+                if missing := ids - own.keys():
+                    own.update(score_of(self._shard, query, missing))
+        return as_found(
+            self._read(ids),
+            bm25=scores[0],
+            cosine=scores[1] if vector is not None else {},
+            rarity=self._rarities(terms.indices),
+        )
+
+    def _read(self, ids: set[Any]) -> dict[Any, StoredChunk]:
+        """The chunks with these ids."""
+        with self._lock:
+            chunks = {key: chunk for key in ids if (chunk := self._chunks.get(key)) is not None}
+        if missing := list(ids - chunks.keys()):
+            read = {
+                record.id: msgspec.convert(record.payload, StoredChunk)
+                for record in self._shard.retrieve(missing, with_payload=True, with_vector=False)
+            }
+            chunks.update(read)
+            with self._lock:
+                self._chunks.update(read)
+        return chunks
+
+    def _rarities(self, terms: Sequence[int]) -> dict[int, float]:
+        """The IDF of each term that some chunk has."""
+        from qdrant_edge import QueryBatchRequest
+
+        with self._lock:
+            known = {term: self._rarity[term] for term in terms if term in self._rarity}
+        if unknown := [term for term in terms if term not in known]:
+            answers = self._shard.query_batch(
+                QueryBatchRequest([best_with(term) for term in unknown])
+            )
+            for term, points in zip(unknown, answers, strict=True):
+                known[term] = points[0].score / weight_in(points[0], term) if points else None
+            with self._lock:
+                self._rarity.update(known)
+        return {term: rarity for term, rarity in known.items() if rarity is not None}
 
 
 def score_of(shard: "EdgeShard", query: Any, ids: set[Any]) -> dict[Any, float]:

@@ -8,7 +8,7 @@ import msgspec
 
 from lib.ranking import Ranked
 from lib.store import StoredChunk
-from lib.terms import words
+from lib.terms import terms_of_chunk
 
 MAX_JOINED: Final = 1_500
 """Characters up to which neighbours are joined."""
@@ -19,7 +19,7 @@ is lost so."""
 SLACK: Final = 0.15
 """So far behind the best one it is always kept: where all sums are small, shares say little."""
 SAME: Final = 0.9
-"""Share of common words from which two texts are the same to a reader."""
+"""Share of common terms from which two texts are the same to a reader."""
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ def passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
         if runs and each.total < min(KEPT_SHARE * best, best - SLACK):
             break
         chunk = each.hit.chunk
-        bag = frozenset(words(chunk.text))
+        bag = frozenset(terms_of_chunk(chunk.text))
         if any(alike(bag, other) for other in seen):
             continue
         run, joined = next(

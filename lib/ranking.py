@@ -32,7 +32,7 @@ from lib.embedding import Similarity
 from lib.query import ParsedQuery, even
 from lib.sparse import CEILING, SparseVector, number
 from lib.store import Found, Hit, Manifest
-from lib.terms import may_be_in, terms
+from lib.terms import may_be_in, terms, terms_of_chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,13 @@ class Pairs:
         """0 to 1; 0 where the question has no pair that the book could have."""
         if not self._all:
             return 0.0
-        here = {pair for language in self._languages for pair in pairwise(terms(text, language))}
-        return sum(weight for pair, weight in self._weights.items() if pair in here) / self._all
+        here = {
+            pair
+            for language in self._languages
+            for pair in pairwise(terms_of_chunk(text, language))
+            if pair in self._weights
+        }
+        return sum(map(self._weights.__getitem__, sorted(here))) / self._all
 
 
 def phrases_in(hit: Hit, phrases: Sequence[str]) -> float:

@@ -6,9 +6,11 @@ Everything goes in one batch, so a question costs one way there and back.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from lib.embedding import Vectors
 from lib.sparse import SparseVector
-from lib.store import DENSE, SPARSE, Found, as_found
+from lib.store import DENSE, SPARSE, Found, StoredChunk, as_found
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, models
@@ -49,7 +51,7 @@ async def search_collection(
     scored = [answer.points for answer in answers[: len(queries)]]
     best = [answer.points for answer in answers[len(queries) :]]
     return as_found(
-        {str(point.id): point.payload for point in scored[-1]},
+        {str(point.id): msgspec.convert(point.payload, StoredChunk) for point in scored[-1]},
         bm25={str(point.id): point.score for point in scored[0]},
         cosine={str(point.id): point.score for points in scored[1:] for point in points},
         rarity={

@@ -8,7 +8,7 @@ collections behind an alias.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -190,20 +190,16 @@ class Store(Protocol):
 
 
 def as_found(
-    payloads: Mapping[Key, Any],
+    chunks: Mapping[Key, StoredChunk],
     *,
     bm25: Mapping[Key, float],
     cosine: Mapping[Key, float],
     rarity: Mapping[int, float],
 ) -> Found:
-    """What an engine has found, payloads and scores by the points' ids."""
+    """What an engine has found, chunks and scores by the points' ids."""
     hits = [
-        Hit(
-            msgspec.convert(payload, StoredChunk),
-            float(cosine.get(key, 0.0)),
-            float(bm25.get(key, 0.0)),
-        )
-        for key, payload in payloads.items()
+        Hit(chunk, float(cosine.get(key, 0.0)), float(bm25.get(key, 0.0)))
+        for key, chunk in chunks.items()
     ]
     return Found(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
 

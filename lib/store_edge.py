@@ -31,7 +31,7 @@ import msgspec
 import numpy as np
 import portalocker
 
-from lib.edge_search import as_sparse, search_shard
+from lib.edge_search import ShardSearch, as_sparse
 from lib.embedding import Vectors
 from lib.errors import Conflict, StoreUnavailable
 from lib.sparse import SparseVector
@@ -69,6 +69,7 @@ class Generation:
     path: Path
     manifest: Manifest
     shard: "EdgeShard"
+    searching: ShardSearch
     mtime_ns: int
 
 
@@ -149,9 +150,13 @@ class EdgeStore:
             manifest = read_manifest(path)
         except FileNotFoundError:
             return None
-        shard = live.shard if live is not None and live.path == path else open_shard(path)
+        if live is not None and live.path == path:
+            shard, searching = live.shard, live.searching
+        else:
+            shard = open_shard(path)
+            searching = ShardSearch(shard)
         # The shard that is left is closed when the last search on it has let go of it.
-        self._live = Generation(path, manifest, shard, mtime_ns)
+        self._live = Generation(path, manifest, shard, searching, mtime_ns)
         return self._live
 
     def other_lenders(self, embedding_model: str) -> list[Path]:
@@ -207,7 +212,7 @@ class EdgeStore:
         live = self.current()
         if live is None:
             return Found((), {})
-        return search_shard(live.shard, vector, terms, n, only)
+        return live.searching.search(vector, terms, n, only)
 
     def _urls(self) -> set[str]:
         live = self.current()

@@ -99,6 +99,12 @@ def terms(text: str, language: str = ENGLISH) -> list[str]:
     return [term for word in _WORD.findall(text) for term in _terms_of(word, language)]
 
 
+@functools.lru_cache(maxsize=5_000)  # readers ask for the same places
+def terms_of_chunk(text: str, language: str = ENGLISH) -> tuple[str, ...]:
+    """The same as `terms`, remembered for the texts that were asked for last."""
+    return tuple(terms(text, language))
+
+
 @functools.lru_cache(maxsize=50_000)  # books repeat their words
 def _terms_of(word: str, language: str) -> tuple[str, ...]:
     if _IS_UNSPACED.match(word):
