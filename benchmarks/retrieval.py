@@ -6,17 +6,7 @@
 
 FOLDER is ingested into an index of its own, in this process; for each question `--k` passages are
 fetched from it, as /search does. What the environment sets (CHUNK_TOKENS, SITE_GENERATOR) holds.
-A question is a JSON object, one a line:
-
-    {"question": "When does the tide turn?", "file": "tides.md", "text": "turns every six hours"}
-    {"question": "...", "spans": [{"file": "...", "text": "..."}, ...], "category": "howto"}
-    {"question": "How deep is the Dead Sea?", "answerable": false}
-
-`text` answers the question and is quoted from the file, white space aside; where it stands more
-than once, each place is as good. `spans` is for answers in several parts. A span may have `start`
-and `end` (characters of the file) in place of or beside its text, and other places that are as
-good: `alts`, pairs of start and end in the same file, and `also`, a list of spans. With `"level":
-"file"` any passage of the file will do. Questions with a `history` are left out.
+The questions have the form that `lib.golden` reads; those with a `history` are left out.
 
 A passage hits a span of which it has half the characters, or a hundred. The columns are search as
 it is (hybrid), its words without vectors, which is also what readers get while an embedding service
@@ -47,7 +37,6 @@ import asyncio
 import itertools
 import os
 import random
-import re
 import statistics
 import sys
 import tempfile
@@ -69,17 +58,16 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from lib.documents import DocumentError, read_document
 from lib.embedding import Embedder, Similarity, Vectors
+from lib.golden import BadQuestions, Gold, Question, ranks, read_questions, recall
 from lib.ingest import Ingestion, IngestRequest
+from lib.intervals import SEED, Estimate, Numbers, estimate, resampled, within
 from lib.passages import Passage, passages
 from lib.ranking import Ranked, rank
 from lib.search import (
     CANDIDATES,
     DEFAULT_K,
-    MAX_QUERY_CHARACTERS,
     Looked,
     check_index,
     look,
@@ -87,176 +75,13 @@ from lib.search import (
 )
 from lib.services import make_local_embedder, make_store
 from lib.settings import MULTILINGUAL, Settings, SettingsError, load_settings
-from lib.store import Found, Manifest, Store, StoredChunk
+from lib.store import Found, Manifest, Store
 
-Numbers = npt.NDArray[np.float64]
-
-ENOUGH_CHARACTERS: Final = 100
-"""Of a long span: who reads them has found the place."""
 MEASURES: Final = ("recall@5", "recall@10", "MRR@10", "recall in budget", "IoU@5")
-RESAMPLES: Final = 2_000
-SEED: Final = 7
 SAMPLED_QUESTIONS: Final = 100
 """Whose cosines with every chunk tell what is unrelated."""
 RIDGE: Final = 1e-4
 """Keeps the curve from being infinitely steep where the two kinds of questions do not overlap."""
-
-
-# Questions
-
-
-class Span(msgspec.Struct):
-    """A part of an answer, as it stands in the file of questions."""
-
-    file: str
-    text: str | None = None
-    start: int | None = None
-    end: int | None = None
-    alts: list[tuple[int, int]] = []
-    also: list["Span"] = []
-
-
-class Line(msgspec.Struct):
-    """A question, as it stands in the file of questions. Other fields are nobody's business."""
-
-    question: str
-    file: str | None = None
-    text: str | None = None
-    spans: list[Span] = []
-    category: str | None = None
-    answerable: bool = True
-    level: str | None = None
-    history: list[object] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Characters of a file that answer, or all of it, of which any are enough."""
-
-    file: str
-    start: int
-    end: int
-    whole: bool = False
-
-    def hit_by(self, found: Passage | StoredChunk) -> bool:
-        if found.file_path != self.file:
-            return False
-        common = min(found.end_char, self.end) - max(found.start_char, self.start)
-        return common > 0 and (
-            self.whole or common >= min(ENOUGH_CHARACTERS, (self.end - self.start) / 2)
-        )
-
-
-Gold = tuple[Place, ...]
-"""Places that are as good as each other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    text: str
-    answer: tuple[Gold, ...] = ()
-    """Its parts; none for a question that the book does not answer."""
-    category: str = ""
-
-
-class BadQuestions(Exception):
-    """What is wrong with a question, or a line for each that something is wrong with."""
-
-
-def read_questions(files: Iterable[Path], settings: Settings) -> list[Question]:
-    """The questions about the content folder. Raises `BadQuestions`."""
-    read: list[Question] = []
-    wrong: list[str] = []
-    texts: dict[str, str] = {}
-
-    def text_of(file: str) -> str:
-        if file not in texts:
-            try:
-                document = read_document(settings.book_content_path, file, settings.limits)
-            except DocumentError as error:
-                raise BadQuestions(f"{file}: {error}") from None
-            texts[file] = document.text
-        return texts[file]
-
-    for path in files:
-        try:
-            lines = path.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            wrong.append(f"{path} cannot be read: {reason}")
-            continue
-        for number, line in enumerate(lines, 1):
-            try:
-                question = parse_question(line, text_of) if line.strip() else None
-            except BadQuestions as error:
-                wrong.append(f"{path}, line {number}: {error}")
-            else:
-                read += [question] if question else []
-    if not read and not wrong:
-        wrong.append("there are no questions")
-    if wrong:
-        raise BadQuestions("\n".join(wrong))
-    return read
-
-
-def parse_question(line: str, text_of: Callable[[str], str]) -> Question | None:
-    """None for a question that is left out. Raises `BadQuestions`, as does `text_of`, which gives
-    the text of a file."""
-    try:
-        row = msgspec.json.decode(line, type=Line)
-    except msgspec.MsgspecError as error:
-        raise BadQuestions(f"not a question: {error}") from None
-    text = row.question.strip()
-    if not 1 <= len(text) <= MAX_QUERY_CHARACTERS:
-        raise BadQuestions(f"the question has to have 1 to {MAX_QUERY_CHARACTERS} characters")
-    if row.history:
-        return None
-    if not row.answerable:
-        return Question(text, category=row.category or "")
-    spans = row.spans or ([Span(row.file, row.text)] if row.file else [])
-    if not spans:
-        raise BadQuestions("it needs `file` and `text`, or `spans`, or `answerable` false")
-    whole = row.level == "file"
-    answer = tuple(tuple(places(span, text_of, whole=whole)) for span in spans)
-    return Question(text, answer, row.category or "")
-
-
-def places(span: Span, text_of: Callable[[str], str], *, whole: bool) -> list[Place]:
-    """Where a part of an answer stands. Raises `BadQuestions`."""
-    text = text_of(span.file)
-    if whole:
-        found = [(0, len(text))]
-    elif span.start is not None and span.end is not None:
-        found = [(span.start, span.end)]
-        if span.text is not None and text[span.start : span.end] != span.text:
-            raise BadQuestions(
-                f"{span.file} has another text at {span.start} to {span.end}: "
-                f"{shortened(text[span.start : span.end])}"
-            )
-    elif span.text and span.text.strip():
-        found = quoted(span.text, text)
-        if not found:
-            raise BadQuestions(f"{span.file} does not have the quote {shortened(span.text)}")
-    else:
-        raise BadQuestions("an answer needs a `text`, or `start` and `end`")
-    found += span.alts
-    for start, end in found:
-        if not 0 <= start < end <= len(text):
-            raise BadQuestions(f"{span.file} has no characters {start} to {end}")
-    return [
-        *(Place(span.file, start, end, whole) for start, end in found),
-        *(place for other in span.also for place in places(other, text_of, whole=whole)),
-    ]
-
-
-def quoted(quote: str, text: str) -> list[tuple[int, int]]:
-    """Every place where `quote` stands in `text`, however the lines are broken."""
-    pattern = r"\s+".join(map(re.escape, quote.split()))
-    return [found.span() for found in re.finditer(pattern, text)]
-
-
-def shortened(text: str) -> str:
-    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 # Searching
@@ -375,24 +200,17 @@ class Answer:
 def judge(question: Question, found: Sequence[Passage], budget: int) -> Judged:
     if not question.answer:
         return Judged((), {})
-    ranks = tuple(
-        next((nth for nth, each in enumerate(found, 1) if any(p.hit_by(each) for p in gold)), None)
-        for gold in question.answer
-    )
-
-    def recall(first: int) -> float:
-        return sum(nth is not None and nth <= first for nth in ranks) / len(ranks)
-
-    best = min(filter(None, ranks), default=11)
+    hits = ranks(question.answer, found)
+    best = min(filter(None, hits), default=11)
     measures = {
-        "recall@5": recall(5),
-        "recall@10": recall(10),
+        "recall@5": recall(hits, 5),
+        "recall@10": recall(hits, 10),
         "MRR@10": 1 / best if best <= 10 else 0.0,
-        "recall in budget": recall(fitting(found, budget)),
+        "recall in budget": recall(hits, fitting(found, budget)),
     }
     if not any(place.whole for gold in question.answer for place in gold):
         measures["IoU@5"] = overlap(question.answer, found[:5])
-    return Judged(ranks, measures)
+    return Judged(hits, measures)
 
 
 def fitting(found: Iterable[Passage], budget: int) -> int:
@@ -430,21 +248,6 @@ async def ask_all(
 # Statistics
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    value: float
-    low: float
-    high: float
-
-
-def estimate(numbers: Sequence[float]) -> Estimate | None:
-    """The mean and its interval; None for no numbers."""
-    if not numbers:
-        return None
-    weights = resampled(np.random.default_rng(SEED), len(numbers))
-    return within(statistics.fmean(numbers), weights @ np.asarray(numbers))
-
-
 def auroc(answered: Sequence[float], unanswered: Sequence[float]) -> Estimate | None:
     """How often one of the first is above one of the second; None without any of either."""
     if not answered or not unanswered:
@@ -454,16 +257,6 @@ def auroc(answered: Sequence[float], unanswered: Sequence[float]) -> Estimate | 
     generator = np.random.default_rng(SEED)
     rows, columns = resampled(generator, len(answered)), resampled(generator, len(unanswered))
     return within(float(wins.mean()), ((rows @ wins) * columns).sum(axis=1))
-
-
-def resampled(generator: np.random.Generator, n: int) -> Numbers:
-    """`(RESAMPLES, n)`: the weight of each of `n` where as many are drawn with repetitions."""
-    return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
-
-
-def within(value: float, resamples: Numbers) -> Estimate:
-    low, high = np.percentile(resamples, [2.5, 97.5])
-    return Estimate(value, float(low), float(high))
 
 
 def logistic_curve(answered: Sequence[float], unanswered: Sequence[float]) -> tuple[float, float]:
@@ -712,9 +505,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error(f"{folder} is not a folder")
     try:
         models = [settings_for(options.folder, model) for model in options.model]
-        questions = read_questions(options.questions, models[0])
+        asked = read_questions(options.questions, options.folder, models[0].limits)
     except (SettingsError, BadQuestions) as error:
         sys.exit(str(error))
+    questions = [each for each in asked if not each.history]
+    if not questions:
+        sys.exit("there are no questions without a history")
     lines = [line for model in models for line in asyncio.run(measure(model, questions, options))]
     if options.details:
         options.details.write_bytes(b"".join(line + b"\n" for line in lines))

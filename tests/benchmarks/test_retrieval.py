@@ -5,42 +5,26 @@ from typing import Any
 import pytest
 
 from benchmarks.retrieval import (
-    BadQuestions,
-    Estimate,
-    Place,
-    Question,
     auroc,
     by_cosine,
-    estimate,
     fitting,
     judge,
     logistic_curve,
     main,
     overlap,
-    parse_question,
-    quoted,
-    read_questions,
-    settings_for,
 )
 from lib.embedding import Similarity
+from lib.golden import Place, Question
 from lib.passages import Passage
 from lib.settings import setting_names
 from lib.store import Found, Hit
 from tests.stores import chunk
-
-TIDES = "The tide turns every six hours.\nIt rises four metres. It falls again."
 
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in setting_names():
         monkeypatch.delenv(name, raising=False)
-
-
-def text_of(file: str) -> str:
-    if file != "tides.md":
-        raise BadQuestions(f"{file}: there is no such file")
-    return TIDES
 
 
 def passage(file: str, start: int, end: int, score: float = 0.5) -> Passage:
@@ -62,108 +46,7 @@ def question(*answer: tuple[Place, ...]) -> Question:
     return Question("When does the tide turn?", answer)
 
 
-# Parsing
-
-
-def parsed(**fields: Any) -> Question | None:
-    return parse_question(json.dumps({"question": " When? "} | fields), text_of)
-
-
-def test_the_short_form() -> None:
-    assert parsed(file="tides.md", text="every six hours. It rises") == Question(
-        "When?", ((Place("tides.md", 15, 40),),)
-    )
-    assert parsed(answerable=False) == Question("When?")
-
-
-def test_the_rich_form() -> None:
-    spans = [
-        {"file": "tides.md", "start": 4, "end": 8, "text": "tide", "alts": [[32, 34]]},
-        {"file": "tides.md", "text": "rises", "also": [{"file": "tides.md", "text": "falls"}]},
-    ]
-    assert parsed(spans=spans, category="howto", id="x-1", level="span", lang="en") == Question(
-        "When?",
-        (
-            (Place("tides.md", 4, 8), Place("tides.md", 32, 34)),
-            (Place("tides.md", 35, 40), Place("tides.md", 57, 62)),
-        ),
-        "howto",
-    )
-
-
-def test_any_passage_of_a_file_will_do() -> None:
-    whole = Place("tides.md", 0, len(TIDES), whole=True)
-    assert parsed(file="tides.md", level="file") == Question("When?", ((whole,),))
-
-
-def test_a_question_that_needs_what_was_said_before_is_left_out() -> None:
-    assert parsed(file="tides.md", text="tide", history=["How deep is it?"]) is None
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("{", "not a question: "),
-        ('["When?"]', "not a question: "),
-        ('{"file": "tides.md", "text": "tide"}', "missing required field `question`"),
-        ('{"question": " "}', "1 to 1000 characters"),
-        ('{"question": "When?"}', "it needs `file` and `text`, or `spans`, or `answerable` false"),
-        ('{"question": "When?", "text": "tide"}', "it needs `file`"),
-        ('{"question": "When?", "file": "tides.md"}', "an answer needs a `text`"),
-        ('{"question": "When?", "file": "no.md", "text": "x"}', "no.md: there is no such file"),
-        (
-            '{"question": "When?", "file": "tides.md", "text": "seven"}',
-            "tides.md does not have the quote 'seven'",
-        ),
-        (
-            '{"question": "When?", "spans": [{"file": "tides.md", "start": 9, "end": 99}]}',
-            "tides.md has no characters 9 to 99",
-        ),
-        (
-            '{"question": "?", "spans": [{"file": "tides.md", "text": "x", "start": 4, "end": 8}]}',
-            "tides.md has another text at 4 to 8: 'tide'",
-        ),
-    ],
-)
-def test_what_is_wrong_with_a_line(line: str, expected: str) -> None:
-    with pytest.raises(BadQuestions) as caught:
-        parse_question(line, text_of)
-    assert expected in str(caught.value)
-
-
-def test_a_quote_is_found_wherever_it_stands() -> None:
-    assert quoted(" It\n rises ", TIDES + " It rises") == [(32, 40), (70, 78)]
-    assert quoted("(a|b)*", "all of (a|b)* and ab") == [(7, 13)]
-
-
-def test_every_bad_line_is_named(book: Path, tmp_path: Path) -> None:
-    good = '{"question": "Deep?", "answerable": false}\n'
-    bad = tmp_path / "bad.jsonl"
-    bad.write_text(f"\ufeff{good}\n{{}}\n" + '{"question": "?", "file": "../x.md", "text": "x"}')
-    with pytest.raises(BadQuestions) as caught:
-        read_questions([bad, tmp_path / "none.jsonl"], settings_for(book, "multilingual"))
-    lines = str(caught.value).splitlines()
-    assert lines[0].startswith(f"{bad}, line 3: not a question")
-    assert lines[1] == f"{bad}, line 4: ../x.md: the path leads out of the content folder"
-    assert lines[2:] == [f"{tmp_path / 'none.jsonl'} cannot be read: No such file or directory"]
-
-
 # Judging
-
-
-@pytest.mark.parametrize(
-    ("place", "found", "hit"),
-    [
-        (Place("a.md", 10, 30), passage("a.md", 20, 90), True),  # half of it
-        (Place("a.md", 10, 30), passage("a.md", 21, 90), False),
-        (Place("a.md", 10, 30), passage("b.md", 10, 30), False),
-        (Place("a.md", 0, 900), passage("a.md", 800, 1500), True),  # a hundred characters
-        (Place("a.md", 0, 900), passage("a.md", 801, 1500), False),
-        (Place("a.md", 0, 900, whole=True), passage("a.md", 899, 950), True),
-    ],
-)
-def test_what_hits(place: Place, found: Passage, hit: bool) -> None:
-    assert place.hit_by(found) is hit
 
 
 def test_an_answer_in_two_parts() -> None:
@@ -211,19 +94,6 @@ def test_characters_are_counted_once() -> None:
 
 
 # Statistics
-
-
-def test_an_estimate_is_the_same_each_time() -> None:
-    numbers = [0.0, 1.0] * 50
-    first = estimate(numbers)
-    assert first is not None
-    assert first == estimate(numbers)
-    assert first.value == 0.5
-    # 1.96 standard errors of a coin are 0.098.
-    assert 0.08 < first.value - first.low < 0.12
-    assert 0.08 < first.high - first.value < 0.12
-    assert estimate([]) is None
-    assert estimate([1.0]) == Estimate(1, 1, 1)
 
 
 def test_auroc_is_the_share_of_pairs_in_order() -> None:
@@ -332,6 +202,7 @@ def test_what_cannot_be_calibrated_is_said(
         (["{book}", "{questions}", "--details", "{book}/none/x"], "is not a folder"),
         (["{book}", "{questions}", "--model", "none"], "LOCAL_EMBEDDING_MODEL is 'none'"),
         (["{book}", "{book}/index.md"], "line 1: not a question"),
+        (["{book}", "{followups}"], "there are no questions without a history"),
     ],
 )
 def test_a_call_that_cannot_be_answered(
@@ -339,8 +210,12 @@ def test_a_call_that_cannot_be_answered(
     expected: str,
     book: Path,
     questions: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    followups = tmp_path / "followups.jsonl"
+    followups.write_text('{"question": "And then?", "file": "index.md", "history": ["When?"]}')
+    paths = {"book": book, "questions": questions, "followups": followups}
     with pytest.raises(SystemExit) as caught:
-        main([each.format(book=book, questions=questions) for each in arguments])
+        main([each.format(**paths) for each in arguments])
     assert expected in f"{caught.value}{capsys.readouterr().err}"

@@ -1,0 +1,258 @@
+"""Questions whose answers are known, as an author writes them: one JSON object a line.
+
+    {"question": "When does the tide turn?", "file": "tides.md", "text": "turns every six hours"}
+    {"question": "How strong is the current?", "file": "tides.md", "heading": "Currents"}
+    {"question": "And at night?", "file": "tides.md", "history": ["When does the tide turn?"]}
+    {"question": "How deep is the Dead Sea?", "answerable": false}
+
+`text` answers the question and is quoted from the file, white space aside; where it stands more
+than once, each place is as good. With a `heading`, the answer stands below it, subsections
+included; with neither, any passage of the file will do. `history` holds the questions that were
+asked before it, `id` and `category` are the author's own. Other fields are nobody's business.
+
+Answers in several parts have `spans` in place of `file`: a list of objects with `file` and `text`.
+A span may have `start` and `end` (characters of the file) in place of or beside its text, and other
+places that are as good: `alts`, pairs of start and end in the same file, and `also`, a list of
+spans. With `"level": "file"` any passage of the spans' files will do.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from lib.documents import DocumentError, DocumentLimits, read_document
+from lib.markdown import parse_page
+from lib.markdown_page import Flavour
+from lib.passages import Passage
+from lib.search import MAX_QUERY_CHARACTERS
+from lib.store import StoredChunk
+
+ENOUGH_CHARACTERS: Final = 100
+"""Of a long place: who reads them has found it."""
+FLAVOURS: Final[tuple[Flavour, ...]] = ("commonmark", "mdx", "myst")
+
+TextOf = Callable[[str], str]
+"""The text of a file of the book. Raises `BadQuestions`."""
+
+
+class Span(msgspec.Struct):
+    """A part of an answer, as it stands in the file of questions."""
+
+    file: str
+    text: str | None = None
+    heading: str | None = None
+    start: int | None = None
+    end: int | None = None
+    alts: list[tuple[int, int]] = []
+    also: list["Span"] = []
+
+
+class Line(msgspec.Struct):
+    """A question, as it stands in the file of questions."""
+
+    question: str
+    file: str | None = None
+    text: str | None = None
+    heading: str | None = None
+    spans: list[Span] = []
+    id: str = ""
+    category: str | None = None
+    answerable: bool = True
+    level: str | None = None
+    history: list[str] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Characters of a file that answer, or all of it, of which any are enough."""
+
+    file: str
+    start: int
+    end: int
+    whole: bool = False
+
+    def hit_by(self, found: Passage | StoredChunk) -> bool:
+        """Whether it has half of the characters, or `ENOUGH_CHARACTERS`."""
+        if found.file_path != self.file:
+            return False
+        common = min(found.end_char, self.end) - max(found.start_char, self.start)
+        return common > 0 and (
+            self.whole or common >= min(ENOUGH_CHARACTERS, (self.end - self.start) / 2)
+        )
+
+
+Gold = tuple[Place, ...]
+"""Places that are as good as each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    text: str
+    answer: tuple[Gold, ...] = ()
+    """Its parts; none for a question that the book does not answer."""
+    category: str = ""
+    id: str = ""
+    history: tuple[str, ...] = ()
+    """What the reader asked before, oldest first."""
+
+
+class BadQuestions(Exception):
+    """What is wrong with a question, or a line for each that something is wrong with."""
+
+
+def read_questions(
+    files: Iterable[Path], root: Path, limits: DocumentLimits | None = None
+) -> list[Question]:
+    """The questions about the book in the folder `root`. Raises `BadQuestions`."""
+    read: list[Question] = []
+    wrong: list[str] = []
+    texts: dict[str, str] = {}
+
+    def text_of(file: str) -> str:
+        if file not in texts:
+            try:
+                texts[file] = read_document(root, file, limits or DocumentLimits()).text
+            except DocumentError as error:
+                raise BadQuestions(f"{file}: {error}") from None
+        return texts[file]
+
+    for path in files:
+        try:
+            lines = path.read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            wrong.append(f"{path} cannot be read: {reason}")
+            continue
+        for number, line in enumerate(lines, 1):
+            try:
+                if line.strip():
+                    read.append(parse_question(line, text_of))
+            except BadQuestions as error:
+                wrong.append(f"{path}, line {number}: {error}")
+    if not read and not wrong:
+        wrong.append("there are no questions")
+    if wrong:
+        raise BadQuestions("\n".join(wrong))
+    return read
+
+
+def parse_question(line: str, text_of: TextOf) -> Question:
+    """Raises `BadQuestions`."""
+    try:
+        row = msgspec.json.decode(line, type=Line)
+    except msgspec.MsgspecError as error:
+        raise BadQuestions(f"not a question: {error}") from None
+    asked = [row.question.strip(), *(each.strip() for each in row.history)]
+    if not all(1 <= len(each) <= MAX_QUERY_CHARACTERS for each in asked):
+        raise BadQuestions(f"a question has to have 1 to {MAX_QUERY_CHARACTERS} characters")
+    answer: tuple[Gold, ...] = ()
+    if row.answerable:
+        # Beside `spans`, the file and the heading of a question are only its description.
+        spans = row.spans or ([Span(row.file, row.text, row.heading)] if row.file else [])
+        if not spans:
+            raise BadQuestions("it needs a `file`, or `spans`, or `answerable` false")
+        whole = row.level == "file"
+        answer = tuple(tuple(places(span, text_of, whole=whole)) for span in spans)
+    return Question(asked[0], answer, row.category or "", row.id, tuple(asked[1:]))
+
+
+def places(span: Span, text_of: TextOf, *, whole: bool) -> list[Place]:
+    """Where a part of an answer stands. Raises `BadQuestions`."""
+    text = text_of(span.file)
+    whole = whole or (not span.heading and span.text is None and span.start is None)
+    if whole:
+        found = [(0, len(text))]
+    elif span.start is not None and span.end is not None:
+        found = [(span.start, span.end)]
+        if span.text is not None and text[span.start : span.end] != span.text:
+            raise BadQuestions(
+                f"{span.file} has another text at {span.start} to {span.end}: "
+                f"{shortened(text[span.start : span.end])}"
+            )
+    else:
+        found = named(span, text)
+    found += span.alts
+    for start, end in found:
+        if not 0 <= start < end <= len(text):
+            raise BadQuestions(f"{span.file} has no characters {start} to {end}")
+    return [
+        *(Place(span.file, start, end, whole) for start, end in found),
+        *(place for other in span.also for place in places(other, text_of, whole=whole)),
+    ]
+
+
+def named(span: Span, text: str) -> list[tuple[int, int]]:
+    """Where the heading, the quote, or the quote below the heading stands in `text`."""
+    sections = [(0, len(text))]
+    below = ""
+    if span.heading:
+        sections = headed(span.heading, text)
+        below = f" below the heading {shortened(span.heading)}"
+        if not sections:
+            raise BadQuestions(f"{span.file} does not have the heading {shortened(span.heading)}")
+    if span.text is None:
+        return sections
+    if not span.text.strip():
+        raise BadQuestions("the `text` of an answer is empty")
+    found = [
+        (start, end)
+        for start, end in quoted(span.text, text)
+        if any(first <= start and end <= last for first, last in sections)
+    ]
+    if not found:
+        raise BadQuestions(f"{span.file} does not have the quote {shortened(span.text)}{below}")
+    return found
+
+
+def headed(heading: str, text: str) -> list[tuple[int, int]]:
+    """Every section of a page below that heading, or all of it for the page's title."""
+    wanted = folded(heading)
+    for flavour in FLAVOURS:  # what the site makes of the page is not known here
+        page = parse_page(text, flavour)
+        found = [
+            (
+                here.start,
+                next(
+                    (each.start for each in page.headings[at:] if each.level <= here.level),
+                    len(text),
+                ),
+            )
+            for at, here in enumerate(page.headings, 1)
+            if folded(here.text) == wanted
+        ]
+        if found:
+            return found
+        if folded(page.title) == wanted:
+            return [(0, len(text))]
+    return []
+
+
+def quoted(quote: str, text: str) -> list[tuple[int, int]]:
+    """Every place where `quote` stands in `text`, however the lines are broken."""
+    pattern = r"\s+".join(map(re.escape, quote.split()))
+    return [found.span() for found in re.finditer(pattern, text)]
+
+
+def ranks(answer: Iterable[Gold], found: Sequence[Passage]) -> tuple[int | None, ...]:
+    """Of each part of the answer, the first passage that hits it, from 1."""
+    return tuple(
+        next((nth for nth, each in enumerate(found, 1) if any(p.hit_by(each) for p in gold)), None)
+        for gold in answer
+    )
+
+
+def recall(places_found: Sequence[int | None], first: int) -> float:
+    """The share of an answer's parts that the first passages hit."""
+    return sum(nth is not None and nth <= first for nth in places_found) / len(places_found)
+
+
+def folded(heading: str) -> str:
+    return " ".join(heading.split()).casefold()
+
+
+def shortened(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
