@@ -1,0 +1,169 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.passages import Passage
+from lib.sentences import Sentence, split_passage, split_text
+
+
+def passage(text: str, file_path: str = "a.md", kind: str = "prose", language: str = "") -> Passage:
+    return Passage(
+        chunk_id="1",
+        text=text,
+        file_path=file_path,
+        chapter="",
+        section="",
+        heading="",
+        url=None,
+        start_char=0,
+        end_char=len(text),
+        kind=kind,
+        language=language,
+        score=0.5,
+    )
+
+
+def texts(text: str, file_path: str = "a.md") -> list[str]:
+    return [sentence.text for sentence in split_passage(passage(text, file_path)) if sentence.text]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "One thing here.|Two things there.",
+        "Version 3.2 of it is here.|See 1.0.0-rc.1 too.",
+        "See e.g. the tide table.|It is long.",
+        "See e.g. The Tide Table for it.",
+        "Some tools, i.e. Docker and Podman, are needed.",
+        "Dr. Smith and Mr. Jones went to Washington D.C. in May.|They met there.",
+        "The U.S. Army was there.|The U.S. government agreed.",
+        "He lives in the U.S.|She does not.",
+        "As Fig. 3 shows, it works.|See Sec. 4.2 and No. 5 and Eq. (3) for it.",
+        "It was red vs. Blue back then.",
+        "Use Node.js and Vue.js.|Then run it.",
+        "The type std::io::Error is returned.|Call v.push(1).unwrap() next.",
+        "Wait... what happened?|It broke.",
+        "“Stop here.”|The master said so.",
+        '"Stop here." she said.',
+        "(This is an aside.)|Then it goes on.",
+        "Is it safe?|Yes, the harbour is safe!|Go on.",
+        "Do you use Yahoo!?|I do not.",
+        "In St. Louis, Ph.D. students and J. R. R. Tolkien fans met.|They talked.",
+        "Apples, pears, etc. are fruit.|We like them.",
+        "We sell apples, pears, etc.|They are cheap.",
+        "It ran from Jan. 5 to Feb. 10, 2020 at 5 p.m. on Monday.",
+        "The U.N. was founded in 1945.|It has members.",
+        "Smith et al. (2009) found it.|Others did not.",
+        "iPhone sales rose.|iOS did too.",
+        "Set the option first.|npm installs it then.",
+        "1. First do this.|2. Then do that.",
+        "See https://example.com/a.b?c=d.|It is there.",
+        "Wir fahren z. B. nach Rom.|Dort ist es schön.",
+        "El Sr. García vive aquí.|Él es médico.",
+        "यह एक वाक्य है।|यह दूसरा है।",
+        "هل هذا صحيح؟|نعم، هذا صحيح.",
+    ],
+)
+def test_where_sentences_end(text: str) -> None:
+    assert split_text(text.replace("|", " ")) == text.split("|")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["潮は六時間ごとに変わります。|船は二本の綱で係留します。", "他说：“你好。”|然后他走了。"],
+)
+def test_full_stops_that_need_no_space(text: str) -> None:
+    assert split_text(text.replace("|", "")) == text.split("|")
+
+
+def test_markup_is_not_shown() -> None:
+    text = "The **tide** [turns](x.md) [in `six` hours][1].\n\n[1]: y.md\n"
+    assert texts(text) == ["The tide turns in six hours."]
+
+
+def test_headings_are_no_sentences() -> None:
+    assert texts("# Tides\n\n## High tide\n\nIt is high.\n") == ["It is high."]
+
+
+def test_items_are_sentences_of_their_own() -> None:
+    found = split_passage(passage("You need:\n\n- a boat\n- two lines.\n  They are long.\n\nGo.\n"))
+    assert [(each.text, each.listed) for each in found] == [
+        ("You need:", False),
+        ("a boat", True),
+        ("two lines.", True),
+        ("They are long.", True),
+        ("Go.", False),
+    ]
+    assert found[2].block == found[3].block != found[1].block
+
+
+def test_a_row_s_cells_stand_under_their_names() -> None:
+    text = "| Name | Depth |\n|---|---|\n| Cove | 3 m |\n| Bay | |\n"
+    assert texts(text) == ["Name: Cove; Depth: 3 m", "Name: Bay"]
+
+
+def test_rows_whose_header_is_elsewhere() -> None:
+    assert texts("| Cove | 3 m |\n| Bay | 4 m |\n") == ["Cove; 3 m", "Bay; 4 m"]
+
+
+def test_code_goes_with_the_sentence_before() -> None:
+    text = "Listen. Then call:\n\n```bash\nradio\n```\n\n```\nover\n```\n\nGo on.\n"
+    assert [(each.text, each.code) for each in split_passage(passage(text))] == [
+        ("Listen.", ""),
+        ("Then call:", "```bash\nradio\n```\n\n```\nover\n```"),
+        ("Go on.", ""),
+    ]
+
+
+def test_a_piece_of_a_long_block_is_code() -> None:
+    [found] = split_passage(passage("x = 1. Y = 2\n", kind="code", language="python"))
+    assert found == Sentence("", "```python\nx = 1. Y = 2\n```")
+
+
+def test_a_passage_that_begins_inside_of_a_block() -> None:
+    text = "x = 1\n```\n\nThat was it. Now this:\n\n```python\ny = 2\n```\n"
+    assert texts(text) == ["That was it.", "Now this:"]
+
+
+def test_a_fence_inside_a_block_does_not_end_it() -> None:
+    [found] = split_passage(passage("Write:\n\n````md\n```\ncode\n```\n````\n"))
+    assert found.code == "````md\n```\ncode\n```\n````"
+
+
+@pytest.mark.parametrize(
+    ("text", "file_path"),
+    [
+        (":::tip Good to know\n\nIt is calm.\n\n:::\n", "a.md"),
+        ('!!! note "Mind this"\n    It is calm.\n', "a.md"),
+        ("    It is calm.\n", "a.md"),
+        ("> [!NOTE]\n> It is calm.\n", "a.md"),
+        ("{{#include sea.md}}\n\nIt is calm.\n", "a.md"),
+        ("{{< figure src=x.png >}}\nIt is calm.\n{% endhint %}\n", "a.md"),
+        ("It is {{< param sea >}}calm.[^1]\n", "a.md"),
+        ("import Tabs from '@theme/Tabs'\n\n<Tabs>\n<TabItem>\n\nIt is calm.\n\n</Tabs>\n", "a.md"),
+        ("export const sea = 1\n\n<Sea depth={4}>It is calm.</Sea>\n", "a.mdx"),
+        ("```{note}\nIt is calm.\n```\n", "a.md"),
+        ("[TOC]\n\nIt is calm.\n", "a.md"),
+        ('<Listing caption="A Box<T>">\n\nIt is calm.\n\n</Listing>\n', "a.md"),
+        (":octicons-bell-24: It is [calm].\n", "a.md"),
+    ],
+)
+def test_what_is_said_to_the_generator_is_left_out(text: str, file_path: str) -> None:
+    assert texts(text, file_path) == ["It is calm."]
+
+
+def test_what_is_said_about_the_generator_stays() -> None:
+    text = "Write `{{#include sea.md}}`, `[TOC]` or `:::tip` there.\n"
+    assert texts(text) == ["Write {{#include sea.md}}, [TOC] or :::tip there."]
+
+
+@given(st.text())
+def test_splitting_loses_nothing(text: str) -> None:
+    found = split_text(text)
+    assert "".join("".join(found).split()) == "".join(text.split())
+    assert all(each == " ".join(each.split()) and each for each in found)
+
+
+@given(st.text(), st.sampled_from(["a.md", "a.mdx"]), st.sampled_from(["prose", "code"]))
+def test_no_text_raises(text: str, file_path: str, kind: str) -> None:
+    split_passage(passage(text, file_path, kind))
