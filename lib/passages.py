@@ -10,9 +10,9 @@ from lib.ranking import Ranked
 from lib.store import StoredChunk
 from lib.terms import terms_of_chunk
 
-MAX_JOINED: Final = 1_500
+MAX_JOINED: Final = 2_000
 """Characters up to which neighbours are joined."""
-KEPT_SHARE: Final = 0.55
+KEPT_SHARE: Final = 0.57
 """A chunk with less than this share of the best one's sum is left out: it would only cost the
 reader's time and the model's tokens. Of the right answers, 1 in a hundred
 is lost so."""
@@ -25,9 +25,9 @@ SAME: Final = 0.9
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """A retrieved text: one chunk, or neighbours under the same heading.
 
-    `text` is the file's own `[start_char:end_char]`, in characters; what it is (`kind`) is told of
-    the chunk in it that fits best. `kind` is what most of
-    that is: prose, code or table; `language` is the code's. `score` says how likely it answers.
+    `text` is the file's own `[start_char:end_char]`, in characters. `kind` says what the chunk in
+    it that fits best is: prose, code or table; `language` is the code's. `score` says how likely
+    it answers.
     """
 
     chunk_id: str
