@@ -3,13 +3,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint format lock clean
+.PHONY: run test eval lint format lock clean
 
 run: .venv/installed ## serve the book at http://localhost:7860
 	$(BIN)/python main.py
 
-test: .venv/installed-dev lint ## lint, types, tests
+test: .venv/installed-dev lint eval ## lint, types, golden questions, tests
 	$(BIN)/python -m pytest
+
+# Whatever .env says: without a key, with an index of its own. Measured: hit@5 0.88, hit@10 0.94.
+eval: export OPENAI_API_KEY =
+eval: export OPENAI_BASE_URL =
+eval: export EMBEDDING_PROVIDER = local
+eval: export LOCAL_EMBEDDING_MODEL =
+eval: export QDRANT_URL =
+eval: export QDRANT_PATH = .venv/handbook-index
+eval: export BOOK_CONTENT_PATH =
+eval: export SITE_URL = https://book.example
+eval: export SITE_GENERATOR = mkdocs
+eval: export CHUNK_TOKENS =
+eval: .venv/installed-dev ## ask the handbook its golden questions
+	$(BIN)/python main.py ingest
+	$(BIN)/python main.py eval book_content/questions.jsonl \
+		--fail-under hit@5=0.78 --fail-under hit@10=0.84 --fail-under links=1
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 python main.py                    serve
 python main.py ingest [PATH]      index the book from the shell
 python main.py ask "question"     ask it from the shell
+python main.py eval QUESTIONS     measure it with golden questions
 """
 
 import asyncio
@@ -102,7 +103,7 @@ def read_settings() -> Settings:
 
 def main(arguments: list[str]) -> int:
     """Run the command line; the exit code is 0 for success, 1 for failure, 2 for wrong usage."""
-    from lib.commands import parse_arguments, run_ask, run_ingest
+    from lib.commands import parse_arguments, run_ask, run_eval, run_ingest
 
     command = parse_arguments(arguments)
     try:
@@ -120,6 +121,8 @@ def main(arguments: list[str]) -> int:
             return asyncio.run(run_ingest(settings, command))
         case "ask":
             return asyncio.run(run_ask(settings, command.question))
+        case "eval":
+            return asyncio.run(run_eval(settings, command))
     return serve(settings)
 
 

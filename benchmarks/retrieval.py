@@ -59,6 +59,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from lib.commands import whole_number
 from lib.embedding import Embedder, Similarity, Vectors
 from lib.golden import BadQuestions, Gold, Question, ranks, read_questions, recall
 from lib.ingest import Ingestion, IngestRequest
@@ -477,15 +478,6 @@ def settings_for(folder: Path, model: str) -> Settings:
             "QDRANT_URL": "",
         }
     )
-
-
-def whole_number(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        if not raw.isdecimal() or not low <= int(raw) <= high:
-            raise argparse.ArgumentTypeError(f"{raw!r} is no whole number from {low} to {high}")
-        return int(raw)
-
-    return parse
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

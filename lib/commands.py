@@ -1,12 +1,13 @@
-"""The command line beside the server: `ingest` and `ask`.
+"""The command line beside the server: `ingest`, `ask` and `eval`.
 
-Answers go to stdout, everything else to stderr.
+Answers and tables go to stdout, everything else to stderr.
 """
 
 import argparse
 import asyncio
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +15,26 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from lib.chat import ChatRequest, Chunk, Cited, Failed, prepare, stream
+from lib.chat import DEFAULT_K, ChatRequest, Chunk, Cited, Failed, prepare, stream
 from lib.citations import Citation
 from lib.errors import QuireError
+from lib.evaluation import SHARES, Plan, evaluate, known_links
+from lib.evaluation_report import as_json, as_text, report_on
+from lib.golden import BadQuestions, read_questions
 from lib.ingest import IngestRequest, IngestStatus, Preview
+from lib.junit import as_junit
 from lib.services import Services, ingest_if_needed, open_services
 from lib.settings import Settings
+from lib.sitemap import SitemapError
 
 POLL_SECONDS = 0.1
 SHOWN_LINES = 20
+MAX_K = 20
+"""The most passages that an answer may have (`lib.chat.ChatRequest`)."""
 
 
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """`command` is `serve`, `ingest` or `ask`. Exits with 2 for wrong usage."""
+    """`command` is `serve`, `ingest`, `ask` or `eval`. Exits with 2 for wrong usage."""
     parser = argparse.ArgumentParser(
         prog="main.py", description="Ask a book; every claim links to its heading."
     )
@@ -49,7 +57,70 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     )
     ask = commands.add_parser("ask", help="ask the book a question")
     ask.add_argument("question")
+    add_eval(commands.add_parser("eval", help="ask golden questions and measure the answers"))
     return parser.parse_args(arguments)
+
+
+def add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("questions", type=Path, help="a JSON object a line; see lib/golden.py")
+    parser.add_argument(
+        "--k",
+        type=whole_number(1, MAX_K),
+        default=DEFAULT_K,
+        help="passages of an answer, among which its place has to be (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--concurrency",
+        type=whole_number(1, 64),
+        default=4,
+        help="questions at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-answers", action="store_true", help="only look for passages; costs next to nothing"
+    )
+    parser.add_argument(
+        "--check-links", metavar="SITE", help="check links as `ingest --check-links` does"
+    )
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write everything there")
+    parser.add_argument("--junit", type=new_file, metavar="FILE", help="write JUnit XML there")
+    parser.add_argument(
+        "--fail-under",
+        type=threshold,
+        action="append",
+        default=[],
+        metavar="METRIC=SHARE",
+        help="exit with 1 if it is less, such as hit@5=0.8; may be given several times",
+    )
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    def parse(raw: str) -> int:
+        if not raw.isdecimal() or not low <= int(raw) <= high:
+            raise argparse.ArgumentTypeError(f"{raw!r} is no whole number from {low} to {high}")
+        return int(raw)
+
+    return parse
+
+
+def new_file(raw: str) -> Path:
+    """Looked at before the questions are paid for."""
+    if not Path(raw).parent.is_dir() or Path(raw).is_dir():
+        raise argparse.ArgumentTypeError(f"{raw} cannot be written: no such folder, or it is one")
+    return Path(raw)
+
+
+def threshold(raw: str) -> tuple[str, float]:
+    found = re.fullmatch(r"([a-z]+|hit@([0-9]{1,2}))=([0-9.]+)", raw)
+    if not found or not (found[1] in SHARES or 1 <= int(found[2] or 0) <= MAX_K):
+        names = ", ".join(("hit@1", f"... hit@{MAX_K}", *SHARES))
+        raise argparse.ArgumentTypeError(f"{raw!r} is not METRIC=SHARE with one of {names}")
+    try:
+        least = float(found[3])
+    except ValueError:
+        least = -1.0
+    if not 0 <= least <= 1:
+        raise argparse.ArgumentTypeError(f"{raw!r} does not name a share from 0 to 1")
+    return found[1], least
 
 
 async def run_ingest(settings: Settings, command: argparse.Namespace) -> int:
@@ -76,11 +147,8 @@ async def run_ask(settings: Settings, question: str) -> int:
     """Print the answer as it is written, then its sources. 0 for a complete answer, else 1."""
     async with open_services(settings) as services:
         try:
-            await services.store.open()
-            if await ingest_if_needed(services):
-                status = await watch(services, sys.stderr)
-                if status.status != "completed":
-                    return 1
+            if not await has_index(services):
+                return 1
             turn = await prepare(services, ChatRequest(question=question))
         except QuireError as error:
             return complain(error)
@@ -97,6 +165,52 @@ async def run_ask(settings: Settings, question: str) -> int:
                         return 1
     print_sources(citations, sys.stdout)
     return 0
+
+
+async def run_eval(settings: Settings, command: argparse.Namespace) -> int:
+    """Ask golden questions and print what was measured. 1 below a threshold, or for an answer
+    that broke off; 2 for what cannot be asked."""
+    plan = Plan(command.k, command.concurrency, not command.no_answers)
+    site = Path(command.check_links) if command.check_links else settings.site_check_path
+    try:
+        questions = read_questions(
+            [command.questions], settings.book_content_path.resolve(), settings.limits
+        )
+    except BadQuestions as error:
+        print(error, file=sys.stderr)
+        return 2
+    async with open_services(settings) as services:
+        try:
+            if not await has_index(services):
+                return 1
+            known = await known_links(services, site)
+            with tqdm(total=len(questions), unit=" questions", file=sys.stderr) as bar:
+                outcomes = await evaluate(services, questions, plan, known, bar.update)
+        except SitemapError as error:
+            print(f"The links cannot be checked against {site}: {error}.", file=sys.stderr)
+            return 2
+        except QuireError as error:
+            return complain(error)
+        models = {"embedder": services.embedder.model_id}
+        if services.generator and plan.answers:
+            models["model"] = services.generator.model
+    report = report_on(outcomes, plan, dict(command.fail_under), models)
+    print(as_text(report))
+    for path, form in ((command.json, as_json), (command.junit, as_junit)):
+        if path:
+            path.write_bytes(form(report))
+    return 0 if report.passed else 1
+
+
+async def has_index(services: Services) -> bool:
+    """Open the store, and ingest the book where that is needed; whether there is an index now.
+
+    Raises `QuireError`.
+    """
+    await services.store.open()
+    if not await ingest_if_needed(services):
+        return True
+    return (await watch(services, sys.stderr)).status == "completed"
 
 
 async def watch(services: Services, out: TextIO) -> IngestStatus:

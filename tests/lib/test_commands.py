@@ -1,5 +1,6 @@
 """The command line, from `main.main` down."""
 
+import json
 import os
 import re
 import signal
@@ -7,10 +8,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
+from lib.golden import read_questions
 from lib.settings import setting_names
 from main import main
 from tests.conftest import SITE, write_book
@@ -97,7 +100,101 @@ def test_links_are_checked(
     assert f"{SITE}/docs/guide/tides#currents" not in printed
 
 
-@pytest.mark.parametrize("arguments", [["dance"], ["ask"], ["ingest", "a", "b"], ["--port", "1"]])
+GOLDEN = [
+    {"question": "When does the tide turn?", "file": "guide/tides.md", "text": "turns every six"},
+    {"question": "How fast is the current?", "file": "guide/tides.md", "heading": "Currents"},
+]
+
+
+@pytest.fixture
+def golden(environment: dict[str, str], tmp_path: Path) -> str:
+    path = tmp_path / "golden.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in GOLDEN))
+    return str(path)
+
+
+def test_golden_questions_are_measured(
+    golden: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = ["--json", str(tmp_path / "all.json"), "--junit", str(tmp_path / "all.xml")]
+    assert (
+        main(["eval", golden, "--fail-under", "hit@5=1", "--fail-under", "links=1", *outputs]) == 0
+    )
+    printed = capsys.readouterr()
+    assert re.search(r"^hit@5 +1\.000 ", printed.out, re.MULTILINE)
+    assert "2/2" in printed.err
+    assert "2/2" not in printed.out
+    whole = json.loads((tmp_path / "all.json").read_text())
+    assert whole["passed"] is True
+    assert whole["answers"] == {"extractive": 2}
+    assert len(ET.parse(tmp_path / "all.xml").findall("*/testcase")) == 2
+
+
+def test_a_share_below_the_threshold_fails_the_build(
+    golden: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path(golden).open("a") as file:
+        file.write('{"question": "When does the tide turn?", "file": "index.md"}\n')
+    assert main(["eval", golden, "--no-answers", "--fail-under", "hit@1=0.66"]) == 0
+    assert main(["eval", golden, "--no-answers", "--fail-under", "hit@1=0.7"]) == 1
+    assert capsys.readouterr().out.endswith("\nhit@1 is 0.667, below 0.7.\n")
+
+
+def test_links_that_lead_nowhere_fail_the_build(golden: str, tmp_path: Path) -> None:
+    site = write_book(tmp_path / "site", {"docs/guide/tides/index.html": "<h1>"})
+    limit = ["--no-answers", "--k", "1", "--fail-under", "links=1"]
+    assert main(["eval", golden, *limit, "--check-links", str(site)]) == 0
+    (site / "docs/guide/tides/index.html").unlink()
+    assert main(["eval", golden, *limit, "--check-links", str(site)]) == 1
+
+
+@pytest.mark.parametrize("site", ["none.xml", "golden.jsonl"])
+def test_a_site_that_cannot_be_read_is_wrong_usage(
+    golden: str, tmp_path: Path, site: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", golden, "--check-links", str(tmp_path / site)]) == 2
+    assert "The links cannot be checked against" in capsys.readouterr().err
+
+
+def test_bad_questions_are_named(golden: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with Path(golden).open("a") as file:
+        file.write('{"question": "?", "file": "guide/tides.md", "heading": "Storms"}\n{}\n')
+    assert main(["eval", golden]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"{golden}, line 3: guide/tides.md does not have the heading 'Storms'"
+    assert lines[1].startswith(f"{golden}, line 4: not a question: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--k", "21"], "no whole number from 1 to 20"),
+        (["--concurrency", "0"], "no whole number from 1 to 64"),
+        (["--fail-under", "hits=0.5"], "is not METRIC=SHARE"),
+        (["--fail-under", "hit@21=0.5"], "is not METRIC=SHARE"),
+        (["--fail-under", "hit@5"], "is not METRIC=SHARE"),
+        (["--fail-under", "mrr=80"], "does not name a share from 0 to 1"),
+        (["--fail-under", "mrr=0.5.1"], "does not name a share from 0 to 1"),
+        (["--json", "no/such/folder/x.json"], "cannot be written"),
+        (["--junit", "."], "cannot be written"),
+    ],
+)
+def test_wrong_usage_of_eval(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["eval", "questions.jsonl", *arguments])
+    assert caught.value.code == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_the_handbook_s_questions_are_about_the_handbook() -> None:
+    assert len(read_questions([ROOT / "book_content/questions.jsonl"], ROOT / "book_content")) > 30
+
+
+@pytest.mark.parametrize(
+    "arguments", [["dance"], ["ask"], ["eval"], ["ingest", "a", "b"], ["--port", "1"]]
+)
 def test_wrong_usage_is_a_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -1,0 +1,238 @@
+"""The book's own golden questions, asked as a reader would ask them, and what became of each.
+
+Everything is real: the search, the prompt, the model, the citations. Metrics are shares from 0 to
+1, and more is better:
+
+    hit@n      share of an answer's parts that the first n passages hold
+    mrr        1 over the place of the first passage that holds a part, 0 if none does
+    linked     citations that have a link
+    links      links that the index knows, and the built site where it was given
+    refusal    questions that the book does not answer, and that were refused
+    answered   questions that the book answers, and that were not refused
+
+Without answers, the first k passages stand for the citations.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lib.chat import ChatAnswer, ChatRequest, Chunk, Event, collect, prepare, stream
+from lib.errors import QuireError
+from lib.golden import Question, ranks, recall
+from lib.intervals import Estimate, estimate, share
+from lib.link_check import missing_links
+from lib.passages import Passage
+from lib.search import DEFAULT_K as SEARCHED
+from lib.search import check_index, retrieve
+from lib.services import Services
+from lib.sessions import new_session_id
+from lib.site_config import detect_site
+
+HITS: Final = (1, 5, 10)
+"""The n of hit@n that are always told."""
+SHARES: Final = ("mrr", "linked", "links", "refusal", "answered")
+"""The other metrics."""
+NOT_IN_BOOK: Final = "not_in_book"
+"""The `finish_reason` of a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to ask."""
+
+    k: int
+    """Passages of an answer, among which its place has to be."""
+    concurrency: int
+    answers: bool
+    """False: only the passages are looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a citation, or a passage, leads."""
+
+    url: str | None
+    valid: bool
+    """Whether something is there. False as well for no address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a question. Times are in seconds."""
+
+    question: Question
+    found: Sequence[Passage] = ()
+    """Best first; at least `lib.search.DEFAULT_K`, if there are as many."""
+    ranks: tuple[int | None, ...] = ()
+    """Of each part of the answer, the first passage that hits it, from 1."""
+    links: Sequence[Link] = ()
+    answer: ChatAnswer | None = None
+    search_seconds: float | None = None
+    first_seconds: float | None = None
+    """From the question to the first piece of the answer."""
+    total_seconds: float | None = None
+    error: str = ""
+    """Why there is no answer; a sentence."""
+
+    @property
+    def refused(self) -> bool:
+        return self.answer is not None and self.answer.finish_reason == NOT_IN_BOOK
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    estimate: Estimate | None
+    """None where there was nothing to measure."""
+    n: int
+    """Of how many questions, citations or links."""
+
+
+async def known_links(services: Services, place: Path | None) -> set[str]:
+    """The addresses in the index that lead somewhere.
+
+    Without a `place` (as in `lib.link_check.missing_links`) all of them are taken to. Raises
+    `lib.sitemap.SitemapError`, and what the store raises.
+    """
+    settings, urls = services.settings, await services.store.urls()
+    if place is None:
+        return urls
+    site = await asyncio.to_thread(
+        detect_site,
+        settings.book_content_path.resolve(),
+        site_url=settings.site_url,
+        generator=settings.site_generator,
+        options=settings.site_options,
+    )
+    missing = await asyncio.to_thread(missing_links, urls, place, site.base_url)
+    return urls - {each.url for each in missing}
+
+
+async def evaluate(
+    services: Services,
+    questions: Sequence[Question],
+    plan: Plan,
+    known: Collection[str],
+    done: Callable[[], object],
+) -> list[Outcome]:
+    """Ask them all, some at once, and call `done` after each; the outcomes in the same order.
+
+    `known` are the addresses that lead somewhere. An answer that breaks off is an outcome like any
+    other. Raises `IndexNotReady` and `IndexOutdated`, and what the store raises, before the first.
+    """
+    check_index(await services.store.manifest(), services.embedder)
+    await services.embedder.load()  # what the first reader waits for is not what readers wait for
+    gate = asyncio.Semaphore(plan.concurrency)
+
+    async def one(question: Question) -> Outcome:
+        async with gate:
+            try:
+                return await ask(services, question, plan, known)
+            except QuireError as error:
+                return Outcome(question=question, error=error.message)
+            finally:
+                done()
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(question)) for question in questions]
+    return [task.result() for task in tasks]
+
+
+async def ask(
+    services: Services, question: Question, plan: Plan, known: Collection[str]
+) -> Outcome:
+    """Raises `QuireError`."""
+    session = new_session_id()
+    for earlier in question.history:
+        if plan.answers:
+            request = ChatRequest(question=earlier, session_id=session)
+            await collect(stream(services, await prepare(services, request)))
+        else:
+            services.sessions.remember(session, earlier, "")
+    began = time.perf_counter()
+    request = ChatRequest(question=question.text, session_id=session, k=plan.k)
+    turn = await prepare(services, request)
+    searched = time.perf_counter() - began
+    answer: ChatAnswer | None = None
+    first: list[float] = []
+    if plan.answers:
+
+        def begun() -> None:
+            first.append(time.perf_counter() - began)
+
+        async with aclosing(stream(services, turn)) as events:
+            answer = await collect(watched(events, begun))
+    total = time.perf_counter() - began
+    found = await retrieve(services.embedder, services.store, turn.question, max(SEARCHED, plan.k))
+    urls = (
+        [each.source.url for each in answer.citations]
+        if answer
+        else [each.url for each in found[: plan.k]]
+    )
+    return Outcome(
+        question=question,
+        found=found,
+        ranks=ranks(question.answer, found),
+        links=[Link(url, url in known) for url in urls],
+        answer=answer,
+        search_seconds=searched,
+        first_seconds=first[0] if first else None,
+        total_seconds=total if answer else None,
+    )
+
+
+async def watched(
+    events: AsyncIterable[Event], begun: Callable[[], None]
+) -> AsyncGenerator[Event, None]:
+    """The same events; `begun` is called before the first piece of text."""
+    waiting = True
+    async for event in events:
+        if waiting and isinstance(event, Chunk):
+            waiting = False
+            begun()
+        yield event
+
+
+def metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[str, Metric]:
+    """By name, for these n of hit@n. What broke off counts as not found and not right."""
+    outcomes = list(outcomes)
+    answerable = [each for each in outcomes if each.question.answer]
+    other = [each for each in outcomes if not each.question.answer]
+    links = [link for each in outcomes for link in each.links]
+    given = [link.valid for link in links if link.url]
+    measured = {f"hit@{n}": shares([hit(each, n) for each in answerable]) for n in hits}
+    first = [min(filter(None, each.ranks), default=0) for each in answerable]
+    measured["mrr"] = Metric(estimate([1 / nth if nth else 0.0 for nth in first]), len(first))
+    measured["linked"] = shares([link.url is not None for link in links])
+    measured["links"] = shares(given)
+    if any(each.answer for each in outcomes):
+        measured["refusal"] = shares([each.refused for each in other])
+        measured["answered"] = shares([bool(e.answer) and not e.refused for e in answerable])
+    return measured
+
+
+def hit(outcome: Outcome, n: int) -> float:
+    return recall(outcome.ranks, n) if outcome.ranks else 0.0
+
+
+def shares(numbers: Sequence[float]) -> Metric:
+    return Metric(share(numbers), len(numbers))
+
+
+def failures(outcome: Outcome, k: int) -> list[str]:
+    """What is wrong with an outcome, in sentences; nothing where all is well."""
+    if outcome.error:
+        return [outcome.error]
+    wrong = []
+    if outcome.question.answer and hit(outcome, k) < 1:
+        wrong.append(f"The first {k} passages do not hold the answer.")
+    if outcome.refused and outcome.question.answer:
+        wrong.append("It was refused, though the book answers it.")
+    if outcome.answer and not outcome.refused and not outcome.question.answer:
+        wrong.append("It was answered, though the book does not.")
+    wrong += [f"{each.url} leads nowhere." for each in outcome.links if each.url and not each.valid]
+    return wrong

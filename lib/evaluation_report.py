@@ -1,0 +1,197 @@
+"""What an evaluation found, as a table for people and as JSON for programs."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from lib.evaluation import HITS, Metric, Outcome, Plan, failures, metrics
+
+SHOWN_FAILURES: Final = 20
+LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {
+    "search": lambda outcome: outcome.search_seconds,
+    "first words": lambda outcome: outcome.first_seconds,
+    "whole answer": lambda outcome: outcome.total_seconds,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    outcomes: Sequence[Outcome]
+    plan: Plan
+    models: Mapping[str, str]
+    """What embeds and what writes the answers."""
+    metrics: Mapping[str, Metric]
+    seconds: Mapping[str, tuple[float, float]]
+    """The median and the 95th percentile of each of `LATENCIES` that was measured."""
+    modes: Mapping[str, int]
+    """How many answers were generated, how many extractive."""
+    tokens: int
+    """That all answers together used."""
+    below: Sequence[str]
+    """A sentence for each threshold that was not reached."""
+
+    @property
+    def errors(self) -> int:
+        return sum(bool(each.error) for each in self.outcomes)
+
+    @property
+    def passed(self) -> bool:
+        return not self.below and not self.errors
+
+
+def report_on(
+    outcomes: Sequence[Outcome],
+    plan: Plan,
+    thresholds: Mapping[str, float],
+    models: Mapping[str, str],
+) -> Report:
+    """`thresholds` are the least values of metrics, by name."""
+    asked = (int(name.removeprefix("hit@")) for name in thresholds if name.startswith("hit@"))
+    measured = metrics(outcomes, sorted({*HITS, plan.k, *asked}))
+    answers = [each.answer for each in outcomes if each.answer]
+    return Report(
+        outcomes=outcomes,
+        plan=plan,
+        models=models,
+        metrics=measured,
+        seconds={
+            name: percentiles(times)
+            for name, seconds in LATENCIES.items()
+            if (times := [each for each in map(seconds, outcomes) if each is not None])
+        },
+        modes=Counter(each.mode for each in answers),
+        tokens=sum(each.tokens_used for each in answers),
+        below=list(missed(measured, thresholds)),
+    )
+
+
+def percentiles(times: Sequence[float]) -> tuple[float, float]:
+    middle, late = np.percentile(times, [50, 95])
+    return float(middle), float(late)
+
+
+def missed(measured: Mapping[str, Metric], thresholds: Mapping[str, float]) -> Iterator[str]:
+    """What was not measured is not reached: a build must not pass for want of questions."""
+    for name, least in thresholds.items():
+        found = measured[name].estimate if name in measured else None
+        if found is None:
+            yield f"{name} was not measured: there is nothing to measure it by."
+        elif found.value < least:
+            yield f"{name} is {found.value:.3f}, below {least:g}."
+
+
+# For people
+
+
+def as_text(report: Report) -> str:
+    """A table, then a line for each question that went wrong."""
+    answerable = sum(bool(each.question.answer) for each in report.outcomes)
+    lines = [
+        f"{answerable} answerable questions, {len(report.outcomes) - answerable} not, "
+        f"{report.errors} errors",
+        *(f"{name}: {model}" for name, model in report.models.items()),
+        "",
+        *(metric_row(name, metric) for name, metric in report.metrics.items()),
+    ]
+    if report.seconds:
+        lines += ["", f"{'':14}{'p50':>10}{'p95':>10}"]
+        for name, (middle, late) in report.seconds.items():
+            lines.append(f"{name:14}{middle * 1e3:>7.0f} ms{late * 1e3:>7.0f} ms")
+    if report.modes:
+        modes = ", ".join(f"{count} {mode}" for mode, count in sorted(report.modes.items()))
+        lines += ["", f"answers: {modes}; {report.tokens} tokens"]
+    lines += ["", *category_rows(report)]
+    wrong = [(each, why) for each in report.outcomes if (why := failures(each, report.plan.k))]
+    if wrong:
+        lines += ["", "Wrong:"]
+        lines += [f"  {name_of(each)}: {' '.join(why)}" for each, why in wrong[:SHOWN_FAILURES]]
+    if len(wrong) > SHOWN_FAILURES:
+        lines.append(f"  ... and {len(wrong) - SHOWN_FAILURES} more")
+    return "\n".join([*lines, *([""] if report.below else []), *report.below])
+
+
+def metric_row(name: str, metric: Metric) -> str:
+    found = metric.estimate
+    if found is None:
+        return f"{name:14}{'-':>8}"
+    interval = f"[{found.low:.2f} {found.high:.2f}]"
+    return f"{name:14}{found.value:>8.3f}{interval:>14}  of {metric.n}"
+
+
+def category_rows(report: Report) -> Iterator[str]:
+    counts = Counter(each.question.category for each in report.outcomes)
+    if len(counts) < 2:
+        return
+    yield f"{'category':24}{'questions':>10}{'right':>8}"
+    for category, count in sorted(counts.items()):
+        of = [each for each in report.outcomes if each.question.category == category]
+        right = sum(not failures(each, report.plan.k) for each in of)
+        yield f"{category or 'none':24}{count:>10}{right:>8}"
+
+
+def name_of(outcome: Outcome) -> str:
+    return outcome.question.id or outcome.question.text
+
+
+# For programs
+
+
+def as_json(report: Report) -> bytes:
+    """Everything, indented; null for what was not measured. Times are in seconds."""
+    whole = {
+        "passed": report.passed,
+        "below": report.below,
+        "errors": report.errors,
+        "k": report.plan.k,
+        "models": report.models,
+        "metrics": {
+            name: {
+                "value": metric.estimate and metric.estimate.value,
+                "low": metric.estimate and metric.estimate.low,
+                "high": metric.estimate and metric.estimate.high,
+                "n": metric.n,
+            }
+            for name, metric in report.metrics.items()
+        },
+        "seconds": {
+            name.replace(" ", "_"): {"p50": middle, "p95": late}
+            for name, (middle, late) in report.seconds.items()
+        },
+        "answers": report.modes,
+        "tokens": report.tokens,
+        "questions": [question_json(each, report.plan.k) for each in report.outcomes],
+    }
+    return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
+
+
+def question_json(outcome: Outcome, k: int) -> dict[str, Any]:
+    question, answer = outcome.question, outcome.answer
+    return {
+        "id": question.id,
+        "question": question.text,
+        "category": question.category,
+        "answerable": bool(question.answer),
+        "wrong": failures(outcome, k),
+        "ranks": outcome.ranks,
+        "seconds": outcome.total_seconds or outcome.search_seconds,
+        "answer": answer and answer.answer,
+        "finish_reason": answer and answer.finish_reason,
+        "mode": answer and answer.mode,
+        "tokens": answer and answer.tokens_used,
+        "links": [{"url": each.url, "valid": each.valid} for each in outcome.links],
+        "passages": [
+            {
+                "file": each.file_path,
+                "heading": each.heading,
+                "url": each.url,
+                "start": each.start_char,
+                "end": each.end_char,
+                "score": each.score,
+            }
+            for each in outcome.found
+        ],
+    }
