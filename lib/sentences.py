@@ -40,6 +40,8 @@ def split_passage(passage: Passage) -> list[Sentence]:
     if passage.kind == "code" and not _FENCE.search(text):
         # A piece out of the middle of a long block: its fences stand in other chunks.
         return [Sentence("", fence(text, passage.language))] if text.strip() else []
+    if passage.kind == "code" and _begins_inside(text):
+        text = f"{_FENCE.findall(text)[0][0]}{passage.language}\n{text}"
     return split_markdown(text, flavour_of(text, passage.file_path))
 
 
@@ -53,7 +55,7 @@ def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]
                 for line in _lines(block)
                 for sentence in split_text(line)
             ]
-        elif block.text.strip():
+        elif _STANDS_FOR.sub("", block.text).strip():
             last = found.pop() if found else Sentence("", block=number)
             code = fence(block.text, block.language)
             found.append(replace(last, code=f"{last.code}\n\n{code}" if last.code else code))
@@ -70,7 +72,8 @@ def flavour_of(text: str, file_path: str) -> Flavour:
 # Blocks
 
 _MDX: Final = re.compile(
-    r"^import [^\n]+ from ['\"]|^import ['\"]|^export (?:default|const|function) |^</?[A-Z]\w*[ />\n]",
+    r"^import [^\n]+ from ['\"]|^import ['\"]|^export (?:default|const|function) "
+    r"|^</?[A-Z]\w*[ />\n]",
     re.MULTILINE,
 )
 _MYST: Final = re.compile(r"^(?:`{3,}|~{3,}|:{3,})\{[a-z]|\{[a-z]+\}`", re.MULTILINE)
@@ -97,6 +100,14 @@ _RULE: Final = re.compile(r"[\s|:-]*")
 _TOGETHER: Final = regex.compile(
     r"(?<=[\p{Han}\p{Hiragana}\p{Katakana}、。，！？]) (?=[\p{Han}\p{Hiragana}\p{Katakana}])"
 )
+
+
+def _begins_inside(text: str) -> bool:
+    """Whether a text that is mostly code begins inside of a block that ends in it."""
+    fences = list(_FENCE.finditer(text))
+    if len(fences) % 2 == 0 or fences[0][2]:
+        return False
+    return len(text[: fences[0].start()].strip()) > len(text[fences[-1].end() :].strip())
 
 
 def _readable(text: str) -> str:

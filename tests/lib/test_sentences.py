@@ -125,6 +125,16 @@ def test_a_passage_that_begins_inside_of_a_block() -> None:
     assert texts(text) == ["That was it.", "Now this:"]
 
 
+def test_code_that_ends_a_block() -> None:
+    text = "call(1)\n\ncall(2)\n```\n\nDone.\n"
+    assert [each.text for each in split_passage(passage(text, kind="code"))] == ["", "Done."]
+
+
+def test_a_block_that_only_includes_a_file_shows_nothing() -> None:
+    [found] = split_passage(passage("See:\n\n```rust\n{{#include main.rs}}\n```\n"))
+    assert found.code == ""
+
+
 def test_a_fence_inside_a_block_does_not_end_it() -> None:
     [found] = split_passage(passage("Write:\n\n````md\n```\ncode\n```\n````\n"))
     assert found.code == "````md\n```\ncode\n```\n````"
