@@ -27,8 +27,7 @@ from lib.golden import Question, ranks, recall
 from lib.intervals import Estimate, estimate, share
 from lib.link_check import missing_links
 from lib.passages import Passage
-from lib.search import DEFAULT_K as SEARCHED
-from lib.search import check_index, retrieve
+from lib.search import check_index
 from lib.services import Services
 from lib.sessions import new_session_id
 from lib.site_config import detect_site
@@ -37,6 +36,10 @@ HITS: Final = (1, 5, 10)
 """The n of hit@n that are always told."""
 SHARES: Final = ("mrr", "linked", "links", "refusal", "answered")
 """The other metrics."""
+LOOKED_AT: Final = max(HITS)
+"""Passages that are looked at, at the least."""
+MAX_CONTEXT_WINDOW: Final = 8_000
+"""Tokens: the most that a question may ask for, and enough for all passages that are looked at."""
 NOT_IN_BOOK: Final = "not_in_book"
 """The `finish_reason` of a refusal."""
 
@@ -67,7 +70,7 @@ class Outcome:
 
     question: Question
     found: Sequence[Passage] = ()
-    """Best first; at least `lib.search.DEFAULT_K`, if there are as many."""
+    """Best first; at least `LOOKED_AT`, if there are as many."""
     ranks: tuple[int | None, ...] = ()
     """Of each part of the answer, the first passage that hits it, from 1."""
     links: Sequence[Link] = ()
@@ -153,12 +156,21 @@ async def ask(
             await collect(stream(services, await prepare(services, request)))
         else:
             services.sessions.remember(session, earlier, "")
-    began = time.perf_counter()
     request = ChatRequest(question=question.text, session_id=session, k=plan.k)
+    began = time.perf_counter()
     turn = await prepare(services, request)
     searched = time.perf_counter() - began
+    # Before the answer, which would be part of the conversation.
+    looked = ChatRequest(
+        question=question.text,
+        session_id=session,
+        k=max(LOOKED_AT, plan.k),
+        context_window=MAX_CONTEXT_WINDOW,
+    )
+    found = (await prepare(services, looked)).passages
     answer: ChatAnswer | None = None
     first: list[float] = []
+    began = time.perf_counter()
     if plan.answers:
 
         def begun() -> None:
@@ -166,8 +178,7 @@ async def ask(
 
         async with aclosing(stream(services, turn)) as events:
             answer = await collect(watched(events, begun))
-    total = time.perf_counter() - began
-    found = await retrieve(services.embedder, services.store, turn.question, max(SEARCHED, plan.k))
+    wrote = time.perf_counter() - began
     urls = (
         [each.source.url for each in answer.citations]
         if answer
@@ -180,8 +191,8 @@ async def ask(
         links=[Link(url, url in known) for url in urls],
         answer=answer,
         search_seconds=searched,
-        first_seconds=first[0] if first else None,
-        total_seconds=total if answer else None,
+        first_seconds=searched + first[0] if first else None,
+        total_seconds=searched + wrote if answer else None,
     )
 
 
