@@ -40,7 +40,7 @@ COVERED_SHARE: Final = 0.33
 """A sentence that covers less than this share of what the best one covers has no weight..."""
 KNOWN_SHARE: Final = 0.6
 """...if the passages have so many of the question's terms. Else it is in another language or in
-quite other words, what little they share says nothing, and the search knows better."""
+quite other words, what little they share says little, and the search knows better."""
 UNKNOWN_RANK_WEIGHT: Final = 2.5
 
 
@@ -128,7 +128,9 @@ def weights(question: str, candidates: Sequence[Candidate], scores: Sequence[flo
         share(each.terms) + CONTEXT_WEIGHT * share(each.context - each.terms) for each in candidates
     ]
     enough, rank_weight = COVERED_SHARE * max(covered, default=0.0), RANK_WEIGHT
-    if sum(term in rarity for term in asked) < KNOWN_SHARE * len(asked):
+    known = sum(term in rarity for term in asked) / len(asked) if asked else 0.0
+    if known < KNOWN_SHARE:
+        covered = [known * cover for cover in covered]
         enough, rank_weight = 0.0, UNKNOWN_RANK_WEIGHT
     best = max(scores, default=0.0) or 1.0
     return [
