@@ -54,6 +54,10 @@ class Plan:
     answers: bool
     """False: only the passages are looked for."""
 
+    def judges(self, question: Question) -> bool:
+        """Whether it can tell right from wrong: to refuse takes an answer."""
+        return self.answers or bool(question.answer)
+
 
 @dataclass(frozen=True, slots=True)
 class Link:

@@ -123,12 +123,13 @@ def metric_row(name: str, metric: Metric) -> str:
 
 
 def category_rows(report: Report) -> Iterator[str]:
-    counts = Counter(each.question.category for each in report.outcomes)
+    judged = [each for each in report.outcomes if report.plan.judges(each.question)]
+    counts = Counter(each.question.category for each in judged)
     if len(counts) < 2:
         return
     yield f"{'category':24}{'questions':>10}{'right':>8}"
     for category, count in sorted(counts.items()):
-        of = [each for each in report.outcomes if each.question.category == category]
+        of = [each for each in judged if each.question.category == category]
         right = sum(not failures(each, report.plan.k) for each in of)
         yield f"{category or 'none':24}{count:>10}{right:>8}"
 

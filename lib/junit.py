@@ -27,6 +27,7 @@ def as_junit(report: Report) -> bytes:
             sum(not each.error and bool(failures(each, report.plan.k)) for each in report.outcomes)
         ),
         errors=str(report.errors),
+        skipped=str(sum(not report.plan.judges(each.question) for each in report.outcomes)),
         time=f"{sum(map(seconds_of, report.outcomes)):.3f}",
     )
     properties = ET.SubElement(suite, "properties")
@@ -44,6 +45,8 @@ def as_junit(report: Report) -> bytes:
             kind = "error" if outcome.error else "failure"
             told = ET.SubElement(case, kind, message=valid(" ".join(wrong)))
             told.text = valid("\n".join(told_in_full(outcome)))
+        elif not report.plan.judges(outcome.question):
+            ET.SubElement(case, "skipped", message="Without answers nothing can be refused.")
     ET.indent(suites)
     document: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document + b"\n"

@@ -133,6 +133,16 @@ def test_the_junit_xml() -> None:
     assert error.get("message") == "The answer broke off."
 
 
+def test_what_cannot_be_judged_is_left_out() -> None:
+    searched = [replace(each, answer=None) for each in (RIGHT, BOLD)]
+    plan = Plan(k=3, concurrency=1, answers=False)
+    found = report_on(searched, plan, {}, {})
+    assert "not in the book" not in as_text(found)
+    suite = ET.fromstring(as_junit(found))[0]
+    assert suite.get("skipped") == "1"
+    assert [case.find("skipped") is not None for case in suite.iter("testcase")] == [False, True]
+
+
 @given(st.text())
 def test_any_text_can_be_held_by_xml(text: str) -> None:
     element = ET.Element("e", name=valid(text))
