@@ -18,7 +18,8 @@ from tqdm import tqdm
 from lib.chat import DEFAULT_K, ChatRequest, Chunk, Cited, Failed, prepare, stream
 from lib.citations import Citation
 from lib.errors import QuireError
-from lib.evaluation import SHARES, Plan, evaluate, known_links
+from lib.evaluation import Plan, evaluate, known_links
+from lib.evaluation_metrics import SHARES
 from lib.evaluation_report import as_json, as_text, report_on
 from lib.golden import BadQuestions, read_questions
 from lib.ingest import IngestRequest, IngestStatus, Preview

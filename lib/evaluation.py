@@ -1,21 +1,12 @@
 """The book's own golden questions, asked as a reader would ask them, and what became of each.
 
-Everything is real: the search, the prompt, the model, the citations. Metrics are shares from 0 to
-1, and more is better:
-
-    hit@n      share of an answer's parts that the first n passages hold
-    mrr        1 over the place of the first passage that holds a part, 0 if none does
-    linked     citations that have a link
-    links      links that the index knows, and the built site where it was given
-    refusal    questions that the book does not answer, and that were refused
-    answered   questions that the book answers, and that were not refused
-
-Without answers, the first k passages stand for the citations.
+Everything is real: the search, the prompt, the model, the citations. `lib.evaluation_metrics` says
+how good that is.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +14,7 @@ from typing import Final
 
 from lib.chat import ChatAnswer, ChatRequest, Chunk, Event, collect, prepare, stream
 from lib.errors import QuireError
-from lib.golden import Question, ranks, recall
-from lib.intervals import Estimate, estimate, share
+from lib.golden import Question, ranks
 from lib.link_check import missing_links
 from lib.passages import Passage
 from lib.search import check_index
@@ -32,11 +22,7 @@ from lib.services import Services
 from lib.sessions import new_session_id
 from lib.site_config import detect_site
 
-HITS: Final = (1, 5, 10)
-"""The n of hit@n that are always told."""
-SHARES: Final = ("mrr", "linked", "links", "refusal", "answered")
-"""The other metrics."""
-LOOKED_AT: Final = max(HITS)
+LOOKED_AT: Final = 10
 """Passages that are looked at, at the least."""
 MAX_CONTEXT_WINDOW: Final = 8_000
 """Tokens: the most that a question may ask for, and enough for all passages that are looked at."""
@@ -89,14 +75,6 @@ class Outcome:
     @property
     def refused(self) -> bool:
         return self.answer is not None and self.answer.finish_reason == NOT_IN_BOOK
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    estimate: Estimate | None
-    """None where there was nothing to measure."""
-    n: int
-    """Of how many questions, citations or links."""
 
 
 async def known_links(services: Services, place: Path | None) -> set[str]:
@@ -210,44 +188,3 @@ async def watched(
             waiting = False
             begun()
         yield event
-
-
-def metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[str, Metric]:
-    """By name, for these n of hit@n. What broke off counts as not found and not right."""
-    outcomes = list(outcomes)
-    answerable = [each for each in outcomes if each.question.answer]
-    other = [each for each in outcomes if not each.question.answer]
-    links = [link for each in outcomes for link in each.links]
-    given = [link.valid for link in links if link.url]
-    measured = {f"hit@{n}": shares([hit(each, n) for each in answerable]) for n in hits}
-    first = [min(filter(None, each.ranks), default=0) for each in answerable]
-    measured["mrr"] = Metric(estimate([1 / nth if nth else 0.0 for nth in first]), len(first))
-    measured["linked"] = shares([link.url is not None for link in links])
-    measured["links"] = shares(given)
-    if any(each.answer for each in outcomes):
-        measured["refusal"] = shares([each.refused for each in other])
-        measured["answered"] = shares([bool(e.answer) and not e.refused for e in answerable])
-    return measured
-
-
-def hit(outcome: Outcome, n: int) -> float:
-    return recall(outcome.ranks, n) if outcome.ranks else 0.0
-
-
-def shares(numbers: Sequence[float]) -> Metric:
-    return Metric(share(numbers), len(numbers))
-
-
-def failures(outcome: Outcome, k: int) -> list[str]:
-    """What is wrong with an outcome, in sentences; nothing where all is well."""
-    if outcome.error:
-        return [outcome.error]
-    wrong = []
-    if outcome.question.answer and hit(outcome, k) < 1:
-        wrong.append(f"The first {k} passages do not hold the answer.")
-    if outcome.refused and outcome.question.answer:
-        wrong.append("It was refused, though the book answers it.")
-    if outcome.answer and not outcome.refused and not outcome.question.answer:
-        wrong.append("It was answered, though the book does not.")
-    wrong += [f"{each.url} leads nowhere." for each in outcome.links if each.url and not each.valid]
-    return wrong

@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from lib.evaluation import HITS, Metric, Outcome, Plan, failures, metrics
+from lib.evaluation import Outcome, Plan
+from lib.evaluation_metrics import HITS, Metric, failures, metrics
 
 SHOWN_FAILURES: Final = 20
 LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {

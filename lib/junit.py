@@ -5,7 +5,8 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from lib.evaluation import Outcome, failures
+from lib.evaluation import Outcome
+from lib.evaluation_metrics import failures
 from lib.evaluation_report import Report, name_of
 from lib.passages import Passage
 
