@@ -41,7 +41,7 @@ COVERED_SHARE: Final = 0.33
 KNOWN_SHARE: Final = 0.6
 """...if the passages have so many of the question's terms. Else it is in another language or in
 quite other words, what little they share says little, and the search knows better."""
-UNKNOWN_RANK_WEIGHT: Final = 2.5
+UNKNOWN_RANK_WEIGHT: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
