@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -130,7 +130,7 @@ async def evaluate(
 async def ask(
     services: Services, question: Question, plan: Plan, known: Collection[str]
 ) -> Outcome:
-    """Raises `QuireError`."""
+    """Raises `QuireError` where it cannot be searched, or an earlier question not be answered."""
     session = new_session_id()
     for earlier in question.history:
         if plan.answers:
@@ -150,31 +150,33 @@ async def ask(
         context_window=MAX_CONTEXT_WINDOW,
     )
     found = (await prepare(services, looked)).passages
-    answer: ChatAnswer | None = None
-    first: list[float] = []
-    began = time.perf_counter()
-    if plan.answers:
-
-        def begun() -> None:
-            first.append(time.perf_counter() - began)
-
-        async with aclosing(stream(services, turn)) as events:
-            answer = await collect(watched(events, begun))
-    wrote = time.perf_counter() - began
-    urls = (
-        [each.source.url for each in answer.citations]
-        if answer
-        else [each.url for each in found[: plan.k]]
-    )
-    return Outcome(
+    outcome = Outcome(
         question=question,
         found=found,
         ranks=ranks(question.answer, found),
+        links=[Link(each.url, each.url in known) for each in found[: plan.k]],
+        search_seconds=searched,
+    )
+    if not plan.answers:
+        return outcome
+    first: list[float] = []
+    began = time.perf_counter()
+
+    def begun() -> None:
+        first.append(time.perf_counter() - began)
+
+    try:
+        async with aclosing(stream(services, turn)) as events:
+            answer = await collect(watched(events, begun))
+    except QuireError as error:
+        return replace(outcome, links=(), error=error.message)
+    urls = [each.source.url for each in answer.citations]
+    return replace(
+        outcome,
         links=[Link(url, url in known) for url in urls],
         answer=answer,
-        search_seconds=searched,
         first_seconds=searched + first[0] if first else None,
-        total_seconds=searched + wrote if answer else None,
+        total_seconds=searched + time.perf_counter() - began,
     )
 
 

@@ -33,7 +33,7 @@ class Metric:
 
 
 def metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[str, Metric]:
-    """By name, for these n of hit@n. What broke off counts as not found and not right."""
+    """By name, for these n of hit@n. What broke off counts as not right."""
     outcomes = list(outcomes)
     answerable = [each for each in outcomes if each.question.answer]
     other = [each for each in outcomes if not each.question.answer]

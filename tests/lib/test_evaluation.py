@@ -103,11 +103,19 @@ async def test_an_answer_that_breaks_off_is_an_outcome(
     assert "not complete" in broken.error
     assert failures(broken, 5) == [broken.error]
     assert whole.error == ""
+    assert broken.links == ()
     measured = metrics([broken, whole], [5])
-    for name in ("hit@5", "answered"):
+    for name, share in (("hit@5", 1.0), ("answered", 0.5)):  # the search is not to blame
         found = measured[name].estimate
         assert found is not None
-        assert found.value == 0.5
+        assert found.value == share
+
+
+async def test_a_question_that_cannot_be_asked_is_an_outcome(services: Services) -> None:
+    refused, whole = await outcomes_of(services, Question("tide " * 300), TIDE)
+    assert refused.error.startswith("The field question ")
+    assert refused.found == ()
+    assert whole.error == ""
 
 
 async def test_a_model_that_refuses_leaves_the_book_s_own_words(
