@@ -114,7 +114,7 @@ async def seen(
 
 
 async def hybrid(index: Index, text: str, k: int) -> list[Passage]:
-    return await retrieve(index.embedder, index.store, text, k)
+    return (await retrieve(index.embedder, index.store, text, k)).passages
 
 
 async def words_alone(index: Index, text: str, k: int) -> list[Passage]:

@@ -5,17 +5,8 @@ from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, require_known_origin, respond, services
 from handlers.limits import ReaderLimit
-from lib.chat import (
-    ChatAnswer,
-    ChatRequest,
-    Chunk,
-    Cited,
-    Done,
-    Failed,
-    collect,
-    prepare,
-    stream,
-)
+from lib.chat import ChatRequest, collect, prepare, stream
+from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Failed
 from lib.openapi import Operation
 from lib.sse import frames
 

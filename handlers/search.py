@@ -61,11 +61,11 @@ async def search_by_link() -> Response:
 async def found(request: SearchRequest, field: str) -> Response:
     text = trimmed(request.query, field, MAX_QUERY_CHARACTERS)
     await services().until_indexed()
-    passages = await retrieve(
+    retrieved = await retrieve(
         services().embedder,
         services().store,
         text,
         request.k or request.top_k or DEFAULT_K,
         only=request.only(),
     )
-    return respond(SearchAnswer(query=text, passages=passages))
+    return respond(SearchAnswer(query=text, passages=retrieved.passages))

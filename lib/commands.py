@@ -15,7 +15,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from lib.chat import DEFAULT_K, ChatRequest, Chunk, Cited, Failed, prepare, stream
+from lib.chat import DEFAULT_K, ChatRequest, prepare, stream
+from lib.chat_events import Chunk, Cited, Failed
 from lib.citations import Citation
 from lib.errors import QuireError
 from lib.evaluation import Plan, evaluate, known_links

@@ -58,6 +58,9 @@ class Embedder(Protocol):
         Raises `lib.errors.UpstreamError`.
         """
 
+    def paid_tokens(self, text: str) -> int:
+        """About how many tokens `embed_query` would cost now; 0 where it costs nothing."""
+
     async def close(self) -> None: ...
 
 

@@ -1,6 +1,8 @@
 """Readers ask the same things: the vectors of recent questions, kept."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from cachetools import LRUCache
@@ -17,6 +19,7 @@ class CachedEmbedder:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._known: LRUCache[str, Vectors] = LRUCache(MAX_QUESTIONS)
+        self._asked: dict[str, asyncio.Task[Vectors]] = {}
 
     @property
     def model_id(self) -> str:
@@ -38,9 +41,27 @@ class CachedEmbedder:
 
     async def embed_query(self, text: str) -> Vectors:
         known = self._known.get(text)
-        if known is None:
-            known = self._known[text] = await self._embedder.embed_query(text)
-        return known
+        if known is not None:
+            return known
+        asked = self._asked.get(text)
+        if asked is None:
+            # A task of its own: a reader who leaves does not take it from others who wait for it.
+            asked = self._asked[text] = asyncio.create_task(self._embed(text))
+            asked.add_done_callback(partial(self._answered, text))
+        return await asyncio.shield(asked)
+
+    def paid_tokens(self, text: str) -> int:
+        known = text in self._known or text in self._asked
+        return 0 if known else self._embedder.paid_tokens(text)
+
+    async def _embed(self, text: str) -> Vectors:
+        vector = self._known[text] = await self._embedder.embed_query(text)
+        return vector
+
+    def _answered(self, text: str, asked: "asyncio.Task[Vectors]") -> None:
+        del self._asked[text]
+        if not asked.cancelled():
+            asked.exception()  # nobody may be there any more to be told
 
     async def close(self) -> None:
         await self._embedder.close()

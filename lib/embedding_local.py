@@ -63,6 +63,9 @@ class LocalEmbedder:
         encoder, loop = await self._encoder.get(), asyncio.get_running_loop()
         return await loop.run_in_executor(self._questions, encoder.question, text)
 
+    def paid_tokens(self, text: str) -> int:
+        return 0
+
     async def close(self) -> None:
         for pool in (self._documents, self._questions):
             pool.shutdown(wait=False, cancel_futures=True)

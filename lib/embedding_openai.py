@@ -16,6 +16,7 @@ import numpy as np
 from lib.embedding import Similarity, Vectors, normalised
 from lib.errors import UpstreamError
 from lib.once import Once
+from lib.tokens import estimate_tokens
 from lib.upstream import upstream_error
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class OpenAIEmbedder:
             raise upstream_error(SERVICE, 408) from None
         query: Vectors = vectors[0]
         return query
+
+    def paid_tokens(self, text: str) -> int:
+        return estimate_tokens(text)
 
     async def close(self) -> None:
         if self._client.value is not None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lib.chat import ChatAnswer, ChatRequest, Chunk, Event, collect, prepare, stream
+from lib.chat import ChatRequest, collect, prepare, stream
+from lib.chat_events import ChatAnswer, Chunk, Event
 from lib.errors import QuireError
 from lib.golden import Question, ranks
 from lib.link_check import missing_links

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lib.embedding import Embedder, Vectors
+from lib.embedding import Embedder, Similarity, Vectors
 from lib.errors import IndexNotReady, IndexOutdated, UpstreamError
 from lib.passages import Passage, passages
 from lib.query import ParsedQuery, parse_query
-from lib.ranking import rank
+from lib.ranking import Ranked, rank
 from lib.sparse import SparseVector, query_vector, together
 from lib.store import INDEX_FORMAT, Found, Manifest, Store
 from lib.terms import without_small_words
@@ -65,6 +65,21 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
     passages: list[Passage]
 
 
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What a search found, and what it rests on."""
+
+    passages: list[Passage]
+    looked: "Looked"
+    ranked: Sequence[Ranked]
+    """The chunks behind the passages, and those that were left out."""
+    manifest: Manifest
+    similarity: Similarity | None
+    """None where words alone decided."""
+    embedding_tokens: int
+    """About what it cost."""
+
+
 async def retrieve(
     embedder: Embedder,
     store: Store,
@@ -72,7 +87,7 @@ async def retrieve(
     k: int,
     *,
     only: Mapping[str, str] | None = None,
-) -> list[Passage]:
+) -> Retrieved:
     """The `k` passages that fit `query` best, best first; `only` as in `Store.search`.
 
     Restrictions in the query itself (`lib.query`) hold as well, unless nothing is left by them:
@@ -81,8 +96,11 @@ async def retrieve(
     store raises.
     """
     manifest = check_index(await store.manifest(), embedder)
+    tokens = 0
 
     async def embed(text: str) -> Vectors | None:
+        nonlocal tokens
+        tokens += embedder.paid_tokens(text)
         try:
             return await embedder.embed_query(text)
         except UpstreamError as error:
@@ -91,7 +109,8 @@ async def retrieve(
 
     looked = await look(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
     similarity = embedder.similarity if looked.with_meaning else None
-    return passages(rank(looked.query, looked.asked, looked.found, manifest, similarity), k)
+    ranked = rank(looked.query, looked.asked, looked.found, manifest, similarity)
+    return Retrieved(passages(ranked, k), looked, ranked, manifest, similarity, tokens)
 
 
 @dataclass(frozen=True, slots=True)

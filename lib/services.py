@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lib.answer_cache import AnswerCache
 from lib.embedding import Embedder
 from lib.embedding_cache import CachedEmbedder
 from lib.errors import QuireError
@@ -46,6 +47,7 @@ class Services:
     store: Store
     generator: Generator | None
     sessions: Sessions
+    answers: AnswerCache
     ingestion: Ingestion
     store_probe: Probe[StoreState]
     model_probe: Probe[bool] | None
@@ -76,6 +78,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         store=store,
         generator=generator,
         sessions=Sessions(),
+        answers=AnswerCache(settings.answer_cache_size),
         opened=asyncio.Event(),
         ingestion=Ingestion(settings, embedder, store),
         store_probe=Probe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lib.documents import DocumentLimits
+from lib.prices import PRICES, Price
 
 EmbeddingProvider = Literal["openai", "local"]
 TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
@@ -36,6 +37,7 @@ LOCAL_ORIGINS = tuple(
     # Docusaurus, Hugo, Vite dev and preview, VitePress, MkDocs and Sphinx, Jekyll
     for port in (3000, 1313, 5173, 4173, 8000, 4000)
 )
+MAX_ADDITION = 2_000
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 
@@ -44,6 +46,12 @@ class SettingsError(Exception):
 
 
 def _text(raw: str) -> str:
+    return raw
+
+
+def _short_text(raw: str) -> str:
+    if len(raw) > MAX_ADDITION:
+        raise ValueError(f"at most {MAX_ADDITION} characters")
     return raw
 
 
@@ -143,6 +151,21 @@ def _json_object(raw: str) -> Mapping[str, Any]:
     return value
 
 
+def _prices(raw: str) -> Mapping[str, Price]:
+    table = _json_object(raw)
+    expected = 'a JSON object such as {"gpt-4.1-mini": [0.4, 1.6]}: US dollars for a million tokens'
+    try:
+        return PRICES | {model: Price(*map(_dollars, each)) for model, each in table.items()}
+    except (TypeError, ValueError):
+        raise ValueError(expected) from None
+
+
+def _dollars(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+        raise ValueError
+    return float(value)
+
+
 def _setting(default: Any, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata={"parse": parse, "secret": secret})
 
@@ -165,6 +188,12 @@ class Settings:
     )
 
     local_embedding_model: str = _setting(MULTILINGUAL, _local_model)
+    prompt_addition: str = _setting("", _short_text)
+    answer_cache_size: int = _setting(500, _whole(0, 100_000))
+    text_fragments: bool = _setting(True, _flag)
+    prices: Mapping[str, Price] = field(
+        default_factory=lambda: PRICES, metadata={"parse": _prices, "secret": False}
+    )
 
     qdrant_url: str = _setting("", _http_url)
     qdrant_api_key: str = _setting("", _secret, secret=True)

@@ -5,12 +5,15 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID
 
 import aiohttp
 import pytest
 
 from lib.chat import MODEL_FAILED, NO_MODEL
+from lib.prices import Price
+from lib.prompt import RULES
 from lib.sessions import Message
 from tests.conftest import EVERYTHING, SITE, Api, MakeSettings, listening, serving, text_of
 from tests.upstream import DONE, Drop, Hang, Status, Upstream, answer, cut, delta, event, finish
@@ -245,8 +248,12 @@ async def test_the_answer_is_the_model_s_with_resolved_markers(
     upstream.replies.append(answer("The tide turns ", "every six hours ", "[", "1", "]", "."))
     body = (await generating.ask(QUESTION)).json()
     [citation] = body["citations"]
-    url = citation["source"]["url"]
-    assert body["answer"] == f"The tide turns every six hours [1]({url})."
+    [[marker, target]] = MARKER.findall(body["answer"])
+    assert body["answer"] == f"The tide turns every six hours [{marker}]({target})."
+    assert marker == "1"
+    plain, _, fragment = target.partition(":~:text=")
+    assert plain.rstrip("#") == citation["source"]["url"]
+    assert unquote(fragment).startswith("The tide turns every six hours")
     assert body["finish_reason"] == "stop"
     assert body["tokens_used"] == 120
     assert body["mode"] == "generated"
@@ -325,6 +332,95 @@ async def test_the_answer_does_not_depend_on_how_the_bytes_were_cut(
     body = (await generating.ask(QUESTION)).json()
     assert MARKER.sub("*", body["answer"]) == "Das Wasser — 水位 \U0001f30a — steigt *!"
     assert len(body["citations"]) == 1
+
+
+async def test_what_an_answer_took_is_told(make_settings: MakeSettings, upstream: Upstream) -> None:
+    settings = make_settings(
+        openai_base_url=upstream.base_url, prices={"gpt-4.1-mini": Price(1.0, 10.0)}
+    )
+    async with serving(settings) as api:
+        used = (await api.ask(QUESTION)).json()["usage"]
+    assert used == {
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "embedding_tokens": 0,
+        "cached": False,
+        "cost_usd": pytest.approx(0.0003),
+    }
+
+
+async def test_the_same_first_question_is_paid_once(generating: Api, upstream: Upstream) -> None:
+    first = (await generating.ask(QUESTION)).json()
+    again = (await generating.ask("when does the  tide turn", session_id="other")).json()
+    streamed = (await generating.ask(QUESTION, stream=True)).events()
+    assert len(upstream.chats()) == 1
+    assert (again["answer"], again["citations"]) == (first["answer"], first["citations"])
+    assert again["session_id"] == "other"
+    assert again["tokens_used"] == 0
+    assert again["usage"]["cached"]
+    assert again["usage"]["cost_usd"] == 0
+    assert text_of(streamed) == first["answer"]
+    assert [e["citation"] for e in streamed if e["type"] == "citation"] == first["citations"]
+    # It is part of the second reader's conversation all the same.
+    assert generating.services.sessions.history("other")[1].content == first["answer"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"k": 2},
+        {"context_window": 1000},
+        {"context": {"selectedText": "Knots hold best when they are dry."}},
+        {"session_id": "known"},
+    ],
+    ids=["k", "context window", "selection", "conversation"],
+)
+async def test_what_may_be_answered_differently_is_asked_anew(
+    generating: Api, upstream: Upstream, fields: dict[str, Any]
+) -> None:
+    await generating.ask("Who keeps the lighthouse?", session_id="known")
+    await generating.ask(QUESTION)
+    await generating.ask(QUESTION, **fields)
+    assert len(upstream.chats()) == 3
+
+
+@pytest.mark.parametrize("cut_short", [True, False])
+async def test_an_answer_that_was_not_whole_is_not_given_again(
+    generating: Api, upstream: Upstream, *, cut_short: bool
+) -> None:
+    half = [delta("The tide "), finish("length")] if cut_short else [delta("The tide "), Drop()]
+    upstream.replies.append(half)
+    await generating.ask(QUESTION, stream=True)
+    await generating.ask(QUESTION, stream=True)
+    assert len(upstream.chats()) == 2
+
+
+async def test_an_answer_of_an_older_index_is_not_given_again(
+    make_settings: MakeSettings, upstream: Upstream, own_book: Path, tmp_path: Path
+) -> None:
+    settings = make_settings(
+        openai_base_url=upstream.base_url, book_content_path=own_book, qdrant_path=tmp_path / "i"
+    )
+    async with serving(settings) as api:
+        await api.ingest()
+        await api.ask(QUESTION)
+        (own_book / "new.md").write_text("# Fog\n\nFog lies over the harbour in spring.\n")
+        await api.ingest()
+        await api.ask(QUESTION)
+    assert len(upstream.chats()) == 2
+
+
+async def test_the_author_s_addition_follows_the_rules(
+    make_settings: MakeSettings, upstream: Upstream
+) -> None:
+    settings = make_settings(
+        openai_base_url=upstream.base_url, prompt_addition="Our readers are sailors."
+    )
+    async with serving(settings) as api:
+        await api.ask(QUESTION)
+    system = upstream.chats()[0]["messages"][0]["content"]
+    assert system.startswith(RULES)
+    assert system.endswith("Our readers are sailors.")
 
 
 BEFORE_THE_FIRST_WORD = {

@@ -1,5 +1,6 @@
 """A question is embedded once; what failed is tried again."""
 
+import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ class Counting:
         self.asked: list[str] = []
         self.away = False
         self.closed = False
+        self.begun, self.ready = asyncio.Event(), asyncio.Event()
+        self.ready.set()
 
     async def load(self) -> None: ...
 
@@ -31,10 +34,15 @@ class Counting:
         return np.ones((len(texts), 2), np.float32)
 
     async def embed_query(self, text: str) -> Vectors:
+        self.begun.set()
+        await self.ready.wait()
         if self.away:
             raise UpstreamError("Away.")
         self.asked.append(text)
         return np.full(2, len(self.asked), np.float32)
+
+    def paid_tokens(self, text: str) -> int:
+        return len(text)
 
     async def close(self) -> None:
         self.closed = True
@@ -47,6 +55,32 @@ async def test_a_question_is_embedded_once() -> None:
     assert np.array_equal(await cached.embed_query("tide"), first)
     assert not np.array_equal(await cached.embed_query("boat"), first)
     assert embedder.asked == ["tide", "boat"]
+
+
+async def test_two_readers_at_once_cost_one_embedding() -> None:
+    embedder = Counting()
+    cached = CachedEmbedder(embedder)
+    assert cached.paid_tokens("tide") == 4
+    embedder.ready.clear()
+    one, other = (asyncio.create_task(cached.embed_query("tide")) for _ in range(2))
+    await embedder.begun.wait()
+    assert cached.paid_tokens("tide") == 0
+    one.cancel()  # who leaves does not take it from the other
+    embedder.ready.set()
+    assert np.array_equal(await other, await cached.embed_query("tide"))
+    assert embedder.asked == ["tide"]
+
+
+async def test_who_waits_for_another_s_question_is_told_of_its_failure() -> None:
+    embedder = Counting()
+    cached = CachedEmbedder(embedder)
+    embedder.away = True
+    embedder.ready.clear()
+    tasks = [asyncio.create_task(cached.embed_query("tide")) for _ in range(2)]
+    await embedder.begun.wait()
+    embedder.ready.set()
+    ends = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(end) for end in ends] == [UpstreamError, UpstreamError]
 
 
 async def test_a_failure_is_not_kept() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from lib.chat import ChatAnswer
+from lib.chat_events import ChatAnswer
 from lib.evaluation import NOT_IN_BOOK, Link, Outcome
 from lib.evaluation_metrics import failures, metrics
 from lib.golden import Place, Question

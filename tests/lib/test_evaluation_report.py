@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.chat import ChatAnswer
+from lib.chat_events import ChatAnswer
 from lib.evaluation import Link, Outcome, Plan
 from lib.evaluation_report import Report, as_json, as_text, report_on
 from lib.golden import Place, Question

@@ -3,9 +3,10 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lib.passages import Passage
-from lib.prompt import RULES, build_prompt, pack, tagged
+from lib.prompt import RULES, SELECTION, build_prompt, here_first, pack, tagged
 from lib.sessions import Message
 
 
@@ -95,6 +96,39 @@ def test_the_same_text_is_packed_once() -> None:
     assert (
         len(pack([passage("same text"), passage("same\n text "), passage("b")], 999, length)) == 2
     )
+
+
+def test_what_says_hardly_anything_new_gives_its_place_to_another() -> None:
+    tides = "tide current moon harbour flood ebb spring neap slack water anchor chain"
+    passages = [passage(tides), passage(tides + " rope"), passage("boats keel mast sail")]
+    assert pack(passages, 10_000, length) == [passages[0], passages[2]]
+
+
+def test_what_adds_most_for_its_tokens_goes_before_what_ranks_higher() -> None:
+    tides = "tide current moon harbour"
+    long = f"{tides} flood " + "and so on " * 20
+    passages = [passage(tides), passage(long), passage("boats keel mast sail")]
+    budget = sum(length(tagged(n, each)) for n, each in enumerate(passages[:2], start=1))
+    assert pack(passages, budget, length) == [passages[0], passages[2]]
+
+
+def test_the_passage_that_holds_the_selection_stays_since_it_has_the_link() -> None:
+    text = "tide current moon harbour"
+    passages = [passage(text, heading=SELECTION), passage(text)]
+    assert pack(passages, 10_000, length) == passages
+
+
+def test_the_reader_s_own_page_comes_first_among_equals_only() -> None:
+    best, equal, here = (
+        replace(passage(text), score=score, url=f"https://book.example/docs/{text}#h")
+        for text, score in (("a", 0.9), ("b", 0.62), ("c", 0.6))
+    )
+    ranked = [best, equal, here]
+    for page in ("https://preview.example/docs/c?x=1#top", "/docs/c/", "docs/c.html"):
+        assert here_first(ranked, page) == [best, here, equal]
+    assert here_first(ranked, "a.md") == ranked  # all three are of that file
+    for page in ("", "/", "https://[", "/docs/other"):
+        assert here_first(ranked, page) == ranked
 
 
 def test_nothing_is_packed_from_nothing() -> None:

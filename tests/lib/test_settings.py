@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lib.prices import PRICES, Price
 from lib.settings import LOCAL_ORIGINS, Settings, SettingsError, load_settings, setting_names
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("OPENAI_EMBEDDING_MODEL", "nomic-embed-text", "nomic-embed-text"),
     ("EMBEDDING_PROVIDER", "Local", "local"),
     ("LOCAL_EMBEDDING_MODEL", "English", "english"),
+    ("PROMPT_ADDITION", "Our readers are nurses.", "Our readers are nurses."),
+    ("ANSWER_CACHE_SIZE", "0", 0),
+    ("TEXT_FRAGMENTS", "no", False),
+    ("PRICES", '{"m": [1, 2.5], "e": [0.02]}', PRICES | {"m": Price(1, 2.5), "e": Price(0.02)}),
     ("QDRANT_URL", "https://x.cloud.qdrant.io:6333", "https://x.cloud.qdrant.io:6333"),
     ("QDRANT_API_KEY", "abc", "abc"),
     ("QDRANT_PATH", "/var/quire", Path("/var/quire")),
@@ -63,6 +68,16 @@ BAD = [
     ("MAX_OUTPUT_TOKENS", "many", "32000"),
     ("EMBEDDING_PROVIDER", "cohere", "openai, local"),
     ("LOCAL_EMBEDDING_MODEL", "nowhere", "multilingual or english, or a folder"),
+    ("PROMPT_ADDITION", "x" * 2001, "2000 characters"),
+    ("ANSWER_CACHE_SIZE", "-1", "100000"),
+    ("TEXT_FRAGMENTS", "maybe", "true or false"),
+    ("PRICES", "0.4", "JSON"),
+    ("PRICES", '{"m": 0.4}', "dollars"),
+    ("PRICES", '{"m": ["0.4"]}', "dollars"),
+    ("PRICES", '{"m": [true]}', "dollars"),
+    ("PRICES", '{"m": [-1]}', "dollars"),
+    ("PRICES", '{"m": []}', "dollars"),
+    ("PRICES", '{"m": [1, 2, 3]}', "dollars"),
     ("QDRANT_URL", "x.cloud.qdrant.io", "https://"),
     ("QDRANT_COLLECTION", "my book", "letters"),
     ("QDRANT_COLLECTION", "../x", "letters"),

@@ -1,0 +1,80 @@
+"""Which questions are the same, and what is kept of an answer."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from lib.answer_cache import REPLAYED_CHARACTERS, AnswerCache, AnswerKey, same_question
+from lib.chat_events import Chunk, Cited, Done
+from lib.citations import Citation, Source
+
+KEY = AnswerKey(
+    question="why tides", generation="g", model="m", prompt="1:", k=5, context_window=3000, page=""
+)
+END = Done(session_id="s", response_time=1.0, tokens_used=9, finish_reason="stop", mode="generated")
+SOURCE = Source(chapter="Sea", section="", heading="Tides", file_path="sea.md", url=None)
+CITED = Cited(
+    citation=Citation(marker=1, text="t", source=SOURCE, relevance_score=1.0, chunk_id="c")
+)
+
+
+@pytest.mark.parametrize(
+    "written", ["Why tides?", "why  tides", " WHY TIDES ?! ", "Why\u00a0tides\uff1f", "why tides."]
+)
+def test_a_question_is_the_same_however_it_is_written(written: str) -> None:
+    assert same_question(written) == "why tides"
+
+
+def test_other_words_are_another_question() -> None:
+    assert same_question("why tides") != same_question("why no tides")
+    assert same_question("c") != same_question("c++")
+
+
+def test_a_kept_answer_is_the_same_text_and_citations_in_fewer_pieces() -> None:
+    cache = AnswerCache(2)
+    words = [Chunk(content=f"word{n} ") for n in range(200)]
+    cache.keep(KEY, [*words, CITED, Chunk(content="end")], END)
+    kept = cache.get(KEY)
+    assert kept
+    text = "".join(piece.content for piece in kept.pieces if isinstance(piece, Chunk))
+    assert text == "".join(word.content for word in words) + "end"
+    assert kept.pieces[-2:] == (CITED, Chunk(content="end"))
+    sizes = [len(piece.content) for piece in kept.pieces if isinstance(piece, Chunk)]
+    assert max(sizes) <= REPLAYED_CHARACTERS
+    assert len(sizes) < 6
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"question": "why boats"},
+        {"generation": "h"},
+        {"model": "n"},
+        {"prompt": "1:Be brief."},
+        {"k": 4},
+        {"context_window": 1000},
+        {"page": "sea"},
+    ],
+)
+def test_what_decided_an_answer_tells_it_from_others(other: dict[str, Any]) -> None:
+    cache = AnswerCache(2)
+    cache.keep(KEY, [Chunk(content="a")], END)
+    assert cache.get(replace(KEY, **other)) is None
+
+
+def test_the_answers_used_longest_ago_and_old_ones_go() -> None:
+    now = 0.0
+    cache = AnswerCache(2, seconds=10, clock=lambda: now)
+    keys = [replace(KEY, question=question) for question in "abc"]
+    for key in keys:
+        cache.keep(key, [Chunk(content="a")], END)
+    assert [cache.get(key) is not None for key in keys] == [False, True, True]
+    now = 10.0
+    assert cache.get(keys[2]) is None
+
+
+def test_a_cache_without_room_keeps_nothing() -> None:
+    cache = AnswerCache(0)
+    cache.keep(KEY, [Chunk(content="a")], END)
+    assert cache.get(KEY) is None
