@@ -1,0 +1,132 @@
+"""A question that leans on the ones before it, made fit to be looked for on its own.
+
+"And how is it tuned?" names nothing that search could find. Two signs tell such a question, without
+asking a model: it has few words that mean something by themselves, and it has small words that lead
+on from what was said ("and", "what about") or stand for it ("it", "the second one"). Then the
+question before it is put in front, and before that the one which that leans on.
+
+Where a question is short and has no such word, as "What's the catch?" and "What is shadowing?", it
+may be either. Then both readings are looked for, and their passages taken in turn.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from lib.citations import link_target
+from lib.followup_words import BY_LANGUAGE, OPENINGS, UNSPACED_POINTING
+from lib.passages import Passage
+from lib.ranking import Ranked, best_first
+from lib.sessions import Message
+from lib.small_words import asked_in, meaning_of, small_words, spoken, words_of
+from lib.terms import ENGLISH
+
+MAX_OPENED: Final = 5
+"""Words with a meaning of their own in a question that opens like a follow-up, at the most."""
+MAX_POINTING: Final = 4
+"""The same for a question that points to something without opening so..."""
+MAX_OPEN_TO_BOTH: Final = 3
+"""...and for one that does neither, but may still be meant so."""
+MAX_CARRIED: Final = 300
+"""Characters of earlier questions that are put in front: what is new must stay the larger part."""
+SAME_PAGE: Final = 0.1
+"""Added to the sum of a chunk whose page the answer before cited: follow-ups mostly stay there."""
+
+_LINK: Final = re.compile(r"\[\d+\]\((https?://[^)\s]+)\)")
+
+
+def readings(question: str, history: Sequence[Message]) -> tuple[str, ...]:
+    """What `question` may mean after `history` (oldest first): one text to look for, or two.
+
+    The question itself where it stands on its own, and always without a history. Of two, the
+    question itself is the first, or the longer of two contexts the second.
+    """
+    asked = [message.content for message in history if message.role == "user"]
+    found: tuple[str, ...] = ()
+    for each in [*asked, question]:
+        found = read(each, found)
+    return found
+
+
+def read(question: str, before: Sequence[str]) -> tuple[str, ...]:
+    """The readings of one question, after the readings of the one before it."""
+    if not before:
+        return (question,)
+    leaning = leans(question, before[-1])
+    if leaning is None:
+        return question, carried(before[-1], question)
+    return tuple(carried(each, question) for each in before) if leaning else (question,)
+
+
+def carried(before: str, question: str) -> str:
+    """`question` behind the one before it, or behind the words of that which mean something."""
+    if len(before) > MAX_CARRIED:
+        small = small_words(asked_in(before))
+        plain = " ".join(word for word in before.split() if word.casefold() not in small)
+        before = plain[:MAX_CARRIED].rpartition(" ")[0] or plain[:MAX_CARRIED]
+    return f"{before} {question}"
+
+
+def leans(question: str, before: str) -> bool | None:
+    """Whether a question needs the one before it; None where its words do not tell."""
+    found = words_of(question)
+    language = spoken(found)
+    if language == ENGLISH:  # so it is, too, for want of a sign
+        language = spoken([*words_of(before), *found])
+    known = BY_LANGUAGE[language]
+    meaning = [meaning_of(word, language) for word in found]
+    if (found[:1] and found[0] in known.opening) or question.casefold().startswith(OPENINGS):
+        return sum(meaning) <= MAX_OPENED
+    # What a pointing word stands for may have been named before it in the question itself.
+    points = any(
+        word in known.pointing and (sum(meaning[:place]) <= 1 or place == len(found) - 1)
+        for place, word in enumerate(found)
+    )
+    if points or any(each in question for each in UNSPACED_POINTING):
+        return sum(meaning) <= MAX_POINTING
+    return None if sum(meaning) <= MAX_OPEN_TO_BOTH else False
+
+
+def cited_pages(history: Sequence[Message]) -> frozenset[str]:
+    """Addresses, without their anchors, of the pages that the last answer links to."""
+    answers = [message.content for message in history if message.role == "assistant"]
+    return frozenset(map(page_of, _LINK.findall(answers[-1]))) if answers else frozenset()
+
+
+def page_of(url: str) -> str:
+    return url.partition("#")[0]
+
+
+def nearer(ranked: Iterable[Ranked], pages: Collection[str]) -> list[Ranked]:
+    """The hits anew in order, those on `pages` (`cited_pages`) moved up; best first."""
+    moved = (
+        replace(each, total=each.total + SAME_PAGE)
+        if each.hit.chunk.url and page_of(link_target(each.hit.chunk.url)) in pages
+        else each
+        for each in ranked
+    )
+    return sorted(moved, key=best_first)
+
+
+def merged(found: Sequence[Sequence[Passage]], k: int) -> list[Passage]:
+    """The best passages of one or two readings, at most `k`, no text twice.
+
+    Two of the first for one of the second: of the questions whose words do not tell, most stand on
+    their own.
+    """
+    if len(found) == 1:
+        return list(found[0][:k])
+    first, second = found
+    chosen: list[Passage] = []
+    for place in range(max(len(first), len(second))):
+        for passage in (*first[2 * place : 2 * place + 2], *second[place : place + 1]):
+            if not any(overlap(passage, each) for each in chosen):
+                chosen.append(passage)
+    return chosen[:k]
+
+
+def overlap(one: Passage, other: Passage) -> bool:
+    return one.file_path == other.file_path and (
+        max(one.start_char, other.start_char) < min(one.end_char, other.end_char)
+    )
