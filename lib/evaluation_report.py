@@ -10,6 +10,7 @@ import numpy as np
 
 from lib.evaluation import Outcome, Plan
 from lib.evaluation_metrics import HITS, Metric, failures, metrics
+from lib.prices import Usage
 
 SHOWN_FAILURES: Final = 20
 LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {
@@ -28,10 +29,11 @@ class Report:
     metrics: Mapping[str, Metric]
     seconds: Mapping[str, tuple[float, float]]
     """The median and the 95th percentile of each of `LATENCIES` that was measured."""
-    modes: Mapping[str, int]
+    modes: Counter[str]
     """How many answers were generated, how many extractive."""
-    tokens: int
-    """That all answers together used."""
+    usage: Usage | None
+    """Of all answers together, without those to earlier questions; None without answers. Its
+    cost is None where a price is not known."""
     below: Sequence[str]
     """A sentence for each threshold that was not reached."""
 
@@ -65,8 +67,18 @@ def report_on(
             if (times := [each for each in map(seconds, outcomes) if each is not None])
         },
         modes=Counter(each.mode for each in answers),
-        tokens=sum(each.tokens_used for each in answers),
+        usage=together([each.usage for each in answers]) if answers else None,
         below=list(missed(measured, thresholds)),
+    )
+
+
+def together(used: Sequence[Usage]) -> Usage:
+    costs = [each.cost_usd for each in used if each.cost_usd is not None]
+    return Usage(
+        prompt_tokens=sum(each.prompt_tokens for each in used),
+        completion_tokens=sum(each.completion_tokens for each in used),
+        embedding_tokens=sum(each.embedding_tokens for each in used),
+        cost_usd=sum(costs) if len(costs) == len(used) else None,
     )
 
 
@@ -102,9 +114,9 @@ def as_text(report: Report) -> str:
         lines += ["", f"{'':14}{'p50':>10}{'p95':>10}"]
         for name, (middle, late) in report.seconds.items():
             lines.append(f"{name:14}{middle * 1e3:>7.0f} ms{late * 1e3:>7.0f} ms")
-    if report.modes:
+    if report.usage:
         modes = ", ".join(f"{count} {mode}" for mode, count in sorted(report.modes.items()))
-        lines += ["", f"answers: {modes}; {report.tokens} tokens"]
+        lines += ["", f"answers: {modes}", *usage_lines(report.usage, report.modes.total())]
     lines += ["", *category_rows(report)]
     wrong = [(each, why) for each in report.outcomes if (why := failures(each, report.plan.k))]
     if wrong:
@@ -121,6 +133,17 @@ def metric_row(name: str, metric: Metric) -> str:
         return f"{name:14}{'-':>8}"
     interval = f"[{found.low:.2f} {found.high:.2f}]"
     return f"{name:14}{found.value:>8.3f}{interval:>14}  of {metric.n}"
+
+
+def usage_lines(used: Usage, answers: int) -> Iterator[str]:
+    yield (
+        f"tokens: {used.prompt_tokens} prompt, {used.completion_tokens} completion, "
+        f"{used.embedding_tokens} embedding"
+    )
+    if used.cost_usd is None:
+        yield "cost: not known; see PRICES"
+    else:
+        yield f"cost: about ${used.cost_usd:.4f}, ${used.cost_usd / answers:.6f} an answer"
 
 
 def category_rows(report: Report) -> Iterator[str]:
@@ -164,7 +187,7 @@ def as_json(report: Report) -> bytes:
             for name, (middle, late) in report.seconds.items()
         },
         "answers": report.modes,
-        "tokens": report.tokens,
+        "usage": report.usage,
         "questions": [question_json(each, report.plan.k) for each in report.outcomes],
     }
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
@@ -183,7 +206,7 @@ def question_json(outcome: Outcome, k: int) -> dict[str, Any]:
         "answer": answer and answer.answer,
         "finish_reason": answer and answer.finish_reason,
         "mode": answer and answer.mode,
-        "tokens": answer and answer.tokens_used,
+        "usage": answer and answer.usage,
         "links": [{"url": each.url, "valid": each.valid} for each in outcome.links],
         "passages": [
             {

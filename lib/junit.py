@@ -61,7 +61,8 @@ def property_values(report: Report) -> Iterable[tuple[str, str]]:
     for name, (middle, late) in report.seconds.items():
         yield f"{name}, p50 seconds", f"{middle:.3f}"
         yield f"{name}, p95 seconds", f"{late:.3f}"
-    yield "tokens", str(report.tokens)
+    if report.usage and report.usage.cost_usd is not None:
+        yield "cost, US dollars", f"{report.usage.cost_usd:.6f}"
 
 
 def told_in_full(outcome: Outcome) -> Iterator[str]:

@@ -3,6 +3,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from lib.evaluation_report import Report, as_json, as_text, report_on
 from lib.golden import Place, Question
 from lib.junit import as_junit, valid
 from lib.passages import Passage
+from lib.prices import Usage
 
 TIDE = Question("When does it turn?", ((Place("tides.md", 15, 40),),), "fact", "tide")
 DEPTH = Question("How deep is it?", ((Place("depth.md", 0, 9, whole=True),),), "fact", "depth")
@@ -37,6 +39,7 @@ ANSWER = ChatAnswer(
     tokens_used=120,
     finish_reason="stop",
     mode="generated",
+    usage=Usage(prompt_tokens=100, completion_tokens=20, embedding_tokens=7, cost_usd=0.001),
 )
 RIGHT = Outcome(
     question=TIDE,
@@ -67,10 +70,20 @@ def test_the_table() -> None:
     assert rows["whole answer"] == ["whole", "answer", "500", "ms", "1400", "ms"]
     assert rows["fact"] == ["fact", "2", "1"]
     assert rows["not in the book"][-2:] == ["1", "0"]
-    assert "answers: 3 generated; 360 tokens" in lines
+    assert "answers: 3 generated" in lines
+    assert "tokens: 300 prompt, 60 completion, 21 embedding" in lines
+    assert "cost: about $0.0030, $0.001000 an answer" in lines
     assert "  depth: The first 3 passages do not hold the answer." in lines
     assert "  Who composed the ninth?: It was answered, though the book does not." in lines
     assert lines[-1] == "hit@5 is 0.500, below 0.8."
+
+
+def test_a_price_that_is_not_known_leaves_the_sum_unknown() -> None:
+    unknown = msgspec.structs.replace(ANSWER, usage=Usage(prompt_tokens=9, cost_usd=None))
+    found = report(RIGHT, replace(RIGHT, answer=unknown))
+    assert "cost: not known; see PRICES" in as_text(found)
+    assert json.loads(as_json(found))["usage"]["cost_usd"] is None
+    assert "US dollars" not in as_junit(found).decode()
 
 
 def test_a_long_list_of_wrong_ones_is_cut() -> None:
@@ -118,6 +131,7 @@ def test_the_junit_xml() -> None:
     properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
     assert properties["hit@5"] == "0.3333"
     assert properties["embedder"] == "words"
+    assert properties["cost, US dollars"] == "0.003000"
     right, missing, broken, bold = suite.iter("testcase")
     assert (right.get("classname"), right.get("name"), len(right)) == ("fact", "tide", 0)
     assert bold.get("name") == "Who composed the ninth?"
