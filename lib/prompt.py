@@ -58,7 +58,7 @@ def build_prompt(
     return [
         PromptMessage("system", rules),
         *(PromptMessage(message.role, message.content) for message in history),
-        PromptMessage("user", f"{numbered}\n\nQuestion: {question}"),
+        PromptMessage("user", f"{numbered}\n\nQuestion: {unframed(question)}"),
     ]
 
 
@@ -71,9 +71,14 @@ def tagged(number: int, passage: Passage) -> str:
     """A passage as delimited data, under the headings it stands under."""
     where = " > ".join(dict.fromkeys(filter(None, heading_path(passage))))
     # A passage that holds the closing tag itself must not end its own frame.
-    place = _TAG.sub(r"<\\", " ".join(where.replace('"', "'").split()))
-    text = _TAG.sub(r"<\\", passage.text)
+    place = unframed(" ".join(where.replace('"', "'").split()))
+    text = unframed(passage.text)
     return f'<passage number="{number}" from="{place}">\n{text}\n</passage>'
+
+
+def unframed(text: str) -> str:
+    """`text` without anything that may be taken for the beginning or the end of a frame."""
+    return _TAG.sub(r"<\\", text)
 
 
 def heading_path(passage: Passage) -> tuple[str, str, str]:

@@ -388,7 +388,8 @@ async def test_what_may_be_answered_differently_is_asked_anew(
 async def test_an_answer_that_was_not_whole_is_not_given_again(
     generating: Api, upstream: Upstream, *, cut_short: bool
 ) -> None:
-    half = [delta("The tide "), finish("length")] if cut_short else [delta("The tide "), Drop()]
+    end = finish("length") if cut_short else Drop()
+    half = [delta("The tide "), end]
     upstream.replies.append(half)
     await generating.ask(QUESTION, stream=True)
     await generating.ask(QUESTION, stream=True)
