@@ -1,0 +1,308 @@
+"""How well questions that a book does not answer are told from those that it does.
+
+    python -m benchmarks.refusal FOLDER QUESTIONS.jsonl [MORE.jsonl ...]
+        [--elsewhere OTHERS.jsonl ...] [--model multilingual|english|FOLDER] [--details FILE]
+    python -m benchmarks.refusal --fit DETAILS [MORE ...]
+
+The first form ingests FOLDER and asks it the questions (`benchmarks.retrieval` tells their form).
+Those of `--elsewhere` are about other things, whatever they say of themselves. For each file:
+
+    kept     share of its answerable questions that get an answer
+    stopped  share of its other questions that are refused
+    AUROC    how often an answerable one has the larger margin (`lib.not_in_book.margin`); of a
+             file that has one kind only, compared with all of the other kind; 0.5 is chance
+
+each with vectors and with words alone, and as well the AUROC of the first passage's score, which
+is what a plain threshold would go by. In brackets stands the 95 % interval.
+
+`--details` writes the evidence of each question, one JSON object a line. The second form fits the
+weights of `lib.not_in_book` to such files: every file of questions counts as much as any other,
+and so do the two kinds. Then each book in turn is left out, and judged by weights that are fitted
+to the other books.
+"""
+
+import argparse
+import asyncio
+import itertools
+import math
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from benchmarks.retrieval import Index, auroc, ingested, print_table, seen, settings_for, shown
+from lib.golden import BadQuestions, read_questions
+from lib.intervals import Estimate, Numbers, estimate
+from lib.not_in_book import Evidence, evidence, length, margin
+from lib.ranking import rank
+from lib.search import CANDIDATES
+from lib.settings import MULTILINGUAL, Settings, SettingsError
+
+KEPT: Final = 0.95
+"""Share of the answerable questions of each file that a threshold has to let through."""
+RIDGE: Final = 1e-4
+FEATURES: Final[Mapping[str, Callable[[Evidence], float]]] = {
+    "nearest": lambda each: each.nearest or 0.0,
+    "lead": lambda each: each.lead,
+    "coverage": lambda each: each.coverage,
+    "known": lambda each: each.known,
+    "terms": length,
+}
+BY_CASE: Final = {
+    "own": tuple(FEATURES),
+    "foreign": ("nearest", "lead"),
+    "words": ("coverage", "known", "terms"),
+}
+"""What tells in each case: with vectors in the book's language and in others, and without."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A question and what search made of it; a line of `--details`."""
+
+    book: str
+    file: str
+    model: str
+    question: str
+    answerable: bool
+    score: float
+    """Of the first passage."""
+    evidence: Evidence
+    words: Evidence
+    """As if there were no vectors."""
+
+    @property
+    def kind(self) -> tuple[str, bool]:
+        return self.file, self.answerable
+
+
+class Elsewhere(msgspec.Struct):
+    question: str
+
+
+# Asking
+
+
+async def ask(index: Index, settings: Settings, file: str, text: str, answerable: bool) -> Asked:
+    found = {}
+    for meaning in (True, False):
+        looked = await seen(index, text, CANDIDATES, meaning=meaning)
+        arguments = (
+            looked.query,
+            looked.asked,
+            looked.found,
+            index.manifest,
+            index.embedder.similarity if meaning else None,
+        )
+        found[meaning] = evidence(*arguments), rank(*arguments)
+    (with_vectors, ranked), (words, _) = found[True], found[False]
+    return Asked(
+        book=str(settings.book_content_path),
+        file=file,
+        model=index.manifest.embedding_model,
+        question=text,
+        answerable=answerable,
+        score=ranked[0].score if ranked else 0.0,
+        evidence=with_vectors,
+        words=words,
+    )
+
+
+async def measure(settings: Settings, questions: Iterable[tuple[str, str, bool]]) -> list[Asked]:
+    """`questions` are their file, text, and whether the book answers."""
+    with tempfile.TemporaryDirectory() as scratch:
+        async with ingested(replace(settings, qdrant_path=Path(scratch))) as index:
+            return [await ask(index, settings, *each) for each in questions]
+
+
+def read_all(
+    settings: Settings, files: Iterable[Path], elsewhere: Iterable[Path]
+) -> list[tuple[str, str, bool]]:
+    """As `measure` takes them. Raises `BadQuestions`."""
+    read = [
+        (path.stem, each.text, bool(each.answer))
+        for path in files
+        for each in read_questions([path], settings.book_content_path, settings.limits)
+        if not each.history
+    ]
+    for path in elsewhere:
+        try:
+            lines = filter(None, path.read_bytes().splitlines())
+            others = [msgspec.json.decode(line, type=Elsewhere) for line in lines]
+        except (OSError, msgspec.MsgspecError) as error:
+            raise BadQuestions(f"{path}: {error}") from None
+        read += [(f"{path.stem} (elsewhere)", each.question, False) for each in others]
+    return read
+
+
+# The table
+
+
+def print_report(asked: Sequence[Asked]) -> None:
+    rows = {}
+    for file in dict.fromkeys(each.file for each in asked):
+        own = [each for each in asked if each.file == file]
+        yes = [each for each in own if each.answerable]
+        no = [each for each in own if not each.answerable]
+        versus = (
+            yes or [each for each in asked if each.answerable],
+            no or [each for each in asked if not each.answerable],
+        )
+        rows[f"{file} ({len(yes)}, {len(no)})"] = [
+            *judged(yes, no, versus, lambda each: margin(each.evidence)),
+            compared(versus, lambda each: each.score),
+            *judged(yes, no, versus, lambda each: margin(each.words)),
+        ]
+    columns = ("kept", "stopped", "AUROC", "of the score", "kept, words", "stopped, words", "AUROC")
+    print_table("file (answerable, not)", columns, rows)
+
+
+def judged(
+    yes: Sequence[Asked],
+    no: Sequence[Asked],
+    versus: tuple[Sequence[Asked], Sequence[Asked]],
+    by: Callable[[Asked], float],
+) -> list[str]:
+    return [
+        shown(estimate([float(by(each) >= 0) for each in yes])),
+        shown(estimate([float(by(each) < 0) for each in no])),
+        compared(versus, by),
+    ]
+
+
+def compared(versus: tuple[Sequence[Asked], Sequence[Asked]], by: Callable[[Asked], float]) -> str:
+    found: Estimate | None = auroc(*([by(each) for each in of] for of in versus))
+    return shown(found)
+
+
+# Fitting
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A logistic score over some of `FEATURES`."""
+
+    names: Sequence[str]
+    weights: Numbers
+    threshold: float
+
+    def passes(self, of: Evidence) -> bool:
+        return float(inputs([of], self.names)[0] @ self.weights) >= self.threshold
+
+
+def inputs(of: Iterable[Evidence], names: Sequence[str]) -> Numbers:
+    """`(n, len(names))`"""
+    return np.array([[FEATURES[name](each) for name in names] for each in of])
+
+
+def evidence_of(each: Asked, case: str) -> Evidence:
+    return each.words if case == "words" else each.evidence
+
+
+def of_case(asked: Iterable[Asked], case: str) -> list[Asked]:
+    return [each for each in asked if each.evidence.foreign is (case == "foreign")]
+
+
+def fitted(asked: Sequence[Asked], case: str) -> Fitted | None:
+    """None without questions of both kinds."""
+    names, kinds = BY_CASE[case], Counter(each.kind for each in asked)
+    sets = Counter(answerable for _, answerable in kinds)
+    if len(sets) < 2:
+        return None
+    table = inputs([evidence_of(each, case) for each in asked], names)
+    truth = np.array([float(each.answerable) for each in asked])
+    shares = np.array([1 / kinds[each.kind] / sets[each.answerable] for each in asked])
+    weights = logistic(table, truth, shares / shares.sum())
+    scores: dict[tuple[str, str], list[float]] = {}
+    for each, score in zip(asked, table @ weights, strict=True):
+        if each.answerable:
+            scores.setdefault((each.file, each.model), []).append(float(score))
+    lowest = [sorted(of)[math.floor((1 - KEPT) * len(of))] for of in scores.values()]
+    return Fitted(names, weights, min(lowest))
+
+
+def logistic(table: Numbers, truth: Numbers, shares: Numbers) -> Numbers:
+    """The weights of the columns of `table` `(n, m)`; the constant is left to the threshold."""
+    mean, spread = table.mean(axis=0), np.maximum(table.std(axis=0), 1e-3)
+    scaled = np.column_stack([(table - mean) / spread, np.ones(len(table))])
+    weights = np.zeros(scaled.shape[1])
+    for _ in range(100):
+        likely = 1 / (1 + np.exp(-scaled @ weights))
+        gradient = scaled.T @ (shares * (truth - likely)) - RIDGE * weights
+        bend = (scaled.T * (shares * likely * (1 - likely))) @ scaled
+        step = np.linalg.solve(bend + RIDGE * np.eye(len(weights)), gradient)
+        weights += np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-9:
+            break
+    found: Numbers = weights[:-1] / spread
+    return found
+
+
+def print_fit(asked: Sequence[Asked]) -> None:
+    for case in BY_CASE:
+        some = of_case(asked, case)
+        whole = fitted(some, case)
+        if whole is None:
+            print(f"\n{case}: no questions of both kinds")
+            continue
+        named = zip(whole.names, whole.weights, strict=True)
+        print(
+            f"\n{case}: "
+            + ", ".join(f"{name}={weight:.2f}" for name, weight in named)
+            + f", threshold={whole.threshold:.2f}"
+        )
+        passed: dict[tuple[str, bool], list[float]] = {}
+        for book in dict.fromkeys(each.book for each in some):
+            rest = fitted([each for each in some if each.book != book], case)
+            for each in some:
+                if each.book == book and rest is not None:
+                    passes = rest.passes(evidence_of(each, case))
+                    passed.setdefault(each.kind, []).append(float(passes is each.answerable))
+        print_table(
+            f"{case}, the other books' weights",
+            ("kept", "stopped"),
+            {
+                file: [shown(estimate(passed.get((file, kind), []))) for kind in (True, False)]
+                for file in dict.fromkeys(file for file, _ in passed)
+            },
+        )
+
+
+# The command
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("questions", type=Path, nargs="*")
+    parser.add_argument("--elsewhere", type=Path, nargs="+", default=[])
+    parser.add_argument("--model", default=MULTILINGUAL)
+    parser.add_argument("--details", type=Path)
+    parser.add_argument("--fit", type=Path, nargs="+")
+    options = parser.parse_args(arguments)
+    if options.fit:
+        lines = itertools.chain.from_iterable(
+            each.read_bytes().splitlines() for each in options.fit
+        )
+        print_fit([msgspec.json.decode(line, type=Asked) for line in lines])
+        return
+    if options.folder is None or not options.folder.is_dir():
+        parser.error("the folder of a book is wanted, or --fit")
+    try:
+        settings = settings_for(options.folder, options.model)
+        questions = read_all(settings, options.questions, options.elsewhere)
+    except (SettingsError, BadQuestions) as error:
+        sys.exit(str(error))
+    asked = asyncio.run(measure(settings, questions))
+    print_report(asked)
+    if options.details:
+        options.details.write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in asked))
+
+
+if __name__ == "__main__":
+    main()

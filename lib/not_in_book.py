@@ -1,0 +1,206 @@
+"""Whether the book has anything on a question at all, before a model is asked.
+
+Search always finds something. Five measurements, each of which means the same for every book and
+every embedding model, tell whether it is worth reading (`Evidence`); a logistic score adds them up.
+Its weights were fitted to questions about nine books, headings among them, asked of the book that
+answers and of others that do not, with two embedding models. The threshold keeps at least 95 in a
+hundred of the questions that the book answers, in each of their sets: refusing a reader wrongly
+is worse than answering with what is nearest. `benchmarks/refusal.py` repeats the figures.
+
+A question whose topic the book has and whose answer it lacks is beyond any such measurement: it
+looks like the others. There the model declines (`lib.declining`).
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import regex
+
+from lib.citations import link_target
+from lib.embedding import Similarity
+from lib.passages import Passage
+from lib.query import ParsedQuery
+from lib.ranking import best_bm25
+from lib.refusal_words import ASK, NOT_IN_BOOK, SMALL_TALK
+from lib.refusal_words import NEAREST as NEAREST_LEAD
+from lib.small_words import asked_in, is_foreign
+from lib.sparse import SparseVector
+from lib.store import Found, Manifest
+from lib.terms import ENGLISH
+
+MAX_SUGGESTIONS: Final = 3
+NEAREST: Final = 50
+"""Hits that the best one is compared with."""
+
+_NO_WORD: Final = regex.compile(r"[^\p{L}\p{M}\p{N}'-]+")
+_MARKUP: Final = re.compile(r"[\\`*_\[\]<>]")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What search knows of a question as a whole."""
+
+    coverage: float
+    """The largest share of the question's rare words that one chunk has (`lib.ranking`), 0 to 1."""
+    known: float
+    """The share of its words, weighted by rarity, that the book has anywhere, 0 to 1."""
+    terms: int
+    """How many different ones it has: of two words, one is easily found by chance."""
+    nearest: float | None
+    """The highest similarity, about 0 to 1 (`lib.embedding.Similarity`). None without vectors."""
+    lead: float
+    """By how much that is above the mean of the nearest: what answers stands out."""
+    foreign: bool
+    """Whether it is in another language than the book, so that its words tell nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A logistic score: likely the book answers from `threshold` on."""
+
+    nearest: float
+    lead: float
+    coverage: float
+    known: float
+    terms: float
+    """Of `length`."""
+    threshold: float
+
+    def passes(self, evidence: Evidence) -> bool:
+        return self.margin(evidence) >= 0
+
+    def margin(self, evidence: Evidence) -> float:
+        """How far above the threshold, in logits."""
+        return (
+            self.nearest * (evidence.nearest or 0.0)
+            + self.lead * evidence.lead
+            + self.coverage * evidence.coverage
+            + self.known * evidence.known
+            + self.terms * length(evidence)
+            - self.threshold
+        )
+
+
+OWN: Final = Weights(nearest=1.7, lead=2.1, coverage=8.3, known=1.5, terms=1.75, threshold=6.05)
+FOREIGN: Final = Weights(nearest=9.1, lead=5.7, coverage=0.0, known=0.0, terms=0.0, threshold=3.6)
+"""For a question in another language than the book's."""
+WORDS: Final = Weights(nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3)
+"""While the embedding model is away."""
+MOST_TERMS: Final = 8
+"""More of them say no more: they only make it rarer that one chunk has many."""
+
+
+def length(evidence: Evidence) -> float:
+    """What the number of terms counts: its logarithm."""
+    return math.log(min(MOST_TERMS, max(1, evidence.terms)))
+
+
+def worth_reading(evidence: Evidence) -> bool:
+    """Whether what was found is worth an answer."""
+    return margin(evidence) >= 0
+
+
+def margin(evidence: Evidence) -> float:
+    """How sure that is: below 0, the question counts as not in the book."""
+    if evidence.nearest is None:
+        # Words of another language tell nothing, and there is nothing else.
+        return math.inf if evidence.foreign else WORDS.margin(evidence)
+    if evidence.foreign:
+        return max(OWN.margin(evidence), FOREIGN.margin(evidence))
+    return OWN.margin(evidence)
+
+
+def evidence(
+    query: ParsedQuery,
+    asked: Sequence[SparseVector],
+    found: Found,
+    manifest: Manifest,
+    similarity: Similarity | None,
+) -> Evidence:
+    """Arguments as for `lib.ranking.rank`; no `similarity` where the question has no vector."""
+    most = min(best_bm25(each, found, manifest.chunks) for each in asked)
+    shares = {known_rarity(each, found, manifest.chunks): len(each.indices) for each in asked}
+    known = max(shares)
+    near = sorted((hit.cosine for hit in found.hits), reverse=True)[:NEAREST]
+    nearest, lead = None, 0.0
+    if similarity is not None:
+        scale = similarity.answering - similarity.unrelated
+        nearest = (near[0] - similarity.unrelated) / scale if near else 0.0
+        lead = (near[0] - sum(near) / len(near)) / scale if near else 0.0
+    return Evidence(
+        coverage=max((hit.bm25 / most for hit in found.hits), default=0.0),
+        known=known,
+        terms=shares[known],
+        nearest=nearest,
+        lead=lead,
+        foreign=is_foreign(query.text, manifest.languages),
+    )
+
+
+def known_rarity(weights: SparseVector, found: Found, chunks: int) -> float:
+    """The share of a question's terms that the book has, each weighted by its rarity; one that it
+    does not have counts as the rarest."""
+    rarest = math.log((chunks + 0.5) / 0.5 + 1)
+    has = sum(found.rarity.get(term, 0.0) for term in weights.indices)
+    return has / sum(found.rarity.get(term, rarest) for term in weights.indices)
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A place in the book that comes near a question."""
+
+    title: str
+    """Its chapter and heading."""
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a reader is told instead of an answer."""
+
+    sentence: str
+    """In the question's language, or in English."""
+    lead: str
+    """Stands before the suggestions."""
+    suggestions: tuple[Suggestion, ...]
+
+    def markdown(self) -> str:
+        if not self.suggestions:
+            return self.sentence
+        items = "\n".join(f"- {shown(each)}" for each in self.suggestions)
+        return f"{self.sentence} {self.lead}\n\n{items}"
+
+
+def refusal(question: str, passages: Sequence[Passage]) -> Refusal:
+    """The words for a question that is not in the book, with the nearest of `passages`."""
+    language = asked_in(question)
+    if language not in NOT_IN_BOOK:
+        language = ENGLISH
+    if is_small_talk(question):
+        return Refusal(ASK[language], "", ())
+    return Refusal(NOT_IN_BOOK[language], NEAREST_LEAD[language], tuple(suggestions(passages)))
+
+
+def suggestions(passages: Sequence[Passage]) -> list[Suggestion]:
+    """The nearest places, each once and at most `MAX_SUGGESTIONS`, in the order of `passages`."""
+    places: dict[Suggestion, None] = {}
+    for passage in passages:
+        parts = dict.fromkeys(filter(None, (passage.chapter, passage.heading)))
+        title = " > ".join(parts) or passage.file_path
+        places.setdefault(Suggestion(title, passage.url))
+    return list(places)[:MAX_SUGGESTIONS]
+
+
+def shown(suggestion: Suggestion) -> str:
+    """As Markdown; a link only where the address leads somewhere from a page elsewhere."""
+    title = _MARKUP.sub(r"\\\g<0>", suggestion.title)
+    url = suggestion.url or ""
+    return f"[{title}]({link_target(url)})" if url.startswith(("http://", "https://")) else title
+
+
+def is_small_talk(question: str) -> bool:
+    """Whether a question is a greeting, thanks or the like, which no book answers."""
+    return " ".join(_NO_WORD.sub(" ", question.casefold()).split()) in SMALL_TALK

@@ -1,0 +1,113 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.refusal import KEPT, Asked, fitted, logistic, main
+from lib.not_in_book import Evidence, worth_reading
+from lib.settings import setting_names
+
+PAGE = "# Tides\n\nThe tide turns every six hours.\n\n# Moon\n\nThe moon pulls at the sea.\n"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in setting_names():
+        monkeypatch.delenv(name, raising=False)
+
+
+def asked(number: int, answerable: bool, coverage: float, nearest: float, file: str = "q") -> Asked:
+    return Asked(
+        book=f"book{number % 2}",
+        file=file,
+        model="m",
+        question=str(number),
+        answerable=answerable,
+        score=0.5,
+        evidence=Evidence(coverage, 0.9, 5, nearest, 0.2, foreign=False),
+        words=Evidence(coverage, 0.9, 5, None, 0.0, foreign=False),
+    )
+
+
+def sample(seed: int = 1) -> list[Asked]:
+    """Two hundred of each kind, which overlap; what the book answers is nearer."""
+    random = np.random.default_rng(seed)
+    return [
+        asked(n, answerable, *(0.5 + 0.25 * answerable + 0.15 * random.normal(size=2)))
+        for n in range(400)
+        for answerable in [n < 200]
+    ]
+
+
+def test_the_weights_find_what_tells() -> None:
+    found = fitted(sample(), "own")
+    assert found is not None
+    weights = dict(zip(found.names, found.weights, strict=True))
+    assert weights["coverage"] > 1
+    assert weights["nearest"] > 1
+    assert abs(weights["known"]) < 1e-3  # the same for all
+
+
+def test_the_threshold_lets_through_what_it_has_to_in_every_set() -> None:
+    # A set of few and hard questions decides, not the many.
+    hard = [asked(n, True, 0.45 + n / 200, 0.45, "hard") for n in range(20)]
+    everything = [*sample(), *hard]
+    found = fitted(everything, "own")
+    assert found is not None
+    for file in ("q", "hard"):
+        of = [each for each in everything if each.answerable and each.file == file]
+        assert np.mean([found.passes(each.evidence) for each in of]) >= KEPT
+    others = [each for each in everything if not each.answerable]
+    assert np.mean([found.passes(each.evidence) for each in others]) < 0.9
+
+
+def test_one_kind_alone_fits_nothing() -> None:
+    assert fitted([each for each in sample() if each.answerable], "own") is None
+
+
+def test_the_logistic_score_is_the_likeliest() -> None:
+    random = np.random.default_rng(2)
+    table = random.normal(size=(4_000, 2))
+    truth = (random.random(4_000) < 1 / (1 + np.exp(-(2 * table[:, 0] - table[:, 1])))).astype(
+        float
+    )
+    weights = logistic(table, truth, np.full(4_000, 1 / 4_000))
+    assert weights == pytest.approx([2.0, -1.0], abs=0.2)
+
+
+def test_from_questions_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = tmp_path / "book"
+    book.mkdir()
+    (book / "tides.md").write_text(PAGE)
+    own, others, details = tmp_path / "own.jsonl", tmp_path / "others.jsonl", tmp_path / "d.jsonl"
+    quote = "every six hours"
+    lines = [
+        {"question": "When does the tide turn?", "file": "tides.md", "text": quote},
+        {"question": "And then?", "file": "tides.md", "text": quote, "history": ["When?"]},
+        {"question": "Who painted The Starry Night?", "answerable": False},
+    ]
+    own.write_text("\n".join(map(json.dumps, lines)))
+    others.write_text(json.dumps({"question": "How do I bake sourdough bread?", "file": "x"}))
+    main([str(book), str(own), "--elsewhere", str(others), "--details", str(details)])
+    printed = capsys.readouterr().out
+    assert "own (1, 1)" in printed
+    assert "others (elsewhere) (0, 1)" in printed
+    rows = [json.loads(line) for line in details.read_text().splitlines()]
+    assert [row["answerable"] for row in rows] == [True, False, False]
+    assert [worth_reading(Evidence(**row["evidence"])) for row in rows] == [True, False, False]
+    main(["--fit", str(details)])
+    assert "own: nearest=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-folder", "q.jsonl"]])
+def test_a_folder_is_wanted(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+
+
+def test_what_is_wrong_with_a_file_is_told(tmp_path: Path) -> None:
+    others = tmp_path / "others.jsonl"
+    others.write_text("{}")
+    with pytest.raises(SystemExit, match=r"others\.jsonl"):
+        main([str(tmp_path), "--elsewhere", str(others)])

@@ -1,0 +1,241 @@
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.embedding import Similarity
+from lib.followup_words import BY_LANGUAGE
+from lib.not_in_book import (
+    MAX_SUGGESTIONS,
+    Evidence,
+    Suggestion,
+    evidence,
+    is_small_talk,
+    margin,
+    refusal,
+    suggestions,
+    worth_reading,
+)
+from lib.passages import Passage
+from lib.query import parse_query
+from lib.refusal_words import ASK, NEAREST, NOT_IN_BOOK
+from lib.small_words import asked_in, is_foreign
+from lib.sparse import CEILING, SparseVector
+from lib.store import Found, Hit
+from tests.stores import chunk, manifest_of
+
+SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
+ANSWERED = Evidence(coverage=0.5, known=1.0, terms=4, nearest=0.9, lead=0.4, foreign=False)
+OFF_TOPIC = Evidence(coverage=0.1, known=0.4, terms=4, nearest=0.1, lead=0.1, foreign=False)
+
+
+def without_vectors(of: Evidence) -> Evidence:
+    return replace(of, nearest=None, lead=0.0)
+
+
+def test_what_the_book_answers_is_told_from_what_it_does_not() -> None:
+    assert worth_reading(ANSWERED)
+    assert not worth_reading(OFF_TOPIC)
+    assert worth_reading(without_vectors(ANSWERED))
+    assert not worth_reading(without_vectors(OFF_TOPIC))
+
+
+def test_a_question_in_the_readers_own_words_gets_the_benefit_of_the_doubt() -> None:
+    assert worth_reading(replace(ANSWERED, coverage=0.15, nearest=0.7, lead=0.2))
+
+
+def test_words_are_not_asked_of_another_language() -> None:
+    foreign = replace(ANSWERED, coverage=0.0, known=0.1, nearest=0.8, lead=0.25, foreign=True)
+    assert worth_reading(foreign)
+    assert not worth_reading(replace(foreign, nearest=0.2, lead=0.05))
+    # A name may still be found by its letters.
+    assert worth_reading(replace(ANSWERED, foreign=True))
+    # Without vectors, nothing can be said of it.
+    assert worth_reading(without_vectors(replace(foreign, known=0.0)))
+
+
+shares = st.floats(0, 1)
+
+
+@given(
+    st.builds(
+        Evidence,
+        coverage=shares,
+        known=shares,
+        terms=st.integers(1, 50),
+        nearest=st.none() | shares,
+        lead=shares,
+        foreign=st.booleans(),
+    ),
+    st.sampled_from(["coverage", "known", "nearest", "lead"]),
+    shares,
+)
+def test_more_of_anything_never_counts_against_a_question(
+    of: Evidence, field: str, more: float
+) -> None:
+    value = getattr(of, field)
+    if value is not None:
+        assert margin(replace(of, **{field: value + more})) >= margin(of)
+
+
+RARITY = {1: 3.0, 2: 1.0}
+CHUNKS = 100
+BOOK = manifest_of("g", CHUNKS)
+MISSING = math.log(100.5 / 0.5 + 1)
+
+
+def measured(
+    *hits: Hit,
+    terms: SparseVector,
+    similarity: Similarity | None = SIMILARITY,
+    question: str = "How does the compiler work?",
+) -> Evidence:
+    found = Found(hits, {each: RARITY[each] for each in terms.indices if each in RARITY})
+    return evidence(parse_query(question), [terms], found, BOOK, similarity)
+
+
+def test_the_evidence() -> None:
+    terms = SparseVector([1, 2, 3], [1.0] * 3)
+    hits = (Hit(chunk(1), 0.5, CEILING * 2.0), Hit(chunk(2), 0.3, CEILING * 1.0))
+    found = measured(*hits, terms=terms)
+    assert found.known == pytest.approx(4.0 / (4.0 + MISSING))
+    assert found.coverage == pytest.approx(2.0 / (4.0 + MISSING))
+    assert found.terms == 3
+    assert found.nearest == pytest.approx(1.0)
+    assert found.lead == pytest.approx((0.5 - 0.4) / 0.4)
+    assert not found.foreign
+    alone = measured(*hits, terms=terms, similarity=None)
+    assert alone == replace(found, nearest=None, lead=0.0)
+
+
+def test_nothing_found_is_nothing_worth_reading() -> None:
+    terms = SparseVector([7, 8], [1.0] * 2)
+    for similarity in (SIMILARITY, None):
+        found = measured(terms=terms, similarity=similarity)
+        assert (found.coverage, found.known, found.lead) == (0.0, 0.0, 0.0)
+        assert not worth_reading(found)
+
+
+def test_the_evidence_means_the_same_for_every_embedding_model() -> None:
+    terms = SparseVector([1, 2], [1.0] * 2)
+    other = Similarity(unrelated=0.75, answering=0.88)
+    cosines = (0.45, 0.3, 0.12)
+    scale = (other.answering - other.unrelated) / (SIMILARITY.answering - SIMILARITY.unrelated)
+    there = [other.unrelated + (each - SIMILARITY.unrelated) * scale for each in cosines]
+    one = measured(*(Hit(chunk(n), c, 1.0) for n, c in enumerate(cosines)), terms=terms)
+    two = measured(
+        *(Hit(chunk(n), c, 1.0) for n, c in enumerate(there)), terms=terms, similarity=other
+    )
+    assert margin(one) == pytest.approx(margin(two))
+
+
+@pytest.mark.parametrize(
+    ("question", "foreign"),
+    [
+        ("How do I tune it?", False),
+        ("std::sync::Mutex", False),
+        ("¿Qué es la regla que impide implementar un rasgo externo?", True),
+        ("1901 में वारसॉ के निवासियों में कितने प्रतिशत कैथोलिक थे?", True),
+        ("什么是所有权？", True),
+    ],
+)
+def test_the_language_of_a_question_to_an_english_book(question: str, foreign: bool) -> None:
+    assert is_foreign(question, ["english"]) is foreign
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("How do I bake bread?", "english"),
+        ("xyzzy", "english"),
+        ("¿Cómo se prepara una paella?", "spanish"),
+        ("Comment faire une tarte aux pommes ?", "french"),
+        ("Wie backe ich einen Apfelkuchen?", "german"),
+        ("Come si cucina il risotto?", "italian"),
+        ("Как приготовить борщ?", "russian"),
+        ("Як приготувати їжу?", "ukrainian"),
+        ("東京でおすすめの店は？", "japanese"),
+        ("怎么做红烧肉？", "chinese"),
+        ("김치찌개는 어떻게 만드나요?", "korean"),
+        ("كيف أطبخ الأرز؟", "arabic"),
+        ("بریانی کیسے بنائی جاتی ہے؟", "urdu"),
+        ("बिरयानी कैसे बनाते हैं?", "hindi"),
+        ("ทำข้าวผัดอย่างไร", "thai"),
+    ],
+)
+def test_a_reader_is_told_in_the_language_of_the_question(question: str, language: str) -> None:
+    assert asked_in(question) == language
+    said = refusal(question, [passage(1)])
+    assert (said.sentence, said.lead) == (NOT_IN_BOOK[language], NEAREST[language])
+
+
+def test_every_language_has_all_its_words() -> None:
+    assert set(NOT_IN_BOOK) == set(NEAREST) == set(ASK)
+    assert set(BY_LANGUAGE) <= set(NOT_IN_BOOK)
+    for sentence in (*NOT_IN_BOOK.values(), *NEAREST.values(), *ASK.values()):
+        assert sentence == sentence.strip() != ""
+
+
+def passage(
+    number: int,
+    chapter: str = "Setup",
+    heading: str = "Run it",
+    url: str | None = "https://b.ex/a#r",
+) -> Passage:
+    return Passage(
+        chunk_id=str(number),
+        text="Text",
+        file_path="a.md",
+        chapter=chapter,
+        section="",
+        heading=heading,
+        url=url,
+        start_char=0,
+        end_char=4,
+        score=0.2,
+    )
+
+
+def test_the_nearest_places_come_once_each() -> None:
+    found = suggestions(
+        [
+            passage(1),
+            passage(2),
+            passage(3, heading="Setup", url="https://b.ex/a"),
+            passage(4, chapter="", heading="", url=None),
+            passage(5, heading="Stop it"),
+        ]
+    )
+    assert found == [
+        Suggestion("Setup > Run it", "https://b.ex/a#r"),
+        Suggestion("Setup", "https://b.ex/a"),
+        Suggestion("a.md", None),
+    ]
+    assert len(found) == MAX_SUGGESTIONS
+
+
+def test_what_a_reader_sees() -> None:
+    near = [passage(1, heading="Use [it]", url="https://b.ex/a (1)#r"), passage(2, url="/a")]
+    assert refusal("How do I bake bread?", near).markdown() == (
+        "The book does not seem to answer this. These pages come closest:\n\n"
+        "- [Setup \\> Use \\[it\\]](https://b.ex/a%20%281%29#r)\n"
+        "- Setup \\> Run it"
+    )
+    alone = "The book does not seem to answer this."
+    assert refusal("How do I bake bread?", []).markdown() == alone
+
+
+@pytest.mark.parametrize("question", ["Hello!", "thanks", "Who are you?", "¿Quién eres?", "你好！"])
+def test_small_talk_is_no_question_to_a_book(question: str) -> None:
+    assert is_small_talk(question)
+    said = refusal(question, [passage(1)])
+    assert said.markdown() == said.sentence == ASK[asked_in(question)]
+
+
+@pytest.mark.parametrize(
+    "question", ["hello world", "What does hello print?", "", "Who are you in?"]
+)
+def test_a_question_is_no_small_talk(question: str) -> None:
+    assert not is_small_talk(question)
