@@ -28,6 +28,8 @@ MAX_POINTING: Final = 4
 """The same for a question that points to something without opening so..."""
 MAX_OPEN_TO_BOTH: Final = 3
 """...and for one that does neither, but may still be meant so."""
+MAX_WORDS: Final = 40
+"""In a question that may lean on another at all."""
 MAX_CARRIED: Final = 300
 """Characters of earlier questions that are put in front: what is new must stay the larger part."""
 SAME_PAGE: Final = 0.1
@@ -62,7 +64,7 @@ def read(question: str, before: Sequence[str]) -> tuple[str, ...]:
 def carried(before: str, question: str) -> str:
     """`question` behind the one before it, or behind the words of that which mean something."""
     if len(before) > MAX_CARRIED:
-        small = small_words(asked_in(before))
+        small = small_words(asked_in(before[:MAX_CARRIED]))
         plain = " ".join(word for word in before.split() if word.casefold() not in small)
         before = plain[:MAX_CARRIED].rpartition(" ")[0] or plain[:MAX_CARRIED]
     return f"{before} {question}"
@@ -71,9 +73,11 @@ def carried(before: str, question: str) -> str:
 def leans(question: str, before: str) -> bool | None:
     """Whether a question needs the one before it; None where its words do not tell."""
     found = words_of(question)
+    if len(found) > MAX_WORDS:
+        return False
     language = spoken(found)
     if language == ENGLISH:  # so it is, too, for want of a sign
-        language = spoken([*words_of(before), *found])
+        language = spoken([*words_of(before[:MAX_CARRIED]), *found])
     known = BY_LANGUAGE[language]
     meaning = [meaning_of(word, language) for word in found]
     if (found[:1] and found[0] in known.opening) or question.casefold().startswith(OPENINGS):

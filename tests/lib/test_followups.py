@@ -82,6 +82,11 @@ def test_a_short_question_may_be_meant_either_way(question: str) -> None:
     assert readings(question, after(before)) == (question, f"{before} {question}")
 
 
+def test_a_paragraph_leans_on_nothing() -> None:
+    question = "And so " + "it is as it is, " * 10 + "or is it?"
+    assert readings(question, after("What is a mutex?")) == (question,)
+
+
 def test_the_subject_is_carried_through_several_exchanges() -> None:
     history = after("What is Rc<T>?", "And can I use it from several threads?")
     assert readings("Why not?", history) == (
