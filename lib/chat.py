@@ -17,15 +17,18 @@ import msgspec
 from lib.answer_cache import AnswerCache, AnswerKey, KeptAnswer, same_question
 from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed
 from lib.citations import Citation, Citations, MarkerResolver
+from lib.declining import declined
 from lib.embedding import Embedder
 from lib.errors import QuireError, UpstreamError
 from lib.extractive import extract
 from lib.generation import Delta, Finish, Generator, Idle
+from lib.grounding import find_grounds
+from lib.not_in_book import Refusal, Suggestion, refusal, suggestions
 from lib.passages import Passage
 from lib.prices import usage
 from lib.prompt import SELECTION, build_prompt, here_first, pack, prompt_id
 from lib.requests import trimmed
-from lib.search import MAX_QUERY_CHARACTERS, retrieve
+from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message, Sessions, new_session_id
 from lib.settings import Settings
 from lib.sse import Ping
@@ -38,10 +41,11 @@ MAX_SELECTION_CHARACTERS = 5_000
 MAX_PAGE_CHARACTERS = 500
 DEFAULT_K = 5
 DEFAULT_CONTEXT_WINDOW = 3_000
+NOT_IN_BOOK = "not_in_book"
+"""The reason why there is no answer: the book has none."""
 
 NO_MODEL = "No language model is configured here, so these are the book's own words:"
 MODEL_FAILED = "The language model cannot answer right now, so these are the book's own words:"
-NOTHING_FOUND = "The book has no passage on this."
 
 
 class Selection(msgspec.Struct, kw_only=True):
@@ -116,6 +120,8 @@ class Turn:
     session_id: str
     question: str
     passages: Sequence[Passage]
+    refusal: Refusal | None
+    """What to say instead of an answer, where nothing that was found is worth reading."""
     history: Sequence[Message]
     started: float
     embedding_tokens: int
@@ -137,15 +143,15 @@ async def prepare(services: Collaborators, request: ChatRequest) -> Turn:
     k = request.k or request.top_k or DEFAULT_K
     selection = marked(request.context)
     page = request.page or (request.context.source if request.context else "")
-    retrieved = await retrieve(services.embedder, services.store, question, k)
-    found = here_first(retrieved.passages, page)
+    grounds = await find_grounds(services.embedder, services.store, question, history, k)
+    found, refused = here_first(grounds.passages, page), not grounds.worth_reading
     if selection:
-        found = [selection, *found][:k]
+        found, refused = [selection, *found][:k], False
     key = None
     if services.generator and not history and not selection:
         key = AnswerKey(
             question=same_question(question),
-            generation=retrieved.manifest.generation,
+            generation=grounds.generation,
             model=services.generator.model,
             prompt=prompt_id(services.settings.prompt_addition),
             k=k,
@@ -156,9 +162,10 @@ async def prepare(services: Collaborators, request: ChatRequest) -> Turn:
         session_id=session_id,
         question=question,
         passages=pack(found, request.context_window, estimate_tokens),
+        refusal=refusal(question, found) if refused else None,
         history=history,
         started=started,
-        embedding_tokens=retrieved.embedding_tokens,
+        embedding_tokens=grounds.embedding_tokens,
         key=key,
     )
 
@@ -209,12 +216,16 @@ def remember(
     """Keep a complete answer for the conversation, and for others who ask the same."""
     text = "".join(piece.content for piece in answer if isinstance(piece, Chunk))
     services.sessions.remember(turn.session_id, turn.question, text)
-    if turn.key and end.mode == "generated" and end.finish_reason == "stop":
+    if turn.key and end.mode == "generated" and end.finish_reason in ("stop", NOT_IN_BOOK):
         services.answers.keep(turn.key, answer, end)
 
 
 async def answered(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, None]:
     """From the model; from the book alone without one, or if it fails before its first word."""
+    if turn.refusal:
+        yield Chunk(content=turn.refusal.markdown())
+        yield refused(services, turn, turn.refusal)
+        return
     kept = services.answers.get(turn.key) if turn.key else None
     if kept:
         for event in replayed(services, turn, kept):
@@ -251,45 +262,68 @@ async def generated(
     prompt = build_prompt(
         turn.question, turn.passages, turn.history, addition=services.settings.prompt_addition
     )
-    empty = True
+    text: list[str] = []
     async with aclosing(generator.generate(prompt)) as pieces:
         async for piece in pieces:
             match piece:
-                case Delta():
-                    for event in as_events(resolver.feed(piece.text)):
-                        empty = False
-                        yield event
                 case Idle():
                     yield Ping()
+                    continue
+                case Delta():
+                    shown = resolver.feed(piece.text)
                 case Finish():
-                    for event in as_events(resolver.finish()):
-                        empty = False
-                        yield event
-                    if empty:
-                        raise UpstreamError("The language model sent an empty answer.")
-                    yield done(
-                        services,
-                        turn,
-                        piece.reason,
-                        "generated",
-                        model=generator.model,
-                        prompt_tokens=piece.prompt_tokens or 0,
-                        completion_tokens=piece.completion_tokens or 0,
-                    )
+                    shown = resolver.finish()
+            for event in as_events(shown):
+                if isinstance(event, Chunk):
+                    text.append(event.content)
+                yield event
+            if isinstance(piece, Finish):
+                answer = "".join(text)
+                if not answer.strip():
+                    raise UpstreamError("The language model sent an empty answer.")
+                yield generated_end(services, generator, turn, piece, answer)
+
+
+def generated_end(
+    services: Collaborators, generator: Generator, turn: Turn, finish: Finish, answer: str
+) -> Done:
+    """What is told of the model's whole answer."""
+    no_answer = finish.reason == "stop" and declined(answer)
+    return done(
+        services,
+        turn,
+        NOT_IN_BOOK if no_answer else finish.reason,
+        "generated",
+        suggestions=suggestions(turn.passages) if no_answer else (),
+        model=generator.model,
+        prompt_tokens=finish.prompt_tokens or 0,
+        completion_tokens=finish.completion_tokens or 0,
+    )
+
+
+def refused(services: Collaborators, turn: Turn, words: Refusal) -> Done:
+    return done(services, turn, NOT_IN_BOOK, "none", suggestions=words.suggestions)
 
 
 def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> list[Event]:
     """An answer that was given before, as this reader's own."""
-    end = done(services, turn, kept.done.finish_reason, kept.done.mode)
-    spent = msgspec.structs.replace(end.usage, cached=True)
-    return [*kept.pieces, msgspec.structs.replace(end, usage=spent)]
+    spent = done(services, turn, "", "").usage
+    end = msgspec.structs.replace(
+        kept.done,
+        session_id=turn.session_id,
+        response_time=seconds(turn),
+        tokens_used=0,
+        usage=msgspec.structs.replace(spent, cached=True),
+    )
+    return [*kept.pieces, end]
 
 
 def extracted(services: Collaborators, turn: Turn, notice: str) -> list[Event]:
     """The book's own sentences, each under its marker."""
     extracts = extract(turn.question, turn.passages)
     if not extracts:
-        return [Chunk(content=NOTHING_FOUND), done(services, turn, "stop", "extractive")]
+        words = refusal(turn.question, turn.passages)
+        return [Chunk(content=words.markdown()), refused(services, turn, words)]
     citations = Citations(turn.passages)
     events: list[Event] = [Chunk(content=f"*{notice}*\n\n")]
     for each in extracts:
@@ -317,14 +351,16 @@ def done(
     model: str = "",
     prompt_tokens: int = 0,
     completion_tokens: int = 0,
+    suggestions: Sequence[Suggestion] = (),
 ) -> Done:
     settings = services.settings
     return Done(
         session_id=turn.session_id,
-        response_time=round(time.perf_counter() - turn.started, 3),
+        response_time=seconds(turn),
         tokens_used=prompt_tokens + completion_tokens,
         finish_reason=finish_reason,
         mode=mode,
+        suggestions=list(suggestions),
         usage=usage(
             settings.prices,
             model=model,
@@ -334,6 +370,10 @@ def done(
             embedding_tokens=turn.embedding_tokens,
         ),
     )
+
+
+def seconds(turn: Turn) -> float:
+    return round(time.perf_counter() - turn.started, 3)
 
 
 async def collect(events: AsyncIterable[Event]) -> ChatAnswer:

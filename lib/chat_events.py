@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 from lib.citations import Citation
+from lib.not_in_book import Suggestion
 from lib.prices import Usage
 from lib.sse import Ping
 
@@ -44,6 +45,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     usage: Usage = Usage()
+    suggestions: Annotated[
+        list[Suggestion],
+        msgspec.Meta(description="Where the book comes nearest, if it does not answer."),
+    ] = []
 
 
 class Done(Ending, frozen=True, kw_only=True, tag="done"):

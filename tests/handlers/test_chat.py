@@ -307,7 +307,7 @@ async def test_the_conversation_is_told_to_the_model(generating: Api, upstream: 
     upstream.replies.append(answer("Every six hours."))
     await generating.ask(QUESTION, session_id="s")
     await generating.ask("And how high?", session_id="s")
-    await generating.ask("Unrelated", session_id="another")
+    await generating.ask("How many fenders does a boat need?", session_id="another")
     _, second, third = upstream.chats()
     assert [m["role"] for m in second["messages"]] == ["system", "user", "assistant", "user"]
     assert second["messages"][1]["content"] == QUESTION
@@ -378,7 +378,7 @@ async def test_the_same_first_question_is_paid_once(generating: Api, upstream: U
 async def test_what_may_be_answered_differently_is_asked_anew(
     generating: Api, upstream: Upstream, fields: dict[str, Any]
 ) -> None:
-    await generating.ask("Who keeps the lighthouse?", session_id="known")
+    await generating.ask("How many fenders does a boat need?", session_id="known")
     await generating.ask(QUESTION)
     await generating.ask(QUESTION, **fields)
     assert len(upstream.chats()) == 3
@@ -422,6 +422,70 @@ async def test_the_author_s_addition_follows_the_rules(
     system = upstream.chats()[0]["messages"][0]["content"]
     assert system.startswith(RULES)
     assert system.endswith("Our readers are sailors.")
+
+
+NOT_THERE = "Which enzyme breaks down starch in the mouth?"
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["stream", "json"])
+async def test_what_is_not_in_the_book_costs_no_model(
+    generating: Api, upstream: Upstream, streamed: bool
+) -> None:
+    reply = await generating.ask(NOT_THERE, stream=streamed, session_id="s")
+    end = reply.events()[-1] if streamed else reply.json()
+    text = text_of(reply.events()) if streamed else end["answer"]
+    assert upstream.chats() == []
+    assert text.startswith("The book does not seem to answer this. These pages come closest:")
+    assert (end["finish_reason"], end["mode"], end["tokens_used"]) == ("not_in_book", "none", 0)
+    assert 1 <= len(end["suggestions"]) <= 3
+    for suggestion in end["suggestions"]:
+        assert f"]({suggestion['url']})" in text
+    # A reader who asks on goes on from there.
+    assert generating.services.sessions.history("s")[0].content == NOT_THERE
+
+
+async def test_without_a_model_it_is_not_guessed_either(api: Api) -> None:
+    body = (await api.ask(NOT_THERE)).json()
+    assert (body["finish_reason"], body["citations"]) == ("not_in_book", [])
+
+
+async def test_it_is_said_in_the_reader_s_language(generating: Api) -> None:
+    body = (await generating.ask("¿Qué enzima descompone el almidón en la boca?")).json()
+    assert body["answer"].startswith("Parece que el libro no responde a esta pregunta.")
+
+
+async def test_a_marked_text_is_always_worth_an_answer(generating: Api, upstream: Upstream) -> None:
+    context = {"selectedText": "Amylase breaks down starch in the mouth.", "source": "/docs/x"}
+    body = (await generating.ask(NOT_THERE, context=context)).json()
+    assert body["finish_reason"] == "stop"
+    assert len(upstream.chats()) == 1
+
+
+async def test_a_model_that_declines_is_recognised(generating: Api, upstream: Upstream) -> None:
+    upstream.replies.append(answer("The passages do not mention who built ", "the entrance."))
+    body = (await generating.ask("Who built the entrance of the harbour?")).json()
+    assert (body["finish_reason"], body["mode"]) == ("not_in_book", "generated")
+    assert body["tokens_used"] == 120
+    assert body["suggestions"]
+
+
+async def test_what_the_book_is_about_is_told_by_its_opening(
+    generating: Api, upstream: Upstream
+) -> None:
+    await generating.ask("What is this book about?")
+    prompt = upstream.chats()[0]["messages"][-1]["content"]
+    assert "This handbook tells skippers what they need to know." in prompt
+    assert "fenders" not in prompt
+
+
+async def test_a_follow_up_is_looked_for_with_what_it_is_about(
+    generating: Api, upstream: Upstream
+) -> None:
+    await generating.ask("How many fenders does a boat need?", session_id="s")
+    await generating.ask("And on which side do they hang?", session_id="s")
+    followed = upstream.chats()[-1]["messages"]
+    assert "Hang three fenders on the side of the quay" in followed[-1]["content"]
+    assert followed[-1]["content"].endswith("Question: And on which side do they hang?")
 
 
 BEFORE_THE_FIRST_WORD = {

@@ -43,7 +43,7 @@ async def test_an_allowed_origin_can_read_every_status(
         ),
     }
     upstream.replies.append([delta("a"), Drop()])
-    answers[502] = await generating.ask("tide", headers=headers)
+    answers[502] = await generating.ask("spring tide", headers=headers)
     monkeypatch.setattr(generating.services.store, "manifest", None)
     answers[500] = await generating.ask("tide", headers=headers)
     await use_up(generating, 15)
