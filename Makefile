@@ -11,7 +11,8 @@ run: .venv/installed ## serve the book at http://localhost:7860
 test: .venv/installed-dev lint eval ## lint, types, golden questions, tests
 	$(BIN)/python -m pytest
 
-# Whatever .env says: without a key, with an index of its own. Measured: hit@5 0.88, hit@10 0.94.
+# Whatever .env says: without a key, with an index of its own. Measured: hit@5 0.91, hit@10 0.97,
+# answered 0.94, refusal 0.75; a few questions may be lost before it fails.
 eval: export OPENAI_API_KEY =
 eval: export OPENAI_BASE_URL =
 eval: export EMBEDDING_PROVIDER = local
@@ -25,7 +26,8 @@ eval: export CHUNK_TOKENS =
 eval: .venv/installed-dev ## ask the handbook its golden questions
 	$(BIN)/python main.py ingest
 	$(BIN)/python main.py eval book_content/questions.jsonl \
-		--fail-under hit@5=0.78 --fail-under hit@10=0.84 --fail-under links=1
+		--fail-under hit@5=0.8 --fail-under hit@10=0.85 --fail-under links=1 \
+		--fail-under answered=0.84 --fail-under refusal=0.5
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lib.chat import ChatRequest, collect, prepare, stream
+from lib.chat import NOT_IN_BOOK, ChatRequest, collect, prepare, stream
 from lib.chat_events import ChatAnswer, Chunk, Event
 from lib.errors import QuireError
 from lib.golden import Question, ranks
@@ -27,8 +27,6 @@ LOOKED_AT: Final = 10
 """Passages that are looked at, at the least."""
 MAX_CONTEXT_WINDOW: Final = 8_000
 """Tokens: the most that a question may ask for, and enough for all passages that are looked at."""
-NOT_IN_BOOK: Final = "not_in_book"
-"""The `finish_reason` of a refusal."""
 
 
 @dataclass(frozen=True, slots=True)

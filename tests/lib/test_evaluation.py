@@ -71,6 +71,13 @@ async def test_what_is_found_and_answered(services: Services) -> None:
     assert 0 < tide.search_seconds < tide.first_seconds <= tide.total_seconds
 
 
+async def test_what_the_book_does_not_say_is_refused(services: Services) -> None:
+    tide, unknown = await outcomes_of(services, TIDE, UNKNOWN)
+    assert not tide.refused
+    assert unknown.refused
+    assert failures(unknown, 5) == []
+
+
 async def test_without_answers_only_passages_are_looked_for(
     generating: Services, upstream: Upstream
 ) -> None:

@@ -1,7 +1,8 @@
 import pytest
 
+from lib.chat import NOT_IN_BOOK
 from lib.chat_events import ChatAnswer
-from lib.evaluation import NOT_IN_BOOK, Link, Outcome
+from lib.evaluation import Link, Outcome
 from lib.evaluation_metrics import failures, metrics
 from lib.golden import Place, Question
 from lib.intervals import Estimate
