@@ -1,0 +1,304 @@
+"""Whether the passages that an answer cites say what it says, told by their words alone.
+
+A claim is a sentence with a marker. It is compared with every one to three neighbouring sentences
+of the passages behind its markers, and judged by the stretch that holds most of it:
+
+- *coverage*: the share of the claim's terms that stand there or in the heading above, each weighted
+  by how rare it is in the passages (inverse document frequency). A number, a name or an identifier
+  weighs more;
+- *contradiction*: a number that is not there, or a word that one of them denies and the other does
+  not, or whose opposite is there in its place (`lib.contradictions`).
+
+That sees whether a claim has been taken from its passage. It does not see who did what to whom, and
+it takes a claim in quite other words for one without support. Words say nothing of a claim in
+another language than its passage's. `benchmarks/support.py` repeats the fit of the numbers below.
+"""
+
+import heapq
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from lib.contradictions import Told, contradicts, in_digits, told
+from lib.passages import Passage
+from lib.sentences import Sentence, split_markdown, split_passage
+from lib.terms import ENGLISH, language_of, terms
+
+SUPPORTED: Final = 0.54
+"""Coverage from which a claim is supported."""
+WIDEST: Final = 3
+"""Neighbouring sentences that may support a claim together."""
+WIDER: Final = 0.06
+"""What each further sentence has to add."""
+LOOKED_AT: Final = 5
+"""Of a passage's stretches, those that hold most."""
+AS_GOOD: Final = 0.85
+"""Share of the best stretch's coverage from which another one counts, should that contradict."""
+HEADING_SHARE: Final = 0.9
+"""What a term counts that stands in the heading alone."""
+NAME_WEIGHT: Final = 1.5
+FEWEST_TERMS: Final = 2
+"""With less there is nothing to compare: "Yes, it does." """
+CONTRADICTED: Final = 0.4
+"""What is left of the coverage then..."""
+STRANGE_NAME: Final = 0.55
+"""...and of a claim with a name that stands nowhere in the passages."""
+
+
+class SentenceCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What words tell of one cited sentence."""
+
+    sentence: str
+    """As the reader sees it, markers left out."""
+    markers: list[int]
+    """The reader's numbers."""
+    supported: bool | None
+    """None: words cannot tell, for it is in another language or has none to compare."""
+    score: float
+    """0 to 1."""
+    quote: str | None
+    """The passage's own words that support it best; None for a sentence without support."""
+
+
+def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list[SentenceCheck]:
+    """A check of every sentence with a marker, in order. `answer` is the reader's Markdown.
+
+    A sentence answers for its own markers, before or after its full stop; one without a marker
+    names no source, and is left out. So is code.
+    """
+    claims = read_claims(answer, passages_by_marker)
+    if not claims:
+        return []
+    spoken = language_of(" ".join(claim.text for claim in claims))
+    numbers = sorted({marker for claim in claims for marker in claim.markers})
+    sources = {number: Source(passages_by_marker[number]) for number in numbers}
+    rarity = Rarity(unit.bag for source in sources.values() for unit in source.units)
+    return [check(claim, [sources[n] for n in claim.markers], rarity, spoken) for claim in claims]
+
+
+# The answer
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence of the answer, and the passages that it cites."""
+
+    text: str
+    markers: list[int]
+
+
+_CODE_OR_MARKER: Final = re.compile(
+    r"(?P<code>^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)|\Z)"
+    r"|(?P<ticks>`+)[^`].*?(?P=ticks))"
+    r"|[ \t]*\[(?P<number>\d{1,3})\](?:\([^()\s]*\))?",
+    re.MULTILINE | re.DOTALL,
+)
+_FIRST: Final = 0xE000
+"""A marker is read as one character of the private use area, by its number."""
+_MARKS: Final = rf"[\u{_FIRST:x}-\u{_FIRST + 999:x}]"
+_AFTER_STOP: Final = re.compile(rf"([.!?…。！？।؟]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})")
+_LOOSE: Final = re.compile(rf"\s*{_MARKS}")
+
+
+def read_claims(answer: str, passages_by_marker: Mapping[int, Passage]) -> list[Claim]:
+    """The sentences of `answer` with a marker of one of the passages."""
+
+    def as_character(found: re.Match[str]) -> str:
+        if found["code"] or int(found["number"]) not in passages_by_marker:
+            return found[0]
+        return chr(_FIRST + int(found["number"]))
+
+    marked = _AFTER_STOP.sub(r"\2\1", _CODE_OR_MARKER.sub(as_character, answer))
+    claims: list[Claim] = []
+    for sentence in split_markdown(marked):
+        numbers = [ord(mark) - _FIRST for mark in re.findall(_MARKS, sentence.text)]
+        text = _LOOSE.sub("", sentence.text).strip()
+        if numbers and text:
+            claims.append(Claim(text, list(dict.fromkeys(numbers))))
+    return claims
+
+
+# The passages
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A sentence of a passage, or a line of its code."""
+
+    text: str
+    language: str
+    bag: frozenset[str]
+    said: Told
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Neighbouring units under a heading."""
+
+    units: Sequence[Unit]
+    heading: Unit
+    bag: frozenset[str]
+
+    @classmethod
+    def of(cls, units: Sequence[Unit], heading: Unit) -> "Stretch":
+        return cls(units, heading, frozenset[str]().union(*(unit.bag for unit in units)))
+
+    @classmethod
+    def union(cls, several: Sequence["Stretch"]) -> "Stretch":
+        """As if they stood together, under all of their headings. `several` may not be empty."""
+        heading = unit_of(
+            " ".join(each.heading.text for each in several), several[0].heading.language
+        )
+        return cls.of([unit for each in several for unit in each.units], heading)
+
+
+class Source:
+    """A passage, read once for all claims that cite it."""
+
+    def __init__(self, passage: Passage) -> None:
+        self.text = passage.text
+        self.language = language_of(passage.text, passage.locale)
+        texts = [text for sentence in split_passage(passage) for text in pieces(sentence)]
+        self.units = [unit_of(text, self.language) for text in texts]
+        path = f"{passage.chapter}. {passage.section}. {passage.heading}"
+        self.heading = unit_of(path, self.language)
+        self.stretches = [
+            Stretch.of(self.units[at : at + size], self.heading)
+            for size in range(1, WIDEST + 1)
+            for at in range(len(self.units) - size + 1)
+        ]
+        self.named = self.heading.said.numbered.union(*(u.said.numbered for u in self.units))
+        self._names = frozenset(terms(f"{passage.text} {path} {passage.file_path}"))
+
+    def has(self, name: str) -> bool:
+        """Whether the name stands in the passage, or all of its parts do."""
+        *parts, whole = terms(name) or [""]
+        return whole in self._names or (bool(parts) and self._names.issuperset(parts))
+
+
+def unit_of(text: str, language: str) -> Unit:
+    return Unit(text, language, frozenset(read_terms(text, language)), told(text))
+
+
+def pieces(sentence: Sentence) -> list[str]:
+    lines = [line.strip() for line in sentence.code.split("\n")]
+    code = [line for line in lines if line and not line.startswith(("```", "~~~"))]
+    return [sentence.text, *code] if sentence.text else code
+
+
+class Rarity:
+    """Inverse document frequency among sentences (Robertson and Zaragoza 2009)."""
+
+    def __init__(self, bags: Iterable[frozenset[str]]) -> None:
+        every = list(bags)
+        self._n = len(every)
+        self._count = Counter(term for bag in every for term in bag)
+
+    def __getitem__(self, term: str) -> float:
+        count = max(self._count[term], 1)
+        return math.log(1 + (self._n - count + 0.5) / (count + 0.5))
+
+
+# The comparison
+
+_NAME: Final = re.compile(
+    r"(?<![.!?:]\s)(?<!^)(?<!^[\"'“‘(])\b[A-Z][\w'’-]*|\b\w+(?:(?:::|\.|_|->|/)\w+)+|\b[a-z]+[A-Z]\w*|\b\w*\d\w*"
+)
+_CONTRACTED: Final = re.compile(
+    r"\b(?:(?:do|does|did|is|are|was|were|has|have|had|would|could|should|must)n|can|won)['’]t\b"
+    r"|(?<=\w)['’](?:s|re|ve|ll|d|m)\b",
+    re.IGNORECASE,
+)
+_LATIN: Final = re.compile(r"[A-Za-zÀ-ɏ]")
+
+
+def check(claim: Claim, sources: Sequence[Source], rarity: Rarity, spoken: str) -> SentenceCheck:
+    own = language_of(claim.text)
+    spoken = own if own != ENGLISH else spoken
+    foreign = all(
+        source.language != spoken or latin(claim.text) != latin(source.text) for source in sources
+    )
+    weights = weigh(claim.text, sources[0].language, rarity)
+    if len(weights) < FEWEST_TERMS:
+        return verdict(claim, None, 0.0, None)
+    by_source = [best_stretches(weights, source) for source in sources]
+    stretches = [each for several in by_source for each in several]
+    firsts = [several[0] for several in by_source if several]
+    if len(firsts) > 1:  # what one of them does not say, another one may
+        stretches.append(Stretch.union(firsts))
+    said, names = told(claim.text), names_in(claim.text)
+    strange = any(not any(source.has(name) for source in sources) for name in names)
+    named = frozenset[tuple[str, str]]().union(*(source.named for source in sources))
+    shares = [covered(weights, each) for each in stretches]
+    enough = AS_GOOD * max(shares, default=0.0)
+    found: list[tuple[float, Stretch]] = []
+    for share, each in zip(shares, stretches, strict=True):
+        if contradicts(said, [unit.said for unit in each.units], each.heading.said, named):
+            found.append((CONTRADICTED * share, each))
+        elif share >= enough:
+            found.append((share, each))
+    score = max((share for share, _ in found), default=0.0) * (STRANGE_NAME if strange else 1.0)
+    if score >= SUPPORTED:
+        _, best = max(found, key=lambda each: each[0] - WIDER * len(each[1].units))
+        return verdict(claim, True, score, " ".join(unit.text for unit in best.units))
+    return verdict(claim, None if foreign else False, score, None)
+
+
+def verdict(claim: Claim, supported: bool | None, score: float, quote: str | None) -> SentenceCheck:
+    return SentenceCheck(
+        sentence=claim.text,
+        markers=claim.markers,
+        supported=supported,
+        score=round(score, 3),
+        quote=quote,
+    )
+
+
+def latin(text: str) -> bool:
+    """Whether most of the letters are Latin."""
+    letters = sum(map(str.isalpha, text))
+    return 2 * len(_LATIN.findall(text)) >= letters
+
+
+def weigh(text: str, language: str, rarity: Rarity) -> dict[str, float]:
+    """The terms of a claim and what each of them counts."""
+    names = {term for name in _NAME.findall(text) for term in read_terms(name, language)}
+    return {
+        term: rarity[term] * (NAME_WEIGHT if term in names else 1.0)
+        for term in read_terms(text, language)
+    }
+
+
+def names_in(text: str) -> list[str]:
+    """Names and identifiers."""
+    return [re.sub(r"['’]s?$", "", name) for name in _NAME.findall(text) if not name.isdecimal()]
+
+
+def read_terms(text: str, language: str) -> list[str]:
+    """`lib.terms.terms` without what is left of contractions, numbers in digits."""
+    plain = _CONTRACTED.sub("", text)
+    return [in_digits(term) for term in terms(plain, language)]
+
+
+def best_stretches(weights: Mapping[str, float], source: Source) -> list[Stretch]:
+    """Those that hold most of the claim, the shorter ones first where they hold as much."""
+    return heapq.nlargest(
+        LOOKED_AT,
+        source.stretches,
+        key=lambda each: covered(weights, each) - WIDER * len(each.units),
+    )
+
+
+def covered(weights: Mapping[str, float], stretch: Stretch) -> float:
+    """The share of the weight of the terms that the stretch or its heading holds."""
+    found = sum(
+        weight * (1.0 if term in stretch.bag else HEADING_SHARE)
+        for term, weight in weights.items()
+        if term in stretch.bag or term in stretch.heading.bag
+    )
+    return found / sum(weights.values())
