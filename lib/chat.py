@@ -119,6 +119,8 @@ class Turn:
 
     session_id: str
     question: str
+    reading: str
+    """The question, with what it leans on in the conversation."""
     passages: Sequence[Passage]
     refusal: Refusal | None
     """What to say instead of an answer, where nothing that was found is worth reading."""
@@ -161,6 +163,7 @@ async def prepare(services: Collaborators, request: ChatRequest) -> Turn:
     return Turn(
         session_id=session_id,
         question=question,
+        reading=grounds.reading,
         passages=pack(found, request.context_window, estimate_tokens),
         refusal=refusal(question, found) if refused else None,
         history=history,
@@ -320,7 +323,7 @@ def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> list[Even
 
 def extracted(services: Collaborators, turn: Turn, notice: str) -> list[Event]:
     """The book's own sentences, each under its marker."""
-    extracts = extract(turn.question, turn.passages)
+    extracts = extract(turn.reading, turn.passages)
     if not extracts:
         words = refusal(turn.question, turn.passages)
         return [Chunk(content=words.markdown()), refused(services, turn, words)]

@@ -18,6 +18,8 @@ class Similarity:
     """Of a question and a text that has nothing to do with it."""
     answering: float
     """Of a question and a text that answers it."""
+    measured: bool = True
+    """False for figures that were published for the model, or for models like it."""
 
     def scaled(self, cosine: float) -> float:
         """0 for unrelated, 1 for answering; a little beyond at both ends."""

@@ -26,9 +26,10 @@ SERVICE = "The embedding service"
 DOCUMENT_RETRIES, DOCUMENT_TIMEOUT = 6, 60.0  # seconds; with the client's backoff some minutes
 QUERY_RETRIES, QUERY_TIMEOUT = 1, 8.0
 SIMILARITIES = {
-    "ada-002": Similarity(unrelated=0.70, answering=0.84),
-    "e5": Similarity(unrelated=0.75, answering=0.88),
-    "": Similarity(unrelated=0.09, answering=0.52),  # text-embedding-3 and most others
+    "ada-002": Similarity(unrelated=0.70, answering=0.84, measured=False),
+    "e5": Similarity(unrelated=0.75, answering=0.88, measured=False),
+    # text-embedding-3 and most others
+    "": Similarity(unrelated=0.09, answering=0.52, measured=False),
 }
 """By a part of the model's name; from published figures, since measuring would cost a key."""
 MAX_INPUT_CHARACTERS = 24_000  # the API refuses a text of more than 8,192 tokens

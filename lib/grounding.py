@@ -18,6 +18,8 @@ from lib.store import Store
 class Grounds:
     """What was found for a question."""
 
+    reading: str
+    """The question, with what it leans on."""
     passages: list[Passage]
     """Best first."""
     worth_reading: bool
@@ -44,6 +46,7 @@ async def find_grounds(
     pages = cited_pages(history) if texts != (question,) else frozenset[str]()
     chosen = [passages(nearer(each.ranked, pages), k) if pages else each.passages for each in found]
     return Grounds(
+        reading=texts[0],
         passages=merged(chosen, k),
         worth_reading=not is_small_talk(question) and any(map(is_worth_reading, found)),
         generation=found[0].manifest.generation,
@@ -56,17 +59,19 @@ async def find_opening(embedder: Embedder, store: Store, question: str, k: int) 
     for name in OPENINGS:
         found = await retrieve(embedder, store, question, k, only={"paths": name})
         if found.passages:
-            # Folders may have such a file each; the book's own lies highest. A page begins with what
-            # matters.
+            # Folders may have such a file each; the book's own lies highest. A page begins with
+            # what matters.
             highest = min(passage.file_path.count("/") for passage in found.passages)
             shown = [each for each in found.passages if each.file_path.count("/") == highest]
             shown.sort(key=lambda passage: passage.start_char)
-            return Grounds(shown, True, found.manifest.generation, found.embedding_tokens)
+            return Grounds(question, shown, True, found.manifest.generation, found.embedding_tokens)
     return None
 
 
 def is_worth_reading(retrieved: Retrieved) -> bool:
     looked = retrieved.looked
+    if looked.query.only:  # who names a page wants what it has
+        return bool(retrieved.passages)
     known = evidence(
         looked.query, looked.asked, looked.found, retrieved.manifest, retrieved.similarity
     )

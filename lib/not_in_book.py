@@ -35,6 +35,10 @@ MAX_SUGGESTIONS: Final = 3
 NEAREST: Final = 50
 """Hits that the best one is compared with."""
 
+BENEFIT_OF_DOUBT: Final = 0.1
+"""Of a similarity whose scale was not measured. Too much stops fewer questions that the book does
+not answer; too little would refuse those that it does."""
+
 _NO_WORD: Final = regex.compile(r"[^\p{L}\p{M}\p{N}'-]+")
 _MARKUP: Final = re.compile(r"[\\`*_\[\]<>]")
 
@@ -129,6 +133,7 @@ def evidence(
     if similarity is not None:
         scale = similarity.answering - similarity.unrelated
         nearest = (near[0] - similarity.unrelated) / scale if near else 0.0
+        nearest += 0.0 if similarity.measured else BENEFIT_OF_DOUBT
         lead = (near[0] - sum(near) / len(near)) / scale if near else 0.0
     return Evidence(
         coverage=max((hit.bm25 / most for hit in found.hits), default=0.0),

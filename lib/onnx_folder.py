@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 DEFAULT_MAX_TOKENS: Final = 512
-SIMILARITY: Final = Similarity(unrelated=0.1, answering=0.6)
-E5_SIMILARITY: Final = Similarity(unrelated=0.75, answering=0.87)
+SIMILARITY: Final = Similarity(unrelated=0.1, answering=0.6, measured=False)
+E5_SIMILARITY: Final = Similarity(unrelated=0.75, answering=0.87, measured=False)
 
 
 @dataclass(frozen=True, slots=True)
