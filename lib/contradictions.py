@@ -25,6 +25,8 @@ _NOT: Final = frozenset(
 )
 SAME_SUBJECT: Final = 0.6
 """Share of a sentence's words from which a claim that has them speaks of the same."""
+SHORTEST: Final = 4
+"""Letters from which a stem may have an "un-" before it."""
 _NOT_SO: Final = frozenset("only just merely necessarily".split())
 """Behind a negation, they take it back."""
 _OPPOSITES: Final = tuple(
@@ -41,7 +43,10 @@ _OPPOSITES: Final = tuple(
     success/failure succeed/fail easy/hard easier/harder simple/complex cheap/expensive
     win/lose gain/lose import/export push/pull send/receive encode/decode lock/unlock
     synchronous/asynchronous sequential/parallel local/remote temporary/permanent north/south
-    east/west northern/southern eastern/western""".split()
+    east/west northern/southern eastern/western mandatory/optional manual/automatic
+    manually/automatically correct/incorrect complete/incomplete consistent/inconsistent
+    compatible/incompatible dependent/independent direct/indirect visible/invisible
+    active/inactive secure/insecure finite/infinite legal/illegal regular/irregular""".split()
 )
 
 
@@ -139,7 +144,16 @@ def contradicts(
     ):
         return True
     return any(
-        _OPPOSITE[stem] & stems - claim.stems
-        for stem in claim.stems & _OPPOSITE.keys()
+        opposites(stem) & stems - claim.stems
+        for stem in claim.stems
         if stem not in stems and stem not in denied
     )
+
+
+def opposites(stem: str) -> frozenset[str]:
+    """Of a stem: those in the list, and what "un-" makes of it."""
+    found = _OPPOSITE.get(stem, frozenset())
+    bare = stem.removeprefix("un")
+    if len(bare) < SHORTEST:
+        return found
+    return found | {bare if bare != stem else f"un{stem}"}

@@ -20,6 +20,9 @@ NOTHING = told("")
         ("Boats moor here.", "Gulls never sleep, eat or moor on a quay of stone.", False),
         ("The tide rises at night.", "The tide falls at night.", True),
         ("The tide rises and falls.", "The tide falls and rises.", False),
+        ("The harbour is locked.", "The harbour is unlocked.", True),
+        ("The passage is unsafe.", "The passage is safe.", True),
+        ("Boats sail under the bridge.", "Boats sail to the der of it.", False),
         ("The bell rings before noon.", "The bell rings after noon.", True),
     ],
 )
