@@ -1,0 +1,121 @@
+"""Embedder, store and the model's stream behind circuit breakers (`lib.breaker`)."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+
+from lib.breaker import Breaker
+from lib.embedding import Embedder, Similarity, Vectors
+from lib.errors import StoreUnavailable
+from lib.generation import SERVICE as MODEL
+from lib.generation import Delta, Finish, Idle
+from lib.sparse import SparseVector
+from lib.store import Found, GenerationBuilder, Ledger, Manifest, Store
+from lib.upstream import upstream_error
+
+EMBEDDING_PATIENCE = 3.0
+STORE_PATIENCE = 3.0
+STORE_LONGEST_PAUSE = 10.0
+"""Seconds; shorter than the others', since without the index nothing can be answered."""
+
+
+def model_breaker() -> Breaker:
+    """Without patience: a model of one's own may think for a while before its first word."""
+    return Breaker(upstream_error(MODEL, 408))
+
+
+def embedding_breaker() -> Breaker:
+    return Breaker(upstream_error("The embedding service", 408), patience=EMBEDDING_PATIENCE)
+
+
+def store_breaker() -> Breaker:
+    late = StoreUnavailable("The Qdrant server takes too long to answer; try again later.")
+    return Breaker(late, patience=STORE_PATIENCE, longest_pause=STORE_LONGEST_PAUSE)
+
+
+async def guarded(
+    breaker: Breaker, pieces: AsyncGenerator[Delta | Idle | Finish, None]
+) -> AsyncGenerator[Delta | Idle | Finish, None]:
+    """The same stream. Raises what the model last failed with, at once, while it is down."""
+    with breaker.call() as call:
+        async with aclosing(pieces) as stream:
+            async for piece in stream:
+                if not isinstance(piece, Idle):
+                    call.answered()
+                yield piece
+
+
+class GuardedEmbedder:
+    """Readers' questions go through the breaker; documents do not, since ingestion is patient."""
+
+    def __init__(self, embedder: Embedder, breaker: Breaker) -> None:
+        self._embedder = embedder
+        self._breaker = breaker
+
+    @property
+    def model_id(self) -> str:
+        return self._embedder.model_id
+
+    @property
+    def similarity(self) -> Similarity:
+        return self._embedder.similarity
+
+    @property
+    def concurrency(self) -> int:
+        return self._embedder.concurrency
+
+    async def load(self) -> None:
+        await self._embedder.load()
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return await self._embedder.embed_documents(texts)
+
+    async def embed_query(self, text: str) -> Vectors:
+        with self._breaker.call():
+            return await self._embedder.embed_query(text)
+
+    def paid_tokens(self, text: str) -> int:
+        return 0 if self._breaker.state == "open" else self._embedder.paid_tokens(text)
+
+    async def close(self) -> None:
+        await self._embedder.close()
+
+
+class GuardedStore:
+    """What readers wait for goes through the breaker; ingestion and probes do not."""
+
+    def __init__(self, store: Store, breaker: Breaker) -> None:
+        self._store = store
+        self._breaker = breaker
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def manifest(self) -> Manifest | None:
+        with self._breaker.call(from_memory=True):
+            return await self._store.manifest()
+
+    async def search(
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Found:
+        with self._breaker.call():
+            return await self._store.search(vector, terms, n, only=only)
+
+    async def ledger(self) -> Ledger:
+        return await self._store.ledger()
+
+    async def urls(self) -> set[str]:
+        return await self._store.urls()
+
+    async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
+        return await self._store.build(generation, embedding_model)
+
+    async def reachable(self) -> bool:
+        return await self._store.reachable()
+
+    async def close(self) -> None:
+        await self._store.close()
