@@ -31,6 +31,7 @@ GENERATORS = (
     "none",
 )
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+LOG_FORMATS = ("text", "json")
 LOCAL_ORIGINS = tuple(
     f"http://{host}:{port}"
     for host in ("localhost", "127.0.0.1")
@@ -222,7 +223,10 @@ class Settings:
 
     api_host: str = _setting("0.0.0.0", _text)
     api_port: int = _setting(7860, _whole(0, 65_535))
+    stream_timeout: int = _setting(900, _whole(10, 86_400))
     log_level: str = _setting("INFO", _one_of(LOG_LEVELS, str.upper))
+    log_format: str = _setting("text", _one_of(LOG_FORMATS, str.lower))
+    metrics_public: bool = _setting(False, _flag)
 
     @property
     def has_model(self) -> bool:

@@ -51,7 +51,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("TRUSTED_PROXY_HOPS", "2", 2),
     ("API_HOST", "127.0.0.1", "127.0.0.1"),
     ("API_PORT", "0", 0),
+    ("STREAM_TIMEOUT", "86400", 86_400),
     ("LOG_LEVEL", "debug", "DEBUG"),
+    ("LOG_FORMAT", "JSON", "json"),
+    ("METRICS_PUBLIC", "true", True),
 ]
 
 # Variable, what is set, what the sentence says is allowed.
@@ -105,7 +108,10 @@ BAD = [
     ("API_PORT", "65536", "65535"),
     ("API_PORT", "٨", "65535"),
     ("API_PORT", "1" * 5000, "65535"),
+    ("STREAM_TIMEOUT", "9", "10"),
     ("LOG_LEVEL", "loud", "DEBUG"),
+    ("LOG_FORMAT", "xml", "text, json"),
+    ("METRICS_PUBLIC", "maybe", "true or false"),
 ]
 
 SECRETS = [
