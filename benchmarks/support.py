@@ -28,6 +28,7 @@ unsupported claims; a kind counts as much as it has claims.
 """
 
 import argparse
+import functools
 import itertools
 import random
 import re
@@ -190,6 +191,7 @@ def make_cases(book: Book, questions: Sequence[Question], answers: Sequence[str]
         yield from answered(question, answer, answers, said, cited, everything, random_)
 
 
+@functools.cache
 def prose(passage: Passage) -> list[str]:
     texts = (sentence.text for sentence in split_passage(passage))
     return [text for text in texts if len(text.split()) >= FEWEST_WORDS and not text.endswith(":")]

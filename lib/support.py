@@ -24,9 +24,10 @@ from typing import Final
 
 import msgspec
 
+from lib.claims import Claim, read_claims
 from lib.contradictions import Told, contradicts, in_digits, told
 from lib.passages import Passage
-from lib.sentences import Sentence, split_markdown, split_passage
+from lib.sentences import Sentence, split_passage
 from lib.terms import ENGLISH, language_of, terms
 
 SUPPORTED: Final = 0.54
@@ -79,48 +80,6 @@ def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list
     sources = {number: Source(passages_by_marker[number]) for number in numbers}
     rarity = Rarity(unit.bag for source in sources.values() for unit in source.units)
     return [check(claim, [sources[n] for n in claim.markers], rarity, spoken) for claim in claims]
-
-
-# The answer
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A sentence of the answer, and the passages that it cites."""
-
-    text: str
-    markers: list[int]
-
-
-_CODE_OR_MARKER: Final = re.compile(
-    r"(?P<code>^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)|\Z)"
-    r"|(?P<ticks>`+)[^`].*?(?P=ticks))"
-    r"|[ \t]*\[(?P<number>\d{1,3})\](?:\([^()\s]*\))?",
-    re.MULTILINE | re.DOTALL,
-)
-_FIRST: Final = 0xE000
-"""A marker is read as one character of the private use area, by its number."""
-_MARKS: Final = rf"[\u{_FIRST:x}-\u{_FIRST + 999:x}]"
-_AFTER_STOP: Final = re.compile(rf"([.!?…。！？।؟]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})")
-_LOOSE: Final = re.compile(rf"\s*{_MARKS}")
-
-
-def read_claims(answer: str, passages_by_marker: Mapping[int, Passage]) -> list[Claim]:
-    """The sentences of `answer` with a marker of one of the passages."""
-
-    def as_character(found: re.Match[str]) -> str:
-        if found["code"] or int(found["number"]) not in passages_by_marker:
-            return found[0]
-        return chr(_FIRST + int(found["number"]))
-
-    marked = _AFTER_STOP.sub(r"\2\1", _CODE_OR_MARKER.sub(as_character, answer))
-    claims: list[Claim] = []
-    for sentence in split_markdown(marked):
-        numbers = [ord(mark) - _FIRST for mark in re.findall(_MARKS, sentence.text)]
-        text = _LOOSE.sub("", sentence.text).strip()
-        if numbers and text:
-            claims.append(Claim(text, list(dict.fromkeys(numbers))))
-    return claims
 
 
 # The passages

@@ -120,7 +120,14 @@ def test_two_passages_support_together() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["The moon. ", "See `tide[2]` here.", "```\ntide[2]\n```\n", "The tide turns [7]."]
+    "answer",
+    [
+        "The moon. ",
+        "See `tide[2]` here.",
+        "The tide \ue007 turns.",
+        "```\ntide[2]\n```\n",
+        "The tide turns [7].",
+    ],
 )
 def test_what_cites_nothing_is_not_checked(answer: str) -> None:
     assert check_answer(answer, CITED) == []
