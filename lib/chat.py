@@ -33,6 +33,7 @@ from lib.sessions import Message, Sessions, new_session_id
 from lib.settings import Settings
 from lib.sse import Ping
 from lib.store import Store
+from lib.support import SentenceCheck, check_answer
 from lib.tokens import estimate_tokens
 
 log = logging.getLogger(__name__)
@@ -217,9 +218,10 @@ def remember(
     services: Collaborators, turn: Turn, answer: Sequence[Chunk | Cited], end: Done
 ) -> None:
     """Keep a complete answer for the conversation, and for others who ask the same."""
-    text = "".join(piece.content for piece in answer if isinstance(piece, Chunk))
-    services.sessions.remember(turn.session_id, turn.question, text)
-    if turn.key and end.mode == "generated" and end.finish_reason in ("stop", NOT_IN_BOOK):
+    services.sessions.remember(turn.session_id, turn.question, text_of(answer))
+    whole = end.mode == "generated" and end.finish_reason in ("stop", NOT_IN_BOOK)
+    # Another attempt may do better than one whose sources do not say so.
+    if turn.key and whole and all(each.supported is not False for each in end.check):
         services.answers.keep(turn.key, answer, end)
 
 
@@ -265,7 +267,7 @@ async def generated(
     prompt = build_prompt(
         turn.question, turn.passages, turn.history, addition=services.settings.prompt_addition
     )
-    text: list[str] = []
+    answer: list[Event] = []
     async with aclosing(generator.generate(prompt)) as pieces:
         async for piece in pieces:
             match piece:
@@ -273,35 +275,53 @@ async def generated(
                     yield Ping()
                     continue
                 case Delta():
-                    shown = resolver.feed(piece.text)
+                    shown = as_events(resolver.feed(piece.text))
                 case Finish():
-                    shown = resolver.finish()
-            for event in as_events(shown):
-                if isinstance(event, Chunk):
-                    text.append(event.content)
+                    shown = as_events(resolver.finish())
+            for event in shown:
+                answer.append(event)
                 yield event
             if isinstance(piece, Finish):
-                answer = "".join(text)
-                if not answer.strip():
-                    raise UpstreamError("The language model sent an empty answer.")
-                yield generated_end(services, generator, turn, piece, answer)
+                # Comparing sentences takes milliseconds: not on the event loop.
+                yield await asyncio.to_thread(
+                    generated_end, services, generator, turn, piece, answer
+                )
 
 
 def generated_end(
-    services: Collaborators, generator: Generator, turn: Turn, finish: Finish, answer: str
+    services: Collaborators,
+    generator: Generator,
+    turn: Turn,
+    finish: Finish,
+    answer: Sequence[Event],
 ) -> Done:
-    """What is told of the model's whole answer."""
-    no_answer = finish.reason == "stop" and declined(answer)
+    """What is told of the model's whole answer. Raises `UpstreamError` for one without a word."""
+    text = text_of(answer)
+    if not text.strip():
+        raise UpstreamError("The language model sent an empty answer.")
+    no_answer = finish.reason == "stop" and declined(text)
     return done(
         services,
         turn,
         NOT_IN_BOOK if no_answer else finish.reason,
         "generated",
+        check=checked(turn, answer),
         suggestions=suggestions(turn.passages) if no_answer else (),
         model=generator.model,
         prompt_tokens=finish.prompt_tokens or 0,
         completion_tokens=finish.completion_tokens or 0,
     )
+
+
+def checked(turn: Turn, answer: Sequence[Event]) -> list[SentenceCheck]:
+    """Whether the passages say what the answer says of them."""
+    passages = {passage.chunk_id: passage for passage in turn.passages}
+    cited = [event.citation for event in answer if isinstance(event, Cited)]
+    return check_answer(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
+
+
+def text_of(answer: Sequence[Event]) -> str:
+    return "".join(event.content for event in answer if isinstance(event, Chunk))
 
 
 def refused(services: Collaborators, turn: Turn, words: Refusal) -> Done:
@@ -334,7 +354,7 @@ def extracted(services: Collaborators, turn: Turn, notice: str) -> list[Event]:
             marker, citation = citations.cite(each.number)
             code = f"\n\n{sentence.code}" if sentence.code else ""
             events += as_events([f"{sentence.text} {marker}{code}\n\n", citation])
-    return [*events, done(services, turn, "stop", "extractive")]
+    return [*events, done(services, turn, "stop", "extractive", check=checked(turn, events))]
 
 
 def as_events(pieces: Sequence[str | Citation | None]) -> list[Event]:
@@ -354,6 +374,7 @@ def done(
     model: str = "",
     prompt_tokens: int = 0,
     completion_tokens: int = 0,
+    check: Sequence[SentenceCheck] = (),
     suggestions: Sequence[Suggestion] = (),
 ) -> Done:
     settings = services.settings
@@ -363,6 +384,7 @@ def done(
         tokens_used=prompt_tokens + completion_tokens,
         finish_reason=finish_reason,
         mode=mode,
+        check=list(check),
         suggestions=list(suggestions),
         usage=usage(
             settings.prices,

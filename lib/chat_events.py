@@ -8,6 +8,7 @@ from lib.citations import Citation
 from lib.not_in_book import Suggestion
 from lib.prices import Usage
 from lib.sse import Ping
+from lib.support import SentenceCheck
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):
@@ -45,6 +46,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ]
     usage: Usage = Usage()
+    check: Annotated[
+        list[SentenceCheck],
+        msgspec.Meta(description="Of every sentence with a marker, whether its source says so."),
+    ] = []
     suggestions: Annotated[
         list[Suggestion],
         msgspec.Meta(description="Where the book comes nearest, if it does not answer."),

@@ -4,6 +4,7 @@
     mrr        1 over the place of the first passage that holds a part, 0 if none does
     linked     citations that have a link
     links      links that the index knows, and the built site where it was given
+    support    cited sentences that their passages support, of those that `lib.support` can tell
     refusal    questions that the book does not answer, and that were refused
     answered   questions that the book answers, and that were not refused
 
@@ -20,7 +21,7 @@ from lib.intervals import Estimate, estimate, share
 
 HITS: Final = (1, 5, 10)
 """The n of hit@n that are always told."""
-SHARES: Final = ("mrr", "linked", "links", "refusal", "answered")
+SHARES: Final = ("mrr", "linked", "links", "support", "refusal", "answered")
 """The other metrics."""
 
 
@@ -44,7 +45,10 @@ def metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[str, Metri
     measured["mrr"] = Metric(estimate([1 / nth if nth else 0.0 for nth in first]), len(first))
     measured["linked"] = shares([link.url is not None for link in links])
     measured["links"] = shares(given)
-    if any(each.answer for each in outcomes):
+    answers = [each.answer for each in outcomes if each.answer]
+    if answers:
+        told = [each.supported for answer in answers for each in answer.check]
+        measured["support"] = shares([each for each in told if each is not None])
         measured["refusal"] = shares([each.refused for each in other])
         measured["answered"] = shares([bool(e.answer) and not e.refused for e in answerable])
     return measured

@@ -207,6 +207,7 @@ def question_json(outcome: Outcome, k: int) -> dict[str, Any]:
         "finish_reason": answer and answer.finish_reason,
         "mode": answer and answer.mode,
         "usage": answer and answer.usage,
+        "check": answer and answer.check,
         "links": [{"url": each.url, "valid": each.valid} for each in outcome.links],
         "passages": [
             {

@@ -78,6 +78,9 @@ def told_in_full(outcome: Outcome) -> Iterator[str]:
         yield f"  {nth}. {place_of(passage)} (score {passage.score:.2f})"
     if outcome.answer:
         yield f"Answer ({outcome.answer.mode}): {outcome.answer.answer}"
+        for each in outcome.answer.check:
+            if each.supported is False:
+                yield f"Not in its passages: {each.sentence}"
 
 
 def place_of(passage: Passage) -> str:

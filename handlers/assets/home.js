@@ -6,6 +6,7 @@ const question = document.getElementById("question");
 const send = document.getElementById("send");
 const answer = document.getElementById("answer");
 const sources = document.getElementById("sources");
+const check = document.getElementById("check");
 let session = null;
 let underWay = null;
 
@@ -15,6 +16,7 @@ form.addEventListener("submit", async (event) => {
   underWay = new AbortController();
   answer.replaceChildren();
   sources.replaceChildren();
+  check.replaceChildren();
   send.disabled = true;
   try {
     await ask(question.value, underWay.signal);
@@ -47,7 +49,7 @@ async function ask(text, signal) {
     } else if (event.type === "error") {
       return fail(event.error);
     } else if (event.type === "done") {
-      return;
+      return showCheck(event.check ?? []);
     }
   }
   fail("The answer broke off. Please ask again.");
@@ -75,6 +77,21 @@ function showSource({ marker, source, text }) {
   item.append(safeLink(source.url, label) ?? label);
   item.title = text;
   sources.append(item);
+}
+
+// What the passages behind the markers say of the sentences that cite them.
+function showCheck(sentences) {
+  const judged = sentences.filter(({ supported }) => supported !== null);
+  if (!judged.length) return;
+  const doubtful = judged.filter(({ supported }) => !supported);
+  if (!doubtful.length) {
+    check.append(element("p", ["Each sentence with a source was found in it."]));
+    return;
+  }
+  check.append(
+    element("p", ["Not found in the source that it names; read there before you rely on it:"]),
+    element("ul", doubtful.map(({ sentence }) => element("li", [sentence]))),
+  );
 }
 
 function fail(sentence) {

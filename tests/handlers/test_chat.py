@@ -334,6 +334,36 @@ async def test_the_answer_does_not_depend_on_how_the_bytes_were_cut(
     assert len(body["citations"]) == 1
 
 
+@pytest.mark.parametrize("streamed", [True, False], ids=["stream", "json"])
+async def test_each_cited_sentence_is_checked_against_its_passage(
+    generating: Api, upstream: Upstream, streamed: bool
+) -> None:
+    said = "The tide turns every six hours and a quarter [1]. The tide turns every nine hours [1]."
+    upstream.replies.append(answer(said))
+    reply = await generating.ask(QUESTION, stream=streamed)
+    end = reply.events()[-1] if streamed else reply.json()
+    right, wrong = end["check"]
+    assert right["sentence"] == "The tide turns every six hours and a quarter."
+    assert (right["markers"], right["supported"]) == ([1], True)
+    assert "The tide turns every six hours and a quarter." in right["quote"]
+    assert (wrong["supported"], wrong["quote"]) == (False, None)
+
+
+async def test_the_book_s_own_words_stand_the_check(api: Api) -> None:
+    check = (await api.ask(QUESTION)).json()["check"]
+    assert check
+    assert all(each["supported"] for each in check)
+
+
+async def test_an_answer_that_its_sources_do_not_support_is_not_given_again(
+    generating: Api, upstream: Upstream
+) -> None:
+    upstream.replies.append(answer("The tide turns every nine hours [1]."))
+    await generating.ask(QUESTION)
+    await generating.ask(QUESTION)
+    assert len(upstream.chats()) == 2
+
+
 async def test_what_an_answer_took_is_told(make_settings: MakeSettings, upstream: Upstream) -> None:
     settings = make_settings(
         openai_base_url=upstream.base_url, prices={"gpt-4.1-mini": Price(1.0, 10.0)}

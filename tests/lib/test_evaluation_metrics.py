@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from lib.chat import NOT_IN_BOOK
@@ -6,6 +9,7 @@ from lib.evaluation import Link, Outcome
 from lib.evaluation_metrics import failures, metrics
 from lib.golden import Place, Question
 from lib.intervals import Estimate
+from lib.support import SentenceCheck
 
 TIDE = Question("When does the tide turn?", ((Place("tides.md", 15, 40),),))
 UNKNOWN = Question("Who composed the ninth symphony?")
@@ -48,6 +52,19 @@ def test_to_refuse_is_right_or_wrong() -> None:
     assert failures(refused, 5) == []
     assert failures(too_shy, 5) == ["It was refused, though the book answers it."]
     assert failures(too_bold, 5) == ["It was answered, though the book does not."]
+
+
+def test_sentences_that_nobody_can_judge_are_left_out() -> None:
+    told = [
+        SentenceCheck(sentence="It turns.", markers=[1], supported=each, score=0.5, quote=None)
+        for each in (True, False, True, None)
+    ]
+    answered = outcome(TIDE, rank=1)
+    assert answered.answer is not None
+    given = msgspec.structs.replace(answered.answer, check=told)
+    support = metrics([replace(answered, answer=given)], [5])["support"]
+    assert value(support.estimate) == pytest.approx(2 / 3)
+    assert support.n == 3
 
 
 def test_only_links_that_were_given_can_lead_nowhere() -> None:
