@@ -248,7 +248,7 @@ def answered(
     if question.category in RIDDLES or answer.split()[0].strip(",.:").casefold() in ("yes", "no"):
         return
     asked = _ASKING.sub("", question.text).rstrip("?. ")
-    yield Case("answered", f"{asked}: {answer.rstrip('.')}.", cited)
+    yield Case("answered", f"{asked}: {answer.rstrip('.')}.", everything)
     wrong = [
         other
         for other in answers
