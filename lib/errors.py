@@ -13,6 +13,7 @@
     ├── IndexNotReady             503 INDEX_NOT_READY
     ├── IndexOutdated             503 INDEX_OUTDATED
     ├── StoreUnavailable          503 STORE_UNAVAILABLE
+    ├── Busy                      503 BUSY
     └── UpstreamError             502 UPSTREAM_ERROR
 
 Every message is a sentence for a person: no vendor's words, no key, no path outside the content
@@ -102,6 +103,13 @@ class StoreUnavailable(QuireError):
 
     status = 503
     code = "STORE_UNAVAILABLE"
+
+
+class Busy(QuireError):
+    """As many answers are being written as may be at once, and enough readers wait already."""
+
+    status = 503
+    code = "BUSY"
 
 
 class UpstreamError(QuireError):
