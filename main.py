@@ -7,29 +7,26 @@ python main.py eval QUESTIONS     measure it with golden questions
 """
 
 import asyncio
-import logging
 import os
-import re
-import signal
 import sys
 from collections.abc import AsyncGenerator
-from uuid import uuid4
 
 from dotenv import load_dotenv
-from quart import Quart, Response, g, request
+from quart import Quart, request
 from quart_cors import cors
 from quart_rate_limiter import RateLimiter
 
-from handlers import archive, chat, health, ingest, pages, search
-from handlers.drain import Drain
+from handlers import archive, chat, health, ingest, metrics, pages, search
 from handlers.failures import register_failures
 from handlers.limits import BoundedStore
+from handlers.metrics import show
+from handlers.outer import Outer
+from lib.logs import configure_logging, exchange
+from lib.metrics import Metrics
 from lib.services import open_services, warm_up
 from lib.settings import Settings, SettingsError, load_settings
 
 MAX_BODY_BYTES = 256 * 1024
-GRACE_SECONDS = 2.0
-"""So long open streams may go on after the server was told to stop."""
 ALLOWED_HEADERS = (
     "Content-Type",
     "Accept",
@@ -55,33 +52,45 @@ def create_app(settings: Settings | None = None) -> Quart:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.request_class = archive.request_class(settings)
 
-    for module in (chat, search, ingest, archive, health, pages):
+    for module in (chat, search, ingest, archive, health, metrics, pages):
         app.register_blueprint(module.blueprint)
     register_failures(app)
+    counted = Metrics()
+    outer = Outer(
+        app.asgi_app,
+        settings,
+        counted,
+        body_limit=lambda path: (
+            settings.max_archive_bytes if path == archive.PATH else MAX_BODY_BYTES
+        ),
+        slow_paths=("/chat", archive.PATH),
+        exposed_headers=EXPOSED_HEADERS,
+    )
+    app.asgi_app = outer  # type: ignore[method-assign]  # as Quart has it for what is around it
+    app.extensions["outer"] = outer
 
     @app.while_serving
     async def lifespan() -> AsyncGenerator[None, None]:
-        async with open_services(settings) as services:
+        async with open_services(settings, counted) as services:
             app.extensions["services"] = services
-            warming = asyncio.create_task(warm_up(services))
+            show(services, outer)
+            tasks = [
+                asyncio.create_task(warm_up(services)),
+                asyncio.create_task(services.pulse.beat(outer.check)),
+            ]
             try:
                 yield
             finally:
-                warming.cancel()
-                await asyncio.wait((warming,))
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
 
     @app.before_request
-    async def name_request() -> None:
-        given = request.headers.get("X-Request-Id", "")
-        g.request_id = given if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", given) else uuid4().hex
+    async def name_route() -> None:
+        if (note := exchange.get()) and request.url_rule:
+            note.route = request.url_rule.rule
 
     RateLimiter(app, store=BoundedStore(), enabled=settings.rate_limit_enabled)
-
-    @app.after_request
-    async def tell_request(response: Response) -> Response:
-        response.headers["X-Request-Id"] = g.request_id
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
 
     served: Quart = cors(
         app,
@@ -111,11 +120,7 @@ def main(arguments: list[str]) -> int:
     except SettingsError as error:
         print(f"Quire cannot start: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    for chatty in ("httpx", "httpx2", "markdown_it"):  # a line for each request, or each rule
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.root.level))
+    configure_logging(settings)
     match command.command:
         case "ingest":
             return asyncio.run(run_ingest(settings, command))
@@ -123,41 +128,20 @@ def main(arguments: list[str]) -> int:
             return asyncio.run(run_ask(settings, command.question))
         case "eval":
             return asyncio.run(run_eval(settings, command))
-    return serve(settings)
+    return serve_book(settings)
 
 
-def serve(settings: Settings) -> int:
-    """Serve in this one process until it is told to stop; streams then have a moment to end."""
-    from hypercorn.asyncio import serve as serve_app
-    from hypercorn.config import Config
-
-    config = Config()
-    config.bind = [f"{settings.api_host}:{settings.api_port}"]
-    config.graceful_timeout = GRACE_SECONDS + 1
-    config.accesslog = "-" if settings.log_level == "DEBUG" else None
-    config.errorlog = logging.getLogger("hypercorn.error")
-
-    # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
-    sys.setswitchinterval(0.0005)
-
-    async def run() -> None:
-        loop, told = asyncio.get_running_loop(), asyncio.Event()
-        app = Drain(create_app(settings))
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, told.set)
-
-        async def stop() -> None:
-            await told.wait()
-            loop.call_later(GRACE_SECONDS, app.close)
-
-        await serve_app(app, config, shutdown_trigger=stop)
+def serve_book(settings: Settings) -> int:
+    """Serve in this one process until it is told to stop."""
+    from handlers.serving import serve
 
     try:
-        asyncio.run(run())
+        serve(settings, create_app(settings))
     except OSError as error:
         reason = error.strerror or "the system refuses"
         print(
-            f"Quire cannot listen on {config.bind[0]}: {reason}. See API_HOST and API_PORT.",
+            f"Quire cannot listen on {settings.api_host}:{settings.api_port}: {reason}. "
+            "See API_HOST and API_PORT.",
             file=sys.stderr,
         )
         return 1

@@ -7,6 +7,7 @@ from handlers import body, operation, require_known_origin, respond, services
 from handlers.limits import ReaderLimit
 from lib.chat import ChatRequest, collect, prepare, stream
 from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Failed
+from lib.metrics import watched
 from lib.openapi import Operation
 from lib.sse import frames
 
@@ -32,7 +33,7 @@ async def chat() -> Response:
     require_known_origin()
     request = await body(ChatRequest)
     turn = await prepare(services(), request)
-    events = stream(services(), turn)
+    events = watched(services().metrics, stream(services(), turn), turn.started)
     headers = {"X-Session-Id": turn.session_id, "Cache-Control": "no-cache"}
     if not request.stream:
         answer = respond(await collect(events))

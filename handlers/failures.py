@@ -7,7 +7,7 @@ from quart import Quart, Response
 from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException
 
-from handlers import respond
+from handlers import respond, services
 from lib.errors import QuireError, TooManyRequests
 
 log = logging.getLogger(__name__)
@@ -61,4 +61,5 @@ async def unexpected(error: Exception) -> Response:
 
 
 def failure(status: int, code: str, sentence: str, details: dict[str, object]) -> Response:
+    services().metrics.failure(code)
     return respond({"error": sentence, "code": code, "details": details}, status)

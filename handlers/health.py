@@ -1,8 +1,11 @@
 """GET /health"""
 
-from quart import Blueprint, Response
+from typing import cast
 
-from handlers import operation, respond, services
+from quart import Blueprint, Response, current_app, request
+
+from handlers import is_admin, operation, respond, services
+from handlers.outer import Outer
 from lib.health import Health, check_health
 from lib.openapi import Operation
 
@@ -19,5 +22,9 @@ blueprint = Blueprint("health", __name__)
     )
 )
 async def health() -> Response:
-    answer, serving = await check_health(services())
+    answer, serving = await check_health(
+        services(),
+        draining=cast(Outer, current_app.extensions["outer"]).draining,
+        inside=is_admin(services().settings, request),
+    )
     return respond(answer, 200 if serving else 503)

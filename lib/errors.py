@@ -14,6 +14,9 @@
     ├── IndexOutdated             503 INDEX_OUTDATED
     ├── StoreUnavailable          503 STORE_UNAVAILABLE
     ├── Busy                      503 BUSY
+    ├── Stopping                  503 STOPPING
+    ├── BodyTimedOut              408 REQUEST_TIMEOUT
+    ├── TimedOut                  504 TIMED_OUT
     └── UpstreamError             502 UPSTREAM_ERROR
 
 Every message is a sentence for a person: no vendor's words, no key, no path outside the content
@@ -103,6 +106,27 @@ class StoreUnavailable(QuireError):
 
     status = 503
     code = "STORE_UNAVAILABLE"
+
+
+class Stopping(QuireError):
+    """The server was told to stop, and takes nothing new."""
+
+    status = 503
+    code = "STOPPING"
+
+
+class BodyTimedOut(QuireError):
+    """The request did not arrive whole in the time that a request may take."""
+
+    status = 408
+    code = "REQUEST_TIMEOUT"
+
+
+class TimedOut(QuireError):
+    """The answer was not ready in the time that a request may take, or its reader stalled."""
+
+    status = 504
+    code = "TIMED_OUT"
 
 
 class Busy(QuireError):

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -32,17 +32,32 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     ]
     site_generator: str | None
     index_version: str | None
+    draining: Annotated[bool, msgspec.Meta(description="Whether the server was told to stop.")]
+    loop_lag: Annotated[
+        float, msgspec.Meta(description="Seconds that the server was late, in the last minute.")
+    ]
     message: Annotated[str | None, msgspec.Meta(description="What is wrong, in a sentence.")]
+    inside: Annotated[
+        dict[str, Any] | msgspec.UnsetType, msgspec.Meta(description="For the author alone.")
+    ] = msgspec.UNSET
 
 
-async def check_health(services: Services) -> tuple[Health, bool]:
-    """The state of things, and whether chat can be served or soon will be."""
+STOPPING = "The server is being stopped."
+
+
+async def check_health(
+    services: Services, *, draining: bool = False, inside: bool = False
+) -> tuple[Health, bool]:
+    """The state of things, and whether chat can be served or soon will be.
+
+    `draining`: whether the server was told to stop; `inside`: whether the author asks.
+    """
     store, model = await asyncio.gather(
         services.store_probe.answer(PATIENCE), model_connected(services)
     )
     latest = services.ingestion.latest
     ingesting = latest is not None and latest.finished_at is None
-    problem = index_problem(services, store)
+    problem = STOPPING if draining else index_problem(services, store)
     degraded = problem
     if problem is None and services.generator is not None and model is False:
         degraded = "The language model does not answer; answers are the book's own words."
@@ -61,9 +76,19 @@ async def check_health(services: Services) -> tuple[Health, bool]:
         model=services.generator.model if services.generator else None,
         site_generator=manifest.generator if manifest else None,
         index_version=manifest.generation if manifest else None,
+        draining=draining,
+        loop_lag=round(services.pulse.worst, 3),
         message=degraded,
+        inside=look_inside(services) if inside else msgspec.UNSET,
     )
-    return health, problem is None or ingesting or store is None
+    return health, not draining and (problem is None or ingesting or store is None)
+
+
+def look_inside(services: Services) -> dict[str, Any]:
+    """What only the author may know."""
+    return {
+        "sessions": len(services.sessions),
+    }
 
 
 async def model_connected(services: Services) -> bool | None:

@@ -34,6 +34,7 @@ class Operation:
     events: Sequence[type[msgspec.Struct]] = ()
     """The events of a streamed answer."""
     html: bool = False
+    text: bool = False
     binary: bool = False
     """Whether the body is a file as it is."""
     statuses: Mapping[int, str] = field(default_factory=dict)
@@ -117,6 +118,8 @@ def responses(operation: Operation) -> dict[str, Any]:
         content[JSON] = {"schema": reference(operation.answer)}
     if operation.html:
         content["text/html"] = {"schema": {"type": "string"}}
+    if operation.text:
+        content["text/plain"] = {"schema": {"type": "string"}}
     if operation.events:
         kinds = [reference(event) for event in operation.events]
         # The schema of one event, as OpenAPI 3.2 has it for streams.

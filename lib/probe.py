@@ -29,14 +29,18 @@ class Probe(Generic[T]):
         self._asking: asyncio.Task[None] | None = None
 
     async def answer(self, patience: float) -> T | None:
-        """The answer as far as it is known after `patience` seconds; None while there is none."""
+        """The answer as far as it is known `patience` seconds after it was asked for; None while
+        there is none."""
         now = self._clock()
         stale = self._asked_at is None or now - self._asked_at >= self._seconds
         if stale and (self._asking is None or self._asking.done()):
             self._asked_at = now
             self._asking = asyncio.create_task(self._ask())
-        if self._asking is not None and not self._asking.done():
-            await asyncio.wait((self._asking,), timeout=patience)
+        if self._asking is not None and not self._asking.done() and self._asked_at is not None:
+            # What hangs is waited for once, not by everyone who looks meanwhile.
+            left = self._asked_at + patience - now
+            if left > 0:
+                await asyncio.wait((self._asking,), timeout=left)
         return self._answer
 
     async def close(self) -> None:

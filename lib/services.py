@@ -14,7 +14,9 @@ from lib.embedding_cache import CachedEmbedder
 from lib.errors import QuireError
 from lib.generation import Generator, make_generator
 from lib.ingest import Ingestion, IngestRequest, configured
+from lib.metrics import Metrics
 from lib.probe import Probe
+from lib.pulse import Pulse
 from lib.sessions import Sessions
 from lib.settings import Settings
 from lib.store import INDEX_FORMAT, Manifest, Store
@@ -53,6 +55,8 @@ class Services:
     model_probe: Probe[bool] | None
     opened: asyncio.Event
     """Cleared while `warm_up` finds out whether there is an index, and begins one if not."""
+    metrics: Metrics
+    pulse: Pulse = field(default_factory=Pulse)
     started: float = field(default_factory=time.monotonic)
 
     async def until_indexed(self) -> None:
@@ -68,7 +72,9 @@ class Services:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, metrics: Metrics | None = None
+) -> AsyncIterator[Services]:
     """Make everything the settings ask for; what is slow to load is loaded on first use."""
     embedder, store = make_embedder(settings), make_store(settings)
     generator = make_generator(settings)
@@ -80,6 +86,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         sessions=Sessions(),
         answers=AnswerCache(settings.answer_cache_size),
         opened=asyncio.Event(),
+        metrics=metrics or Metrics(),
         ingestion=Ingestion(settings, embedder, store),
         store_probe=Probe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),
         model_probe=Probe(generator.reachable, seconds=MODEL_PROBE_SECONDS) if generator else None,

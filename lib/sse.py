@@ -1,12 +1,19 @@
 """The framing of server-sent events: the only place that knows it."""
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
+from lib.errors import QuireError
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "text/event-stream"
 PING = b": ping\n\n"
+MISTAKE = "The server made a mistake; its log says more. The answer is not complete."
 _encoder = msgspec.json.Encoder()
 
 
@@ -21,8 +28,21 @@ def frame(event: Any) -> bytes:
     return b"data: " + _encoder.encode(event) + b"\n\n"
 
 
+def last_words(error: QuireError) -> bytes:
+    """The event that ends a stream which breaks off."""
+    return frame({"type": "error", "error": error.message, "code": error.code})
+
+
 async def frames(events: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
-    """Frame each event; what is awaited inside is closed when the reader goes."""
-    async with aclosing(events):
-        async for event in events:
-            yield frame(event)
+    """Frame each event; what is awaited inside is closed when the reader goes.
+
+    An error of the program ends the stream with an event: its status was sent long ago, and the
+    framework would take a `TimeoutError` for its own and say nothing.
+    """
+    try:
+        async with aclosing(events):
+            async for event in events:
+                yield frame(event)
+    except Exception:
+        log.exception("an error of the program in the midst of a stream")
+        yield last_words(QuireError(MISTAKE))

@@ -1,5 +1,7 @@
 import asyncio
 
+import pytest
+
 from lib.probe import Probe
 
 
@@ -35,10 +37,21 @@ async def test_one_that_hangs_is_asked_once_and_the_last_answer_stands() -> None
     assert await probe.answer(10) == 1
     dependency.answers.clear()
     for dependency.now in (20.0, 40.0, 60.0):
-        assert await probe.answer(0) == 1
+        assert await probe.answer(0.01) == 1
     assert dependency.asked == 2
     dependency.answers.set()
-    assert await probe.answer(10) == 2
+    assert await probe.answer(50) == 2
+    await probe.close()
+
+
+async def test_one_that_hangs_is_waited_for_once() -> None:
+    dependency = Dependency()
+    dependency.answers.clear()
+    probe = Probe(dependency, seconds=10, clock=dependency.clock)
+    assert await probe.answer(0.01) is None
+    dependency.now = 0.01
+    with pytest.raises(StopIteration):
+        probe.answer(0.01).send(None)  # its first step is its last
     await probe.close()
 
 

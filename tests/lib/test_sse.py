@@ -45,14 +45,20 @@ async def test_the_events_are_closed_when_the_reader_goes() -> None:
     assert closed == [True]
 
 
-async def test_an_error_is_passed_on() -> None:
+@pytest.mark.parametrize("error", [Fails("sk-secret"), TimeoutError(), ZeroDivisionError()])
+async def test_an_error_of_the_program_ends_the_stream_with_an_event(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
     async def events() -> AsyncGenerator[Any, None]:
         yield Ping()
-        raise Fails
+        raise error
 
-    with pytest.raises(Fails):
-        async for _ in frames(events()):
-            pass
+    first, last = [each async for each in frames(events())]
+    assert first == PING
+    told = json.loads(last.removeprefix(b"data: "))
+    assert (told["type"], told["code"]) == ("error", "INTERNAL")
+    assert "secret" not in told["error"]
+    assert type(error).__name__ in caplog.text
 
 
 def test_what_is_no_struct_is_framed_too() -> None:

@@ -1,0 +1,61 @@
+"""GET /metrics"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from quart import Blueprint, Response, request
+
+from handlers import FORWARDING_HEADERS, operation, require_admin, services
+from handlers.outer import Outer
+from lib.access import is_local
+from lib.ingest import Task
+from lib.metrics import CONTENT_TYPE
+from lib.openapi import Operation
+from lib.services import Services
+
+blueprint = Blueprint("metrics", __name__)
+
+INGESTION: tuple[tuple[str, str, Callable[[Task], float]], ...] = (
+    ("running", "1 while an ingestion runs.", lambda task: task.running),
+    ("failed", "1 if the latest ingestion failed.", lambda task: task.status == "failed"),
+    ("chunks", "Chunks of the latest ingestion.", lambda task: task.chunks_created),
+    ("chunks_embedded", "Those that needed a new vector.", lambda task: task.counts.embedded),
+    ("errors", "What was wrong with files of it.", lambda task: len(task.errors)),
+    ("seconds", "How long it has taken.", lambda task: seconds(task)),
+)
+
+
+@blueprint.get("/metrics")
+@operation(
+    Operation(
+        "Figures for Prometheus, for the machine itself and the author.",
+        text=True,
+        statuses={401: "The admin key is missing or wrong."},
+        admin=True,
+    )
+)
+async def metrics() -> Response:
+    forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
+    own = is_local(request.remote_addr or "", forwarded=forwarded)
+    if not own and not services().settings.metrics_public:
+        require_admin()
+    return Response(services().metrics.text(), content_type=CONTENT_TYPE)
+
+
+def show(services: Services, outer: Outer) -> None:
+    """Let Prometheus see what is in the application whenever it asks."""
+    gauge, pulse, ingestion = services.metrics.gauge, services.pulse, services.ingestion
+    gauge("quire_open_streams", "Answers that are being streamed.", lambda: outer.streams)
+    gauge("quire_loop_lag_seconds", "How late the event loop is.", lambda: pulse.lag)
+    gauge("quire_loop_lag_worst_seconds", "The same, in the last minute.", lambda: pulse.worst)
+    gauge("quire_sessions", "Conversations in memory.", lambda: len(services.sessions))
+
+    def of_latest(read: Callable[[Task], float]) -> Callable[[], float]:
+        return lambda: read(ingestion.latest) if ingestion.latest else 0.0
+
+    for name, about, read in INGESTION:
+        gauge(f"quire_ingest_{name}", about, of_latest(read))
+
+
+def seconds(task: Task) -> float:
+    return ((task.finished_at or datetime.now(UTC)) - task.started_at).total_seconds()

@@ -1,0 +1,93 @@
+"""The server: one process that listens, and that ends in time when it is told to."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+
+from hypercorn.asyncio import serve as serve_app
+from hypercorn.config import Config
+from quart import Quart
+
+from handlers.outer import STALLED_SECONDS, Outer
+from lib.settings import Settings
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 2.0
+"""So long open streams may go on after the server was told to stop."""
+CONNECTIONS_SECONDS = 0.5
+"""For connections to be closed, once what ran on them has ended."""
+CLOSE_SECONDS = 1.5
+"""For what lives as long as the application."""
+LEAVE_SECONDS = 4.5
+"""After which the process ends whatever hangs: a thread, or a reader who does not read."""
+BACKLOG = 1024
+"""Connections that may wait to be taken: with fewer, some of a burst come a second late."""
+
+
+def serve(settings: Settings, app: Quart) -> None:
+    """Serve until told to stop. Raises `OSError` where the address cannot be listened on."""
+    listener = listen(settings.api_host, settings.api_port)
+    # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
+    sys.setswitchinterval(0.0005)
+    asyncio.run(run(app, listener))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket whose connections break when their reader takes nothing for a while."""
+    six = ":" in host
+    listener = socket.create_server(
+        (host, port),
+        family=socket.AF_INET6 if six else socket.AF_INET,
+        backlog=BACKLOG,
+        dualstack_ipv6=six and socket.has_dualstack_ipv6(),
+    )
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Of a closed connection the system keeps what is not sent yet; nobody else would ever
+        # give up a reader who holds the connection and reads nothing.
+        listener.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * STALLED_SECONDS)
+        )
+    return listener
+
+
+async def run(app: Quart, listener: socket.socket) -> None:
+    config = Config()
+    config.bind = [f"fd://{listener.detach()}"]
+    config.backlog = BACKLOG
+    config.graceful_timeout = CONNECTIONS_SECONDS
+    config.accesslog = None  # the outer layer writes a better one
+    config.errorlog = logging.getLogger("hypercorn.error")
+    outer: Outer = app.extensions["outer"]
+    loop, told = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell() -> None:
+        told.set()
+        watchdog = threading.Timer(LEAVE_SECONDS, leave)
+        watchdog.daemon = True
+        watchdog.start()
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, tell)
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(None) as patience:
+
+            async def stop() -> None:
+                await told.wait()
+                await outer.drain(GRACE_SECONDS)
+                # On Python 3.12 and later the server waits for the last connection for ever.
+                patience.reschedule(loop.time() + CONNECTIONS_SECONDS + CLOSE_SECONDS)
+
+            await serve_app(app, config, shutdown_trigger=stop)
+
+
+def leave() -> None:
+    """From a thread of its own, which runs even while others hang."""
+    log.warning("not everything has ended in time; leaving all the same")
+    os._exit(0)
