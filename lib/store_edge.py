@@ -16,7 +16,6 @@ a generation that `python main.py ingest` published beside it: `current` is look
 
 import asyncio
 import contextlib
-import os
 import shutil
 import threading
 import time
@@ -31,6 +30,7 @@ import msgspec
 import numpy as np
 import portalocker
 
+from lib.durable import write_durably
 from lib.edge_search import ShardSearch, as_sparse
 from lib.embedding import Vectors
 from lib.errors import Conflict, StoreUnavailable
@@ -472,18 +472,3 @@ def take_lock(path: Path, patience: float = 0.0) -> IO[bytes] | None:
             time.sleep(0.02)
         else:
             return file
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step that a crash cannot halve."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

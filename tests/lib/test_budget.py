@@ -1,0 +1,338 @@
+"""What a day may cost, however answers overlap, break off or are never heard of again."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lib.budget
+from lib.budget import DAY, MAX_READERS, Budget, Limits, Reservation
+from lib.durable import write_durably
+
+NOON = 20_000 * DAY + DAY / 2
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def reserve(budget: Budget, tokens: int, usd: float = 0.0, reader: str = "a") -> Reservation:
+    reservation = budget.reserve(reader, tokens, usd)
+    assert reservation is not None
+    return reservation
+
+
+def test_without_limits_there_is_always_room(clock: Clock) -> None:
+    budget = Budget(Limits(), clock=clock)
+    for _ in range(100):
+        reserve(budget, 10**9, 10.0).settle(10**9, 10.0)
+    state = budget.state()
+    assert (state.tokens, state.usd) == (10**11, 1_000.0)
+    assert (state.tokens_limit, state.usd_limit, state.share) == (None, None, 0.0)
+    assert not budget.near()
+
+
+def test_what_is_reserved_counts_and_what_is_settled_replaces_it(clock: Clock) -> None:
+    budget = Budget(Limits(tokens=100), clock=clock)
+    first = reserve(budget, 60)
+    assert budget.reserve("b", 41, 0.0) is None
+    second = reserve(budget, 40)
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved, state.share, state.refused) == (0, 100, 1.0, 1)
+    assert budget.near()
+    first.settle(10, 0.0)
+    second.release()
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved, state.share) == (10, 0, 0.1)
+    reserve(budget, 90)
+    assert budget.reserve("a", 1, 0.0) is None
+
+
+def test_a_reservation_is_settled_once(clock: Clock) -> None:
+    budget = Budget(Limits(tokens=100), clock=clock)
+    reservation = reserve(budget, 60)
+    reservation.settle(10, 0.0)
+    reservation.settle(50, 1.0)
+    reservation.release()
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved, state.usd) == (10, 0, 0.0)
+
+
+def test_one_that_is_never_settled_counts_whole(clock: Clock) -> None:
+    budget = Budget(Limits(tokens=100), clock=clock)
+    reserve(budget, 60)
+    clock.now += DAY / 2 - 1
+    assert budget.reserve("a", 41, 0.0) is None
+
+
+def test_money(clock: Clock) -> None:
+    budget = Budget(Limits(usd=1.0), clock=clock)
+    reserve(budget, 10**9, 0.75)
+    assert budget.reserve("a", 1, 0.5) is None
+    reserve(budget, 1, 0.25).settle(1, None)
+    state = budget.state()
+    assert (state.usd, state.usd_reserved, state.usd_limit) == (0.25, 0.75, 1.0)
+
+
+def test_what_has_no_price_has_no_room_in_a_budget_of_money(clock: Clock) -> None:
+    assert Budget(Limits(usd=1.0), clock=clock).reserve("a", 1, None) is None
+    assert Budget(Limits(tokens=1), clock=clock).reserve("a", 1, None) is not None
+
+
+def test_a_reader_s_own_share(clock: Clock) -> None:
+    budget = Budget(Limits(tokens=100, reader_tokens=30), clock=clock)
+    reserve(budget, 30, reader="a").settle(20, 0.0)
+    assert budget.reserve("a", 11, 0.0) is None
+    reserve(budget, 10, reader="a")
+    reserve(budget, 30, reader="b")
+    reserve(budget, 30, reader="c")
+    assert budget.reserve("d", 30, 0.0) is None
+    assert budget.state().tokens + budget.state().tokens_reserved == 90 + 0
+
+
+def test_a_day_ends_at_midnight_utc(clock: Clock) -> None:
+    budget = Budget(Limits(tokens=100, reader_tokens=100), clock=clock)
+    assert budget.state().resets_at == "2024-10-05T00:00:00+00:00"
+    running = reserve(budget, 100)
+    clock.now += DAY / 2 - 1
+    assert budget.reserve("a", 1, 0.0) is None
+    clock.now += 1
+    assert budget.state().resets_at == "2024-10-06T00:00:00+00:00"
+    reserve(budget, 100).settle(40, 0.0)
+    running.settle(1_000, 5.0)  # of yesterday
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved, state.usd) == (40, 0, 0.0)
+    assert budget.reserve("a", 61, 0.0) is None
+
+
+def test_a_clock_that_is_set_back_gives_no_second_budget(clock: Clock) -> None:
+    budget = Budget(Limits(tokens=100), clock=clock)
+    clock.now += DAY
+    reserve(budget, 100)
+    for _ in range(3):
+        clock.now -= DAY
+        assert budget.reserve("a", 1, 0.0) is None
+        clock.now += DAY
+        assert budget.reserve("a", 1, 0.0) is None
+
+
+def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever invents addresses gets no more than all readers together may have."""
+    assert MAX_READERS <= 100_000
+    monkeypatch.setattr(lib.budget, "MAX_READERS", 100)
+    budget = Budget(Limits(tokens=50_000, reader_tokens=3), clock=clock)
+    served = sum(budget.reserve(str(n), 1, 0.0) is not None for n in range(100_000))
+    assert served == 50_000
+    assert len(budget._readers) == 100
+
+
+def test_a_forgotten_reader_s_answer_is_settled_all_the_same(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.budget, "MAX_READERS", 1)
+    budget = Budget(Limits(tokens=100, reader_tokens=30), clock=clock)
+    first = reserve(budget, 30, reader="a")
+    reserve(budget, 30, reader="b").release()
+    first.settle(25, 0.0)
+    assert budget.state().tokens == 25
+    reserve(budget, 30, reader="a")
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 9))))
+def test_spending_stays_within_the_budget(steps: list[tuple[int, int, int]]) -> None:
+    """As long as no answer takes more than its estimate."""
+    clock = Clock()
+    budget = Budget(Limits(tokens=100, usd=0.5, reader_tokens=70), clock=clock)
+    running: list[Reservation] = []
+    spent = 0
+    for kind, tokens, which in steps:
+        if kind < 2:
+            reservation = budget.reserve("ab"[which % 2], tokens, tokens / 200)
+            running += [reservation] if reservation else []
+        elif running:
+            reservation = running.pop(which % len(running))
+            used = min(tokens, reservation.tokens)
+            spent += used if kind == 2 else 0
+            reservation.settle(used, used / 200) if kind == 2 else reservation.release()
+        state = budget.state()
+        assert state.tokens == spent
+        assert state.tokens_reserved == sum(each.tokens for each in running)
+        assert state.tokens + state.tokens_reserved <= 100
+        assert state.usd + state.usd_reserved <= 0.5 + 1e-6
+
+
+# On disk
+
+
+async def opened(path: Path, clock: Callable[[], float], **limits: int) -> Budget:
+    budget = Budget(Limits(**limits), path, clock=clock)
+    await budget.open()
+    return budget
+
+
+def put(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+
+def files(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir()]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "index" / "spending.json"
+
+
+async def test_a_restart_does_not_forget(path: Path, clock: Clock) -> None:
+    before = await opened(path, clock)
+    reserve(before, 60, 0.5).settle(50, 0.25)
+    reserve(before, 30, 0.5)  # the process ends in the midst of it
+    await before.close()
+    after = await opened(path, clock, tokens=100)
+    state = after.state()
+    assert (state.tokens, state.tokens_reserved, state.usd) == (80, 0, 0.75)
+    assert after.reserve("a", 21, 0.0) is None
+    clock.now += DAY
+    assert (await opened(path, clock)).state().tokens == 0
+    assert files(path.parent) == ["spending.json"]
+
+
+@pytest.fixture
+async def written(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[int]:
+    """The tokens of each writing, told when it is done."""
+    loop, told = asyncio.get_running_loop(), asyncio.Queue[int]()
+
+    def telling(path: Path, content: bytes) -> None:
+        write_durably(path, content)
+        loop.call_soon_threadsafe(told.put_nowait, json.loads(content)["tokens"])
+
+    monkeypatch.setattr(lib.budget, "write_durably", telling)
+    return told
+
+
+async def test_a_killed_process_has_kept_it(
+    path: Path, clock: Clock, written: asyncio.Queue[int]
+) -> None:
+    """The first change is written at once, those of the next second together."""
+    budget = await opened(path, clock)
+    reserve(budget, 60)
+    assert await written.get() == 60
+    assert (await opened(path, clock)).state().tokens == 60
+    await budget.close()
+
+
+async def test_it_is_not_written_for_every_answer(
+    path: Path, clock: Clock, written: asyncio.Queue[int]
+) -> None:
+    budget = await opened(path, clock)
+    for _ in range(1_000):
+        reserve(budget, 1).settle(1, 0.0)
+        await asyncio.sleep(0)
+    await budget.close()
+    await asyncio.sleep(0)
+    all_written = [written.get_nowait() for _ in range(written.qsize())]
+    assert len(all_written) <= 3
+    assert all_written[-1] == 1_000
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b"null",
+        b'{"day": 20000, "tokens": "many", "usd": 0}',
+        b'{"day": 20000, "tokens": -5, "usd": 0}',
+        b'{"day": 20000, "tokens": 5, "usd": -1}',
+        b'{"day": 20000, "tokens": 5, "usd": NaN}',
+        b'{"day": 20000, "tokens": 5}',
+    ],
+)
+async def test_a_damaged_file_is_begun_anew(
+    path: Path, clock: Clock, damaged: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    put(path, damaged)
+    budget = await opened(path, clock)
+    assert budget.state().tokens == 0
+    assert "cannot be read" in caplog.text
+    reserve(budget, 5)
+    await budget.close()
+    assert (await opened(path, clock)).state().tokens == 5
+
+
+async def test_no_file_is_no_damage(
+    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await opened(path, clock)).state().tokens == 0
+    assert caplog.text == ""
+
+
+async def test_a_disk_that_takes_nothing_breaks_nothing(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "index").write_text("a file where the folder should be")
+    with caplog.at_level(logging.WARNING):
+        budget = await opened(tmp_path / "index" / "spending.json", clock, tokens=100)
+        reserve(budget, 60).settle(50, 0.0)
+        await asyncio.sleep(0)
+        reserve(budget, 10)
+        await budget.close()
+    assert budget.reserve("a", 50, 0.0) is None
+    assert caplog.text.count("cannot be kept") == 1
+    assert str(tmp_path) not in caplog.text
+
+
+async def test_without_a_path_nothing_is_written(tmp_path: Path, clock: Clock) -> None:
+    budget = Budget(Limits(), None, clock=clock)
+    await budget.open()
+    reserve(budget, 5)
+    await budget.close()
+    assert files(tmp_path) == []
+
+
+async def test_many_answers_at_once_stay_within_the_budget(path: Path, clock: Clock) -> None:
+    """Answers that are finished, left or lost; what counts is what the model would have billed."""
+    chance = random.Random(1)
+    budget = await opened(path, clock, tokens=5_000)
+    billed = 0
+
+    async def answer() -> None:
+        nonlocal billed
+        reservation = budget.reserve("a", 100, 0.0)
+        if reservation is None:
+            return
+        try:
+            for _ in range(chance.randrange(10)):
+                await asyncio.sleep(0)
+                billed += 10
+        finally:
+            if chance.random() < 0.9:
+                reservation.settle(chance.choice([60, 90, 100]), 0.0)
+
+    tasks = [asyncio.create_task(answer()) for _ in range(300)]
+    for task in tasks[::3]:
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert 0 < billed <= 5_000
+    state = budget.state()
+    assert state.tokens + state.tokens_reserved <= 5_000
+    await budget.close()
