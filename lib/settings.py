@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lib.documents import DocumentLimits
+from lib.keys import parse_key
 from lib.prices import PRICES, Price
 
 EmbeddingProvider = Literal["openai", "local"]
@@ -63,8 +64,11 @@ def _secret(raw: str) -> str:
     return raw
 
 
-def _secrets(raw: str) -> tuple[str, ...]:
-    return tuple(_secret(part.strip()) for part in raw.split(",") if part.strip())
+def _keys(raw: str) -> tuple[str, ...]:
+    entries = tuple(part.strip() for part in raw.split(",") if part.strip())
+    for entry in entries:
+        parse_key(entry)
+    return entries
 
 
 MULTILINGUAL, ENGLISH = LOCAL_MODELS = ("multilingual", "english")
@@ -167,6 +171,12 @@ def _dollars(value: object) -> float:
     return float(value)
 
 
+def _budget(raw: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", raw):
+        raise ValueError("US dollars such as 0.50, at most 999999; 0 for no limit")
+    return float(raw)
+
+
 def _setting(default: Any, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata={"parse": parse, "secret": secret})
 
@@ -195,6 +205,10 @@ class Settings:
     prices: Mapping[str, Price] = field(
         default_factory=lambda: PRICES, metadata={"parse": _prices, "secret": False}
     )
+    daily_tokens: int = _setting(0, _whole(0, 10**12))
+    daily_usd: float = _setting(0.0, _budget)
+    reader_daily_tokens: int = _setting(0, _whole(0, 10**12))
+    max_concurrent_answers: int = _setting(600, _whole(1, 100_000))
 
     qdrant_url: str = _setting("", _http_url)
     qdrant_api_key: str = _setting("", _secret, secret=True)
@@ -217,7 +231,9 @@ class Settings:
 
     allowed_origins: tuple[str, ...] | None = _setting(None, _origins)
     admin_api_key: str = _setting("", _secret, secret=True)
-    api_keys: tuple[str, ...] = _setting((), _secrets, secret=True)
+    api_keys: tuple[str, ...] = _setting((), _keys, secret=True)
+    api_keys_file: Path | None = _setting(None, Path)
+    require_origin: bool = _setting(False, _flag)
     rate_limit_enabled: bool = _setting(True, _flag)
     trusted_proxy_hops: int = _setting(0, _whole(0, 10))
 
@@ -293,6 +309,16 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "EMBEDDING_PROVIDER is 'openai', but neither OPENAI_API_KEY nor OPENAI_BASE_URL is "
             "set. Set one of them, or EMBEDDING_PROVIDER=local."
         )
+    if settings.daily_usd and settings.has_model:
+        used = [settings.openai_model]
+        if settings.embeddings_from == "openai":
+            used.append(settings.openai_embedding_model)
+        for model in used:
+            if model not in settings.prices:
+                raise SettingsError(
+                    f"DAILY_USD is set, but the price of {model!r} is not known. Add it to PRICES: "
+                    "0 for a model that costs nothing."
+                )
     return settings
 
 

@@ -27,6 +27,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("ANSWER_CACHE_SIZE", "0", 0),
     ("TEXT_FRAGMENTS", "no", False),
     ("PRICES", '{"m": [1, 2.5], "e": [0.02]}', PRICES | {"m": Price(1, 2.5), "e": Price(0.02)}),
+    ("DAILY_TOKENS", "1000000", 1_000_000),
+    ("DAILY_USD", "0.50", 0.5),
+    ("READER_DAILY_TOKENS", "20000", 20_000),
+    ("MAX_CONCURRENT_ANSWERS", "4", 4),
     ("QDRANT_URL", "https://x.cloud.qdrant.io:6333", "https://x.cloud.qdrant.io:6333"),
     ("QDRANT_API_KEY", "abc", "abc"),
     ("QDRANT_PATH", "/var/quire", Path("/var/quire")),
@@ -46,6 +50,9 @@ GOOD: list[tuple[str, str, Any]] = [
     ("ALLOWED_ORIGINS", "https://a.example,https://a.example,", ("https://a.example",)),
     ("ADMIN_API_KEY", "clé", "clé"),
     ("API_KEYS", " one, two ,,", ("one", "two")),
+    ("API_KEYS", "ann:one,two", ("ann:one", "two")),
+    ("API_KEYS_FILE", "/run/secrets/readers", Path("/run/secrets/readers")),
+    ("REQUIRE_ORIGIN", "yes", True),
     ("RATE_LIMIT_ENABLED", "off", False),
     ("RATE_LIMIT_ENABLED", "YES", True),
     ("TRUSTED_PROXY_HOPS", "2", 2),
@@ -81,6 +88,14 @@ BAD = [
     ("PRICES", '{"m": [-1]}', "dollars"),
     ("PRICES", '{"m": []}', "dollars"),
     ("PRICES", '{"m": [1, 2, 3]}', "dollars"),
+    ("DAILY_TOKENS", "-1", "1000000000000"),
+    ("DAILY_TOKENS", "1e6", "whole number"),
+    ("DAILY_USD", "$5", "US dollars"),
+    ("DAILY_USD", "nan", "US dollars"),
+    ("DAILY_USD", "-1", "US dollars"),
+    ("DAILY_USD", "1000000", "999999"),
+    ("READER_DAILY_TOKENS", "some", "0"),
+    ("MAX_CONCURRENT_ANSWERS", "0", "1"),
     ("QDRANT_URL", "x.cloud.qdrant.io", "https://"),
     ("QDRANT_COLLECTION", "my book", "letters"),
     ("QDRANT_COLLECTION", "../x", "letters"),
@@ -102,6 +117,7 @@ BAD = [
     ("ALLOWED_ORIGINS", "https://a.example,book.example", "exact origins"),
     ("ALLOWED_ORIGINS", "https://a.example/docs", "path"),
     ("ALLOWED_ORIGINS", "https://u@a.example", "exact origins"),
+    ("REQUIRE_ORIGIN", "maybe", "true or false"),
     ("RATE_LIMIT_ENABLED", "maybe", "true or false"),
     ("TRUSTED_PROXY_HOPS", "-1", "0"),
     ("TRUSTED_PROXY_HOPS", "11", "10"),
@@ -120,6 +136,7 @@ SECRETS = [
     ("QDRANT_API_KEY", "geheim\tx"),
     ("ADMIN_API_KEY", "geheim\nx"),
     ("API_KEYS", "good,geheim x"),
+    ("API_KEYS", "geheim:"),
 ]
 
 
@@ -160,7 +177,8 @@ def test_no_secret_is_in_a_repr() -> None:
     assert "geheim" not in repr(settings)
     assert "geheim" not in f"{settings}"
     secret = {f.name.upper() for f in dataclasses.fields(Settings) if not f.repr}
-    assert secret == names == {n for n in setting_names() if "KEY" in n}
+    keys = {n for n in setting_names() if "KEY" in n} - {"API_KEYS_FILE"}
+    assert secret == names == keys
 
 
 @pytest.mark.parametrize("name", setting_names())
@@ -194,6 +212,27 @@ def test_what_answers_and_embeds(environ: dict[str, str], provider: str, has_mod
 def test_embeddings_without_a_key_contradict() -> None:
     with pytest.raises(SettingsError, match=r"EMBEDDING_PROVIDER.*OPENAI_API_KEY"):
         load_settings({"EMBEDDING_PROVIDER": "openai"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [
+        ({}, None),
+        ({"OPENAI_API_KEY": "k"}, None),
+        ({"OPENAI_API_KEY": "k", "OPENAI_MODEL": "x"}, "x"),
+        ({"OPENAI_BASE_URL": "http://x/v1", "OPENAI_MODEL": "x"}, "x"),
+        ({"OPENAI_API_KEY": "k", "OPENAI_EMBEDDING_MODEL": "e"}, "e"),
+        ({"OPENAI_BASE_URL": "http://x/v1", "OPENAI_EMBEDDING_MODEL": "e"}, None),
+        ({"OPENAI_API_KEY": "k", "OPENAI_MODEL": "x", "PRICES": '{"x": [0]}'}, None),
+    ],
+)
+def test_a_budget_of_money_needs_prices(environ: dict[str, str], missing: str | None) -> None:
+    assert load_settings(environ)
+    if missing is None:
+        assert load_settings({**environ, "DAILY_USD": "1"}).daily_usd == 1.0
+        return
+    with pytest.raises(SettingsError, match=f"DAILY_USD.*'{missing}'.*PRICES"):
+        load_settings({**environ, "DAILY_USD": "1"})
 
 
 @pytest.mark.parametrize(
