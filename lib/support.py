@@ -14,6 +14,7 @@ it takes a claim in quite other words for one without support. Words say nothing
 another language than its passage's. `benchmarks/support.py` repeats the fit of the numbers below.
 """
 
+import functools
 import heapq
 import math
 import re
@@ -77,7 +78,7 @@ def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list
         return []
     spoken = language_of(" ".join(claim.text for claim in claims))
     numbers = sorted({marker for claim in claims for marker in claim.markers})
-    sources = {number: Source(passages_by_marker[number]) for number in numbers}
+    sources = {number: read_source(passages_by_marker[number]) for number in numbers}
     rarity = Rarity(unit.bag for source in sources.values() for unit in source.units)
     return [check(claim, [sources[n] for n in claim.markers], rarity, spoken) for claim in claims]
 
@@ -138,6 +139,11 @@ class Source:
         """Whether the name stands in the passage, or all of its parts do."""
         *parts, whole = terms(name) or [""]
         return whole in self._names or (bool(parts) and self._names.issuperset(parts))
+
+
+@functools.lru_cache(maxsize=100)  # readers ask for the same places; some 10 MB
+def read_source(passage: Passage) -> Source:
+    return Source(passage)
 
 
 def unit_of(text: str, language: str) -> Unit:
