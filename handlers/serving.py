@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from typing import Any
 
 from hypercorn.asyncio import serve as serve_app
 from hypercorn.config import Config
@@ -65,6 +66,7 @@ async def run(app: Quart, listener: socket.socket) -> None:
     config.errorlog = logging.getLogger("hypercorn.error")
     outer: Outer = app.extensions["outer"]
     loop, told = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_exception_handler(complain)
 
     def tell() -> None:
         told.set()
@@ -85,6 +87,12 @@ async def run(app: Quart, listener: socket.socket) -> None:
                 patience.reschedule(loop.time() + CONNECTIONS_SECONDS + CLOSE_SECONDS)
 
             await serve_app(app, config, shutdown_trigger=stop)
+
+
+def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Of all but connections that the server gave up: asyncio takes that for an error."""
+    if not isinstance(context.get("exception"), asyncio.CancelledError):
+        loop.default_exception_handler(context)
 
 
 def leave() -> None:
