@@ -1,0 +1,501 @@
+"""A model's Markdown made safe to show while it streams: markers resolved, foreign links removed.
+
+What a reader's program makes of the text must not depend on how it reads Markdown. So where one
+could see code and another text, or a link where another sees none, the text is changed until all
+see the same: a backtick that opens nothing is escaped, and so is each bracket, `<` and address that
+leads nowhere. Code is passed on as it is.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final, Generic, TypeVar
+
+from lib import links
+from lib.addresses import Addresses
+from lib.line_blocks import Blocks, Line, read_line
+from lib.markers import find_marker
+
+LONGEST_SPAN: Final = 400
+"""Characters after which a backtick that has found no other is text."""
+LONGEST_DOMAIN: Final = 255
+LONGEST_PREFIX: Final = 1_000
+"""Characters of a rule or of white space after which another line begins."""
+
+T = TypeVar("T")
+Cite = Callable[[int, str], tuple[str, T | None]]
+"""From a passage's number, and the text of the line before its marker, to the marker that a reader
+sees ("" without such a passage) and what is to be sent behind it."""
+
+_SPECIAL: Final = re.compile(
+    r"[`\n\[［【\\<&@(!:]|/(?:/|\Z)|(?:[hH][tT][tT]|[fF][tT])[pP]|[wW]{3}(?:\\?\.|\\?\Z)"
+    r"|(?<![A-Za-z0-9])(?:[hH](?:[tT][tT]?)?|[fF][tT]?|[wW]{1,2})\Z"
+)
+_UNSETTLED: Final = re.compile(r"(?: +|/+|(?<![A-Za-z0-9])(?:ht?t?p?s?|ft?p?s?|w{1,3}))\Z", re.I)
+_STRUCTURE: Final = re.compile(r"[-*_=|:+#>0-9.)\s~]*")
+_TICKS_OR_BREAK: Final = re.compile(r"`+|\n")
+_WORD_NEXT: Final = re.compile(r" {0,3}[^\W\d_]")
+_SCHEME_BEFORE: Final = re.compile(r"(?:https?|ftps?)\Z", re.IGNORECASE)
+_LOCAL_PART: Final = re.compile(r"[\w.+-]+\Z")
+_DOMAIN: Final = re.compile(r"@[\w-]+(?:\\?\.[\w-]+)*")
+_IN_ADDRESS: Final = re.compile(r"[^\s<>\"`|\[\]［］【】\\]*")
+_PUNCTUATION: Final = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
+_MAKES_TEXT: Final = frozenset("&<[［【")
+_NO_TAG: Final = frozenset(" \t\n=-0123456789")
+_DEFINES: Final = re.compile(_STRUCTURE.pattern + r"\[")
+_HOST_BEGUN: Final = re.compile(r"(?:www\.?|@\S*)\Z", re.IGNORECASE)
+_NUMBER_BEGUN: Final = re.compile(r"[\[［【][\s\d]*\Z")
+_LINE: Final = re.compile(r"[^\n]*")
+
+
+class AnswerStream(Generic[T]):
+    """Turns pieces of a model's text into a reader's, and what `cite` adds.
+
+    The result does not depend on where the pieces were cut. Each handler below looks at one place
+    of the text and says how it goes on by what it returns: the rest of the text, or None when more
+    of it must decide.
+    """
+
+    def __init__(self, cite: Cite[T], addresses: Addresses) -> None:
+        self._cite = cite
+        self._addresses = addresses
+        self._cited: set[int] = set()
+        self._out: list[str | T] = []
+        self._held = ""
+        self._line = ""  # what the reader has of this line
+        self._blocks = Blocks()
+        self._after = Blocks()
+        self._begins = True  # what kind of line it is must still be found out
+        self._in_code = False
+        self._gap = ""
+        self._skip: re.Pattern[str] | None = None
+        self._return = False
+
+    def feed(self, delta: str) -> list[str | T]:
+        """The next pieces for the reader."""
+        if self._return or "\r" in delta:
+            delta = self._line_breaks(delta)
+        if (
+            not (self._held or self._begins or self._gap or self._skip)
+            and (not _SPECIAL.search(delta) if not self._in_code else "\n" not in delta)
+            and delta[-1:] != " "
+        ):
+            self._line += delta
+            return [delta] if delta else []
+        return self._run(delta, final=False)
+
+    def finish(self) -> list[str | T]:
+        """What was held back at the end."""
+        return self._run("", final=True)
+
+    def _run(self, delta: str, *, final: bool) -> list[str | T]:
+        text, self._held = self._held + delta, ""
+        rest: str | None = text
+        while rest:
+            text = rest
+            if self._skip is not None:
+                skipped = self._skip.match(text)
+                text = text[skipped.end() if skipped else 0 :]
+                if text:
+                    self._skip = None
+                rest = text
+            elif self._gap:
+                if _NUMBER_BEGUN.search(self._line) and text[0] in "]］】 0123456789":
+                    self._emit("·")
+                elif self._line and _would_join(self._line, text[0], self._gap):
+                    self._emit(" ")
+                self._gap = ""
+            elif self._begins:
+                rest = self._begin_line(text, final)
+            elif self._in_code:
+                end = text.find("\n") + 1
+                self._emit(text[: end or len(text)])
+                rest = text[end:] if end else ""
+                if end:
+                    self._end_line()
+            else:
+                rest = self._inline(text, final)
+        return self._drain()
+
+    def _line_breaks(self, delta: str) -> str:
+        """`delta` with every line break as `\\n`; the first half of one may have come before."""
+        if self._return and delta:
+            delta, self._return = delta.removeprefix("\n"), False
+        self._return = self._return or delta.endswith("\r")
+        return delta.replace("\r\n", "\n").replace("\r", "\n")
+
+    def _drain(self) -> list[str | T]:
+        pieces: list[str | T] = []
+        plain: list[str] = []
+        for piece in self._out:
+            if isinstance(piece, str):
+                plain.append(piece)
+                continue
+            if plain:
+                pieces.append("".join(plain))
+                plain.clear()
+            pieces.append(piece)
+        if plain:
+            pieces.append("".join(plain))
+        self._out.clear()
+        return pieces
+
+    # Lines
+
+    def _begin_line(self, text: str, final: bool) -> str | None:
+        end = text.find("\n")
+        line = (self._line + (text if end < 0 else text[:end]))[: LONGEST_PREFIX + 1]
+        whole = len(line) <= LONGEST_PREFIX
+        read = read_line(self._blocks, line, whole and (final or end >= 0))
+        if read is None:
+            if not whole:
+                cut = LONGEST_PREFIX - len(self._line)
+                return f"{text[:cut]}\n{text[cut:]}"
+            self._held = text
+            return None
+        kind, after = read
+        if kind is Line.UNCLEAR:
+            return ("\\" if self._line else "\n") + text
+        if kind is Line.FENCE:
+            if end < 0 and not final:
+                self._held = text
+                return None
+            # A bar would make it the head of a table.
+            text = text[:end].replace("|", " ") + text[end:] if end >= 0 else text.replace("|", " ")
+        self._begins = False
+        self._after = after
+        self._in_code = kind in (Line.FENCE, Line.CODE)
+        return text
+
+    def _end_line(self) -> None:
+        self._blocks, self._line = self._after, ""
+        self._begins, self._in_code, self._gap = True, False, ""
+
+    # Output
+
+    def _emit(self, piece: str) -> None:
+        if piece:
+            self._out.append(piece)
+            self._line += piece
+
+    # Places in a line
+
+    def _inline(self, text: str, final: bool) -> str | None:
+        found = _SPECIAL.search(text)
+        if found is None:
+            kept = text if final else text.rstrip(" ")
+            self._emit(kept)
+            self._held = text[len(kept) :]
+            return None
+        rest = self._special(found, text, final)
+        if rest is None:
+            before = text[: found.start()]
+            unsettled = _UNSETTLED.search(before)
+            kept = before[: unsettled.start()] if unsettled else before
+            self._emit(kept)
+            self._held = text[len(kept) :]
+        return rest
+
+    def _special(self, found: re.Match[str], text: str, final: bool) -> str | None:
+        at = found.start()
+        match text[at]:
+            case "\n":
+                self._emit(text[: at + 1])
+                self._end_line()
+                return text[at + 1 :]
+            case "`":
+                return self._ticks(text, at, final)
+            case "[":
+                return self._bracket(text, at, final)
+            case "!":
+                return self._exclamation(text, at, final)
+            case "［" | "【":
+                return self._marker(text, at, final)
+            case "(":
+                if self._before(text, at).endswith("]"):
+                    return self._show(text, at, "\\(", at + 1)
+                return self._marker(text, at, final)
+            case "\\":
+                return self._backslash(text, at, final)
+            case "<":
+                return self._angle(text, at, final)
+            case "&":
+                return self._entity(text, at, final)
+            case "@":
+                return self._email(text, at, final)
+            case ":":
+                return self._colon(text, at, final)
+            case "/":
+                return self._slashes(text, at, final)
+        return self._address(found, text, final)
+
+    def _before(self, text: str, at: int) -> str:
+        """What the reader has of the line, up to `at`."""
+        return self._line + text[:at]
+
+    def _at_start(self, text: str, at: int) -> bool:
+        """Whether only such characters stand before `at` as make lists, rules or headings."""
+        return bool(_STRUCTURE.fullmatch(self._before(text, at)))
+
+    def _show(self, text: str, at: int, shown: str, end: int) -> str:
+        self._emit(text[:at])
+        self._emit(shown)
+        return text[end:]
+
+    def _rewrite(self, text: str, at: int, new: str, end: int) -> str:
+        """Go on as if the model had written `new`."""
+        self._begins = self._at_start(text, at)
+        return text[:at] + new + text[end:]
+
+    def _drop(self, text: str, before: str, end: int, gap: str) -> str:
+        self._begins = self._at_start(before, len(before))
+        self._emit(before)
+        self._gap = gap
+        return text[end:]
+
+    def _marker(self, text: str, at: int, final: bool) -> str | None:
+        marker = find_marker(text, at, final)
+        if marker is None:
+            return None
+        end, numbers = marker
+        if not numbers:
+            return self._show(text, at, text[at], at + 1)
+        following = text[end : end + 1]
+        if not following and not final:
+            return None
+        if following == "(":  # some models add a target of their own
+            own = links.target(text, end, final)
+            if own is None:
+                return None
+            end = own[1] or end
+        elif following == ":" and self._at_start(text, at) and self._cited.issuperset(numbers):
+            # A footnote's text: the citation takes its place.
+            self._skip = _LINE
+            return self._drop(text, text[:at], end, "")
+        return self._cites(text, at, numbers, end)
+
+    def _cites(self, text: str, at: int, numbers: Sequence[int], end: int) -> str:
+        said = self._before(text, at)
+        cited = [(number, *self._cite(number, said)) for number in numbers]
+        if not any(shown for _, shown, _ in cited):
+            return self._drop(text, text[:at].rstrip(" "), end, "hard")
+        self._emit(text[:at])
+        for number, shown, extra in cited:
+            if shown:
+                self._emit_link(shown)
+                self._cited.add(number)
+            if extra is not None:
+                self._out.append(extra)
+        return text[end:]
+
+    def _emit_link(self, link: str) -> None:
+        # `!` would make it an image, and a backslash no link.
+        self._emit(f" {link}" if self._line[-1:] in ("!", "\\") else link)
+
+    def _bracket(self, text: str, at: int, final: bool) -> str | None:
+        marker = find_marker(text, at, final)
+        if marker is None or marker[1]:
+            return self._marker(text, at, final)
+        link = _link(text, at, final)
+        if link is None:
+            return None
+        label, target, end = link
+        if end == 0:
+            # A label at the beginning of a line may go on there and become a link's definition.
+            opens = label is None and self._at_start(text, at)
+            return self._show(text, at, "\\[" if opens else "[", at + 1)
+        known = self._addresses.find(target) if label and links.is_simple(label) else None
+        if known is None:
+            return self._replace(text, at, label or "", end)
+        self._emit(text[:at])
+        self._emit_link(f"[{label}]({known})")
+        return text[end:]
+
+    def _replace(self, text: str, at: int, label: str, end: int) -> str:
+        if label.strip():
+            return self._rewrite(text, at, label, end)
+        return self._drop(text, text[:at].rstrip(" "), end, "hard")
+
+    def _exclamation(self, text: str, at: int, final: bool) -> str | None:
+        if at + 1 == len(text) and not final:
+            return None
+        if text.startswith("[", at + 1):
+            marker = find_marker(text, at + 1, final)
+            if marker is None:
+                return None
+            link = ("", "", 0) if marker[1] else _link(text, at + 1, final)
+            if link is None:
+                return None
+            label, _, end = link
+            if end:
+                return self._replace(text, at, label or "", end)
+        return self._show(text, at, "!", at + 1)
+
+    def _ticks(self, text: str, at: int, final: bool) -> str | None:
+        """A span of code, or backticks that open none."""
+        begin = at + len(text) - at - len(text[at:].lstrip("`"))
+        if begin == len(text) and not final:
+            return None
+        ticks = text[at:begin]
+        for found in _TICKS_OR_BREAK.finditer(text, begin):
+            if found.start() >= at + LONGEST_SPAN:
+                break
+            after = text[found.end() :]
+            if found[0] == "\n":
+                if not final and not after[:4].strip(" ") and len(after) < 4:
+                    return None
+                if self._after.table or not _WORD_NEXT.match(after):
+                    return self._literal_ticks(text, at, begin)
+            elif not after and not final:
+                return None
+            elif found[0] == ticks:
+                code = text[begin : found.start()]
+                if "|" in code:
+                    if self._after.table:
+                        return self._literal_ticks(text, at, begin)
+                    self._after = replace(self._after, bar=True)
+                # On one line, it is code to those as well who see two blocks.
+                shown = f"{ticks}{code}{ticks}".replace("\n", " ")
+                return self._show(text, at, shown, found.end())
+        if not final and len(text) < at + LONGEST_SPAN:
+            return None
+        return self._literal_ticks(text, at, begin)
+
+    def _literal_ticks(self, text: str, at: int, end: int) -> str:
+        return self._show(text, at, "\\`" * (end - at), end)
+
+    def _backslash(self, text: str, at: int, final: bool) -> str | None:
+        if at + 1 == len(text):
+            return self._show(text, at, "\\", at + 1) if final else None
+        char = text[at + 1]
+        if char == "[":
+            marker = find_marker(text, at, final)
+            if marker is None or marker[1]:
+                return self._marker(text, at, final)
+        if char in ":/@":
+            return self._rewrite(text, at, char, at + 2)
+        if char == "<":
+            return self._show(text, at, "&lt;", at + 2)
+        end = at + 2 if char in _PUNCTUATION else at + 1
+        return self._show(text, at, text[at:end], end)
+
+    def _angle(self, text: str, at: int, final: bool) -> str | None:
+        tag = links.tag(text, at, final)
+        if tag is None:
+            return None
+        stays, end = tag
+        if end and stays:
+            return self._rewrite(text, at, stays, end)
+        if end:
+            return self._drop(text, text[:at], end, "soft")
+        safe = text[at + 1 : at + 2] in _NO_TAG
+        return self._show(text, at, "<" if safe else "&lt;", at + 1)
+
+    def _entity(self, text: str, at: int, final: bool) -> str | None:
+        entity = links.entity(text, at, final)
+        if entity is None:
+            return None
+        char, end = entity
+        if end == 0 or (char == "." and self._at_start(text, at)):
+            return self._show(text, at, "&", at + 1)
+        return self._rewrite(text, at, char, end)
+
+    def _email(self, text: str, at: int, final: bool) -> str | None:
+        local = _LOCAL_PART.search(self._before(text, at)[-LONGEST_DOMAIN:])
+        domain = _DOMAIN.match(text, at)
+        if local is None:
+            return self._show(text, at, "@", at + 1)
+        if domain is None:
+            if at + 1 == len(text) and not final:
+                return None
+            made = text[at + 1 : at + 2] in _MAKES_TEXT
+            return self._show(text, at, " at " if made else "@", at + 1)
+        end = domain.end()
+        # A stop, or an escaped one, may go on with the domain.
+        if not final and len(text) < end + 3 and text[end:] in ("", ".", "\\", "\\."):
+            return None if len(text) - at < LONGEST_DOMAIN else self._show(text, at, " at ", at + 1)
+        dotted = "." in domain[0] or text[end : end + 1] in _MAKES_TEXT
+        if not dotted or self._addresses.mention(local[0] + domain[0]):
+            return self._show(text, at, domain[0], end)
+        return self._show(text, at, " at ", at + 1)
+
+    def _colon(self, text: str, at: int, final: bool) -> str | None:
+        before = self._before(text, at)
+        if before.endswith("]") and _DEFINES.match(before):
+            return self._show(text, at, "\\:", at + 1)
+        if not final and text[at:] in (":", ":/"):
+            return None
+        end = at + 1
+        if text.startswith("://", at) and _SCHEME_BEFORE.search(before):
+            end += len(text) - end - len(text[end:].lstrip("/"))
+            if end == len(text) and not final:
+                return None
+        return self._show(text, at, ":", end)
+
+    def _slashes(self, text: str, at: int, final: bool) -> str | None:
+        if len(text) - at < 3 and not final:
+            return None
+        if not text.startswith("//", at):
+            return self._show(text, at, "/", at + 1)
+        # Some take what follows for an address without its scheme.
+        leads = text[at + 2 : at + 3].strip()
+        return self._show(text, at, "/\\/" if leads else "//", at + 2)
+
+    def _address(self, found: re.Match[str], text: str, final: bool) -> str | None:
+        at = found.start()
+        previous = self._before(text, at)[-1:]
+        if previous.isascii() and previous.isalnum():
+            return self._show(text, at, found[0], found.end())
+        address = links.address(text, at, final)
+        if address is None or (len(text) - at < 4 and not final):
+            return None
+        written, host, end = address
+        if end == 0:
+            return self._show(text, at, found[0], found.end())
+        known = self._addresses.within(written)
+        if known is not None:
+            self._emit(text[:at])
+            self._emit_link(f"<{known[0]}>")
+            return text[at + known[1] :]
+        if len(written) >= links.LONGEST_ADDRESS:
+            self._skip, end = _IN_ADDRESS, at + len(written)
+        if not host:
+            return self._drop(text, text[:at], end, "hard")
+        if self._at_start(text, at):
+            return self._rewrite(text, at, host, end)
+        apart = " " if _HOST_BEGUN.search(self._before(text, at)) else ""
+        return self._show(text, at, apart + host, end)
+
+
+def _link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None:
+    """The link whose label opens at `at`: label, target, end.
+
+    The end is 0 where there is no link, and the label None where it has no end either; None while
+    more of the text must decide.
+    """
+    close = links.closing_bracket(text, at, final)
+    if close is None:
+        return None
+    if close < 0:
+        return None, "", 0
+    if close + 1 == len(text) and not final:
+        return None
+    label = text[at + 1 : close]
+    if not text.startswith("(", close + 1):
+        return label, "", 0
+    target = links.target(text, close + 1, final)
+    return None if target is None else (label, *target)
+
+
+def _would_join(line: str, following: str, gap: str) -> bool:
+    """Whether what stands on both sides of a gap could become something else without a space."""
+    last = line[-1]
+    if last.isspace() or following.isspace():
+        return False
+    if last in "\\&!</:@" or following in "/:@&\\" or last + following in ("``", "](", "]["):
+        return True
+    if following == ".":
+        return bool(_HOST_BEGUN.search(line))
+    if last == "." or (last in "wW" and following in "wW[<"):
+        return last != "." or bool(_HOST_BEGUN.search(line))
+    return gap == "hard" and last.isalnum() and following.isascii() and following.isalnum()

@@ -1,0 +1,56 @@
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from lib.line_blocks import Blocks, Line, read_line
+
+PARSER = MarkdownIt("commonmark").enable("table").disable(["html_block", "reference"])
+PIECES = st.sampled_from(
+    "```;~~~;````;a;a b;# ;---;***;===;\t;* ; ;10) ;-;```py;+;- ;  ;    ;> ;1. ;2. ;   "
+    ";|;a|b;|-|;-|-".split(";")
+)
+LINES = st.lists(st.lists(PIECES, max_size=4).map("".join), min_size=1, max_size=9)
+
+
+@given(LINES)
+@settings(max_examples=400)
+@example(["- ```", "  a", "b", "```", "c"])
+@example(["> ```", "a", "> ```"])
+@example(["a|b", "-|-", "2. a", "   ```", "b"])
+@example(["10. a", "", "   ```", "   b", "   ```"])
+def test_fences_are_those_of_markdown_it(lines: list[str]) -> None:
+    blocks = Blocks()
+    shown: list[str] = []
+    in_fence: list[bool] = []
+    for line in lines:
+        kind, after = read(blocks, line)
+        if kind is Line.UNCLEAR:
+            shown.append("")
+            in_fence.append(False)
+            _, blocks = read(blocks, "")
+            kind, after = read(blocks, line)
+        shown.append(line.replace("|", " ") if kind is Line.FENCE else line)
+        in_fence.append(kind in (Line.FENCE, Line.CODE))
+        blocks = after
+    true = [False] * len(shown)
+    for token in PARSER.parse("\n".join(shown)):
+        if token.type == "fence" and token.map:
+            true[slice(*token.map)] = [True] * (token.map[1] - token.map[0])
+    for line, mine, theirs in zip(shown, in_fence, true, strict=True):
+        assert mine == theirs or not line.strip(" \t>")
+
+
+@given(LINES)
+def test_what_is_decided_early_stays(lines: list[str]) -> None:
+    blocks = Blocks()
+    for line in lines:
+        whole = read(blocks, line)
+        for end in range(len(line)):
+            assert read_line(blocks, line[:end], complete=False) in (None, whole)
+        blocks = whole[1]
+
+
+def read(blocks: Blocks, line: str) -> tuple[Line, Blocks]:
+    result = read_line(blocks, line, complete=True)
+    assert result is not None
+    return result
