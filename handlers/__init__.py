@@ -68,9 +68,13 @@ def require_known_origin() -> None:
     """Refuse pages of foreign origins before anything is spent. Raises `Forbidden`.
 
     Their browsers would keep the answer from them, but only once it is made. What is no browser
-    sends no origin.
+    sends no origin, and may call unless the settings say otherwise.
     """
     origin = request.headers.get("Origin", "").lower()
+    # Of a GET by a page of its own, a browser tells only that.
+    named = origin or request.headers.get("Sec-Fetch-Site") == "same-origin"
+    if services().settings.require_origin and not named:
+        raise Forbidden("Only pages of known origins may call. See REQUIRE_ORIGIN.")
     # The page that Quire itself serves may, whatever the scheme: a proxy may end TLS before it.
     own = origin.partition("://")[2] == request.host.lower()
     if origin and not own and origin not in services().settings.origins:

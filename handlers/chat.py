@@ -4,7 +4,7 @@ from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, require_known_origin, respond, services
-from handlers.limits import ReaderLimit
+from handlers.limits import limits
 from lib.chat import ChatRequest, collect, prepare, stream
 from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Failed
 from lib.metrics import watched
@@ -15,7 +15,7 @@ blueprint = Blueprint("chat", __name__)
 
 
 @blueprint.post("/chat")
-@rate_limit(limits=[ReaderLimit()])
+@rate_limit(limits=limits())
 @operation(
     Operation(
         "Answer a question, streamed unless `stream` is false.",

@@ -1,41 +1,59 @@
-"""How many questions a reader may ask: ten a minute in bursts of twenty, ten times that with a key.
+"""How much a reader may ask: ten questions a minute in bursts of twenty, and six times as many
+searches; ten times that with a key.
 
 quart-rate-limiter counts; what it counts by, and where, is decided here: its own key is the
 leftmost X-Forwarded-For, which anyone can invent, and its own store never forgets a reader.
 """
 
-import math
-from datetime import datetime, timedelta
+import heapq
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import msgspec
-from cachetools import TTLCache
-from quart import g, request
+from quart import current_app, g, request
 from quart_rate_limiter import RateLimit
 from quart_rate_limiter.store import RateLimiterStoreABC
 
 from handlers import given_key, services
-from lib.access import client_address, has_key
+from lib.access import client_address, has_key, wider_network
+from lib.keys import Keys
 
 PERIOD = timedelta(minutes=2)
 BURST = 20
-BURST_WITH_KEY = 200
+SEARCH_BURST = 120
+WITH_KEY = 10
+"""So much more, with a key."""
+NETWORK = 10
+"""So much more, for all readers of one IPv6 /48 together."""
 MAX_READERS = 50_000
+ADMIN = "admin"
 
 
 class ReaderLimit(RateLimit):
-    """`count` requests at once, and one more each `PERIOD / count`; more for a reader's key."""
+    """`burst` requests at once, and one more each `PERIOD / burst`; more for a reader's key."""
 
-    def __init__(self) -> None:
-        super().__init__(BURST, PERIOD, reader, is_free)
+    def __init__(self, burst: int = BURST) -> None:
+        super().__init__(burst, PERIOD, reader, is_free)
 
     @property
     def count(self) -> int:
-        return BURST_WITH_KEY if reader_key() else BURST
+        return self._burst * (WITH_KEY if g.get("has_key") else 1)
 
     @count.setter
     def count(self, value: int) -> None:
-        """The base class sets what it was made with; the request decides instead."""
+        self._burst = value
+
+
+class NetworkLimit(RateLimit):
+    """Whoever is given an IPv6 /48, as customers may be, has 65,536 addresses to be counted by."""
+
+    def __init__(self, burst: int = BURST) -> None:
+        super().__init__(burst * NETWORK, PERIOD, network, has_no_network)
+
+
+def limits(burst: int = BURST) -> list[RateLimit]:
+    """The limits of one route. The first is what the headers tell of."""
+    return [ReaderLimit(burst), NetworkLimit(burst)]
 
 
 class KeyInBody(msgspec.Struct):
@@ -43,18 +61,37 @@ class KeyInBody(msgspec.Struct):
 
 
 class BoundedStore(RateLimiterStoreABC):
-    """Arrival times of the last `MAX_READERS` readers, each kept no longer than it can matter."""
+    """When each reader's allowance will be whole again, for those whose is not.
 
-    def __init__(self) -> None:
-        self._arrivals: TTLCache[str, datetime] = TTLCache(
-            MAX_READERS, math.ceil(PERIOD.total_seconds())
-        )
+    Who has asked little is soon forgotten. When more than `max_readers` ask at once, those who have
+    asked least go first, and get the little back: a flood of invented addresses takes nothing from
+    other readers, and does not make the store forget whoever has asked a lot.
+    """
+
+    def __init__(self, max_readers: int = MAX_READERS) -> None:
+        self._max_readers = max_readers
+        self._whole: dict[str, datetime] = {}
+        self._order: list[tuple[datetime, str]] = []
+        """A heap of all that was set; what was replaced since is passed over."""
+
+    def __len__(self) -> int:
+        return len(self._whole)
 
     async def get(self, key: str, default: datetime) -> datetime:
-        return self._arrivals.get(key, default)
+        return self._whole.get(key, default)
 
     async def set(self, key: str, tat: datetime) -> None:
-        self._arrivals[key] = tat
+        self._whole[key] = tat
+        heapq.heappush(self._order, (tat, key))
+        now = datetime.now(UTC)
+        while (
+            len(self._whole) > self._max_readers
+            or len(self._order) > 4 * self._max_readers
+            or (self._order and self._order[0][0] < now)
+        ):
+            when, who = heapq.heappop(self._order)
+            if self._whole.get(who) == when:
+                del self._whole[who]
 
     async def before_serving(self) -> None: ...
 
@@ -62,23 +99,51 @@ class BoundedStore(RateLimiterStoreABC):
 
 
 async def reader() -> str:
-    """Whom a request is counted for: a key, or an address."""
-    if reader_key():
-        return f"key:{reader_key()}"
-    hops = services().settings.trusted_proxy_hops
-    forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
-    return client_address(request.remote_addr or "", forwarded, hops)
+    """Whom a request is counted for: `key:<name>`, `admin`, or an address."""
+    if "reader" not in g:
+        # First without a key: what reads the body may end the request.
+        g.reader = address()
+        g.reader = await key_holder() or g.reader
+    return cast(str, g.reader)
+
+
+async def key_holder() -> str:
+    """Whose valid key the request has; empty without one. Sets `g.has_key`."""
+    given = given_key() or key_in_body(cast(bytes, await request.get_data(as_text=False)))
+    name = keys().name(given)
+    admin = has_key(given, (services().settings.admin_api_key,))
+    g.has_key = admin or bool(name)
+    return ADMIN if admin else name and f"key:{name}"
+
+
+async def network() -> str:
+    return f"network:{wider_network(await reader())}"
+
+
+async def has_no_network() -> bool:
+    return await is_free() or not wider_network(await reader())
 
 
 async def is_free() -> bool:
     """A browser's preflight is no question. Asked first, so it finds out whose key there is."""
     if request.method == "OPTIONS":
         return True
-    settings = services().settings
-    keys = (*settings.api_keys, settings.admin_api_key)
-    given = given_key() or key_in_body(cast(bytes, await request.get_data(as_text=False)))
-    g.reader_key = given if has_key(given, keys) else ""
+    await reader()
     return False
+
+
+def address() -> str:
+    hops = services().settings.trusted_proxy_hops
+    forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
+    return client_address(request.remote_addr or "", forwarded, hops)
+
+
+def keys() -> Keys:
+    """The keys of this application's readers."""
+    extensions, settings = current_app.extensions, services().settings
+    if "reader_keys" not in extensions:
+        extensions["reader_keys"] = Keys(settings.api_keys, settings.api_keys_file)
+    return cast(Keys, extensions["reader_keys"])
 
 
 def key_in_body(data: bytes) -> str:
@@ -87,8 +152,3 @@ def key_in_body(data: bytes) -> str:
         return msgspec.json.decode(data, type=KeyInBody).api_key
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return ""  # the handler says what is wrong with the body
-
-
-def reader_key() -> str:
-    """The valid key of the request: a reader's, or the author's. Empty without one."""
-    return str(g.get("reader_key", ""))

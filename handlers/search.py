@@ -2,8 +2,10 @@
 
 import msgspec
 from quart import Blueprint, Response
+from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, query, require_known_origin, respond, services
+from handlers.limits import SEARCH_BURST, limits
 from lib.openapi import Operation
 from lib.requests import trimmed
 from lib.search import (
@@ -31,6 +33,7 @@ class SearchQuery(SearchRequest, kw_only=True):
 
 
 @blueprint.post("/search")
+@rate_limit(limits=limits(SEARCH_BURST))
 @operation(
     Operation(
         "The passages that fit a query, best first.",
@@ -45,6 +48,7 @@ async def search() -> Response:
 
 
 @blueprint.get("/search")
+@rate_limit(limits=limits(SEARCH_BURST))
 @operation(
     Operation(
         "The same for a link or a shell.",

@@ -50,6 +50,14 @@ def client_address(remote: str, forwarded_for: str, hops: int) -> str:
     return str(address)
 
 
+def wider_network(address: str) -> str:
+    """The /48 around a reader's /64, as `client_address` tells it; empty for all others."""
+    try:
+        return str(IPv6Network(address).supernet(new_prefix=48))
+    except ValueError:
+        return ""
+
+
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """The address in `text`, a port or brackets around it left out; None where there is none."""
     host = text.strip()

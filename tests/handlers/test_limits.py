@@ -1,11 +1,13 @@
-"""How many questions a reader may ask."""
+"""How much a reader may ask."""
 
-from datetime import UTC, datetime
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-import handlers.limits
-from handlers.limits import BURST, BURST_WITH_KEY, MAX_READERS, BoundedStore
+import lib.keys
+from handlers.limits import BURST, MAX_READERS, NETWORK, SEARCH_BURST, WITH_KEY, BoundedStore
 from tests.conftest import ADMIN_KEY, READER_KEY, SITE, Answer, Api, MakeSettings, serving
 
 BAD = {"question": ""}
@@ -58,7 +60,7 @@ async def test_readers_are_counted_apart(api: Api) -> None:
     ids=str,
 )
 async def test_a_key_gets_two_hundred(api: Api, headers: dict[str, str]) -> None:
-    assert BURST_WITH_KEY == 200
+    assert BURST * WITH_KEY == 200
     await use_up(api)
     answer = await api.post("/chat", BAD, headers=headers)
     assert answer.status == 400
@@ -67,7 +69,7 @@ async def test_a_key_gets_two_hundred(api: Api, headers: dict[str, str]) -> None
 
 
 async def test_two_hundred_are_an_end_too(api: Api) -> None:
-    await use_up(api, BURST_WITH_KEY, X_API_Key=READER_KEY)
+    await use_up(api, BURST * WITH_KEY, X_API_Key=READER_KEY)
     assert (await ask(api, X_API_Key=READER_KEY)).status == 429
     assert (await ask(api, "198.51.100.7", X_API_Key=READER_KEY)).status == 429
     assert (await ask(api)).status == 400
@@ -137,12 +139,138 @@ async def test_the_limit_can_be_turned_off(make_settings: MakeSettings) -> None:
         await use_up(api, BURST + 5)
 
 
-async def test_the_store_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_searches_are_limited_more_generously(api: Api, method: str) -> None:
+    assert SEARCH_BURST == 120
+
+    async def search(**headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if method == "GET":
+            return await api.get("/search?q=", headers=named)
+        return await api.post("/search", {"query": ""}, headers=named)
+
+    for _ in range(SEARCH_BURST + 5):  # one comes back each second
+        answer = await search()
+        if answer.status == 429:
+            break
+        assert answer.status == 400
+        assert answer.headers["RateLimit-Limit"] == "120"
+    answer = await search(Origin=SITE)
+    while answer.status != 429:
+        answer = await search(Origin=SITE)
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.headers["RateLimit-Remaining"] == "0"
+    assert answer.headers["Access-Control-Allow-Origin"] == SITE
+    answer = await search(X_API_Key=READER_KEY)
+    assert answer.status == 400
+    assert answer.headers["RateLimit-Limit"] == "1200"
+    assert (await ask(api)).status == 400  # questions are counted apart
+
+
+async def test_every_answer_of_a_limited_route_tells_the_limit(api: Api) -> None:
+    answers = {
+        200: await api.ask("tide"),
+        400: await ask(api),
+        403: await ask(api, Origin="https://evil.example"),
+        413: await api.post("/chat", data=b"x" * 300_000),
+        415: await api.post("/chat", data=b"x", headers={"Content-Type": "text/plain"}),
+    }
+    answers[429] = await ask(api)
+    while answers[429].status != 429:
+        answers[429] = await ask(api)
+    for status, answer in answers.items():
+        assert answer.status == status
+        assert answer.headers["RateLimit-Limit"] == "20"
+        assert 0 <= int(answer.headers["RateLimit-Remaining"]) < 20
+        assert int(answer.headers["RateLimit-Reset"]) > 0
+        assert ("Retry-After" in answer.headers) == (status == 429)
+
+
+async def test_a_network_of_many_networks_is_limited_too(api: Api) -> None:
+    for number in range(BURST * NETWORK):
+        assert (await ask(api, f"2001:db8:1:{number:x}::1")).status == 400
+    # One comes back every 0.6 seconds; on a slow machine some may have.
+    while (answer := await ask(api, f"2001:db8:1:{number:x}::1")).status != 429:
+        number += 1
+    assert answer.headers["Retry-After"] == "1"
+    assert (await ask(api, "2001:db8:2:1::1")).status == 400
+    assert (await api.post("/chat", BAD, headers={"X-API-Key": READER_KEY})).status == 400
+
+
+async def test_keys_of_one_name_are_one_reader(make_settings: MakeSettings) -> None:
+    async with serving(make_settings(api_keys=("ann:one", "ann:two", "bob:three"))) as api:
+        await use_up(api, 5, X_API_Key="one")
+        answer = await ask(api, X_API_Key="two")
+        assert int(answer.headers["RateLimit-Remaining"]) < BURST * WITH_KEY - 5
+        answer = await ask(api, X_API_Key="three")
+        assert answer.headers["RateLimit-Remaining"] == "199"
+        for wrong in ("ann", "ann:one"):
+            assert (await ask(api, X_API_Key=wrong)).headers["RateLimit-Limit"] == "20"
+
+
+async def test_keys_change_without_a_restart(
+    make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.keys, "CHECK_SECONDS", 0.0)
+
+    async def limit_of(key: str) -> str:
+        return (await ask(api, X_API_Key=key)).headers["RateLimit-Limit"]
+
+    file = tmp_path / "keys"
+    file.write_text("ann:first")
+    async with serving(make_settings(api_keys_file=file)) as api:
+        assert await limit_of("first") == "200"
+        assert await limit_of("second") == "20"
+        file.write_text("ann:second\n")
+        assert await limit_of("first") == "20"
+        assert await limit_of("second") == "200"
+        assert await limit_of(READER_KEY) == "200"
+
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+async def known(store: BoundedStore, *readers: str) -> list[str]:
+    return [reader for reader in readers if await store.get(reader, NEVER) != NEVER]
+
+
+async def test_the_store_forgets_whose_allowance_is_whole() -> None:
+    store, now = BoundedStore(), datetime.now(UTC)
+    await store.set("a", now - timedelta(seconds=1))
+    await store.set("b", now + timedelta(hours=1))
+    assert await known(store, "a", "b") == ["b"]
+    await store.set("b", now - timedelta(seconds=1))
+    await store.set("c", now + timedelta(hours=1))
+    assert await known(store, "b", "c") == ["c"]
+
+
+async def test_who_has_asked_least_is_forgotten_first() -> None:
+    store, now = BoundedStore(3), datetime.now(UTC)
+    for number, seconds in enumerate([50, 10, 30, 40, 20, 60]):
+        await store.set(str(number), now + timedelta(seconds=seconds))
+    assert await known(store, *"012345") == ["0", "3", "5"]
+
+
+async def test_a_reader_who_goes_on_asking_takes_no_more_room() -> None:
+    store, now = BoundedStore(10), datetime.now(UTC)
+    for number in range(1_000):
+        await store.set("a", now + timedelta(seconds=number))
+    assert await known(store, "a") == ["a"]
+    assert len(store._order) <= 40
+
+
+async def test_a_flood_of_addresses_is_bounded_and_forgets_no_one_who_asked_a_lot() -> None:
     assert MAX_READERS <= 100_000
-    monkeypatch.setattr(handlers.limits, "MAX_READERS", 3)
-    store = BoundedStore()
-    never, now = datetime.min.replace(tzinfo=UTC), datetime.now(UTC)
-    for number in range(10):
-        await store.set(str(number), now)
-    known = [number for number in range(10) if await store.get(str(number), never) == now]
-    assert known == [7, 8, 9]
+    store, now = BoundedStore(1_000), datetime.now(UTC)
+    greedy = now + timedelta(minutes=2)
+    await store.set("greedy", greedy)
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            await store.set(f"10.0.0.{number}", now + timedelta(seconds=60, microseconds=number))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(store) == 1_000
+    assert held < 2_000_000
+    assert await store.get("greedy", NEVER) == greedy

@@ -132,6 +132,20 @@ async def test_a_caller_that_is_no_browser_needs_no_origin(api: Api) -> None:
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+async def test_an_origin_can_be_demanded(make_settings: MakeSettings) -> None:
+    async with serving(make_settings(require_origin=True)) as api:
+        for named in ({"Origin": SITE}, {"Sec-Fetch-Site": "same-origin"}):
+            assert (await api.ask("tide", headers=named)).status == 200
+            assert (await api.get("/search?q=tide", headers=named)).status == 200
+        for unnamed in ({}, {"Origin": ""}, {"Sec-Fetch-Site": "cross-site"}):
+            answer = await api.ask("tide", headers=unnamed)
+            assert answer.status == 403
+            assert "REQUIRE_ORIGIN" in answer.json()["error"]
+            assert (await api.get("/search?q=tide", headers=unnamed)).status == 403
+        assert (await api.ask("tide", headers={"Origin": FOREIGN})).status == 403
+        assert (await api.get("/health")).status == 200
+
+
 @pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1:8000"])
 async def test_local_development_is_allowed_unless_configured(
     make_settings: MakeSettings, origin: str

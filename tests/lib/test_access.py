@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.access import NOBODY, bearer, client_address, has_key, is_local, parse_address
+from lib.access import (
+    NOBODY,
+    bearer,
+    client_address,
+    has_key,
+    is_local,
+    parse_address,
+    wider_network,
+)
 
 
 @pytest.mark.parametrize("given_key", ["a", "clé", "ключ", "x" * 10_000])
@@ -96,3 +104,18 @@ def test_what_a_reader_invents_before_the_proxy_s_word_changes_nothing(
 @pytest.mark.parametrize("text", ["", " ", "x", "1.2.3", "1.2.3.4.5", "[", "[]", ":", "::1::", "%"])
 def test_what_is_no_address(text: str) -> None:
     assert parse_address(text) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("2001:db8:1:2::/64", "2001:db8:1::/48"),
+        ("fe80::/64", "fe80::/48"),
+        ("198.51.100.1", ""),
+        ("key:ann", ""),
+        ("admin", ""),
+        (NOBODY, ""),
+    ],
+)
+def test_the_network_around_a_reader_s(address: str, network: str) -> None:
+    assert wider_network(address) == network

@@ -102,7 +102,7 @@ def test_a_reader_s_own_share(clock: Clock) -> None:
     reserve(budget, 30, reader="b")
     reserve(budget, 30, reader="c")
     assert budget.reserve("d", 30, 0.0) is None
-    assert budget.state().tokens + budget.state().tokens_reserved == 90 + 0
+    assert budget.state().tokens + budget.state().tokens_reserved == 90
 
 
 def test_a_day_ends_at_midnight_utc(clock: Clock) -> None:
