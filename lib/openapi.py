@@ -46,9 +46,12 @@ class Operation:
 
 COMMON_FAILURES = {
     405: "The method is not allowed here.",
+    408: "The request did not arrive in time.",
     413: "The body is too large.",
     429: "Too many requests; `Retry-After` tells when to come back.",
     500: "An error of the program.",
+    503: "The server is being stopped.",
+    504: "The answer was not ready in time.",
 }
 BODY_FAILURES = {
     400: "The body or one of its fields is not valid; `details.field` names it.",

@@ -158,7 +158,7 @@ class Upstream:
         reply = asyncio.create_task(self._reply(writer, await self._choose(recorded)))
         try:
             await asyncio.wait((gone, reply), return_when=asyncio.FIRST_COMPLETED)
-            if not reply.done():
+            if not reply.done() or isinstance(reply.exception(), ConnectionError):
                 async with self._changed:
                     self.left_early += 1
                     self._changed.notify_all()

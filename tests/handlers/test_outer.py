@@ -1,0 +1,220 @@
+"""The layer around the application: limits, deadlines, and whatever an application does wrong."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import handlers.outer
+from handlers.outer import Outer
+from handlers.relay import Relay
+from lib.errors import Stopping
+from lib.metrics import Metrics
+from lib.settings import Settings
+from tests.conftest import SITE, Api, MakeSettings, listening, parse_events, serving
+from tests.upstream import Hang, Upstream, answer, delta
+
+QUESTION = {"question": "When does the tide turn?"}
+START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/event-stream")],
+}
+PIECE = {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
+
+
+class Caller:
+    """A reader at the other end of the two channels."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.messages = list(messages)
+        self.sent: list[dict[str, Any]] = []
+
+    async def receive(self) -> Any:
+        return self.messages.pop(0) if self.messages else await asyncio.Event().wait()
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(each.get("body", b"") for each in self.sent)
+
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+def outer(app: App) -> Outer:
+    return Outer(
+        app,
+        Settings(site_url=SITE),
+        Metrics(),
+        body_limit=lambda path: 100,
+        slow_paths=(),
+        exposed_headers=("Retry-After",),
+    )
+
+
+def scope(**changes: Any) -> Any:
+    headers = [(b"origin", SITE.encode())]
+    return {"type": "http", "method": "GET", "path": "/", "headers": headers} | changes
+
+
+async def test_an_application_that_fails_is_a_500() -> None:
+    async def fails(*_: Any) -> None:
+        raise ZeroDivisionError("sk-secret")
+
+    caller = Caller()
+    await outer(fails)(scope(), caller.receive, caller.send)
+    headers = dict(caller.sent[0]["headers"])
+    assert caller.sent[0]["status"] == 500
+    assert json.loads(caller.body)["code"] == "INTERNAL"
+    assert b"secret" not in caller.body
+    assert headers[b"access-control-allow-origin"] == SITE.encode()
+    assert headers[b"x-request-id"]
+
+
+@pytest.mark.parametrize("error", [None, TimeoutError(), ZeroDivisionError()], ids=repr)
+async def test_a_stream_that_is_left_unfinished_ends_with_an_event(error: Exception | None) -> None:
+    """Else its reader would wait, or take what there is for the whole answer."""
+
+    async def breaks(_: Any, __: Any, send: Any) -> None:
+        await send(START)
+        await send(PIECE)
+        if error:
+            raise error
+
+    caller = Caller()
+    await outer(breaks)(scope(), caller.receive, caller.send)
+    assert [each["code"] for each in parse_events(caller.body)] == ["INTERNAL"]
+    assert caller.sent[-1]["more_body"] is False
+
+
+async def test_nothing_is_said_to_a_reader_who_has_left() -> None:
+    async def waits(_: Any, receive: Any, __: Any) -> None:
+        assert (await receive())["type"] == "http.disconnect"
+
+    caller = Caller({"type": "http.disconnect"})
+    await outer(waits)(scope(), caller.receive, caller.send)
+    assert caller.sent == []
+
+
+def parts(sizes: list[int], *, ends: bool) -> list[dict[str, Any]]:
+    messages = [{"type": "http.request", "body": b"x" * size, "more_body": True} for size in sizes]
+    if ends:
+        messages.append({"type": "http.request", "body": b"", "more_body": False})
+    return messages
+
+
+@given(st.lists(st.integers(0, 80), max_size=6), st.integers(0, 150))
+async def test_a_body_is_cut_one_byte_behind_its_limit(sizes: list[int], limit: int) -> None:
+    """The byte by which the application sees that it is too large."""
+    whole = sum(sizes)
+    caller = Caller(*parts(sizes, ends=True), {"type": "http.disconnect"})
+    relay = Relay(caller.receive, caller.send, limit=limit, seconds=10, headers=[])
+    body = b""
+    while (message := await relay.receive())["type"] == "http.request":
+        body += message["body"]
+        complete = not message["more_body"]
+    assert len(body) == min(whole, limit + 1)
+    assert complete
+    assert caller.messages == []  # what is beyond was read, so that their leaving is heard
+
+
+async def test_what_is_closed_hears_it_at_once_and_only_of_it() -> None:
+    caller = Caller()
+    relay = Relay(caller.receive, caller.send, limit=1, seconds=10, headers=[])
+    waiting = asyncio.create_task(relay.receive())
+    await asyncio.sleep(0)
+    relay.close(Stopping("It ends."))
+    relay.close(Stopping("It ends again."))
+    assert (await waiting)["type"] == "http.disconnect"
+    assert (await relay.receive())["type"] == "http.disconnect"
+    assert str(relay.why) == "It ends."
+
+
+def test_a_token_costs_no_task_and_no_wait() -> None:
+    """Passing a message on is one step: nothing is scheduled for it."""
+
+    async def pieces() -> None:
+        caller = Caller()
+        relay = Relay(caller.receive, caller.send, limit=1, seconds=10, headers=[])
+        with pytest.raises(StopIteration):
+            relay.send(PIECE).send(None)  # type: ignore[arg-type]
+        assert len(asyncio.all_tasks()) == 1
+        assert caller.sent == [PIECE]
+
+    asyncio.run(pieces())
+
+
+async def test_a_stream_ends_at_its_deadline(
+    make_settings: MakeSettings, upstream: Upstream
+) -> None:
+    upstream.replies.extend([[delta("The tide "), Hang()], [Hang()]])
+    settings = make_settings(openai_base_url=upstream.base_url, stream_timeout=1)
+    async with serving(settings) as api:
+        streamed, whole = await asyncio.gather(
+            api.post("/chat", QUESTION), api.ask(headers={"Origin": SITE})
+        )
+        await upstream.until(lambda u: u.left_early == 2)
+    assert streamed.events()[-1]["code"] == "TIMED_OUT"
+    assert (whole.status, whole.json()["code"]) == (504, "TIMED_OUT")
+    assert whole.headers["Access-Control-Allow-Origin"] == SITE
+
+
+# --- Over a real connection ---------------------------------------------------------------------
+
+
+@pytest.fixture
+async def address(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[str]:
+    async with listening(make_settings(openai_base_url=upstream.base_url)) as running:
+        yield running
+
+
+async def test_a_body_that_does_not_arrive_is_a_408(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers.outer, "REQUEST_SECONDS", 0.2)
+    host = urlsplit(address)
+    reader, writer = await asyncio.open_connection(host.hostname, host.port)
+    head = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    writer.write(head + b"Content-Length: 20\r\n\r\n{")
+    received = await asyncio.wait_for(reader.read(), 10)  # to the end of the connection
+    writer.close()
+    assert b" 408 " in received.partition(b"\r\n")[0]
+    assert b"REQUEST_TIMEOUT" in received
+
+
+async def test_a_reader_who_does_not_read_loses_the_model_and_holds_up_nobody(
+    address: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers.outer, "STALLED_SECONDS", 0.5)
+    upstream.replies.append([delta("The tide turns. " * 600)] * 2_000)
+    host = urlsplit(address)
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect((host.hostname, host.port))
+        body = json.dumps(QUESTION).encode()
+        head = b"POST /chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        stalled.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        await upstream.until(lambda u: len(u.chats()) == 1)
+        upstream.replies.append(answer("Every six hours."))
+        async with (
+            aiohttp.ClientSession() as http,
+            http.post(f"{address}/chat", json=QUESTION) as other,
+        ):
+            assert parse_events(await other.read())[-1]["type"] == "done"
+        await upstream.until(lambda u: u.left_early == 1)
+
+
+async def test_head_of_a_stream_does_not_start_it(generating: Api, upstream: Upstream) -> None:
+    reply = await generating.request("HEAD", "/chat", json=QUESTION)
+    assert reply.status == 405
+    assert upstream.chats() == []
