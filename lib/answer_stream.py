@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 from lib import links
 from lib.addresses import Addresses
 from lib.line_blocks import Blocks, Line, read_line
-from lib.markers import find_marker
+from lib.markers import find_marker, without_unfinished
 
 LONGEST_SPAN: Final = 400
 """Characters after which a backtick that has found no other is text."""
@@ -85,7 +85,9 @@ class AnswerStream(Generic[T]):
         return self._run(delta, final=False)
 
     def finish(self) -> list[str | T]:
-        """What was held back at the end."""
+        """What was held back at the end; half a marker of an answer that was cut goes."""
+        if not self._in_code:
+            self._held = without_unfinished(self._held)
         return self._run("", final=True)
 
     def _run(self, delta: str, *, final: bool) -> list[str | T]:

@@ -27,6 +27,7 @@ from lib.not_in_book import Refusal, Suggestion, refusal, suggestions
 from lib.passages import Passage
 from lib.prices import usage
 from lib.prompt import SELECTION, build_prompt, here_first, pack, prompt_id
+from lib.quotation import quoted
 from lib.requests import trimmed
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message, Sessions, new_session_id
@@ -128,6 +129,8 @@ class Turn:
     history: Sequence[Message]
     started: float
     embedding_tokens: int
+    text_fragments: bool
+    """Whether links may lead to the very sentence."""
     key: AnswerKey | None
     """What its answer is kept by; None where it depends on more than the book."""
 
@@ -154,7 +157,7 @@ async def prepare(services: Collaborators, request: ChatRequest) -> Turn:
     if services.generator and not history and not selection:
         key = AnswerKey(
             question=same_question(question),
-            generation=grounds.generation,
+            generation=grounds.manifest.generation,
             model=services.generator.model,
             prompt=prompt_id(services.settings.prompt_addition),
             k=k,
@@ -170,6 +173,9 @@ async def prepare(services: Collaborators, request: ChatRequest) -> Turn:
         history=history,
         started=started,
         embedding_tokens=grounds.embedding_tokens,
+        # VitePress looks up the anchor of a link itself, and would not find this one.
+        text_fragments=services.settings.text_fragments
+        and grounds.manifest.generator != "vitepress",
         key=key,
     )
 
@@ -262,30 +268,35 @@ async def generated(
 
     Raises `lib.errors.UpstreamError`, also for an answer without a word.
     """
-    citations = Citations(turn.passages)
+    citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     resolver = MarkerResolver(citations)
     prompt = build_prompt(
         turn.question, turn.passages, turn.history, addition=services.settings.prompt_addition
     )
     answer: list[Event] = []
-    async with aclosing(generator.generate(prompt)) as pieces:
-        async for piece in pieces:
-            match piece:
-                case Idle():
-                    yield Ping()
-                    continue
-                case Delta():
-                    shown = as_events(resolver.feed(piece.text))
-                case Finish():
-                    shown = as_events(resolver.finish())
-            for event in shown:
-                answer.append(event)
-                yield event
-            if isinstance(piece, Finish):
-                # Comparing sentences takes milliseconds: not on the event loop.
-                yield await asyncio.to_thread(
-                    generated_end, services, generator, turn, piece, answer
-                )
+    # Reading the passages takes milliseconds; the model thinks longer.
+    reading = asyncio.ensure_future(asyncio.to_thread(citations.prepare))
+    try:
+        async with aclosing(generator.generate(prompt)) as pieces:
+            async for piece in pieces:
+                match piece:
+                    case Idle():
+                        yield Ping()
+                        continue
+                    case Delta():
+                        shown = as_events(resolver.feed(piece.text))
+                    case Finish():
+                        shown = as_events(resolver.finish())
+                for event in shown:
+                    answer.append(event)
+                    yield event
+                if isinstance(piece, Finish):
+                    # Comparing sentences takes milliseconds: not on the event loop.
+                    yield await asyncio.to_thread(
+                        generated_end, services, generator, turn, piece, answer
+                    )
+    finally:
+        await reading
 
 
 def generated_end(
@@ -347,21 +358,16 @@ def extracted(services: Collaborators, turn: Turn, notice: str) -> list[Event]:
     if not extracts:
         words = refusal(turn.question, turn.passages)
         return [Chunk(content=words.markdown()), refused(services, turn, words)]
-    citations = Citations(turn.passages)
-    events: list[Event] = [Chunk(content=f"*{notice}*\n\n")]
-    for each in extracts:
-        for sentence in each.sentences:
-            marker, citation = citations.cite(each.number)
-            code = f"\n\n{sentence.code}" if sentence.code else ""
-            events += as_events([f"{sentence.text} {marker}{code}\n\n", citation])
+    citations = Citations(turn.passages, text_fragments=turn.text_fragments)
+    pieces = list(quoted(extracts, citations))
+    events = [Chunk(content=f"*{notice}*\n\n"), *as_events(pieces)]
     return [*events, done(services, turn, "stop", "extractive", check=checked(turn, events))]
 
 
-def as_events(pieces: Sequence[str | Citation | None]) -> list[Event]:
+def as_events(pieces: Sequence[str | Citation]) -> list[Event]:
     return [
         Chunk(content=piece) if isinstance(piece, str) else Cited(citation=piece)
         for piece in pieces
-        if piece is not None
     ]
 
 

@@ -11,7 +11,7 @@ from lib.not_in_book import evidence, is_small_talk, worth_reading
 from lib.passages import Passage, passages
 from lib.search import Retrieved, retrieve
 from lib.sessions import Message
-from lib.store import Store
+from lib.store import Manifest, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Grounds:
     """Best first."""
     worth_reading: bool
     """Whether the book seems to answer at all."""
-    generation: str
+    manifest: Manifest
     """Of the index."""
     embedding_tokens: int
 
@@ -49,7 +49,7 @@ async def find_grounds(
         reading=texts[0],
         passages=merged(chosen, k),
         worth_reading=not is_small_talk(question) and any(map(is_worth_reading, found)),
-        generation=found[0].manifest.generation,
+        manifest=found[0].manifest,
         embedding_tokens=sum(each.embedding_tokens for each in found),
     )
 
@@ -64,7 +64,7 @@ async def find_opening(embedder: Embedder, store: Store, question: str, k: int) 
             highest = min(passage.file_path.count("/") for passage in found.passages)
             shown = [each for each in found.passages if each.file_path.count("/") == highest]
             shown.sort(key=lambda passage: passage.start_char)
-            return Grounds(question, shown, True, found.manifest.generation, found.embedding_tokens)
+            return Grounds(question, shown, True, found.manifest, found.embedding_tokens)
     return None
 
 

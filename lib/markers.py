@@ -46,6 +46,19 @@ _MAY_BEGIN: Final = re.compile(
 _RANGE: Final = re.compile(r"(\d{1,3})(?:\s*(?:[-–—]|to|bis)\s*[\^#]?(\d{1,3}))?", re.IGNORECASE)
 
 
+_UNFINISHED: Final = re.compile(
+    rf"{_SPACE}[\[［【\\]+{_SPACE}(?:\^|#|(?:{_NOUN}|{_OTHER}){_LEAD})?"
+    rf"{_SPACE}(?:\d{{1,3}}(?:{_AND}|{_SPACE}))*+\d{{0,3}}(?:†[^\]］】\n]*)?\Z",
+    re.IGNORECASE,
+)
+
+
+def without_unfinished(text: str) -> str:
+    """`text`, the last of an answer, without a marker that was cut off in its midst."""
+    cut = _UNFINISHED.search(text)
+    return text[: cut.start()] if cut and len(cut[0]) < LONGEST else text
+
+
 def find_marker(text: str, start: int, final: bool) -> tuple[int, list[int]] | None:
     """Where the marker at `start` ends and which passages it names.
 

@@ -8,6 +8,7 @@ leaves a doubt, two sentences stay one: a reader forgives that, but not a fragme
 own; headings, and lines that speak to the site generator alone, are none.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -34,15 +35,16 @@ class Sentence:
     """Whether it stands in a list or a table."""
 
 
-def split_passage(passage: Passage) -> list[Sentence]:
+@functools.lru_cache(maxsize=500)  # readers ask for the same places
+def split_passage(passage: Passage) -> tuple[Sentence, ...]:
     """The sentences of `passage` in reading order."""
     text = passage.text
     if passage.kind == "code" and not _FENCE.search(text):
         # A piece out of the middle of a long block: its fences stand in other chunks.
-        return [Sentence("", fence(text, passage.language))] if text.strip() else []
+        return (Sentence("", fence(text, passage.language)),) if text.strip() else ()
     if passage.kind == "code" and _begins_inside(text):
         text = f"{_FENCE.findall(text)[0][0]}{passage.language}\n{text}"
-    return split_markdown(text, flavour_of(text, passage.file_path))
+    return tuple(split_markdown(text, flavour_of(text, passage.file_path)))
 
 
 def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]:

@@ -64,7 +64,8 @@ async def test_a_citation_is_sent_right_after_its_marker_once_per_source(api: Ap
             seen += each["content"]
         if each["type"] == "citation":
             citation = each["citation"]
-            assert f"[{citation['marker']}]({citation['source']['url']})" in seen
+            link = f"[{citation['marker']}]({citation['source']['url']}"
+            assert f"{link})" in seen or f"{link}:~:text=" in seen or f"{link}#:~:text=" in seen
             markers.append(citation["marker"])
     assert markers == list(range(1, len(markers) + 1))
     assert markers
