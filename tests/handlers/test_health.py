@@ -236,6 +236,22 @@ async def test_an_index_that_was_deleted_is_no_index(
         assert (await api.ask("tide")).json()["code"] == "INDEX_NOT_READY"
 
 
+async def test_only_the_author_sees_inside(api: Api) -> None:
+    assert "inside" not in await settled(api)
+    inside = (await api.as_admin("GET", "/health")).json()["inside"]
+    assert inside["sessions"] == 0
+
+
+async def test_a_server_that_stops_is_not_ready(api: Api) -> None:
+    """So that whoever sends readers here sends them elsewhere, while open answers still end."""
+    assert (await settled(api))["draining"] is False
+    await api.app.extensions["outer"].drain(0)
+    answer = await api.get("/health")
+    assert answer.status == 503
+    assert (answer.json()["ready"], answer.json()["draining"]) == (False, True)
+    assert answer.json()["message"]
+
+
 async def test_weights_that_are_not_the_pinned_ones_do_not_stop_the_start(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,14 @@
 """Which browsers may call: exactly those of the configured origins."""
 
 import json
+from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
-from tests.conftest import SITE, Api, MakeSettings, serving
+from tests.conftest import SITE, Api, MakeSettings, listening, serving
 from tests.handlers.test_limits import use_up
-from tests.upstream import Drop, Upstream, delta
+from tests.upstream import Drop, Hang, Upstream, delta
 
 FOREIGN = "https://evil.example"
 WANTED_HEADERS = (
@@ -169,3 +171,53 @@ async def test_no_cookie_is_ever_set(api: Api) -> None:
         assert "Set-Cookie" not in answer.headers
         if answer.headers["Content-Type"] == "application/json":
             assert json.loads(answer.content)
+
+
+# --- Over a real connection ---------------------------------------------------------------------
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    for _ in range(8):
+        yield b" " * 65_536
+
+
+@pytest.mark.parametrize("origin", [SITE, FOREIGN])
+async def test_what_a_browser_may_read(
+    make_settings: MakeSettings, upstream: Upstream, origin: str
+) -> None:
+    """Every answer for an allowed page, whoever makes it, and none for another."""
+    upstream.replies.extend([[delta("The tide "), Drop()], [Hang()]])
+    settings = make_settings(openai_base_url=upstream.base_url, stream_timeout=1)
+    body = {"question": "When does the tide turn?"}
+    headers = {"Origin": origin, "Content-Type": "application/json"}
+    seen = []
+    async with (
+        listening(settings) as address,
+        aiohttp.ClientSession(address, headers=headers) as http,
+    ):
+
+        async def ask(method: str, path: str, **fields: object) -> int:
+            async with http.request(method, path, **fields) as answer:  # type: ignore[arg-type]
+                await answer.read()
+                allowed = readable(answer.headers)
+                assert allowed is (origin == SITE), (path, answer.status, answer.headers)
+                assert "Origin" in answer.headers["Vary"]
+                assert answer.headers["X-Request-Id"]
+                if allowed:
+                    exposed = answer.headers["Access-Control-Expose-Headers"]
+                    assert {"Retry-After", "X-Request-Id"} <= {*exposed.split(", ")}
+                return answer.status
+
+        seen.append(await ask("GET", "/nothing"))
+        seen.append(await ask("PUT", "/chat"))
+        seen.append(await ask("POST", "/chat", data=pieces()))
+        seen.append(await ask("POST", "/chat", data=b"{}"))
+        seen.append(await ask("POST", "/ingest"))
+        seen.append(await ask("POST", "/chat", json=body))
+        seen.append(await ask("POST", "/chat", json=body | {"stream": False}))
+        while (status := await ask("POST", "/chat", data=b"{}")) != 429:
+            assert status in (400, 403)
+    asked = [200, 504] if origin == SITE else [403, 403]
+    refused = 400 if origin == SITE else 403
+    assert seen == [404, 405, 413, refused, 401, *asked]
+    assert bool(upstream.chats()) is (origin == SITE)

@@ -1,0 +1,118 @@
+"""GET /metrics"""
+
+import logging
+
+import pytest
+
+from tests.conftest import ADMIN_KEY, MACHINE_ITSELF, READER_KEY, SITE, Api, MakeSettings, serving
+from tests.upstream import Upstream
+
+ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
+
+
+async def figures(api: Api) -> dict[str, float]:
+    text = (await api.get("/metrics", headers=ADMIN)).text
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, _, value in lines}
+
+
+async def test_the_author_and_the_machine_itself_may_read(api: Api) -> None:
+    for answer in (
+        await api.get("/metrics", headers=ADMIN),
+        await api.get("/metrics", caller=MACHINE_ITSELF),
+    ):
+        assert answer.status == 200
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        assert "process_resident_memory_bytes" in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"X-API-Key": READER_KEY}, {"X-Forwarded-For": "127.0.0.1"}, {"Origin": SITE}],
+    ids=str,
+)
+async def test_nobody_else_may(api: Api, headers: dict[str, str]) -> None:
+    caller = MACHINE_ITSELF if "X-Forwarded-For" in headers else ("203.0.113.9", 1)
+    assert (await api.get("/metrics", headers=headers, caller=caller)).status == 401
+
+
+async def test_unless_the_author_wants_it(make_settings: MakeSettings) -> None:
+    async with serving(make_settings(metrics_public=True)) as api:
+        assert (await api.get("/metrics")).status == 200
+
+
+async def test_requests_are_counted_by_rule(generating: Api, upstream: Upstream) -> None:
+    await generating.ask("When does the tide turn?", stream=True)
+    await generating.ask("")
+    await generating.get("/a-secret-path")
+    await generating.get("/chat")
+    await generating.get("/assets/none.js")
+    told = await figures(generating)
+    for name, value in {
+        'quire_requests_total{method="POST",route="/chat",status="200"}': 1,
+        'quire_requests_total{method="POST",route="/chat",status="400"}': 1,
+        'quire_requests_total{method="GET",route="other",status="404"}': 1,
+        'quire_requests_total{method="GET",route="other",status="405"}': 1,
+        'quire_failures_total{code="INVALID_REQUEST"}': 1,
+        'quire_chat_first_token_seconds_count{mode="generated"}': 1,
+        'quire_tokens_total{kind="completion"}': 20,
+        "quire_open_streams": 0,
+        "quire_ingest_running": 0,
+        "quire_loop_lag_seconds": told["quire_loop_lag_seconds"],
+    }.items():
+        assert told[name] == value, name
+    assert "secret" not in str(told)
+
+
+async def test_an_ingestion_is_told(make_settings: MakeSettings, own_index: object) -> None:
+    async with serving(make_settings(qdrant_path=own_index)) as api:
+        await api.ingest(force_reindex=True)
+        told = await figures(api)
+    assert told["quire_ingest_running"] == told["quire_ingest_failed"] == 0
+    assert told["quire_ingest_chunks"] >= 4
+    assert told["quire_ingest_chunks_embedded"] >= 4
+    assert told["quire_ingest_seconds"] > 0
+
+
+async def test_the_log_tells_how_it_was_answered(
+    generating: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "access")
+    await generating.ask("When does the tide turn?", session_id="zanzibar")
+    await generating.get("/zanzibar?q=zanzibar")
+    await generating.get("/search?q=zanzibar")
+    lines = [each.getMessage() for each in caplog.records if each.name == "access"]
+    told = [line for line in lines if "/openapi.json" not in line]
+    assert [" ".join(line.split()[:3]) for line in told] == [
+        "POST /chat 200",
+        "GET other 404",
+        "GET /search 200",
+    ]
+    assert " generated " in told[0]
+    assert " first 0." in told[0]
+    assert " 120 tokens " in told[0]
+    assert "zanzibar" not in "".join(told)
+    assert "203.0.113" not in "".join(told)
+    assert len({line.rpartition("reader=")[2] for line in told}) == 1
+
+
+async def test_every_line_of_a_request_has_its_id(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also that of an error of the program."""
+    from lib.logs import JsonLines
+
+    lines: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(JsonLines(str).format(record))
+
+    monkeypatch.setattr(api.services.store, "manifest", None)
+    logging.root.addHandler(kept := Kept())
+    try:
+        answer = await api.ask("tide", headers={"X-Request-Id": "an-id"})
+    finally:
+        logging.root.removeHandler(kept)
+    assert (answer.status, answer.headers["X-Request-Id"]) == (500, "an-id")
+    assert [line for line in lines if "TypeError" in line and '"id":"an-id"' in line]
