@@ -16,12 +16,16 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    disable_created_metrics,
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
 
 from lib import __version__
 from lib.chat_events import Chunk, Done, Event, Failed
 from lib.logs import exchange
+
+# Else each figure would have a line more, with the time of its first value.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS"))
