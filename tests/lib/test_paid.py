@@ -1,0 +1,158 @@
+"""What an answer of the model takes from the budget, however it ends."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+
+import pytest
+
+import lib.generation
+from lib.budget import Budget, Limits
+from lib.errors import UpstreamError
+from lib.generation import Delta, Finish, Generator, Idle, PromptMessage
+from lib.guarded import model_breaker
+from lib.paid import BudgetUsedUp, paid, prompt_tokens
+from lib.prices import Price
+from tests.upstream import Drop, Hang, Reply, Status, Upstream, answer, delta, event, finish
+
+ASKED = [PromptMessage("system", "Rules."), PromptMessage("user", "When does the tide turn?")]
+MOST = 50
+WHOLE = prompt_tokens(ASKED) + MOST
+PRICE = Price(1.0, 10.0)
+
+
+def make(base_url: str) -> Generator:
+    return Generator(
+        api_key="",
+        base_url=base_url,
+        model="m",
+        token_limit_field="max_tokens",
+        max_tokens=MOST,
+        silence=0.3,
+    )
+
+
+@pytest.fixture
+async def generator(upstream: Upstream) -> AsyncIterator[Generator]:
+    made = make(upstream.base_url)
+    yield made
+    await made.close()
+
+
+def ask(
+    budget: Budget, generator: Generator, price: Price | None = PRICE
+) -> AsyncGenerator[Delta | Idle | Finish, None]:
+    return paid(
+        budget,
+        model_breaker(),
+        generator,
+        ASKED,
+        reader="a",
+        max_tokens=MOST,
+        price=price,
+    )
+
+
+async def read_all(
+    stream: AsyncGenerator[Delta | Idle | Finish, None],
+) -> list[Delta | Idle | Finish]:
+    """What came, whether or not it broke off."""
+    pieces = []
+    with suppress(UpstreamError):
+        async for piece in stream:
+            pieces.append(piece)  # noqa: PERF401
+    return pieces
+
+
+async def test_a_whole_answer_costs_what_it_took(generator: Generator, upstream: Upstream) -> None:
+    budget = Budget(Limits(tokens=WHOLE))
+    upstream.replies.append(answer("The", " tide"))
+    pieces = []
+    async for piece in ask(budget, generator):
+        if isinstance(piece, Delta):
+            assert budget.state().tokens_reserved == WHOLE
+        pieces.append(piece)
+    assert pieces[-1] == Finish("stop", 100, 20)
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved) == (120, 0)
+    assert state.usd == pytest.approx((100 * 1.0 + 20 * 10.0) / 1e6)
+
+
+async def test_without_room_the_model_is_not_asked(
+    generator: Generator, upstream: Upstream
+) -> None:
+    budget = Budget(Limits(tokens=WHOLE - 1))
+    with pytest.raises(BudgetUsedUp):
+        await anext(ask(budget, generator))
+    assert upstream.requests == []
+    with pytest.raises(BudgetUsedUp):
+        await anext(ask(Budget(Limits(usd=1.0)), generator, price=None))
+
+
+@pytest.mark.parametrize("read", [0, 1])
+async def test_a_reader_who_leaves_has_cost_it_all(
+    generator: Generator, upstream: Upstream, read: int
+) -> None:
+    """Also one who leaves while the model thinks: what it thought is billed."""
+    budget = Budget(Limits(tokens=WHOLE))
+    upstream.replies.append([delta("a"), Hang()] if read else [Hang()])
+    async with aclosing(ask(budget, generator)) as pieces:
+        for _ in range(read):
+            await anext(pieces)
+        waiting = asyncio.ensure_future(anext(pieces))
+        await upstream.until(lambda u: bool(u.chats()))
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved) == (WHOLE, 0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "whole"),
+    [
+        (Status(429), False),
+        (Status(500), False),
+        (Status(401), False),
+        ([Drop()], False),
+        ([delta("a"), Drop()], True),
+        ([delta("a"), event({"error": "sk-vendor"})], True),
+        ([delta("a"), finish()], True),  # tells no usage
+    ],
+    ids=str,
+)
+async def test_what_was_refused_costs_nothing_and_what_broke_off_all(
+    generator: Generator, upstream: Upstream, reply: Reply, whole: bool
+) -> None:
+    budget = Budget(Limits())
+    upstream.replies.append(reply)
+    await read_all(ask(budget, generator))
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved) == (WHOLE if whole else 0, 0)
+
+
+async def test_a_long_silence_may_have_been_billed(
+    generator: Generator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.2)
+    budget = Budget(Limits())
+    upstream.replies.append([Hang()])
+    assert [type(piece) for piece in await read_all(ask(budget, generator))] == [Idle]
+    assert budget.state().tokens == WHOLE
+
+
+async def test_what_the_breaker_spares_costs_nothing() -> None:
+    nobody = make("http://127.0.0.1:1")
+    budget, breaker = Budget(Limits(tokens=WHOLE)), model_breaker()
+    for _ in range(20):
+        with pytest.raises(UpstreamError, match="cannot be reached"):
+            await anext(
+                paid(budget, breaker, nobody, ASKED, reader="a", max_tokens=MOST, price=PRICE)
+            )
+    assert breaker.refused == 15
+    assert budget.state().tokens + budget.state().tokens_reserved == 0
+    await nobody.close()
+
+
+def test_the_estimate_is_no_lower_than_the_text() -> None:
+    assert prompt_tokens(ASKED) > prompt_tokens(ASKED[1:]) > 6
