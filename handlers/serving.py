@@ -90,8 +90,10 @@ async def run(app: Quart, listener: socket.socket) -> None:
 
 
 def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Of all but connections that the server gave up: asyncio takes that for an error."""
-    if not isinstance(context.get("exception"), asyncio.CancelledError):
+    """Of all but connections that broke or were given up: asyncio takes that for an error."""
+    error = context.get("exception")
+    broke = "transport" in context and isinstance(error, OSError)
+    if not broke and not isinstance(error, asyncio.CancelledError):
         loop.default_exception_handler(context)
 
 

@@ -1,0 +1,35 @@
+"""The server's own socket. How it stops is shown by tests/test_stopping.py."""
+
+import socket
+
+import pytest
+
+from handlers.outer import STALLED_SECONDS
+from handlers.serving import listen
+
+IPV6 = socket.has_dualstack_ipv6()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="not on this system")
+def test_the_system_gives_up_readers_who_do_not_read() -> None:
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as taken,
+    ):
+        option = taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert option == STALLED_SECONDS * 1000
+
+
+@pytest.mark.skipif(not IPV6, reason="not on this system")
+def test_all_of_ipv6_is_ipv4_too() -> None:
+    with (
+        listen("::", 0) as listener,
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1])),
+    ):
+        pass
+
+
+def test_an_address_in_use_is_an_error() -> None:
+    with listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
+        listen("127.0.0.1", listener.getsockname()[1])
