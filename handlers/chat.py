@@ -4,8 +4,9 @@ from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, require_known_origin, respond, services
-from handlers.limits import limits
-from lib.chat import ChatRequest, collect, prepare, stream
+from handlers.limits import limits, reader
+from lib.answering import collect, stream, whole
+from lib.chat import ChatRequest, prepare
 from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Failed
 from lib.metrics import watched
 from lib.openapi import Operation
@@ -24,7 +25,6 @@ blueprint = Blueprint("chat", __name__)
         events=(Chunk, Cited, Done, Failed),
         statuses={
             403: "A page of a foreign origin.",
-            502: "The embedding service failed, or the model in the midst of a JSON answer.",
             503: "There is no index that can be searched.",
         },
     )
@@ -32,13 +32,14 @@ blueprint = Blueprint("chat", __name__)
 async def chat() -> Response:
     require_known_origin()
     request = await body(ChatRequest)
-    turn = await prepare(services(), request)
-    events = watched(services().metrics, stream(services(), turn), turn.started)
+    turn = await prepare(services(), request, await reader())
+    answer = stream if request.stream else whole
+    events = watched(services().metrics, answer(services(), turn), turn.started)
     headers = {"X-Session-Id": turn.session_id, "Cache-Control": "no-cache"}
     if not request.stream:
-        answer = respond(await collect(events))
-        answer.headers.update(headers)
-        return answer
+        collected = respond(await collect(events))
+        collected.headers.update(headers)
+        return collected
     streamed = Response(
         frames(events),
         content_type="text/event-stream",

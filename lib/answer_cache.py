@@ -13,7 +13,7 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from lib.chat_events import Chunk, Cited, Done
+from lib.chat_events import Chunk, Cited, Done, Event
 
 KEPT_SECONDS: Final = 24 * 3600
 REPLAYED_CHARACTERS: Final = 400
@@ -58,7 +58,7 @@ class AnswerCache:
     def get(self, key: AnswerKey) -> KeptAnswer | None:
         return self._kept.get(key)
 
-    def keep(self, key: AnswerKey, pieces: Sequence[Chunk | Cited], done: Done) -> None:
+    def keep(self, key: AnswerKey, pieces: Sequence[Event], done: Done) -> None:
         """Keep an answer; a cache without room leaves it."""
         if self._kept.maxsize:
             self._kept[key] = KeptAnswer(tuple(joined(pieces)), done)
@@ -70,7 +70,7 @@ def same_question(question: str) -> str:
     return " ".join(folded.split()).rstrip(" ?!.؟。？！")
 
 
-def joined(pieces: Sequence[Chunk | Cited]) -> list[Chunk | Cited]:
+def joined(pieces: Sequence[Event]) -> list[Chunk | Cited]:
     """The same answer in fewer pieces."""
     fewer: list[Chunk | Cited] = []
     for piece in pieces:
@@ -81,6 +81,6 @@ def joined(pieces: Sequence[Chunk | Cited]) -> list[Chunk | Cited]:
             and len(last.content) + len(piece.content) <= REPLAYED_CHARACTERS
         ):
             fewer[-1] = Chunk(content=last.content + piece.content)
-        else:
+        elif isinstance(piece, Chunk | Cited):
             fewer.append(piece)
     return fewer

@@ -1,5 +1,6 @@
 """The events that an answer streams as, and the same answer whole."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -68,6 +69,11 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
 
 
 Event = Chunk | Cited | Done | Failed | Ping
+
+
+def text_of(events: Iterable[Event]) -> str:
+    """What the reader has been shown."""
+    return "".join(event.content for event in events if isinstance(event, Chunk))
 
 
 class ChatAnswer(Ending, frozen=True, kw_only=True):

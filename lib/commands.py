@@ -15,7 +15,8 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from lib.chat import DEFAULT_K, ChatRequest, prepare, stream
+from lib.answering import stream
+from lib.chat import DEFAULT_K, ChatRequest, prepare
 from lib.chat_events import Chunk, Cited, Failed
 from lib.citations import Citation
 from lib.errors import QuireError

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lib.chat import NOT_IN_BOOK, ChatRequest, collect, prepare, stream
+from lib.answering import collect, stream
+from lib.chat import ChatRequest, prepare
 from lib.chat_events import ChatAnswer, Chunk, Event
 from lib.errors import QuireError
 from lib.golden import Question, ranks
@@ -22,6 +23,7 @@ from lib.search import check_index
 from lib.services import Services
 from lib.sessions import new_session_id
 from lib.site_config import detect_site
+from lib.turn_end import NOT_IN_BOOK
 
 LOOKED_AT: Final = 10
 """Passages that are looked at, at the least."""

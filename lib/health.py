@@ -88,6 +88,13 @@ def look_inside(services: Services) -> dict[str, Any]:
     """What only the author may know."""
     return {
         "sessions": len(services.sessions),
+        "budget": services.budget.state(),
+        "answers": {
+            "running": services.admission.running,
+            "waiting": services.admission.waiting,
+            "refused": services.admission.refused,
+        },
+        "breakers": {name: breaker.state for name, breaker in services.breakers.items()},
     }
 
 

@@ -8,11 +8,21 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lib.admission import Admission
 from lib.answer_cache import AnswerCache
+from lib.breaker import Breaker
+from lib.budget import Budget, Limits
 from lib.embedding import Embedder
 from lib.embedding_cache import CachedEmbedder
 from lib.errors import QuireError
 from lib.generation import Generator, make_generator
+from lib.guarded import (
+    GuardedEmbedder,
+    GuardedStore,
+    embedding_breaker,
+    model_breaker,
+    store_breaker,
+)
 from lib.ingest import Ingestion, IngestRequest, configured
 from lib.metrics import Metrics
 from lib.probe import Probe
@@ -27,6 +37,7 @@ STORE_PROBE_SECONDS = 2.0
 AWAY_SECONDS = 15.0
 """Between two looks for a store that was away at the start."""
 MODEL_PROBE_SECONDS = 30.0
+SPENDING = "spending.json"
 FIRST_INDEX_SECONDS = 20.0
 """So long a question waits for the first index: less than a proxy bears silence."""
 
@@ -50,6 +61,11 @@ class Services:
     generator: Generator | None
     sessions: Sessions
     answers: AnswerCache
+    admission: Admission
+    budget: Budget
+    model_breaker: Breaker
+    embedding_breaker: Breaker
+    store_breaker: Breaker
     ingestion: Ingestion
     store_probe: Probe[StoreState]
     model_probe: Probe[bool] | None
@@ -58,6 +74,15 @@ class Services:
     metrics: Metrics
     pulse: Pulse = field(default_factory=Pulse)
     started: float = field(default_factory=time.monotonic)
+
+    @property
+    def breakers(self) -> dict[str, Breaker]:
+        """By the service that each guards."""
+        return {
+            "model": self.model_breaker,
+            "embeddings": self.embedding_breaker,
+            "store": self.store_breaker,
+        }
 
     async def until_indexed(self) -> None:
         """Wait a while for a first ingestion: who asks right after the start gets an answer.
@@ -76,15 +101,24 @@ async def open_services(
     settings: Settings, metrics: Metrics | None = None
 ) -> AsyncIterator[Services]:
     """Make everything the settings ask for; what is slow to load is loaded on first use."""
-    embedder, store = make_embedder(settings), make_store(settings)
+    embedding_guard, store_guard = embedding_breaker(), store_breaker()
+    embedder, store = make_embedder(settings, embedding_guard), make_store(settings)
     generator = make_generator(settings)
+    budget = make_budget(settings)
+    await budget.open()
     services = Services(
         settings=settings,
         embedder=embedder,
-        store=store,
+        # The engine in this process hangs on nobody.
+        store=GuardedStore(store, store_guard) if settings.qdrant_url else store,
         generator=generator,
         sessions=Sessions(),
         answers=AnswerCache(settings.answer_cache_size),
+        admission=Admission(settings.max_concurrent_answers),
+        budget=budget,
+        model_breaker=model_breaker(),
+        embedding_breaker=embedding_guard,
+        store_breaker=store_guard,
         opened=asyncio.Event(),
         metrics=metrics or Metrics(),
         ingestion=Ingestion(settings, embedder, store),
@@ -103,10 +137,22 @@ async def open_services(
             await generator.close()
         await embedder.close()
         await store.close()
+        await budget.close()
 
 
-def make_embedder(settings: Settings) -> Embedder:
-    """The embedder that the settings ask for, not loaded yet.
+def make_budget(settings: Settings) -> Budget:
+    """Kept beside the index, where there is a disk."""
+    limits = Limits(
+        tokens=settings.daily_tokens,
+        usd=settings.daily_usd,
+        reader_tokens=settings.reader_daily_tokens,
+    )
+    limited = limits.tokens or limits.usd
+    return Budget(limits, settings.qdrant_path / SPENDING if limited else None)
+
+
+def make_embedder(settings: Settings, breaker: Breaker | None = None) -> Embedder:
+    """The embedder that the settings ask for, not loaded yet; a service behind `breaker`.
 
     The modules are imported here so that a server pays for the one it uses.
     """
@@ -114,13 +160,12 @@ def make_embedder(settings: Settings) -> Embedder:
         return CachedEmbedder(make_local_embedder(settings.local_embedding_model))
     from lib.embedding_openai import OpenAIEmbedder
 
-    return CachedEmbedder(
-        OpenAIEmbedder(
-            api_key=settings.openai_api_key,
-            base_url=settings.model_base_url,
-            model=settings.openai_embedding_model,
-        )
+    service = OpenAIEmbedder(
+        api_key=settings.openai_api_key,
+        base_url=settings.model_base_url,
+        model=settings.openai_embedding_model,
     )
+    return CachedEmbedder(GuardedEmbedder(service, breaker or embedding_breaker()))
 
 
 def make_local_embedder(model: str) -> Embedder:

@@ -1,6 +1,7 @@
 """POST /chat"""
 
 import asyncio
+import functools
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,9 @@ from uuid import UUID
 import aiohttp
 import pytest
 
-from lib.chat import MODEL_FAILED, NO_MODEL
+import lib.services
+from lib.admission import Admission
+from lib.answering import BUDGET_SPENT, MODEL_BUSY, MODEL_FAILED, NO_MODEL
 from lib.prices import Price
 from lib.prompt import RULES
 from lib.sessions import Message
@@ -578,14 +581,71 @@ async def test_a_stream_that_breaks_ends_with_an_error_event(
 
 
 @pytest.mark.parametrize("fault", AFTER_THE_FIRST_WORD.values(), ids=AFTER_THE_FIRST_WORD)
-async def test_a_json_answer_that_breaks_is_a_502(
+async def test_a_json_answer_that_breaks_gives_way_to_the_book(
     generating: Api, upstream: Upstream, fault: list[Any]
 ) -> None:
+    """Nothing of it was shown yet."""
     upstream.replies.append([delta("The tide "), delta("turns "), *fault])
     reply = await generating.ask(QUESTION, session_id="s")
-    assert reply.status == 502
-    assert reply.json()["code"] == "UPSTREAM_ERROR"
-    assert generating.services.sessions.history("s") == ()
+    assert reply.status == 200
+    body = reply.json()
+    assert body["answer"].startswith(f"*{MODEL_FAILED}*")
+    assert (body["mode"], body["finish_reason"]) == ("extractive", "stop")
+    [_, remembered] = generating.services.sessions.history("s")
+    assert remembered.content.strip() == body["answer"]
+
+
+async def test_a_budget_that_is_spent_leaves_the_book_s_own_words(
+    make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, own_book: Path
+) -> None:
+    settings = make_settings(
+        openai_base_url=upstream.base_url,
+        daily_tokens=1_500,
+        qdrant_path=tmp_path / "index",
+        book_content_path=own_book,
+        answer_cache_size=0,
+    )
+    async with serving(settings) as api:
+        await api.ingest()
+        asked = [(await api.ask(QUESTION)).json() for _ in range(15)]
+        inside = (await api.as_admin("GET", "/health")).json()["inside"]
+    modes = [each["mode"] for each in asked]
+    assert set(modes) == {"generated", "extractive"}
+    assert modes == sorted(modes, reverse=True)
+    assert len(upstream.chats()) == modes.count("generated")
+    assert asked[-1]["answer"].startswith(f"*{BUDGET_SPENT}*")
+    assert inside["budget"]["tokens"] == 120 * modes.count("generated")
+    # A day has one budget, however often the server starts.
+    async with serving(settings) as api:
+        assert (await api.ask(QUESTION)).json()["mode"] == "extractive"
+
+
+async def test_more_readers_than_places_get_the_book_s_own_words(
+    make_settings: MakeSettings, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.services, "Admission", functools.partial(Admission, queue=0))
+    go_on = asyncio.Event()
+    upstream.replies.append([delta("The tide "), go_on, *answer("turns.")])
+    settings = make_settings(openai_base_url=upstream.base_url, max_concurrent_answers=1)
+    async with serving(settings) as api:
+        first = asyncio.create_task(api.ask(QUESTION))
+        await upstream.until(lambda u: len(u.chats()) == 1)
+        second = (await api.ask("How many fenders does a boat need?")).json()
+        go_on.set()
+        assert (await first).json()["mode"] == "generated"
+    assert second["answer"].startswith(f"*{MODEL_BUSY}*")
+    assert "Hang three fenders" in second["answer"]
+
+
+async def test_a_model_that_is_down_is_not_asked_by_every_reader(
+    generating: Api, upstream: Upstream
+) -> None:
+    upstream.replies.extend(Status(503) for _ in range(20))
+    answers = [(await generating.ask(QUESTION)).json()["mode"] for _ in range(10)]
+    assert set(answers) == {"extractive"}
+    assert len(upstream.chats()) == 5
+    inside = (await generating.as_admin("GET", "/health")).json()["inside"]
+    assert inside["breakers"]["model"] in ("open", "half-open")
 
 
 async def test_a_complete_answer_is_remembered(generating: Api, upstream: Upstream) -> None:

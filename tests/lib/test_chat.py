@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lib.chat import ChatRequest, Selection, collect, prepare, stream
+from lib.answering import collect, stream
+from lib.chat import ChatRequest, Selection, prepare
 from lib.chat_events import Chunk, Done, Event, Failed
 from lib.errors import InvalidRequest, UpstreamError
 from lib.services import Services, open_services

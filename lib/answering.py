@@ -1,0 +1,161 @@
+"""From a prepared question to the events of its answer; the JSON answer is the same, collected."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from lib.answer_cache import KeptAnswer
+from lib.chat import Collaborators, Turn
+from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, text_of
+from lib.citations import Citation, Citations
+from lib.errors import Busy, QuireError, UpstreamError
+from lib.extractive import extract
+from lib.generating import generated
+from lib.not_in_book import Refusal, refusal
+from lib.paid import BudgetUsedUp
+from lib.quotation import quoted
+from lib.sse import Ping
+from lib.turn_end import NOT_IN_BOOK, as_events, checked, done, seconds
+
+log = logging.getLogger(__name__)
+
+OWN_WORDS = "so these are the book's own words:"
+NO_MODEL = f"No language model is configured here, {OWN_WORDS}"
+MODEL_FAILED = f"The language model cannot answer right now, {OWN_WORDS}"
+MODEL_BUSY = f"Many readers are asking right now, {OWN_WORDS}"
+BUDGET_SPENT = f"The language model has answered all it may for today, {OWN_WORDS}"
+
+
+async def stream(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, None]:
+    """Answer as events: pieces of text and citations, at last one `Done` or `Failed`.
+
+    The exchange is remembered only when the answer is complete.
+    """
+    yield Ping()  # the first byte at once: proxies and browsers then know that all is well
+    answer: list[Chunk | Cited] = []
+    try:
+        async with aclosing(answered(services, turn)) as events:
+            async for event in events:
+                match event:
+                    case Chunk() | Cited():
+                        answer.append(event)
+                    case Done():
+                        remember(services, turn, answer, event)
+                yield event
+    except QuireError as error:
+        log.warning("an answer broke off: %s", error.message)
+        message = f"{error.message} The answer is not complete; please ask again."
+        yield Failed(error=message, code=error.code)
+
+
+async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, None]:
+    """The same for a reader who is shown nothing before the end: an answer that breaks off in its
+    midst gives way to the book's own words."""
+    pieces: list[Event] = []
+    async with aclosing(stream(services, turn)) as events:
+        async for event in events:
+            if isinstance(event, Failed):
+                pieces = await asyncio.to_thread(extracted, services, turn, MODEL_FAILED)
+                *answer, end = pieces
+                if isinstance(end, Done):
+                    remember(services, turn, answer, end)
+            else:
+                pieces.append(event)
+    for event in pieces:
+        yield event
+
+
+def remember(services: Collaborators, turn: Turn, answer: Sequence[Event], end: Done) -> None:
+    """Keep a complete answer for the conversation, and for others who ask the same."""
+    services.sessions.remember(turn.session_id, turn.question, text_of(answer))
+    complete = end.mode == "generated" and end.finish_reason in ("stop", NOT_IN_BOOK)
+    # Another attempt may do better than one whose sources do not say so.
+    if turn.key and complete and all(each.supported is not False for each in end.check):
+        services.answers.keep(turn.key, answer, end)
+
+
+async def answered(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, None]:
+    """From the model; from the book alone without one, or if it fails before its first word."""
+    if turn.refusal:
+        yield Chunk(content=turn.refusal.markdown())
+        yield refused(services, turn, turn.refusal)
+        return
+    kept = services.answers.get(turn.key) if turn.key else None
+    if kept:
+        for event in replayed(services, turn, kept):
+            yield event
+        return
+    notice = NO_MODEL
+    if services.generator is not None and turn.passages:
+        begun = False
+        try:
+            async with aclosing(generated(services, services.generator, turn)) as events:
+                async for event in events:
+                    begun = begun or isinstance(event, Chunk)
+                    yield event
+            return
+        except BudgetUsedUp:
+            notice = BUDGET_SPENT
+        except Busy:
+            notice = MODEL_BUSY
+        except UpstreamError as error:
+            if begun:
+                raise
+            log.warning("answering without the model: %s", error.message)
+            notice = MODEL_FAILED
+    # Reading the passages' Markdown takes milliseconds: not on the event loop.
+    for event in await asyncio.to_thread(extracted, services, turn, notice):
+        yield event
+
+
+def refused(services: Collaborators, turn: Turn, words: Refusal) -> Done:
+    return done(services, turn, NOT_IN_BOOK, "none", suggestions=words.suggestions)
+
+
+def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> list[Event]:
+    """An answer that was given before, as this reader's own."""
+    spent = done(services, turn, "", "").usage
+    end = msgspec.structs.replace(
+        kept.done,
+        session_id=turn.session_id,
+        response_time=seconds(turn),
+        tokens_used=0,
+        usage=msgspec.structs.replace(spent, cached=True),
+    )
+    return [*kept.pieces, end]
+
+
+def extracted(services: Collaborators, turn: Turn, notice: str) -> list[Event]:
+    """The book's own sentences, each under its marker."""
+    extracts = extract(turn.reading, turn.passages)
+    if not extracts:
+        words = refusal(turn.question, turn.passages)
+        return [Chunk(content=words.markdown()), refused(services, turn, words)]
+    citations = Citations(turn.passages, text_fragments=turn.text_fragments)
+    pieces = list(quoted(extracts, citations))
+    events = [Chunk(content=f"*{notice}*\n\n"), *as_events(pieces)]
+    return [*events, done(services, turn, "stop", "extractive", check=checked(turn, events))]
+
+
+async def collect(events: AsyncIterable[Event]) -> ChatAnswer:
+    """The events as one answer. Raises `UpstreamError` when it broke off."""
+    answer: list[Event] = []
+    citations: list[Citation] = []
+    async for event in events:
+        match event:
+            case Chunk():
+                answer.append(event)
+            case Cited():
+                citations.append(event.citation)
+            case Failed():
+                raise UpstreamError(event.error)
+            case Done():
+                return ChatAnswer(
+                    answer=text_of(answer).strip(),
+                    citations=citations,
+                    **msgspec.structs.asdict(event),
+                )
+    raise UpstreamError("The answer broke off.")

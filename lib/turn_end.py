@@ -1,0 +1,64 @@
+"""What is told at the end of an answer."""
+
+import time
+from collections.abc import Sequence
+
+from lib.chat import Collaborators, Turn
+from lib.chat_events import Chunk, Cited, Done, Event, text_of
+from lib.citations import Citation
+from lib.not_in_book import Suggestion
+from lib.prices import usage
+from lib.support import SentenceCheck, check_answer
+
+NOT_IN_BOOK = "not_in_book"
+"""The reason why there is no answer: the book has none."""
+
+
+def done(
+    services: Collaborators,
+    turn: Turn,
+    finish_reason: str,
+    mode: str,
+    *,
+    check: Sequence[SentenceCheck] = (),
+    suggestions: Sequence[Suggestion] = (),
+    model: str = "",
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+) -> Done:
+    settings = services.settings
+    return Done(
+        session_id=turn.session_id,
+        response_time=seconds(turn),
+        tokens_used=prompt_tokens + completion_tokens,
+        finish_reason=finish_reason,
+        mode=mode,
+        check=list(check),
+        suggestions=list(suggestions),
+        usage=usage(
+            settings.prices,
+            model=model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            embedding_model=settings.openai_embedding_model,
+            embedding_tokens=turn.embedding_tokens,
+        ),
+    )
+
+
+def checked(turn: Turn, answer: Sequence[Event]) -> list[SentenceCheck]:
+    """Whether the passages say what the answer says of them."""
+    passages = {passage.chunk_id: passage for passage in turn.passages}
+    cited = [event.citation for event in answer if isinstance(event, Cited)]
+    return check_answer(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
+
+
+def as_events(pieces: Sequence[str | Citation]) -> list[Event]:
+    return [
+        Chunk(content=piece) if isinstance(piece, str) else Cited(citation=piece)
+        for piece in pieces
+    ]
+
+
+def seconds(turn: Turn) -> float:
+    return round(time.perf_counter() - turn.started, 3)
