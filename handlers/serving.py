@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
 from typing import Any
 
 from hypercorn.asyncio import serve as serve_app
@@ -23,8 +22,8 @@ GRACE_SECONDS = 2.0
 """So long open streams may go on after the server was told to stop."""
 CONNECTIONS_SECONDS = 0.5
 """For connections to be closed, once what ran on them has ended."""
-CLOSE_SECONDS = 1.5
-"""For what lives as long as the application."""
+PATIENCE_SECONDS = 0.75
+"""For the server to have come so far that it closes the application."""
 LEAVE_SECONDS = 4.5
 """After which the process ends whatever hangs: a thread, or a reader who does not read."""
 BACKLOG = 1024
@@ -77,16 +76,21 @@ async def run(app: Quart, listener: socket.socket) -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, tell)
 
-    with suppress(TimeoutError):
-        async with asyncio.timeout(None) as patience:
+    async def stop() -> None:
+        await told.wait()
+        await outer.drain(GRACE_SECONDS)
+        loop.call_later(PATIENCE_SECONDS, give_up)
 
-            async def stop() -> None:
-                await told.wait()
-                await outer.drain(GRACE_SECONDS)
-                # On Python 3.12 and later the server waits for the last connection for ever.
-                patience.reschedule(loop.time() + CONNECTIONS_SECONDS + CLOSE_SECONDS)
+    def give_up() -> None:
+        if not app.shutdown_event.is_set():
+            server.cancel()
 
-            await serve_app(app, config, shutdown_trigger=stop)
+    server = asyncio.create_task(serve_app(app, config, shutdown_trigger=stop))
+    try:
+        await server
+    except asyncio.CancelledError:
+        # On Python 3.12 and later the server waits for its last connection for ever.
+        await app.shutdown()
 
 
 def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -219,10 +219,11 @@ app = main.create_app()
 async def hang():
     asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
 
-from handlers.serving import serve
+import handlers.serving
 from lib.logs import configure_logging
 configure_logging(main.read_settings())
-serve(main.read_settings(), app)
+handlers.serving.LEAVE_SECONDS = 1
+handlers.serving.serve(main.read_settings(), app)
 """
 
 
