@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncGenerator
 
 from dotenv import load_dotenv
-from quart import Quart, request
+from quart import Quart, Response, g, request
 from quart_cors import cors
 from quart_rate_limiter import RateLimiter
 
@@ -89,6 +89,14 @@ def create_app(settings: Settings | None = None) -> Quart:
     async def name_route() -> None:
         if (note := exchange.get()) and request.url_rule:
             note.route = request.url_rule.rule
+
+    @app.after_request
+    async def name_reader(response: Response) -> Response:
+        # Whoever has a key is known by its name; an address was named before.
+        held = str(g.get("reader", ""))
+        if (note := exchange.get()) and held.startswith(("key:", "admin")):
+            note.reader = held
+        return response
 
     RateLimiter(app, store=BoundedStore(), enabled=settings.rate_limit_enabled)
 

@@ -33,8 +33,8 @@ async def chat() -> Response:
     require_known_origin()
     request = await body(ChatRequest)
     turn = await prepare(services(), request, await reader())
-    answer = stream if request.stream else whole
-    events = watched(services().metrics, answer(services(), turn), turn.started)
+    answer = (stream if request.stream else whole)(services(), turn)
+    events = watched(services().metrics, answer, turn.started, streamed=request.stream)
     headers = {"X-Session-Id": turn.session_id, "Cache-Control": "no-cache"}
     if not request.stream:
         collected = respond(await collect(events))

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from quart import Blueprint, Response, request
 
 from handlers import FORWARDING_HEADERS, operation, require_admin, services
 from handlers.outer import Outer
 from lib.access import is_local
+from lib.breaker import Breaker
 from lib.ingest import Task
 from lib.metrics import CONTENT_TYPE
 from lib.openapi import Operation
@@ -22,6 +24,12 @@ INGESTION: tuple[tuple[str, str, Callable[[Task], float]], ...] = (
     ("chunks_embedded", "Those that needed a new vector.", lambda task: task.counts.embedded),
     ("errors", "What was wrong with files of it.", lambda task: len(task.errors)),
     ("seconds", "How long it has taken.", lambda task: seconds(task)),
+)
+
+BREAKER: tuple[tuple[str, str, Callable[[Breaker], float]], ...] = (
+    ("away", "1 while a service is taken for down.", lambda breaker: breaker.state != "closed"),
+    ("errors", "Failed calls of a service.", lambda breaker: breaker.failed),
+    ("spared", "Calls not made since it was down.", lambda breaker: breaker.refused),
 )
 
 
@@ -49,6 +57,18 @@ def show(services: Services, outer: Outer) -> None:
     gauge("quire_loop_lag_seconds", "How late the event loop is.", lambda: pulse.lag)
     gauge("quire_loop_lag_worst_seconds", "The same, in the last minute.", lambda: pulse.worst)
     gauge("quire_sessions", "Conversations in memory.", lambda: len(services.sessions))
+
+    budget, answers = services.budget, services.admission
+    gauge("quire_budget_share", "Of today's budget, 0 to 1.", lambda: budget.state().share)
+    gauge("quire_budget_tokens", "Spent today.", lambda: budget.state().tokens)
+    gauge("quire_budget_usd", "Spent today, estimated.", lambda: budget.state().usd)
+    gauge("quire_budget_refused", "Answers without room, today.", lambda: budget.state().refused)
+    gauge("quire_answers_running", "Answers that a model writes.", lambda: answers.running)
+    gauge("quire_answers_waiting", "Readers who wait for a place.", lambda: answers.waiting)
+    gauge("quire_answers_refused", "Those who waited in vain.", lambda: answers.refused)
+    for service, breaker in services.breakers.items():
+        for name, about, tell in BREAKER:
+            gauge(f"quire_upstream_{name}", about, partial(tell, breaker), service=service)
 
     def of_latest(read: Callable[[Task], float]) -> Callable[[], float]:
         return lambda: read(ingestion.latest) if ingestion.latest else 0.0

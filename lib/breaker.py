@@ -51,6 +51,8 @@ class Breaker:
         """How often it has opened."""
         self.refused = 0
         """How many calls it has spared."""
+        self.failed = 0
+        """How many calls the service has failed."""
         self._late = self._error = late
         self._window = window
         self._patience = patience
@@ -109,6 +111,7 @@ class Breaker:
 
     def fail(self, call: "Call", error: QuireError) -> None:
         now = self._clock()
+        self.failed += 1
         self._waiting.pop(call, None)
         if call is self._probe:
             self._open(now, error)

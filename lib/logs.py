@@ -74,7 +74,8 @@ def redactor(settings: Settings) -> Redact:
     for each in fields(settings):
         if each.metadata.get("secret"):
             value = getattr(settings, each.name)
-            known.update([value] if isinstance(value, str) else value)
+            for entry in [value] if isinstance(value, str) else value:
+                known |= {entry, entry.partition(":")[2]}  # a reader's key may have a name
     # The longer first: one key may begin like another.
     named = sorted((key for key in known if len(key) >= SHORTEST_SECRET), key=len, reverse=True)
     keys = re.compile("|".join(map(re.escape, named))) if named else None

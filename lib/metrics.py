@@ -73,12 +73,6 @@ class Metrics:
         self._not_in_book = Counter(
             "quire_not_in_book", "Questions that the book does not answer.", registry=registry
         )
-        self._upstream = Counter(
-            "quire_upstream_errors",
-            "Failed calls of the model, the embedder and the store.",
-            ("service",),
-            registry=registry,
-        )
         self._gauges: dict[str, Gauge] = {}
 
     def request(self, route: str, method: str, status: int) -> None:
@@ -89,10 +83,6 @@ class Metrics:
     def failure(self, code: str) -> None:
         """Someone was refused, or something failed; `code` as in `lib.errors`."""
         self._failures.labels(code).inc()
-
-    def upstream_error(self, service: str) -> None:
-        """A call of `model`, `embedder` or `store` failed."""
-        self._upstream.labels(service).inc()
 
     def answered(self, done: Done, first: float | None) -> None:
         """A whole answer; `first`: seconds to its first piece of text."""
@@ -128,18 +118,18 @@ def mode_of(done: Done) -> str:
 
 
 async def watched(
-    metrics: Metrics, events: AsyncGenerator[Event, None], started: float
+    metrics: Metrics, events: AsyncGenerator[Event, None], started: float, *, streamed: bool
 ) -> AsyncGenerator[Event, None]:
     """The same events; how the answer went is counted and noted for the access log.
 
-    `started` is the question's, by `time.perf_counter`.
+    `started` is the question's, by `time.perf_counter`. Only what is streamed has a first piece.
     """
     first: float | None = None
     note = exchange.get()
     async with aclosing(events):
         async for event in events:
             match event:
-                case Chunk() if first is None:
+                case Chunk() if first is None and streamed:
                     first = perf_counter() - started
                     if note:
                         note.first = first

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from tests.conftest import ADMIN_KEY, MACHINE_ITSELF, READER_KEY, SITE, Api, MakeSettings, serving
-from tests.upstream import Upstream
+from tests.upstream import Status, Upstream
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
 
@@ -64,6 +64,19 @@ async def test_requests_are_counted_by_rule(generating: Api, upstream: Upstream)
     assert "secret" not in str(told)
 
 
+async def test_what_a_failing_model_does_is_told(generating: Api, upstream: Upstream) -> None:
+    upstream.replies.extend([Status(500)] * 5)
+    for n in range(6):
+        await generating.ask(f"When does the tide turn{'?' * n}", session_id=f"s{n}")
+    told = await figures(generating)
+    assert told['quire_upstream_errors{service="model"}'] == 5
+    assert told['quire_upstream_away{service="model"}'] == 1
+    assert told['quire_upstream_away{service="store"}'] == 0
+    assert told["quire_answers_running"] == 0
+    assert told["quire_budget_tokens"] == 0
+    assert told['quire_chat_seconds_count{mode="extractive"}'] == 6
+
+
 async def test_an_ingestion_is_told(make_settings: MakeSettings, own_index: object) -> None:
     async with serving(make_settings(qdrant_path=own_index)) as api:
         await api.ingest(force_reindex=True)
@@ -78,7 +91,7 @@ async def test_the_log_tells_how_it_was_answered(
     generating: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG", "access")
-    await generating.ask("When does the tide turn?", session_id="zanzibar")
+    await generating.ask("When does the tide turn?", session_id="zanzibar", stream=True)
     await generating.get("/zanzibar?q=zanzibar")
     await generating.get("/search?q=zanzibar")
     lines = [each.getMessage() for each in caplog.records if each.name == "access"]
@@ -94,6 +107,18 @@ async def test_the_log_tells_how_it_was_answered(
     assert "zanzibar" not in "".join(told)
     assert "203.0.113" not in "".join(told)
     assert len({line.rpartition("reader=")[2] for line in told}) == 1
+
+
+async def test_the_holder_of_a_key_is_logged_by_name(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "access")
+    await api.ask("tide", headers=ADMIN)
+    await api.ask("tide", headers={"X-API-Key": READER_KEY})
+    lines = [each.getMessage() for each in caplog.records if each.name == "access"]
+    assert lines[0].endswith(" reader=admin")
+    assert " reader=key:" in lines[1]
+    assert READER_KEY not in lines[1]
 
 
 async def test_every_line_of_a_request_has_its_id(

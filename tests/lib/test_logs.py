@@ -23,7 +23,7 @@ SETTINGS = Settings(
     openai_api_key="the-model-key",
     qdrant_api_key="the-store-key",
     admin_api_key="clé-d'admin",
-    api_keys=("one-key", "one-key-more", "x"),
+    api_keys=("one-key", "one-key-more", "x", "ann:key-of-her"),
 )
 
 
@@ -48,6 +48,7 @@ def record(message: str, *args: object, error: BaseException | None = None) -> l
         "clé-d'admin",
         "one-key",
         "one-key-more",
+        "key-of-her",
         "Bearer any-thing",
         "bearer\tany-thing",
         "sk-proj_0123456789",

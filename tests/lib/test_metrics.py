@@ -1,7 +1,6 @@
 from collections.abc import AsyncGenerator
 from functools import partial
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import __version__
@@ -102,17 +101,30 @@ async def test_answers_are_watched_as_they_pass() -> None:
     metrics, note = Metrics(), Exchange("id", "POST")
     exchange.set(note)
     passed: list[Event] = [Chunk(content="a"), Chunk(content="b"), done()]
-    assert [event async for event in watched(metrics, events(*passed), 0.0)] == passed
+    assert [
+        event async for event in watched(metrics, events(*passed), 0.0, streamed=True)
+    ] == passed
     assert (note.mode, note.tokens) == ("generated", 120)
     assert note.first is not None
     assert figures(metrics)["quire_chat_first_token_seconds_count{mode=generated}"] == 1
+
+
+async def test_an_answer_that_is_not_streamed_has_no_first_piece() -> None:
+    metrics = Metrics()
+    whole = events(Chunk(content="a"), done())
+    assert len([event async for event in watched(metrics, whole, 0.0, streamed=False)]) == 2
+    told = figures(metrics)
+    assert told["quire_chat_seconds_count{mode=generated}"] == 1
+    assert "quire_chat_first_token_seconds_count{mode=generated}" not in told
 
 
 async def test_an_answer_that_breaks_off_is_a_failure() -> None:
     metrics, note = Metrics(), Exchange("id", "POST")
     exchange.set(note)
     broken = Failed(error="It broke.", code="UPSTREAM_ERROR")
-    assert [event async for event in watched(metrics, events(broken), 0.0)] == [broken]
+    assert [event async for event in watched(metrics, events(broken), 0.0, streamed=True)] == [
+        broken
+    ]
     assert note.mode == "upstream_error"
     told = figures(metrics)
     assert told["quire_failures_total{code=UPSTREAM_ERROR}"] == 1
@@ -129,14 +141,7 @@ async def test_the_answer_is_closed_when_the_reader_goes() -> None:
         finally:
             closed.append(True)
 
-    watching = watched(Metrics(), endless(), 0.0)
+    watching = watched(Metrics(), endless(), 0.0, streamed=True)
     await anext(watching)
     await watching.aclose()
     assert closed == [True]
-
-
-@pytest.mark.parametrize("service", ["model", "embedder", "store"])
-def test_what_failed_upstream_is_counted(service: str) -> None:
-    metrics = Metrics()
-    metrics.upstream_error(service)
-    assert figures(metrics)[f"quire_upstream_errors_total{{service={service}}}"] == 1
