@@ -22,6 +22,10 @@ from lib.sse import CONTENT_TYPE, last_words
 LAST_WORDS_SECONDS = 0.5
 """For the end of an answer that was broken off: its reader may be the reason."""
 
+TURN = 64
+"""After so many pieces the others have their turn: an answer whose pieces are all there already
+would else not let go of the event loop before its end."""
+
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -51,6 +55,7 @@ class Relay:
         self._headers = headers
         self._waiting: asyncio.Timeout | None = None
         self._arrived = False
+        self._sent = 0
         self.status = 0
         self.streaming = False
         self.ended = False
@@ -97,6 +102,9 @@ class Relay:
         self.sending_since = self._now()
         await self._send(message)
         self.sending_since = None
+        self._sent += 1
+        if not self._sent % TURN:
+            await asyncio.sleep(0)
         if message["type"] == "http.response.body" and not message.get("more_body"):
             self.ended = True
 

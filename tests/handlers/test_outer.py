@@ -154,6 +154,35 @@ def test_a_token_costs_no_task_and_no_wait() -> None:
     asyncio.run(pieces())
 
 
+async def test_an_answer_that_never_waits_lets_others_have_their_turn() -> None:
+    told = asyncio.Event()
+
+    async def endless(_: Any, __: Any, send: Any) -> None:
+        await send(START)
+        for _ in range(10_000):
+            await send(PIECE)
+            if told.is_set():
+                return
+
+    caller = Caller()
+    streaming = asyncio.create_task(outer(endless)(scope(), caller.receive, caller.send))
+    await asyncio.sleep(0)
+    told.set()
+    await streaming
+    assert len(caller.sent) < 200
+
+
+async def test_the_framework_s_own_deadline_cuts_no_stream(
+    generating: Api, upstream: Upstream
+) -> None:
+    generating.app.config["RESPONSE_TIMEOUT"] = 0.01
+    goes_on = asyncio.Event()
+    upstream.replies.append([delta("The tide "), goes_on, *answer("turns.")[1:]])
+    asyncio.get_running_loop().call_later(0.2, goes_on.set)
+    reply = await generating.post("/chat", QUESTION)
+    assert reply.events()[-1]["type"] == "done"
+
+
 async def test_a_stream_ends_at_its_deadline(
     make_settings: MakeSettings, upstream: Upstream
 ) -> None:
