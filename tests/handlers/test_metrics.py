@@ -53,6 +53,7 @@ async def test_requests_are_counted_by_rule(generating: Api, upstream: Upstream)
         'quire_requests_total{method="POST",route="/chat",status="400"}': 1,
         'quire_requests_total{method="GET",route="other",status="404"}': 1,
         'quire_requests_total{method="GET",route="other",status="405"}': 1,
+        'quire_requests_total{method="GET",route="/assets/<path:filename>",status="404"}': 1,
         'quire_failures_total{code="INVALID_REQUEST"}': 1,
         'quire_chat_first_token_seconds_count{mode="generated"}': 1,
         'quire_tokens_total{kind="completion"}': 20,
