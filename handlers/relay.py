@@ -116,8 +116,6 @@ class Relay:
         own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         if error.retry_after is not None:
             own.append((b"retry-after", b"%d" % error.retry_after))
-        # Whatever of the body still arrives is nobody's: the connection ends with this answer.
-        own.append((b"connection", b"close"))
         start = HTTPResponseStartEvent(
             type="http.response.start", status=error.status, headers=[*own, *headers]
         )
