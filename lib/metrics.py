@@ -22,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_late
 
 from lib import __version__
 from lib.chat_events import Chunk, Done, Event, Failed
+from lib.errors import QuireError
 from lib.logs import exchange
 
 # Else each figure would have a line more, with the time of its first value.
@@ -126,19 +127,26 @@ async def watched(
     """
     first: float | None = None
     note = exchange.get()
-    async with aclosing(events):
-        async for event in events:
-            match event:
-                case Chunk() if first is None and streamed:
-                    first = perf_counter() - started
-                    if note:
-                        note.first = first
-                case Done():
-                    metrics.answered(event, first)
-                    if note:
-                        note.mode, note.tokens = mode_of(event), event.tokens_used
-                case Failed():
-                    metrics.failure(event.code)
-                    if note:
-                        note.mode = event.code.lower()
-            yield event
+    try:
+        async with aclosing(events):
+            async for event in events:
+                match event:
+                    case Chunk() if first is None and streamed:
+                        first = perf_counter() - started
+                        if note:
+                            note.first = first
+                    case Done():
+                        metrics.answered(event, first)
+                        if note:
+                            note.mode, note.tokens = mode_of(event), event.tokens_used
+                    case Failed():
+                        metrics.failure(event.code)
+                        if note:
+                            note.mode = event.code.lower()
+                yield event
+    except Exception as error:
+        if streamed and not isinstance(error, QuireError):  # else it becomes an answer of its own
+            metrics.failure(QuireError.code)
+            if note:
+                note.mode = QuireError.code.lower()
+        raise

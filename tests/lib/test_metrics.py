@@ -1,6 +1,7 @@
 from collections.abc import AsyncGenerator
 from functools import partial
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import __version__
@@ -129,6 +130,19 @@ async def test_an_answer_that_breaks_off_is_a_failure() -> None:
     told = figures(metrics)
     assert told["quire_failures_total{code=UPSTREAM_ERROR}"] == 1
     assert not [name for name in told if name.startswith("quire_chat")]
+
+
+async def test_an_error_of_the_program_in_a_stream_is_a_failure() -> None:
+    async def broken() -> AsyncGenerator[Event, None]:
+        yield Chunk(content="a")
+        raise ZeroDivisionError
+
+    metrics, note = Metrics(), Exchange("id", "POST")
+    exchange.set(note)
+    with pytest.raises(ZeroDivisionError):
+        [event async for event in watched(metrics, broken(), 0.0, streamed=True)]
+    assert note.mode == "internal"
+    assert figures(metrics)["quire_failures_total{code=INTERNAL}"] == 1
 
 
 async def test_the_answer_is_closed_when_the_reader_goes() -> None:
