@@ -32,7 +32,9 @@ async def generated(
     )
     answer: list[Event] = []
     # Reading the passages takes milliseconds; the model thinks longer.
-    reading = asyncio.ensure_future(asyncio.to_thread(citations.prepare))
+    reading = None
+    if not citations.prepared:
+        reading = asyncio.ensure_future(asyncio.to_thread(citations.prepare))
     try:
         async with (
             services.admission.enter(turn.reader),
@@ -60,11 +62,15 @@ async def generated(
                 for event in shown:
                     answer.append(event)
                     yield event
+                # What is held back until more of it is known shall not wait twice.
+                if shown and (pause := generator.pause()):
+                    await asyncio.sleep(pause)
                 if isinstance(piece, Finish):
                     # Comparing sentences takes milliseconds: not on the event loop.
                     yield await asyncio.to_thread(end, services, generator, turn, piece, answer)
     finally:
-        await reading
+        if reading:
+            await reading
 
 
 def end(

@@ -25,6 +25,12 @@ SERVICE = "The language model"
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_SECONDS = 15.0  # of silence, after which the caller may tell the reader that all is well
 PROBE_TIMEOUT = 2.0
+FEW_STREAMS = 20
+"""So many at once are passed on as they come; with more, each is read a little less often..."""
+PAUSE_PER_STREAM = 0.00035
+LONGEST_PAUSE = 0.1
+"""...so that one read, one event and one write serve several tokens. Seconds; readers see text grow
+ten times a second at the least, and the first token never waits."""
 LONGEST_LINE = 1_000_000  # bytes; a token's line has some hundreds
 
 
@@ -97,6 +103,8 @@ class Generator:
         self._headers = {"Authorization": f"Bearer {api_key or 'none'}"}
         self._options = {token_limit_field: max_tokens}
         self._silence = silence
+        self._streams = 0
+        """That are open."""
         self._http = Once(self._connect)
 
     async def generate(
@@ -117,20 +125,32 @@ class Generator:
             }
         )
         http = await self._http.get()
+        self._streams += 1
         try:
             async with self._request(http, body) as request:
+                silent = 0.0
                 while not request.done():
-                    await asyncio.wait((request,), timeout=IDLE_SECONDS)
+                    wait = min(IDLE_SECONDS, self._silence - silent)
+                    await asyncio.wait((request,), timeout=wait)
                     if not request.done():
+                        silent += wait
+                        if silent >= self._silence:
+                            raise TimeoutError
                         yield Idle()
                 response = request.result()
                 if response.status != 200:
                     raise upstream_error(SERVICE, response.status)
-                async with aclosing(read_stream(response.content)) as pieces:
+                async with aclosing(read_stream(response.content, self._silence)) as pieces:
                     async for piece in pieces:
                         yield piece
         except (aiohttp.ClientError, TimeoutError, OSError):
             raise upstream_error(SERVICE) from None
+        finally:
+            self._streams -= 1
+
+    def pause(self) -> float:
+        """Seconds to let pass before the next piece of a stream is asked for."""
+        return min(LONGEST_PAUSE, PAUSE_PER_STREAM * max(0, self._streams - FEW_STREAMS))
 
     async def reachable(self) -> bool:
         """Whether the server lists its models: costs no token, two seconds at most."""
@@ -172,9 +192,9 @@ class Generator:
     async def _connect(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=CONNECT_TIMEOUT, sock_read=self._silence
-            ),
+            # Silence is watched by who reads: a timer set anew for each packet costs as much as to
+            # read it.
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             auto_decompress=True,
         )
 
@@ -193,22 +213,29 @@ def make_generator(settings: Settings) -> Generator | None:
     )
 
 
-async def read_stream(content: Any) -> AsyncGenerator[Delta | Idle | Finish, None]:
-    """Parse server-sent events from `content`, an `aiohttp.StreamReader`."""
-    rest = b""
+async def read_stream(
+    content: aiohttp.StreamReader, silence: float
+) -> AsyncGenerator[Delta | Idle | Finish, None]:
+    """Parse server-sent events from `content`. Raises TimeoutError after `silence` seconds."""
+    rest, silent = b"", 0.0
     finish: str | None = None
     usage = _Usage()
     while True:
-        try:
-            async with asyncio.timeout(IDLE_SECONDS):
-                data = await content.readany()
-        except TimeoutError as error:
-            if isinstance(error, aiohttp.ServerTimeoutError):
-                raise
-            yield Idle()
-            continue
+        data = content.read_nowait()
+        if not data:
+            wait = min(IDLE_SECONDS, silence - silent)
+            try:
+                async with asyncio.timeout(wait):
+                    data = await content.readany()
+            except TimeoutError:
+                silent += wait
+                if silent >= silence:
+                    raise
+                yield Idle()
+                continue
         if not data:
             break
+        silent = 0.0
         lines = (rest + data).split(b"\n")
         rest = lines.pop()
         if len(rest) > LONGEST_LINE:

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 SCROLL_LIMIT = 5_000
+FEW_CHUNKS = 5_000
+"""So many are searched in a millisecond, where the engine holds the interpreter anyway: the way
+into a thread and back would cost readers more than it saves them."""
 DAMAGED = (
     "The index cannot be read: its files are damaged. Ingest with force_reindex "
     "(--force in the shell)."
@@ -86,7 +89,7 @@ class EdgeStore:
         await self.in_thread(self._clean)
 
     async def manifest(self) -> Manifest | None:
-        live = await self.in_thread(self.current)
+        live = self.known() or await self.in_thread(self.current)
         return live.manifest if live else None
 
     async def search(
@@ -97,6 +100,9 @@ class EdgeStore:
         *,
         only: Mapping[str, str] | None = None,
     ) -> Found:
+        live = self.known()
+        if live and live.manifest.chunks <= FEW_CHUNKS:
+            return or_unavailable(partial(live.searching.search, vector, terms, n, only or {}))
         return await self.in_thread(self._search, vector, terms, n, only or {})
 
     async def ledger(self) -> Ledger:
@@ -137,15 +143,23 @@ class EdgeStore:
         """Have the builder's thread do `call` when it has nothing before it."""
         self._builder_thread.submit(call, *args, **kwargs)
 
+    def known(self) -> Generation | None:
+        """The open generation if it is still the published one; costs a look at one file."""
+        live = self._live
+        with contextlib.suppress(OSError):
+            if live and live.mtime_ns == (self._folder / "current").stat().st_mtime_ns:
+                return live
+        return None
+
     # Everything below runs in a thread.
 
     def current(self) -> Generation | None:
         """The published generation, opened anew when another process has published since."""
         pointer, live = self._folder / "current", self._live
+        if known := self.known():
+            return known
         try:
             mtime_ns = pointer.stat().st_mtime_ns
-            if live is not None and live.mtime_ns == mtime_ns:
-                return live
             path = self._path(pointer.read_text(encoding="utf-8").strip())
             manifest = read_manifest(path)
         except FileNotFoundError:
@@ -390,17 +404,18 @@ class EdgeBuilder:
 
 async def run_in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
     """Await `call` in one of `threads`, a disk's errors put into a sentence."""
+    return await asyncio.get_running_loop().run_in_executor(threads, or_unavailable, call)
 
-    def guarded() -> T:
-        try:
-            return call()
-        except OSError as error:
-            raise StoreUnavailable(
-                "The folder of the index cannot be used: "
-                f"{error.strerror or 'the disk refused'}. See QDRANT_PATH."
-            ) from error
 
-    return await asyncio.get_running_loop().run_in_executor(threads, guarded)
+def or_unavailable(call: Callable[[], T]) -> T:
+    """What `call` returns. Raises `StoreUnavailable` where the disk fails it."""
+    try:
+        return call()
+    except OSError as error:
+        raise StoreUnavailable(
+            "The folder of the index cannot be used: "
+            f"{error.strerror or 'the disk refused'}. See QDRANT_PATH."
+        ) from error
 
 
 def create_shard(path: Path, dimension: int) -> "EdgeShard":

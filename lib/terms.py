@@ -133,6 +133,7 @@ def words(text: str) -> list[str]:
     return [match.group().casefold() for match in _WORD.finditer(text)]
 
 
+@functools.lru_cache(maxsize=2_000)  # readers ask for the same places
 def language_of(text: str, locale: str = "") -> str:
     """The value of `LANGUAGES` that `text` is written in.
 

@@ -4,6 +4,7 @@ The form is that of the URL Fragment Text Directives (https://wicg.github.io/scr
 A browser that does not find the text goes to the heading instead.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,6 +51,10 @@ class Markable:
         self._passage = passage
         self._language = ""
         self._sentences: list[Marked] | None = None
+
+    @property
+    def is_read(self) -> bool:
+        return self._sentences is not None
 
     def directive(self, said: str) -> str:
         """`text=...` for the sentence that clearly says the same as the end of `said`, else ""."""
@@ -138,4 +143,9 @@ def with_directive(url: str, directive: str) -> str:
 
 
 def markables(passages: Sequence[Passage]) -> list[Markable]:
-    return [Markable(passage) for passage in passages]
+    return [markable(passage) for passage in passages]
+
+
+@functools.lru_cache(maxsize=300)  # readers ask for the same places
+def markable(passage: Passage) -> Markable:
+    return Markable(passage)
