@@ -19,7 +19,7 @@ from lib.terms import without_small_words
 log = logging.getLogger(__name__)
 
 MAX_QUERY_CHARACTERS = 1_000
-CANDIDATES = 50
+CANDIDATES = 30
 """Chunks that meaning and words each bring forward, at the least."""
 DEFAULT_K = 10
 

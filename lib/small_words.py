@@ -5,6 +5,7 @@ the language that has most of the words among its small ones, where there is no 
 """
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -37,11 +38,21 @@ def words_of(text: str) -> list[str]:
 
 def spoken(words: Sequence[str]) -> str:
     """The language that has most of `words` among its small ones; English where it has as many."""
-    counts = {
-        language: sum(word in small_words(language) for word in words) for language in BY_LANGUAGE
-    }
-    most = max(counts.values())
-    return ENGLISH if counts[ENGLISH] == most else max(counts, key=lambda each: counts[each])
+    counts = Counter(language for word in words for language in _speakers().get(word, ()))
+    most = max(counts.values(), default=0)
+    if counts[ENGLISH] == most:
+        return ENGLISH
+    return next(language for language in BY_LANGUAGE if counts[language] == most)
+
+
+@functools.cache
+def _speakers() -> dict[str, list[str]]:
+    """The languages of every small word."""
+    speakers: dict[str, list[str]] = {}
+    for language in BY_LANGUAGE:
+        for word in small_words(language):
+            speakers.setdefault(word, []).append(language)
+    return speakers
 
 
 def asked_in(text: str) -> str:
