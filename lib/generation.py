@@ -27,7 +27,7 @@ IDLE_SECONDS = 15.0  # of silence, after which the caller may tell the reader th
 PROBE_TIMEOUT = 2.0
 FEW_STREAMS = 20
 """So many at once are passed on as they come; with more, each is read a little less often..."""
-PAUSE_PER_STREAM = 0.00035
+PAUSE_PER_STREAM = 0.00045
 LONGEST_PAUSE = 0.1
 """...so that one read, one event and one write serve several tokens. Seconds; readers see text grow
 ten times a second at the least, and the first token never waits."""

@@ -433,6 +433,8 @@ def create_shard(path: Path, dimension: int) -> "EdgeShard":
         vectors={DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine)},
         sparse_vectors={SPARSE: EdgeSparseVectorParams(modifier=Modifier.Idf)},
         wal_enabled=False,
+        # The one segment is searched by one thread anyway; more of them only wait for each other.
+        max_search_threads=1,
     )
     return EdgeShard.create(str(path / "shard"), config)
 
