@@ -71,9 +71,13 @@ async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, No
 def remember(services: Collaborators, turn: Turn, answer: Sequence[Event], end: Done) -> None:
     """Keep a complete answer for the conversation, and for others who ask the same."""
     services.sessions.remember(turn.session_id, turn.question, text_of(answer))
-    complete = end.mode == "generated" and end.finish_reason in ("stop", NOT_IN_BOOK)
-    # Another attempt may do better than one whose sources do not say so.
-    if turn.key and complete and all(each.supported is not False for each in end.check):
+    sourced = any(isinstance(piece, Cited) for piece in answer)
+    supported = all(each.supported is not False for each in end.check)
+    # Another attempt may do better than one without sources, or whose sources do not say so.
+    good = end.finish_reason == NOT_IN_BOOK or (
+        end.finish_reason == "stop" and sourced and supported
+    )
+    if turn.key and end.mode == "generated" and good:
         services.answers.keep(turn.key, answer, end)
 
 

@@ -49,7 +49,7 @@ async function ask(text, signal) {
     } else if (event.type === "error") {
       return fail(event.error);
     } else if (event.type === "done") {
-      return showCheck(event.check ?? []);
+      return showCheck(event);
     }
   }
   fail("The answer broke off. Please ask again.");
@@ -80,7 +80,11 @@ function showSource({ marker, source, text }) {
 }
 
 // What the passages behind the markers say of the sentences that cite them.
-function showCheck(sentences) {
+function showCheck({ check: sentences = [], mode }) {
+  if (mode === "generated" && !sources.children.length) {
+    check.append(element("p", ["This answer names no source. Do not rely on it."]));
+    return;
+  }
   const judged = sentences.filter(({ supported }) => supported !== null);
   if (!judged.length) return;
   const doubtful = judged.filter(({ supported }) => !supported);

@@ -359,10 +359,11 @@ async def test_the_book_s_own_words_stand_the_check(api: Api) -> None:
     assert all(each["supported"] for each in check)
 
 
-async def test_an_answer_that_its_sources_do_not_support_is_not_given_again(
-    generating: Api, upstream: Upstream
+@pytest.mark.parametrize("said", ["The tide turns every nine hours [1].", "The tide turns."])
+async def test_an_answer_that_no_source_supports_is_not_given_again(
+    generating: Api, upstream: Upstream, said: str
 ) -> None:
-    upstream.replies.append(answer("The tide turns every nine hours [1]."))
+    upstream.replies.append(answer(said))
     await generating.ask(QUESTION)
     await generating.ask(QUESTION)
     assert len(upstream.chats()) == 2
