@@ -66,6 +66,40 @@ class Embedder(Protocol):
     async def close(self) -> None: ...
 
 
+class AroundEmbedder:
+    """An embedder that hands everything on to another; its kinds change what readers wait for."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    @property
+    def model_id(self) -> str:
+        return self._embedder.model_id
+
+    @property
+    def similarity(self) -> Similarity:
+        return self._embedder.similarity
+
+    @property
+    def concurrency(self) -> int:
+        return self._embedder.concurrency
+
+    async def load(self) -> None:
+        await self._embedder.load()
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return await self._embedder.embed_documents(texts)
+
+    async def embed_query(self, text: str) -> Vectors:
+        return await self._embedder.embed_query(text)
+
+    def paid_tokens(self, text: str) -> int:
+        return self._embedder.paid_tokens(text)
+
+    async def close(self) -> None:
+        await self._embedder.close()
+
+
 def normalised(vectors: Vectors) -> Vectors:
     """The same rows with length 1; a row of zeros stays one."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -1,43 +1,24 @@
 """Readers ask the same things: the vectors of recent questions, kept."""
 
 import asyncio
-from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 from cachetools import LRUCache
 
-from lib.embedding import Embedder, Similarity, Vectors
+from lib.embedding import AroundEmbedder, Embedder, Vectors
 
 MAX_QUESTIONS: Final = 2_000
 """Some 3 MB of vectors of 384 numbers."""
 
 
-class CachedEmbedder:
+class CachedEmbedder(AroundEmbedder):
     """An embedder that embeds a question once. Documents go through: an index keeps them."""
 
     def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._known: LRUCache[str, Vectors] = LRUCache(MAX_QUESTIONS)
         self._asked: dict[str, asyncio.Task[Vectors]] = {}
-
-    @property
-    def model_id(self) -> str:
-        return self._embedder.model_id
-
-    @property
-    def similarity(self) -> Similarity:
-        return self._embedder.similarity
-
-    @property
-    def concurrency(self) -> int:
-        return self._embedder.concurrency
-
-    async def load(self) -> None:
-        await self._embedder.load()
-
-    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        return await self._embedder.embed_documents(texts)
 
     async def embed_query(self, text: str) -> Vectors:
         known = self._known.get(text)
@@ -62,6 +43,3 @@ class CachedEmbedder:
         del self._asked[text]
         if not asked.cancelled():
             asked.exception()  # nobody may be there any more to be told
-
-    async def close(self) -> None:
-        await self._embedder.close()

@@ -1,10 +1,10 @@
 """Embedder, store and the model's stream behind circuit breakers (`lib.breaker`)."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from lib.breaker import Breaker
-from lib.embedding import Embedder, Similarity, Vectors
+from lib.embedding import AroundEmbedder, Embedder, Vectors
 from lib.errors import StoreUnavailable
 from lib.generation import SERVICE as MODEL
 from lib.generation import Delta, Finish, Idle
@@ -44,40 +44,19 @@ async def guarded(
                 yield piece
 
 
-class GuardedEmbedder:
+class GuardedEmbedder(AroundEmbedder):
     """Readers' questions go through the breaker; documents do not, since ingestion is patient."""
 
     def __init__(self, embedder: Embedder, breaker: Breaker) -> None:
-        self._embedder = embedder
+        super().__init__(embedder)
         self._breaker = breaker
-
-    @property
-    def model_id(self) -> str:
-        return self._embedder.model_id
-
-    @property
-    def similarity(self) -> Similarity:
-        return self._embedder.similarity
-
-    @property
-    def concurrency(self) -> int:
-        return self._embedder.concurrency
-
-    async def load(self) -> None:
-        await self._embedder.load()
-
-    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        return await self._embedder.embed_documents(texts)
 
     async def embed_query(self, text: str) -> Vectors:
         with self._breaker.call():
-            return await self._embedder.embed_query(text)
+            return await super().embed_query(text)
 
     def paid_tokens(self, text: str) -> int:
-        return 0 if self._breaker.state == "open" else self._embedder.paid_tokens(text)
-
-    async def close(self) -> None:
-        await self._embedder.close()
+        return 0 if self._breaker.state == "open" else super().paid_tokens(text)
 
 
 class GuardedStore:
