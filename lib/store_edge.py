@@ -17,33 +17,29 @@ a generation that `python main.py ingest` published beside it: `current` is look
 import asyncio
 import contextlib
 import shutil
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 import msgspec
-import numpy as np
 import portalocker
 
 from lib.durable import write_durably
-from lib.edge_search import ShardSearch, as_sparse
+from lib.edge_builder import EdgeBuilder
+from lib.edge_search import ShardSearch
+from lib.edge_shard import DAMAGED, open_shard, payloads
 from lib.embedding import Vectors
 from lib.errors import Conflict, StoreUnavailable
 from lib.sparse import SparseVector
 from lib.store import (
-    DENSE,
-    SPARSE,
     Found,
     GenerationBuilder,
     Ledger,
     Manifest,
-    StoredChunk,
-    check_dimension,
 )
 
 if TYPE_CHECKING:
@@ -51,14 +47,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-SCROLL_LIMIT = 5_000
 FEW_CHUNKS = 5_000
 """So many are searched in a millisecond, where the engine holds the interpreter anyway: the way
 into a thread and back would cost readers more than it saves them."""
-DAMAGED = (
-    "The index cannot be read: its files are damaged. Ingest with force_reindex "
-    "(--force in the shell)."
-)
 KEPT_ATTEMPTS = 3
 """Unfinished generations that may lend their vectors; older ones go."""
 LOCK_PATIENCE = 2.0
@@ -233,7 +224,7 @@ class EdgeStore:
         rows = payloads(live.shard, "url") if live else ()
         return {url for _, url in rows if url}
 
-    def _build(self, generation: str, embedding_model: str) -> "EdgeBuilder":
+    def _build(self, generation: str, embedding_model: str) -> EdgeBuilder:
         self._folder.mkdir(parents=True, exist_ok=True)
         lock = take_lock(self._folder / "building.lock", LOCK_PATIENCE)
         if lock is None:
@@ -267,141 +258,6 @@ class EdgeStore:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-class EdgeBuilder:
-    """Writes one generation and holds the lock meanwhile."""
-
-    def __init__(self, store: EdgeStore, path: Path, embedding_model: str, lock: IO[bytes]) -> None:
-        self._store = store
-        self._path = path
-        self._embedding_model = embedding_model
-        self._lock = lock
-        self._shard: EdgeShard | None = None
-        self.dimension = 0
-        self._lenders: list[tuple[EdgeShard, dict[str, str]]] | None = None
-        # An awaiting task may be cancelled while its thread goes on; the lock keeps the next
-        # call from meeting it half-way.
-        self._busy = threading.Lock()
-        self._ended = False
-
-    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        return await self._store.in_builder_thread(self._lend, content_hashes)
-
-    async def inherit(self, without: Collection[str]) -> None:
-        await self._store.in_builder_thread(self._inherit, without)
-
-    async def add(
-        self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
-    ) -> None:
-        await self._store.in_builder_thread(self._add, chunks, vectors, terms)
-
-    async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        await self._store.in_builder_thread(self._publish, manifest, ledger)
-
-    async def abandon(self) -> None:
-        ending = asyncio.ensure_future(self._store.in_builder_thread(self._abandon))
-        try:
-            await asyncio.shield(ending)
-        except asyncio.CancelledError:
-            # Taken out of the thread's queue, it would never let the lock go.
-            await ending
-            raise
-
-    def _lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        with self._busy:
-            if self._lenders is None:
-                self._lenders = list(self._open_lenders())
-        lent: dict[str, Vectors] = {}
-        for shard, known in self._lenders:
-            ids = {known[h]: h for h in content_hashes if h in known and h not in lent}
-            for record in shard.retrieve(list(ids), with_payload=False, with_vector=[DENSE]):
-                if isinstance(record.vector, dict):
-                    vector = np.array(record.vector[DENSE], dtype=np.float32)
-                    lent[ids[str(record.id)]] = vector
-        return lent
-
-    def _open_lenders(self) -> "Iterator[tuple[EdgeShard, dict[str, str]]]":
-        live = self._store.current()
-        if live is not None and live.manifest.embedding_model == self._embedding_model:
-            records = self._store.read_ledger().values()
-            yield live.shard, {h: chunk for record in records for chunk, h in record.chunks.items()}
-        for path in self._store.other_lenders(self._embedding_model):
-            # One that was killed before its first flush, or is damaged, has nothing to lend.
-            with contextlib.suppress(StoreUnavailable):
-                if path != self._path and (path / "shard").exists():
-                    shard = open_shard(path)
-                    yield shard, {h: chunk for chunk, h in payloads(shard, "content_hash")}
-
-    def _inherit(self, without: Collection[str]) -> None:
-        from qdrant_edge import FieldCondition, Filter, MatchAny, UpdateOperation
-
-        live = self._store.current()
-        if live is None:
-            return
-        with self._busy:
-            # A published shard is never written again, so its files can be copied as they are.
-            shutil.copytree(live.path / "shard", self._path / "shard")
-            self._shard = open_shard(self._path)
-            self.dimension = live.manifest.dimension
-            if without:
-                gone = Filter(must=[FieldCondition("file_path", match=MatchAny(list(without)))])
-                self._shard.update(UpdateOperation.delete_points_by_filter(gone))
-                self._shard.flush()
-
-    def _add(
-        self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
-    ) -> None:
-        from qdrant_edge import Point, UpdateOperation
-
-        points = [
-            Point(
-                chunk.chunk_id,
-                {DENSE: vector.tolist(), SPARSE: as_sparse(weights)},
-                msgspec.to_builtins(chunk),
-            )
-            for chunk, vector, weights in zip(chunks, vectors, terms, strict=True)
-        ]
-        with self._busy:
-            if self._ended:
-                return
-            if self._shard is None:
-                self.dimension = vectors.shape[1]
-                self._shard = create_shard(self._path, self.dimension)
-            check_dimension(vectors.shape[1], self.dimension)
-            self._shard.update(UpdateOperation.upsert_points(points))
-            self._shard.flush()
-
-    def _publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        with contextlib.ExitStack() as ending:
-            ending.callback(self._lock.close)
-            with self._busy:
-                self._ended = True
-                self._let_go()
-                keep = self._store.publish(self._path, manifest, ledger)
-            # Old generations may be hundreds of megabytes: nobody has to wait until they are gone.
-            self._store.afterwards(self._tidy, keep)
-            ending.pop_all()
-
-    def _tidy(self, keep: set[Path]) -> None:
-        with self._lock:
-            self._store.remove_others(keep)
-
-    def _abandon(self) -> None:
-        with self._busy:
-            if not self._ended:
-                self._ended = True
-                empty = self._shard is None
-                self._let_go()
-                if empty:
-                    shutil.rmtree(self._path, ignore_errors=True)
-                self._lock.close()
-
-    def _let_go(self) -> None:
-        self._lenders = []
-        if self._shard is not None:
-            self._shard.close()
-            self._shard = None
-
-
 async def run_in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
     """Await `call` in one of `threads`, a disk's errors put into a sentence."""
     return await asyncio.get_running_loop().run_in_executor(threads, or_unavailable, call)
@@ -416,52 +272,6 @@ def or_unavailable(call: Callable[[], T]) -> T:
             "The folder of the index cannot be used: "
             f"{error.strerror or 'the disk refused'}. See QDRANT_PATH."
         ) from error
-
-
-def create_shard(path: Path, dimension: int) -> "EdgeShard":
-    from qdrant_edge import (
-        Distance,
-        EdgeConfig,
-        EdgeShard,
-        EdgeSparseVectorParams,
-        EdgeVectorParams,
-        Modifier,
-    )
-
-    (path / "shard").mkdir()
-    config = EdgeConfig(
-        vectors={DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine)},
-        sparse_vectors={SPARSE: EdgeSparseVectorParams(modifier=Modifier.Idf)},
-        wal_enabled=False,
-        # The one segment is searched by one thread anyway; more of them only wait for each other.
-        max_search_threads=1,
-    )
-    return EdgeShard.create(str(path / "shard"), config)
-
-
-def open_shard(path: Path) -> "EdgeShard":
-    """Raises `StoreUnavailable` for one that the engine cannot read."""
-    from qdrant_edge import EdgeShard
-
-    try:
-        return EdgeShard.load(str(path / "shard"))
-    except Exception as error:  # the engine raises nothing more specific
-        raise StoreUnavailable(DAMAGED) from error
-
-
-def payloads(shard: "EdgeShard", field: str) -> "Iterator[tuple[str, Any]]":
-    """The id of every point, and one field of its payload."""
-    from qdrant_edge import ScrollRequest
-
-    offset = None
-    while True:
-        records, offset = shard.scroll(
-            ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=[field])
-        )
-        for record in records:
-            yield str(record.id), (record.payload or {}).get(field)
-        if offset is None:
-            return
 
 
 def read_manifest(path: Path) -> Manifest:
