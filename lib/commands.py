@@ -148,6 +148,7 @@ async def run_ingest(settings: Settings, command: argparse.Namespace) -> int:
 
 async def run_ask(settings: Settings, question: str) -> int:
     """Print the answer as it is written, then its sources. 0 for a complete answer, else 1."""
+    settings = replace(settings, text_fragments=False)  # a person reads the addresses here
     async with open_services(settings) as services:
         try:
             if not await has_index(services):
