@@ -10,23 +10,18 @@ server runs, and /search is asked once every 50 ms, idle and during an ingestion
 
 import argparse
 import asyncio
-import multiprocessing
-import os
 import shutil
 import statistics
 import sys
 import tempfile
 import time
-import zlib
-from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
-import msgspec
-import numpy as np
-from aiohttp import web
 
+from benchmarks.served import served
+from benchmarks.upstream import Script, running_upstream
 from lib.book import Book, BookReader
 from lib.documents import DocumentLimits, discover
 from lib.ingest import IngestRequest, IngestStatus
@@ -34,41 +29,8 @@ from lib.routing import detect_site
 from lib.services import Services, open_services
 from lib.settings import Settings
 
-EMBED_SECONDS = 0.05
-DIMENSION = 1536
 ASK_EVERY = 0.05  # seconds
 QUESTION = "how is it configured"
-
-
-def serve_embeddings(port: "multiprocessing.Queue[int]") -> None:
-    """A stand-in for an embedding API: one of some prepared vectors by the text's hash, after a
-    while. It shares the processors with what is measured, so it must cost next to nothing."""
-    prepared = [
-        b64encode(vector.astype("<f4").tobytes()).decode()
-        for vector in np.random.default_rng(1).standard_normal((997, DIMENSION))
-    ]
-
-    async def embeddings(request: web.Request) -> web.Response:
-        asked = msgspec.json.decode(await request.read())
-        texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
-        await asyncio.sleep(EMBED_SECONDS)
-        rows = [
-            {"index": index, "embedding": prepared[zlib.crc32(text.encode()) % len(prepared)]}
-            for index, text in enumerate(texts)
-        ]
-        return web.Response(body=msgspec.json.encode({"data": rows}))
-
-    async def serve() -> None:
-        app = web.Application(client_max_size=1 << 26)
-        app.router.add_post("/v1/embeddings", embeddings)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port.put(runner.addresses[0][1])
-        await asyncio.Event().wait()
-
-    asyncio.run(serve())
 
 
 async def ingest(services: Services) -> tuple[float, IngestStatus]:
@@ -124,21 +86,16 @@ def measure_chunking(settings: Settings) -> None:
 
 async def measure_readers(settings: Settings) -> None:
     """The latency of /search in a served application, idle and while it ingests."""
-    environment = {
-        **os.environ,
+    variables = {
         "QDRANT_PATH": str(settings.qdrant_path),
         "BOOK_CONTENT_PATH": str(settings.book_content_path),
         "OPENAI_API_KEY": settings.openai_api_key,
         "OPENAI_BASE_URL": settings.openai_base_url,
         "EMBEDDING_PROVIDER": settings.embeddings_from,
-        "API_HOST": "127.0.0.1",
-        "API_PORT": str(settings.api_port),
-        "ADMIN_API_KEY": "",
-        "LOG_LEVEL": "WARNING",
+        "RATE_LIMIT_ENABLED": "false",
     }
-    server = await asyncio.create_subprocess_exec(sys.executable, "main.py", env=environment)
-    base = f"http://127.0.0.1:{settings.api_port}"
-    try:
+    async with served(variables) as server:
+        base = server.address
         async with aiohttp.ClientSession() as http:
 
             async def ask() -> float:
@@ -156,12 +113,7 @@ async def measure_readers(settings: Settings) -> None:
                     await asyncio.sleep(ASK_EVERY)
                 return taken
 
-            while True:  # until it listens
-                try:
-                    await ask()
-                    break
-                except aiohttp.ClientError:
-                    await asyncio.sleep(0.1)
+            await ask()  # the first one warms up
             left = 100
 
             async def hundred() -> bool:
@@ -177,9 +129,6 @@ async def measure_readers(settings: Settings) -> None:
             async with http.post(f"{base}/ingest", json={"force_reindex": True}) as answer:
                 await answer.read()
             busy = await ask_while(ingesting)
-    finally:
-        server.terminate()
-        await server.wait()
     for name, taken in (("idle", idle), ("during an ingestion", busy)):
         ordered = sorted(taken)
         print(
@@ -194,28 +143,19 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("book_content"))
     parser.add_argument("--embedder", choices=("api", "local"), default="api")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--port", type=int, default=7899, help="for the served application")
     options = parser.parse_args()
-    ports: multiprocessing.Queue[int] = multiprocessing.Queue()
-    api = multiprocessing.Process(target=serve_embeddings, args=(ports,), daemon=True)
-    api.start()
-    base_url = f"http://127.0.0.1:{ports.get()}/v1"
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            book = Path(shutil.copytree(options.folder, Path(scratch) / "book"))
-            settings = Settings(
-                book_content_path=book,
-                qdrant_path=Path(scratch) / "index",
-                openai_api_key="benchmark",
-                openai_base_url=base_url,
-                embedding_provider="openai" if options.embedder == "api" else "local",
-                api_port=options.port,
-            )
-            measure_chunking(settings)
-            asyncio.run(measure_ingestion(settings, options.runs))
-            asyncio.run(measure_readers(settings))
-    finally:
-        api.terminate()
+    with tempfile.TemporaryDirectory() as scratch, running_upstream(Script()) as base_url:
+        book = Path(shutil.copytree(options.folder, Path(scratch) / "book"))
+        settings = Settings(
+            book_content_path=book,
+            qdrant_path=Path(scratch) / "index",
+            openai_api_key="benchmark",
+            openai_base_url=base_url,
+            embedding_provider="openai" if options.embedder == "api" else "local",
+        )
+        measure_chunking(settings)
+        asyncio.run(measure_ingestion(settings, options.runs))
+        asyncio.run(measure_readers(settings))
 
 
 if __name__ == "__main__":

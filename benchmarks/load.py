@@ -1,0 +1,293 @@
+"""What many readers at once wait for their answers, and what relaying them costs.
+
+    python -m benchmarks.load [FOLDER] [--streams 1,100,300] [--rounds 2] [--ramp SECONDS]
+        [--repeat 5] [--embedding 0.05] [--first-token 0.2] [--rate 50] [--tokens 200]
+
+Readers ask a scripted upstream of OpenAI's kind for an embedding and an answer, as the server does,
+and in turn the same of the real server, which serves FOLDER (default: the handbook) and asks the
+same upstream. So each row compares two figures of the same minutes; what both have in common,
+the machine's load among it, falls out of the ratio. The upstream, the readers and the server are a
+process each; with two cores, the first two take a part of what the server could have.
+
+So many `--streams` are open at once: each reader asks `--rounds` questions, one after the other,
+and the readers start evenly over `--ramp` seconds. That is the length of an answer by default;
+0 is a burst. No question is asked twice, and no answer is kept. The figures are the medians of
+`--repeat` runs (on Linux, whose /proc tells of the server):
+
+    first token   milliseconds from before the connection to the first text, p50 and p95
+    gap           milliseconds between two reads that held text, p99
+    CPU           of the server, milliseconds for 1,000 tokens, finding the passages included
+    MB            of the server, the most it held
+    whole, wrong  answers that came as they were scripted to their last word, and others
+"""
+
+import argparse
+import asyncio
+import itertools
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.readers import Asking, Plan, Read, read_all, request
+from benchmarks.served import Served, served
+from benchmarks.upstream import Script, running_upstream
+from lib.commands import whole_number
+from lib.evaluation_report import percentiles
+from lib.golden import read_questions
+
+QUESTIONS: Final = "questions.jsonl"
+"""Golden questions in the book's folder."""
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+TICK: Final = os.sysconf("SC_CLK_TCK")
+SAMPLE_SECONDS: Final = 0.2
+HEADER: Final = (
+    "| streams | first token p50, ms: upstream / Quire | ratio | p95, ms: upstream / Quire | ratio "
+    "| gap p99, ms | CPU, ms per 1,000 tokens | MB | whole | wrong |\n"
+    "| ---: |" + " ---: |" * 9
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One side of one run."""
+
+    reads: Sequence[Read]
+    cpu: float = 0.0
+    """Seconds of the server's."""
+    megabytes: float = 0.0
+
+    @property
+    def whole(self) -> list[Read]:
+        return [read for read in self.reads if not read.problem]
+
+    def first(self) -> tuple[float, float]:
+        """The median and the 95th percentile, in milliseconds."""
+        p50, p95 = percentiles([read.first for read in self.whole])
+        return 1e3 * p50, 1e3 * p95
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the runs of one number of streams came to: medians, times in milliseconds."""
+
+    streams: int
+    upstream: tuple[float, float]
+    """First token, p50 and p95."""
+    quire: tuple[float, float]
+    ratios: tuple[float, float]
+    gap: float
+    cpu: float
+    """For 1,000 tokens."""
+    megabytes: float
+    whole: int
+    """Answers of both sides, of all runs."""
+    problems: Counter[str]
+
+    def shown(self) -> str:
+        times = [
+            f"{alone:.0f} / {through:.0f} | {ratio:.2f}"
+            for alone, through, ratio in zip(self.upstream, self.quire, self.ratios, strict=True)
+        ]
+        cells = [str(self.streams), *times, f"{self.gap:.0f}", f"{self.cpu:.0f}"]
+        cells += [f"{self.megabytes:.0f}", str(self.whole), str(self.problems.total())]
+        return f"| {' | '.join(cells)} |"
+
+
+class Bench:
+    """The readers, and whom they ask."""
+
+    def __init__(
+        self, readers: ProcessPoolExecutor, upstream: str, server: Served, script: Script
+    ) -> None:
+        self._readers = readers
+        self._port = int(upstream.removesuffix("/v1").rpartition(":")[2])
+        self._server = server
+        self._answer = "".join(script.answer())
+
+    async def upstream(self, questions: Sequence[str], streams: int, ramp: float) -> Run:
+        """Ask the upstream itself."""
+        asked = [
+            (
+                request("/v1/embeddings", {"input": [question]}),
+                request("/v1/chat/completions", {"messages": [], "stream": True}),
+            )
+            for question in questions
+        ]
+        return Run(await self._read(self._port, asked, streams, ramp))
+
+    async def quire(self, questions: Sequence[str], streams: int, ramp: float) -> Run:
+        asked = [(request("/chat", {"question": question}),) for question in questions]
+        before = cpu_seconds(self._server.pid)
+        reading = asyncio.ensure_future(self._read(self._server.port, asked, streams, ramp))
+        most = 0.0
+        while not reading.done():
+            most = max(most, megabytes(self._server.pid))
+            await asyncio.wait((reading,), timeout=SAMPLE_SECONDS)
+        return Run(await reading, cpu_seconds(self._server.pid) - before, most)
+
+    async def _read(
+        self, port: int, asked: Sequence[Asking], readers: int, ramp: float
+    ) -> list[Read]:
+        plan = Plan(port, asked, readers, ramp, self._answer)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, read_all, plan)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    scripted = Script()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=Path("book_content"))
+    parser.add_argument("--streams", type=numbers, default=[1, 100, 300], metavar="N,N")
+    parser.add_argument("--rounds", type=whole_number(1, 1000), default=2)
+    parser.add_argument("--ramp", type=float, help="seconds; 0: a burst")
+    parser.add_argument("--repeat", type=whole_number(1, 1000), default=5)
+    parser.add_argument("--embedding", type=float, default=scripted.embedding, help="seconds")
+    parser.add_argument("--first-token", type=float, default=scripted.first_token, help="seconds")
+    parser.add_argument("--rate", type=float, default=scripted.rate, help="tokens a second")
+    parser.add_argument("--tokens", type=whole_number(2, 10_000), default=scripted.tokens)
+    options = parser.parse_args(arguments)
+    script = Script(options.embedding, options.first_token, options.rate, options.tokens)
+    with many_files():
+        rows = asyncio.run(measure(options, script))
+    for row in rows:
+        for problem, times in row.problems.most_common():
+            print(f"{row.streams} streams: {times} answers came wrong: {problem}", file=sys.stderr)
+
+
+def numbers(given: str) -> list[int]:
+    """How many streams, of `--streams`."""
+    return [whole_number(1, 10_000)(each) for each in given.split(",")]
+
+
+@contextmanager
+def many_files() -> Iterator[None]:
+    """As many open files as the system grants; each stream takes two of the server's."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
+    """The rows of the table, each printed once it is known."""
+    ramp = script.answer_seconds if options.ramp is None else options.ramp
+    known = read_questions([options.folder / QUESTIONS], options.folder)
+    words = [each.text for each in known if each.answer and not each.history]
+    count = itertools.count(1000)
+    spawn = multiprocessing.get_context("spawn")
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        ProcessPoolExecutor(1, mp_context=spawn) as readers,
+        running_upstream(script) as upstream,
+    ):
+        readers.submit(os.getpid)  # the process is made now, while the others start
+        variables = {
+            "BOOK_CONTENT_PATH": str(options.folder),
+            "SITE_URL": "https://book.example",
+            "SITE_GENERATOR": "mkdocs",
+            "QDRANT_PATH": scratch,
+            "OPENAI_API_KEY": "benchmark",
+            "OPENAI_BASE_URL": upstream,
+            "ANSWER_CACHE_SIZE": "0",
+            "RATE_LIMIT_ENABLED": "false",
+            "MAX_CONCURRENT_ANSWERS": str(max(options.streams)),
+        }
+        async with served(variables) as server:
+            bench = Bench(readers, upstream, server, script)
+            words = await answered(bench, words, count)
+            print(
+                f"Questions a reader: {options.rounds}. Readers start over {ramp:.1f} s. "
+                f"Medians of runs: {options.repeat}.\n\n{HEADER}",
+                flush=True,
+            )
+            rows = []
+            for streams in options.streams:
+                runs = []
+                for _ in range(options.repeat):
+                    asked = numbered(words, count, streams * options.rounds)
+                    alone = await bench.upstream(asked, streams, ramp)
+                    runs.append((alone, await bench.quire(asked, streams, ramp)))
+                rows.append(summed_up(streams, runs, script))
+                print(rows[-1].shown(), flush=True)
+    return rows
+
+
+async def answered(bench: Bench, words: Sequence[str], count: "itertools.count[int]") -> list[str]:
+    """Those questions that the server lets the model answer, and finds two passages for.
+
+    They are also what it warms up with.
+    """
+    run = await bench.quire(numbered(words, count, len(words)), len(words), 0.0)
+    good = [text for text, read in zip(words, run.reads, strict=True) if not read.problem]
+    if not good:
+        sys.exit(f"no question is answered: {Counter(read.problem for read in run.reads)}")
+    return good
+
+
+def numbered(words: Sequence[str], count: "itertools.count[int]", number: int) -> list[str]:
+    """So many questions that were never asked before, so that no cache can answer them."""
+    return [f"{text} ({next(count)})" for text in itertools.islice(itertools.cycle(words), number)]
+
+
+def summed_up(streams: int, runs: Sequence[tuple[Run, Run]], script: Script) -> Row:
+    """The medians of pairs of runs: the upstream alone, and through the server."""
+    reads = [read for pair in runs for run in pair for read in run.reads]
+    problems = Counter(read.problem for read in reads if read.problem)
+    runs = [pair for pair in runs if all(run.whole for run in pair)]
+    if not runs:
+        sys.exit(f"no run has a whole answer: {problems}")
+    firsts = [(alone.first(), through.first()) for alone, through in runs]
+
+    def median_of(side: int) -> tuple[float, float]:
+        p50, p95 = (statistics.median(pair[side][which] for pair in firsts) for which in (0, 1))
+        return p50, p95
+
+    def ratio(which: int) -> float:
+        return statistics.median(through[which] / alone[which] for alone, through in firsts)
+
+    return Row(
+        streams=streams,
+        upstream=median_of(0),
+        quire=median_of(1),
+        ratios=(ratio(0), ratio(1)),
+        gap=statistics.median(gap_p99(through) for _, through in runs),
+        cpu=statistics.median(
+            1e6 * through.cpu / (script.tokens * len(through.whole)) for _, through in runs
+        ),
+        megabytes=max(through.megabytes for _, through in runs),
+        whole=len(reads) - problems.total(),
+        problems=problems,
+    )
+
+
+def gap_p99(run: Run) -> float:
+    """Milliseconds."""
+    gaps = sorted(gap for read in run.whole for gap in read.gaps)
+    return 1e3 * gaps[int(0.99 * len(gaps))] if gaps else 0.0
+
+
+def cpu_seconds(pid: int) -> float:
+    """That a process has used, its threads included."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / TICK
+
+
+def megabytes(pid: int) -> float:
+    """That a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""Many readers at once, in a process of their own: who asks, what came when, and was it whole.
+
+They share the processors with what is measured. So a reader does no more than to note the time of
+each read while answers come; what they say is looked at once all have ended.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+
+from benchmarks.upstream import content_length
+
+PATIENCE: Final = 60.0
+"""Seconds that an answer may take at the most."""
+_SAYS: Final = re.compile(rb'"content":"[^"]')
+"""Stands in what carries text, of Quire and of the upstream."""
+_LINK: Final = re.compile(r"(\[\d+\])\([^)\s]*\)")
+_END: Final = b"0\r\n\r\n"
+
+Asking = tuple[bytes, ...]
+"""Requests, each sent once the one before is answered; the last one's answer is streamed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who asks what. `readers` ask their questions one after the other: reader i has every
+    `readers`-th, beginning with the i-th. They start evenly over `ramp` seconds."""
+
+    port: int
+    asked: Sequence[Asking]
+    readers: int
+    ramp: float
+    answer: str
+    """What is right; of a marker with a link, the marker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What came of one question. Times in seconds."""
+
+    first: float
+    """From before the connection was made to the first text."""
+    gaps: list[float]
+    """Between two reads that held text."""
+    problem: str
+    """Why it does not count; empty for an answer that is whole and right."""
+
+
+def request(path: str, body: Any) -> bytes:
+    content = msgspec.json.encode(body)
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer benchmark\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    ).encode() + content
+
+
+def read_all(plan: Plan) -> list[Read]:
+    """All answers, in the order of the questions."""
+    readers = asyncio.run(ask_all(plan))
+    return [judged(reader, plan.answer) for reader in readers]
+
+
+async def ask_all(plan: Plan) -> "list[Reader]":
+    readers = [Reader(asking) for asking in plan.asked]
+
+    async def ask(number: int) -> None:
+        await asyncio.sleep(plan.ramp * number / plan.readers)
+        for reader in readers[number :: plan.readers]:
+            await reader.ask(plan.port)
+
+    await asyncio.gather(*map(ask, range(plan.readers)))
+    return readers
+
+
+@dataclass(slots=True)
+class Reader(asyncio.Protocol):
+    """One connection, and the questions asked on it."""
+
+    asking: Asking
+    started: float = 0.0
+    times: list[float] = field(default_factory=list)
+    """Of the reads that held text."""
+    received: list[bytes] = field(default_factory=list)
+    """Of the last answer."""
+    problem: str = ""
+    _answered: int = 0
+    _transport: asyncio.Transport | None = None
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def ask(self, port: int) -> None:
+        self.started = time.perf_counter()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                loop = asyncio.get_running_loop()
+                await loop.create_connection(lambda: self, "127.0.0.1", port)
+                await self._over.wait()
+        except (OSError, TimeoutError) as error:
+            self.problem = type(error).__name__
+        if self._transport:
+            self._transport.close()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self.asking[0])
+
+    def data_received(self, data: bytes) -> None:
+        self.received.append(data)
+        if not self.received[0].startswith(b"HTTP/1.1 200"):
+            self._over.set()
+        elif self._answered + 1 < len(self.asking):
+            self._next()
+        else:
+            if _SAYS.search(data):
+                self.times.append(time.perf_counter())
+            if data.endswith(_END):
+                self._over.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._over.set()
+
+    def _next(self) -> None:
+        """Ask the next question if this one is answered."""
+        head, sep, body = b"".join(self.received).partition(b"\r\n\r\n")
+        if sep and len(body) >= content_length(head) and self._transport:
+            self._answered += 1
+            self.received.clear()
+            self._transport.write(self.asking[self._answered])
+
+
+def judged(reader: Reader, answer: str) -> Read:
+    times = reader.times or [reader.started]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    problem = reader.problem or wrong(b"".join(reader.received), answer)
+    return Read(times[0] - reader.started, gaps, problem)
+
+
+def wrong(received: bytes, answer: str) -> str:
+    """What is wrong with an answer's bytes; empty if nothing is."""
+    head, _, body = received.partition(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        return f"status {head[9:12].decode()}" if head else "no answer"
+    said, ended = [], False
+    for event in events(b"".join(dechunked(body))):
+        match event:
+            case {"type": "chunk", "content": str(text)}:
+                said.append(text)
+            case {"choices": [{"delta": {"content": str(text)}}]}:
+                said.append(text)
+            case {"type": "done", "mode": "generated"} | {"choices": [{"finish_reason": "stop"}]}:
+                ended = True
+            case {"type": "done", "mode": mode}:
+                return f"mode {mode}"
+            case {"type": "error", "code": code}:
+                return f"error {code}"
+    if not ended:
+        return "broken off"
+    right = _LINK.sub(r"\1", "".join(said)).strip() == answer.strip()
+    return "" if right else "other words"
+
+
+def dechunked(body: bytes) -> Iterator[bytes]:
+    at = 0
+    while (end := body.find(b"\r\n", at)) > 0:
+        size = int(body[at:end], 16)
+        yield body[end + 2 : end + 2 + size]
+        at = end + 2 + size + 2
+
+
+def events(content: bytes) -> Iterable[Any]:
+    for line in content.split(b"\n"):
+        if line.startswith(b"data: {"):
+            yield msgspec.json.decode(line[6:])

@@ -1,0 +1,218 @@
+"""A scripted stand-in for OpenAI's API, in a process of its own: what is measured is Quire, not a
+vendor.
+
+It shares the processors with what is measured, so it must cost next to nothing. Every answer is the
+same text, made into bytes once; one timer serves all streams; an embedding counts words. It listens
+on a free port of this machine.
+"""
+
+import asyncio
+import itertools
+import multiprocessing
+import re
+import zlib
+from base64 import b64encode
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+DIMENSION: Final = 1536
+
+TEXT: Final = """\
+The server listens on the port that API_PORT names, and on 7860 where none is set [1]. Set the \
+variable before the start:
+
+```sh
+export API_PORT=8000  # any port from 0 to 65535
+make run
+```
+
+From then on readers reach it at the new address [2], and so do the probes of whatever watches it. \
+A proxy in front has to be told as well, since it goes on asking at the old port [1].
+
+"""
+"""What it answers, again and again until there are as many tokens as wanted."""
+
+_WORD: Final = re.compile(r"[^\W\d_]{4,}")
+"""Short ones are in every text."""
+_LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_STREAM_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+_NOT_FOUND: Final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """How long it takes, and how much it says. Times in seconds."""
+
+    embedding: float = 0.05
+    first_token: float = 0.2
+    rate: float = 50.0
+    """Tokens a second."""
+    tokens: int = 200
+
+    @property
+    def answer_seconds(self) -> float:
+        """From the request for an answer to its last token."""
+        return self.first_token + (self.tokens - 1) / self.rate
+
+    def answer(self) -> list[str]:
+        """The tokens of every answer: words and signs, each with the white space after it."""
+        pieces = re.findall(r"(?:\w+|[^\w\s])\s*", TEXT)
+        return list(itertools.islice(itertools.cycle(pieces), self.tokens))
+
+
+def content_length(head: bytes) -> int:
+    """Of a request's or an answer's head; 0 where it names none."""
+    found = _LENGTH.search(head)
+    return int(found[1]) if found else 0
+
+
+@contextmanager
+def running_upstream(script: Script) -> Iterator[str]:
+    """The upstream, as long as the context lasts; its base URL."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, its = spawn.Pipe()
+    process = spawn.Process(target=run, args=(script, its), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}/v1"
+    finally:
+        process.terminate()
+        process.join()
+
+
+def run(script: Script, port: Connection) -> None:
+    asyncio.run(serve(script, port))
+
+
+async def serve(script: Script, port: Connection) -> None:
+    routes = Routes(script)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Caller(routes), "127.0.0.1", 0, backlog=1024)
+    port.send(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+class Caller(asyncio.Protocol):
+    """One connection of whoever asks."""
+
+    def __init__(self, routes: "Routes") -> None:
+        self._routes = routes
+        self._unread = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        head, sep, rest = self._unread.partition(b"\r\n\r\n")
+        length = content_length(head)
+        if sep and len(rest) >= length:
+            self._unread = rest[length:]
+            self._routes.reply(self._transport, head.split(b" ", 2)[1], rest[:length])
+
+
+class Routes:
+    """What is answered to whom, and when."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._loop = asyncio.get_running_loop()
+        self._paced = Paced(stream(script.answer()), 1 / script.rate)
+
+    def reply(self, caller: asyncio.Transport, path: bytes, body: bytes) -> None:
+        match path:
+            case b"/v1/chat/completions":
+                self._loop.call_later(self._script.first_token, self._paced.begin, caller)
+            case b"/v1/embeddings":
+                vectors = embeddings(msgspec.json.decode(body)["input"])
+                self._loop.call_later(self._script.embedding, caller.write, whole(vectors))
+            case b"/v1/models":
+                caller.write(whole({"object": "list", "data": []}))
+            case _:
+                caller.write(_NOT_FOUND)
+
+
+class Paced:
+    """Streams that say the same pieces, one every `interval` seconds each.
+
+    Since all intervals are alike, who was served first is due first: a queue does for an order.
+    """
+
+    def __init__(self, pieces: Sequence[bytes], interval: float) -> None:
+        self._pieces = pieces
+        self._interval = interval
+        self._loop = asyncio.get_running_loop()
+        self._due: deque[tuple[float, asyncio.Transport, int]] = deque()
+
+    def begin(self, caller: asyncio.Transport) -> None:
+        """Say the first piece now, and the others in time."""
+        idle = not self._due
+        self._say(self._loop.time(), caller, 0)
+        if idle and self._due:
+            self._loop.call_at(self._due[0][0], self._go_on)
+
+    def _say(self, due: float, caller: asyncio.Transport, number: int) -> None:
+        if not caller.is_closing():
+            caller.write(self._pieces[number])
+            if number + 1 < len(self._pieces):
+                self._due.append((due + self._interval, caller, number + 1))
+
+    def _go_on(self) -> None:
+        now = self._loop.time()
+        while self._due and self._due[0][0] <= now:
+            self._say(*self._due.popleft())
+        if self._due:
+            self._loop.call_at(self._due[0][0], self._go_on)
+
+
+def embeddings(given: str | list[str]) -> dict[str, Any]:
+    texts = [given] if isinstance(given, str) else given
+    rows = [{"index": index, "embedding": embedding(text)} for index, text in enumerate(texts)]
+    return {"object": "list", "data": rows}
+
+
+def embedding(text: str) -> str:
+    """Near for texts that share words: else the server would take a question for one that its book
+    does not answer, and ask no model."""
+    places = [zlib.crc32(word.encode()) % DIMENSION for word in set(_WORD.findall(text.lower()))]
+    vector = np.full(DIMENSION, 1e-3, "<f4")
+    vector[places] = 1
+    return b64encode(vector.tobytes()).decode()
+
+
+def whole(answer: Any) -> bytes:
+    """A whole answer with its head."""
+    body = msgspec.json.encode(answer)
+    head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+    return f"{head}{len(body)}\r\n\r\n".encode() + body
+
+
+def stream(tokens: Sequence[str]) -> list[bytes]:
+    """An answer as it is written: a piece for each token, with all that stands around it."""
+
+    def event(delta: dict[str, str], finish: str | None = None) -> bytes:
+        return framed({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+
+    def framed(told: dict[str, Any]) -> bytes:
+        common = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1}
+        return chunked(b"data: " + msgspec.json.encode(common | {"model": "scripted"} | told))
+
+    def chunked(line: bytes) -> bytes:
+        return b"%x\r\n%s\n\n\r\n" % (len(line) + 2, line)
+
+    pieces = [event({"content": token}) for token in tokens]
+    pieces[0] = _STREAM_HEAD + event({"role": "assistant", "content": ""}) + pieces[0]
+    usage = {"prompt_tokens": 1000, "completion_tokens": len(tokens)}
+    pieces[-1] += event({}, "stop") + framed({"choices": [], "usage": usage})
+    pieces[-1] += chunked(b"data: [DONE]") + b"0\r\n\r\n"
+    return pieces
