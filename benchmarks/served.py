@@ -7,12 +7,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 
-from lib.settings import Settings
+from lib.settings import setting_names
 
 START_SECONDS: Final = 600.0
 """For the server to have opened, or made, its index."""
@@ -35,7 +35,7 @@ async def served(variables: Mapping[str, str]) -> AsyncIterator[Served]:
     It ingests its book by itself if there is no index. Exits where it does not start.
     """
     port = free_port()
-    own = {field.name.upper(): "" for field in fields(Settings)}
+    own = dict.fromkeys(setting_names(), "")
     listen = {"API_HOST": "127.0.0.1", "API_PORT": str(port), "LOG_LEVEL": "WARNING"}
     server = await asyncio.create_subprocess_exec(
         sys.executable, "main.py", env={**os.environ, **own, **listen, **variables}

@@ -82,6 +82,7 @@ def running_upstream(script: Script) -> Iterator[str]:
     ours, its = spawn.Pipe()
     process = spawn.Process(target=run, args=(script, its), daemon=True)
     process.start()
+    its.close()  # so that a process that ends too soon is noticed
     try:
         yield f"http://127.0.0.1:{ours.recv()}/v1"
     finally:
