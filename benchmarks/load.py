@@ -27,22 +27,20 @@ import itertools
 import multiprocessing
 import os
 import resource
-import statistics
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.load_figures import HEADER, Row, Run, summed_up
 from benchmarks.readers import Asking, Plan, Read, read_all, request
 from benchmarks.served import Served, served
 from benchmarks.upstream import Script, running_upstream
 from lib.commands import whole_number
-from lib.evaluation_report import percentiles
 from lib.golden import read_questions
 
 QUESTIONS: Final = "questions.jsonl"
@@ -50,57 +48,6 @@ QUESTIONS: Final = "questions.jsonl"
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 TICK: Final = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS: Final = 0.2
-HEADER: Final = (
-    "| streams | first token p50, ms: upstream / Quire | ratio | p95, ms: upstream / Quire | ratio "
-    "| gap p99, ms | CPU, ms per 1,000 tokens | MB | whole | wrong |\n"
-    "| ---: |" + " ---: |" * 9
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One side of one run."""
-
-    reads: Sequence[Read]
-    cpu: float = 0.0
-    """Seconds of the server's."""
-    megabytes: float = 0.0
-
-    @property
-    def whole(self) -> list[Read]:
-        return [read for read in self.reads if not read.problem]
-
-    def first(self) -> tuple[float, float]:
-        """The median and the 95th percentile, in milliseconds."""
-        p50, p95 = percentiles([read.first for read in self.whole])
-        return 1e3 * p50, 1e3 * p95
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What the runs of one number of streams came to: medians, times in milliseconds."""
-
-    streams: int
-    upstream: tuple[float, float]
-    """First token, p50 and p95."""
-    quire: tuple[float, float]
-    ratios: tuple[float, float]
-    gap: float
-    cpu: float
-    """For 1,000 tokens."""
-    megabytes: float
-    whole: int
-    """Answers of both sides, of all runs."""
-    problems: Counter[str]
-
-    def shown(self) -> str:
-        times = [
-            f"{alone:.0f} / {through:.0f} | {ratio:.2f}"
-            for alone, through, ratio in zip(self.upstream, self.quire, self.ratios, strict=True)
-        ]
-        cells = [str(self.streams), *times, f"{self.gap:.0f}", f"{self.cpu:.0f}"]
-        cells += [f"{self.megabytes:.0f}", str(self.whole), str(self.problems.total())]
-        return f"| {' | '.join(cells)} |"
 
 
 class Bench:
@@ -239,43 +186,6 @@ async def answered(bench: Bench, words: Sequence[str], count: "itertools.count[i
 def numbered(words: Sequence[str], count: "itertools.count[int]", number: int) -> list[str]:
     """So many questions that were never asked before, so that no cache can answer them."""
     return [f"{text} ({next(count)})" for text in itertools.islice(itertools.cycle(words), number)]
-
-
-def summed_up(streams: int, runs: Sequence[tuple[Run, Run]], script: Script) -> Row:
-    """The medians of pairs of runs: the upstream alone, and through the server."""
-    reads = [read for pair in runs for run in pair for read in run.reads]
-    problems = Counter(read.problem for read in reads if read.problem)
-    runs = [pair for pair in runs if all(run.whole for run in pair)]
-    if not runs:
-        sys.exit(f"no run has a whole answer: {problems}")
-    firsts = [(alone.first(), through.first()) for alone, through in runs]
-
-    def median_of(side: int) -> tuple[float, float]:
-        p50, p95 = (statistics.median(pair[side][which] for pair in firsts) for which in (0, 1))
-        return p50, p95
-
-    def ratio(which: int) -> float:
-        return statistics.median(through[which] / alone[which] for alone, through in firsts)
-
-    return Row(
-        streams=streams,
-        upstream=median_of(0),
-        quire=median_of(1),
-        ratios=(ratio(0), ratio(1)),
-        gap=statistics.median(gap_p99(through) for _, through in runs),
-        cpu=statistics.median(
-            1e6 * through.cpu / (script.tokens * len(through.whole)) for _, through in runs
-        ),
-        megabytes=max(through.megabytes for _, through in runs),
-        whole=len(reads) - problems.total(),
-        problems=problems,
-    )
-
-
-def gap_p99(run: Run) -> float:
-    """Milliseconds."""
-    gaps = sorted(gap for read in run.whole for gap in read.gaps)
-    return 1e3 * gaps[int(0.99 * len(gaps))] if gaps else 0.0
 
 
 def cpu_seconds(pid: int) -> float:

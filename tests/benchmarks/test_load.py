@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.load import Run, main, summed_up
+from benchmarks.load import main
+from benchmarks.load_figures import Run, summed_up
 from benchmarks.readers import Read, wrong
 from benchmarks.upstream import Script, stream
 from tests.conftest import BOOK, write_book
