@@ -59,21 +59,26 @@ class OpenAIEmbedder:
         self._api_key = api_key or "none"  # servers without keys still want the header's form
         self._base_url = base_url
         self._client = Once(self._connect)
+        # Made once: to make one costs as much as a request.
+        self._document_client = Once(self._for_documents)
+        self._query_client = Once(self._for_queries)
 
     async def load(self) -> None:
         await self._client.get()
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        return await self._embed(texts, DOCUMENT_RETRIES, DOCUMENT_TIMEOUT)
+        body = await self._ask(self._document_client, texts)
+        # A batch of a hundred is a megabyte: not on the event loop.
+        return await asyncio.to_thread(read_vectors, body, len(texts))
 
     async def embed_query(self, text: str) -> Vectors:
         try:
             # One limit around both tries, since the client would heed a Retry-After of a minute.
             async with asyncio.timeout(QUERY_TIMEOUT):
-                vectors = await self._embed([text], QUERY_RETRIES, QUERY_TIMEOUT)
+                body = await self._ask(self._query_client, [text])
         except TimeoutError:
             raise upstream_error(SERVICE, 408) from None
-        query: Vectors = vectors[0]
+        query: Vectors = read_vectors(body, 1)[0]
         return query
 
     def paid_tokens(self, text: str) -> int:
@@ -83,14 +88,13 @@ class OpenAIEmbedder:
         if self._client.value is not None:
             await self._client.value.close()
 
-    async def _embed(self, texts: Sequence[str], retries: int, seconds: float) -> Vectors:
+    async def _ask(self, chosen: Once["AsyncOpenAI"], texts: Sequence[str]) -> bytes:
+        """The body of the service's answer."""
         import openai
 
-        client = await self._client.get()
+        client = await chosen.get()
         try:
-            response = await client.with_options(
-                max_retries=retries, timeout=seconds
-            ).embeddings.with_raw_response.create(
+            response = await client.embeddings.with_raw_response.create(
                 model=self._model,
                 # The API refuses an empty text, though a book may well have one.
                 input=[text[:MAX_INPUT_CHARACTERS] or " " for text in texts],
@@ -100,8 +104,15 @@ class OpenAIEmbedder:
             raise upstream_error(SERVICE, error.status_code) from None
         except openai.APIConnectionError:  # timeouts included
             raise upstream_error(SERVICE) from None
-        # A batch of a hundred is a megabyte: not on the event loop.
-        return await asyncio.to_thread(read_vectors, response.content, len(texts))
+        return response.content
+
+    async def _for_documents(self) -> "AsyncOpenAI":
+        client = await self._client.get()
+        return client.with_options(max_retries=DOCUMENT_RETRIES, timeout=DOCUMENT_TIMEOUT)
+
+    async def _for_queries(self) -> "AsyncOpenAI":
+        client = await self._client.get()
+        return client.with_options(max_retries=QUERY_RETRIES, timeout=QUERY_TIMEOUT)
 
     async def _connect(self) -> "AsyncOpenAI":
         # The import takes half a second and more: not on the event loop.
