@@ -145,16 +145,22 @@ function blocks(markdown) {
 }
 
 function inline(text) {
-  const mark = /`([^`]+)`|\*\*(.+?)\*\*|\*([^*\s][^*]*)\*|\[([^\]]+)\]\(([^()\s]+)\)/g;
+  const mark =
+    /\\([!-\/:-@[-`{-~])|&(lt|gt|amp);|`([^`]+)`|\*\*(.+?)\*\*|\*([^*\s][^*]*)\*|\[((?:\\.|[^\]\\])+)\]\(([^()\s]+)\)/g;
   const made = [];
   let at = 0;
   for (const found of text.matchAll(mark)) {
     made.push(text.slice(at, found.index));
-    const [whole, code, strong, emphasis, label, target] = found;
-    if (code) made.push(element("code", [code]));
+    const [whole, escaped, entity, code, strong, emphasis, label, target] = found;
+    if (escaped) made.push(escaped);
+    else if (entity) made.push({ lt: "<", gt: ">", amp: "&" }[entity]);
+    else if (code) made.push(element("code", [code]));
     else if (strong) made.push(element("strong", inline(strong)));
     else if (emphasis) made.push(element("em", inline(emphasis)));
-    else made.push(safeLink(target, label, /^\d+$/.test(label) ? "marker" : "") ?? label);
+    else {
+      const shown = label.replace(/\\(.)/g, "$1");
+      made.push(safeLink(target, shown, /^\d+$/.test(shown) ? "marker" : "") ?? shown);
+    }
     at = found.index + whole.length;
   }
   made.push(text.slice(at));
