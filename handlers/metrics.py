@@ -1,5 +1,6 @@
 """GET /metrics"""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -56,6 +57,7 @@ def show(services: Services, outer: Outer) -> None:
     gauge("quire_open_streams", "Answers that are being streamed.", lambda: outer.streams)
     gauge("quire_loop_lag_seconds", "How late the event loop is.", lambda: pulse.lag)
     gauge("quire_loop_lag_worst_seconds", "The same, in the last minute.", lambda: pulse.worst)
+    gauge("quire_tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks()))
     gauge("quire_sessions", "Conversations in memory.", lambda: len(services.sessions))
 
     budget, answers = services.budget, services.admission

@@ -62,6 +62,7 @@ async def test_requests_are_counted_by_rule(generating: Api, upstream: Upstream)
         "quire_loop_lag_seconds": told["quire_loop_lag_seconds"],
     }.items():
         assert told[name] == value, name
+    assert told["quire_tasks"] >= 1
     assert "secret" not in str(told)
 
 
