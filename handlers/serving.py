@@ -4,10 +4,12 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from hypercorn.asyncio import serve as serve_app
@@ -29,11 +31,15 @@ LEAVE_SECONDS = 4.5
 """After which the process ends whatever hangs: a thread, or a reader who does not read."""
 BACKLOG = 1024
 """Connections that may wait to be taken: with fewer, some of a burst come a second late."""
+MOST_FILES = 65_536
+"""Open at once. A stream takes two, the reader's connection and the model's, and Hypercorn keeps an
+idle connection for five seconds after its reader has closed it: the usual thousand is soon gone."""
 
 
 def serve(settings: Settings, app: Quart) -> None:
     """Serve until told to stop. Raises `OSError` where the address cannot be listened on."""
     listener = listen(settings.api_host, settings.api_port)
+    allow_files()
     # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
     sys.setswitchinterval(0.0005)
     # Looking through all objects for cycles holds every stream for tens of milliseconds. What is
@@ -42,6 +48,16 @@ def serve(settings: Settings, app: Quart) -> None:
     gc.freeze()
     gc.set_threshold(20_000, 50, 50)
     asyncio.run(run(app, listener))
+
+
+def allow_files() -> None:
+    """Let this process open as many files as the system has for it, where that is more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        # Some systems have a limit besides, which they do not tell.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,11 +1,14 @@
 """The server's own socket. How it stops is shown by tests/test_stopping.py."""
 
+import resource
 import socket
+import subprocess
+import sys
 
 import pytest
 
 from handlers.outer import STALLED_SECONDS
-from handlers.serving import listen
+from handlers.serving import MOST_FILES, listen
 
 IPV6 = socket.has_dualstack_ipv6()
 
@@ -33,3 +36,23 @@ def test_all_of_ipv6_is_ipv4_too() -> None:
 def test_an_address_in_use_is_an_error() -> None:
     with listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
         listen("127.0.0.1", listener.getsockname()[1])
+
+
+FEW_FILES = """
+import resource
+from handlers.serving import allow_files
+
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+allow_files()
+print(*resource.getrlimit(resource.RLIMIT_NOFILE), hard)
+"""
+
+
+def test_streams_do_not_end_at_the_shells_limit_of_files() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", FEW_FILES], check=True, capture_output=True, text=True
+    )
+    soft, hard, before = map(int, ran.stdout.split())
+    assert hard == before
+    assert soft == (MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES))
