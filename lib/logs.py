@@ -62,10 +62,16 @@ def configure_logging(settings: Settings) -> None:
     handler = logging.StreamHandler()
     form = JsonLines if settings.log_format == "json" else TextLines
     handler.setFormatter(form(redactor(settings)))
+    handler.addFilter(says_more_than_left)
     logging.root.handlers = [handler]
     logging.root.setLevel(settings.log_level)
     for name in CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
+
+
+def says_more_than_left(record: logging.LogRecord) -> bool:
+    """Not of what asyncio warns for each piece that is sent to a reader who has gone."""
+    return record.name != "asyncio" or record.msg != "socket.send() raised exception."
 
 
 def redactor(settings: Settings) -> Redact:

@@ -1,7 +1,9 @@
+import asyncio
 import json
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -159,6 +161,33 @@ def test_the_settings_decide(capsys: pytest.CaptureFixture[str]) -> None:
     text, line = sys_stderr(capsys)
     assert text.endswith(f"WARNING any: with {REDACTED} in it")
     assert json.loads(line)["message"] == f"with {REDACTED} in it"
+
+
+@pytest.mark.usefixtures("restored")
+async def test_a_reader_who_leaves_is_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """An access line says it already."""
+    configure_logging(Settings())
+    server = await asyncio.start_server(leave, "127.0.0.1", 0)
+    async with server:
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        for _ in range(20):
+            writer.write(b"a piece of an answer")
+            await asyncio.sleep(0)
+        with suppress(ConnectionError):
+            await writer.drain()
+        while not writer.transport.is_closing():
+            await asyncio.sleep(0)
+        for _ in range(20):
+            writer.write(b"a piece of an answer")
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+    assert sys_stderr(capsys) == []
+
+
+async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.transport.abort()
 
 
 def sys_stderr(capsys: Any) -> list[str]:
