@@ -1,6 +1,7 @@
 """The one map from errors to JSON."""
 
 import logging
+from http import HTTPStatus
 from typing import cast
 
 from quart import Quart, Response
@@ -11,6 +12,9 @@ from handlers import respond, services
 from lib.errors import QuireError, TooManyRequests
 
 log = logging.getLogger(__name__)
+
+LATER_SECONDS = 5.0
+"""Where nothing better is known of when what is not there will be."""
 
 # Sentences for what the framework itself refuses; the rest is a bad request.
 HTTP_FAILURES = {
@@ -31,8 +35,11 @@ def register_failures(app: Quart) -> None:
 
 async def quire_error(error: QuireError) -> Response:
     response = failure(error.status, error.code, error.message, error.details)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    retry_after = error.retry_after
+    if retry_after is None and error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        retry_after = LATER_SECONDS
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(retry_after)))
     return response
 
 

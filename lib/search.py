@@ -104,7 +104,9 @@ async def retrieve(
         try:
             return await embedder.embed_query(text)
         except UpstreamError as error:
-            log.warning("searching by words alone: %s", error.message)
+            # A breaker that is open says so for every reader: once was enough.
+            level = logging.DEBUG if error.retry_after else logging.WARNING
+            log.log(level, "searching by words alone: %s", error.message)
             return None
 
     looked = await look(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)

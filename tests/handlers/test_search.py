@@ -157,6 +157,7 @@ async def test_no_index_is_a_503(make_settings: MakeSettings, tmp_path: Path) ->
         ):
             assert answer.status == 503
             assert answer.json()["code"] == "INDEX_NOT_READY"
+            assert int(answer.headers["Retry-After"]) > 0
 
 
 async def test_an_index_of_another_embedding_model_is_not_searched(
