@@ -194,6 +194,8 @@ class Run:
         """Streams that ended with an event when the server stopped."""
         self._chaos = 0.0
         """Seconds of chaos so far."""
+        self._asked = 0
+        """How often the model was asked when `share` was."""
         self._began = self._phase = time.monotonic()
 
     # What is asked of the server besides.
@@ -230,14 +232,16 @@ class Run:
     async def watch(self) -> None:
         while True:
             with suppress(*BROKEN, OSError):
-                self.share = (await self.figures())["quire_budget_share"]
+                asked = self.upstream.asked
+                self.share, self._asked = (await self.figures())["quire_budget_share"], asked
                 await self.budget()
             await asyncio.sleep(min(0.5, self.seconds / 50))
 
     def may_spend(self) -> bool:
         """Not faster than planned: the budget is to last until the end."""
         planned = TOKENS_A_SECOND * (self._chaos + time.monotonic() - self._phase)
-        return self.share * self.limit < planned
+        since = (self.upstream.asked - self._asked) * self.upstream.largest
+        return self.share * self.limit + since < planned
 
     # What happens to it.
 
@@ -304,7 +308,13 @@ class Run:
             await asyncio.sleep(0.1)
         await asyncio.sleep(LINGERS if self.crowd.lingering else 0.5)
         await self.budget()
-        self.samples.append(await self.measured())
+        each = await self.measured()
+        self.samples.append(each)
+        print(
+            f"quiet at {each.seconds:.0f} s: {each.memory:.1f} MB, {each.anonymous:.1f} of them "
+            f"own, {each.files} files, {each.threads} threads, {each.tasks} tasks",
+            flush=True,
+        )
 
     async def recovered(self) -> None:
         deadline, secret = time.monotonic() + QUIET_SECONDS, await self.crowd.sessions.get()
@@ -431,12 +441,6 @@ async def run(seconds: float, readers: int, seed: int) -> int:
 
 def report(this: Run, kept: int) -> None:
     crowd, upstream = this.crowd, this.upstream
-    print("quiet at   memory  (own)  files  threads  tasks")
-    for each in this.samples:
-        print(
-            f"{each.seconds:6.0f} s {each.memory:7.1f} {each.anonymous:6.1f} MB {each.files:3} "
-            f"{each.threads:8} {each.tasks:6}"
-        )
     for name, counts in (
         ("answers", crowd.statuses),
         ("ends of answers", crowd.ends),
