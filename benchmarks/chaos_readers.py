@@ -349,7 +349,14 @@ GARBAGE: Final[Sequence[Callable[[random.Random], tuple[str, bytes]]]] = (
 )
 
 Kind = Callable[[Crowd], Awaitable[None]]
-SPENDING: Final[Mapping[Kind, int]] = {converse: 40, twins: 10, leave: 20, stall: 3, flood: 2, ask_as_all: 15}
+SPENDING: Final[Mapping[Kind, int]] = {
+    converse: 40,
+    twins: 10,
+    leave: 20,
+    stall: 3,
+    flood: 2,
+    ask_as_all: 15,
+}
 OTHERS: Final[Mapping[Kind, int]] = {search: 20, garbage: 25}
 
 
