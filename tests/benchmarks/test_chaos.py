@@ -1,10 +1,13 @@
 import asyncio
 import json
+import os
 import random
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from benchmarks.chaos import Sample, judge
 from benchmarks.chaos_readers import Crowd, asked, ended, guarded
@@ -13,6 +16,7 @@ from benchmarks.chaos_upstream import SECRET, Upstream, chunk
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.skipif("CHAOS" not in os.environ, reason="takes half a minute; set CHAOS=1 to run it")
 def test_a_short_run() -> None:
     """The real server and all kinds of readers, for some seconds."""
     ran = subprocess.run(
