@@ -1,13 +1,7 @@
 """The command line, from `main.main` down."""
 
 import json
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-import urllib.request
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -212,54 +206,3 @@ def test_a_wrong_setting_stops_the_start(
     assert capsys.readouterr().err == (
         "Quire cannot start: API_PORT is 'eighty', but must be a whole number from 0 to 65535.\n"
     )
-
-
-def test_the_server_starts_answers_and_ends_in_the_midst_of_a_stream(
-    environment: dict[str, str], own_index: Path
-) -> None:
-    """A stream that is open must not hold a server that was told to stop."""
-    environment |= {"API_HOST": "127.0.0.1", "API_PORT": "0", "QDRANT_PATH": str(own_index)}
-    with Silent() as model:
-        environment["OPENAI_BASE_URL"] = model.address
-        with subprocess.Popen(
-            [sys.executable, "main.py"],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as server:
-            try:
-                assert server.stderr is not None
-                port = 0
-                for line in server.stderr:
-                    if found := re.search(r"Running on http://127\.0\.0\.1:(\d+)", line):
-                        port = int(found[1])
-                        break
-                assert port
-                address = f"http://127.0.0.1:{port}"
-                with urllib.request.urlopen(f"{address}/", timeout=20) as page:
-                    assert page.status == 200
-                request = urllib.request.Request(
-                    f"{address}/chat",
-                    b'{"question": "tide?"}',
-                    {"Content-Type": "application/json"},
-                )
-                with urllib.request.urlopen(request, timeout=20) as stream:
-                    assert stream.readline() == b": ping\n"
-                    server.send_signal(signal.SIGTERM)
-                    server.communicate(timeout=20)
-                assert server.returncode == 0
-            finally:
-                server.kill()
-
-
-class Silent:
-    """A language model that takes requests and never answers."""
-
-    def __enter__(self) -> "Silent":
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
