@@ -133,6 +133,7 @@ class Outer:
             try:
                 await self._app(scope, relay.receive, relay.send)
             except Exception:
+                # Whatever it is, the reader gets an answer, and the server goes on.
                 log.exception("an error outside of every handler")
         if relay.ended or relay.left:
             return

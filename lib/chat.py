@@ -133,8 +133,7 @@ class Turn:
 async def prepare(services: Collaborators, request: ChatRequest, reader: str = "") -> Turn:
     """Check the question of `reader` (a key's name, or an address) and find its passages.
 
-    Raises `lib.errors.InvalidRequest`, `IndexNotReady`, `IndexOutdated`, `StoreUnavailable` and
-    `UpstreamError` (of the embedding service).
+    Raises `lib.errors.InvalidRequest`, `IndexNotReady`, `IndexOutdated` and `StoreUnavailable`.
     """
     started = time.perf_counter()
     question = trimmed(request.question, "question", MAX_QUERY_CHARACTERS)

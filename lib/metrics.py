@@ -144,7 +144,7 @@ async def watched(
                         if note:
                             note.mode = event.code.lower()
                 yield event
-    except Exception as error:
+    except Exception as error:  # raised again: it is only counted here
         if streamed and not isinstance(error, QuireError):  # else it becomes an answer of its own
             metrics.failure(QuireError.code)
             if note:
