@@ -1,6 +1,5 @@
 """From a prepared question to the events of its answer; the JSON answer is the same, collected."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
@@ -12,13 +11,14 @@ from lib.chat import Collaborators, Turn
 from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, text_of
 from lib.citations import Citation, Citations
 from lib.errors import Busy, QuireError, UpstreamError
-from lib.extractive import extract
+from lib.extractive import extracting
 from lib.generating import generated
 from lib.not_in_book import Refusal, refusal
 from lib.paid import BudgetUsedUp
 from lib.quotation import quoted
+from lib.slices import in_slices
 from lib.sse import Ping
-from lib.turn_end import NOT_IN_BOOK, as_events, checked, done, seconds
+from lib.turn_end import NOT_IN_BOOK, as_events, checking, done, seconds
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, No
     async with aclosing(stream(services, turn)) as events:
         async for event in events:
             if isinstance(event, Failed):
-                pieces = await asyncio.to_thread(extracted, services, turn, MODEL_FAILED)
+                pieces = await extracted(services, turn, MODEL_FAILED)
                 *answer, end = pieces
                 if isinstance(end, Done):
                     remember(services, turn, answer, end)
@@ -110,8 +110,7 @@ async def answered(services: Collaborators, turn: Turn) -> AsyncGenerator[Event,
                 raise
             log.warning("answering without the model: %s", error.message)
             notice = MODEL_FAILED
-    # Reading the passages' Markdown takes milliseconds: not on the event loop.
-    for event in await asyncio.to_thread(extracted, services, turn, notice):
+    for event in await extracted(services, turn, notice):
         yield event
 
 
@@ -132,16 +131,17 @@ def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> list[Even
     return [*kept.pieces, end]
 
 
-def extracted(services: Collaborators, turn: Turn, notice: str) -> list[Event]:
+async def extracted(services: Collaborators, turn: Turn, notice: str) -> list[Event]:
     """The book's own sentences, each under its marker."""
-    extracts = extract(turn.reading, turn.passages)
+    extracts = await in_slices(extracting(turn.reading, turn.passages))
     if not extracts:
         words = refusal(turn.question, turn.passages)
         return [Chunk(content=words.markdown()), refused(services, turn, words)]
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     pieces = list(quoted(extracts, citations))
     events = [Chunk(content=f"*{notice}*\n\n"), *as_events(pieces)]
-    return [*events, done(services, turn, "stop", "extractive", check=checked(turn, events))]
+    check = await in_slices(checking(turn, events))
+    return [*events, done(services, turn, "stop", "extractive", check=check)]
 
 
 async def collect(events: AsyncIterable[Event]) -> ChatAnswer:

@@ -63,16 +63,6 @@ class Citations:
         self._markers: dict[int, int] = {}
         self._markables = markables(passages) if text_fragments else None
 
-    @property
-    def prepared(self) -> bool:
-        """Whether `prepare` has nothing to do."""
-        return all(markable.is_read for markable in self._markables or ())
-
-    def prepare(self) -> None:
-        """Read the passages' sentences now, about 2 ms each, and not at their first marker."""
-        for markable in self._markables or ():
-            markable.sentences()
-
     def cite(self, number: int, said: str = "") -> tuple[str, Citation | None]:
         """The reader's marker for passage `number` (from 1), and its citation the first time.
 

@@ -25,7 +25,9 @@ _CODE_OR_MARKER: Final = re.compile(
 _FIRST: Final = 0xE000
 """A marker is read as one character of the private use area, by its number."""
 _MARKS: Final = rf"[\u{_FIRST:x}-\u{_FIRST + 999:x}]"
-_AFTER_STOP: Final = re.compile(rf"([.!?…。！？।؟]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})")
+_AFTER_STOP: Final = re.compile(
+    rf"((?<![.!?…。！？।؟])[.!?…。！？।؟]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})"
+)
 _LOOSE: Final = re.compile(rf"\s*{_MARKS}")
 
 

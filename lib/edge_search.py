@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MAX_CHUNKS: Final = 5_000
 """That were read last; some 10 MB."""
 MAX_TERMS: Final = 50_000
+MAX_ANSWERS: Final = 500
+"""Readers ask the same things. Some 10 MB."""
 
 
 class ShardSearch:
@@ -33,12 +35,31 @@ class ShardSearch:
         # for the same places.
         self._chunks: LRUCache[Any, StoredChunk] = LRUCache(MAX_CHUNKS)
         self._rarity: LRUCache[int, float | None] = LRUCache(MAX_TERMS)
+        self._answers: LRUCache[tuple[object, ...], Found] = LRUCache(MAX_ANSWERS)
         self._lock = threading.Lock()
 
     def search(
         self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
     ) -> Found:
         """As `lib.store.Store.search`."""
+        asked = (
+            None if vector is None else vector.tobytes(),
+            tuple(terms.indices),
+            tuple(terms.values),
+            n,
+            tuple(sorted(only.items())),
+        )
+        with self._lock:
+            known = self._answers.get(asked)
+        if known is None:
+            known = self._search(vector, terms, n, only)
+            with self._lock:
+                self._answers[asked] = known
+        return known
+
+    def _search(
+        self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
+    ) -> Found:
         from qdrant_edge import Query, QueryBatchRequest, QueryRequest
 
         queries = [Query.Nearest(as_sparse(terms), using=SPARSE)]

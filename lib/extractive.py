@@ -13,12 +13,13 @@ sentence that announces it, code with the sentence before it.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from lib.passages import Passage
 from lib.sentences import Sentence, split_passage
+from lib.slices import at_once
 from lib.terms import terms
 
 MAX_SENTENCES: Final = 7
@@ -73,11 +74,15 @@ def extract(question: str, passages: Sequence[Passage]) -> list[Extract]:
 
     Empty only where no passage has a sentence.
     """
-    candidates = [
-        candidate
-        for number, passage in enumerate(passages, start=1)
-        for candidate in read_candidates(number, passage)
-    ]
+    return at_once(extracting(question, passages))
+
+
+def extracting(question: str, passages: Sequence[Passage]) -> Generator[None, None, list[Extract]]:
+    """The same in slices: each passage takes some 2 ms the first time."""
+    candidates: list[Candidate] = []
+    for number, passage in enumerate(passages, start=1):
+        candidates += read_candidates(number, passage)
+        yield
     weigh = weights(question, candidates, [passage.score for passage in passages])
     ranked = sorted(range(len(candidates)), key=lambda i: (-weigh[i], i))
     taken: list[int] = []

@@ -13,8 +13,9 @@ from lib.generation import Delta, Finish, Generator, Idle
 from lib.not_in_book import suggestions
 from lib.paid import paid
 from lib.prompt import build_prompt
+from lib.slices import in_slices
 from lib.sse import Ping
-from lib.turn_end import NOT_IN_BOOK, as_events, checked, done
+from lib.turn_end import NOT_IN_BOOK, as_events, checking, done
 
 
 async def generated(
@@ -31,49 +32,40 @@ async def generated(
         turn.question, turn.passages, turn.history, addition=services.settings.prompt_addition
     )
     answer: list[Event] = []
-    # Reading the passages takes milliseconds; the model thinks longer.
-    reading = None
-    if not citations.prepared:
-        reading = asyncio.ensure_future(asyncio.to_thread(citations.prepare))
-    try:
-        async with (
-            services.admission.enter(turn.reader),
-            aclosing(
-                paid(
-                    services.budget,
-                    services.model_breaker,
-                    generator,
-                    prompt,
-                    reader=turn.reader,
-                    max_tokens=services.settings.max_output_tokens,
-                    price=services.settings.prices.get(generator.model),
-                )
-            ) as pieces,
-        ):
-            async for piece in pieces:
-                match piece:
-                    case Idle():
-                        yield Ping()
-                        continue
-                    case Delta():
-                        shown = as_events(resolver.feed(piece.text))
-                    case Finish():
-                        shown = as_events(resolver.finish())
-                for event in shown:
-                    answer.append(event)
-                    yield event
-                # What is held back until more of it is known shall not wait twice.
-                if shown and (pause := generator.pause()):
-                    await asyncio.sleep(pause)
-                if isinstance(piece, Finish):
-                    # Comparing sentences takes milliseconds: not on the event loop.
-                    yield await asyncio.to_thread(end, services, generator, turn, piece, answer)
-    finally:
-        if reading:
-            await reading
+    async with (
+        services.admission.enter(turn.reader),
+        aclosing(
+            paid(
+                services.budget,
+                services.model_breaker,
+                generator,
+                prompt,
+                reader=turn.reader,
+                max_tokens=services.settings.max_output_tokens,
+                price=services.settings.prices.get(generator.model),
+            )
+        ) as pieces,
+    ):
+        async for piece in pieces:
+            match piece:
+                case Idle():
+                    yield Ping()
+                    continue
+                case Delta():
+                    shown = as_events(resolver.feed(piece.text))
+                case Finish():
+                    shown = as_events(resolver.finish())
+            for event in shown:
+                answer.append(event)
+                yield event
+            if isinstance(piece, Finish):
+                yield await end(services, generator, turn, piece, answer)
+            # What is held back until more of it is known shall not wait twice.
+            elif shown and (pause := generator.pause()):
+                await asyncio.sleep(pause)
 
 
-def end(
+async def end(
     services: Collaborators,
     generator: Generator,
     turn: Turn,
@@ -90,7 +82,7 @@ def end(
         turn,
         NOT_IN_BOOK if no_answer else finish.reason,
         "generated",
-        check=checked(turn, answer),
+        check=await in_slices(checking(turn, answer)),
         suggestions=suggestions(turn.passages) if no_answer else (),
         model=generator.model,
         prompt_tokens=finish.prompt_tokens or 0,

@@ -1,14 +1,17 @@
 """From ranked chunks to what a reader gets: no text twice, neighbours joined."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from lib.ranking import Ranked
 from lib.store import StoredChunk
 from lib.terms import terms_of_chunk
+
+T = TypeVar("T")
 
 MAX_JOINED: Final = 2_000
 """Characters up to which neighbours are joined."""
@@ -44,6 +47,22 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     locale: str = ""
     score: Annotated[float, msgspec.Meta(ge=0, le=1)]
+
+
+def kept(most: int) -> Callable[[Callable[[Passage], T]], Callable[[Passage], T]]:
+    """Remember what a function makes of a passage, for the `most` that were used last: readers ask
+    for the same places. It may not look at the score or the id, which differ by question."""
+
+    def decorate(read: Callable[[Passage], T]) -> Callable[[Passage], T]:
+        remembered = functools.lru_cache(maxsize=most)(read)
+
+        @functools.wraps(read)
+        def ask(passage: Passage) -> T:
+            return remembered(msgspec.structs.replace(passage, chunk_id="", score=0.0))
+
+        return ask
+
+    return decorate
 
 
 @dataclass(slots=True)

@@ -8,7 +8,6 @@ leaves a doubt, two sentences stay one: a reader forgives that, but not a fragme
 own; headings, and lines that speak to the site generator alone, are none.
 """
 
-import functools
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ import regex
 
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, fence
-from lib.passages import Passage
+from lib.passages import Passage, kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Sentence:
     """Whether it stands in a list or a table."""
 
 
-@functools.lru_cache(maxsize=500)  # readers ask for the same places
+@kept(500)
 def split_passage(passage: Passage) -> tuple[Sentence, ...]:
     """The sentences of `passage` in reading order."""
     text = passage.text
@@ -177,11 +176,14 @@ def _lines(block: Block) -> Iterator[str]:
 
 # Sentences
 
+# A run of stops is looked at once, and only so far back for a word: a text of nothing but dots
+# shall take no longer than another.
 _STOP: Final = regex.compile(
-    r"[。！？｡।॥؟۔]+[”’」』）)\]»\"]*\s*|(?P<mark>[.!?…]+)(?P<close>[\"'”’)\]»*_]*)\s+(?=\S)"
+    r"[。！？｡।॥؟۔]+[”’」』）)\]»\"]*\s*|(?<![.!?…])(?P<mark>[.!?…]++)(?P<close>[\"'”’)\]»*_]*)\s+(?=\S)"
 )
 _OPENING: Final = "\"'“‘«([*_¿¡„`$<#@"
 _WORD_BEFORE: Final = regex.compile(r"[\p{L}\p{M}\d.]+\Z")
+_LONGEST_WORD: Final = 50
 _WORD_AFTER: Final = regex.compile(r"[\p{L}\p{M}\d']+")
 _INITIAL: Final = regex.compile(r"(?:\p{L}\.)*\p{L}")
 _CAMEL: Final = regex.compile(r"\p{Ll}\p{Lu}")
@@ -225,7 +227,7 @@ def _ends(line: str, begin: int, stop: "regex.Match[str]") -> bool:
     small = after[0][0].islower()
     if small and (stop["close"] or mark != "."):
         return bool(_CAMEL.search(after[0])) and not stop["close"]
-    before = _WORD_BEFORE.search(line, begin, stop.start())
+    before = _WORD_BEFORE.search(line, max(begin, stop.start() - _LONGEST_WORD), stop.start())
     word = before[0] if before else ""
     if mark == "." and not stop["close"] and word:
         known = word.casefold().lstrip(".")

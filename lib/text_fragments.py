@@ -4,14 +4,13 @@ The form is that of the URL Fragment Text Directives (https://wicg.github.io/scr
 A browser that does not find the text goes to the heading instead.
 """
 
-import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from lib.passages import Passage
+from lib.passages import Passage, kept
 from lib.sentences import split_passage
 from lib.terms import language_of, terms
 
@@ -51,10 +50,6 @@ class Markable:
         self._passage = passage
         self._language = ""
         self._sentences: list[Marked] | None = None
-
-    @property
-    def is_read(self) -> bool:
-        return self._sentences is not None
 
     def directive(self, said: str) -> str:
         """`text=...` for the sentence that clearly says the same as the end of `said`, else ""."""
@@ -146,6 +141,6 @@ def markables(passages: Sequence[Passage]) -> list[Markable]:
     return [markable(passage) for passage in passages]
 
 
-@functools.lru_cache(maxsize=300)  # readers ask for the same places
+@kept(300)
 def markable(passage: Passage) -> Markable:
     return Markable(passage)

@@ -1,14 +1,15 @@
 """What is told at the end of an answer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 from lib.chat import Collaborators, Turn
 from lib.chat_events import Chunk, Cited, Done, Event, text_of
 from lib.citations import Citation
 from lib.not_in_book import Suggestion
 from lib.prices import usage
-from lib.support import SentenceCheck, check_answer
+from lib.support import SentenceCheck
+from lib.support import checking as check_steps
 
 NOT_IN_BOOK = "not_in_book"
 """The reason why there is no answer: the book has none."""
@@ -46,11 +47,11 @@ def done(
     )
 
 
-def checked(turn: Turn, answer: Sequence[Event]) -> list[SentenceCheck]:
-    """Whether the passages say what the answer says of them."""
+def checking(turn: Turn, answer: Sequence[Event]) -> Generator[None, None, list[SentenceCheck]]:
+    """Whether the passages say what the answer says of them, found in slices."""
     passages = {passage.chunk_id: passage for passage in turn.passages}
     cited = [event.citation for event in answer if isinstance(event, Cited)]
-    return check_answer(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
+    return check_steps(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
 
 
 def as_events(pieces: Sequence[str | Citation]) -> list[Event]:

@@ -7,7 +7,18 @@ import pytest
 
 import lib.generation
 from lib.errors import UpstreamError
-from lib.generation import Delta, Finish, Generator, Idle, PromptMessage, make_generator
+from lib.generation import (
+    FEW_STREAMS,
+    LONGEST_PAUSE,
+    MANY_STREAMS,
+    Delta,
+    Finish,
+    Generator,
+    Idle,
+    PromptMessage,
+    make_generator,
+    pause_among,
+)
 from lib.settings import Settings
 from tests.upstream import (
     DONE,
@@ -319,3 +330,12 @@ async def test_whether_it_is_reachable(
     upstream.models_reply = reply
     assert await generator.reachable() is reachable
     assert upstream.chats() == []
+
+
+def test_many_streams_are_read_less_often() -> None:
+    pauses = [pause_among(streams) for streams in range(1_000)]
+    assert pauses[FEW_STREAMS] == 0 < pauses[FEW_STREAMS + 1]
+    # 50 ms between two pieces are not seen; the time to write them comes on top.
+    assert pauses[MANY_STREAMS] <= 0.04
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lib.book import Book, BookReader
 from lib.documents import DocumentLimits
-from lib.passages import KEPT_SHARE, MAX_JOINED, SLACK, Passage, passages
+from lib.passages import KEPT_SHARE, MAX_JOINED, SLACK, Passage, kept, passages
 from lib.ranking import Ranked
 from lib.site_config import Site
 from lib.store import Hit, StoredChunk
@@ -204,3 +205,20 @@ def test_the_text_is_the_file_s_own(real: list[StoredChunk], seed: int) -> None:
     lengths = {each.chunk_id: len(each.text) for each in real}
     assert all(len(e.text) <= max(MAX_JOINED, lengths[e.chunk_id]) for e in made)
     assert any(len(e.text) > lengths[e.chunk_id] for e in made)
+
+
+def test_what_is_read_from_a_passage_is_kept_whatever_was_asked(real: list[StoredChunk]) -> None:
+    read: list[str] = []
+
+    @kept(2)
+    def length(passage: Passage) -> int:
+        read.append(passage.text)
+        return len(passage.text)
+
+    one, two, three = passages(ranked(real[:20:7]), 3)
+    for each in (one, two, msgspec.structs.replace(one, score=0.25, chunk_id="other"), two):
+        assert length(each) == len(each.text)
+    assert read == [one.text, two.text]
+    length(three)
+    length(one)  # two at the most: the one that was used last stays
+    assert read == [one.text, two.text, three.text, one.text]

@@ -1,3 +1,6 @@
+import timeit
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -177,3 +180,13 @@ def test_splitting_loses_nothing(text: str) -> None:
 @given(st.text(), st.sampled_from(["a.md", "a.mdx"]), st.sampled_from(["prose", "code"]))
 def test_no_text_raises(text: str, file_path: str, kind: str) -> None:
     split_passage(passage(text, file_path, kind))
+
+
+@pytest.mark.parametrize("text", [".", "a. ", ". ", ".'", "!) ", "a.b", "1. ", "…"])
+def test_a_long_text_takes_as_long_as_its_parts(text: str) -> None:
+    """Readers may send whatever they like as marked text."""
+    some, more = (
+        min(timeit.repeat(partial(split_text, text * times), number=1, repeat=3))
+        for times in (1_000, 16_000)
+    )
+    assert more < 64 * max(some, 0.0005)  # 16 times where each part counts once, 256 where pairs do

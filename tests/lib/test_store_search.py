@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lib.edge_search import ShardSearch
 from lib.embedding import Vectors
 from lib.sparse import MAX_ASKED, SparseVector, document_vectors, query_vector
 from lib.store import FILTERS, Found, Store, StoredChunk, new_generation
@@ -344,4 +345,35 @@ async def test_an_embedded_store_without_an_index_finds_nothing(tmp_path: Path) 
     store = EdgeStore(tmp_path / "index")
     await store.open()
     assert await store.search(None, query_vector("tide"), 5) == Found((), {})
+    await store.close()
+
+
+async def test_the_same_question_is_searched_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the embedded engine: a server's collection may change behind its readers."""
+    store = EdgeStore(tmp_path)
+    chunks = [chunk(number, text=f"boat number{number}") for number in range(3)]
+    await publish(store, chunks, random_vectors(3))
+    boat, second = query_vector("boat"), query_vector("number2")
+    one, other = random_vectors(2)
+    first = await store.search(one, boat, 5)
+    searched: list[Found] = []
+    own = ShardSearch._search
+
+    def count(*asked: Any) -> Found:
+        searched.append(own(*asked))
+        return searched[-1]
+
+    monkeypatch.setattr(ShardSearch, "_search", count)
+    assert await store.search(one.copy(), query_vector("boat"), 5) is first
+    assert not searched
+    assert await store.search(other, boat, 5) is searched[-1]
+    assert await store.search(None, boat, 5) is searched[-1]
+    assert await store.search(one, second, 5) is searched[-1]
+    assert await store.search(one, boat, 2) is searched[-1]
+    assert await store.search(one, boat, 5, only={"kind": "code"}) is searched[-1]
+    assert len(searched) == 5
+    await publish(store, chunks, random_vectors(3))
+    assert await store.search(one, boat, 5) is not first
     await store.close()

@@ -1,0 +1,36 @@
+import asyncio
+from collections.abc import Generator
+
+import pytest
+
+from lib.slices import at_once, in_slices
+
+
+def steps(seen: list[str], name: str) -> Generator[None, None, str]:
+    for number in range(3):
+        seen.append(f"{name}{number}")
+        yield
+    return name
+
+
+async def test_others_have_a_turn_between_two_slices() -> None:
+    seen: list[str] = []
+    both = (in_slices(steps(seen, name)) for name in "ab")
+    assert await asyncio.gather(*both) == ["a", "b"]
+    assert seen == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+async def test_work_ends_with_who_asked_for_it() -> None:
+    seen: list[str] = []
+    asked = asyncio.create_task(in_slices(steps(seen, "a")))
+    await asyncio.sleep(0)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert seen == ["a0"]
+
+
+def test_without_an_event_loop() -> None:
+    seen: list[str] = []
+    assert at_once(steps(seen, "a")) == "a"
+    assert seen == ["a0", "a1", "a2"]
