@@ -32,7 +32,8 @@ PAUSE = 0.04
 """Seconds, up to `MANY_STREAMS`: text that grows 25 times a second grows steadily to the eye."""
 MANY_STREAMS = 100
 PAUSE_PER_STREAM = 0.0004
-LONGEST_PAUSE = 0.12
+LONGEST_PAUSE = 0.25
+"""Readers see text grow four times a second at the least."""
 LONGEST_LINE = 1_000_000  # bytes; a token's line has some hundreds
 
 

@@ -212,7 +212,7 @@ def check(claim: Claim, sources: Sequence[Source], rarity: Rarity, spoken: str) 
     said, names = told(claim.text), names_in(claim.text)
     strange = any(not any(source.has(name) for source in sources) for name in names)
     named = frozenset[tuple[str, str]]().union(*(source.named for source in sources))
-    shares = [covered(weights, each) for each in stretches]
+    shares = [covered(weights, each.bag, each.heading.bag) for each in stretches]
     enough = AS_GOOD * max(shares, default=0.0)
     found: list[tuple[float, Stretch]] = []
     for share, each in zip(shares, stretches, strict=True):
@@ -265,17 +265,21 @@ def read_terms(text: str, language: str) -> list[str]:
 
 def best_stretches(weights: Mapping[str, float], source: Source) -> list[Stretch]:
     """Those that hold most of the claim, the shorter ones first where they hold as much."""
-    return heapq.nlargest(
-        LOOKED_AT,
-        source.stretches,
-        key=lambda each: covered(weights, each) - WIDER * len(each.units),
-    )
+    above = covered(weights, frozenset(), source.heading.bag)
+
+    def value(each: Stretch) -> float:
+        # Most of them hold nothing of the claim.
+        nothing = each.bag.isdisjoint(weights)
+        share = above if nothing else covered(weights, each.bag, source.heading.bag)
+        return share - WIDER * len(each.units)
+
+    return heapq.nlargest(LOOKED_AT, source.stretches, key=value)
 
 
-def covered(weights: Mapping[str, float], stretch: Stretch) -> float:
-    """The share of the weight of the terms that the stretch or its heading holds."""
-    here = weights.keys() & stretch.bag
-    above = (weights.keys() & stretch.heading.bag) - here
+def covered(weights: Mapping[str, float], bag: frozenset[str], heading: frozenset[str]) -> float:
+    """The share of the weight of the terms that a stretch or its heading holds."""
+    here = weights.keys() & bag
+    above = (weights.keys() & heading) - here
     found = math.fsum(map(weights.__getitem__, here))
     return (found + HEADING_SHARE * math.fsum(map(weights.__getitem__, above))) / math.fsum(
         weights.values()
