@@ -13,11 +13,9 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from lib.chat_events import Chunk, Cited, Done, Event
+from lib.chat_events import Chunk, Cited, Done
 
 KEPT_SECONDS: Final = 24 * 3600
-REPLAYED_CHARACTERS: Final = 400
-"""Of one piece of a replayed answer: a page renders each piece it gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +56,13 @@ class AnswerCache:
     def get(self, key: AnswerKey) -> KeptAnswer | None:
         return self._kept.get(key)
 
-    def keep(self, key: AnswerKey, pieces: Sequence[Event], done: Done) -> None:
+    def keep(self, key: AnswerKey, pieces: Sequence[Chunk | Cited], done: Done) -> None:
         """Keep an answer; a cache without room leaves it."""
         if self._kept.maxsize:
-            self._kept[key] = KeptAnswer(tuple(joined(pieces)), done)
+            self._kept[key] = KeptAnswer(tuple(pieces), done)
 
 
 def same_question(question: str) -> str:
     """What two questions have in common that differ only in their writing."""
     folded = unicodedata.normalize("NFKC", question).casefold()
     return " ".join(folded.split()).rstrip(" ?!.؟。？！")
-
-
-def joined(pieces: Sequence[Event]) -> list[Chunk | Cited]:
-    """The same answer in fewer pieces."""
-    fewer: list[Chunk | Cited] = []
-    for piece in pieces:
-        last = fewer[-1] if fewer else None
-        if (
-            isinstance(piece, Chunk)
-            and isinstance(last, Chunk)
-            and len(last.content) + len(piece.content) <= REPLAYED_CHARACTERS
-        ):
-            fewer[-1] = Chunk(content=last.content + piece.content)
-        elif isinstance(piece, Chunk | Cited):
-            fewer.append(piece)
-    return fewer

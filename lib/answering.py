@@ -8,7 +8,7 @@ import msgspec
 
 from lib.answer_cache import KeptAnswer
 from lib.chat import Collaborators, Turn
-from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, text_of
+from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, keep, text_of
 from lib.citations import Citation, Citations
 from lib.errors import Busy, QuireError, UpstreamError
 from lib.extractive import extracting
@@ -41,7 +41,7 @@ async def stream(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, N
             async for event in events:
                 match event:
                     case Chunk() | Cited():
-                        answer.append(event)
+                        keep(answer, event)
                     case Done():
                         remember(services, turn, answer, event)
                 yield event
@@ -58,17 +58,18 @@ async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, No
     async with aclosing(stream(services, turn)) as events:
         async for event in events:
             if isinstance(event, Failed):
-                pieces = await extracted(services, turn, MODEL_FAILED)
-                *answer, end = pieces
-                if isinstance(end, Done):
-                    remember(services, turn, answer, end)
+                answer, end = await extracted(services, turn, MODEL_FAILED)
+                remember(services, turn, answer, end)
+                pieces = [*answer, end]
             else:
                 pieces.append(event)
     for event in pieces:
         yield event
 
 
-def remember(services: Collaborators, turn: Turn, answer: Sequence[Event], end: Done) -> None:
+def remember(
+    services: Collaborators, turn: Turn, answer: Sequence[Chunk | Cited], end: Done
+) -> None:
     """Keep a complete answer for the conversation, and for others who ask the same."""
     services.sessions.remember(turn.session_id, turn.question, text_of(answer))
     sourced = any(isinstance(piece, Cited) for piece in answer)
@@ -110,8 +111,10 @@ async def answered(services: Collaborators, turn: Turn) -> AsyncGenerator[Event,
                 raise
             log.warning("answering without the model: %s", error.message)
             notice = MODEL_FAILED
-    for event in await extracted(services, turn, notice):
-        yield event
+    pieces, end = await extracted(services, turn, notice)
+    for piece in pieces:
+        yield piece
+    yield end
 
 
 def refused(services: Collaborators, turn: Turn, words: Refusal) -> Done:
@@ -131,17 +134,19 @@ def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> list[Even
     return [*kept.pieces, end]
 
 
-async def extracted(services: Collaborators, turn: Turn, notice: str) -> list[Event]:
+async def extracted(
+    services: Collaborators, turn: Turn, notice: str
+) -> tuple[list[Chunk | Cited], Done]:
     """The book's own sentences, each under its marker."""
     extracts = await in_slices(extracting(turn.reading, turn.passages))
     if not extracts:
         words = refusal(turn.question, turn.passages)
-        return [Chunk(content=words.markdown()), refused(services, turn, words)]
+        return [Chunk(content=words.markdown())], refused(services, turn, words)
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     pieces = list(quoted(extracts, citations))
     events = [Chunk(content=f"*{notice}*\n\n"), *as_events(pieces)]
     check = await in_slices(checking(turn, events))
-    return [*events, done(services, turn, "stop", "extractive", check=check)]
+    return events, done(services, turn, "stop", "extractive", check=check)
 
 
 async def collect(events: AsyncIterable[Event]) -> ChatAnswer:

@@ -1,7 +1,7 @@
 """The events that an answer streams as, and the same answer whole."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -69,6 +69,24 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
 
 
 Event = Chunk | Cited | Done | Failed | Ping
+
+
+PIECE: Final = 400
+"""Characters of text that are kept, and shown again, as one piece."""
+
+
+def keep(pieces: list[Chunk | Cited], piece: Chunk | Cited) -> None:
+    """Add to what was shown of an answer. Text joins the text before it: a piece for every token,
+    while hundreds of answers are written, takes ten times the memory of their words."""
+    last = pieces[-1] if pieces else None
+    if (
+        isinstance(piece, Chunk)
+        and isinstance(last, Chunk)
+        and len(last.content) + len(piece.content) <= PIECE
+    ):
+        pieces[-1] = Chunk(content=last.content + piece.content)
+    else:
+        pieces.append(piece)
 
 
 def text_of(events: Iterable[Event]) -> str:

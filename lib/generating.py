@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from lib.chat import Collaborators, Turn
-from lib.chat_events import Done, Event, text_of
+from lib.chat_events import Chunk, Cited, Done, Event, keep, text_of
 from lib.citations import Citations, MarkerResolver
 from lib.declining import declined
 from lib.errors import UpstreamError
@@ -28,10 +28,7 @@ async def generated(
     """
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     resolver = MarkerResolver(citations)
-    prompt = build_prompt(
-        turn.question, turn.passages, turn.history, addition=services.settings.prompt_addition
-    )
-    answer: list[Event] = []
+    answer: list[Chunk | Cited] = []
     async with (
         services.admission.enter(turn.reader),
         aclosing(
@@ -39,7 +36,12 @@ async def generated(
                 services.budget,
                 services.model_breaker,
                 generator,
-                prompt,
+                build_prompt(
+                    turn.question,
+                    turn.passages,
+                    turn.history,
+                    addition=services.settings.prompt_addition,
+                ),
                 reader=turn.reader,
                 max_tokens=services.settings.max_output_tokens,
                 price=services.settings.prices.get(generator.model),
@@ -56,7 +58,7 @@ async def generated(
                 case Finish():
                     shown = as_events(resolver.finish())
             for event in shown:
-                answer.append(event)
+                keep(answer, event)
                 yield event
             if isinstance(piece, Finish):
                 yield await end(services, generator, turn, piece, answer)

@@ -127,10 +127,12 @@ class Generator:
                 **self._options,
             }
         )
+        del messages
         http = await self._http.get()
         self._streams += 1
         try:
             async with self._request(http, body) as request:
+                del body  # with hundreds of streams open, prompts would take most of the memory
                 silent = 0.0
                 while not request.done():
                     wait = min(IDLE_SECONDS, self._silence - silent)
@@ -178,10 +180,11 @@ class Generator:
         """The request under way, closed at the end whatever state it is in."""
         headers = {**self._headers, "Content-Type": "application/json"}
 
-        async def send() -> aiohttp.ClientResponse:
-            return await http.post(self._url, data=body, headers=headers)
+        async def send(data: bytes) -> aiohttp.ClientResponse:
+            return await http.post(self._url, data=data, headers=headers)
 
-        task = asyncio.create_task(send())
+        task = asyncio.create_task(send(body))
+        del body
         try:
             yield task
         finally:

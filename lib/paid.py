@@ -43,7 +43,9 @@ async def paid(
         raise BudgetUsedUp
     came = begun = False
     try:
-        async with aclosing(guarded(breaker, generator.generate(messages))) as pieces:
+        generated = generator.generate(messages)
+        del messages  # a stream lasts long
+        async with aclosing(guarded(breaker, generated)) as pieces:
             async for piece in pieces:
                 came = True
                 if not isinstance(piece, Idle):

@@ -54,7 +54,7 @@ def checking(turn: Turn, answer: Sequence[Event]) -> Generator[None, None, list[
     return check_steps(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
 
 
-def as_events(pieces: Sequence[str | Citation]) -> list[Event]:
+def as_events(pieces: Sequence[str | Citation]) -> list[Chunk | Cited]:
     return [
         Chunk(content=piece) if isinstance(piece, str) else Cited(citation=piece)
         for piece in pieces

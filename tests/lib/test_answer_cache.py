@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lib.answer_cache import REPLAYED_CHARACTERS, AnswerCache, AnswerKey, same_question
+from lib.answer_cache import AnswerCache, AnswerKey, same_question
 from lib.chat_events import Chunk, Cited, Done
 from lib.citations import Citation, Source
 
@@ -29,20 +29,6 @@ def test_a_question_is_the_same_however_it_is_written(written: str) -> None:
 def test_other_words_are_another_question() -> None:
     assert same_question("why tides") != same_question("why no tides")
     assert same_question("c") != same_question("c++")
-
-
-def test_a_kept_answer_is_the_same_text_and_citations_in_fewer_pieces() -> None:
-    cache = AnswerCache(2)
-    words = [Chunk(content=f"word{n} ") for n in range(200)]
-    cache.keep(KEY, [*words, CITED, Chunk(content="end")], END)
-    kept = cache.get(KEY)
-    assert kept
-    text = "".join(piece.content for piece in kept.pieces if isinstance(piece, Chunk))
-    assert text == "".join(word.content for word in words) + "end"
-    assert kept.pieces[-2:] == (CITED, Chunk(content="end"))
-    sizes = [len(piece.content) for piece in kept.pieces if isinstance(piece, Chunk)]
-    assert max(sizes) <= REPLAYED_CHARACTERS
-    assert len(sizes) < 6
 
 
 @pytest.mark.parametrize(
