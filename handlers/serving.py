@@ -42,11 +42,12 @@ def serve(settings: Settings, app: Quart) -> None:
     allow_files()
     # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
     sys.setswitchinterval(0.0005)
-    # Looking through all objects for cycles holds every stream for tens of milliseconds. What is
-    # there now stays for good; of the rest little is in cycles.
+    # What is there now stays for good and need not be looked through for cycles any more. Of the rest
+    # each connection that was closed leaves a cycle of some 7 KB: by the interpreter's own last
+    # threshold, tens of megabytes of them would lie about.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 50, 50)
+    gc.set_threshold(5_000, 10, 5)
     asyncio.run(run(app, listener))
 
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import uuid4
 
+import msgspec
 from cachetools import TTLCache
 
 SESSION_SECONDS = 30 * 60
 MAX_SESSIONS = 10_000
+SESSION_BYTES = 3_000
+"""A longer one takes the place of several."""
 MAX_EXCHANGES = 3
 MAX_MESSAGE_CHARACTERS = 4_000
 
@@ -18,6 +21,10 @@ MAX_MESSAGE_CHARACTERS = 4_000
 class Message:
     role: Literal["user", "assistant"]
     content: str
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[Message, ...]).decode
 
 
 class Sessions:
@@ -30,8 +37,12 @@ class Sessions:
         seconds: float = SESSION_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._histories: TTLCache[str, tuple[Message, ...]] = TTLCache(
-            max_sessions, seconds, timer=clock
+        # As bytes: one emoji makes a text in memory four times as large.
+        self._histories: TTLCache[str, bytes] = TTLCache(
+            max_sessions * SESSION_BYTES,
+            seconds,
+            timer=clock,
+            getsizeof=lambda history: max(SESSION_BYTES, len(history)),
         )
 
     def __len__(self) -> int:
@@ -39,7 +50,8 @@ class Sessions:
 
     def history(self, session_id: str) -> tuple[Message, ...]:
         """Oldest first, question and answer in turn; empty for a session that is not known."""
-        return self._histories.get(session_id, ())
+        history = self._histories.get(session_id)
+        return _decode(history) if history is not None else ()
 
     def remember(self, session_id: str, question: str, answer: str) -> None:
         """Append a finished exchange, whole or not at all, and begin the session's time anew."""
@@ -48,7 +60,7 @@ class Sessions:
             Message("assistant", answer[:MAX_MESSAGE_CHARACTERS]),
         )
         history = (*self.history(session_id), *exchange)
-        self._histories[session_id] = history[-2 * MAX_EXCHANGES :]
+        self._histories[session_id] = _encode(history[-2 * MAX_EXCHANGES :])
 
 
 def new_session_id() -> str:

@@ -6,6 +6,7 @@ from lib.sessions import (
     MAX_EXCHANGES,
     MAX_MESSAGE_CHARACTERS,
     MAX_SESSIONS,
+    SESSION_BYTES,
     Message,
     Sessions,
     new_session_id,
@@ -70,6 +71,23 @@ def test_there_is_a_bound_by_default() -> None:
     for number in range(MAX_SESSIONS + 10):
         sessions.remember(str(number), "?", ".")
     assert len(sessions) == MAX_SESSIONS
+
+
+def test_long_sessions_take_the_place_of_several() -> None:
+    sessions = Sessions(max_sessions=20)
+    for number in range(20):
+        sessions.remember(str(number), "?", "\U0001f30a" * MAX_MESSAGE_CHARACTERS)
+    assert len(sessions) == 20 * SESSION_BYTES // (4 * MAX_MESSAGE_CHARACTERS + 30) == 3
+    assert sessions.history("19")[1].content == "\U0001f30a" * MAX_MESSAGE_CHARACTERS
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=MAX_EXCHANGES))
+def test_what_was_said_is_kept_as_it_was(exchanges: list[tuple[str, str]]) -> None:
+    sessions = Sessions()
+    for question, answer in exchanges:
+        sessions.remember("s", question, answer)
+    said = [message.content for message in sessions.history("s")]
+    assert said == [text for exchange in exchanges for text in exchange]
 
 
 @pytest.mark.parametrize(("later", "known"), [(59.0, True), (60.0, False), (1e9, False)])
