@@ -43,8 +43,8 @@ def serve(settings: Settings, app: Quart) -> None:
     # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
     sys.setswitchinterval(0.0005)
     # What is there now stays for good and need not be looked through for cycles any more. Of the
-    # rest, each connection that was closed leaves a cycle of some 7 KB: by the interpreter's own last
-    # threshold, tens of megabytes of them would lie about.
+    # rest, each connection that was closed leaves a cycle of some 7 KB: by the interpreter's own
+    # last threshold, tens of megabytes of them would lie about.
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 10, 5)
