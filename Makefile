@@ -38,12 +38,13 @@ format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: .venv/installed-dev ## resolve requirements.in anew
+lock: .venv/installed-dev ## resolve requirements.in anew; pip checks each package by its hash
 	$(BIN)/python -m pip install --quiet pip-tools
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras \
-		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host requirements.in
-	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras \
-		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host requirements-dev.in
+	for each in requirements requirements-dev; do \
+		CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --strip-extras \
+			--generate-hashes --no-emit-index-url --no-emit-find-links \
+			--no-emit-trusted-host $$each.in || exit 1; \
+	done
 
 clean:
 	rm -rf .venv qdrant_data
