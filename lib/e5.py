@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from lib.e5_tokens import Tokenizer
 from lib.e5_weights import Bytes, Floats, Weights, dequantised, read_weights
 from lib.embedding import Similarity, Vectors, normalised
+from lib.memory import forget
 from lib.onnx import open_session, package_file, session_options
 
 if TYPE_CHECKING:
@@ -178,12 +179,15 @@ def load_e5() -> E5:
         list(bound), [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in bound.values()]
     )
     types = weights.floats("emb.type").reshape(-1, DIMENSION)
-    return E5(
+    model = E5(
         open_session(GRAPH.read_bytes(), options),
         Tokenizer(weights.pieces, weights.scores, weights.replacements),
         weights.blocks("emb.word", DIMENSION),
         weights.floats("emb.pos").reshape(-1, DIMENSION) + types[0],
     )
+    # All but the table of the tokens' vectors has been brought into another form.
+    forget(weights.file)
+    return model
 
 
 def bound_weights(weights: Weights) -> dict[str, NDArray[np.generic]]:

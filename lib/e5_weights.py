@@ -43,6 +43,8 @@ class Weights:
     replacements: Mapping[int, str]
     tensors: Mapping[str, Bytes]
     """The bytes of each tensor."""
+    file: mmap.mmap
+    """Where they lie."""
 
     def floats(self, name: str) -> Floats:
         return self.tensors[name].view("<f4").astype(np.float32)
@@ -55,7 +57,8 @@ class Weights:
 def read_weights(path: Path) -> Weights:
     """Parse a checked file."""
     with path.open("rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    view = memoryview(mapping)
     data = np.frombuffer(view, np.uint8)  # keeps the mapping
     at = struct.calcsize("<4sI7ifi")
 
@@ -86,7 +89,7 @@ def read_weights(path: Path) -> Weights:
         *_, offset, size = struct.unpack_from("<BIQQ", view, at + 2 + length)
         tensors[name] = data[offset : offset + size]
         at += 2 + length + struct.calcsize("<BIQQ")
-    return Weights(pieces, scores, replacements, tensors)
+    return Weights(pieces, scores, replacements, tensors, mapping)
 
 
 def dequantised(blocks: Bytes) -> Floats:

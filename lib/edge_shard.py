@@ -29,7 +29,8 @@ def create_shard(path: Path, dimension: int) -> "EdgeShard":
 
     (path / "shard").mkdir()
     config = EdgeConfig(
-        vectors={DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine)},
+        # Read as needed, and as fast: else 32 MB are taken at once, however few the vectors.
+        vectors={DENSE: EdgeVectorParams(size=dimension, distance=Distance.Cosine, on_disk=True)},
         sparse_vectors={SPARSE: EdgeSparseVectorParams(modifier=Modifier.Idf)},
         wal_enabled=False,
         # The one segment is searched by one thread anyway; more of them only wait for each other.

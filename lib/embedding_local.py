@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from lib.embedding import Similarity, Vectors
+from lib.memory import give_back
 from lib.once import Once
 
 
@@ -72,4 +73,7 @@ class LocalEmbedder:
 
     async def _load(self) -> Encoder:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._questions, self._load_encoder)
+        encoder = await loop.run_in_executor(self._questions, self._load_encoder)
+        # What loading needed besides lies in memory that nobody will ask for again.
+        await loop.run_in_executor(self._questions, give_back)
+        return encoder

@@ -1,0 +1,47 @@
+import mmap
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.memory import forget, give_back
+
+FREED_AND_GIVEN_BACK = """
+from pathlib import Path
+from lib.memory import give_back
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+blocks = [bytes(100_000) + b"x" for _ in range(500)]
+kept = blocks[::50]
+del blocks
+before = resident()
+give_back()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="told by /proc")
+def test_what_was_freed_is_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FREED_AND_GIVEN_BACK],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) > 20_000_000
+
+
+def test_a_forgotten_file_can_be_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"tide" * 10_000)
+    with path.open("rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    view = memoryview(mapping)
+    assert view[-4:] == b"tide"
+    forget(mapping)
+    assert view[-4:] == b"tide"
+    give_back()
