@@ -1,5 +1,8 @@
 """The files of one generation of the embedded store: Qdrant's segments."""
 
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,8 @@ DAMAGED = (
     "The index cannot be read: its files are damaged. Ingest with force_reindex "
     "(--force in the shell)."
 )
+SHARED_MEMORY = "/dev/shm"
+"""Containers can write there even when everything else in them is read-only."""
 
 
 def create_shard(path: Path, dimension: int) -> "EdgeShard":
@@ -41,12 +46,47 @@ def create_shard(path: Path, dimension: int) -> "EdgeShard":
 
 def open_shard(path: Path) -> "EdgeShard":
     """Raises `StoreUnavailable` for one that the engine cannot read."""
+    folder = path / "shard"
+    if all(os.access(each, os.W_OK) for each in folder.rglob("*")):
+        return load(folder)
+    # The engine opens each file for writing, even to read it. Of a copy it needs only the open
+    # files, so nothing is left behind however the process ends.
+    try:
+        with tempfile.TemporaryDirectory(prefix="quire-", dir=temporary_folder()) as copy:
+            copy_files(folder, Path(copy))
+            return load(Path(copy))
+    except OSError as error:
+        raise StoreUnavailable(
+            "The index lies where nothing can be written, and the copy that is read instead "
+            f"cannot be made: {error.strerror or 'the disk refused'}. See QDRANT_PATH, or TMPDIR "
+            "for the copy."
+        ) from error
+
+
+def load(folder: Path) -> "EdgeShard":
     from qdrant_edge import EdgeShard
 
     try:
-        return EdgeShard.load(str(path / "shard"))
+        return EdgeShard.load(str(folder))
     except Exception as error:  # the engine raises nothing more specific
         raise StoreUnavailable(DAMAGED) from error
+
+
+def temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:  # it has tried them all
+        return SHARED_MEMORY
+
+
+def copy_files(source: Path, target: Path) -> None:
+    """The files below `source` without their permissions."""
+    for each in source.rglob("*"):
+        there = target / each.relative_to(source)
+        if each.is_dir():
+            there.mkdir(parents=True, exist_ok=True)
+        else:
+            shutil.copyfile(each, there)
 
 
 def payloads(shard: "EdgeShard", field: str) -> "Iterator[tuple[str, Any]]":

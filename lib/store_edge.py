@@ -241,7 +241,10 @@ class EdgeStore:
     def _clean(self) -> None:
         """Remove generations that nobody needs any more, unless another process builds one."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(self._folder / "building.lock")
+        try:
+            lock = take_lock(self._folder / "building.lock")
+        except OSError:
+            return  # an index that came with a read-only disk is read all the same
         if lock is None:
             return
         with lock:

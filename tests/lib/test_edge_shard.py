@@ -1,0 +1,89 @@
+"""An index on a disk that cannot be written, as in a container whose root file system is read-only.
+
+A real read-only mount, in a process of its own: permissions alone do not stop the user root.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.store_edge import EdgeStore
+from tests.stores import chunk, publish, random_vectors
+
+ROOT = Path(__file__).parents[2]
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+LOOK = """
+import asyncio, json, sys
+from pathlib import Path
+from lib.errors import StoreUnavailable
+from lib.store_edge import EdgeStore
+from tests.stores import chunk, nearest, publish, random_vectors
+
+async def look():
+    store = EdgeStore(Path(sys.argv[1]))
+    await store.open()
+    try:
+        found = await nearest(store, random_vectors(3)[1], 2)
+        print(json.dumps([hit.chunk.chunk_id for hit in found]))
+        print(len(await store.ledger()), len(await store.urls()))
+        await publish(store, [chunk(9)], random_vectors(1))
+    except StoreUnavailable as error:
+        print(error.message)
+    await store.close()
+
+asyncio.run(look())
+"""
+
+
+def read_only(folder: Path, code: str, **environment: str) -> list[str]:
+    """The lines that `code` prints, to which `folder` cannot be written."""
+    rights = [] if os.geteuid() == 0 else ["--map-root-user"]
+    command = ["unshare", "--mount", *rights, "sh", "-c", READ_ONLY, str(folder)]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine lets the tests mount nothing")
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code, str(folder)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+async def index(tmp_path: Path) -> Path:
+    folder = tmp_path / "index"
+    store = EdgeStore(folder)
+    await store.open()
+    await publish(store, [chunk(n) for n in range(3)], random_vectors(3))
+    await store.close()
+    return folder
+
+
+async def test_an_index_that_cannot_be_written_is_read(index: Path, tmp_path: Path) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    found, counts, refusal = read_only(index, LOOK, TMPDIR=str(copies))
+    assert json.loads(found)[0] == chunk(1).chunk_id
+    assert counts == "1 3"
+    assert refusal == (
+        "The folder of the index cannot be used: Read-only file system. See QDRANT_PATH."
+    )
+    assert not list(copies.iterdir())
+
+
+async def test_no_room_for_the_copy_is_said(index: Path) -> None:
+    nowhere = 'import tempfile; tempfile.tempdir = "/proc"' + LOOK
+    (refusal,) = read_only(index, nowhere)
+    assert "nothing can be written" in refusal
+    assert "TMPDIR" in refusal
+    assert str(index) not in refusal
