@@ -10,14 +10,16 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import aiohttp
 import msgspec
 
 from lib.once import Once
 from lib.settings import Settings
 from lib.upstream import upstream_error
+
+if TYPE_CHECKING:
+    import aiohttp
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +112,10 @@ class Generator:
         """That are open."""
         self._http = Once(self._connect)
 
+    async def load(self) -> None:
+        """Get ready, so that the first reader does not wait for it. Asks nothing."""
+        await self._http.get()
+
     async def generate(
         self, messages: Sequence[PromptMessage]
     ) -> AsyncGenerator[Delta | Idle | Finish, None]:
@@ -148,7 +154,7 @@ class Generator:
                 async with aclosing(read_stream(response.content, self._silence)) as pieces:
                     async for piece in pieces:
                         yield piece
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except network_errors():
             raise upstream_error(SERVICE) from None
         finally:
             self._streams -= 1
@@ -166,7 +172,7 @@ class Generator:
                 http.get(self._models_url, headers=self._headers) as response,
             ):
                 return response.status < 500 and response.status not in (401, 403)
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except network_errors():
             return False
 
     async def close(self) -> None:
@@ -175,12 +181,12 @@ class Generator:
 
     @asynccontextmanager
     async def _request(
-        self, http: aiohttp.ClientSession, body: bytes
-    ) -> AsyncIterator[asyncio.Task[aiohttp.ClientResponse]]:
+        self, http: "aiohttp.ClientSession", body: bytes
+    ) -> "AsyncIterator[asyncio.Task[aiohttp.ClientResponse]]":
         """The request under way, closed at the end whatever state it is in."""
         headers = {**self._headers, "Content-Type": "application/json"}
 
-        async def send(data: bytes) -> aiohttp.ClientResponse:
+        async def send(data: bytes) -> "aiohttp.ClientResponse":
             return await http.post(self._url, data=data, headers=headers)
 
         task = asyncio.create_task(send(body))
@@ -195,7 +201,11 @@ class Generator:
                 # the connection stands.
                 task.result().close()
 
-    async def _connect(self) -> aiohttp.ClientSession:
+    async def _connect(self) -> "aiohttp.ClientSession":
+        # The import takes a tenth of a second: not on the event loop, and not without a model.
+        await asyncio.to_thread(__import__, "aiohttp")
+        import aiohttp
+
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             # Silence is watched by who reads: a timer set anew for each packet costs as much as to
@@ -203,6 +213,13 @@ class Generator:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             auto_decompress=True,
         )
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """What a connection may fail with."""
+    import aiohttp
+
+    return aiohttp.ClientError, TimeoutError, OSError
 
 
 def pause_among(streams: int) -> float:
@@ -228,7 +245,7 @@ def make_generator(settings: Settings) -> Generator | None:
 
 
 async def read_stream(
-    content: aiohttp.StreamReader, silence: float
+    content: "aiohttp.StreamReader", silence: float
 ) -> AsyncGenerator[Delta | Idle | Finish, None]:
     """Parse server-sent events from `content`. Raises TimeoutError after `silence` seconds."""
     rest, silent = b"", 0.0

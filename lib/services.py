@@ -244,6 +244,8 @@ async def warm_up(services: Services) -> None:
         services.opened.set()
     try:
         await services.embedder.load()
+        if services.generator:
+            await services.generator.load()
     except (QuireError, RuntimeError, OSError) as error:
         log.error("the embedder cannot be loaded: %s", error)
     while not found:
