@@ -18,7 +18,7 @@ from quart_rate_limiter import RateLimiter
 
 from handlers import archive, chat, health, ingest, metrics, pages, search
 from handlers.failures import register_failures
-from handlers.limits import BoundedStore
+from handlers.limits import make_limit_store
 from handlers.metrics import show
 from handlers.outer import Outer
 from lib.logs import configure_logging, exchange
@@ -98,7 +98,7 @@ def create_app(settings: Settings | None = None) -> Quart:
             note.reader = held
         return response
 
-    RateLimiter(app, store=BoundedStore(), enabled=settings.rate_limit_enabled)
+    RateLimiter(app, store=make_limit_store(settings), enabled=settings.rate_limit_enabled)
 
     served: Quart = cors(
         app,

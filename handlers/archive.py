@@ -30,6 +30,7 @@ blueprint = Blueprint("archive", __name__)
             400: "The archive cannot be unpacked safely.",
             401: "The admin key is missing or wrong.",
             409: "An ingestion is running.",
+            503: "Redis, which lets one replica ingest at a time, cannot be reached.",
         },
         admin=True,
     )

@@ -24,7 +24,10 @@ class StatusQuery(msgspec.Struct, kw_only=True):
         "Begin to ingest the book in the background.",
         body=IngestRequest,
         answer=IngestStarted,
-        statuses={401: "The admin key is missing or wrong."},
+        statuses={
+            401: "The admin key is missing or wrong.",
+            503: "Redis, which lets one replica ingest at a time, cannot be reached.",
+        },
         admin=True,
     )
 )

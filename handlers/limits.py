@@ -6,17 +6,23 @@ leftmost X-Forwarded-For, which anyone can invent, and its own store never forge
 """
 
 import heapq
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import msgspec
 from quart import current_app, g, request
-from quart_rate_limiter import RateLimit
+from quart_rate_limiter import RateLimit, RateLimitExceeded
 from quart_rate_limiter.store import RateLimiterStoreABC
 
 from handlers import given_key, services
 from lib.access import client_address, has_key, wider_network
+from lib.errors import RedisUnavailable
 from lib.keys import Keys
+from lib.redis_client import RedisClient
+from lib.redis_limits import take
+from lib.settings import Settings
 
 PERIOD = timedelta(minutes=2)
 BURST = 20
@@ -96,6 +102,42 @@ class BoundedStore(RateLimiterStoreABC):
     async def before_serving(self) -> None: ...
 
     async def after_serving(self) -> None: ...
+
+
+class SharedStore(BoundedStore):
+    """The same for all replicas together, as far as Redis can be reached.
+
+    What is in memory here can only be less than what Redis knows of a reader, so whoever asks too
+    much by it is refused without asking Redis. Who does not is counted there, in one step.
+    """
+
+    def __init__(self, redis: Callable[[], RedisClient]) -> None:
+        super().__init__()
+        self._redis = redis
+
+    async def set(self, key: str, tat: datetime) -> None:
+        """Raises `RateLimitExceeded` for who has asked too much of other replicas."""
+        now = datetime.now(UTC)
+        # Before anything is awaited: it is the difference to what the limiter has just read.
+        each = (tat - max(await self.get(key, now), now)).total_seconds()
+        period = PERIOD.total_seconds()
+        try:
+            taken, left = await take(self._redis(), key, each, period)
+        except RedisUnavailable:
+            await super().set(key, tat)
+            return
+        await super().set(key, datetime.now(UTC) + timedelta(seconds=left))
+        if not taken:
+            raise RateLimitExceeded(math.ceil(left - (period - each)))
+
+
+def make_limit_store(settings: Settings) -> BoundedStore:
+    """Of this process, or of all that share the Redis of the settings."""
+    return SharedStore(shared_redis) if settings.redis_url else BoundedStore()
+
+
+def shared_redis() -> RedisClient:
+    return cast(RedisClient, services().redis)
 
 
 async def reader() -> str:

@@ -10,7 +10,7 @@ from lib.answer_cache import KeptAnswer
 from lib.chat import Collaborators, Turn
 from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, keep, text_of
 from lib.citations import Citation, Citations
-from lib.errors import Busy, QuireError, UpstreamError
+from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
 from lib.extractive import extracting
 from lib.generating import generated
 from lib.not_in_book import Refusal, refusal
@@ -43,7 +43,7 @@ async def stream(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, N
                     case Chunk() | Cited():
                         keep(answer, event)
                     case Done():
-                        remember(services, turn, answer, event)
+                        await remember(services, turn, answer, event)
                 yield event
     except QuireError as error:
         log.warning("an answer broke off: %s", error.message)
@@ -59,7 +59,7 @@ async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, No
         async for event in events:
             if isinstance(event, Failed):
                 answer, end = await extracted(services, turn, MODEL_FAILED)
-                remember(services, turn, answer, end)
+                await remember(services, turn, answer, end)
                 pieces = [*answer, end]
             else:
                 pieces.append(event)
@@ -67,11 +67,11 @@ async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, No
         yield event
 
 
-def remember(
+async def remember(
     services: Collaborators, turn: Turn, answer: Sequence[Chunk | Cited], end: Done
 ) -> None:
     """Keep a complete answer for the conversation, and for others who ask the same."""
-    services.sessions.remember(turn.session_id, turn.question, text_of(answer))
+    await services.sessions.remember(turn.session_id, turn.question, text_of(answer))
     sourced = any(isinstance(piece, Cited) for piece in answer)
     supported = all(each.supported is not False for each in end.check)
     # Another attempt may do better than one without sources, or whose sources do not say so.
@@ -106,7 +106,7 @@ async def answered(services: Collaborators, turn: Turn) -> AsyncGenerator[Event,
             notice = BUDGET_SPENT
         except Busy:
             notice = MODEL_BUSY
-        except UpstreamError as error:
+        except (UpstreamError, RedisUnavailable) as error:
             if begun:
                 raise
             log.warning("answering without the model: %s", error.message)

@@ -16,11 +16,11 @@ from itertools import islice
 from types import TracebackType
 from typing import Final, Literal
 
-from lib.errors import QuireError, StoreUnavailable, UpstreamError
+from lib.errors import QuireError, RedisUnavailable, StoreUnavailable, UpstreamError
 
 State = Literal["closed", "open", "half-open"]
 
-FAILURES: Final = (UpstreamError, StoreUnavailable)
+FAILURES: Final = (UpstreamError, StoreUnavailable, RedisUnavailable)
 TELLING: Final = frozenset({401, 403, 404, 408, 429})
 """Statuses below 500 that say something of the service and not of the one request."""
 

@@ -138,7 +138,7 @@ async def prepare(services: Collaborators, request: ChatRequest, reader: str = "
     started = time.perf_counter()
     question = trimmed(request.question, "question", MAX_QUERY_CHARACTERS)
     session_id = request.session_id or new_session_id()
-    history = services.sessions.history(session_id)
+    history = await services.sessions.history(session_id)
     await services.until_indexed()
     k = request.k or request.top_k or DEFAULT_K
     selection = marked(request.context)

@@ -13,6 +13,8 @@
     ├── IndexNotReady             503 INDEX_NOT_READY
     ├── IndexOutdated             503 INDEX_OUTDATED
     ├── StoreUnavailable          503 STORE_UNAVAILABLE
+    │   └── IndexUnreadable       503 INDEX_UNREADABLE
+    ├── RedisUnavailable          503 REDIS_UNAVAILABLE
     ├── Busy                      503 BUSY
     ├── Stopping                  503 STOPPING
     ├── BodyTimedOut              408 REQUEST_TIMEOUT
@@ -106,6 +108,19 @@ class StoreUnavailable(QuireError):
 
     status = 503
     code = "STORE_UNAVAILABLE"
+
+
+class IndexUnreadable(StoreUnavailable):
+    """The store is there, but another version made its index, or it is damaged: build it anew."""
+
+    code = "INDEX_UNREADABLE"
+
+
+class RedisUnavailable(QuireError):
+    """Redis cannot be reached, refuses the password, or answered with an error."""
+
+    status = 503
+    code = "REDIS_UNAVAILABLE"
 
 
 class Stopping(QuireError):

@@ -138,7 +138,7 @@ async def ask(
             request = ChatRequest(question=earlier, session_id=session)
             await collect(stream(services, await prepare(services, request)))
         else:
-            services.sessions.remember(session, earlier, "")
+            await services.sessions.remember(session, earlier, "")
     request = ChatRequest(question=question.text, session_id=session, k=plan.k)
     began = time.perf_counter()
     turn = await prepare(services, request)

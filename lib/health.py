@@ -8,6 +8,7 @@ import msgspec
 
 from lib import __version__
 from lib.errors import QuireError
+from lib.probe import Probe
 from lib.search import check_index
 from lib.services import Services, StoreState
 
@@ -22,6 +23,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     uptime: Annotated[float, msgspec.Meta(description="Seconds.")]
     qdrant_connected: bool
     openai_connected: bool
+    redis_connected: Annotated[bool | None, msgspec.Meta(description="null: none is configured.")]
     documents_count: int
     chunks_count: int
     ready: Annotated[bool, msgspec.Meta(description="Whether a question can be answered now.")]
@@ -43,6 +45,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 STOPPING = "The server is being stopped."
+NO_REDIS = "Redis cannot be reached; until it can, conversations are not remembered."
 
 
 async def check_health(
@@ -52,8 +55,10 @@ async def check_health(
 
     `draining`: whether the server was told to stop; `inside`: whether the author asks.
     """
-    store, model = await asyncio.gather(
-        services.store_probe.answer(PATIENCE), model_connected(services)
+    store, model, redis = await asyncio.gather(
+        services.store_probe.answer(PATIENCE),
+        connected(services.model_probe),
+        connected(services.redis_probe),
     )
     latest = services.ingestion.latest
     ingesting = latest is not None and latest.finished_at is None
@@ -61,6 +66,8 @@ async def check_health(
     degraded = problem
     if problem is None and services.generator is not None and model is False:
         degraded = "The language model does not answer; answers are the book's own words."
+    elif problem is None and redis is False:
+        degraded = NO_REDIS
     manifest = store.manifest if store else None
     health = Health(
         status="degraded" if degraded else "healthy",
@@ -68,6 +75,7 @@ async def check_health(
         uptime=round(time.monotonic() - services.started, 3),
         qdrant_connected=bool(store and store.connected),
         openai_connected=bool(model),
+        redis_connected=bool(redis) if services.redis else None,
         documents_count=manifest.documents if manifest else 0,
         chunks_count=manifest.chunks if manifest else 0,
         ready=problem is None,
@@ -98,9 +106,9 @@ def look_inside(services: Services) -> dict[str, Any]:
     }
 
 
-async def model_connected(services: Services) -> bool | None:
-    """Whether the model answered lately; None while that is not known, or there is none."""
-    return await services.model_probe.answer(PATIENCE) if services.model_probe else None
+async def connected(probe: Probe[bool] | None) -> bool | None:
+    """Whether a service answered lately; None while that is not known, or there is none."""
+    return await probe.answer(PATIENCE) if probe else None
 
 
 def index_problem(services: Services, store: StoreState | None) -> str | None:

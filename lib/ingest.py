@@ -13,6 +13,7 @@ import json
 import logging
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -190,8 +191,16 @@ class Before:
 class Ingestion:
     """Runs one ingestion at a time and remembers the last ones."""
 
-    def __init__(self, settings: Settings, embedder: Embedder, store: Store) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        embedder: Embedder,
+        store: Store,
+        may_begin: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """`may_begin` raises where it is known before that a run would come to nothing."""
         self._settings = settings
+        self._may_begin = may_begin
         self._embedder = embedder
         self._store = store
         self._tasks: dict[str, Task] = {}
@@ -204,9 +213,12 @@ class Ingestion:
         """Begin in the background. While one runs, say so and name it.
 
         `root` is a folder outside the content folder that the program itself has made. Raises
-        `InvalidRequest` for a path that is not a folder inside the content folder.
+        `InvalidRequest` for a path that is not a folder inside the content folder, and what
+        `may_begin` raises.
         """
         folder = root or content_folder(self._settings.book_content_path, request.content_path)
+        if self._may_begin and not (self.latest and self.latest.running):
+            await self._may_begin()
         running = self.latest
         if running and running.running:
             return IngestStarted(

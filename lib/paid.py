@@ -35,10 +35,11 @@ async def paid(
     """As `Generator.generate`, with the most that it may cost reserved before.
 
     An answer that breaks off, or whose reader leaves, counts whole: what was thought and not said
-    is billed too. Raises `BudgetUsedUp` besides what the generator raises.
+    is billed too. Raises `BudgetUsedUp` besides what the budget and the generator raise.
     """
     prompt = prompt_tokens(messages)
-    reservation = budget.reserve(reader, prompt + max_tokens, cost(price, prompt, max_tokens))
+    most = cost(price, prompt, max_tokens)
+    reservation = await budget.reserve(reader, prompt + max_tokens, most)
     if reservation is None:
         raise BudgetUsedUp
     came = begun = False

@@ -14,7 +14,7 @@ from lib.breaker import Breaker
 from lib.budget import Budget, Limits
 from lib.embedding import Embedder
 from lib.embedding_cache import CachedEmbedder
-from lib.errors import QuireError
+from lib.errors import QuireError, RedisUnavailable
 from lib.generation import Generator, make_generator
 from lib.guarded import (
     GuardedEmbedder,
@@ -24,10 +24,15 @@ from lib.guarded import (
     store_breaker,
 )
 from lib.ingest import Ingestion, IngestRequest, configured
+from lib.memory_budget import MemoryBudget
 from lib.metrics import Metrics
 from lib.probe import Probe
 from lib.pulse import Pulse
-from lib.sessions import Sessions
+from lib.redis_budget import RedisBudget
+from lib.redis_client import RedisClient
+from lib.redis_lock import TakingTurns
+from lib.redis_sessions import RedisSessions
+from lib.sessions import MemorySessions, Sessions
 from lib.settings import Settings
 from lib.store import INDEX_FORMAT, Manifest, Store
 
@@ -37,6 +42,9 @@ STORE_PROBE_SECONDS = 2.0
 AWAY_SECONDS = 15.0
 """Between two looks for a store that was away at the start."""
 MODEL_PROBE_SECONDS = 30.0
+REDIS_PROBE_SECONDS = 2.0
+LAPSE_SECONDS = 60.0
+"""After the longest time that an answer may take, before its reservation is taken for lost."""
 SPENDING = "spending.json"
 FIRST_INDEX_SECONDS = 20.0
 """So long a question waits for the first index: less than a proxy bears silence."""
@@ -69,6 +77,9 @@ class Services:
     ingestion: Ingestion
     store_probe: Probe[StoreState]
     model_probe: Probe[bool] | None
+    redis: RedisClient | None
+    """What replicas share; None where there is one process."""
+    redis_probe: Probe[bool] | None
     opened: asyncio.Event
     """Cleared while `warm_up` finds out whether there is an index, and begins one if not."""
     metrics: Metrics
@@ -78,11 +89,12 @@ class Services:
     @property
     def breakers(self) -> dict[str, Breaker]:
         """By the service that each guards."""
-        return {
+        breakers = {
             "model": self.model_breaker,
             "embeddings": self.embedding_breaker,
             "store": self.store_breaker,
         }
+        return breakers | ({"redis": self.redis.breaker} if self.redis else {})
 
     async def until_indexed(self) -> None:
         """Wait a while for a first ingestion: who asks right after the start gets an answer.
@@ -104,15 +116,18 @@ async def open_services(
     embedding_guard, store_guard = embedding_breaker(), store_breaker()
     embedder, store = make_embedder(settings, embedding_guard), make_store(settings)
     generator = make_generator(settings)
-    budget = make_budget(settings)
+    redis = make_redis(settings)
+    budget = make_budget(settings, redis)
     await budget.open()
+    # An index of the process's own is locked by the system.
+    turns = TakingTurns(store, redis) if redis and settings.qdrant_url else None
     services = Services(
         settings=settings,
         embedder=embedder,
         # The engine in this process hangs on nobody.
         store=GuardedStore(store, store_guard) if settings.qdrant_url else store,
         generator=generator,
-        sessions=Sessions(),
+        sessions=RedisSessions(redis) if redis else MemorySessions(),
         answers=AnswerCache(settings.answer_cache_size),
         admission=Admission(settings.max_concurrent_answers),
         budget=budget,
@@ -121,9 +136,11 @@ async def open_services(
         store_breaker=store_guard,
         opened=asyncio.Event(),
         metrics=metrics or Metrics(),
-        ingestion=Ingestion(settings, embedder, store),
+        ingestion=Ingestion(settings, embedder, turns or store, turns.check if turns else None),
         store_probe=Probe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),
         model_probe=Probe(generator.reachable, seconds=MODEL_PROBE_SECONDS) if generator else None,
+        redis=redis,
+        redis_probe=Probe(redis.reachable, seconds=REDIS_PROBE_SECONDS) if redis else None,
     )
     services.opened.set()
     try:
@@ -131,24 +148,37 @@ async def open_services(
     finally:
         await services.ingestion.close()
         await services.store_probe.close()
-        if services.model_probe:
-            await services.model_probe.close()
+        for probe in (services.model_probe, services.redis_probe):
+            if probe:
+                await probe.close()
         if generator:
             await generator.close()
         await embedder.close()
         await store.close()
         await budget.close()
+        if redis:
+            await redis.close()
 
 
-def make_budget(settings: Settings) -> Budget:
-    """Kept beside the index, where there is a disk."""
+def make_redis(settings: Settings) -> RedisClient | None:
+    """What replicas share, if they are to share anything; not connected yet."""
+    if not settings.redis_url:
+        return None
+    return RedisClient(settings.redis_url, settings.qdrant_collection)
+
+
+def make_budget(settings: Settings, redis: RedisClient | None = None) -> Budget:
+    """Shared by all who share the Redis; else kept beside the index, where there is a disk."""
     limits = Limits(
         tokens=settings.daily_tokens,
         usd=settings.daily_usd,
         reader_tokens=settings.reader_daily_tokens,
     )
     limited = limits.tokens or limits.usd
-    return Budget(limits, settings.qdrant_path / SPENDING if limited else None)
+    # Without a limit there is nothing to be kept to: each replica tells what it has spent itself.
+    if redis and (limited or limits.reader_tokens):
+        return RedisBudget(limits, redis, lapse=settings.stream_timeout + LAPSE_SECONDS)
+    return MemoryBudget(limits, settings.qdrant_path / SPENDING if limited else None)
 
 
 def make_embedder(settings: Settings, breaker: Breaker | None = None) -> Embedder:
@@ -263,3 +293,6 @@ async def open_index(services: Services) -> bool:
         # What is wrong with a store that answers does not mend itself.
         return await services.store.reachable()
     return True
+    except RedisUnavailable as error:
+        log.warning("the start is not complete: %s", error.message)
+        return False

@@ -1,9 +1,9 @@
-"""Conversations, kept in memory and lost on restart by design: bounded in number, size and time."""
+"""Conversations: bounded in number, size and time, and lost on restart by design."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 from uuid import uuid4
 
 import msgspec
@@ -27,8 +27,21 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[Message, ...]).decode
 
 
-class Sessions:
-    """The last exchanges of each conversation. The one used longest ago goes first."""
+class Sessions(Protocol):
+    """The last exchanges of each conversation. Never raises."""
+
+    def __len__(self) -> int:
+        """How many are in the memory of this process."""
+
+    async def history(self, session_id: str) -> tuple[Message, ...]:
+        """Oldest first, question and answer in turn; empty for a session that is not known."""
+
+    async def remember(self, session_id: str, question: str, answer: str) -> None:
+        """Append a finished exchange, whole or not at all, and begin the session's time anew."""
+
+
+class MemorySessions:
+    """Of one process. The one used longest ago goes first."""
 
     def __init__(
         self,
@@ -48,19 +61,24 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._histories)
 
-    def history(self, session_id: str) -> tuple[Message, ...]:
-        """Oldest first, question and answer in turn; empty for a session that is not known."""
+    async def history(self, session_id: str) -> tuple[Message, ...]:
+        return self._history(session_id)
+
+    async def remember(self, session_id: str, question: str, answer: str) -> None:
+        history = (*self._history(session_id), *exchange_of(question, answer))
+        self._histories[session_id] = _encode(history[-2 * MAX_EXCHANGES :])
+
+    def _history(self, session_id: str) -> tuple[Message, ...]:
         history = self._histories.get(session_id)
         return _decode(history) if history is not None else ()
 
-    def remember(self, session_id: str, question: str, answer: str) -> None:
-        """Append a finished exchange, whole or not at all, and begin the session's time anew."""
-        exchange = (
-            Message("user", question[:MAX_MESSAGE_CHARACTERS]),
-            Message("assistant", answer[:MAX_MESSAGE_CHARACTERS]),
-        )
-        history = (*self.history(session_id), *exchange)
-        self._histories[session_id] = _encode(history[-2 * MAX_EXCHANGES :])
+
+def exchange_of(question: str, answer: str) -> tuple[Message, Message]:
+    """As much of both as is kept."""
+    return (
+        Message("user", question[:MAX_MESSAGE_CHARACTERS]),
+        Message("assistant", answer[:MAX_MESSAGE_CHARACTERS]),
+    )
 
 
 def new_session_id() -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from lib.documents import DocumentLimits
 from lib.keys import parse_key
@@ -19,6 +19,7 @@ from lib.prices import PRICES, Price
 
 EmbeddingProvider = Literal["openai", "local"]
 TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
+Quantization = Literal["none", "scalar", "binary"]
 
 GENERATORS = (
     "auto",
@@ -124,6 +125,33 @@ def _http_url(raw: str) -> str:
     return raw.rstrip("/")
 
 
+REDIS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
+
+
+def _redis_url(raw: str) -> str:
+    expected = (
+        "an address such as redis://:password@host:6379/0, or rediss:// for TLS; after a ? only "
+        + ", ".join(sorted(REDIS_OPTIONS))
+    )
+    try:
+        parts = urlsplit(raw)
+        _ = parts.port
+        options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
+    except ValueError:
+        raise ValueError(expected) from None
+    if (
+        parts.scheme not in ("redis", "rediss")
+        or not parts.hostname
+        or not re.fullmatch(r"/?[0-9]{0,5}", parts.path)
+        or not options.keys() <= REDIS_OPTIONS
+        or (options and parts.scheme == "redis")
+        or parts.fragment
+        or re.search(r"\s", raw)
+    ):
+        raise ValueError(expected)
+    return raw
+
+
 def _origins(raw: str) -> tuple[str, ...]:
     origins = []
     for part in (p.strip() for p in raw.split(",")):
@@ -214,6 +242,12 @@ class Settings:
     qdrant_api_key: str = _setting("", _secret, secret=True)
     qdrant_path: Path = _setting(Path("./qdrant_data"), Path)
     qdrant_collection: str = _setting("quire", _collection)
+    qdrant_quantization: Quantization = _setting(
+        "none", _one_of(("none", "scalar", "binary"), str.lower)
+    )
+    qdrant_on_disk: bool = _setting(False, _flag)
+    qdrant_grpc_port: int = _setting(0, _whole(0, 65_535))
+    redis_url: str = _setting("", _redis_url, secret=True)
 
     book_content_path: Path = _setting(Path("./book_content"), Path)
     site_url: str = _setting("", _http_url)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any, cast
+from uuid import uuid4
 
 import hypercorn.asyncio
 import jsonschema
@@ -25,9 +26,11 @@ from werkzeug.datastructures import Headers
 import lib.e5
 from lib.book import digest
 from lib.ingest import Ingestion, IngestRequest, configured
+from lib.redis_client import RedisClient
 from lib.services import Services, open_services
 from lib.settings import Settings
 from main import create_app
+from tests.redis_server import RedisServer, running_redis
 from tests.upstream import Upstream, running_upstream
 
 # Some thousand applications are made and thrown away here: to look for cycles as often as Python
@@ -208,6 +211,21 @@ def own_index(
 async def upstream() -> AsyncIterator[Upstream]:
     async with running_upstream() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """Shared: a test that kills or stops it runs one of its own."""
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+    """Of a book that no other test has."""
+    client = RedisClient(redis_server.url, uuid4().hex)
+    yield client
+    await client.close()
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ async def test_a_fault_at_any_position(impatient: Api, upstream: Upstream, name:
         check(reply.events(), shown, WHOLE.get(name))
         # One healthy answer, or the model would be taken to be down after some of them.
         await impatient.ask(QUESTION)
-        remembered = impatient.services.sessions.history(session)
+        remembered = await impatient.services.sessions.history(session)
         assert bool(remembered) == (not shown or name in WHOLE)
 
 
@@ -105,7 +105,7 @@ async def test_silence_at_any_position(impatient: Api, upstream: Upstream) -> No
     )
     for at, reply in enumerate(replies):
         check(reply.events(), shown=True, reason=None)
-        assert impatient.services.sessions.history(f"s{at}") == ()
+        assert await impatient.services.sessions.history(f"s{at}") == ()
     await upstream.until(lambda u: u.left_early == len(TOKENS))
 
 

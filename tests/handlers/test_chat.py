@@ -397,7 +397,7 @@ async def test_the_same_first_question_is_paid_once(generating: Api, upstream: U
     assert text_of(streamed) == first["answer"]
     assert [e["citation"] for e in streamed if e["type"] == "citation"] == first["citations"]
     # It is part of the second reader's conversation all the same.
-    assert generating.services.sessions.history("other")[1].content == first["answer"]
+    assert (await generating.services.sessions.history("other"))[1].content == first["answer"]
 
 
 @pytest.mark.parametrize(
@@ -476,7 +476,7 @@ async def test_what_is_not_in_the_book_costs_no_model(
     for suggestion in end["suggestions"]:
         assert f"]({suggestion['url']})" in text
     # A reader who asks on goes on from there.
-    assert generating.services.sessions.history("s")[0].content == NOT_THERE
+    assert (await generating.services.sessions.history("s"))[0].content == NOT_THERE
 
 
 async def test_without_a_model_it_is_not_guessed_either(api: Api) -> None:
@@ -578,7 +578,7 @@ async def test_a_stream_that_breaks_ends_with_an_error_event(
     assert events[-1]["code"] == "UPSTREAM_ERROR"
     assert events[-1]["error"]
     assert text_of(events).startswith("The tide turns")
-    assert generating.services.sessions.history("s") == ()
+    assert await generating.services.sessions.history("s") == ()
 
 
 @pytest.mark.parametrize("fault", AFTER_THE_FIRST_WORD.values(), ids=AFTER_THE_FIRST_WORD)
@@ -592,7 +592,7 @@ async def test_a_json_answer_that_breaks_gives_way_to_the_book(
     body = reply.json()
     assert body["answer"].startswith(f"*{MODEL_FAILED}*")
     assert (body["mode"], body["finish_reason"]) == ("extractive", "stop")
-    [_, remembered] = generating.services.sessions.history("s")
+    [_, remembered] = await generating.services.sessions.history("s")
     assert remembered.content.strip() == body["answer"]
 
 
@@ -652,7 +652,7 @@ async def test_a_model_that_is_down_is_not_asked_by_every_reader(
 async def test_a_complete_answer_is_remembered(generating: Api, upstream: Upstream) -> None:
     upstream.replies.append(answer("Every six hours."))
     await generating.ask(f"  {QUESTION} ", session_id="s")
-    assert generating.services.sessions.history("s") == (
+    assert await generating.services.sessions.history("s") == (
         Message("user", QUESTION),
         Message("assistant", "Every six hours."),
     )

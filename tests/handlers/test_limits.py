@@ -1,7 +1,8 @@
-"""How much a reader may ask."""
+"""How much a reader may ask: counted in memory and in Redis alike."""
 
 import tracemalloc
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,19 @@ import pytest
 import lib.keys
 from handlers.limits import BURST, MAX_READERS, NETWORK, SEARCH_BURST, WITH_KEY, BoundedStore
 from tests.conftest import ADMIN_KEY, READER_KEY, SITE, Answer, Api, MakeSettings, serving
+from tests.redis_server import RedisServer
 
 BAD = {"question": ""}
 """Counted as any other question, and answered sooner."""
+
+
+@pytest.fixture(params=["memory", "redis"])
+def make_settings(make_settings: MakeSettings, request: pytest.FixtureRequest) -> MakeSettings:
+    if request.param == "memory":
+        return make_settings
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.empty()
+    return partial(make_settings, redis_url=server.url)
 
 
 async def ask(api: Api, caller: str = "203.0.113.9", **headers: str) -> Answer:

@@ -1,21 +1,34 @@
-"""What a day may cost, however answers overlap, break off or are never heard of again."""
+"""What a day may cost, however answers overlap, break off or are never heard of again.
+
+In memory and in Redis alike, then each on its own.
+"""
 
 import asyncio
 import json
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lib.budget
-from lib.budget import DAY, MAX_READERS, Budget, Limits, Reservation
+import lib.memory_budget
+import lib.redis_budget
+from lib.budget import DAY, MAX_READERS, Budget, Limits, Reservation, Spending
 from lib.durable import write_durably
+from lib.errors import RedisUnavailable
+from lib.memory_budget import MemoryBudget
+from lib.redis_budget import RedisBudget
+from lib.redis_client import RedisClient
+from tests.redis_server import RedisServer, running_redis
 
 NOON = 20_000 * DAY + DAY / 2
+LAPSE = 600.0
 
 
 class Clock:
@@ -31,156 +44,232 @@ def clock() -> Clock:
     return Clock()
 
 
-def reserve(budget: Budget, tokens: int, usd: float = 0.0, reader: str = "a") -> Reservation:
-    reservation = budget.reserve(reader, tokens, usd)
+Make = Callable[..., Budget]
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def make(clock: Clock, request: pytest.FixtureRequest) -> AsyncIterator[Make]:
+    """A budget of these limits."""
+    if request.param == "memory":
+        yield lambda **limits: MemoryBudget(Limits(**limits), clock=clock)
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    client = RedisClient(server.url, uuid4().hex)
+    made: list[RedisBudget] = []
+
+    def shared(**limits: Any) -> Budget:
+        made.append(RedisBudget(Limits(**limits), client, lapse=LAPSE, clock=clock))
+        return made[-1]
+
+    yield shared
+    for budget in made:
+        await budget.close()
+    await client.close()
+
+
+async def state_of(budget: Budget) -> Spending:
+    """Once all that was settled is heard of."""
+    if isinstance(budget, RedisBudget):
+        await budget.refresh()
+    return budget.state()
+
+
+async def reserve(budget: Budget, tokens: int, usd: float = 0.0, reader: str = "a") -> Reservation:
+    reservation = await budget.reserve(reader, tokens, usd)
     assert reservation is not None
     return reservation
 
 
-def test_without_limits_there_is_always_room(clock: Clock) -> None:
-    budget = Budget(Limits(), clock=clock)
+async def test_without_limits_there_is_always_room(make: Make) -> None:
+    budget = make()
     for _ in range(100):
-        reserve(budget, 10**9, 10.0).settle(10**9, 10.0)
-    state = budget.state()
+        (await reserve(budget, 10**9, 10.0)).settle(10**9, 10.0)
+    state = await state_of(budget)
     assert (state.tokens, state.usd) == (10**11, 1_000.0)
     assert (state.tokens_limit, state.usd_limit, state.share) == (None, None, 0.0)
     assert not budget.near()
 
 
-def test_what_is_reserved_counts_and_what_is_settled_replaces_it(clock: Clock) -> None:
-    budget = Budget(Limits(tokens=100), clock=clock)
-    first = reserve(budget, 60)
-    assert budget.reserve("b", 41, 0.0) is None
-    second = reserve(budget, 40)
-    state = budget.state()
+async def test_what_is_reserved_counts_and_what_is_settled_replaces_it(make: Make) -> None:
+    budget = make(tokens=100)
+    first = await reserve(budget, 60)
+    assert await budget.reserve("b", 41, 0.0) is None
+    second = await reserve(budget, 40)
+    state = await state_of(budget)
     assert (state.tokens, state.tokens_reserved, state.share, state.refused) == (0, 100, 1.0, 1)
     assert budget.near()
     first.settle(10, 0.0)
     second.release()
-    state = budget.state()
+    state = await state_of(budget)
     assert (state.tokens, state.tokens_reserved, state.share) == (10, 0, 0.1)
-    reserve(budget, 90)
-    assert budget.reserve("a", 1, 0.0) is None
+    await reserve(budget, 90)
+    assert await budget.reserve("a", 1, 0.0) is None
 
 
-def test_a_reservation_is_settled_once(clock: Clock) -> None:
-    budget = Budget(Limits(tokens=100), clock=clock)
-    reservation = reserve(budget, 60)
+async def test_a_reservation_is_settled_once(make: Make) -> None:
+    budget = make(tokens=100)
+    reservation = await reserve(budget, 60)
     reservation.settle(10, 0.0)
     reservation.settle(50, 1.0)
     reservation.release()
-    state = budget.state()
+    state = await state_of(budget)
     assert (state.tokens, state.tokens_reserved, state.usd) == (10, 0, 0.0)
 
 
-def test_one_that_is_never_settled_counts_whole(clock: Clock) -> None:
-    budget = Budget(Limits(tokens=100), clock=clock)
-    reserve(budget, 60)
+async def test_one_that_is_never_settled_counts_whole(make: Make, clock: Clock) -> None:
+    budget = make(tokens=100)
+    await reserve(budget, 60)
     clock.now += DAY / 2 - 1
-    assert budget.reserve("a", 41, 0.0) is None
+    assert await budget.reserve("a", 41, 0.0) is None
 
 
-def test_money(clock: Clock) -> None:
-    budget = Budget(Limits(usd=1.0), clock=clock)
-    reserve(budget, 10**9, 0.75)
-    assert budget.reserve("a", 1, 0.5) is None
-    reserve(budget, 1, 0.25).settle(1, None)
-    state = budget.state()
+async def test_money(make: Make) -> None:
+    budget = make(usd=1.0)
+    await reserve(budget, 10**9, 0.75)
+    assert await budget.reserve("a", 1, 0.5) is None
+    (await reserve(budget, 1, 0.25)).settle(1, None)
+    state = await state_of(budget)
     assert (state.usd, state.usd_reserved, state.usd_limit) == (0.25, 0.75, 1.0)
 
 
-def test_what_has_no_price_has_no_room_in_a_budget_of_money(clock: Clock) -> None:
-    assert Budget(Limits(usd=1.0), clock=clock).reserve("a", 1, None) is None
-    assert Budget(Limits(tokens=1), clock=clock).reserve("a", 1, None) is not None
+async def test_what_has_no_price_has_no_room_in_a_budget_of_money(make: Make) -> None:
+    assert await make(usd=1.0).reserve("a", 1, None) is None
+    assert await make(tokens=1).reserve("a", 1, None) is not None
 
 
-def test_a_reader_s_own_share(clock: Clock) -> None:
-    budget = Budget(Limits(tokens=100, reader_tokens=30), clock=clock)
-    reserve(budget, 30, reader="a").settle(20, 0.0)
-    assert budget.reserve("a", 11, 0.0) is None
-    reserve(budget, 10, reader="a")
-    reserve(budget, 30, reader="b")
-    reserve(budget, 30, reader="c")
-    assert budget.reserve("d", 30, 0.0) is None
-    assert budget.state().tokens + budget.state().tokens_reserved == 90
+async def test_a_reader_s_own_share(make: Make) -> None:
+    budget = make(tokens=100, reader_tokens=30)
+    (await reserve(budget, 30, reader="a")).settle(20, 0.0)
+    assert (await state_of(budget)).tokens == 20
+    assert await budget.reserve("a", 11, 0.0) is None
+    await reserve(budget, 10, reader="a")
+    await reserve(budget, 30, reader="b")
+    await reserve(budget, 30, reader="c")
+    assert await budget.reserve("d", 30, 0.0) is None
+    assert (await state_of(budget)).tokens + (await state_of(budget)).tokens_reserved == 90
 
 
-def test_a_day_ends_at_midnight_utc(clock: Clock) -> None:
-    budget = Budget(Limits(tokens=100, reader_tokens=100), clock=clock)
-    assert budget.state().resets_at == "2024-10-05T00:00:00+00:00"
-    running = reserve(budget, 100)
+async def test_a_day_ends_at_midnight_utc(make: Make, clock: Clock) -> None:
+    budget = make(tokens=100, reader_tokens=100)
+    assert (await state_of(budget)).resets_at == "2024-10-05T00:00:00+00:00"
+    running = await reserve(budget, 100)
     clock.now += DAY / 2 - 1
-    assert budget.reserve("a", 1, 0.0) is None
+    assert await budget.reserve("a", 1, 0.0) is None
     clock.now += 1
-    assert budget.state().resets_at == "2024-10-06T00:00:00+00:00"
-    reserve(budget, 100).settle(40, 0.0)
+    assert (await state_of(budget)).resets_at == "2024-10-06T00:00:00+00:00"
+    (await reserve(budget, 100)).settle(40, 0.0)
     running.settle(1_000, 5.0)  # of yesterday
-    state = budget.state()
+    state = await state_of(budget)
     assert (state.tokens, state.tokens_reserved, state.usd) == (40, 0, 0.0)
-    assert budget.reserve("a", 61, 0.0) is None
+    assert await budget.reserve("a", 61, 0.0) is None
 
 
-def test_a_clock_that_is_set_back_gives_no_second_budget(clock: Clock) -> None:
-    budget = Budget(Limits(tokens=100), clock=clock)
+async def test_a_clock_that_is_set_back_gives_no_second_budget(make: Make, clock: Clock) -> None:
+    budget = make(tokens=100)
     clock.now += DAY
-    reserve(budget, 100)
+    await reserve(budget, 100)
     for _ in range(3):
         clock.now -= DAY
-        assert budget.reserve("a", 1, 0.0) is None
+        assert await budget.reserve("a", 1, 0.0) is None
         clock.now += DAY
-        assert budget.reserve("a", 1, 0.0) is None
+        assert await budget.reserve("a", 1, 0.0) is None
 
 
-def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever invents addresses gets no more than all readers together may have."""
-    assert MAX_READERS <= 100_000
-    monkeypatch.setattr(lib.budget, "MAX_READERS", 100)
-    budget = Budget(Limits(tokens=50_000, reader_tokens=3), clock=clock)
-    served = sum(budget.reserve(str(n), 1, 0.0) is not None for n in range(100_000))
-    assert served == 50_000
-    assert len(budget._readers) == 100
-
-
-def test_a_forgotten_reader_s_answer_is_settled_all_the_same(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lib.budget, "MAX_READERS", 1)
-    budget = Budget(Limits(tokens=100, reader_tokens=30), clock=clock)
-    first = reserve(budget, 30, reader="a")
-    reserve(budget, 30, reader="b").release()
-    first.settle(25, 0.0)
-    assert budget.state().tokens == 25
-    reserve(budget, 30, reader="a")
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 9))))
-def test_spending_stays_within_the_budget(steps: list[tuple[int, int, int]]) -> None:
-    """As long as no answer takes more than its estimate."""
-    clock = Clock()
-    budget = Budget(Limits(tokens=100, usd=0.5, reader_tokens=70), clock=clock)
+async def spend(budget: Budget, steps: list[tuple[int, int, int]]) -> None:
+    """No answer takes more than its estimate."""
     running: list[Reservation] = []
     spent = 0
     for kind, tokens, which in steps:
         if kind < 2:
-            reservation = budget.reserve("ab"[which % 2], tokens, tokens / 200)
+            reservation = await budget.reserve("ab"[which % 2], tokens, tokens / 200)
             running += [reservation] if reservation else []
         elif running:
             reservation = running.pop(which % len(running))
             used = min(tokens, reservation.tokens)
             spent += used if kind == 2 else 0
             reservation.settle(used, used / 200) if kind == 2 else reservation.release()
-        state = budget.state()
+        state = await state_of(budget)
         assert state.tokens == spent
         assert state.tokens_reserved == sum(each.tokens for each in running)
         assert state.tokens + state.tokens_reserved <= 100
         assert state.usd + state.usd_reserved <= 0.5 + 1e-6
 
 
+async def test_many_steps_stay_within_the_budget(make: Make) -> None:
+    draw = random.Random(1)
+    steps = [(draw.randrange(4), draw.randrange(60), draw.randrange(10)) for _ in range(300)]
+    await spend(make(tokens=100, usd=0.5, reader_tokens=70), steps)
+
+
+async def test_many_answers_at_once_stay_within_it(make: Make) -> None:
+    """Answers that are finished, left or lost; what counts is what the model would have billed."""
+    chance = random.Random(1)
+    budgets = [make(tokens=5_000) for _ in range(2)]
+    if isinstance(budgets[0], MemoryBudget):
+        budgets[1] = budgets[0]
+    billed = 0
+
+    async def answer(budget: Budget) -> None:
+        nonlocal billed
+        reservation = await budget.reserve("a", 100, 0.0)
+        if reservation is None:
+            return
+        try:
+            for _ in range(chance.randrange(10)):
+                await asyncio.sleep(0)
+                billed += 10
+        finally:
+            if chance.random() < 0.9:
+                reservation.settle(chance.choice([60, 90, 100]), 0.0)
+
+    tasks = [asyncio.create_task(answer(budgets[number % 2])) for number in range(300)]
+    for task in tasks[::3]:
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert 0 < billed <= 5_000
+    for budget in budgets:
+        state = await state_of(budget)
+        assert state.tokens > 0
+        assert state.tokens + state.tokens_reserved <= 5_000
+
+
+# In memory
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 9))))
+async def test_all_steps_stay_within_the_budget(steps: list[tuple[int, int, int]]) -> None:
+    limits = Limits(tokens=100, usd=0.5, reader_tokens=70)
+    await spend(MemoryBudget(limits, clock=Clock()), steps)
+
+
+async def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever invents addresses gets no more than all readers together may have."""
+    assert MAX_READERS <= 100_000
+    monkeypatch.setattr(lib.memory_budget, "MAX_READERS", 100)
+    budget = MemoryBudget(Limits(tokens=50_000, reader_tokens=3), clock=clock)
+    served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(100_000)]
+    assert sum(served) == 50_000
+    assert len(budget._readers) == 100
+
+
+async def test_a_forgotten_reader_s_answer_is_settled_all_the_same(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.memory_budget, "MAX_READERS", 1)
+    budget = MemoryBudget(Limits(tokens=100, reader_tokens=30), clock=clock)
+    first = await reserve(budget, 30, reader="a")
+    (await reserve(budget, 30, reader="b")).release()
+    first.settle(25, 0.0)
+    assert budget.state().tokens == 25
+    await reserve(budget, 30, reader="a")
+
+
 # On disk
 
 
-async def opened(path: Path, clock: Callable[[], float], **limits: int) -> Budget:
-    budget = Budget(Limits(**limits), path, clock=clock)
+async def opened(path: Path, clock: Callable[[], float], **limits: int) -> MemoryBudget:
+    budget = MemoryBudget(Limits(**limits), path, clock=clock)
     await budget.open()
     return budget
 
@@ -201,13 +290,13 @@ def path(tmp_path: Path) -> Path:
 
 async def test_a_restart_does_not_forget(path: Path, clock: Clock) -> None:
     before = await opened(path, clock)
-    reserve(before, 60, 0.5).settle(50, 0.25)
-    reserve(before, 30, 0.5)  # the process ends in the midst of it
+    (await reserve(before, 60, 0.5)).settle(50, 0.25)
+    await reserve(before, 30, 0.5)  # the process ends in the midst of it
     await before.close()
     after = await opened(path, clock, tokens=100)
     state = after.state()
     assert (state.tokens, state.tokens_reserved, state.usd) == (80, 0, 0.75)
-    assert after.reserve("a", 21, 0.0) is None
+    assert await after.reserve("a", 21, 0.0) is None
     clock.now += DAY
     assert (await opened(path, clock)).state().tokens == 0
     assert files(path.parent) == ["spending.json"]
@@ -222,7 +311,7 @@ async def written(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[int]:
         write_durably(path, content)
         loop.call_soon_threadsafe(told.put_nowait, json.loads(content)["tokens"])
 
-    monkeypatch.setattr(lib.budget, "write_durably", telling)
+    monkeypatch.setattr(lib.memory_budget, "write_durably", telling)
     return told
 
 
@@ -231,7 +320,7 @@ async def test_a_killed_process_has_kept_it(
 ) -> None:
     """The first change is written at once, those of the next second together."""
     budget = await opened(path, clock)
-    reserve(budget, 60)
+    await reserve(budget, 60)
     assert await written.get() == 60
     assert (await opened(path, clock)).state().tokens == 60
     await budget.close()
@@ -242,7 +331,7 @@ async def test_it_is_not_written_for_every_answer(
 ) -> None:
     budget = await opened(path, clock)
     for _ in range(1_000):
-        reserve(budget, 1).settle(1, 0.0)
+        (await reserve(budget, 1)).settle(1, 0.0)
         await asyncio.sleep(0)
     await budget.close()
     await asyncio.sleep(0)
@@ -273,7 +362,7 @@ async def test_a_damaged_file_is_begun_anew(
     budget = await opened(path, clock)
     assert budget.state().tokens == 0
     assert "cannot be read" in caplog.text
-    reserve(budget, 5)
+    await reserve(budget, 5)
     await budget.close()
     assert (await opened(path, clock)).state().tokens == 5
 
@@ -291,48 +380,159 @@ async def test_a_disk_that_takes_nothing_breaks_nothing(
     (tmp_path / "index").write_text("a file where the folder should be")
     with caplog.at_level(logging.WARNING):
         budget = await opened(tmp_path / "index" / "spending.json", clock, tokens=100)
-        reserve(budget, 60).settle(50, 0.0)
+        (await reserve(budget, 60)).settle(50, 0.0)
         await asyncio.sleep(0)
-        reserve(budget, 10)
+        await reserve(budget, 10)
         await budget.close()
-    assert budget.reserve("a", 50, 0.0) is None
+    assert await budget.reserve("a", 50, 0.0) is None
     assert caplog.text.count("cannot be kept") == 1
     assert str(tmp_path) not in caplog.text
 
 
 async def test_without_a_path_nothing_is_written(tmp_path: Path, clock: Clock) -> None:
-    budget = Budget(Limits(), None, clock=clock)
+    budget = MemoryBudget(Limits(), None, clock=clock)
     await budget.open()
-    reserve(budget, 5)
+    await reserve(budget, 5)
     await budget.close()
     assert files(tmp_path) == []
 
 
-async def test_many_answers_at_once_stay_within_the_budget(path: Path, clock: Clock) -> None:
-    """Answers that are finished, left or lost; what counts is what the model would have billed."""
-    chance = random.Random(1)
-    budget = await opened(path, clock, tokens=5_000)
-    billed = 0
+# In Redis
 
-    async def answer() -> None:
-        nonlocal billed
-        reservation = budget.reserve("a", 100, 0.0)
-        if reservation is None:
-            return
-        try:
-            for _ in range(chance.randrange(10)):
-                await asyncio.sleep(0)
-                billed += 10
-        finally:
-            if chance.random() < 0.9:
-                reservation.settle(chance.choice([60, 90, 100]), 0.0)
 
-    tasks = [asyncio.create_task(answer()) for _ in range(300)]
-    for task in tasks[::3]:
-        await asyncio.sleep(0)
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert 0 < billed <= 5_000
-    state = budget.state()
-    assert state.tokens + state.tokens_reserved <= 5_000
+def shared(client: RedisClient, clock: Clock, **limits: int) -> RedisBudget:
+    return RedisBudget(Limits(**limits), client, lapse=LAPSE, clock=clock)
+
+
+async def test_replicas_have_one_budget(redis: RedisClient, clock: Clock) -> None:
+    here = shared(redis, clock, tokens=100, reader_tokens=80)
+    there = shared(redis, clock, tokens=100, reader_tokens=80)
+    first = await reserve(here, 60, 0.5)
+    assert await there.reserve("a", 21, 0.0) is None
+    assert await there.reserve("b", 41, 0.0) is None
+    first.settle(30, 0.25)
+    await here.refresh()
+    second = await reserve(there, 50)
+    await here.refresh()
+    assert here.state() == there.state()
+    state = here.state()
+    assert (state.tokens, state.tokens_reserved, state.usd, state.refused) == (30, 50, 0.25, 2)
+    second.release()
+    await there.close()
+    await here.close()
+
+
+async def test_what_a_killed_replica_had_reserved_is_spent(
+    redis: RedisClient, clock: Clock
+) -> None:
+    killed, budget = shared(redis, clock, tokens=100), shared(redis, clock, tokens=100)
+    lost = await reserve(killed, 60, 0.5)
+    clock.now += LAPSE - 1
+    assert (await state_of(budget)).tokens_reserved == 60
+    clock.now += 1
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved, state.usd, state.usd_reserved) == (60, 0, 0.5, 0)
+    assert await budget.reserve("a", 41, 0.0) is None
+    lost.settle(10, 0.0)  # it was not killed, only late
+    await killed.refresh()
+    assert (await state_of(budget)).tokens == 60
     await budget.close()
+    await killed.close()
+
+
+async def test_redis_keeps_as_many_readers_as_there_is_room_for(
+    redis: RedisClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_budget, "MAX_READERS", 10)
+    budget = shared(redis, clock, tokens=200, reader_tokens=3)
+    served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(300)]
+    assert sum(served) == 200
+    assert await redis.run("return redis.call('HLEN', KEYS[1])", ["budget:readers"]) == 10
+    await budget.close()
+
+
+async def test_redis_forgets_it_after_the_day(redis: RedisClient, clock: Clock) -> None:
+    budget = shared(redis, clock, tokens=100, reader_tokens=50)
+    await reserve(budget, 10)
+    for key in lib.redis_budget.KEYS:
+        assert DAY < await redis.run("return redis.call('TTL', KEYS[1])", [key]) <= 2 * DAY
+    await budget.close()
+
+
+async def test_what_is_asked_twice_after_a_lost_answer_counts_once(
+    redis: RedisClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, run = shared(redis, clock, tokens=100), redis.run
+
+    async def twice(*arguments: Any) -> Any:
+        await run(*arguments)
+        return await run(*arguments)
+
+    monkeypatch.setattr(redis, "run", twice)
+    reservation = await reserve(budget, 60)
+    assert (await state_of(budget)).tokens_reserved == 60
+    reservation.settle(10, 0.0)
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved) == (10, 0)
+    await budget.close()
+
+
+async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
+    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_budget, "RETRY_SECONDS", 0.01)
+    with running_redis(tmp_path) as server:
+        client = RedisClient(server.url, "book")
+        budget = shared(client, clock, tokens=100)
+        await budget.open()
+        first, second = await reserve(budget, 60), await reserve(budget, 40)
+        with server.hanging():
+            first.settle(10, 0.0)
+            with pytest.raises(RedisUnavailable):
+                await budget.reserve("a", 1, 0.0)
+        second.release()
+        while (await state_of_anyway(budget)).tokens_reserved:
+            await client.reachable()
+        assert budget.state().tokens == 10
+        server.kill()
+        with pytest.raises(RedisUnavailable):
+            await budget.reserve("a", 1, 0.0)
+        assert budget.state().tokens == 10  # as far as is known
+        await budget.close()
+        await client.close()
+
+
+async def state_of_anyway(budget: RedisBudget) -> Spending:
+    with suppress(RedisUnavailable):
+        await budget.refresh()
+    return budget.state()
+
+
+async def test_what_may_have_been_granted_unheard_is_given_back(
+    redis: RedisClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, run = shared(redis, clock, tokens=100), redis.run
+
+    async def lost(*arguments: Any) -> Any:
+        await run(*arguments)
+        raise RedisUnavailable("Lost.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis, "run", lost)
+        with pytest.raises(RedisUnavailable):
+            await budget.reserve("a", 60, 0.0)
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved) == (0, 0)
+    await budget.close()
+
+
+async def test_what_is_told_of_others_is_asked_for_anew(
+    redis: RedisClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_budget, "ASK_SECONDS", 0.0)
+    here, there = shared(redis, clock, tokens=100), shared(redis, clock, tokens=100)
+    (await reserve(there, 60)).settle(40, 0.0)
+    while here.state().tokens != 40:
+        await redis.reachable()
+    await here.close()
+    await there.close()

@@ -69,14 +69,14 @@ async def test_a_reader_who_leaves_is_not_remembered(
             if isinstance(event, Chunk):
                 break
     await upstream.until(lambda u: u.left_early == 1)
-    assert services.sessions.history("s") == ()
+    assert await services.sessions.history("s") == ()
 
 
 async def test_a_failed_answer_is_not_remembered(services: Services, upstream: Upstream) -> None:
     upstream.replies.append([delta("The tide "), Drop()])
     events = await ask(services)
     assert isinstance(events[-1], Failed)
-    assert services.sessions.history("s") == ()
+    assert await services.sessions.history("s") == ()
 
 
 async def test_an_extractive_answer_is_remembered(services: Services, upstream: Upstream) -> None:
@@ -84,7 +84,7 @@ async def test_an_extractive_answer_is_remembered(services: Services, upstream: 
     events = await ask(services)
     assert isinstance(events[-1], Done)
     assert events[-1].mode == "extractive"
-    assert len(services.sessions.history("s")) == 2
+    assert len(await services.sessions.history("s")) == 2
 
 
 @pytest.mark.parametrize("k", [1, 2, 20])

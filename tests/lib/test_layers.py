@@ -39,7 +39,7 @@ def test_lib_reads_no_environment(path: Path) -> None:
 
 def test_importing_the_application_does_nothing() -> None:
     """No setting is read, no folder made, and none of the heavy libraries is loaded."""
-    heavy = ("onnxruntime", "openai", "qdrant_client", "qdrant_edge", "tokenizers")
+    heavy = ("onnxruntime", "openai", "qdrant_client", "qdrant_edge", "redis", "tokenizers")
     code = f"import main, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code],

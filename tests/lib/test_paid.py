@@ -11,6 +11,7 @@ from lib.budget import Budget, Limits
 from lib.errors import UpstreamError
 from lib.generation import Delta, Finish, Generator, Idle, PromptMessage
 from lib.guarded import model_breaker
+from lib.memory_budget import MemoryBudget
 from lib.paid import BudgetUsedUp, paid, prompt_tokens
 from lib.prices import Price
 from tests.upstream import Drop, Hang, Reply, Status, Upstream, answer, delta, event, finish
@@ -65,7 +66,7 @@ async def read_all(
 
 
 async def test_a_whole_answer_costs_what_it_took(generator: Generator, upstream: Upstream) -> None:
-    budget = Budget(Limits(tokens=WHOLE))
+    budget = MemoryBudget(Limits(tokens=WHOLE))
     upstream.replies.append(answer("The", " tide"))
     pieces = []
     async for piece in ask(budget, generator):
@@ -81,12 +82,12 @@ async def test_a_whole_answer_costs_what_it_took(generator: Generator, upstream:
 async def test_without_room_the_model_is_not_asked(
     generator: Generator, upstream: Upstream
 ) -> None:
-    budget = Budget(Limits(tokens=WHOLE - 1))
+    budget = MemoryBudget(Limits(tokens=WHOLE - 1))
     with pytest.raises(BudgetUsedUp):
         await anext(ask(budget, generator))
     assert upstream.requests == []
     with pytest.raises(BudgetUsedUp):
-        await anext(ask(Budget(Limits(usd=1.0)), generator, price=None))
+        await anext(ask(MemoryBudget(Limits(usd=1.0)), generator, price=None))
 
 
 @pytest.mark.parametrize("read", [0, 1])
@@ -94,7 +95,7 @@ async def test_a_reader_who_leaves_has_cost_it_all(
     generator: Generator, upstream: Upstream, read: int
 ) -> None:
     """Also one who leaves while the model thinks: what it thought is billed."""
-    budget = Budget(Limits(tokens=WHOLE))
+    budget = MemoryBudget(Limits(tokens=WHOLE))
     upstream.replies.append([delta("a"), Hang()] if read else [Hang()])
     async with aclosing(ask(budget, generator)) as pieces:
         for _ in range(read):
@@ -124,7 +125,7 @@ async def test_a_reader_who_leaves_has_cost_it_all(
 async def test_what_was_refused_costs_nothing_and_what_broke_off_all(
     generator: Generator, upstream: Upstream, reply: Reply, whole: bool
 ) -> None:
-    budget = Budget(Limits())
+    budget = MemoryBudget(Limits())
     upstream.replies.append(reply)
     await read_all(ask(budget, generator))
     state = budget.state()
@@ -135,7 +136,7 @@ async def test_a_long_silence_may_have_been_billed(
     generator: Generator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.2)
-    budget = Budget(Limits())
+    budget = MemoryBudget(Limits())
     upstream.replies.append([Hang()])
     assert [type(piece) for piece in await read_all(ask(budget, generator))] == [Idle]
     assert budget.state().tokens == WHOLE
@@ -143,7 +144,7 @@ async def test_a_long_silence_may_have_been_billed(
 
 async def test_what_the_breaker_spares_costs_nothing() -> None:
     nobody = make("http://127.0.0.1:1")
-    budget, breaker = Budget(Limits(tokens=WHOLE)), model_breaker()
+    budget, breaker = MemoryBudget(Limits(tokens=WHOLE)), model_breaker()
     for _ in range(20):
         with pytest.raises(UpstreamError, match="cannot be reached"):
             await anext(

@@ -1,16 +1,28 @@
+"""What a conversation remembers: in memory and in Redis alike, then each on its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.redis_client import RedisClient
+from lib.redis_sessions import RedisSessions
 from lib.sessions import (
     MAX_EXCHANGES,
     MAX_MESSAGE_CHARACTERS,
     MAX_SESSIONS,
     SESSION_BYTES,
+    SESSION_SECONDS,
+    MemorySessions,
     Message,
     Sessions,
     new_session_id,
 )
+from tests.redis_server import RedisServer, running_redis
+
+TEXTS = ["", "\x00", "a\r\nb", "'; DROP", "\U0001f30a" * 4_000, "déjà vu", "\\u0000 %s {}"]
 
 
 class Clock:
@@ -21,16 +33,26 @@ class Clock:
         return self.now
 
 
-def test_an_unknown_session_has_no_history() -> None:
-    assert Sessions().history("nobody") == ()
+@pytest.fixture(params=["memory", "redis"])
+async def sessions(request: pytest.FixtureRequest) -> AsyncIterator[Sessions]:
+    if request.param == "memory":
+        yield MemorySessions()
+        return
+    server: RedisServer = request.getfixturevalue("redis_server")
+    client = RedisClient(server.url, new_session_id())
+    yield RedisSessions(client)
+    await client.close()
 
 
-def test_exchanges_are_kept_in_order() -> None:
-    sessions = Sessions()
-    sessions.remember("s", "first?", "one")
-    sessions.remember("s", "second?", "two")
-    sessions.remember("t", "other?", "three")
-    assert sessions.history("s") == (
+async def test_an_unknown_session_has_no_history(sessions: Sessions) -> None:
+    assert await sessions.history("nobody") == ()
+
+
+async def test_exchanges_are_kept_in_order(sessions: Sessions) -> None:
+    await sessions.remember("s", "first?", "one")
+    await sessions.remember("s", "second?", "two")
+    await sessions.remember("t", "other?", "three")
+    assert await sessions.history("s") == (
         Message("user", "first?"),
         Message("assistant", "one"),
         Message("user", "second?"),
@@ -38,76 +60,154 @@ def test_exchanges_are_kept_in_order() -> None:
     )
 
 
-@given(st.integers(0, 20))
-def test_a_session_keeps_its_last_exchanges_whole(count: int) -> None:
-    sessions = Sessions()
+@pytest.mark.parametrize("count", [1, 2, MAX_EXCHANGES, MAX_EXCHANGES + 1, 20])
+async def test_a_session_keeps_its_last_exchanges_whole(sessions: Sessions, count: int) -> None:
     for number in range(count):
-        sessions.remember("s", f"{number}?", f"{number}.")
-    history = sessions.history("s")
+        await sessions.remember("s", f"{number}?", f"{number}.")
+    history = await sessions.history("s")
     assert len(history) == 2 * min(count, MAX_EXCHANGES)
     assert [m.role for m in history] == ["user", "assistant"] * (len(history) // 2)
-    if count:
-        assert history[-1].content == f"{count - 1}."
+    assert history[-1].content == f"{count - 1}."
 
 
-def test_a_long_message_is_cut() -> None:
-    sessions = Sessions()
-    sessions.remember("s", "q" * 100_000, "a" * 100_000)
-    assert {len(m.content) for m in sessions.history("s")} == {MAX_MESSAGE_CHARACTERS}
+async def test_what_is_asked_again_is_another_exchange(sessions: Sessions) -> None:
+    for _ in range(2):
+        await sessions.remember("s", "?", ".")
+    assert len(await sessions.history("s")) == 4
 
 
-def test_only_so_many_sessions_are_kept_and_the_least_used_goes_first() -> None:
-    sessions = Sessions(max_sessions=3)
+async def test_a_long_message_is_cut(sessions: Sessions) -> None:
+    await sessions.remember("s", "q" * 100_000, "a" * 100_000)
+    assert {len(m.content) for m in await sessions.history("s")} == {MAX_MESSAGE_CHARACTERS}
+
+
+async def test_what_was_said_is_kept_as_it_was(sessions: Sessions) -> None:
+    for text in TEXTS:
+        await sessions.remember("s", text, text[::-1])
+        history = await sessions.history("s")
+        assert [message.content for message in history[-2:]] == [text, text[::-1]]
+
+
+async def test_answers_that_end_at_once_are_all_kept(sessions: Sessions) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number in range(MAX_EXCHANGES):
+            group.create_task(sessions.remember("s", f"{number}?", f"{number}."))
+    history = await sessions.history("s")
+    assert sorted(m.content for m in history[::2]) == ["0?", "1?", "2?"]
+    assert [m.content for m in history[1::2]] == [f"{m.content[0]}." for m in history[::2]]
+
+
+# In memory
+
+
+async def test_only_so_many_sessions_are_kept_and_the_least_used_goes_first() -> None:
+    sessions = MemorySessions(max_sessions=3)
     for name in "abc":
-        sessions.remember(name, "?", ".")
-    sessions.history("a")
-    sessions.remember("d", "?", ".")
+        await sessions.remember(name, "?", ".")
+    await sessions.history("a")
+    await sessions.remember("d", "?", ".")
     assert len(sessions) == 3
-    assert [bool(sessions.history(name)) for name in "abcd"] == [True, False, True, True]
+    known = [bool(await sessions.history(name)) for name in "abcd"]
+    assert known == [True, False, True, True]
 
 
-def test_there_is_a_bound_by_default() -> None:
-    sessions = Sessions()
+async def test_there_is_a_bound_by_default() -> None:
+    sessions = MemorySessions()
     for number in range(MAX_SESSIONS + 10):
-        sessions.remember(str(number), "?", ".")
+        await sessions.remember(str(number), "?", ".")
     assert len(sessions) == MAX_SESSIONS
 
 
-def test_long_sessions_take_the_place_of_several() -> None:
-    sessions = Sessions(max_sessions=20)
+async def test_long_sessions_take_the_place_of_several() -> None:
+    sessions = MemorySessions(max_sessions=20)
     for number in range(20):
-        sessions.remember(str(number), "?", "\U0001f30a" * MAX_MESSAGE_CHARACTERS)
+        await sessions.remember(str(number), "?", "\U0001f30a" * MAX_MESSAGE_CHARACTERS)
     assert len(sessions) == 20 * SESSION_BYTES // (4 * MAX_MESSAGE_CHARACTERS + 30) == 3
-    assert sessions.history("19")[1].content == "\U0001f30a" * MAX_MESSAGE_CHARACTERS
+    assert (await sessions.history("19"))[1].content == "\U0001f30a" * MAX_MESSAGE_CHARACTERS
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=MAX_EXCHANGES))
-def test_what_was_said_is_kept_as_it_was(exchanges: list[tuple[str, str]]) -> None:
-    sessions = Sessions()
+async def test_every_text_is_kept_as_it_was(exchanges: list[tuple[str, str]]) -> None:
+    sessions = MemorySessions()
     for question, answer in exchanges:
-        sessions.remember("s", question, answer)
-    said = [message.content for message in sessions.history("s")]
+        await sessions.remember("s", question, answer)
+    said = [message.content for message in await sessions.history("s")]
     assert said == [text for exchange in exchanges for text in exchange]
 
 
 @pytest.mark.parametrize(("later", "known"), [(59.0, True), (60.0, False), (1e9, False)])
-def test_a_session_ends_after_its_time(later: float, known: bool) -> None:
+async def test_a_session_ends_after_its_time(later: float, known: bool) -> None:
     clock = Clock()
-    sessions = Sessions(seconds=60, clock=clock)
-    sessions.remember("s", "?", ".")
+    sessions = MemorySessions(seconds=60, clock=clock)
+    await sessions.remember("s", "?", ".")
     clock.now += later
-    assert bool(sessions.history("s")) is known
+    assert bool(await sessions.history("s")) is known
     assert len(sessions) == known
 
 
-def test_an_answer_begins_the_time_anew() -> None:
+async def test_an_answer_begins_the_time_anew() -> None:
     clock = Clock()
-    sessions = Sessions(seconds=60, clock=clock)
+    sessions = MemorySessions(seconds=60, clock=clock)
     for _ in range(3):
-        sessions.remember("s", "?", ".")
+        await sessions.remember("s", "?", ".")
         clock.now += 50
-    assert len(sessions.history("s")) == 6
+    assert len(await sessions.history("s")) == 6
 
 
 def test_new_ids_are_distinct() -> None:
     assert len({new_session_id() for _ in range(100)}) == 100
+
+
+# In Redis
+
+TIME_LEFT = "return redis.call('PTTL', KEYS[1])"
+
+
+async def test_each_answer_gives_a_conversation_its_whole_time(redis: RedisClient) -> None:
+    sessions = RedisSessions(redis)
+    for _ in range(2):
+        await sessions.remember("s", "?", ".")
+        left = await redis.run(TIME_LEFT, ["session:s"])
+        assert 0.9 < left / (1000 * SESSION_SECONDS) <= 1
+        await redis.run("return redis.call('PEXPIRE', KEYS[1], 60000)", ["session:s"])
+    await RedisSessions(redis, seconds=0.001).remember("s", "?", ".")
+    while await sessions.history("s"):
+        pass
+
+
+async def test_two_replicas_have_one_conversation(redis_server: RedisServer) -> None:
+    here, there = RedisClient(redis_server.url, "book"), RedisClient(redis_server.url, "book")
+    name = new_session_id()
+    await RedisSessions(here).remember(name, "here?", "yes")
+    await RedisSessions(there).remember(name, "there?", "too")
+    for client in (here, there):
+        said = [message.content for message in await RedisSessions(client).history(name)]
+        assert said == ["here?", "yes", "there?", "too"]
+        await client.close()
+
+
+async def test_two_books_in_one_redis_do_not_meet(redis_server: RedisServer) -> None:
+    one, other = (RedisClient(redis_server.url, new_session_id()) for _ in range(2))
+    await RedisSessions(one).remember("s", "?", ".")
+    assert await RedisSessions(other).history("s") == ()
+    await one.close()
+    await other.close()
+
+
+async def test_what_another_version_has_kept_is_no_conversation(redis: RedisClient) -> None:
+    await redis.run("return redis.call('RPUSH', KEYS[1], 'other')", ["session:s"])
+    assert await RedisSessions(redis).history("s") == ()
+
+
+async def test_without_redis_nothing_is_known_and_nothing_fails(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with running_redis(tmp_path_factory.mktemp("own")) as server:
+        client = RedisClient(server.url, "book")
+        sessions = RedisSessions(client)
+        await sessions.remember("s", "?", ".")
+        server.kill()
+        for _ in range(10):
+            await sessions.remember("s", "?", ".")
+            assert await sessions.history("s") == ()
+        await client.close()

@@ -35,6 +35,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("QDRANT_API_KEY", "abc", "abc"),
     ("QDRANT_PATH", "/var/quire", Path("/var/quire")),
     ("QDRANT_COLLECTION", "my-book_1", "my-book_1"),
+    ("REDIS_URL", "redis://cache", "redis://cache"),
+    ("REDIS_URL", "redis://:p%40ss@10.0.0.5:6380/2", "redis://:p%40ss@10.0.0.5:6380/2"),
+    ("REDIS_URL", "rediss://u:p@[::1]:6380", "rediss://u:p@[::1]:6380"),
+    ("REDIS_URL", "rediss://x?ssl_ca_certs=/ca.pem", "rediss://x?ssl_ca_certs=/ca.pem"),
     ("BOOK_CONTENT_PATH", "../docs", Path("../docs")),
     ("SITE_URL", "https://book.example/docs/", "https://book.example/docs"),
     ("SITE_GENERATOR", "MkDocs", "mkdocs"),
@@ -137,6 +141,15 @@ SECRETS = [
     ("ADMIN_API_KEY", "geheim\nx"),
     ("API_KEYS", "good,geheim x"),
     ("API_KEYS", "geheim:"),
+    ("REDIS_URL", "geheim"),
+    ("REDIS_URL", "http://:geheim@host"),
+    ("REDIS_URL", "redis://:geheim@"),
+    ("REDIS_URL", "redis://:geheim@host:port"),
+    ("REDIS_URL", "redis://:geheim@host/first"),
+    ("REDIS_URL", "redis://:geheim@host?password=x"),
+    ("REDIS_URL", "redis://:geheim@host?ssl_ca_certs=/ca.pem"),
+    ("REDIS_URL", "redis://:geheim@host#0"),
+    ("REDIS_URL", "rediss://:geheim@host?ssl_ca_certs"),
 ]
 
 
@@ -171,13 +184,18 @@ def test_a_bad_secret_is_not_shown(name: str, raw: str) -> None:
     assert caught.value.__suppress_context__
 
 
+def test_a_bad_address_of_redis_is_told_what_is_allowed() -> None:
+    with pytest.raises(SettingsError, match=r"^REDIS_URL .*not shown.* redis://.* rediss://.*\.$"):
+        load_settings({"REDIS_URL": "localhost:6379"})
+
+
 def test_no_secret_is_in_a_repr() -> None:
     names = {name for name, _ in SECRETS}
-    settings = load_settings(dict.fromkeys(names, "geheim"))
+    settings = load_settings(dict.fromkeys(names, "geheim") | {"REDIS_URL": "redis://:geheim@host"})
     assert "geheim" not in repr(settings)
     assert "geheim" not in f"{settings}"
     secret = {f.name.upper() for f in dataclasses.fields(Settings) if not f.repr}
-    keys = {n for n in setting_names() if "KEY" in n} - {"API_KEYS_FILE"}
+    keys = {n for n in setting_names() if "KEY" in n} - {"API_KEYS_FILE"} | {"REDIS_URL"}
     assert secret == names == keys
 
 

@@ -1,0 +1,282 @@
+"""The budget that replicas spend together, in Redis.
+
+::
+
+    budget            the day, what it has cost and what is reserved (hash)
+    budget:readers    what each reader has taken of it, reserved or spent (hash)
+    budget:open       reservations that nobody has settled, by when they lapse (sorted set)
+
+Money is counted in billionths of a dollar, which add up without error. What a replica that was
+killed had reserved lapses: it counts as spent, since the model may have billed it.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from math import ceil
+from typing import Final
+from uuid import uuid4
+
+from lib.budget import DAY, MAX_READERS, NEAR, Limits, Spending, midnight, share
+from lib.errors import RedisUnavailable
+from lib.redis_client import RedisClient
+
+log = logging.getLogger(__name__)
+
+KEYS: Final = ("budget", "budget:readers", "budget:open")
+KEEP_SECONDS: Final = 2 * DAY
+NANO: Final = 1e9
+ASK_SECONDS: Final = 2.0
+"""So old may be what is told of the other replicas."""
+RETRY_SECONDS: Final = 1.0
+CLOSE_SECONDS: Final = 1.0
+
+BEGIN: Final = """
+local total, readers, open = KEYS[1], KEYS[2], KEYS[3]
+local today, now, keep = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local function minus(amount) return string.format('%.0f', 0 - amount) end
+-- Not on a clock that is set back: each time would be a budget more.
+if today > tonumber(redis.call('HGET', total, 'day') or '-1') then
+  redis.call('DEL', total, readers, open)
+  redis.call('HSET', total, 'day', today)
+end
+local lapsed = redis.call('ZRANGE', open, '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
+for _, each in ipairs(lapsed) do
+  local tokens, nano = string.match(each, ' (%d+) (%d+)$')
+  redis.call('ZREM', open, each)
+  redis.call('HINCRBY', total, 'tokens', tokens)
+  redis.call('HINCRBY', total, 'reserved_tokens', minus(tokens))
+  redis.call('HINCRBY', total, 'nano', nano)
+  redis.call('HINCRBY', total, 'reserved_nano', minus(nano))
+end
+local function told(granted)
+  for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, keep) end
+  local state = redis.call('HMGET', total,
+    'day', 'tokens', 'reserved_tokens', 'nano', 'reserved_nano', 'refused')
+  for n, value in ipairs(state) do state[n] = tonumber(value or 0) end
+  table.insert(state, 1, granted)
+  return state
+end
+"""
+STATE: Final = BEGIN + "return told(1)"
+RESERVE: Final = (
+    BEGIN
+    + """
+local entry, until_, tokens, nano, reader = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local limits = {tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])}
+-- Asked again after a lost answer, it has it already.
+if redis.call('ZSCORE', open, entry) then return told(1) end
+local function exceeds(limit, more, ...)
+  local sum = tonumber(more)
+  for _, name in ipairs({...}) do sum = sum + tonumber(redis.call('HGET', total, name) or 0) end
+  return limit > 0 and sum > limit
+end
+local taken = limits[3] > 0 and redis.call('HGET', readers, reader)
+if exceeds(limits[1], tokens, 'tokens', 'reserved_tokens')
+  or exceeds(limits[2], nano, 'nano', 'reserved_nano')
+  or exceeds(limits[3], tokens + tonumber(taken or 0))
+then
+  redis.call('HINCRBY', total, 'refused', 1)
+  return told(0)
+end
+redis.call('HINCRBY', total, 'reserved_tokens', tokens)
+redis.call('HINCRBY', total, 'reserved_nano', nano)
+redis.call('ZADD', open, until_, entry)
+if limits[3] > 0 then
+  if not taken and redis.call('HLEN', readers) >= tonumber(ARGV[12]) then
+    redis.call('HDEL', readers, redis.call('HRANDFIELD', readers))
+  end
+  redis.call('HINCRBY', readers, reader, tokens)
+end
+return told(1)
+"""
+)
+SETTLE: Final = (
+    BEGIN
+    + """
+local entry, tokens, nano, reader = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+-- Of yesterday, lapsed, or told again after a lost answer: it is counted already.
+if redis.call('ZREM', open, entry) == 1 then
+  local held_tokens, held_nano = string.match(entry, ' (%d+) (%d+)$')
+  redis.call('HINCRBY', total, 'tokens', tokens)
+  redis.call('HINCRBY', total, 'reserved_tokens', minus(held_tokens))
+  redis.call('HINCRBY', total, 'nano', nano)
+  redis.call('HINCRBY', total, 'reserved_nano', minus(held_nano))
+  if redis.call('HEXISTS', readers, reader) == 1 then
+    redis.call('HINCRBY', readers, reader, string.format('%.0f', tokens - held_tokens))
+  end
+end
+return told(1)
+"""
+)
+
+
+class RedisReservation:
+    __slots__ = ("_entry", "_nano", "_open", "_settle", "tokens")
+
+    def __init__(
+        self, entry: str, tokens: int, nano: int, settle: Callable[[str, int, int], None]
+    ) -> None:
+        self._entry = entry
+        self._nano = nano
+        self._settle = settle
+        self._open = True
+        self.tokens = tokens
+
+    def settle(self, tokens: int, usd: float | None) -> None:
+        if self._open:
+            self._open = False
+            self._settle(self._entry, tokens, self._nano if usd is None else round(usd * NANO))
+
+    def release(self) -> None:
+        self.settle(0, 0.0)
+
+
+class RedisBudget:
+    """Today's spending of all replicas. While Redis is away nothing is granted.
+
+    An answer is settled in the background, and again and again until Redis has heard of it.
+    `lapse` is after how many seconds an answer cannot be running any more.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        redis: RedisClient,
+        *,
+        lapse: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.limits = limits
+        self._redis = redis
+        self._lapse = lapse
+        self._clock = clock
+        self._told = [1, self._today(), 0, 0, 0, 0, 0]
+        self._asked_at = -ASK_SECONDS
+        self._owed: dict[str, tuple[int, int, str]] = {}
+        """What Redis has not heard of: tokens, billionths and reader by entry."""
+        self._paying: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
+
+    async def open(self) -> None:
+        self._pay()
+
+    async def reserve(self, reader: str, tokens: int, usd: float | None) -> RedisReservation | None:
+        limits = self.limits
+        nano, most = ceil((usd or 0.0) * NANO), round(limits.usd * NANO)
+        if usd is None and most:
+            nano = most + 1
+        entry = f"{uuid4().hex} {tokens} {nano}"
+        try:
+            granted = await self._run(
+                RESERVE,
+                entry,
+                self._clock() + self._lapse,
+                tokens,
+                nano,
+                reader,
+                limits.tokens,
+                most,
+                limits.reader_tokens,
+                MAX_READERS,
+            )
+        except BaseException:  # raised again: Redis may have heard of it nevertheless
+            self._settle(reader, entry, 0, 0)
+            raise
+        if not granted:
+            return None
+
+        def settle(entry: str, tokens: int, nano: int) -> None:
+            self._settle(reader, entry, tokens, nano)
+
+        return RedisReservation(entry, tokens, nano, settle)
+
+    def state(self) -> Spending:
+        """As Redis told last; asks it anew in the background."""
+        now = time.monotonic()
+        if now - self._asked_at >= ASK_SECONDS:
+            self._asked_at = now
+            self._pay()
+        _, day, tokens, reserved_tokens, nano, reserved_nano, refused = self._of_today()
+        limits = self.limits
+        return Spending(
+            tokens=tokens,
+            tokens_reserved=reserved_tokens,
+            tokens_limit=limits.tokens or None,
+            usd=round(nano / NANO, 6),
+            usd_reserved=round(reserved_nano / NANO, 6),
+            usd_limit=limits.usd or None,
+            share=round(self._share(), 4),
+            refused=refused,
+            resets_at=midnight(day),
+        )
+
+    def near(self) -> bool:
+        return self._share() >= NEAR
+
+    async def refresh(self) -> None:
+        """Tell Redis what it has not heard of, and ask how things stand.
+
+        Raises `lib.errors.RedisUnavailable`.
+        """
+        owed = list(self._owed.items())
+        for entry, (tokens, nano, reader) in owed:
+            await self._run(SETTLE, entry, tokens, nano, reader)
+            self._owed.pop(entry, None)
+        if not owed:
+            await self._run(STATE)
+
+    async def close(self) -> None:
+        self._closing.set()
+        if self._paying is not None:
+            await asyncio.wait((self._paying,), timeout=CLOSE_SECONDS)
+            self._paying.cancel()
+
+    def _settle(self, reader: str, entry: str, tokens: int, nano: int) -> None:
+        self._owed[entry] = (tokens, nano, reader)
+        self._pay()
+
+    def _pay(self) -> None:
+        if self._paying is None or self._paying.done():
+            self._paying = asyncio.create_task(self._pay_until_heard())
+
+    async def _pay_until_heard(self) -> None:
+        while True:
+            heard = await self._ask()
+            if not self._owed or (self._closing.is_set() and not heard):
+                return
+            if heard:
+                continue
+            try:
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self._closing.wait()
+            except TimeoutError:
+                continue
+
+    async def _ask(self) -> bool:
+        try:
+            await self.refresh()
+        except RedisUnavailable:
+            return False
+        return True
+
+    async def _run(self, script: str, *arguments: str | float) -> bool:
+        """Whether it was granted; keeps what is told besides."""
+        now = self._clock()
+        told = await self._redis.run(script, KEYS, int(now // DAY), now, KEEP_SECONDS, *arguments)
+        self._asked_at = time.monotonic()
+        self._told = told
+        return bool(told[0])
+
+    def _today(self) -> int:
+        return int(self._clock() // DAY)
+
+    def _of_today(self) -> list[int]:
+        if (today := self._today()) > self._told[1]:
+            self._told = [1, today, 0, 0, 0, 0, 0]
+        return self._told
+
+    def _share(self) -> float:
+        _, _, tokens, reserved_tokens, nano, reserved_nano, _ = self._of_today()
+        return share(self.limits, tokens + reserved_tokens, (nano + reserved_nano) / NANO)

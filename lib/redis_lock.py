@@ -1,0 +1,182 @@
+"""One ingestion at a time among replicas that share a Qdrant server.
+
+The lock lapses by itself when its holder is killed. A holder that could not renew it in time takes
+it for lost, sooner than Redis gives it to another, and writes no more.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import Final
+from uuid import uuid4
+
+from lib.embedding import Vectors
+from lib.errors import Conflict, RedisUnavailable
+from lib.redis_client import RedisClient
+from lib.sparse import SparseVector
+from lib.store import Found, GenerationBuilder, Ledger, Manifest, Store, StoredChunk
+
+KEY: Final = "ingest"
+HOLD_SECONDS: Final = 30.0
+RENEW_SECONDS: Final = 5.0
+MARGIN: Final = 0.8
+"""Of the time that it is held, after which a holder no longer trusts it: clocks differ, and what
+was begun before is still under way."""
+HELD: Final = "Another process is building the index; wait until it is done."
+LOST: Final = "The ingestion was stopped: Redis gave its turn to another process, or forgot it."
+
+# Sent again after a lost answer, each does no harm.
+TAKE: Final = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+"""
+RENEW: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+RELEASE: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+
+
+class Turn:
+    """The right to build, held from `take` to `release`."""
+
+    def __init__(self, redis: RedisClient, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._token = uuid4().hex
+        self._until = 0.0
+        self._renewing: asyncio.Task[None] | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._clock() < self._until
+
+    async def take(self) -> None:
+        """Raises `lib.errors.Conflict` while another has it, and `RedisUnavailable`."""
+        if not await self._hold(TAKE):
+            raise Conflict(HELD)
+        self._renewing = asyncio.create_task(self._renew())
+
+    def check(self) -> None:
+        """Raises `lib.errors.Conflict` once it may be another's."""
+        if not self.held:
+            raise Conflict(LOST)
+
+    async def confirm(self) -> None:
+        """The same by Redis's own word, with the whole time before it again."""
+        self.check()
+        if not await self._hold(RENEW):
+            raise Conflict(LOST)
+
+    async def release(self) -> None:
+        """Let go, whether or not it was taken. Without Redis it lapses by itself."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+        self._until = 0.0
+        with suppress(RedisUnavailable):
+            await self._redis.run_anyway(RELEASE, [KEY], self._token)
+
+    async def _hold(self, script: str) -> bool:
+        began = self._clock()
+        milliseconds = round(1000 * HOLD_SECONDS)
+        held = await self._redis.run_anyway(script, [KEY], self._token, milliseconds)
+        self._until = began + MARGIN * HOLD_SECONDS if held else 0.0
+        return bool(held)
+
+    async def _renew(self) -> None:
+        while self.held:
+            await asyncio.sleep(RENEW_SECONDS)
+            with suppress(RedisUnavailable):
+                await self._hold(RENEW)
+
+
+class TakingTurns:
+    """A store whose generations are built by one replica at a time."""
+
+    def __init__(self, store: Store, redis: RedisClient) -> None:
+        self._store = store
+        self._redis = redis
+
+    async def check(self) -> None:
+        """Raises `lib.errors.RedisUnavailable` where nobody can be given a turn."""
+        await self._redis.check()
+
+    async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
+        """Raises `lib.errors.RedisUnavailable` besides what the store raises."""
+        turn = Turn(self._redis)
+        try:
+            await turn.take()
+            return BuilderInTurn(await self._store.build(generation, embedding_model), turn)
+        except BaseException:  # raised again: whatever it is, the next shall not wait for it
+            await turn.release()
+            raise
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def manifest(self) -> Manifest | None:
+        return await self._store.manifest()
+
+    async def search(
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Found:
+        return await self._store.search(vector, terms, n, only=only)
+
+    async def ledger(self) -> Ledger:
+        return await self._store.ledger()
+
+    async def urls(self) -> set[str]:
+        return await self._store.urls()
+
+    async def reachable(self) -> bool:
+        return await self._store.reachable()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+class BuilderInTurn:
+    """Writes as long as the turn is its own, and publishes only if Redis says that it still is."""
+
+    def __init__(self, builder: GenerationBuilder, turn: Turn) -> None:
+        self._builder = builder
+        self._turn = turn
+
+    @property
+    def dimension(self) -> int:
+        return self._builder.dimension
+
+    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+        self._turn.check()
+        return await self._builder.lend(content_hashes)
+
+    async def inherit(self, without: Collection[str]) -> None:
+        self._turn.check()
+        await self._builder.inherit(without)
+
+    async def add(
+        self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
+    ) -> None:
+        self._turn.check()
+        await self._builder.add(chunks, vectors, terms)
+
+    async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
+        await self._turn.confirm()
+        await self._builder.publish(manifest, ledger)
+
+    async def abandon(self) -> None:
+        try:
+            await self._builder.abandon()
+        finally:
+            await self._turn.release()
