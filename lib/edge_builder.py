@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from lib.edge_search import as_sparse
-from lib.edge_shard import create_shard, open_shard, payloads
+from lib.edge_shard import copy_files, create_shard, open_shard, payloads
 from lib.embedding import Vectors
 from lib.errors import StoreUnavailable
 from lib.sparse import SparseVector
@@ -98,7 +98,7 @@ class EdgeBuilder:
             return
         with self._busy:
             # A published shard is never written again, so its files can be copied as they are.
-            shutil.copytree(live.path / "shard", self._path / "shard")
+            copy_files(live.path / "shard", self._path / "shard")
             self._shard = open_shard(self._path)
             self.dimension = live.manifest.dimension
             if without:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from lib.store import new_generation
 from lib.store_edge import EdgeStore
-from tests.stores import chunk, publish, random_vectors
+from tests.stores import MODEL, chunk, publish, random_vectors
 
 ROOT = Path(__file__).parents[2]
 READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
@@ -20,6 +21,7 @@ LOOK = """
 import asyncio, json, sys
 from pathlib import Path
 from lib.errors import StoreUnavailable
+from lib.store import new_generation
 from lib.store_edge import EdgeStore
 from tests.stores import chunk, nearest, publish, random_vectors
 
@@ -87,3 +89,19 @@ async def test_no_room_for_the_copy_is_said(index: Path) -> None:
     assert "nothing can be written" in refusal
     assert "TMPDIR" in refusal
     assert str(index) not in refusal
+
+
+async def test_what_is_taken_over_can_be_written_and_is_small(index: Path) -> None:
+    for path in index.rglob("shard/**/*"):
+        if path.is_file():
+            path.chmod(0o444)
+    store = EdgeStore(index)
+    generation = new_generation()
+    builder = await store.build(generation, MODEL)
+    await builder.inherit(without=[])
+    its = [path.stat() for path in (index / "generations" / generation).rglob("*")]
+    assert all(each.st_mode & 0o200 for each in its)
+    assert sum(each.st_blocks * 512 for each in its) < 5_000_000
+    assert sum(each.st_size for each in its) > 50_000_000
+    await builder.abandon()
+    await store.close()
