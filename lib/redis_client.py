@@ -22,7 +22,9 @@ log = logging.getLogger(__name__)
 
 TIMEOUT: Final = 0.25  # seconds, for an answer and for a connection
 RETRIES: Final = 1
+PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 5.0
+"""Between attempts while it is down."""
 CONNECTIONS: Final = 32
 """At once; further calls wait for one, so that a burst of readers makes no burst of connections."""
 CONNECTION_SECONDS: Final = 2.0
@@ -46,7 +48,11 @@ class RedisClient:
         self._client = Once(self._connect)
         self._scripts: dict[str, AsyncScript] = {}
         self.breaker = Breaker(
-            RedisUnavailable(AWAY), failures=3, patience=2 * TIMEOUT, longest_pause=LONGEST_PAUSE
+            RedisUnavailable(AWAY),
+            failures=3,
+            patience=2 * TIMEOUT,
+            pause=PAUSE,
+            longest_pause=LONGEST_PAUSE,
         )
 
     async def items(self, key: str) -> list[bytes]:
@@ -124,6 +130,5 @@ def translated() -> Iterator[None]:
     except (ConnectionError, TimeoutError, OSError):
         raise RedisUnavailable(AWAY) from None
     except RedisError as error:
-        # Its first word is a code such as OOM or READONLY.
-        log.warning("Redis answered %s", (str(error).split() or ["nothing"])[0][:40])
+        log.warning("Redis answered with %s", type(error).__name__)
         raise RedisUnavailable(FAILED) from None

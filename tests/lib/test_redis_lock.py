@@ -1,0 +1,193 @@
+"""One replica ingests at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import lib.redis_lock
+from lib.errors import Conflict, RedisUnavailable
+from lib.ingest import Ingestion, IngestRequest
+from lib.redis_client import RedisClient
+from lib.redis_lock import HOLD_SECONDS, KEY, MARGIN, TakingTurns, Turn
+from lib.services import make_embedder
+from lib.settings import Settings
+from lib.store_edge import EdgeStore
+from tests.conftest import BOOK, ended, write_book
+from tests.redis_server import running_redis
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def forget(redis: RedisClient) -> None:
+    """As when its time is over."""
+    await redis.run("return redis.call('DEL', KEYS[1])", [KEY])
+
+
+async def test_one_has_it_until_it_lets_go(redis: RedisClient) -> None:
+    first, second = Turn(redis), Turn(redis)
+    await first.take()
+    with pytest.raises(Conflict, match="Another process"):
+        await second.take()
+    await second.release()  # it never had it
+    await first.confirm()
+    await first.release()
+    await second.take()
+    await first.release()  # that of the other is left alone
+    await second.confirm()
+    await second.release()
+
+
+async def test_of_many_at_once_one_gets_it(redis: RedisClient) -> None:
+    turns = [Turn(redis) for _ in range(20)]
+    got = await asyncio.gather(*(turn.take() for turn in turns), return_exceptions=True)
+    assert sum(each is None for each in got) == 1
+    for turn in turns:
+        await turn.release()
+
+
+async def test_it_lapses_when_its_holder_is_killed(redis: RedisClient) -> None:
+    killed = Turn(redis)
+    await killed.take()
+    left = await redis.run("return redis.call('PTTL', KEYS[1])", [KEY])
+    assert 0 < left <= 1000 * HOLD_SECONDS
+    await killed.release()
+
+
+async def test_it_is_renewed_while_its_holder_works(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
+    turn = Turn(redis)
+    await turn.take()
+    await redis.run("return redis.call('PEXPIRE', KEYS[1], 5000)", [KEY])
+    while await redis.run("return redis.call('PTTL', KEYS[1])", [KEY]) <= 5000:
+        continue
+    await turn.release()
+
+
+async def test_who_lost_it_learns_of_it(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = Turn(redis)
+    await late.take()
+    await forget(redis)
+    late.check()  # it cannot know yet
+    other = Turn(redis)
+    await other.take()
+    with pytest.raises(Conflict, match="its turn"):
+        await late.confirm()
+    with pytest.raises(Conflict, match="its turn"):
+        late.check()
+    await late.release()
+    await other.confirm()
+    await other.release()
+    monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
+    turn = Turn(redis)
+    await turn.take()
+    await forget(redis)
+    while turn.held:
+        await redis.reachable()
+    await turn.release()
+
+
+async def test_who_cannot_renew_it_takes_it_for_lost_before_another_gets_it(
+    redis: RedisClient, clock: Clock
+) -> None:
+    turn = Turn(redis, clock=clock)
+    await turn.take()
+    clock.now += MARGIN * HOLD_SECONDS - 0.1
+    turn.check()
+    clock.now += 0.1
+    with pytest.raises(Conflict):
+        turn.check()
+    with pytest.raises(Conflict):
+        await turn.confirm()
+    await turn.release()
+
+
+async def test_without_redis_nobody_gets_it(tmp_path: Path) -> None:
+    with running_redis(tmp_path) as server:
+        client = RedisClient(server.url, "book")
+        turn = Turn(client)
+        await turn.take()
+        server.kill()
+        with pytest.raises(RedisUnavailable):
+            await turn.confirm()
+        with pytest.raises(RedisUnavailable):
+            await Turn(client).take()
+        await turn.release()
+        await client.close()
+
+
+# An ingestion that takes its turn
+
+
+@pytest.fixture
+async def ingestion(redis: RedisClient, tmp_path: Path) -> AsyncIterator[Ingestion]:
+    settings = Settings(
+        book_content_path=write_book(tmp_path / "book", BOOK), qdrant_path=tmp_path / "index"
+    )
+    store = TakingTurns(EdgeStore(tmp_path / "index"), redis)
+    running = Ingestion(settings, make_embedder(settings), store, store.check)
+    yield running
+    await running.close()
+    await store.close()
+
+
+async def run(ingestion: Ingestion) -> str:
+    started = await ingestion.start(IngestRequest(force_reindex=True))
+    await ended(ingestion)
+    return ingestion.status(started.task_id).error or "published"
+
+
+async def test_an_ingestion_takes_its_turn_and_passes_it_on(
+    ingestion: Ingestion, redis: RedisClient
+) -> None:
+    assert await run(ingestion) == "published"
+    other = Turn(redis)
+    await other.take()
+    assert "Another process is building" in await run(ingestion)
+    await other.release()
+    assert await run(ingestion) == "published"
+
+
+async def test_an_ingestion_that_lost_its_turn_publishes_nothing(
+    ingestion: Ingestion, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def publish(*arguments: object) -> None:
+        raise AssertionError
+
+    confirm, other = Turn.confirm, Turn(redis)
+
+    async def late(turn: Turn) -> None:
+        await forget(redis)
+        await other.take()
+        await confirm(turn)
+
+    monkeypatch.setattr(Turn, "confirm", late)
+    monkeypatch.setattr("lib.edge_builder.EdgeBuilder.publish", publish)
+    assert "its turn" in await run(ingestion)
+    await other.release()
+
+
+async def test_a_stopped_ingestion_lets_go(ingestion: Ingestion, redis: RedisClient) -> None:
+    await ingestion.start(IngestRequest())
+    taken = "return redis.call('EXISTS', KEYS[1])"
+    while not await redis.run(taken, [KEY]):
+        assert ingestion.latest is not None
+        assert ingestion.latest.running
+    await ingestion.cancel(None)
+    assert not await redis.run(taken, [KEY])

@@ -1,0 +1,194 @@
+"""Quire beside a Redis that goes away and comes back: no failure, and nobody's money is spent."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lib.redis_budget
+import lib.redis_client
+import lib.services
+from lib.answering import stream
+from lib.chat import ChatRequest, prepare
+from lib.chat_events import Chunk, Done
+from lib.redis_client import RedisClient
+from lib.settings import Settings
+from tests.conftest import ADMIN_KEY, Api, MakeSettings, ended, serving
+from tests.qdrant_server import running_qdrant
+from tests.redis_server import RedisServer, running_redis
+from tests.upstream import Upstream, answer
+
+PASSWORD = "geheim"
+QUESTION = "When does the tide turn?"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with running_redis(tmp_path, "--requirepass", PASSWORD) as running:
+        yield running
+
+
+@pytest.fixture
+def shared(
+    server: RedisServer,
+    make_settings: MakeSettings,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Settings:
+    monkeypatch.setattr(lib.services, "REDIS_PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(lib.redis_client, "TIMEOUT", 0.1)
+    monkeypatch.setattr(lib.redis_client, "PAUSE", 0.05)
+    monkeypatch.setattr(lib.redis_client, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(lib.redis_budget, "RETRY_SECONDS", 0.01)
+    return make_settings(
+        redis_url=f"redis://:{PASSWORD}@127.0.0.1:{server.port}",
+        openai_base_url=upstream.base_url,
+        daily_tokens=1_000_000,
+        answer_cache_size=0,
+    )
+
+
+@pytest.fixture
+async def api(shared: Settings) -> AsyncIterator[Api]:
+    async with serving(shared) as running:
+        yield running
+
+
+async def ask(api: Api, **fields: Any) -> dict[str, Any]:
+    replied = await api.ask(QUESTION, **fields)
+    assert replied.status == 200, replied.text
+    body: dict[str, Any] = replied.json()
+    return body
+
+
+async def health(api: Api) -> dict[str, Any]:
+    """As it is once a probe has answered."""
+    assert api.services.redis_probe is not None
+    await api.services.redis_probe.answer(10)
+    body: dict[str, Any] = (await api.get("/health")).json()
+    return body
+
+
+async def until_generated(api: Api, upstream: Upstream) -> None:
+    while (await ask(api))["mode"] != "generated":
+        upstream.replies.clear()
+        upstream.replies.append(answer("Six hours [1]."))
+
+
+@pytest.mark.parametrize("how", ["killed", "hanging"])
+async def test_redis_goes_away_and_comes_back(
+    api: Api, server: RedisServer, upstream: Upstream, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream.replies.append(answer("Six hours [1]."))
+    assert (await ask(api, session_id="s"))["mode"] == "generated"
+    assert len(await api.services.sessions.history("s")) == 2
+    before = await health(api)
+    assert (before["status"], before["redis_connected"]) == ("healthy", True)
+    asked = len(upstream.chats())
+
+    async def assert_away() -> None:
+        for _ in range(5):
+            replied = await ask(api, session_id="s")
+            assert replied["mode"] == "extractive"
+            assert "cannot answer right now" in replied["answer"]
+        streamed = await api.ask(QUESTION, stream=True)
+        assert streamed.events()[-1]["type"] == "done"
+        assert (await api.post("/search", {"query": "tide"})).status == 200
+        now = await health(api)
+        assert (now["status"], now["redis_connected"], now["ready"]) == ("degraded", False, True)
+        assert "Redis" in now["message"]
+        assert PASSWORD not in str(now)
+
+    if how == "killed":
+        server.kill()
+        await assert_away()
+        server.start()
+    else:
+        with server.hanging():
+            await assert_away()
+    assert len(upstream.chats()) == asked  # nothing was spent unseen
+    upstream.replies.append(answer("Six hours [1]."))
+    await until_generated(api, upstream)
+    after = await health(api)
+    assert (after["status"], after["redis_connected"]) == ("healthy", True)
+    metrics = (await api.as_admin("GET", "/metrics")).text
+    assert 'quire_upstream_away{service="redis"} 0' in metrics
+    assert PASSWORD not in caplog.text + metrics
+
+
+async def test_the_start_waits_for_no_redis(
+    shared: Settings, server: RedisServer, upstream: Upstream
+) -> None:
+    server.kill()
+    async with serving(shared) as api:
+        assert (await ask(api))["mode"] == "extractive"
+        server.start()
+        upstream.replies.append(answer("Six hours [1]."))
+        await until_generated(api, upstream)
+
+
+async def test_an_answer_that_runs_meanwhile_is_whole_and_settled_later(
+    api: Api, server: RedisServer, upstream: Upstream
+) -> None:
+    upstream.replies.append(answer("Six", " hours [1]."))
+    services = api.services
+    turn = await prepare(services, ChatRequest(question=QUESTION, session_id="s"))
+    async with aclosing(stream(services, turn)) as events:
+        while not isinstance(await anext(events), Chunk):
+            continue
+        with server.hanging():
+            rest = [event async for event in events]
+    assert isinstance(rest[-1], Done)
+    while services.budget.state().tokens_reserved:
+        await health(api)
+    assert services.budget.state().tokens == rest[-1].tokens_used > 0
+
+
+async def test_without_a_budget_the_model_answers_without_redis_too(
+    shared: Settings, server: RedisServer, upstream: Upstream, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(redis_url=shared.redis_url, openai_base_url=upstream.base_url)
+    async with serving(settings) as api:
+        server.kill()
+        upstream.replies.append(answer("Six hours [1]."))
+        assert (await ask(api))["mode"] == "generated"
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
+async def test_nobody_ingests_without_redis(
+    shared: Settings,
+    server: RedisServer,
+    make_settings: MakeSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lib.services, "AWAY_SECONDS", 0.01)
+    async with running_qdrant(tmp_path / "qdrant") as qdrant:
+        settings = make_settings(
+            redis_url=shared.redis_url, qdrant_url=qdrant.url, qdrant_path=tmp_path / "unused"
+        )
+        server.kill()
+        async with serving(settings) as api:
+            await api.services.opened.wait()
+            refused = await api.as_admin("POST", "/ingest", json={})
+            assert refused.status == 503
+            assert refused.json()["code"] == "REDIS_UNAVAILABLE"
+            assert "check REDIS_URL" in refused.json()["error"]
+            assert api.services.ingestion.latest is None
+            server.start()
+            # The start goes on by itself.
+            while api.services.ingestion.latest is None:
+                await health(api)
+            await ended(api.services.ingestion)
+            assert api.services.ingestion.status(None).status == "completed"
+            async with serving(settings) as other:
+                await other.services.opened.wait()
+                assert other.services.ingestion.latest is None
+                assert isinstance(other.services.redis, RedisClient)
+                taken = "return redis.call('SET', KEYS[1], 'another')"
+                await other.services.redis.run(taken, ["ingest"])
+                failed = await other.ingest(force_reindex=True)
+                assert "Another process is building" in failed["error"]
+                assert ADMIN_KEY not in str(failed)
