@@ -184,7 +184,7 @@ class Before:
 
     manifest: Manifest | None = None
     usable: bool = False
-    """Whether unchanged files may be taken over: same book, chunker, addresses and model."""
+    """Whether unchanged files may be taken over: same book, chunker, addresses, model, layout."""
     ledger: Ledger = field(default_factory=dict)
 
 
@@ -425,6 +425,7 @@ class Ingestion:
             and not force
             and manifest.index_format == INDEX_FORMAT
             and manifest.embedding_model == self._embedder.model_id
+            and manifest.configured == configured(self._settings)
             and (manifest.chunker, manifest.site, manifest.content)
             == (book.chunker, book.site_hash(), book.content)
         )
@@ -442,16 +443,19 @@ class Ingestion:
 
 
 def configured(settings: Settings) -> str:
-    """A hash of the settings that decide what an index of the configured book holds."""
-    return digest(
-        [
-            str(settings.book_content_path.resolve()),
-            settings.site_url,
-            settings.site_generator,
-            json.dumps(settings.site_options, sort_keys=True),
-            str(settings.chunk_tokens),
-        ]
-    )
+    """A hash of the settings that decide what an index of the configured book holds, and how."""
+    parts = [
+        str(settings.book_content_path.resolve()),
+        settings.site_url,
+        settings.site_generator,
+        json.dumps(settings.site_options, sort_keys=True),
+        str(settings.chunk_tokens),
+    ]
+    layout = (settings.qdrant_quantization, settings.qdrant_on_disk)
+    if settings.qdrant_url and layout != ("none", False):
+        # Only then, so that indexes from before there was a choice stay as good as they are.
+        parts += map(str, layout)
+    return digest(parts)
 
 
 def languages_of(ledger: Ledger) -> tuple[str, ...]:

@@ -23,16 +23,25 @@ async def search_collection(
     terms: SparseVector,
     n: int,
     only: Mapping[str, str],
+    *,
+    params: "models.SearchParams | None" = None,
 ) -> Found:
-    """As `lib.store.Store.search`. Raises what the client raises."""
+    """As `lib.store.Store.search`; `params` are for what is found by meaning.
+
+    Raises what the client raises, and `msgspec.ValidationError` for points of another form.
+    """
     from qdrant_client import models
 
     queries: list[tuple[str, Any]] = [(SPARSE, as_sparse(terms))]
     if vector is not None:
         queries.append((DENSE, vector.tolist()))
     where = condition(only)
+    params_of = {DENSE: params}
     union = [
-        models.Prefetch(limit=n, query=query, using=using, filter=where) for using, query in queries
+        models.Prefetch(
+            limit=n, query=query, using=using, filter=where, params=params_of.get(using)
+        )
+        for using, query in queries
     ]
     requests = [
         models.QueryRequest(
@@ -40,6 +49,7 @@ async def search_collection(
             query=query,
             using=using,
             prefetch=union,
+            params=params_of.get(using),
             # Both answers hold the same chunks, but for those without any of the terms.
             with_payload=using == queries[-1][0],
         )

@@ -222,8 +222,15 @@ def make_store(settings: Settings) -> Store:
     """The store that the settings ask for, not opened yet; only its own engine is imported."""
     if settings.qdrant_url:
         from lib.store_server import ServerStore
+        from lib.store_server_layout import Layout
 
-        return ServerStore(settings.qdrant_url, settings.qdrant_api_key, settings.qdrant_collection)
+        return ServerStore(
+            settings.qdrant_url,
+            settings.qdrant_api_key,
+            settings.qdrant_collection,
+            grpc_port=settings.qdrant_grpc_port,
+            layout=Layout(settings.qdrant_quantization, settings.qdrant_on_disk),
+        )
     from lib.store_edge import EdgeStore
 
     return EdgeStore(settings.qdrant_path / settings.qdrant_collection)
@@ -288,11 +295,11 @@ async def open_index(services: Services) -> bool:
     try:
         await services.store.open()
         await ingest_if_needed(services)
+    except RedisUnavailable as error:
+        log.warning("the start is not complete: %s", error.message)
+        return False
     except QuireError as error:
         log.warning("the start is not complete: %s", error.message)
         # What is wrong with a store that answers does not mend itself.
         return await services.store.reachable()
     return True
-    except RedisUnavailable as error:
-        log.warning("the start is not complete: %s", error.message)
-        return False

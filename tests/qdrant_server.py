@@ -4,6 +4,8 @@ It stands in for a Qdrant server, over the same engine (qdrant-edge, one shard a
 of it below one folder), with the requests checked against and the answers made from the models
 that qdrant-client generates from Qdrant's own API description. So what passes here was sent as
 real HTTP, in the form that Qdrant documents, and was stored, filtered and scored by Qdrant's code.
+With QDRANT_OPENAPI, requests and answers are held against that description itself as well
+(`tests.qdrant_document`); then a server that has seen anything unknown fails when it stops.
 
 What it does not prove: that a release of Qdrant behaves as its description says; its limits and
 its clocks (this one does one request after another); durability (points are on the disk once this
@@ -33,9 +35,20 @@ import qdrant_edge as edge
 from aiohttp import web
 from qdrant_client.http import models
 
+from tests.qdrant_document import Document, Exchange
 from tests.upstream import Body, Drop, Hang, Status
 
-Fault = Status | Body | Hang | Drop | asyncio.Event
+
+@dataclass(frozen=True)
+class Page:
+    """An answer that is none of Qdrant's, as a proxy or another service gives it."""
+
+    status: int
+    content: bytes
+    content_type: str = "text/plain"
+
+
+Fault = Status | Body | Page | Hang | Drop | asyncio.Event
 """An event: the request waits for it and is then answered as usual."""
 
 MAX_BODY = 32 * 1024 * 1024  # as Qdrant's default
@@ -44,6 +57,10 @@ DISTANCES = {
     models.Distance.DOT: edge.Distance.Dot,
     models.Distance.EUCLID: edge.Distance.Euclid,
 }
+SCALAR_TYPES = {models.ScalarType.INT8: edge.ScalarType.Int8}
+PARAMETERS = {"GET": frozenset[str](), "PUT": {"wait", "ordering", "timeout"}}
+"""Of a request's address, by method; others know `OTHER_PARAMETERS`."""
+OTHER_PARAMETERS = frozenset({"timeout", "consistency"})
 MODIFIERS = {None: None, models.Modifier.NONE: None, models.Modifier.IDF: edge.Modifier.Idf}
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
@@ -54,13 +71,20 @@ class Refused(Exception):
         self.status = status
 
 
+class Denied(Refused):
+    """For want of a key: Qdrant says so in plain text."""
+
+
+class Unknown(Exception):
+    """No such address: Qdrant answers with nothing in it."""
+
+
 @dataclass(slots=True)
 class Collection:
     """A folder with a shard, and what is known of it beside the points."""
 
     folder: Path
-    vectors: dict[str, models.VectorParams]
-    sparse_vectors: dict[str, models.SparseVectorParams]
+    asked: models.CreateCollection
     metadata: dict[str, Any]
     indexed: list[str]
     """Payload fields with a keyword index."""
@@ -71,43 +95,44 @@ class Collection:
         vectors = asked.vectors
         if not isinstance(vectors, dict):
             raise Refused(400, "Bad request: only named vectors are known here")
-        params = {
-            name: edge.EdgeVectorParams(size=each.size, distance=DISTANCES[each.distance])
-            for name, each in vectors.items()
-        }
-        sparse_vectors = dict(asked.sparse_vectors or {})
-        for each in sparse_vectors.values():
-            refuse_other_fields(each, {"modifier"})
+        refuse_other_fields(
+            asked,
+            {
+                "vectors",
+                "sparse_vectors",
+                "metadata",
+                "hnsw_config",
+                "quantization_config",
+                "on_disk_payload",
+            },
+        )
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "shard").mkdir(parents=True)
         config = edge.EdgeConfig(
-            vectors=params,
+            vectors={name: dense_params(each) for name, each in vectors.items()},
             sparse_vectors={
-                name: edge.EdgeSparseVectorParams(modifier=MODIFIERS[each.modifier])
-                for name, each in sparse_vectors.items()
+                name: sparse_params(each) for name, each in (asked.sparse_vectors or {}).items()
             },
+            on_disk_payload=asked.on_disk_payload,
+            hnsw_config=hnsw(asked.hnsw_config),
+            quantization_config=quantization(asked.quantization_config),
             wal_enabled=False,
         )
         shard = edge.EdgeShard.create(str(folder / "shard"), config)
-        made = cls(folder, vectors, sparse_vectors, dict(asked.metadata or {}), [], shard)
+        made = cls(folder, asked, dict(asked.metadata or {}), [], shard)
         made.save()
         return made
 
     @classmethod
     def load(cls, folder: Path) -> "Collection":
         kept = json.loads((folder / "collection.json").read_bytes())
-        vectors = {n: models.VectorParams.model_validate(p) for n, p in kept["vectors"].items()}
-        sparse_vectors = {
-            n: models.SparseVectorParams.model_validate(p)
-            for n, p in kept["sparse_vectors"].items()
-        }
+        asked = models.CreateCollection.model_validate(kept["asked"])
         shard = edge.EdgeShard.load(str(folder / "shard"))
-        return cls(folder, vectors, sparse_vectors, kept["metadata"], kept["indexed"], shard)
+        return cls(folder, asked, kept["metadata"], kept["indexed"], shard)
 
     def save(self) -> None:
         kept = {
-            "vectors": {n: dump(p) for n, p in self.vectors.items()},
-            "sparse_vectors": {n: dump(p) for n, p in self.sparse_vectors.items()},
+            "asked": dump(self.asked),
             "metadata": self.metadata,
             "indexed": self.indexed,
         }
@@ -128,9 +153,17 @@ class Collection:
             segments_count=1,
             config=models.CollectionConfig(
                 params=models.CollectionParams(
-                    vectors=self.vectors, sparse_vectors=self.sparse_vectors or None
+                    vectors=self.asked.vectors,
+                    sparse_vectors=self.asked.sparse_vectors or None,
+                    on_disk_payload=self.asked.on_disk_payload,
                 ),
-                hnsw_config=models.HnswConfig(m=16, ef_construct=100, full_scan_threshold=10_000),
+                hnsw_config=models.HnswConfig(
+                    m=16,
+                    ef_construct=100,
+                    full_scan_threshold=10_000,
+                    on_disk=self.asked.hnsw_config.on_disk if self.asked.hnsw_config else None,
+                ),
+                quantization_config=self.asked.quantization_config,
                 optimizer_config=models.OptimizersConfig(
                     default_segment_number=0, flush_interval_sec=5
                 ),
@@ -153,7 +186,11 @@ class QdrantServer:
         """The status for a wrong key; a key without the rights for a request is told 403."""
         self.strict = strict
         """Refuse to filter on a field that has no index, as Qdrant Cloud does."""
+        self.version = "1.19.0"
         self.port = 0
+        self.complaints: list[str] = []
+        """Of Qdrant's own description about what was asked and answered, where there is a copy."""
+        self._document = Document.from_environment()
         self.requests: list[str] = []
         """Method and path of each, in the order in which they came."""
         self.collections: dict[str, Collection] = {}
@@ -226,14 +263,30 @@ class QdrantServer:
                 failed = await self._fail(request, fault)
                 if failed is not None:
                     return failed
+        answer = self._respond(request, body)
+        if self._document:
+            told = b"" if answer.body is None else bytes(answer.body)  # type: ignore[arg-type]
+            self.complaints += self._document.complaints(
+                Exchange(request.method, request.path, request.query, body, answer.status, told)
+            )
+        return answer
+
+    def _respond(self, request: web.Request, body: bytes) -> web.Response:
         began = time.perf_counter()
         try:
             self._admit(request)
+            refuse_other_parameters(request)
             result = self._answer(request.method, request.path, body)
+        except Denied as denied:
+            return web.Response(status=denied.status, text=str(denied))
+        except Unknown:
+            return web.Response(status=404)
         except Refused as refused:
             return failure(refused.status, str(refused))
         except pydantic.ValidationError as error:
             return failure(400, f"Format error in JSON body: {error.error_count()} errors")
+        if request.path == "/":
+            return web.json_response(result)
         answer = {"result": result, "status": "ok", "time": time.perf_counter() - began}
         return web.json_response(answer)
 
@@ -241,6 +294,10 @@ class QdrantServer:
         match fault:
             case Status():
                 return failure(fault.status, fault.message, dict(fault.headers))
+            case Page():
+                return web.Response(
+                    status=fault.status, body=fault.content, content_type=fault.content_type
+                )
             case Body():
                 return web.Response(body=fault.content, content_type=fault.content_type)
             case Hang():
@@ -258,12 +315,16 @@ class QdrantServer:
         return failure(503, "stopped")
 
     def _admit(self, request: web.Request) -> None:
+        if request.path == "/":
+            return  # open to all, as Qdrant's is
         if self.api_key and request.headers.get("api-key") != self.api_key:
-            raise Refused(self.refusal, "Invalid API key or JWT")
+            raise Denied(self.refusal, "Invalid API key or JWT")
 
     def _answer(self, method: str, path: str, body: bytes) -> Any:
         """The `result` for a request. Raises `Refused`, and pydantic's error for a wrong form."""
         match method, path.strip("/").split("/"):
+            case "GET", [""]:
+                return {"title": "qdrant - vector search engine", "version": self.version}
             case "GET", ["collections"]:
                 return {"collections": [{"name": name} for name in self.collections]}
             case "GET", ["aliases"]:
@@ -290,7 +351,7 @@ class QdrantServer:
                 return self._query(self._named(name), batch.searches)
             case "POST", ["collections", name, "points", "scroll"]:
                 return self._scroll(self._named(name), parse(models.ScrollRequest, body))
-        raise Refused(404, "")
+        raise Unknown
 
     def _named(self, name: str) -> Collection:
         """A collection by its own name or by an alias."""
@@ -379,13 +440,13 @@ class QdrantServer:
         ]
 
     def _request(self, collection: Collection, asked: models.QueryRequest) -> edge.QueryRequest:
-        known = {"query", "using", "limit", "filter", "prefetch", "with_payload", "with_vector"}
-        refuse_other_fields(asked, known)
+        refuse_other_fields(asked, {*SEARCHED, "prefetch", "with_payload", "with_vector"})
         return edge.QueryRequest(
             query=nearest(asked.query, asked.using),
             limit=10 if asked.limit is None else asked.limit,
             filter=self._filter(collection, asked.filter),
             prefetches=self._prefetches(collection, asked.prefetch),
+            params=search_params(asked.params),
             with_payload=selector(asked.with_payload, False),
             with_vector=selector(asked.with_vector, False),
         )
@@ -395,13 +456,14 @@ class QdrantServer:
     ) -> list[edge.Prefetch]:
         prefetches = []
         for each in asked if isinstance(asked, list) else [asked] if asked else []:
-            refuse_other_fields(each, {"query", "using", "limit", "filter", "prefetch"})
+            refuse_other_fields(each, {*SEARCHED, "prefetch"})
             prefetches.append(
                 edge.Prefetch(
                     query=nearest(each.query, each.using),
                     limit=10 if each.limit is None else each.limit,
                     filter=self._filter(collection, each.filter),
                     prefetches=self._prefetches(collection, each.prefetch),
+                    params=search_params(each.params),
                 )
             )
         return prefetches
@@ -454,6 +516,61 @@ class QdrantServer:
 
 
 DONE = {"operation_id": 0, "status": "completed"}
+SEARCHED = ("query", "using", "limit", "filter", "params")
+
+
+def dense_params(asked: models.VectorParams) -> edge.EdgeVectorParams:
+    refuse_other_fields(asked, {"size", "distance", "on_disk"})
+    distance = DISTANCES[asked.distance]
+    return edge.EdgeVectorParams(size=asked.size, distance=distance, on_disk=asked.on_disk)
+
+
+def sparse_params(asked: models.SparseVectorParams) -> edge.EdgeSparseVectorParams:
+    refuse_other_fields(asked, {"modifier", "index"})
+    if asked.index:
+        refuse_other_fields(asked.index, {"on_disk"})
+    return edge.EdgeSparseVectorParams(
+        modifier=MODIFIERS[asked.modifier], on_disk=asked.index.on_disk if asked.index else None
+    )
+
+
+def hnsw(asked: models.HnswConfigDiff | None) -> edge.HnswIndexConfig | None:
+    if asked is None:
+        return None
+    refuse_other_fields(asked, {"on_disk"})
+    return edge.HnswIndexConfig(
+        m=16, ef_construct=100, full_scan_threshold=10_000, on_disk=asked.on_disk
+    )
+
+
+def quantization(asked: Any) -> Any:
+    match asked:
+        case None:
+            return None
+        case models.ScalarQuantization(scalar=scalar):
+            kind = SCALAR_TYPES[scalar.type]
+            return edge.ScalarQuantizationConfig(kind, scalar.quantile, scalar.always_ram)
+        case models.BinaryQuantization(binary=binary):
+            refuse_other_fields(binary, {"always_ram"})
+            return edge.BinaryQuantizationConfig(binary.always_ram)
+    raise Refused(400, "Bad request: this quantization is not known here")
+
+
+def search_params(asked: models.SearchParams | None) -> edge.SearchParams | None:
+    if asked is None:
+        return None
+    refuse_other_fields(asked, {"quantization"})
+    told = asked.quantization or models.QuantizationSearchParams()
+    chosen = edge.QuantizationSearchParams(
+        ignore=bool(told.ignore), rescore=told.rescore, oversampling=told.oversampling
+    )
+    return edge.SearchParams(quantization=chosen)
+
+
+def refuse_other_parameters(request: web.Request) -> None:
+    known = PARAMETERS.get(request.method, OTHER_PARAMETERS)
+    if request.query.keys() - known:
+        raise Refused(400, "Bad request: parameters that are not known here")
 
 
 def parse(model: type[Model], body: bytes) -> Model:
@@ -461,7 +578,8 @@ def parse(model: type[Model], body: bytes) -> Model:
 
 
 def dump(model: pydantic.BaseModel) -> Any:
-    return model.model_dump(mode="json")
+    """What is not there is left out: the client knows fields that no released server sends."""
+    return model.model_dump(mode="json", exclude_none=True)
 
 
 def refuse_other_fields(asked: pydantic.BaseModel, known: set[str]) -> None:
@@ -548,6 +666,8 @@ async def running_qdrant(
         yield server
     finally:
         await server.stop()
+    if server.complaints:
+        raise AssertionError("\n".join(server.complaints))
 
 
 async def serve(arguments: argparse.Namespace) -> None:
