@@ -1,28 +1,125 @@
-# One small container: no compiler, no root, nothing fetched at run time.
-FROM python:3.12-slim
+# Quire with its packages, its local model, a book and the index of that book, for user 1000.
+#
+#   docker build -t quire .
+#   docker run --rm --read-only --tmpfs /tmp -p 7860:7860 quire
+#
+# Build arguments, each with --build-arg NAME=VALUE. A Hugging Face Space passes its variables by
+# itself, under the same names.
+#
+#   BOOK_FOLDER            the folder beside this file that is copied to /app/book_content
+#   BOOK_CONTENT_PATH      its subfolder that holds the pages, if it is the whole project of a site:
+#                          /app/book_content/docs
+#   SITE_URL, SITE_GENERATOR, SITE_OPTIONS, CHUNK_TOKENS, LOCAL_EMBEDDING_MODEL
+#                          as at run time. What an index was built with must not change when it is
+#                          used: if one of them, or BOOK_CONTENT_PATH, is set otherwise for a
+#                          container, the first start builds the index anew
+#   EMBEDDING_PROVIDER     local (the default), or openai: then give the build the key, which stays
+#                          in no layer: --secret id=OPENAI_API_KEY,env=OPENAI_API_KEY
+#                          It is fixed here, since a key that is set for the answers alone would
+#                          otherwise ask for another index than the one that is built in
+#   OPENAI_BASE_URL, OPENAI_EMBEDDING_MODEL
+#                          for openai, as at run time
+#   PREBUILT_INDEX         false for a book that is mounted or uploaded later, or a Qdrant server
+#   VERSION, REVISION, SOURCE_URL
+#                          for the labels
+#   PYTHON_IMAGE           another base, such as the same with its digest: python:...@sha256:...
+#
+# The same sources give the same files, but for the index, which carries its time. With
+# SOURCE_DATE_EPOCH set, `docker buildx build --output type=image,rewrite-timestamp=true` gives them
+# the same times too.
+#
+# `python -m scripts.replay_image` replays this file without a container engine, and tests the result.
+# Change it only in ways that this understands; what it does not know stops it.
 
+ARG PYTHON_IMAGE=python:3.13-slim-trixie
+
+FROM ${PYTHON_IMAGE} AS base
 ENV PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
-    OPENBLAS_NUM_THREADS=1 \
-    PIP_NO_CACHE_DIR=1 \
-    PIP_DISABLE_PIP_VERSION_CHECK=1
+    OPENBLAS_NUM_THREADS=1
+# The base has no bytecode; without it a start takes several times as long. It is never checked
+# against the sources, which nobody can change here, and holds no time of theirs.
+RUN python -m compileall -q --invalidation-mode unchecked-hash \
+        -x 'site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtle' \
+        "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
-RUN useradd --create-home --uid 1000 quire
+FROM base AS packages
+COPY requirements.txt /tmp/
+RUN python -m venv --without-pip /opt/quire \
+    && python -m pip --python /opt/quire/bin/python --no-cache-dir --disable-pip-version-check \
+        install --root-user-action ignore --require-hashes --only-binary :all: --no-compile \
+        -r /tmp/requirements.txt \
+    && python -m compileall -q --invalidation-mode unchecked-hash /opt/quire/lib
+
+FROM base AS program
+ARG BOOK_FOLDER=book_content
 WORKDIR /app
+COPY main.py ./
+COPY handlers handlers
+COPY lib lib
+COPY ${BOOK_FOLDER} book_content
+# Whatever the modes in the folder that it is built from: everybody may read, nobody write.
+RUN python -m compileall -q --invalidation-mode unchecked-hash main.py handlers lib \
+    && chmod -R u=rwX,go=rX .
 
-COPY requirements.txt .
-# Compiled here: a start without bytecode takes several times as long.
-RUN pip install -r requirements.txt && python -m compileall -q /usr/local/lib/python3.12
+FROM base AS runtime
+# An application needs no installer. Nothing is ever written to the home directory.
+RUN python -m pip uninstall --quiet --yes --root-user-action ignore pip \
+    && useradd --uid 1000 --no-create-home --home-dir /app --shell /usr/sbin/nologin quire
+WORKDIR /app
+COPY --from=packages /opt/quire /opt/quire
+COPY --from=program /app ./
+ARG BOOK_CONTENT_PATH=/app/book_content
+ARG SITE_URL=
+ARG SITE_GENERATOR=
+ARG SITE_OPTIONS=
+ARG CHUNK_TOKENS=
+ARG EMBEDDING_PROVIDER=local
+ARG LOCAL_EMBEDDING_MODEL=
+ARG OPENAI_BASE_URL=
+ARG OPENAI_EMBEDDING_MODEL=
+ENV PATH=/opt/quire/bin:$PATH \
+    BOOK_CONTENT_PATH=$BOOK_CONTENT_PATH \
+    SITE_URL=$SITE_URL \
+    SITE_GENERATOR=$SITE_GENERATOR \
+    SITE_OPTIONS=$SITE_OPTIONS \
+    CHUNK_TOKENS=$CHUNK_TOKENS \
+    EMBEDDING_PROVIDER=$EMBEDDING_PROVIDER \
+    LOCAL_EMBEDDING_MODEL=$LOCAL_EMBEDDING_MODEL \
+    OPENAI_BASE_URL=$OPENAI_BASE_URL \
+    OPENAI_EMBEDDING_MODEL=$OPENAI_EMBEDDING_MODEL
 
-COPY --chown=1000:1000 main.py ./
-COPY --chown=1000:1000 handlers handlers
-COPY --chown=1000:1000 lib lib
-COPY --chown=1000:1000 book_content book_content
-RUN python -m compileall -q main.py handlers lib \
-    && mkdir qdrant_data && chown 1000:1000 /app qdrant_data
+FROM runtime AS index
+ARG PREBUILT_INDEX=true
+RUN install -d -o 1000 -g 1000 qdrant_data
+USER 1000
+RUN --mount=type=secret,id=OPENAI_API_KEY,mode=0444 \
+    if [ "$PREBUILT_INDEX" = true ]; then \
+        if [ "$EMBEDDING_PROVIDER" = openai ] && [ -s /run/secrets/OPENAI_API_KEY ]; then \
+            OPENAI_API_KEY="$(cat /run/secrets/OPENAI_API_KEY)"; \
+            export OPENAI_API_KEY; \
+        fi; \
+        python main.py ingest; \
+    fi \
+    # Most of the engine's files is empty space, which a container would copy to write to them; of
+    # those that cannot be written, what is in them is copied.
+    && find qdrant_data -path '*/shard/*' -type f -exec chmod a-w {} +
 
+FROM runtime
+ARG VERSION=0.1.0
+ARG REVISION=
+ARG SOURCE_URL=
+LABEL org.opencontainers.image.title="Quire" \
+      org.opencontainers.image.description="Ask a book; every claim links to its heading" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.source="$SOURCE_URL"
+# The one folder that is written to, and that a volume may keep. Without either, and read-only, the
+# index is read all the same; ingestions then say that they cannot write.
+COPY --from=index --chown=1000:1000 /app/qdrant_data qdrant_data
 USER 1000
 EXPOSE 7860
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"API_PORT\", \"7860\")}/health', timeout=4)"]
 CMD ["python", "main.py"]
