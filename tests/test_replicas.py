@@ -1,0 +1,270 @@
+"""Two replicas behind nginx, as the handbook sets them up: real processes, a real Redis.
+
+The Qdrant server, the embeddings and the model are those of the tests.
+"""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from handlers.limits import BURST, WITH_KEY
+from tests.conftest import ADMIN_KEY, BOOK, READER_KEY, write_book
+from tests.qdrant_server import running_qdrant
+from tests.redis_server import RedisServer, running_redis
+from tests.test_stopping import Server, started
+from tests.upstream import Hang, Step, Upstream, answer, delta, finish, running_upstream, usage
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+CHAPTER = Path(__file__).parents[1] / "book_content" / "scaling.md"
+AROUND = """
+daemon off;
+{user}
+pid {folder}/nginx.pid;
+error_log stderr;
+worker_processes 1;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    add_header X-Served-By $upstream_addr always;
+    {config}
+}}
+"""
+DAILY_TOKENS = 100_000
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
+    pytest.mark.skipif("REPLICAS" not in os.environ, reason="takes some seconds: set REPLICAS=1"),
+    pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
+]
+
+
+@dataclass
+class Answered:
+    status: int
+    served_by: str
+    body: Any
+
+
+@dataclass
+class Replicas:
+    """`address` is that of nginx; `servers` by the address at which nginx finds them."""
+
+    address: str
+    http: aiohttp.ClientSession
+    upstream: Upstream
+    redis: RedisServer
+    servers: dict[str, Server] = field(default_factory=dict)
+
+    async def ask(self, question: str = "When does the tide turn?", **fields: Any) -> Answered:
+        body = {"question": question, "stream": False} | fields
+        return await self.post(body, {"X-API-Key": READER_KEY})
+
+    async def post(self, body: dict[str, Any], headers: dict[str, str]) -> Answered:
+        async with self.http.post(f"{self.address}/chat", json=body, headers=headers) as reply:
+            return Answered(reply.status, reply.headers["X-Served-By"], await reply.json())
+
+    async def ask_other(self, than: str, question: str, **fields: Any) -> Answered:
+        """Ask until another replica than that has answered: nginx takes them in turn."""
+        for _ in range(4):
+            replied = await self.ask(question, **fields)
+            if replied.served_by != than:
+                return replied
+        raise AssertionError(f"only {than} was asked")
+
+    async def inside(self, replica: str) -> Any:
+        headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+        async with self.http.get(f"http://{replica}/health", headers=headers) as reply:
+            return (await reply.json())["inside"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def replicas(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Replicas]:
+    folder = tmp_path_factory.mktemp("replicas")
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(running_upstream())
+        qdrant = await stack.enter_async_context(running_qdrant(folder / "qdrant"))
+        redis = stack.enter_context(running_redis(folder))
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        made = Replicas("", http, upstream, redis)
+        book = write_book(folder / "book", BOOK)
+        environment = {
+            "QDRANT_URL": qdrant.url,
+            "REDIS_URL": redis.url,
+            "TRUSTED_PROXY_HOPS": "1",
+            "ADMIN_API_KEY": ADMIN_KEY,
+            "API_KEYS": READER_KEY,
+            "OPENAI_API_KEY": "sk-of-the-test",
+            "OPENAI_BASE_URL": upstream.base_url,
+            "DAILY_TOKENS": str(DAILY_TOKENS),
+            "ANSWER_CACHE_SIZE": "0",
+        }
+        for name in ("here", "there"):
+            server = await stack.enter_async_context(started(book, folder / name, **environment))
+            address = f"127.0.0.1:{server.port}"
+            made.servers[address] = server
+            await until_ready(http, address)
+        made.address = await stack.enter_async_context(nginx(folder, list(made.servers)))
+        yield made
+
+
+async def until_ready(http: aiohttp.ClientSession, address: str) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            async with http.get(f"http://{address}/health") as reply:
+                if (await reply.json())["ready"]:
+                    return
+
+
+@asynccontextmanager
+async def nginx(folder: Path, servers: list[str]) -> AsyncIterator[str]:
+    """The handbook's own configuration, with these servers and a free port; its address."""
+    [config] = re.findall(r"```nginx\n(.*?)```", CHAPTER.read_text(encoding="utf-8"), re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    config = config.replace("listen 80;", f"listen 127.0.0.1:{port};")
+    for named, real in zip(re.findall(r"server ([\d.:]+);", config), servers, strict=True):
+        config = config.replace(named, real)
+    user = "user root;" if os.geteuid() == 0 else ""
+    file = folder / "nginx.conf"
+    file.write_text(AROUND.format(folder=folder, config=config, user=user))
+    process = await asyncio.create_subprocess_exec(str(NGINX), "-c", str(file), "-p", str(folder))
+    try:
+        async with asyncio.timeout(10):
+            while not await listens(port):
+                assert process.returncode is None
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+async def test_one_conversation_across_both(replicas: Replicas) -> None:
+    replicas.upstream.replies.append(answer("Every six hours [1]."))
+    first = await replicas.ask("When does the tide turn?", session_id="s")
+    assert (first.status, first.body["mode"]) == (200, "generated")
+    second = await replicas.ask_other(
+        first.served_by, "And how fast is the current?", session_id="s"
+    )
+    assert second.status == 200
+    prompt = json.dumps(replicas.upstream.chats()[-1]["messages"])
+    assert "When does the tide turn?" in prompt
+    assert "Every six hours" in prompt
+    third = await replicas.ask_other(second.served_by, "And at spring tide?", session_id="s")
+    prompt = json.dumps(replicas.upstream.chats()[-1]["messages"])
+    assert third.status == 200
+    assert prompt.index("When does the tide") < prompt.index("how fast is the current")
+    await replicas.ask_other(third.served_by, "What is a spring?", session_id="another")
+    assert "how fast" not in json.dumps(replicas.upstream.chats()[-1]["messages"])
+
+
+async def test_limits_are_shared(replicas: Replicas) -> None:
+    answers = [await replicas.post({"question": ""}, {}) for _ in range(BURST + 3)]
+    statuses = [each.status for each in answers]
+    assert {each.served_by for each in answers[:BURST]} == set(replicas.servers)
+    assert statuses[:BURST] == [400] * BURST
+    # One comes back every six seconds, and each replica may have to learn of the end.
+    assert statuses[BURST:].count(429) >= 2
+    key = await replicas.ask()
+    assert key.status == 200
+    assert BURST * WITH_KEY == 200
+
+
+async def test_the_budget_is_shared(replicas: Replicas) -> None:
+    before = await figures(replicas)
+    replied = await replicas.ask()
+    await replicas.ask_other(replied.served_by, "How high is spring tide?")
+    assert await figures(replicas) > before
+    here, there = [(await replicas.inside(each))["budget"] for each in replicas.servers]
+    assert here["tokens_limit"] == there["tokens_limit"] == DAILY_TOKENS
+
+
+async def figures(replicas: Replicas) -> int:
+    """What all have spent; the same wherever one asks, once nothing runs."""
+    async with asyncio.timeout(10):
+        while True:
+            told = [(await replicas.inside(each))["budget"] for each in replicas.servers]
+            if told[0]["tokens"] == told[1]["tokens"] and not told[0]["tokens_reserved"]:
+                return int(told[0]["tokens"])
+
+
+@pytest.mark.parametrize("through", ["nginx", "directly"])
+async def test_tokens_are_not_held_back(replicas: Replicas, through: str) -> None:
+    """The model goes on only when the reader has what it said before."""
+    words = [f"word{number} " for number in range(30)]
+    gates = [asyncio.Event() for _ in words]
+    script: list[Step] = [
+        step for word, gate in zip(words, gates, strict=True) for step in (delta(word), gate)
+    ]
+    replicas.upstream.replies.append([*script, finish(), usage(100, 20)])
+    address = replicas.address if through == "nginx" else f"http://{next(iter(replicas.servers))}"
+    body = {"question": "When does the tide turn?"}
+    headers = {"X-API-Key": READER_KEY}
+    async with (
+        asyncio.timeout(20),
+        replicas.http.post(f"{address}/chat", json=body, headers=headers) as reply,
+    ):
+        said = b""
+        for word, gate in zip(words, gates, strict=True):
+            while word.strip().encode() not in said:
+                said += await reply.content.readany()
+            gate.set()
+        assert b'"done"' in said + await reply.read()
+
+
+async def test_a_replica_is_killed_in_the_midst_of_an_answer(replicas: Replicas) -> None:
+    replicas.upstream.replies.append(answer("Every six hours [1]."))
+    await replicas.ask("When does the tide turn?", session_id="k")
+    replicas.upstream.replies.append([delta("It runs at"), Hang()])
+    body = {"question": "How fast is the current?", "session_id": "k"}
+    headers = {"X-API-Key": READER_KEY}
+    async with replicas.http.post(f"{replicas.address}/chat", json=body, headers=headers) as reply:
+        killed = reply.headers["X-Served-By"]
+        said = b""
+        while b"It runs at" not in said:
+            said += await reply.content.readany()
+        replicas.servers[killed].process.kill()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await reply.read()
+    for _ in range(4):
+        replied = await replicas.ask("And how high does it rise?", session_id="k")
+        assert replied.status == 200
+        assert killed != replied.served_by.split(", ")[-1]
+    [left] = set(replicas.servers) - {killed}
+    asked = [json.dumps(each["messages"]) for each in replicas.upstream.chats()[-4:]]
+    assert "When does the tide turn?" in asked[0]
+    assert all("It runs at" not in each for each in asked)
+    # What the killed one had reserved is kept for what the model may bill.
+    assert (await replicas.inside(left))["budget"]["tokens_reserved"] > 0
+    replicas.upstream.replies.append([delta("x"), finish(), usage(DAILY_TOKENS, 0)])
+    await replicas.ask("When does the tide turn?")
+    spent = await replicas.ask("When does the tide turn?")
+    assert spent.body["mode"] == "extractive"
+    assert "all it may for today" in spent.body["answer"]
