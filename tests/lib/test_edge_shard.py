@@ -92,16 +92,24 @@ async def test_no_room_for_the_copy_is_said(index: Path) -> None:
 
 
 async def test_what_is_taken_over_can_be_written_and_is_small(index: Path) -> None:
-    for path in index.rglob("shard/**/*"):
-        if path.is_file():
-            path.chmod(0o444)
+    protect(index)
     store = EdgeStore(index)
     generation = new_generation()
     builder = await store.build(generation, MODEL)
     await builder.inherit(without=[])
-    its = [path.stat() for path in (index / "generations" / generation).rglob("*")]
+    its = stats(index / "generations" / generation)
     assert all(each.st_mode & 0o200 for each in its)
     assert sum(each.st_blocks * 512 for each in its) < 5_000_000
     assert sum(each.st_size for each in its) > 50_000_000
     await builder.abandon()
     await store.close()
+
+
+def protect(folder: Path) -> None:
+    for path in folder.rglob("shard/**/*"):
+        if path.is_file():
+            path.chmod(0o444)
+
+
+def stats(folder: Path) -> list[os.stat_result]:
+    return [path.stat() for path in folder.rglob("*")]
