@@ -366,9 +366,11 @@ class Run:
         )
 
     async def use_up(self) -> None:
-        """Wait until the budget has no room for another answer."""
-        deadline = time.monotonic() + QUIET_SECONDS
+        """Wait until the budget has no room for another answer, as long as it gets less."""
+        most, deadline = self.most_spent, time.monotonic() + QUIET_SECONDS
         while not (await self.budget())["refused"]:
+            if self.most_spent > most:
+                most, deadline = self.most_spent, time.monotonic() + QUIET_SECONDS
             if time.monotonic() > deadline:
                 self.crowd.problem("the budget was not used up")
                 break
