@@ -14,14 +14,14 @@ import numpy as np
 from lib.edge_search import as_sparse
 from lib.edge_shard import copy_files, create_shard, open_shard, payloads
 from lib.embedding import Vectors
-from lib.errors import StoreUnavailable
+from lib.errors import IndexUnreadable, StoreUnavailable
 from lib.sparse import SparseVector
 from lib.store import DENSE, SPARSE, Ledger, Manifest, StoredChunk, check_dimension
 
 if TYPE_CHECKING:
     from qdrant_edge import EdgeShard
 
-    from lib.store_edge import EdgeStore
+    from lib.store_edge import EdgeStore, Generation
 
 
 class EdgeBuilder:
@@ -79,16 +79,23 @@ class EdgeBuilder:
         return lent
 
     def _open_lenders(self) -> "Iterator[tuple[EdgeShard, dict[str, str]]]":
-        live = self._store.current()
+        live = self._store.readable()
         if live is not None and live.manifest.embedding_model == self._embedding_model:
-            records = self._store.read_ledger().values()
-            yield live.shard, {h: chunk for record in records for chunk, h in record.chunks.items()}
+            yield live.shard, self._hashes_of(live)
         for path in self._store.other_lenders(self._embedding_model):
             # One that was killed before its first flush, or is damaged, has nothing to lend.
             with contextlib.suppress(StoreUnavailable):
                 if path != self._path and (path / "shard").exists():
                     shard = open_shard(path)
                     yield shard, {h: chunk for chunk, h in payloads(shard, "content_hash")}
+
+    def _hashes_of(self, live: "Generation") -> dict[str, str]:
+        """By content hash, the id of a chunk."""
+        try:
+            records = self._store.read_ledger().values()
+        except IndexUnreadable:
+            return {h: chunk for chunk, h in payloads(live.shard, "content_hash")}
+        return {h: chunk for record in records for chunk, h in record.chunks.items()}
 
     def _inherit(self, without: Collection[str]) -> None:
         from qdrant_edge import FieldCondition, Filter, MatchAny, UpdateOperation

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.errors import StoreUnavailable
+from lib.errors import IndexUnreadable, StoreUnavailable
 from lib.store import DENSE, SPARSE
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 SCROLL_LIMIT = 5_000
 DAMAGED = (
-    "The index cannot be read: its files are damaged. Ingest with force_reindex "
-    "(--force in the shell)."
+    "The index cannot be read: its files are damaged, or another version of Quire made them. "
+    "Ingest the book again."
 )
 BLOCK = 65_536
 ZEROS = bytes(BLOCK)
@@ -70,7 +70,7 @@ def load(folder: Path) -> "EdgeShard":
     try:
         return EdgeShard.load(str(folder))
     except Exception as error:  # the engine raises nothing more specific
-        raise StoreUnavailable(DAMAGED) from error
+        raise IndexUnreadable(DAMAGED) from error
 
 
 def temporary_folder() -> str:

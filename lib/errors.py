@@ -114,6 +114,8 @@ class IndexUnreadable(StoreUnavailable):
     """The store is there, but another version made its index, or it is damaged: build it anew."""
 
     code = "INDEX_UNREADABLE"
+    embedding_model: str | None = None
+    """Of the vectors that a new index can take over; None where that is not known."""
 
 
 class RedisUnavailable(QuireError):

@@ -25,7 +25,13 @@ import msgspec
 from lib.book import Book, content_folder, digest, read_book, survey
 from lib.documents import DocumentError, discover
 from lib.embedding import Embedder
-from lib.errors import InvalidRequest, NotFound, QuireError, StoreUnavailable
+from lib.errors import (
+    IndexUnreadable,
+    InvalidRequest,
+    NotFound,
+    QuireError,
+    StoreUnavailable,
+)
 from lib.index_writer import Counts, IndexWriter
 from lib.link_check import unresolved_links
 from lib.routing import detect_site
@@ -416,6 +422,8 @@ class Ingestion:
     async def _before(self, book: Book, *, force: bool) -> Before:
         try:
             manifest = await self._store.manifest()
+        except IndexUnreadable:
+            return Before()  # the vectors of it that can be read are lent all the same
         except StoreUnavailable:
             if force:  # told to build anew, it does not need the old one to be readable
                 return Before()
@@ -431,7 +439,10 @@ class Ingestion:
         )
         if not usable:
             return Before(manifest)
-        return Before(manifest, True, await self._store.ledger())
+        try:
+            return Before(manifest, True, await self._store.ledger())
+        except IndexUnreadable:
+            return Before(manifest)
 
     async def _check_links(self, task: Task, book: Book) -> None:
         place = self._settings.site_check_path

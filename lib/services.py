@@ -14,7 +14,7 @@ from lib.breaker import Breaker
 from lib.budget import Budget, Limits
 from lib.embedding import Embedder
 from lib.embedding_cache import CachedEmbedder
-from lib.errors import QuireError, RedisUnavailable
+from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.generation import Generator, make_generator
 from lib.guarded import (
     GuardedEmbedder,
@@ -104,7 +104,11 @@ class Services:
         with suppress(TimeoutError, QuireError):
             async with asyncio.timeout(FIRST_INDEX_SECONDS):
                 await self.opened.wait()
-                if await self.store.manifest() is None:
+                try:
+                    indexed = await self.store.manifest() is not None
+                except IndexUnreadable:
+                    indexed = False
+                if not indexed:
                     await self.ingestion.wait()
 
 
@@ -250,9 +254,20 @@ async def ingest_if_needed(services: Services) -> bool:
     """Begin an ingestion where there is no index of what is configured; whether it did.
 
     Another embedding model of a service is no reason: to embed a book anew may cost money, so it is
-    asked for. Raises `QuireError`.
+    asked for. Nor is an index that cannot be read, unless its vectors are known to be of the same
+    model: those of unchanged texts are taken over. Raises `QuireError`.
     """
-    manifest, settings = await services.store.manifest(), services.settings
+    settings = services.settings
+    try:
+        manifest = await services.store.manifest()
+    except IndexUnreadable as error:
+        same_model = error.embedding_model == services.embedder.model_id
+        if not same_model and settings.embeddings_from != "local":
+            log.warning("it is not begun by itself, since embeddings may have to be paid for again")
+            raise
+        log.warning("the index cannot be read: ingesting the content folder")
+        await services.ingestion.start(IngestRequest())
+        return True
     same_model = manifest is not None and manifest.embedding_model == services.embedder.model_id
     if manifest is None:
         log.info("there is no index yet: ingesting the content folder")

@@ -8,13 +8,13 @@ collections behind an alias.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
 
 from lib.embedding import Vectors
-from lib.errors import UpstreamError
+from lib.errors import IndexUnreadable, UpstreamError
 from lib.sparse import SparseVector
 from lib.terms import ENGLISH
 
@@ -202,6 +202,21 @@ def as_found(
         for key, chunk in chunks.items()
     ]
     return Found(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
+
+
+def as_manifest(kept: Any, complaint: str) -> Manifest:
+    """The manifest from what was kept of it as JSON; fields that are not known are passed over.
+
+    Raises `IndexUnreadable` with the sentence `complaint` for one that lacks what this version
+    needs, or has it in another form.
+    """
+    try:
+        return msgspec.convert(kept, Manifest)
+    except msgspec.ValidationError:
+        error = IndexUnreadable(complaint)
+        model = kept.get("embedding_model") if isinstance(kept, dict) else None
+        error.embedding_model = model if isinstance(model, str) else None
+        raise error from None
 
 
 def new_generation() -> str:

@@ -33,13 +33,14 @@ from lib.edge_builder import EdgeBuilder
 from lib.edge_search import ShardSearch
 from lib.edge_shard import DAMAGED, open_shard, payloads
 from lib.embedding import Vectors
-from lib.errors import Conflict, StoreUnavailable
+from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
 from lib.sparse import SparseVector
 from lib.store import (
     Found,
     GenerationBuilder,
     Ledger,
     Manifest,
+    as_manifest,
 )
 
 if TYPE_CHECKING:
@@ -164,10 +165,17 @@ class EdgeStore:
         self._live = Generation(path, manifest, shard, searching, mtime_ns)
         return self._live
 
+    def readable(self) -> Generation | None:
+        """The published generation; None also for one that another version made, or is damaged."""
+        try:
+            return self.current()
+        except IndexUnreadable:
+            return None
+
     def other_lenders(self, embedding_model: str) -> list[Path]:
         """Generations that are not the live one but may hold more vectors of this model, latest
         first."""
-        live = self.current()
+        live = self.readable()
         # The one that was replaced is still there. Where the live one has the same model's
         # vectors, it has all that are of use.
         covered = live is not None and live.manifest.embedding_model == embedding_model
@@ -187,7 +195,7 @@ class EdgeStore:
         try:
             return msgspec.json.decode((live.path / "files.json").read_bytes(), type=Ledger)
         except (FileNotFoundError, msgspec.MsgspecError):
-            raise StoreUnavailable(DAMAGED) from None
+            raise IndexUnreadable(DAMAGED) from None
 
     def publish(self, path: Path, manifest: Manifest, ledger: Ledger) -> set[Path]:
         """Point readers to the generation in `path`; which generations are still of use.
@@ -248,10 +256,7 @@ class EdgeStore:
         if lock is None:
             return
         with lock:
-            try:
-                live = self.current()
-            except StoreUnavailable:
-                live = None  # damaged: whoever asks for it is told so
+            live = self.readable()  # of one that is damaged, whoever asks for it is told
             keep = set(self._generations()[:KEPT_ATTEMPTS])
             self.remove_others(keep | {live.path} if live else keep)
 
@@ -278,11 +283,12 @@ def or_unavailable(call: Callable[[], T]) -> T:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises FileNotFoundError where there is none, StoreUnavailable where it cannot be read."""
+    """Raises FileNotFoundError where there is none, IndexUnreadable where it cannot be read."""
     try:
-        return msgspec.json.decode((path / "manifest.json").read_bytes(), type=Manifest)
+        kept = msgspec.json.decode((path / "manifest.json").read_bytes())
     except msgspec.MsgspecError:
-        raise StoreUnavailable(DAMAGED) from None
+        raise IndexUnreadable(DAMAGED) from None
+    return as_manifest(kept, DAMAGED)
 
 
 def take_lock(path: Path, patience: float = 0.0) -> IO[bytes] | None:

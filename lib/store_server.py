@@ -25,7 +25,7 @@ from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
 from lib.once import Once
 from lib.server_search import search_collection
 from lib.sparse import SparseVector
-from lib.store import FileRecord, Found, GenerationBuilder, Ledger, Manifest
+from lib.store import FileRecord, Found, GenerationBuilder, Ledger, Manifest, as_manifest
 from lib.store_server_builder import ServerBuilder
 from lib.store_server_collections import is_generation, published, remove_others, scroll
 from lib.store_server_errors import OLDEST, TOO_OLD, translated
@@ -174,10 +174,13 @@ class ServerStore:
         else:
             metadata = info.config.metadata or {}
             try:
-                self._live = (name, msgspec.convert(metadata.get("manifest"), Manifest))
-            except msgspec.ValidationError:
+                self._live = (name, as_manifest(metadata.get("manifest"), OTHER_VERSION))
+            except IndexUnreadable as error:
                 if is_generation(name, self._alias):
-                    raise IndexUnreadable(OTHER_VERSION) from None
+                    # Kept beside the manifest, too.
+                    model = metadata.get("embedding_model")
+                    error.embedding_model = model if isinstance(model, str) else None
+                    raise
                 raise StoreUnavailable(
                     f"The alias {self._alias} on the Qdrant server leads to a collection that "
                     "Quire did not make. Choose another QDRANT_COLLECTION."

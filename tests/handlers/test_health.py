@@ -212,17 +212,24 @@ async def test_an_index_of_another_version_is_made_anew_by_itself(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"generation": 5}', b"\xff\xfe"])
-async def test_a_damaged_index_is_a_503_and_can_be_made_anew(
-    make_settings: MakeSettings, own_index: Path, content: bytes
+async def test_a_damaged_index_is_a_503_until_it_is_made_anew(
+    make_settings: MakeSettings, own_index: Path, upstream: Upstream, content: bytes
 ) -> None:
+    """Not by itself where that may cost money, but without force: its vectors may still be there."""
     rewrite_manifest(own_index, lambda _: content)
-    async with serving(make_settings(qdrant_path=own_index)) as api:
+    settings = make_settings(
+        qdrant_path=own_index, embedding_provider="openai", openai_base_url=upstream.base_url
+    )
+    async with serving(settings) as api:
         await settled(api)
         health = await api.get("/health")
         assert health.status == 503
         assert str(own_index) not in health.text
-        assert (await api.ask("tide")).status == 503
-        assert (await api.ingest(force_reindex=True))["status"] == "completed"
+        answer = await api.ask("tide")
+        assert answer.status == 503
+        assert answer.json()["code"] == "INDEX_UNREADABLE"
+        assert upstream.embedded() == []
+        assert (await api.ingest())["status"] == "completed"
         assert (await api.ask("tide")).status == 200
 
 
