@@ -1,0 +1,199 @@
+"""What the handbook says can be copied: it parses, and names what there is."""
+
+import configparser
+import importlib.util
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lib import errors
+from lib.commands import parse_arguments
+from lib.settings import load_settings, setting_names
+from tests.handbook import CHAPTERS, PAGES, ROOT, Block, anchors, blocks, links, prose
+
+BUILD_ARGUMENTS = frozenset(
+    re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+)
+OTHERS = frozenset(
+    # of the shell and of its examples
+    "OLLAMA_HOST PATH PWD ASK_URL SPACE TASK PORT END "
+    # Hugging Face, GitHub, Docker Compose, ONNX Runtime
+    "HF_TOKEN GITHUB_SHA GITHUB_OUTPUT RUNNER_TEMP COMPOSE_PROFILES "
+    "OPENBLAS_NUM_THREADS "
+    # Qdrant's own
+    "QDRANT__SERVICE__API_KEY QDRANT__STORAGE__SNAPSHOTS_PATH QDRANT_INIT_FILE_PATH "
+    "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR "
+    # of the tests
+    "QDRANT_TEST_URL QDRANT_TEST_API_KEY QDRANT_OPENAPI "
+    # names of others' formats
+    "SUMMARY LICENSE".split()
+)
+CODES = frozenset(
+    code for each in vars(errors).values() if isinstance(code := getattr(each, "code", None), str)
+) | frozenset(re.findall(r"`([A-Z_]+)`", (ROOT / "book_content/http.md").read_text()))
+KNOWN = frozenset(setting_names()) | BUILD_ARGUMENTS | OTHERS
+
+ASSIGNED = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
+
+
+def parse_ini(text: str) -> None:
+    # Of systemd's keys some may stand twice.
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.read_string(text)
+    assert parser.sections()
+
+
+def parse_nginx(text: str) -> None:
+    depth = 0
+    for line in filter(None, map(str.strip, text.splitlines())):
+        assert line.endswith((";", "{", "}")) or line.startswith("#"), line
+        depth += line.count("{") - line.count("}")
+        assert depth >= 0, line
+    assert depth == 0
+
+
+def parse_json(text: str) -> None:
+    """One value, or a value a line."""
+    try:
+        json.loads(text)
+    except ValueError:
+        assert [json.loads(line) for line in text.splitlines()]
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "json": parse_json,
+    "yaml": lambda text: list(yaml.safe_load_all(text)),
+    "toml": tomllib.loads,
+    "ini": parse_ini,
+    "nginx": parse_nginx,
+}
+
+
+@pytest.mark.parametrize("block", blocks(*PARSERS), ids=lambda each: each.name)
+def test_a_block_of_data_parses(block: Block) -> None:
+    assert PARSERS[block.language](block.code) != []
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
+def test_every_command_is_good_shell(tmp_path: Path) -> None:
+    for number, each in enumerate(blocks("sh")):
+        (tmp_path / f"{number}.sh").write_text(f": {each.name!r}\n{each.code}", encoding="utf-8")
+    assert len(list(tmp_path.iterdir())) > 60
+    script = """for file in *.sh; do
+        bash -n "$file" || { head -1 "$file"; failed=1; }
+    done; exit $failed"""
+    checked = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def named_variables() -> Iterator[tuple[str, str]]:
+    """Whatever looks like an environment variable, and where it stands."""
+    for each in blocks("sh", "ini", "yaml", "toml"):
+        code = re.sub(r"'[^'\n]*\b(?:import|print)\b[^'\n]*'", "", each.code)
+        for pattern in (
+            r"(?<![\w$./-])([A-Z][A-Z0-9_]{2,})=",
+            r"\$\{?([A-Z][A-Z0-9_]{2,})\b",
+            r"^\s*([A-Z][A-Z0-9_]{2,}):",
+            r"^([A-Z][A-Z0-9_]{2,}) =",
+            r"- key: (\w+)$",
+            r"(?:id|env)=([A-Z][A-Z0-9_]{2,})\b",
+            r"--secrets (\w+)$",
+        ):
+            for name in re.findall(pattern, code, re.MULTILINE):
+                yield name, each.name
+    for path in PAGES:
+        for name in re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)(?:=[^`]*)?`", prose(path)):
+            yield name, path.name
+
+
+def test_every_variable_exists() -> None:
+    named = list(named_variables())
+    assert len({name for name, _ in named} & set(setting_names())) > 40
+    unknown = {(name, place) for name, place in named if name not in KNOWN | CODES}
+    assert not unknown
+
+
+def settings_of(text: str) -> dict[str, str]:
+    """The settings that a block of `NAME=value` lines gives."""
+    known = set(setting_names())
+    return {
+        name: "".join(shlex.split(value, comments=True)[:1])
+        for name, value in ASSIGNED.findall(text)
+        if name in known and "$" not in value
+    }
+
+
+@pytest.mark.parametrize(
+    "block",
+    [each for each in blocks("sh") if settings_of(each.code)],
+    ids=lambda each: each.name,
+)
+def test_the_values_of_settings_can_be_used(block: Block) -> None:
+    values = settings_of(block.code)
+    if "LOCAL_EMBEDDING_MODEL" in values:
+        assert values.pop("LOCAL_EMBEDDING_MODEL").startswith(("/", "multilingual", "english"))
+    if values.get("EMBEDDING_PROVIDER") == "openai":
+        values.setdefault("OPENAI_API_KEY", "sk-x")
+    load_settings(values)
+
+
+def command_lines() -> Iterator[tuple[str, str]]:
+    for each in blocks("sh", "yaml", "text", "ini"):
+        for line in each.code.replace("\\\n", " ").splitlines():
+            yield line, each.name
+    for path in PAGES:
+        for code in re.findall(r"`([^`]+)`", prose(path)):
+            yield code.replace("\n", " "), path.name
+
+
+def test_every_command_of_quire_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = set()
+    for line, place in command_lines():
+        for match in re.finditer(r"python main\.py((?: [^;&|`#)]*)?)", line):
+            arguments = shlex.split(match[1])
+            seen.add(" ".join(arguments[:1]))
+            if arguments in (["ask"], ["eval"]):  # so the text calls it; a block says more
+                assert line == match[0], f"{place}: {line}"
+                continue
+            try:
+                parse_arguments(arguments)
+            except SystemExit:
+                pytest.fail(f"{place}: {line}\n{capsys.readouterr().err}")
+    assert {"", "ask", "eval", "ingest"} <= seen
+
+
+def test_every_make_target_and_module_exists() -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    used = set()
+    for line, place in command_lines():
+        for target in re.findall(r"(?:^|[;&|] *)make (\w+)", line):
+            assert target in targets, f"{place}: {line}"
+            used.add(target)
+        for module in re.findall(r"python3? -m ([\w.]+)", line):
+            if module.split(".")[0] in ("benchmarks", "scripts", "lib"):
+                assert importlib.util.find_spec(module), f"{place}: {line}"
+    assert "run" in used
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in links(path):
+        file, _, anchor = target.partition("#")
+        to = (path.parent / file).resolve() if file else path
+        assert to.exists(), target
+        if anchor:
+            assert anchor in anchors(to), target
+
+
+def test_the_contents_name_every_chapter_once() -> None:
+    contents = (ROOT / "book_content/index.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\) \|", contents, re.MULTILINE)
+    assert sorted(listed) == [path.name for path in CHAPTERS if path.name != "index.md"]
