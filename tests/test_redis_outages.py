@@ -15,7 +15,7 @@ from lib.chat import ChatRequest, prepare
 from lib.chat_events import Chunk, Done
 from lib.redis_client import RedisClient
 from lib.settings import Settings
-from tests.conftest import ADMIN_KEY, Api, MakeSettings, ended, serving
+from tests.conftest import ADMIN_KEY, READER_KEY, Api, MakeSettings, ended, serving
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import RedisServer, running_redis
 from tests.upstream import Upstream, answer
@@ -57,7 +57,7 @@ async def api(shared: Settings) -> AsyncIterator[Api]:
 
 
 async def ask(api: Api, **fields: Any) -> dict[str, Any]:
-    replied = await api.ask(QUESTION, **fields)
+    replied = await api.ask(QUESTION, headers={"X-API-Key": READER_KEY}, **fields)
     assert replied.status == 200, replied.text
     body: dict[str, Any] = replied.json()
     return body

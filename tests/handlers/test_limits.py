@@ -81,8 +81,10 @@ async def test_a_key_gets_two_hundred(api: Api, headers: dict[str, str]) -> None
 
 async def test_two_hundred_are_an_end_too(api: Api) -> None:
     await use_up(api, BURST * WITH_KEY, X_API_Key=READER_KEY)
-    assert (await ask(api, X_API_Key=READER_KEY)).status == 429
-    assert (await ask(api, "198.51.100.7", X_API_Key=READER_KEY)).status == 429
+    # One comes back every 0.6 seconds; on a slow machine some may have.
+    for address in ("203.0.113.9", "198.51.100.7"):
+        asked = [await ask(api, address, X_API_Key=READER_KEY) for _ in range(5)]
+        assert 429 in {answer.status for answer in asked}
     assert (await ask(api)).status == 400
 
 

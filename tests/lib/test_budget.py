@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 import lib.memory_budget
 import lib.redis_budget
+import lib.redis_client
 from lib.budget import DAY, MAX_READERS, Budget, Limits, Reservation, Spending
 from lib.durable import write_durably
 from lib.errors import RedisUnavailable
@@ -481,6 +482,7 @@ async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
     clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.redis_budget, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.redis_client, "TIMEOUT", 0.1)
     with running_redis(tmp_path) as server:
         client = RedisClient(server.url, "book")
         budget = shared(client, clock, tokens=100)
