@@ -7,6 +7,7 @@ python main.py eval QUESTIONS     measure it with golden questions
 """
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -23,8 +24,11 @@ from handlers.metrics import show
 from handlers.outer import Outer
 from lib.logs import configure_logging, exchange
 from lib.metrics import Metrics
+from lib.renamed import complaints
 from lib.services import open_services, warm_up
-from lib.settings import Settings, SettingsError, load_settings
+from lib.settings import Settings, SettingsError, load_settings, setting_names
+
+log = logging.getLogger("quire")
 
 MAX_BODY_BYTES = 256 * 1024
 ALLOWED_HEADERS = (
@@ -129,6 +133,8 @@ def main(arguments: list[str]) -> int:
         print(f"Quire cannot start: {error}", file=sys.stderr)
         return 2
     configure_logging(settings)
+    for complaint in complaints(os.environ, setting_names()):
+        log.warning("%s", complaint)
     match command.command:
         case "ingest":
             return asyncio.run(run_ingest(settings, command))

@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from lib.documents import DocumentLimits
 from lib.keys import parse_key
 from lib.prices import PRICES, Price
+from lib.renamed import find_variable
 
 EmbeddingProvider = Literal["openai", "local"]
 TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
@@ -322,14 +323,13 @@ class Settings:
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read every variable that `environ` has; an empty one counts as not set.
+    """Read every variable that `environ` has, by an old name too; an empty one is not set.
 
     Raises `SettingsError` for the first that cannot be used, or where two contradict each other.
     """
     values: dict[str, Any] = {}
     for each in fields(Settings):
-        name = each.name.upper()
-        raw = environ.get(name, "").strip()
+        raw, name = find_variable(environ, each.name.upper())
         if not raw:
             continue
         try:
