@@ -16,6 +16,7 @@ a generation that `python main.py ingest` published beside it: `current` is look
 
 import asyncio
 import contextlib
+import fcntl
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +27,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
 
 import msgspec
-import portalocker
 
 from lib.durable import write_durably
 from lib.edge_builder import EdgeBuilder
@@ -300,8 +300,8 @@ def take_lock(path: Path, patience: float = 0.0) -> IO[bytes] | None:
     until = time.monotonic() + patience
     while True:
         try:
-            portalocker.lock(file, portalocker.LOCK_EX | portalocker.LOCK_NB)
-        except portalocker.LockException:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             if time.monotonic() >= until:
                 file.close()
                 return None
