@@ -34,6 +34,7 @@ from lib.errors import (
 )
 from lib.index_writer import Counts, IndexWriter
 from lib.link_check import unresolved_links
+from lib.memory import give_back
 from lib.routing import detect_site
 from lib.settings import Settings
 from lib.store import INDEX_FORMAT, Ledger, Manifest, Store, new_generation
@@ -309,6 +310,7 @@ class Ingestion:
         try:
             await self._ingest(task, folder, request, found)
             task.status = "completed"
+            await asyncio.to_thread(give_back)
         except QuireError as error:
             task.error = error.message
         except asyncio.CancelledError:
