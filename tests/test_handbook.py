@@ -16,6 +16,7 @@ import yaml
 
 from lib import errors
 from lib.commands import parse_arguments
+from lib.renamed import RENAMED
 from lib.settings import load_settings, setting_names
 from tests.handbook import CHAPTERS, PAGES, ROOT, Block, anchors, blocks, links, prose
 
@@ -39,7 +40,7 @@ OTHERS = frozenset(
 CODES = frozenset(
     code for each in vars(errors).values() if isinstance(code := getattr(each, "code", None), str)
 ) | frozenset(re.findall(r"`([A-Z_]+)`", (ROOT / "book_content/http.md").read_text()))
-KNOWN = frozenset(setting_names()) | BUILD_ARGUMENTS | OTHERS
+KNOWN = frozenset(setting_names()) | frozenset(RENAMED) | BUILD_ARGUMENTS | OTHERS
 
 ASSIGNED = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 
