@@ -52,7 +52,10 @@ async def push() -> Response:
         file.flush()
         content = folder / "content"
         await asyncio.to_thread(unpack, Path(file.name), content, settings.limits)
-    return respond(await ingestion.start(IngestRequest(), root=content.resolve()))
+    started = await ingestion.start(IngestRequest(), root=content.resolve())
+    if reports := services().reports:
+        await reports.tell()  # the next request may come to another replica
+    return respond(started)
 
 
 def request_class(settings: Settings) -> type[Request]:

@@ -33,7 +33,10 @@ class StatusQuery(msgspec.Struct, kw_only=True):
 )
 async def start() -> Response:
     require_admin()
-    return respond(await services().ingestion.start(await body(IngestRequest)))
+    started = await services().ingestion.start(await body(IngestRequest))
+    if reports := services().reports:
+        await reports.tell()  # the next request may come to another replica
+    return respond(started)
 
 
 @blueprint.delete("/ingest")
@@ -68,4 +71,7 @@ async def cancel() -> Response:
     )
 )
 async def status() -> Response:
-    return respond(services().ingestion.status(query(StatusQuery).task_id))
+    task_id = query(StatusQuery).task_id
+    if reports := services().reports:
+        return respond(await reports.status(task_id))
+    return respond(services().ingestion.status(task_id))

@@ -138,7 +138,8 @@ async def prepare(services: Collaborators, request: ChatRequest, reader: str = "
     started = time.perf_counter()
     question = trimmed(request.question, "question", MAX_QUERY_CHARACTERS)
     session_id = request.session_id or new_session_id()
-    history = await services.sessions.history(session_id)
+    # Of a session that is made here nobody knows anything.
+    history = await services.sessions.history(session_id) if request.session_id else ()
     await services.until_indexed()
     k = request.k or request.top_k or DEFAULT_K
     selection = marked(request.context)

@@ -31,6 +31,7 @@ from lib.pulse import Pulse
 from lib.redis_budget import RedisBudget
 from lib.redis_client import RedisClient
 from lib.redis_lock import TakingTurns
+from lib.redis_reports import Reports
 from lib.redis_sessions import RedisSessions
 from lib.sessions import MemorySessions, Sessions
 from lib.settings import Settings
@@ -80,6 +81,8 @@ class Services:
     redis: RedisClient | None
     """What replicas share; None where there is one process."""
     redis_probe: Probe[bool] | None
+    reports: Reports | None
+    """Of all replicas' ingestions; None where each ingests for itself."""
     opened: asyncio.Event
     """Cleared while `warm_up` finds out whether there is an index, and begins one if not."""
     metrics: Metrics
@@ -125,6 +128,7 @@ async def open_services(
     await budget.open()
     # An index of the process's own is locked by the system.
     turns = TakingTurns(store, redis) if redis and settings.qdrant_url else None
+    ingestion = Ingestion(settings, embedder, turns or store, turns.check if turns else None)
     services = Services(
         settings=settings,
         embedder=embedder,
@@ -140,17 +144,20 @@ async def open_services(
         store_breaker=store_guard,
         opened=asyncio.Event(),
         metrics=metrics or Metrics(),
-        ingestion=Ingestion(settings, embedder, turns or store, turns.check if turns else None),
+        ingestion=ingestion,
         store_probe=Probe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),
         model_probe=Probe(generator.reachable, seconds=MODEL_PROBE_SECONDS) if generator else None,
         redis=redis,
         redis_probe=Probe(redis.reachable, seconds=REDIS_PROBE_SECONDS) if redis else None,
+        reports=Reports(ingestion, redis) if redis and turns else None,
     )
     services.opened.set()
     try:
         yield services
     finally:
         await services.ingestion.close()
+        if services.reports:
+            await services.reports.close()
         await services.store_probe.close()
         for probe in (services.model_probe, services.redis_probe):
             if probe:

@@ -9,10 +9,12 @@ import pytest
 
 import lib.redis_budget
 import lib.redis_client
+import lib.redis_reports
 import lib.services
 from lib.answering import stream
 from lib.chat import ChatRequest, prepare
 from lib.chat_events import Chunk, Done
+from lib.ingest import Ingestion
 from lib.redis_client import RedisClient
 from lib.settings import Settings
 from tests.conftest import ADMIN_KEY, READER_KEY, Api, MakeSettings, ended, serving
@@ -165,6 +167,7 @@ async def test_nobody_ingests_without_redis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lib.services, "AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.redis_reports, "TELL_SECONDS", 0.01)
     async with running_qdrant(tmp_path / "qdrant") as qdrant:
         settings = make_settings(
             redis_url=shared.redis_url, qdrant_url=qdrant.url, qdrant_path=tmp_path / "unused"
@@ -192,3 +195,15 @@ async def test_nobody_ingests_without_redis(
                 failed = await other.ingest(force_reindex=True)
                 assert "Another process is building" in failed["error"]
                 assert ADMIN_KEY not in str(failed)
+                await assert_told_by(other, api.services.ingestion)
+
+
+async def assert_told_by(other: Api, ingestion: Ingestion) -> None:
+    """What a replica knows of another's ingestion."""
+    assert ingestion.latest is not None
+    path = f"/ingest/status?task_id={ingestion.latest.task_id}"
+    while (told := await other.get(path)).status == 404:
+        await health(other)
+    assert told.json()["status"] == "completed"
+    assert (await other.get("/ingest/status?task_id=unknown")).status == 404
+    assert (await other.get("/ingest/status")).json()["status"] == "failed"  # its own began later

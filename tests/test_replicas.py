@@ -215,6 +215,29 @@ async def figures(replicas: Replicas) -> int:
                 return int(told[0]["tokens"])
 
 
+async def test_an_ingestion_is_told_of_by_both(replicas: Replicas) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    here, there = replicas.servers
+    body = {"force_reindex": True}
+    async with replicas.http.post(f"http://{here}/ingest", json=body, headers=headers) as reply:
+        started = await reply.json()
+    for address in (there, here):
+        for query in ("", f"?task_id={started['task_id']}"):
+            told = await until_ended(replicas.http, f"http://{address}/ingest/status{query}")
+            assert told["task_id"] == started["task_id"]
+            assert told["status"] == "completed"
+
+
+async def until_ended(http: aiohttp.ClientSession, url: str) -> Any:
+    async with asyncio.timeout(20):
+        while True:
+            async with http.get(url) as reply:
+                assert reply.status == 200
+                told = await reply.json()
+                if told["finished_at"]:
+                    return told
+
+
 @pytest.mark.parametrize("through", ["nginx", "directly"])
 async def test_tokens_are_not_held_back(replicas: Replicas, through: str) -> None:
     """The model goes on only when the reader has what it said before."""
