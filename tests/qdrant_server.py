@@ -195,7 +195,7 @@ class QdrantServer:
         """Method and path of each, in the order in which they came."""
         self.collections: dict[str, Collection] = {}
         self.aliases: dict[str, str] = {}
-        self._faults: list[tuple[str, Fault, int]] = []
+        self._faults: list[tuple[str, Fault, range]] = []
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
         self._stopping = asyncio.Event()
@@ -232,12 +232,15 @@ class QdrantServer:
         self.collections, self.aliases = {}, {}
 
     @contextmanager
-    def failing(self, fault: Fault, on: str = "", *, after: int = 0) -> Iterator[None]:
+    def failing(
+        self, fault: Fault, on: str = "", *, after: int = 0, times: int = sys.maxsize
+    ) -> Iterator[None]:
         """Meet requests with `fault` whose "METHOD /path" contains the pattern `on`.
 
-        The first `after` of them are answered as usual.
+        The first `after` of them are answered as usual, and so are those after `times` faults.
         """
-        self._faults.append((on, fault, len(self.asked(on)) + after))
+        first = len(self.asked(on)) + after
+        self._faults.append((on, fault, range(first, first + times)))
         try:
             yield
         finally:
@@ -258,8 +261,8 @@ class QdrantServer:
         async with self._changed:
             self.requests.append(line)
             self._changed.notify_all()
-        for pattern, fault, after in list(self._faults):
-            if re.search(pattern, line) and len(self.asked(pattern)) > after:
+        for pattern, fault, places in list(self._faults):
+            if re.search(pattern, line) and len(self.asked(pattern)) - 1 in places:
                 failed = await self._fail(request, fault)
                 if failed is not None:
                     return failed

@@ -1,14 +1,17 @@
-"""What the tests of the stores share: made-up chunks, and the three stores they are put in.
+"""What the tests of the stores share: made-up chunks, and the stores they are put in.
 
 The server's store runs twice: over HTTP to `tests.qdrant_server`, which keeps strict mode, and on
 qdrant-client's local mode, an implementation of its own that knows neither a network nor that mode.
+With QDRANT_TEST_URL (and QDRANT_TEST_API_KEY) it runs against that server too, in collections that
+begin with `quire-test-` and are removed at the end of each test.
 """
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import numpy as np
 from qdrant_client import AsyncQdrantClient
@@ -18,6 +21,7 @@ from lib.sparse import SparseVector, document_vectors, query_vector
 from lib.store import FileRecord, Hit, Ledger, Manifest, Store, StoredChunk, new_generation
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
+from lib.store_server_client import connect
 from tests.qdrant_server import running_qdrant
 
 DIMENSION = 16
@@ -112,7 +116,9 @@ async def nearest(
 
 
 MakeStore = Callable[[], Store]
-KINDS = ["edge", "server", "wire"]
+REAL_URL = os.environ.get("QDRANT_TEST_URL", "")
+REAL_KEY = os.environ.get("QDRANT_TEST_API_KEY", "")
+KINDS = ["edge", "server", "wire", *(["real"] if REAL_URL else [])]
 
 
 @asynccontextmanager
@@ -126,6 +132,9 @@ async def stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
         elif kind == "wire":
             running = running_qdrant(folder / "server", api_key=KEY, strict=True)
             server = await stack.enter_async_context(running)
+        collection = f"quire-test-{uuid4().hex}"
+        if kind == "real":
+            stack.push_async_callback(remove_all, collection)
 
         def make_one() -> Store:
             match kind:
@@ -135,8 +144,19 @@ async def stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
                     made.append(ServerStore("", "", "book", client=client))
                 case "wire":
                     made.append(ServerStore(server.url, KEY, "book"))
+                case "real":
+                    made.append(ServerStore(REAL_URL, REAL_KEY, collection))
             return made[-1]
 
         yield make_one
         for store in made:
             await store.close()
+
+
+async def remove_all(prefix: str) -> None:
+    """The collections on the real server whose names begin so; aliases go with them."""
+    client = connect(REAL_URL, REAL_KEY)
+    for collection in (await client.get_collections()).collections:
+        if collection.name.startswith(prefix):
+            await client.delete_collection(collection.name)
+    await client.close()

@@ -215,7 +215,7 @@ async def test_an_index_of_another_version_is_made_anew_by_itself(
 async def test_a_damaged_index_is_a_503_until_it_is_made_anew(
     make_settings: MakeSettings, own_index: Path, upstream: Upstream, content: bytes
 ) -> None:
-    """Not by itself where that may cost money, but without force: its vectors may still be there."""
+    """Not by itself, since that may cost money, but without force: it may still have vectors."""
     rewrite_manifest(own_index, lambda _: content)
     settings = make_settings(
         qdrant_path=own_index, embedding_provider="openai", openai_base_url=upstream.base_url
