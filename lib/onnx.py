@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 TokenIds = npt.NDArray[np.int64]
+
+# Read when onnxruntime is imported, and for good. Without it, it writes an id of this machine to
+# the home directory and sends Microsoft what models are run, and how long they take.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 def session_options() -> "SessionOptions":
