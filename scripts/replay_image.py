@@ -184,12 +184,16 @@ def compiled(source: Path) -> bool:
 
 
 def running(options: argparse.Namespace, image: Image, work: Path) -> Iterator[Row]:
+    current = image.root / INDEX / "quire/current"
+    if not current.exists():
+        yield Row("an index is built in", False, "without one, nothing is run")
+        return
     plan = Plan(
         run=dataclasses.asdict(image.run(image.command)),
         work=str(work),
         healthcheck=image.healthcheck,
         port=image.ports[0],
-        index=(image.root / INDEX / "quire/current").read_text(encoding="utf-8").strip(),
+        index=current.read_text(encoding="utf-8").strip(),
         index_folder=f"/{INDEX}/",
         question=options.question,
         expected=options.expect,
