@@ -144,35 +144,6 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "empty": (Body(b""), "is not a Qdrant server"),
     "null": (Body(b'{"result": null, "status": "ok"}'), "is not a Qdrant server"),
     "foreign": (Body(b'{"vendor text": 1}'), "is not a Qdrant server"),
-    # What Qdrant says in these cases, in its own words.
-    "full disk": (
-        Status(500, message="Service internal error: No space left on device: WAL buffer"),
-        "no room left",
-    ),
-    "quota": (Status(507, message="Insufficient storage: Disk usage is at 96%"), "no room left"),
-    "507 of a proxy": (Status(507, message=VENDOR), "no room left"),
-    "memory": (Status(500, message="Service internal error: Out of memory, free: 1"), "no room"),
-    "read-only": (
-        Status(500, message="Service internal error: File IO error: Read-only file system (30)"),
-        "disk of the Qdrant server is read-only",
-    ),
-    "locked": (Status(403, message="Storage locked: maintenance"), "locked for writing"),
-    "collections": (
-        Status(400, message="Bad request: Can't create. Max collections limit reached: 10"),
-        "A limit of the Qdrant server is reached",
-    ),
-    "points": (
-        Status(400, message="Bad request: Max points count limit of 1000 reached! Help: ..."),
-        "A limit of the Qdrant server is reached",
-    ),
-    "unindexed": (
-        Status(400, message='Bad request: Index required but not found for "kind" of one'),
-        "strict mode of the Qdrant server refuses",
-    ),
-    "too much": (
-        Status(400, message='Bad request: Limit exceeded 2000 > 100 for "limit". Help: ...'),
-        "strict mode of the Qdrant server refuses",
-    ),
 }
 
 

@@ -87,15 +87,22 @@ REPEATED: dict[str, tuple[Call, str, int]] = {
 }
 
 
-@pytest.mark.parametrize("fault", BUSY.values(), ids=BUSY)
 @pytest.mark.parametrize(("call", "on", "repeats"), REPEATED.values(), ids=REPEATED)
 async def test_what_is_safe_to_repeat_is_sent_again(
-    server: QdrantServer, store: ServerStore, fault: Fault, call: Call, on: str, repeats: int
+    server: QdrantServer, store: ServerStore, call: Call, on: str, repeats: int
 ) -> None:
     before = len(server.asked(on))
-    with server.failing(fault, on, times=repeats):
+    with server.failing(Status(503), on, times=repeats):
         await call(store)
     assert len(server.asked(on)) > before + repeats
+
+
+@pytest.mark.parametrize("fault", BUSY.values(), ids=BUSY)
+async def test_when_it_is_sent_again(
+    server: QdrantServer, store: ServerStore, fault: Fault
+) -> None:
+    with server.failing(fault, "query/batch", times=READING.repeats):
+        await search(store)
 
 
 @pytest.mark.parametrize("on", ["POST .*/query/batch"])
@@ -123,7 +130,7 @@ async def test_what_will_not_pass_is_not_repeated(
     assert len(server.asked("query/batch")) == before + 1
 
 
-@pytest.mark.parametrize("fault", BUSY.values(), ids=BUSY)
+@pytest.mark.parametrize("fault", [Status(503), Drop()], ids=["503", "dropped"])
 @pytest.mark.parametrize("on", [r"PUT /collections/[^/]+$", "POST /collections/aliases"])
 async def test_what_must_not_be_done_twice_is_sent_once(
     server: QdrantServer, store: ServerStore, fault: Fault, on: str
@@ -240,6 +247,47 @@ PAGES = {
 async def test_another_service(server: QdrantServer, page: Page) -> None:
     with server.failing(page):
         assert "is not a Qdrant server" in await told(server.url)
+
+
+IN_ITS_WORDS: dict[str, tuple[Status, str]] = {
+    "full disk": (
+        Status(500, message="Service internal error: No space left on device: WAL buffer"),
+        "no room left",
+    ),
+    "quota": (Status(507, message="Insufficient storage: Disk usage is at 96%"), "no room left"),
+    "507 of a proxy": (Status(507, message="vendor text"), "no room left"),
+    "memory": (Status(500, message="Service internal error: Out of memory, free: 1"), "no room"),
+    "read-only": (
+        Status(500, message="Service internal error: File IO error: Read-only file system (30)"),
+        "disk of the Qdrant server is read-only",
+    ),
+    "locked": (Status(403, message="Storage locked: maintenance"), "locked for writing"),
+    "collections": (
+        Status(400, message="Bad request: Can't create. Max collections limit reached: 10"),
+        "A limit of the Qdrant server is reached",
+    ),
+    "points": (
+        Status(400, message="Bad request: Max points count limit of 1000 reached! Help: ..."),
+        "A limit of the Qdrant server is reached",
+    ),
+    "unindexed": (
+        Status(400, message='Bad request: Index required but not found for "kind" of one'),
+        "strict mode of the Qdrant server refuses",
+    ),
+    "too much": (
+        Status(400, message='Bad request: Limit exceeded 2000 > 100 for "limit". Help: ...'),
+        "strict mode of the Qdrant server refuses",
+    ),
+}
+"""What Qdrant answers in these cases, as its sources have it."""
+
+
+@pytest.mark.parametrize(("fault", "words"), IN_ITS_WORDS.values(), ids=IN_ITS_WORDS)
+async def test_what_qdrant_itself_complains_of(
+    server: QdrantServer, fault: Status, words: str
+) -> None:
+    with server.failing(fault):
+        assert words in await told(server.url)
 
 
 @pytest.fixture
