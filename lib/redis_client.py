@@ -6,8 +6,8 @@ falls between its steps. The keys of a book begin with `quire:<QDRANT_COLLECTION
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 from lib.breaker import Breaker
@@ -20,14 +20,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TIMEOUT: Final = 0.25  # seconds, for an answer and for a connection
+TIMEOUT: Final = 0.25  # seconds
+STEPS: Final = 10
+"""Of the time: so often the loop has to have come round before it is over."""
 RETRIES: Final = 1
 PAUSE: Final = 0.5
 LONGEST_PAUSE: Final = 5.0
 """Between attempts while it is down."""
 CONNECTIONS: Final = 32
 """At once; further calls wait for one, so that a burst of readers makes no burst of connections."""
-CONNECTION_SECONDS: Final = 2.0
 CHECK_SECONDS: Final = 15
 """After which a connection that was not used is tried before it is."""
 AWAY: Final = "Redis cannot be reached; check REDIS_URL, and that it runs."
@@ -47,39 +48,33 @@ class RedisClient:
         self._prefix = f"quire:{collection}:"
         self._client = Once(self._connect)
         self._scripts: dict[str, AsyncScript] = {}
+        self._room = asyncio.Semaphore(CONNECTIONS)
         self.breaker = Breaker(
-            RedisUnavailable(AWAY),
-            failures=3,
-            patience=2 * TIMEOUT,
-            pause=PAUSE,
-            longest_pause=LONGEST_PAUSE,
+            RedisUnavailable(AWAY), failures=3, pause=PAUSE, longest_pause=LONGEST_PAUSE
         )
 
     async def items(self, key: str) -> list[bytes]:
         """The list at `key`."""
-        with self.breaker.call():
-            found: list[bytes] = await self._command("LRANGE", self._prefix + key, 0, -1)
-            return found
+        found: list[bytes] = await self._ask(
+            lambda client: client.execute_command("LRANGE", self._prefix + key, 0, -1)
+        )
+        return found
 
     async def run(self, script: str, keys: Sequence[str], *arguments: bytes | str | float) -> Any:
         """What `script`, in Lua, returns."""
-        with self.breaker.call():
-            return await self.run_anyway(script, keys, *arguments)
+        return await self._ask(lambda client: self._script(client, script, keys, arguments))
 
     async def run_anyway(
         self, script: str, keys: Sequence[str], *arguments: bytes | str | float
     ) -> Any:
         """The same for who would rather wait than be spared: it is tried though it may be down."""
-        client = await self._client.get()
-        known = self._scripts.get(script)
-        if known is None:
-            known = self._scripts[script] = client.register_script(script)
-        with translated():
-            return await known(keys=[self._prefix + key for key in keys], args=arguments)
+        return await self._ask(
+            lambda client: self._script(client, script, keys, arguments), spared=False
+        )
 
     async def check(self) -> None:
         """Raises where it does not answer."""
-        await self._command("PING")
+        await self._ask(lambda client: client.execute_command("PING"), spared=False)
 
     async def reachable(self) -> bool:
         """Whether it answers. Never raises."""
@@ -93,29 +88,75 @@ class RedisClient:
         if self._client.value is not None:
             await self._client.value.aclose()
 
-    async def _command(self, *words: str | int) -> Any:
-        client: Any = await self._client.get()
-        with translated():
-            return await client.execute_command(*words)
+    async def _ask(self, call: Callable[[Any], Awaitable[Any]], *, spared: bool = True) -> Any:
+        client = self._client.value or await self._client.get()
+        # Who waits for a connection learns meanwhile that it is down.
+        async with self._room:
+            with self.breaker.call() if spared else nullcontext(), translated(), Within(TIMEOUT):
+                return await call(client)
+
+    def _script(
+        self,
+        client: "Redis",
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[bytes | str | float],
+    ) -> Awaitable[Any]:
+        known = self._scripts.get(script)
+        if known is None:
+            known = self._scripts[script] = client.register_script(script)
+        return known(keys=[self._prefix + key for key in keys], args=arguments)
 
     async def _connect(self) -> "Redis":
         # The import takes some 50 ms: not on the event loop, and only for who uses it.
         await asyncio.to_thread(__import__, "redis.asyncio")
-        from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import ExponentialWithJitterBackoff
 
-        pool = BlockingConnectionPool.from_url(
+        return Redis.from_url(
             self._url,
             max_connections=CONNECTIONS,
-            timeout=CONNECTION_SECONDS,
-            socket_timeout=TIMEOUT,
-            socket_connect_timeout=TIMEOUT,
+            # Its own would be those of the clock: see `Within`.
+            socket_timeout=None,
+            socket_connect_timeout=None,
             socket_keepalive=True,
             health_check_interval=CHECK_SECONDS,
             retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), RETRIES),
         )
-        return Redis.from_pool(pool)
+
+
+class Within:
+    """Raises TimeoutError for what takes longer than so many seconds, not counting the time for
+    which the loop itself was busy.
+
+    Among hundreds of questions at once, an answer that came in a millisecond is looked at seconds
+    later; by the clock it would be late, and Redis taken for down.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._step = seconds / STEPS
+        self._left = STEPS
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._timer = self._loop.call_later(self._step, self._tick)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._timer.cancel()
+        over = not self._left and self._task.uncancel() <= self._cancelling
+        if over and kind is asyncio.CancelledError:
+            raise TimeoutError from None
+
+    def _tick(self) -> None:
+        self._left -= 1
+        if self._left:
+            self._timer = self._loop.call_later(self._step, self._tick)
+        else:
+            self._task.cancel()
 
 
 @contextmanager
