@@ -35,9 +35,13 @@ CLOSE_SECONDS: Final = 1.0
 BEGIN: Final = """
 local total, readers, open = KEYS[1], KEYS[2], KEYS[3]
 local today, now, keep = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local day = redis.call('HGET', total, 'day')
 local function minus(amount) return string.format('%.0f', 0 - amount) end
--- Not on a clock that is set back: each time would be a budget more.
-if today > tonumber(redis.call('HGET', total, 'day') or '-1') then
+if not day then
+  -- Redis has lost it: what was told of today is taken for spent.
+  redis.call('HSET', total, 'day', today, 'tokens', ARGV[4], 'nano', ARGV[5])
+elseif today > tonumber(day) then
+  -- Not on a clock that is set back: each time would be a budget more.
   redis.call('DEL', total, readers, open)
   redis.call('HSET', total, 'day', today)
 end
@@ -63,8 +67,8 @@ STATE: Final = BEGIN + "return told(1)"
 RESERVE: Final = (
     BEGIN
     + """
-local entry, until_, tokens, nano, reader = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local limits = {tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])}
+local entry, until_, tokens, nano, reader = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local limits = {tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13])}
 -- Asked again after a lost answer, it has it already.
 if redis.call('ZSCORE', open, entry) then return told(1) end
 local function exceeds(limit, more, ...)
@@ -84,7 +88,7 @@ redis.call('HINCRBY', total, 'reserved_tokens', tokens)
 redis.call('HINCRBY', total, 'reserved_nano', nano)
 redis.call('ZADD', open, until_, entry)
 if limits[3] > 0 then
-  if not taken and redis.call('HLEN', readers) >= tonumber(ARGV[12]) then
+  if not taken and redis.call('HLEN', readers) >= tonumber(ARGV[14]) then
     redis.call('HDEL', readers, redis.call('HRANDFIELD', readers))
   end
   redis.call('HINCRBY', readers, reader, tokens)
@@ -95,7 +99,7 @@ return told(1)
 SETTLE: Final = (
     BEGIN
     + """
-local entry, tokens, nano, reader = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+local entry, tokens, nano, reader = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 -- Of yesterday, lapsed, or told again after a lost answer: it is counted already.
 if redis.call('ZREM', open, entry) == 1 then
   local held_tokens, held_nano = string.match(entry, ' (%d+) (%d+)$')
@@ -181,8 +185,10 @@ class RedisBudget:
                 limits.reader_tokens,
                 MAX_READERS,
             )
-        except BaseException:  # raised again: Redis may have heard of it nevertheless
-            self._settle(reader, entry, 0, 0)
+        except (RedisUnavailable, asyncio.CancelledError) as error:
+            # Redis may have heard of it nevertheless, unless it was spared.
+            if not isinstance(error, RedisUnavailable) or error.retry_after is None:
+                self._settle(reader, entry, 0, 0)
             raise
         if not granted:
             return None
@@ -264,7 +270,9 @@ class RedisBudget:
     async def _run(self, script: str, *arguments: str | float) -> bool:
         """Whether it was granted; keeps what is told besides."""
         now = self._clock()
-        told = await self._redis.run(script, KEYS, int(now // DAY), now, KEEP_SECONDS, *arguments)
+        _, day, tokens, reserved_tokens, nano, reserved_nano, _ = self._of_today()
+        known = (day, now, KEEP_SECONDS, tokens + reserved_tokens, nano + reserved_nano)
+        told = await self._redis.run(script, KEYS, *known, *arguments)
         self._asked_at = time.monotonic()
         self._told = told
         return bool(told[0])

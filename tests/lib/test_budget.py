@@ -500,8 +500,36 @@ async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
         with pytest.raises(RedisUnavailable):
             await budget.reserve("a", 1, 0.0)
         assert budget.state().tokens == 10  # as far as is known
+        for _ in range(20):
+            with pytest.raises(RedisUnavailable):
+                await budget.reserve("a", 1, 0.0)
+        assert len(budget._owed) < 10  # what was spared is not owed
+        server.start()
+        while (await state_of_anyway(budget)).tokens != 10 or budget._owed:
+            await client.reachable()
         await budget.close()
         await client.close()
+
+
+async def test_a_redis_that_forgot_is_told_what_was_spent(redis: RedisClient, clock: Clock) -> None:
+    budget = shared(redis, clock, tokens=100)
+    (await reserve(budget, 60, 0.5)).settle(50, 0.25)
+    running = await reserve(budget, 20)
+    await budget.refresh()
+    await redis.run(
+        "for _, key in ipairs(KEYS) do redis.call('DEL', key) end", lib.redis_budget.KEYS
+    )
+    assert await budget.reserve("a", 31, 0.0) is None
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved, state.usd) == (70, 0, 0.25)
+    running.settle(1, 0.0)  # too late: it counts whole
+    assert (await state_of(budget)).tokens == 70
+    clock.now += DAY
+    await redis.run(
+        "for _, key in ipairs(KEYS) do redis.call('DEL', key) end", lib.redis_budget.KEYS
+    )
+    assert (await state_of(budget)).tokens == 0
+    await budget.close()
 
 
 async def state_of_anyway(budget: RedisBudget) -> Spending:
