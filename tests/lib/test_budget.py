@@ -25,6 +25,7 @@ from lib.durable import write_durably
 from lib.errors import RedisUnavailable
 from lib.memory_budget import MemoryBudget
 from lib.redis_budget import RedisBudget
+from lib.redis_budget_scripts import KEYS
 from lib.redis_client import RedisClient
 from tests.redis_server import RedisServer, running_redis
 
@@ -455,7 +456,7 @@ async def test_redis_keeps_as_many_readers_as_there_is_room_for(
 async def test_redis_forgets_it_after_the_day(redis: RedisClient, clock: Clock) -> None:
     budget = shared(redis, clock, tokens=100, reader_tokens=50)
     await reserve(budget, 10)
-    for key in lib.redis_budget.KEYS:
+    for key in KEYS:
         assert DAY < await redis.run("return redis.call('TTL', KEYS[1])", [key]) <= 2 * DAY
     await budget.close()
 
@@ -516,18 +517,14 @@ async def test_a_redis_that_forgot_is_told_what_was_spent(redis: RedisClient, cl
     (await reserve(budget, 60, 0.5)).settle(50, 0.25)
     running = await reserve(budget, 20)
     await budget.refresh()
-    await redis.run(
-        "for _, key in ipairs(KEYS) do redis.call('DEL', key) end", lib.redis_budget.KEYS
-    )
+    await redis.run("for _, key in ipairs(KEYS) do redis.call('DEL', key) end", KEYS)
     assert await budget.reserve("a", 31, 0.0) is None
     state = budget.state()
     assert (state.tokens, state.tokens_reserved, state.usd) == (70, 0, 0.25)
     running.settle(1, 0.0)  # too late: it counts whole
     assert (await state_of(budget)).tokens == 70
     clock.now += DAY
-    await redis.run(
-        "for _, key in ipairs(KEYS) do redis.call('DEL', key) end", lib.redis_budget.KEYS
-    )
+    await redis.run("for _, key in ipairs(KEYS) do redis.call('DEL', key) end", KEYS)
     assert (await state_of(budget)).tokens == 0
     await budget.close()
 
