@@ -64,19 +64,23 @@ class IndexWriter:
     async def stop(self) -> None:
         """End what still runs after a failure.
 
-        It is given a moment to arrive and be kept, since it is paid for already.
+        It is given a moment to arrive and be kept, since it is paid for already; none if this is
+        cancelled.
         """
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=GRACE_SECONDS)
-            for task in late:
+        try:
+            if self._running:
+                await asyncio.wait(self._running, timeout=GRACE_SECONDS)
+        finally:
+            for task in self._running:
                 task.cancel()
-            # The first failure was raised; the others end here, seen.
-            await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _begin(self, batch: Sequence[Piece]) -> None:
         if len(self._running) >= self._embedder.concurrency:
             await self._settle()
-        self._running.add(asyncio.create_task(self._write(batch)))
+        task = asyncio.create_task(self._write(batch))
+        task.add_done_callback(see)
+        self._running.add(task)
 
     async def _settle(self) -> None:
         """Until one batch is done."""
@@ -106,3 +110,9 @@ class IndexWriter:
         self._counts.tokens += sum(
             {p.chunk.content_hash: p.chunk.tokens for p in batch}[key] for key in fresh
         )
+
+
+def see(task: asyncio.Task[None]) -> None:
+    """The first failure is raised; nobody may be left to look at the others."""
+    if not task.cancelled():
+        task.exception()
