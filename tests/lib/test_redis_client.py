@@ -112,10 +112,11 @@ async def test_a_busy_loop_is_no_sign_of_redis_being_away(redis: RedisClient) ->
             await asyncio.sleep(0)
             time.sleep(lib.redis_client.TIMEOUT)  # noqa: ASYNC251
 
+    await redis.reachable()
     others = asyncio.create_task(busy())
-    answers = await asyncio.gather(*(redis.run(ECHO, [], str(n)) for n in range(5)))
+    answers = await asyncio.gather(*(redis.run(ECHO, [], str(n)) for n in range(2)))
     others.cancel()
-    assert answers == [str(n).encode() for n in range(5)]
+    assert answers == [b"0", b"1"]
     assert redis.breaker.failed == 0
 
 

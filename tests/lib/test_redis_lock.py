@@ -138,7 +138,8 @@ async def test_without_redis_nobody_gets_it(tmp_path: Path) -> None:
 @pytest.fixture
 async def ingestion(redis: RedisClient, tmp_path: Path) -> AsyncIterator[Ingestion]:
     settings = Settings(
-        book_content_path=write_book(tmp_path / "book", BOOK), qdrant_path=tmp_path / "index"
+        book_content_path=write_book(tmp_path / "book", {"index.md": BOOK["index.md"]}),
+        qdrant_path=tmp_path / "index",
     )
     store = TakingTurns(EdgeStore(tmp_path / "index"), redis)
     running = Ingestion(settings, make_embedder(settings), store, store.check)
