@@ -324,6 +324,7 @@ class Ingestion:
             if task.error:
                 task.status = "failed"
                 task.errors.append(task.error)
+                log.warning("the ingestion failed: %s", task.error)
             task.finished_at = datetime.now(UTC)
             if not found.done():
                 found.set_result(task.total_files)

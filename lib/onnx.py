@@ -17,7 +17,7 @@ TokenIds = npt.NDArray[np.int64]
 
 # Read when onnxruntime is imported, and for good. Without it, it writes an id of this machine to
 # the home directory and sends Microsoft what models are run, and how long they take.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+os.putenv("ORT_DISABLE_TELEMETRY", "1")
 
 
 def session_options() -> "SessionOptions":
