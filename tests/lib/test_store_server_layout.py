@@ -69,7 +69,7 @@ async def test_without_rescoring_they_would_not_be(server: QdrantServer) -> None
     await store.close()
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("layout", [LAYOUTS[0], LAYOUTS[3], LAYOUTS[4]], ids=str)
 async def test_what_the_collection_is_made_with(server: QdrantServer, layout: Layout) -> None:
     store = ServerStore(server.url, "", "book", layout=layout)
     await publish(store, [chunk(0)], random_vectors(1))

@@ -127,7 +127,7 @@ async def test_an_index_of_this_version_with_unknown_fields_is_left_alone(place:
 
 
 @pytest.mark.parametrize("place", ["edge"], indirect=True)
-@pytest.mark.parametrize("content", [b"", b'{"generation": "2026', b"\x00" * 300, b"[1]"])
+@pytest.mark.parametrize("content", [b"", b'{"generation": "2026'])
 async def test_a_half_written_manifest_is_not_read(
     place: Place, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
