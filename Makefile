@@ -3,13 +3,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test eval lint format lock clean
+.PHONY: run test test-processes eval lint format lock clean
 
 run: .venv/installed ## serve the book at http://localhost:7860
 	$(BIN)/python main.py
 
 test: .venv/installed-dev lint eval ## lint, types, golden questions, tests
 	$(BIN)/python -m pytest
+
+test-processes: export PROCESSES = 1
+test-processes: .venv/installed-dev ## servers that are stopped and killed, and replicas
+	$(BIN)/python -m pytest tests/test_stopping.py tests/test_outages.py tests/test_replicas.py
 
 # Whatever .env says: without a key, with an index of its own. Measured: hit@5 0.90, hit@10 0.97,
 # answered 1.00, refusal 0.62; a few questions may be lost before it fails.

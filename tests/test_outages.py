@@ -25,7 +25,10 @@ from tests.conftest import Api, ended, serving, write_book
 from tests.qdrant_server import QdrantServer, running_qdrant
 from tests.upstream import Hang, Status, Upstream
 
-pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
+    pytest.mark.skipif("PROCESSES" not in os.environ, reason="kills processes: set PROCESSES=1"),
+]
 
 ROOT = Path(__file__).parents[1]
 KEY = "the-key"

@@ -51,7 +51,7 @@ DAILY_TOKENS = 100_000
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
-    pytest.mark.skipif("REPLICAS" not in os.environ, reason="takes some seconds: set REPLICAS=1"),
+    pytest.mark.skipif("PROCESSES" not in os.environ, reason="kills processes: set PROCESSES=1"),
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
 ]
 

@@ -19,6 +19,10 @@ from lib.settings import setting_names
 from tests.conftest import BOOK, SITE, parse_events, write_book
 from tests.upstream import Hang, Upstream, delta
 
+pytestmark = pytest.mark.skipif(
+    "PROCESSES" not in os.environ, reason="kills processes: set PROCESSES=1"
+)
+
 ROOT = Path(__file__).parents[1]
 EXIT_SECONDS = 5.0
 FLOOD = [delta("The tide turns. " * 600)] * 2_000
