@@ -7,19 +7,27 @@ and hand it to and fro. With a hundred streams open, that cost three times the w
 import asyncio
 from collections.abc import Generator
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
 
 async def in_slices(work: Generator[Any, None, T]) -> T:
-    """What `work` returns; it runs from one of its `yield`s to the next at a time."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        await asyncio.sleep(0)
+    """What `work` returns; it runs from one of its `yield`s to the next at a time.
+
+    One piece of work after the other: were a hundred answers checked at once, since they ended at
+    once, each turn of the loop would take a hundred slices.
+    """
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        while True:
+            try:
+                next(work)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            await asyncio.sleep(0)
 
 
 def at_once(work: Generator[Any, None, T]) -> T:

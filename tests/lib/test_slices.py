@@ -15,9 +15,22 @@ def steps(seen: list[str], name: str) -> Generator[None, None, str]:
 
 async def test_others_have_a_turn_between_two_slices() -> None:
     seen: list[str] = []
+
+    async def other() -> None:
+        for number in range(3):
+            seen.append(f"other{number}")
+            await asyncio.sleep(0)
+
+    found, _ = await asyncio.gather(in_slices(steps(seen, "a")), other())
+    assert found == "a"
+    assert seen == ["a0", "other0", "a1", "other1", "a2", "other2"]
+
+
+async def test_one_piece_of_work_comes_after_the_other() -> None:
+    seen: list[str] = []
     both = (in_slices(steps(seen, name)) for name in "ab")
     assert await asyncio.gather(*both) == ["a", "b"]
-    assert seen == ["a0", "b0", "a1", "b1", "a2", "b2"]
+    assert seen == ["a0", "a1", "a2", "b0", "b1", "b2"]
 
 
 async def test_work_ends_with_who_asked_for_it() -> None:
@@ -28,6 +41,7 @@ async def test_work_ends_with_who_asked_for_it() -> None:
     with pytest.raises(asyncio.CancelledError):
         await asked
     assert seen == ["a0"]
+    assert await in_slices(steps(seen, "b")) == "b"
 
 
 def test_without_an_event_loop() -> None:
