@@ -6,28 +6,33 @@ and hand it to and fro. With a hundred streams open, that cost three times the w
 
 import asyncio
 from collections.abc import Generator
-from typing import Any, TypeVar
+from time import perf_counter
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+AT_ONCE: Final = 1
+"""Piece of work. Were a hundred answers checked together, since they ended together, each turn of
+the loop would take a hundred slices; so those who wait for their first word go first."""
+SLICE_SECONDS: Final = 0.001
+
+_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-async def in_slices(work: Generator[Any, None, T]) -> T:
-    """What `work` returns; it runs from one of its `yield`s to the next at a time.
-
-    One piece of work after the other: were a hundred answers checked at once, since they ended at
-    once, each turn of the loop would take a hundred slices.
-    """
-    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+async def in_slices(work: Generator[Any, None, T], seconds: float = SLICE_SECONDS) -> T:
+    """What `work` returns. It runs for `seconds`, and then to its next `yield`, at a time."""
+    async with _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE)):
+        until = perf_counter() + seconds
         while True:
             try:
                 next(work)
             except StopIteration as end:
                 result: T = end.value
                 return result
-            await asyncio.sleep(0)
+            if perf_counter() >= until:
+                await asyncio.sleep(0)
+                until = perf_counter() + seconds
 
 
 def at_once(work: Generator[Any, None, T]) -> T:
