@@ -9,7 +9,7 @@ from lib.errors import StoreUnavailable
 from lib.generation import SERVICE as MODEL
 from lib.generation import Delta, Finish, Idle
 from lib.sparse import SparseVector
-from lib.store import Found, GenerationBuilder, Ledger, Manifest, Store
+from lib.store import AroundStore, Found, Manifest, Store
 from lib.upstream import upstream_error
 
 EMBEDDING_PATIENCE = 3.0
@@ -59,19 +59,16 @@ class GuardedEmbedder(AroundEmbedder):
         return 0 if self._breaker.state == "open" else super().paid_tokens(text)
 
 
-class GuardedStore:
+class GuardedStore(AroundStore):
     """What readers wait for goes through the breaker; ingestion and probes do not."""
 
     def __init__(self, store: Store, breaker: Breaker) -> None:
-        self._store = store
+        super().__init__(store)
         self._breaker = breaker
-
-    async def open(self) -> None:
-        await self._store.open()
 
     async def manifest(self) -> Manifest | None:
         with self._breaker.call(from_memory=True):
-            return await self._store.manifest()
+            return await super().manifest()
 
     async def search(
         self,
@@ -82,19 +79,4 @@ class GuardedStore:
         only: Mapping[str, str] | None = None,
     ) -> Found:
         with self._breaker.call():
-            return await self._store.search(vector, terms, n, only=only)
-
-    async def ledger(self) -> Ledger:
-        return await self._store.ledger()
-
-    async def urls(self) -> set[str]:
-        return await self._store.urls()
-
-    async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
-        return await self._store.build(generation, embedding_model)
-
-    async def reachable(self) -> bool:
-        return await self._store.reachable()
-
-    async def close(self) -> None:
-        await self._store.close()
+            return await super().search(vector, terms, n, only=only)

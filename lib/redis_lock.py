@@ -15,7 +15,7 @@ from lib.embedding import Vectors
 from lib.errors import Conflict, RedisUnavailable
 from lib.redis_client import RedisClient
 from lib.sparse import SparseVector
-from lib.store import Found, GenerationBuilder, Ledger, Manifest, Store, StoredChunk
+from lib.store import AroundStore, GenerationBuilder, Ledger, Manifest, Store, StoredChunk
 
 KEY: Final = "ingest"
 HOLD_SECONDS: Final = 30.0
@@ -96,11 +96,11 @@ class Turn:
                 await self._hold(RENEW)
 
 
-class TakingTurns:
+class TakingTurns(AroundStore):
     """A store whose generations are built by one replica at a time."""
 
     def __init__(self, store: Store, redis: RedisClient) -> None:
-        self._store = store
+        super().__init__(store)
         self._redis = redis
 
     async def check(self) -> None:
@@ -112,38 +112,10 @@ class TakingTurns:
         turn = Turn(self._redis)
         try:
             await turn.take()
-            return BuilderInTurn(await self._store.build(generation, embedding_model), turn)
+            return BuilderInTurn(await super().build(generation, embedding_model), turn)
         except BaseException:  # raised again: whatever it is, the next shall not wait for it
             await turn.release()
             raise
-
-    async def open(self) -> None:
-        await self._store.open()
-
-    async def manifest(self) -> Manifest | None:
-        return await self._store.manifest()
-
-    async def search(
-        self,
-        vector: Vectors | None,
-        terms: SparseVector,
-        n: int,
-        *,
-        only: Mapping[str, str] | None = None,
-    ) -> Found:
-        return await self._store.search(vector, terms, n, only=only)
-
-    async def ledger(self) -> Ledger:
-        return await self._store.ledger()
-
-    async def urls(self) -> set[str]:
-        return await self._store.urls()
-
-    async def reachable(self) -> bool:
-        return await self._store.reachable()
-
-    async def close(self) -> None:
-        await self._store.close()
 
 
 class BuilderInTurn:

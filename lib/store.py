@@ -189,6 +189,44 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
+class AroundStore:
+    """A store that passes every call on to another; for those that change some of them."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def manifest(self) -> Manifest | None:
+        return await self._store.manifest()
+
+    async def search(
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Found:
+        return await self._store.search(vector, terms, n, only=only)
+
+    async def ledger(self) -> Ledger:
+        return await self._store.ledger()
+
+    async def urls(self) -> set[str]:
+        return await self._store.urls()
+
+    async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
+        return await self._store.build(generation, embedding_model)
+
+    async def reachable(self) -> bool:
+        return await self._store.reachable()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
 def as_found(
     chunks: Mapping[Key, StoredChunk],
     *,
