@@ -194,12 +194,10 @@ class Generator:
         try:
             yield task
         finally:
+            # Called back, since who waits here may be cancelled once more.
+            task.add_done_callback(close_response)
             task.cancel()
             await asyncio.wait((task,))
-            if not task.cancelled() and not task.exception():
-                # Not released but closed: a model goes on generating, and is paid, as long as
-                # the connection stands.
-                task.result().close()
 
     async def _connect(self) -> "aiohttp.ClientSession":
         # The import takes a tenth of a second: not on the event loop, and not without a model.
@@ -213,6 +211,14 @@ class Generator:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT),
             auto_decompress=True,
         )
+
+
+def close_response(asked: "asyncio.Task[aiohttp.ClientResponse]") -> None:
+    """Close the connection, whatever became of the request."""
+    if not asked.cancelled() and not asked.exception():
+        # Not released but closed: a model goes on generating, and is paid, as long as the
+        # connection stands.
+        asked.result().close()
 
 
 def network_errors() -> tuple[type[Exception], ...]:

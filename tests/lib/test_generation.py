@@ -300,6 +300,29 @@ async def test_cancelling_leaves_the_server(generator: Generator, upstream: Upst
     await upstream.until(lambda u: u.left_early == 1)
 
 
+async def test_cancelling_twice_leaves_the_server_too(
+    generator: Generator, upstream: Upstream
+) -> None:
+    """A reader goes, and the time of the request is up, in one moment."""
+    first = asyncio.Event()
+
+    async def ask() -> None:
+        async for _ in generator.generate(ASKED):
+            first.set()
+
+    upstream.replies.append([delta("a"), Hang()])
+    asking = asyncio.create_task(ask())
+    await first.wait()
+    asking.cancel()
+    await asyncio.sleep(0)
+    asking.cancel()
+    # While the failure is at hand, nothing that it passed through is collected.
+    with pytest.raises(asyncio.CancelledError) as failure:
+        await asking
+    await upstream.until(lambda u: u.left_early == 1)
+    del failure
+
+
 async def test_many_at_once(generator: Generator, upstream: Upstream) -> None:
     upstream.replies.extend(answer(str(number)) for number in range(30))
     answers = await asyncio.gather(*(run(generator) for _ in range(30)))
