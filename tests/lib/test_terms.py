@@ -1,6 +1,8 @@
 import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lib.terms import (
     ENGLISH,
@@ -32,6 +34,11 @@ from lib.terms import (
 def test_a_name_counts_whole_and_in_its_parts(name: str, whole: str, parts: list[str]) -> None:
     assert terms(name) == [*parts, whole]
     assert words(name) == [whole]
+
+
+@given(st.text(st.characters(max_codepoint=127) | st.sampled_from("aB0_.:/-> ")))
+def test_what_else_a_text_holds_does_not_change_its_words(text: str) -> None:
+    assert words(f"{text} \N{LATIN SMALL LETTER E WITH ACUTE}")[:-1] == words(text)
 
 
 def test_a_name_in_one_part_counts_once() -> None:
