@@ -161,6 +161,8 @@ class EdgeStore:
         else:
             shard = open_shard(path)
             searching = ShardSearch(shard)
+            with contextlib.suppress(RuntimeError):  # the store is closed meanwhile
+                self._threads.submit(searching.warm)
         # The shard that is left is closed when the last search on it has let go of it.
         self._live = Generation(path, manifest, shard, searching, mtime_ns)
         return self._live

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 
 from lib.edge_search import ShardSearch
+from lib.edge_shard import open_shard
 from lib.embedding import Vectors
 from lib.sparse import MAX_ASKED, SparseVector, document_vectors, query_vector
 from lib.store import FILTERS, Found, Store, StoredChunk, new_generation
@@ -28,6 +29,9 @@ from tests.stores import (
     stores,
     terms_of,
 )
+
+if TYPE_CHECKING:
+    from qdrant_edge import EdgeShard
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
@@ -352,6 +356,7 @@ async def test_the_same_question_is_searched_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the embedded engine: a server's collection may change behind its readers."""
+    monkeypatch.setattr(ShardSearch, "warm", lambda _: None)  # searches as well
     store = EdgeStore(tmp_path)
     chunks = [chunk(number, text=f"boat number{number}") for number in range(3)]
     await publish(store, chunks, random_vectors(3))
@@ -377,3 +382,48 @@ async def test_the_same_question_is_searched_once(
     await publish(store, chunks, random_vectors(3))
     assert await store.search(one, boat, 5) is not first
     await store.close()
+
+
+class Watched:
+    """An engine's shard, and how many points were read from it by their ids."""
+
+    def __init__(self, path: Path) -> None:
+        self._shard = open_shard(path)
+        self.read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shard, name)
+
+    def retrieve(self, ids: list[Any], **how: Any) -> Any:
+        self.read += len(ids)
+        return self._shard.retrieve(ids, **how)
+
+
+async def test_the_first_reader_waits_for_no_chunk(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path)
+    chunks = [chunk(number, text=f"boat number{number}") for number in range(120)]
+    manifest = await publish(store, chunks, random_vectors(120))
+    await store.close()
+    found = []
+    for warm in (False, True):
+        shard = Watched(tmp_path / "generations" / manifest.generation)
+        searching = ShardSearch(cast("EdgeShard", shard))
+        if warm:
+            searching.warm()
+        found.append(searching.search(random_vectors(1)[0], query_vector("boat"), 30, {}))
+        assert bool(shard.read) is not warm
+    assert len(found[0].hits) > 30
+    assert found[0] == found[1]
+
+
+async def test_an_index_without_chunks_has_nothing_to_be_read_before(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path)
+    await publish(store, [chunk(0)], random_vectors(1))
+    generation = new_generation()
+    builder = await store.build(generation, MODEL)
+    await builder.inherit(without={chunk(0).content_hash})
+    await builder.publish(manifest_of(generation, 0), ledger_of([]))
+    await store.close()
+    searching = ShardSearch(open_shard(tmp_path / "generations" / generation))
+    searching.warm()
+    assert searching.search(None, query_vector("tide"), 5, {}) == Found([], {})
