@@ -110,10 +110,13 @@ def terms_of_chunk(text: str, language: str = ENGLISH) -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=50_000)  # books repeat their words
 def _terms_of(word: str, language: str) -> tuple[str, ...]:
-    if _IS_UNSPACED.match(word):
-        return tuple(map("".join, itertools.pairwise(word))) if word[1:] else (word,)
     stop, stem = stop_words(language), _stemmer(language)
-    parts = [part.casefold() for part in _PARTS.split(word) if part]
+    if word.isascii() and word.isalpha() and (word.islower() or word.istitle()):
+        parts = [word.lower()]  # as most are: what follows would find no other
+    elif _IS_UNSPACED.match(word):
+        return tuple(map("".join, itertools.pairwise(word))) if word[1:] else (word,)
+    else:
+        parts = [part.casefold() for part in _PARTS.split(word) if part]
     found = [stem(part) for part in parts if part not in stop]
     if len(parts) > 1:
         found.append(word.casefold())
