@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lib import small_words
 from lib.admission import Admission
 from lib.answer_cache import AnswerCache
 from lib.breaker import Breaker
@@ -301,6 +302,7 @@ async def warm_up(services: Services) -> None:
         found = await open_index(services)
     finally:
         services.opened.set()
+    await asyncio.to_thread(small_words.load)
     try:
         await services.embedder.load()
         if services.generator:

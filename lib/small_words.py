@@ -36,6 +36,11 @@ def words_of(text: str) -> list[str]:
     return [word.casefold().replace("’", "'") for word in _WORD.findall(text)]
 
 
+def load() -> None:
+    """Make the tables, which takes some 15 ms, before a question needs them."""
+    is_foreign("the", (ENGLISH,))
+
+
 def spoken(words: Sequence[str]) -> str:
     """The language that has most of `words` among its small ones; English where it has as many."""
     counts = Counter(language for word in words for language in _speakers().get(word, ()))
