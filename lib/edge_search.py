@@ -14,27 +14,34 @@ from lib.store import DENSE, SPARSE, Found, StoredChunk, as_found
 
 if TYPE_CHECKING:
     import qdrant_edge
-    from qdrant_edge import EdgeShard, Filter, QueryRequest
+    from qdrant_edge import EdgeShard, Filter, QueryRequest, SearchParams
 
 MAX_CHUNKS: Final = 5_000
 """That were read last; some 10 MB."""
 MAX_TERMS: Final = 50_000
 MAX_ANSWERS: Final = 500
 """Readers ask the same things. Some 10 MB."""
-WARM_AT_ONCE: Final = 50
-"""Chunks, in a millisecond: the engine holds the interpreter meanwhile."""
+COMPARED_ALL: Final = 10_000
+"""Chunks up to which a vector is compared with each of theirs. Of more, the engine compares it with
+the short form of each, and the vectors of the nearest by that: the same hits in a sixth of the
+time."""
+OVERSAMPLING: Final = 4.0
+"""So many times the hits that are wanted are compared again. At 37,000 chunks and 60 questions 3.0
+loses none."""
+WARM_HITS: Final = 30
 WARM_TERMS: Final = 5
 
 
 class ShardSearch:
     """Searches one published shard, which never changes: what was read of it stays true.
 
-    Blocks, and the engine holds the interpreter meanwhile: for a millisecond or so up to 20,000
-    chunks, since it compares the vector with each of them. To be called from several threads.
+    Blocks, and the engine holds the interpreter meanwhile: for a millisecond or two. To be called
+    from several threads.
     """
 
-    def __init__(self, shard: "EdgeShard") -> None:
+    def __init__(self, shard: "EdgeShard", compared_all: int = COMPARED_ALL) -> None:
         self._shard = shard
+        self._nearest = how_to_compare(shard, compared_all)
         # To read a chunk from the engine costs more than to find it, and readers of one book ask
         # for the same places.
         self._chunks: LRUCache[Any, StoredChunk] = LRUCache(MAX_CHUNKS)
@@ -62,49 +69,43 @@ class ShardSearch:
         return known
 
     def warm(self) -> None:
-        """Do once what the first readers would wait for: some milliseconds of a question's ten.
-
-        Chunks are read, as many as are kept, and the vectors brought into memory by a search.
-        """
+        """Search once, for something: what is made on first use, the first reader has then."""
         from qdrant_edge import ScrollRequest
 
-        offset = None
-        for _ in range(0, MAX_CHUNKS, WARM_AT_ONCE):
-            records, offset = self._shard.scroll(
-                ScrollRequest(offset=offset, limit=WARM_AT_ONCE, with_payload=True)
-            )
-            read = {each.id: msgspec.convert(each.payload, StoredChunk) for each in records}
-            with self._lock:
-                self._chunks.update(read)
-            if offset is None:
-                break
         records, _ = self._shard.scroll(ScrollRequest(limit=1, with_vector=True))
         for vector in (cast("Mapping[str, Any]", each.vector) for each in records):
             weights = vector[SPARSE]
             asked = SparseVector(weights.indices[:WARM_TERMS], weights.values[:WARM_TERMS])
-            self._search(np.asarray(vector[DENSE], dtype=np.float32), asked, WARM_AT_ONCE, {})
+            self._search(np.asarray(vector[DENSE], dtype=np.float32), asked, WARM_HITS, {})
 
     def _search(
         self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
     ) -> Found:
-        from qdrant_edge import Query, QueryBatchRequest, QueryRequest
+        from qdrant_edge import Query, QueryBatchRequest, QueryRequest, SearchParams
 
         queries = [Query.Nearest(as_sparse(terms), using=SPARSE)]
+        among_all: list[SearchParams | None] = [None]
+        among_few: list[SearchParams | None] = [None]
         if vector is not None:
             queries.append(Query.Nearest(vector.tolist(), using=DENSE))
+            among_all.append(self._nearest)
+            among_few.append(SearchParams(exact=True))
         where = condition(only)
         answers = self._shard.query_batch(
             QueryBatchRequest(
-                [QueryRequest(limit=n, query=query, filter=where) for query in queries]
+                [
+                    QueryRequest(limit=n, query=query, filter=where, params=params)
+                    for query, params in zip(queries, among_all, strict=True)
+                ]
             )
         )
         scores = [{point.id: point.score for point in points} for points in answers]
         ids = set[Any]().union(*scores)
         if vector is not None:
             # Each query also scores what only the other has found: a few points, by their ids.
-            for query, own in zip(queries, scores, strict=True):
+            for query, params, own in zip(queries, among_few, scores, strict=True):
                 if missing := ids - own.keys():
-                    own.update(score_of(self._shard, query, missing))
+                    own.update(score_of(self._shard, query, params, missing))
         return as_found(
             self._read(ids),
             bm25=scores[0],
@@ -143,12 +144,23 @@ class ShardSearch:
         return {term: rarity for term, rarity in known.items() if rarity is not None}
 
 
-def score_of(shard: "EdgeShard", query: Any, ids: set[Any]) -> dict[Any, float]:
+def how_to_compare(shard: "EdgeShard", compared_all: int) -> "SearchParams":
+    from qdrant_edge import CountRequest, QuantizationSearchParams, SearchParams
+
+    if shard.count(CountRequest(exact=True)) <= compared_all:
+        return SearchParams(exact=True)
+    again = QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
+    return SearchParams(quantization=again)
+
+
+def score_of(
+    shard: "EdgeShard", query: Any, params: "SearchParams | None", ids: set[Any]
+) -> dict[Any, float]:
     """What `query` gives to these points; those that it does not match are missing."""
     from qdrant_edge import Filter, HasIdCondition, QueryRequest
 
     where = Filter(must=[HasIdCondition(ids)])
-    points = shard.query(QueryRequest(limit=len(ids), query=query, filter=where))
+    points = shard.query(QueryRequest(limit=len(ids), query=query, filter=where, params=params))
     return {point.id: point.score for point in points}
 
 

@@ -31,7 +31,7 @@ import msgspec
 from lib.durable import write_durably
 from lib.edge_builder import EdgeBuilder
 from lib.edge_search import ShardSearch
-from lib.edge_shard import DAMAGED, open_shard, payloads
+from lib.edge_shard import DAMAGED, open_shard, payloads, read_through
 from lib.embedding import Vectors
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
 from lib.sparse import SparseVector
@@ -161,8 +161,11 @@ class EdgeStore:
         else:
             shard = open_shard(path)
             searching = ShardSearch(shard)
-            with contextlib.suppress(RuntimeError):  # the store is closed meanwhile
-                self._threads.submit(searching.warm)
+            read_through(path)
+            try:
+                searching.warm()
+            except Exception as error:  # the engine raises nothing more specific
+                raise IndexUnreadable(DAMAGED) from error
         # The shard that is left is closed when the last search on it has let go of it.
         self._live = Generation(path, manifest, shard, searching, mtime_ns)
         return self._live

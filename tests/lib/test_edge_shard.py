@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from lib import edge_shard
+from lib.edge_shard import read_through
 from lib.store import new_generation
 from lib.store_edge import EdgeStore
 from tests.stores import MODEL, chunk, publish, random_vectors
@@ -113,3 +115,18 @@ def protect(folder: Path) -> None:
 
 def stats(folder: Path) -> list[os.stat_result]:
     return [path.stat() for path in folder.rglob("*")]
+
+
+@pytest.mark.parametrize("whence", [edge_shard.SEEK_DATA, os.SEEK_SET])
+def test_files_are_read_through_whatever_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whence: int
+) -> None:
+    monkeypatch.setattr(edge_shard, "SEEK_DATA", whence)
+    (tmp_path / "empty").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken").symlink_to(tmp_path / "none")
+    with (tmp_path / "folder" / "holes").open("wb") as file:
+        for place in (3, 5, 8):
+            file.seek(place << 20)
+            file.write(b"data" * 1_000)
+    read_through(tmp_path)

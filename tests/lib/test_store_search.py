@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lib.edge_search import ShardSearch
+from lib.edge_search import ShardSearch, how_to_compare
 from lib.edge_shard import open_shard
 from lib.embedding import Vectors
 from lib.sparse import MAX_ASKED, SparseVector, document_vectors, query_vector
@@ -29,9 +29,6 @@ from tests.stores import (
     stores,
     terms_of,
 )
-
-if TYPE_CHECKING:
-    from qdrant_edge import EdgeShard
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
@@ -384,46 +381,38 @@ async def test_the_same_question_is_searched_once(
     await store.close()
 
 
-class Watched:
-    """An engine's shard, and how many points were read from it by their ids."""
-
-    def __init__(self, path: Path) -> None:
-        self._shard = open_shard(path)
-        self.read = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._shard, name)
-
-    def retrieve(self, ids: list[Any], **how: Any) -> Any:
-        self.read += len(ids)
-        return self._shard.retrieve(ids, **how)
-
-
-async def test_the_first_reader_waits_for_no_chunk(tmp_path: Path) -> None:
-    store = EdgeStore(tmp_path)
-    chunks = [chunk(number, text=f"boat number{number}") for number in range(120)]
-    manifest = await publish(store, chunks, random_vectors(120))
-    await store.close()
-    found = []
-    for warm in (False, True):
-        shard = Watched(tmp_path / "generations" / manifest.generation)
-        searching = ShardSearch(cast("EdgeShard", shard))
-        if warm:
-            searching.warm()
-        found.append(searching.search(random_vectors(1)[0], query_vector("boat"), 30, {}))
-        assert bool(shard.read) is not warm
-    assert len(found[0].hits) > 30
-    assert found[0] == found[1]
-
-
-async def test_an_index_without_chunks_has_nothing_to_be_read_before(tmp_path: Path) -> None:
+async def test_an_index_is_made_warm_without_and_with_chunks(tmp_path: Path) -> None:
     store = EdgeStore(tmp_path)
     await publish(store, [chunk(0)], random_vectors(1))
     generation = new_generation()
     builder = await store.build(generation, MODEL)
     await builder.inherit(without={chunk(0).content_hash})
     await builder.publish(manifest_of(generation, 0), ledger_of([]))
+    await publish(store, [chunk(1)], random_vectors(1))
     await store.close()
-    searching = ShardSearch(open_shard(tmp_path / "generations" / generation))
-    searching.warm()
-    assert searching.search(None, query_vector("tide"), 5, {}) == Found([], {})
+    for path in (tmp_path / "generations").iterdir():
+        warm, cold = ShardSearch(open_shard(path)), ShardSearch(open_shard(path))
+        warm.warm()
+        tide = query_vector("tide")
+        assert warm.search(None, tide, 5, {}) == cold.search(None, tide, 5, {})
+
+
+async def test_a_large_book_is_searched_in_brief_with_the_same_hits(tmp_path: Path) -> None:
+    vectors, chunks = random_vectors(3_000), [chunk(number) for number in range(3_000)]
+    store = EdgeStore(tmp_path)
+    manifest = await publish(store, chunks, vectors)
+    await store.close()
+    shard = open_shard(tmp_path / "generations" / manifest.generation)
+    exact, brief = ShardSearch(shard), ShardSearch(shard, compared_all=2_999)
+    assert how_to_compare(shard, 3_000).exact
+    assert not how_to_compare(shard, 2_999).exact
+    unknown = query_vector("zeppelin")
+    for question in random_vectors(20, seed=7):
+        found = [
+            {
+                hit.chunk.chunk_id: hit.cosine
+                for hit in search.search(question, unknown, 30, {}).hits
+            }
+            for search in (exact, brief)
+        ]
+        assert found[1] == pytest.approx(found[0], abs=1e-6)
