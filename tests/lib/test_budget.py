@@ -1,52 +1,30 @@
 """What a day may cost, however answers overlap, break off or are never heard of again.
 
-In memory and in Redis alike, then each on its own.
+In memory and in Redis alike; what is particular to each has tests of its own.
 """
 
 import asyncio
-import json
-import logging
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-import lib.memory_budget
-import lib.redis_budget
-import lib.redis_client
-from lib.budget import DAY, MAX_READERS, Budget, Limits, Reservation, Spending
-from lib.durable import write_durably
-from lib.errors import RedisUnavailable
+from lib.budget import DAY, Budget, Limits
 from lib.memory_budget import MemoryBudget
 from lib.redis_budget import RedisBudget
-from lib.redis_budget_scripts import KEYS
 from lib.redis_client import RedisClient
-from tests.redis_server import RedisServer, running_redis
+from tests.budgets import LAPSE, at_noon, reserve, spend, state_of
+from tests.clock import Clock
+from tests.redis_server import RedisServer
 
-NOON = 20_000 * DAY + DAY / 2
-LAPSE = 600.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> float:
-        return self.now
+Make = Callable[..., Budget]
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
-
-
-Make = Callable[..., Budget]
+    return at_noon()
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -67,19 +45,6 @@ async def make(clock: Clock, request: pytest.FixtureRequest) -> AsyncIterator[Ma
     for budget in made:
         await budget.close()
     await client.close()
-
-
-async def state_of(budget: Budget) -> Spending:
-    """Once all that was settled is heard of."""
-    if isinstance(budget, RedisBudget):
-        await budget.refresh()
-    return budget.state()
-
-
-async def reserve(budget: Budget, tokens: int, usd: float = 0.0, reader: str = "a") -> Reservation:
-    reservation = await budget.reserve(reader, tokens, usd)
-    assert reservation is not None
-    return reservation
 
 
 async def test_without_limits_there_is_always_room(make: Make) -> None:
@@ -177,26 +142,6 @@ async def test_a_clock_that_is_set_back_gives_no_second_budget(make: Make, clock
         assert await budget.reserve("a", 1, 0.0) is None
 
 
-async def spend(budget: Budget, steps: list[tuple[int, int, int]]) -> None:
-    """No answer takes more than its estimate."""
-    running: list[Reservation] = []
-    spent = 0
-    for kind, tokens, which in steps:
-        if kind < 2:
-            reservation = await budget.reserve("ab"[which % 2], tokens, tokens / 200)
-            running += [reservation] if reservation else []
-        elif running:
-            reservation = running.pop(which % len(running))
-            used = min(tokens, reservation.tokens)
-            spent += used if kind == 2 else 0
-            reservation.settle(used, used / 200) if kind == 2 else reservation.release()
-        state = await state_of(budget)
-        assert state.tokens == spent
-        assert state.tokens_reserved == sum(each.tokens for each in running)
-        assert state.tokens + state.tokens_reserved <= 100
-        assert state.usd + state.usd_reserved <= 0.5 + 1e-6
-
-
 async def test_many_steps_stay_within_the_budget(make: Make) -> None:
     draw = random.Random(1)
     steps = [(draw.randrange(4), draw.randrange(60), draw.randrange(10)) for _ in range(300)]
@@ -234,334 +179,3 @@ async def test_many_answers_at_once_stay_within_it(make: Make) -> None:
         state = await state_of(budget)
         assert state.tokens > 0
         assert state.tokens + state.tokens_reserved <= 5_000
-
-
-# In memory
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 9))))
-async def test_all_steps_stay_within_the_budget(steps: list[tuple[int, int, int]]) -> None:
-    limits = Limits(tokens=100, usd=0.5, reader_tokens=70)
-    await spend(MemoryBudget(limits, clock=Clock()), steps)
-
-
-async def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever invents addresses gets no more than all readers together may have."""
-    assert MAX_READERS <= 100_000
-    monkeypatch.setattr(lib.memory_budget, "MAX_READERS", 100)
-    budget = MemoryBudget(Limits(tokens=50_000, reader_tokens=3), clock=clock)
-    served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(100_000)]
-    assert sum(served) == 50_000
-    assert len(budget._readers) == 100
-
-
-async def test_a_forgotten_reader_s_answer_is_settled_all_the_same(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lib.memory_budget, "MAX_READERS", 1)
-    budget = MemoryBudget(Limits(tokens=100, reader_tokens=30), clock=clock)
-    first = await reserve(budget, 30, reader="a")
-    (await reserve(budget, 30, reader="b")).release()
-    first.settle(25, 0.0)
-    assert budget.state().tokens == 25
-    await reserve(budget, 30, reader="a")
-
-
-# On disk
-
-
-async def opened(path: Path, clock: Callable[[], float], **limits: int) -> MemoryBudget:
-    budget = MemoryBudget(Limits(**limits), path, clock=clock)
-    await budget.open()
-    return budget
-
-
-def put(path: Path, content: bytes) -> None:
-    path.parent.mkdir()
-    path.write_bytes(content)
-
-
-def files(folder: Path) -> list[str]:
-    return [each.name for each in folder.iterdir()]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "index" / "spending.json"
-
-
-async def test_a_restart_does_not_forget(path: Path, clock: Clock) -> None:
-    before = await opened(path, clock)
-    (await reserve(before, 60, 0.5)).settle(50, 0.25)
-    await reserve(before, 30, 0.5)  # the process ends in the midst of it
-    await before.close()
-    after = await opened(path, clock, tokens=100)
-    state = after.state()
-    assert (state.tokens, state.tokens_reserved, state.usd) == (80, 0, 0.75)
-    assert await after.reserve("a", 21, 0.0) is None
-    clock.now += DAY
-    assert (await opened(path, clock)).state().tokens == 0
-    assert files(path.parent) == ["spending.json"]
-
-
-@pytest.fixture
-async def written(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[int]:
-    """The tokens of each writing, told when it is done."""
-    loop, told = asyncio.get_running_loop(), asyncio.Queue[int]()
-
-    def telling(path: Path, content: bytes) -> None:
-        write_durably(path, content)
-        loop.call_soon_threadsafe(told.put_nowait, json.loads(content)["tokens"])
-
-    monkeypatch.setattr(lib.memory_budget, "write_durably", telling)
-    return told
-
-
-async def test_a_killed_process_has_kept_it(
-    path: Path, clock: Clock, written: asyncio.Queue[int]
-) -> None:
-    """The first change is written at once, those of the next second together."""
-    budget = await opened(path, clock)
-    await reserve(budget, 60)
-    assert await written.get() == 60
-    assert (await opened(path, clock)).state().tokens == 60
-    await budget.close()
-
-
-async def test_it_is_not_written_for_every_answer(
-    path: Path, clock: Clock, written: asyncio.Queue[int]
-) -> None:
-    budget = await opened(path, clock)
-    for _ in range(1_000):
-        (await reserve(budget, 1)).settle(1, 0.0)
-        await asyncio.sleep(0)
-    await budget.close()
-    await asyncio.sleep(0)
-    all_written = [written.get_nowait() for _ in range(written.qsize())]
-    assert len(all_written) <= 3
-    assert all_written[-1] == 1_000
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"\xff",
-        b"null",
-        b'{"day": 20000, "tokens": "many", "usd": 0}',
-        b'{"day": 20000, "tokens": -5, "usd": 0}',
-        b'{"day": 20000, "tokens": 5, "usd": -1}',
-        b'{"day": 20000, "tokens": 5, "usd": NaN}',
-        b'{"day": 20000, "tokens": 5}',
-    ],
-)
-async def test_a_damaged_file_is_begun_anew(
-    path: Path, clock: Clock, damaged: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    put(path, damaged)
-    budget = await opened(path, clock)
-    assert budget.state().tokens == 0
-    assert "cannot be read" in caplog.text
-    await reserve(budget, 5)
-    await budget.close()
-    assert (await opened(path, clock)).state().tokens == 5
-
-
-async def test_no_file_is_no_damage(
-    path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert (await opened(path, clock)).state().tokens == 0
-    assert caplog.text == ""
-
-
-async def test_a_disk_that_takes_nothing_breaks_nothing(
-    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "index").write_text("a file where the folder should be")
-    with caplog.at_level(logging.WARNING):
-        budget = await opened(tmp_path / "index" / "spending.json", clock, tokens=100)
-        (await reserve(budget, 60)).settle(50, 0.0)
-        await asyncio.sleep(0)
-        await reserve(budget, 10)
-        await budget.close()
-    assert await budget.reserve("a", 50, 0.0) is None
-    assert caplog.text.count("cannot be kept") == 1
-    assert str(tmp_path) not in caplog.text
-
-
-async def test_without_a_path_nothing_is_written(tmp_path: Path, clock: Clock) -> None:
-    budget = MemoryBudget(Limits(), None, clock=clock)
-    await budget.open()
-    await reserve(budget, 5)
-    await budget.close()
-    assert files(tmp_path) == []
-
-
-# In Redis
-
-
-def shared(client: RedisClient, clock: Clock, **limits: int) -> RedisBudget:
-    return RedisBudget(Limits(**limits), client, lapse=LAPSE, clock=clock)
-
-
-async def test_replicas_have_one_budget(redis: RedisClient, clock: Clock) -> None:
-    here = shared(redis, clock, tokens=100, reader_tokens=80)
-    there = shared(redis, clock, tokens=100, reader_tokens=80)
-    first = await reserve(here, 60, 0.5)
-    assert await there.reserve("a", 21, 0.0) is None
-    assert await there.reserve("b", 41, 0.0) is None
-    first.settle(30, 0.25)
-    await here.refresh()
-    second = await reserve(there, 50)
-    await here.refresh()
-    assert here.state() == there.state()
-    state = here.state()
-    assert (state.tokens, state.tokens_reserved, state.usd, state.refused) == (30, 50, 0.25, 2)
-    second.release()
-    await there.close()
-    await here.close()
-
-
-async def test_what_a_killed_replica_had_reserved_is_spent(
-    redis: RedisClient, clock: Clock
-) -> None:
-    killed, budget = shared(redis, clock, tokens=100), shared(redis, clock, tokens=100)
-    lost = await reserve(killed, 60, 0.5)
-    clock.now += LAPSE - 1
-    assert (await state_of(budget)).tokens_reserved == 60
-    clock.now += 1
-    state = await state_of(budget)
-    assert (state.tokens, state.tokens_reserved, state.usd, state.usd_reserved) == (60, 0, 0.5, 0)
-    assert await budget.reserve("a", 41, 0.0) is None
-    lost.settle(10, 0.0)  # it was not killed, only late
-    await killed.refresh()
-    assert (await state_of(budget)).tokens == 60
-    await budget.close()
-    await killed.close()
-
-
-async def test_redis_keeps_as_many_readers_as_there_is_room_for(
-    redis: RedisClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lib.redis_budget, "MAX_READERS", 10)
-    budget = shared(redis, clock, tokens=200, reader_tokens=3)
-    served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(300)]
-    assert sum(served) == 200
-    assert await redis.run("return redis.call('HLEN', KEYS[1])", ["budget:readers"]) == 10
-    await budget.close()
-
-
-async def test_redis_forgets_it_after_the_day(redis: RedisClient, clock: Clock) -> None:
-    budget = shared(redis, clock, tokens=100, reader_tokens=50)
-    await reserve(budget, 10)
-    for key in KEYS:
-        assert DAY < await redis.run("return redis.call('TTL', KEYS[1])", [key]) <= 2 * DAY
-    await budget.close()
-
-
-async def test_what_is_asked_twice_after_a_lost_answer_counts_once(
-    redis: RedisClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    budget, run = shared(redis, clock, tokens=100), redis.run
-
-    async def twice(*arguments: Any) -> Any:
-        await run(*arguments)
-        return await run(*arguments)
-
-    monkeypatch.setattr(redis, "run", twice)
-    reservation = await reserve(budget, 60)
-    assert (await state_of(budget)).tokens_reserved == 60
-    reservation.settle(10, 0.0)
-    state = await state_of(budget)
-    assert (state.tokens, state.tokens_reserved) == (10, 0)
-    await budget.close()
-
-
-async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
-    clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lib.redis_budget, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(lib.redis_client, "TIMEOUT", 0.1)
-    with running_redis(tmp_path) as server:
-        client = RedisClient(server.url, "book")
-        budget = shared(client, clock, tokens=100)
-        await budget.open()
-        first, second = await reserve(budget, 60), await reserve(budget, 40)
-        with server.hanging():
-            first.settle(10, 0.0)
-            with pytest.raises(RedisUnavailable):
-                await budget.reserve("a", 1, 0.0)
-        second.release()
-        while (await state_of_anyway(budget)).tokens_reserved:
-            await client.reachable()
-        assert budget.state().tokens == 10
-        server.kill()
-        with pytest.raises(RedisUnavailable):
-            await budget.reserve("a", 1, 0.0)
-        assert budget.state().tokens == 10  # as far as is known
-        for _ in range(20):
-            with pytest.raises(RedisUnavailable):
-                await budget.reserve("a", 1, 0.0)
-        assert len(budget._owed) < 10  # what was spared is not owed
-        server.start()
-        while (await state_of_anyway(budget)).tokens != 10 or budget._owed:
-            await client.reachable()
-        await budget.close()
-        await client.close()
-
-
-async def test_a_redis_that_forgot_is_told_what_was_spent(redis: RedisClient, clock: Clock) -> None:
-    budget = shared(redis, clock, tokens=100)
-    (await reserve(budget, 60, 0.5)).settle(50, 0.25)
-    running = await reserve(budget, 20)
-    await budget.refresh()
-    while budget._paying and not budget._paying.done():
-        await budget.refresh()  # or what it still sends would be there after the loss
-    await redis.run("for _, key in ipairs(KEYS) do redis.call('DEL', key) end", KEYS)
-    assert await budget.reserve("a", 31, 0.0) is None
-    state = budget.state()
-    assert (state.tokens, state.tokens_reserved, state.usd) == (70, 0, 0.25)
-    running.settle(1, 0.0)  # too late: it counts whole
-    assert (await state_of(budget)).tokens == 70
-    clock.now += DAY
-    await redis.run("for _, key in ipairs(KEYS) do redis.call('DEL', key) end", KEYS)
-    assert (await state_of(budget)).tokens == 0
-    await budget.close()
-
-
-async def state_of_anyway(budget: RedisBudget) -> Spending:
-    with suppress(RedisUnavailable):
-        await budget.refresh()
-    return budget.state()
-
-
-async def test_what_may_have_been_granted_unheard_is_given_back(
-    redis: RedisClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    budget, run = shared(redis, clock, tokens=100), redis.run
-
-    async def lost(*arguments: Any) -> Any:
-        await run(*arguments)
-        raise RedisUnavailable("Lost.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(redis, "run", lost)
-        with pytest.raises(RedisUnavailable):
-            await budget.reserve("a", 60, 0.0)
-    state = await state_of(budget)
-    assert (state.tokens, state.tokens_reserved) == (0, 0)
-    await budget.close()
-
-
-async def test_what_is_told_of_others_is_asked_for_anew(
-    redis: RedisClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lib.redis_budget, "ASK_SECONDS", 0.0)
-    here, there = shared(redis, clock, tokens=100), shared(redis, clock, tokens=100)
-    (await reserve(there, 60)).settle(40, 0.0)
-    while here.state().tokens != 40:
-        await redis.reachable()
-    await here.close()
-    await there.close()

@@ -14,16 +14,9 @@ from lib.redis_lock import HOLD_SECONDS, KEY, MARGIN, TakingTurns, Turn
 from lib.services import make_embedder
 from lib.settings import Settings
 from lib.store_edge import EdgeStore
+from tests.clock import Clock
 from tests.conftest import BOOK, ended, write_book
 from tests.redis_server import running_redis
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -1,0 +1,45 @@
+"""What the tests of the budgets share."""
+
+from lib.budget import DAY, Budget, Reservation, Spending
+from lib.redis_budget import RedisBudget
+from tests.clock import Clock
+
+LAPSE = 600.0
+
+
+def at_noon() -> Clock:
+    """Of a Friday in 2024, in UTC."""
+    return Clock(20_000 * DAY + DAY / 2)
+
+
+async def state_of(budget: Budget) -> Spending:
+    """Once all that was settled is heard of."""
+    if isinstance(budget, RedisBudget):
+        await budget.refresh()
+    return budget.state()
+
+
+async def reserve(budget: Budget, tokens: int, usd: float = 0.0, reader: str = "a") -> Reservation:
+    reservation = await budget.reserve(reader, tokens, usd)
+    assert reservation is not None
+    return reservation
+
+
+async def spend(budget: Budget, steps: list[tuple[int, int, int]]) -> None:
+    """No answer takes more than its estimate."""
+    running: list[Reservation] = []
+    spent = 0
+    for kind, tokens, which in steps:
+        if kind < 2:
+            reservation = await budget.reserve("ab"[which % 2], tokens, tokens / 200)
+            running += [reservation] if reservation else []
+        elif running:
+            reservation = running.pop(which % len(running))
+            used = min(tokens, reservation.tokens)
+            spent += used if kind == 2 else 0
+            reservation.settle(used, used / 200) if kind == 2 else reservation.release()
+        state = await state_of(budget)
+        assert state.tokens == spent
+        assert state.tokens_reserved == sum(each.tokens for each in running)
+        assert state.tokens + state.tokens_reserved <= 100
+        assert state.usd + state.usd_reserved <= 0.5 + 1e-6

@@ -1,0 +1,198 @@
+"""The budget that replicas spend together, when Redis or one of them goes away and comes back."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lib.redis_budget
+import lib.redis_client
+from lib.budget import DAY, Limits, Spending
+from lib.errors import RedisUnavailable
+from lib.redis_budget import RedisBudget
+from lib.redis_budget_scripts import KEYS
+from lib.redis_client import RedisClient
+from tests.budgets import LAPSE, at_noon, reserve, state_of
+from tests.clock import Clock
+from tests.redis_server import running_redis
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return at_noon()
+
+
+Make = Callable[..., RedisBudget]
+
+
+@pytest.fixture
+async def make(redis: RedisClient, clock: Clock) -> AsyncIterator[Make]:
+    """The budget of a replica with these limits."""
+    made: list[RedisBudget] = []
+
+    def make_one(client: RedisClient = redis, **limits: int) -> RedisBudget:
+        made.append(RedisBudget(Limits(**limits), client, lapse=LAPSE, clock=clock))
+        return made[-1]
+
+    yield make_one
+    for each in made:
+        await each.close()
+
+
+FORGET = "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
+
+
+async def settled(budget: RedisBudget) -> None:
+    """Until Redis has heard of all: what is still sent would be there after a loss."""
+    await budget.refresh()
+    while budget._paying and not budget._paying.done():
+        await budget.refresh()
+
+
+async def test_replicas_have_one_budget(make: Make) -> None:
+    here = make(tokens=100, reader_tokens=80)
+    there = make(tokens=100, reader_tokens=80)
+    first = await reserve(here, 60, 0.5)
+    assert await there.reserve("a", 21, 0.0) is None
+    assert await there.reserve("b", 41, 0.0) is None
+    first.settle(30, 0.25)
+    await here.refresh()
+    second = await reserve(there, 50)
+    await here.refresh()
+    assert here.state() == there.state()
+    state = here.state()
+    assert (state.tokens, state.tokens_reserved, state.usd, state.refused) == (30, 50, 0.25, 2)
+    second.release()
+
+
+async def test_what_a_killed_replica_had_reserved_is_spent(clock: Clock, make: Make) -> None:
+    killed, budget = make(tokens=100), make(tokens=100)
+    lost = await reserve(killed, 60, 0.5)
+    clock.now += LAPSE - 1
+    assert (await state_of(budget)).tokens_reserved == 60
+    clock.now += 1
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved, state.usd, state.usd_reserved) == (60, 0, 0.5, 0)
+    assert await budget.reserve("a", 41, 0.0) is None
+    lost.settle(10, 0.0)  # it was not killed, only late
+    await killed.refresh()
+    assert (await state_of(budget)).tokens == 60
+
+
+async def test_redis_keeps_as_many_readers_as_there_is_room_for(
+    redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_budget, "MAX_READERS", 10)
+    budget = make(tokens=200, reader_tokens=3)
+    served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(300)]
+    assert sum(served) == 200
+    assert await redis.run("return redis.call('HLEN', KEYS[1])", ["budget:readers"]) == 10
+
+
+async def test_redis_forgets_it_after_the_day(redis: RedisClient, make: Make) -> None:
+    budget = make(tokens=100, reader_tokens=50)
+    await reserve(budget, 10)
+    for key in KEYS:
+        assert DAY < await redis.run("return redis.call('TTL', KEYS[1])", [key]) <= 2 * DAY
+
+
+async def test_what_is_asked_twice_after_a_lost_answer_counts_once(
+    redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, run = make(tokens=100), redis.run
+
+    async def twice(*arguments: Any) -> Any:
+        await run(*arguments)
+        return await run(*arguments)
+
+    monkeypatch.setattr(redis, "run", twice)
+    reservation = await reserve(budget, 60)
+    assert (await state_of(budget)).tokens_reserved == 60
+    reservation.settle(10, 0.0)
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved) == (10, 0)
+
+
+async def state_of_anyway(budget: RedisBudget) -> Spending:
+    with suppress(RedisUnavailable):
+        await budget.refresh()
+    return budget.state()
+
+
+async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_budget, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.redis_client, "TIMEOUT", 0.1)
+    with running_redis(tmp_path) as server:
+        client = RedisClient(server.url, "book")
+        budget = make(client, tokens=100)
+        await budget.open()
+        first, second = await reserve(budget, 60), await reserve(budget, 40)
+        with server.hanging():
+            first.settle(10, 0.0)
+            with pytest.raises(RedisUnavailable):
+                await budget.reserve("a", 1, 0.0)
+        second.release()
+        while (await state_of_anyway(budget)).tokens_reserved:
+            await client.reachable()
+        assert budget.state().tokens == 10
+        server.kill()
+        with pytest.raises(RedisUnavailable):
+            await budget.reserve("a", 1, 0.0)
+        assert budget.state().tokens == 10  # as far as is known
+        for _ in range(20):
+            with pytest.raises(RedisUnavailable):
+                await budget.reserve("a", 1, 0.0)
+        assert len(budget._owed) < 10  # what was spared is not owed
+        server.start()
+        while (await state_of_anyway(budget)).tokens != 10 or budget._owed:
+            await client.reachable()
+        await client.close()
+
+
+async def test_a_redis_that_forgot_is_told_what_was_spent(
+    redis: RedisClient, clock: Clock, make: Make
+) -> None:
+    budget = make(tokens=100)
+    (await reserve(budget, 60, 0.5)).settle(50, 0.25)
+    running = await reserve(budget, 20)
+    await settled(budget)
+    await redis.run(FORGET, KEYS)
+    assert await budget.reserve("a", 31, 0.0) is None
+    state = budget.state()
+    assert (state.tokens, state.tokens_reserved, state.usd) == (70, 0, 0.25)
+    running.settle(1, 0.0)  # too late: it counts whole
+    assert (await state_of(budget)).tokens == 70
+    clock.now += DAY
+    await redis.run(FORGET, KEYS)
+    assert (await state_of(budget)).tokens == 0
+
+
+async def test_what_may_have_been_granted_unheard_is_given_back(
+    redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, run = make(tokens=100), redis.run
+
+    async def lost(*arguments: Any) -> Any:
+        await run(*arguments)
+        raise RedisUnavailable("Lost.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis, "run", lost)
+        with pytest.raises(RedisUnavailable):
+            await budget.reserve("a", 60, 0.0)
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved) == (0, 0)
+
+
+async def test_what_is_told_of_others_is_asked_for_anew(
+    redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_budget, "ASK_SECONDS", 0.0)
+    here, there = make(tokens=100), make(tokens=100)
+    (await reserve(there, 60)).settle(40, 0.0)
+    while here.state().tokens != 40:
+        await redis.reachable()
