@@ -49,7 +49,6 @@ class RedisBudget:
     """Today's spending of all replicas. While Redis is away nothing is granted.
 
     An answer is settled in the background, and again and again until Redis has heard of it.
-    `lapse` is after how many seconds an answer cannot be running any more.
     """
 
     def __init__(
@@ -58,8 +57,12 @@ class RedisBudget:
         redis: RedisClient,
         *,
         lapse: float,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
+        """`lapse` is after how many seconds an answer cannot be running any more.
+
+        Without a `clock` days and lapses go by Redis's: those of replicas differ.
+        """
         self.limits = limits
         self._redis = redis
         self._lapse = lapse
@@ -84,7 +87,7 @@ class RedisBudget:
             granted = await self._run(
                 RESERVE,
                 entry,
-                self._clock() + self._lapse,
+                self._lapse,
                 tokens,
                 nano,
                 reader,
@@ -177,16 +180,15 @@ class RedisBudget:
 
     async def _run(self, script: str, *arguments: str | float) -> bool:
         """Whether it was granted; keeps what is told besides."""
-        now = self._clock()
-        _, day, tokens, reserved_tokens, nano, reserved_nano, _ = self._of_today()
-        known = (day, now, KEEP_SECONDS, tokens + reserved_tokens, nano + reserved_nano)
-        told = await self._redis.run(script, KEYS, *known, *arguments)
+        now = self._clock() if self._clock else ""
+        known = self._of_today()[1:6]
+        told = await self._redis.run(script, KEYS, now, KEEP_SECONDS, *known, *arguments)
         self._asked_at = time.monotonic()
         self._told = told
         return bool(told[0])
 
     def _today(self) -> int:
-        return int(self._clock() // DAY)
+        return int((self._clock or time.time)() // DAY)
 
     def _of_today(self) -> list[int]:
         if (today := self._today()) > self._told[1]:

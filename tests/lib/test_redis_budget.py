@@ -1,5 +1,6 @@
 """The budget that replicas spend together, when Redis or one of them goes away and comes back."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -32,7 +33,9 @@ async def make(redis: RedisClient, clock: Clock) -> AsyncIterator[Make]:
     """The budget of a replica with these limits."""
     made: list[RedisBudget] = []
 
-    def make_one(client: RedisClient = redis, **limits: int) -> RedisBudget:
+    def make_one(
+        client: RedisClient = redis, clock: Clock | None = clock, **limits: int
+    ) -> RedisBudget:
         made.append(RedisBudget(Limits(**limits), client, lapse=LAPSE, clock=clock))
         return made[-1]
 
@@ -169,6 +172,77 @@ async def test_a_redis_that_forgot_is_told_what_was_spent(
     clock.now += DAY
     await redis.run(FORGET, KEYS)
     assert (await state_of(budget)).tokens == 0
+
+
+async def test_what_any_replica_was_told_of_the_day_is_not_forgotten(
+    redis: RedisClient, make: Make
+) -> None:
+    """Even if one that knows less, or nothing, is the first to ask a Redis that forgot."""
+    knows, knows_more = make(tokens=100), make(tokens=100)
+    (await reserve(knows, 30)).settle(30, 0.0)
+    await settled(knows)
+    (await reserve(knows_more, 20, 0.5)).settle(20, 0.25)
+    await settled(knows_more)
+    await redis.run(FORGET, KEYS)
+    new = make(tokens=100)
+    assert (await state_of(new)).tokens == 0
+    assert (await state_of(knows)).tokens == 30
+    state = await state_of(knows_more)
+    assert (state.tokens, state.usd) == (50, 0.25)
+    for each in (new, knows, knows_more):
+        assert (await state_of(each)).tokens == 50
+        assert await each.reserve("a", 51, 0.0) is None
+
+
+async def test_a_redis_that_comes_back_as_it_was_before_is_told_what_was_spent_since(
+    redis: RedisClient, make: Make
+) -> None:
+    """As from its last snapshot on the disk."""
+    budget = make(tokens=100, reader_tokens=100)
+    running = await reserve(budget, 20)
+    dump = "return {redis.call('DUMP', KEYS[1]), redis.call('DUMP', KEYS[3])}"
+    copies = await redis.run(dump, KEYS)
+    (await reserve(budget, 60)).settle(50, 0.25)
+    await settled(budget)
+    restore = (
+        "redis.call('DEL', KEYS[2]) for n = 1, 2 do "
+        "redis.call('RESTORE', KEYS[2 * n - 1], 0, ARGV[n], 'REPLACE') end"
+    )
+    await redis.run(restore, KEYS, *copies)
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved, state.usd) == (50, 20, 0.25)
+    running.settle(10, 0.0)
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved) == (60, 0)
+
+
+async def test_what_redis_lost_of_the_budget_s_keys_leaves_no_debt(
+    redis: RedisClient, make: Make
+) -> None:
+    """A policy that evicts keys may take one of them."""
+    budget = make(tokens=100)
+    running = await reserve(budget, 60)
+    await settled(budget)
+    await redis.run(FORGET, KEYS[:1])
+    running.settle(10, 0.0)
+    state = await state_of(budget)
+    assert (state.tokens, state.tokens_reserved) == (60, 0)
+    assert await make(tokens=100).reserve("a", 41, 0.0) is None
+
+
+async def test_a_replica_with_a_wrong_clock_neither_ends_the_day_nor_lets_others_lapse(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right, wrong = make(clock=None, tokens=100), make(clock=None, tokens=100)
+    await reserve(right, 60)
+    day = (await state_of(right)).resets_at
+    now = time.time() + 400 * DAY
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: now)
+        assert await wrong.reserve("a", 41, 0.0) is None
+        await reserve(wrong, 40)
+    state = await state_of(right)
+    assert (state.tokens, state.tokens_reserved, state.resets_at) == (0, 100, day)
 
 
 async def test_what_may_have_been_granted_unheard_is_given_back(
