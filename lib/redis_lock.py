@@ -6,8 +6,8 @@ it for lost, sooner than Redis gives it to another, and writes no more.
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from uuid import uuid4
 
@@ -52,6 +52,7 @@ class Turn:
         self._token = uuid4().hex
         self._until = 0.0
         self._renewing: asyncio.Task[None] | None = None
+        self._end: asyncio.Timeout | None = None
 
     @property
     def held(self) -> bool:
@@ -74,6 +75,18 @@ class Turn:
         if not await self._hold(RENEW):
             raise Conflict(LOST)
 
+    @asynccontextmanager
+    async def confirmed(self) -> AsyncIterator[None]:
+        """The same, and what is done within ends with the turn, however long it waits."""
+        await self.confirm()
+        try:
+            async with asyncio.timeout(self._left()) as self._end:
+                yield
+        except TimeoutError:
+            raise Conflict(LOST) from None
+        finally:
+            self._end = None
+
     async def release(self) -> None:
         """Let go, whether or not it was taken. Without Redis it lapses by itself."""
         if self._renewing is not None:
@@ -87,7 +100,12 @@ class Turn:
         milliseconds = round(1000 * HOLD_SECONDS)
         held = await self._redis.run_anyway(script, [KEY], self._token, milliseconds)
         self._until = began + MARGIN * HOLD_SECONDS if held else 0.0
+        if self._end is not None and not self._end.expired():
+            self._end.reschedule(asyncio.get_running_loop().time() + self._left())
         return bool(held)
+
+    def _left(self) -> float:
+        return max(0.0, self._until - self._clock())
 
     async def _renew(self) -> None:
         while self.held:
@@ -144,8 +162,9 @@ class BuilderInTurn:
         await self._builder.add(chunks, vectors, terms)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        await self._turn.confirm()
-        await self._builder.publish(manifest, ledger)
+        # A busy server is waited for, and another replica may have the turn by then.
+        async with self._turn.confirmed():
+            await self._builder.publish(manifest, ledger)
 
     async def abandon(self) -> None:
         try:

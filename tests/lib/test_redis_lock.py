@@ -111,6 +111,18 @@ async def test_who_cannot_renew_it_takes_it_for_lost_before_another_gets_it(
     await turn.release()
 
 
+async def test_what_waits_within_a_turn_ends_when_it_cannot_be_renewed(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_lock, "HOLD_SECONDS", 0.1)
+    turn = Turn(redis)
+    await turn.take()
+    with pytest.raises(Conflict, match="its turn"):
+        async with turn.confirmed():
+            await asyncio.Event().wait()
+    await turn.release()
+
+
 async def test_without_redis_nobody_gets_it(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
         client = RedisClient(server.url, "book")
@@ -174,6 +186,25 @@ async def test_an_ingestion_that_lost_its_turn_publishes_nothing(
     monkeypatch.setattr(Turn, "confirm", late)
     monkeypatch.setattr("lib.edge_builder.EdgeBuilder.publish", publish)
     assert "its turn" in await run(ingestion)
+    await other.release()
+
+
+async def test_a_publication_that_waits_for_its_server_ends_with_the_turn(
+    ingestion: Ingestion, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, other = asyncio.Event(), Turn(redis)
+
+    async def publish(*arguments: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr("lib.edge_builder.EdgeBuilder.publish", publish)
+    running = asyncio.create_task(run(ingestion))
+    await begun.wait()
+    await forget(redis)
+    await other.take()
+    assert "its turn" in await running
     await other.release()
 
 
