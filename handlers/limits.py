@@ -84,7 +84,9 @@ class BoundedStore(RateLimiterStoreABC):
         return len(self._whole)
 
     async def get(self, key: str, default: datetime) -> datetime:
-        return self._whole.get(key, default)
+        whole = self._whole.get(key, default)
+        # No allowance takes so long: the clock was set back, and nobody is to wait for that.
+        return whole if whole <= datetime.now(UTC) + 2 * PERIOD else default
 
     async def set(self, key: str, tat: datetime) -> None:
         self._whole[key] = tat
@@ -117,18 +119,23 @@ class SharedStore(BoundedStore):
 
     async def set(self, key: str, tat: datetime) -> None:
         """Raises `RateLimitExceeded` for who has asked too much of other replicas."""
-        now = datetime.now(UTC)
         # Before anything is awaited: it is the difference to what the limiter has just read.
-        each = (tat - max(await self.get(key, now), now)).total_seconds()
+        each = (tat - await self._whole_at(key)).total_seconds()
         period = PERIOD.total_seconds()
         try:
             taken, left = await take(self._redis(), key, each, period)
         except RedisUnavailable:
-            await super().set(key, tat)
-            return
+            # Others may have been counted while it was waited for.
+            left = (await self._whole_at(key) - datetime.now(UTC)).total_seconds()
+            taken = left <= period - each
+            left += each if taken else 0
         await super().set(key, datetime.now(UTC) + timedelta(seconds=left))
         if not taken:
             raise RateLimitExceeded(math.ceil(left - (period - each)))
+
+    async def _whole_at(self, key: str) -> datetime:
+        now = datetime.now(UTC)
+        return max(await self.get(key, now), now)
 
 
 def make_limit_store(settings: Settings) -> BoundedStore:

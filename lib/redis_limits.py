@@ -12,6 +12,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1e6 + time[2]
 local each, period = tonumber(ARGV[1]), tonumber(ARGV[2])
 local whole = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+-- No allowance takes so long: the clock was set back, and nobody is to wait for that.
+if whole - now > 2 * period then whole = now end
 if whole - now > period - each then return {0, whole - now} end
 whole = whole + each
 redis.call('SET', KEYS[1], string.format('%.0f', whole), 'PX', math.ceil((whole - now) / 1000))
