@@ -335,7 +335,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         try:
             values[each.name] = each.metadata["parse"](raw)
         except ValueError as error:
-            shown = "a value that is not shown" if each.metadata["secret"] else repr(raw[:200])
+            # An address may hold a name and a password.
+            told = re.sub(r"^(\w+://)?.*@", r"\1[hidden]@", raw, flags=re.DOTALL)
+            shown = "a value that is not shown" if each.metadata["secret"] else repr(told[:200])
             raise SettingsError(f"{name} is {shown}, but must be {error}.") from None
     settings = Settings(**values)
     if settings.embeddings_from == "openai" and not settings.has_model:

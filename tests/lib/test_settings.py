@@ -126,7 +126,6 @@ BAD = [
     ("ALLOWED_ORIGINS", "https://*.example.org", "without *"),
     ("ALLOWED_ORIGINS", "https://a.example,book.example", "exact origins"),
     ("ALLOWED_ORIGINS", "https://a.example/docs", "path"),
-    ("ALLOWED_ORIGINS", "https://u@a.example", "exact origins"),
     ("REQUIRE_ORIGIN", "maybe", "true or false"),
     ("RATE_LIMIT_ENABLED", "maybe", "true or false"),
     ("TRUSTED_PROXY_HOPS", "-1", "0"),
@@ -188,6 +187,22 @@ def test_a_bad_secret_is_not_shown(name: str, raw: str) -> None:
     assert "geheim" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        ("QDRANT_URL", "ftp://name:geheim@host"),
+        ("QDRANT_URL", "name:ge/heim@host:6333"),
+        ("OPENAI_BASE_URL", "https://geheim@host:port"),
+        ("ALLOWED_ORIGINS", "https://name:geheim@host"),
+    ],
+)
+def test_a_password_in_an_address_is_not_shown(name: str, raw: str) -> None:
+    with pytest.raises(SettingsError, match=r"\[hidden\]@host") as caught:
+        load_settings({name: raw})
+    assert "heim" not in str(caught.value)
+    assert "name" not in str(caught.value)
 
 
 def test_a_bad_address_of_redis_is_told_what_is_allowed() -> None:
