@@ -9,13 +9,16 @@ begin with `quire-test-` and are removed at the end of each test.
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import numpy as np
+import pytest
 from qdrant_client import AsyncQdrantClient
 
+import lib.store_server_client
 from lib.embedding import Vectors, normalised
 from lib.sparse import SparseVector, document_vectors, query_vector
 from lib.store import FileRecord, Hit, Ledger, Manifest, Store, StoredChunk, new_generation
@@ -113,6 +116,13 @@ async def nearest(
     """The `k` nearest of what is found, nearest first."""
     found = await store.search(vector, query_vector("text"), k, only=only)
     return sorted(found.hits, key=lambda hit: (-hit.cosine, hit.chunk.chunk_id))[:k]
+
+
+def change_patience(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """With a server, for every kind of request (`lib.store_server_client.Patience`)."""
+    client = lib.store_server_client
+    changed = [(pattern, replace(each, **changes)) for pattern, each in client.PATIENCE]
+    monkeypatch.setattr(client, "PATIENCE", changed)
 
 
 MakeStore = Callable[[], Store]

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,7 @@ from tests.stores import (
     DIMENSION,
     KEY,
     MODEL,
+    change_patience,
     chunk,
     ledger_of,
     manifest_of,
@@ -70,13 +70,8 @@ MakeStore = Callable[..., ServerStore]
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause for nothing between two attempts, and wait for no answer longer than a second."""
-    client = lib.store_server_client
-    hurried = [
-        (pattern, replace(each, first_pause=0.0, longest_pause=0.0, timeout=1.0))
-        for pattern, each in client.PATIENCE
-    ]
-    monkeypatch.setattr(client, "PATIENCE", hurried)
-    monkeypatch.setattr(client, "TIMEOUT", 1)
+    change_patience(monkeypatch, first_pause=0.0, longest_pause=0.0, timeout=1.0)
+    monkeypatch.setattr(lib.store_server_client, "TIMEOUT", 1)
 
 
 @pytest.fixture
