@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 PROBE_TIMEOUT = 2.0
 MANIFEST_SECONDS = 5.0
 """For so long another process's new generation may go unnoticed."""
-ABANDONED = timedelta(hours=6)
-"""A generation that is neither published nor finished after so long was left by a killed run."""
+ABANDONED = timedelta(days=7)
+"""A generation that is neither published nor finished after so long was left by a killed run. To
+embed a large book may take days."""
 OTHER_VERSION = (
     "The index on the Qdrant server was made by another version of Quire and cannot be read. "
     "Ingest the book again."
@@ -132,14 +133,9 @@ class ServerStore:
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         client = await self._client.get()
-        async with translated(client):
-            collections = (await client.get_collections()).collections
-        # No alias can have its name: known now, not when all has been embedded.
-        if any(collection.name == self._alias for collection in collections):
-            raise Conflict(
-                f"The Qdrant server has a collection {self._alias} that Quire did not make. "
-                "Choose another QDRANT_COLLECTION."
-            )
+        # What another process has published in the last seconds is what the new one builds upon.
+        self.forget()
+        await self._check_alias(client)
         await check_version(client)
         return ServerBuilder(self, client, self._alias, generation, embedding_model, self._layout)
 
@@ -168,25 +164,47 @@ class ServerStore:
         client = await self._client.get()
         async with translated(client):
             name = await published(client, self._alias)
-            info = await client.get_collection(name) if name else None
-        if name is None or info is None:
+        if name is None:
             self._live = None
-        else:
-            metadata = info.config.metadata or {}
-            try:
-                self._live = (name, as_manifest(metadata.get("manifest"), OTHER_VERSION))
-            except IndexUnreadable as error:
-                if is_generation(name, self._alias):
-                    # Kept beside the manifest, too.
-                    model = metadata.get("embedding_model")
-                    error.embedding_model = model if isinstance(model, str) else None
-                    raise
-                raise StoreUnavailable(
-                    f"The alias {self._alias} on the Qdrant server leads to a collection that "
-                    "Quire did not make. Choose another QDRANT_COLLECTION."
-                ) from None
+        # What is published stays as it is, and with it may come megabytes of metadata.
+        elif self._live is None or name != self._live[0]:
+            self._live = (name, await self._manifest_of(name))
         self._asked_at = time.monotonic()
         return self._live
+
+    async def _manifest_of(self, name: str) -> Manifest:
+        """Raises `IndexUnreadable`, and `StoreUnavailable` for a collection that is not ours."""
+        client = await self._client.get()
+        async with translated(client):
+            metadata = (await client.get_collection(name)).config.metadata or {}
+        try:
+            return as_manifest(metadata.get("manifest"), OTHER_VERSION)
+        except IndexUnreadable as error:
+            if is_generation(name, self._alias):
+                # Kept beside the manifest, too.
+                model = metadata.get("embedding_model")
+                error.embedding_model = model if isinstance(model, str) else None
+                raise
+            raise StoreUnavailable(
+                f"The alias {self._alias} on the Qdrant server leads to a collection that "
+                "Quire did not make. Choose another QDRANT_COLLECTION."
+            ) from None
+
+    async def _check_alias(self, client: "AsyncQdrantClient") -> None:
+        """Raises `Conflict` or `StoreUnavailable` where somebody else has the alias or its name.
+
+        Asked before anything is embedded: to publish would then fail, or take it from them.
+        """
+        async with translated(client):
+            collections = (await client.get_collections()).collections
+            live = await published(client, self._alias)
+        if any(collection.name == self._alias for collection in collections):
+            raise Conflict(
+                f"The Qdrant server has a collection {self._alias} that Quire did not make. "
+                "Choose another QDRANT_COLLECTION."
+            )
+        if live and not is_generation(live, self._alias):
+            await self._manifest_of(live)
 
     async def _connect(self) -> "AsyncQdrantClient":
         if self._given is not None:

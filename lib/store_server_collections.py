@@ -30,8 +30,13 @@ SEPARATOR = "--"
 
 async def published(client: "AsyncQdrantClient", alias: str) -> str | None:
     """The collection behind the alias."""
-    aliases = (await client.get_aliases()).aliases
-    return next((a.collection_name for a in aliases if a.alias_name == alias), None)
+    return (await aliases(client)).get(alias)
+
+
+async def aliases(client: "AsyncQdrantClient") -> dict[str, str]:
+    """The collection behind each alias of the server."""
+    found = (await client.get_aliases()).aliases
+    return {each.alias_name: each.collection_name for each in found}
 
 
 async def generations(client: "AsyncQdrantClient", alias: str) -> list[str]:
@@ -76,12 +81,14 @@ async def remove_others(
     """Delete the generations of `alias` that are not published: those of before, and so old ones.
 
     Those of before the published one are left where its process was killed while it cleaned up.
+    What somebody has given another alias stays.
     """
-    live = await published(client, alias)
+    led_to = await aliases(client)
+    live = led_to.get(alias)
     for name in await generations(client, alias):
         began = generation_time(name.removeprefix(alias + SEPARATOR))
         old = began is not None and datetime.now(UTC) - began >= older_than
-        if name != live and (old or (live and name < live)):
+        if name not in led_to.values() and (old or (live and name < live)):
             await client.delete_collection(name)
 
 

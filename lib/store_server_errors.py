@@ -110,7 +110,10 @@ async def translated(client: "AsyncQdrantClient") -> AsyncIterator[None]:
         raise StoreUnavailable(of_failure(error.source, cloud=cloud)) from None
     except grpc.aio.AioRpcError as error:
         raise StoreUnavailable(of_grpc(error.code().name, error.details(), cloud=cloud)) from None
-    except (ApiException, httpx.HTTPError, ValueError, OSError, AssertionError) as error:
+    except (
+        *(ApiException, httpx.HTTPError, ValueError, OSError, AssertionError),
+        RecursionError,  # of JSON without an end
+    ) as error:
         raise StoreUnavailable(of_failure(error, cloud=cloud)) from None
 
 

@@ -139,6 +139,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "empty": (Body(b""), "is not a Qdrant server"),
     "null": (Body(b'{"result": null, "status": "ok"}'), "is not a Qdrant server"),
     "foreign": (Body(b'{"vendor text": 1}'), "is not a Qdrant server"),
+    "without an end": (Body(b"[" * 100_000), "is not a Qdrant server"),
 }
 
 
@@ -300,6 +301,16 @@ async def test_a_question_is_one_request(server: QdrantServer, make: MakeStore) 
     before = len(server.requests)
     await nearest(store, random_vectors(1)[0], 5)
     assert server.requests[before:] == ["POST /collections/book/points/query/batch"]
+
+
+async def test_a_manifest_is_read_once(server: QdrantServer, make: MakeStore) -> None:
+    """With it come the records of the files, which may be megabytes."""
+    reader, writer = make(), make()
+    for number in range(2):
+        manifest = await publish(writer, [chunk(number)], random_vectors(1))
+        for _ in range(3):
+            assert await reader.manifest() == manifest
+    assert len(server.asked("GET /collections/book--")) == 2
 
 
 async def test_a_collection_weighs_words_by_their_rarity(make: MakeStore) -> None:
@@ -518,8 +529,24 @@ async def test_old_generations_are_dropped_and_other_collections_left(
     assert await collections(client) == foreign | {f"book--{manifest.generation}"}
 
 
-async def test_a_fresh_attempt_of_another_process_is_left(client: AsyncQdrantClient) -> None:
-    builder = await ServerStore("", "", "book", client=client).build(new_generation(), MODEL)
+async def test_a_generation_with_another_alias_is_left(client: AsyncQdrantClient) -> None:
+    """Somebody may have pinned it, or given it to another Quire."""
+    store = ServerStore("", "", "book", client=client)
+    first = await publish(store, [chunk(1)], random_vectors(1))
+    alias = CreateAlias(collection_name=f"book--{first.generation}", alias_name="pinned")
+    await client.update_collection_aliases([CreateAliasOperation(create_alias=alias)])
+    second = await publish(store, [chunk(2)], random_vectors(1))
+    await store.open()
+    assert await collections(client) == {f"book--{each.generation}" for each in (first, second)}
+
+
+@pytest.mark.parametrize("days", [0, 3])
+async def test_a_fresh_attempt_of_another_process_is_left(
+    client: AsyncQdrantClient, days: int
+) -> None:
+    """To embed a large book takes days."""
+    generation = f"{datetime.now(UTC) - timedelta(days=days):{GENERATION_TIME}}-abcdef"
+    builder = await ServerStore("", "", "book", client=client).build(generation, MODEL)
     await builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
     await ServerStore("", "", "book", client=client).open()
     assert len(await collections(client)) == 1
@@ -537,6 +564,19 @@ async def test_the_manifest_is_asked_for_now_and_then(client: AsyncQdrantClient)
     assert await reader.manifest() == second
 
 
+async def test_who_builds_builds_upon_what_was_published_a_moment_ago(
+    client: AsyncQdrantClient,
+) -> None:
+    reader = ServerStore("", "", "book", client=client)
+    writer = ServerStore("", "", "book", client=client)
+    first = await publish(writer, [chunk(1)], random_vectors(1))
+    assert await reader.manifest() == first
+    second = await publish(writer, [chunk(2, "b.md")], random_vectors(1))
+    await reader.build(new_generation(), MODEL)
+    assert await reader.manifest() == second
+    assert [*await reader.ledger()] == ["b.md"]
+
+
 async def test_a_foreign_collection_behind_the_alias_is_said(client: AsyncQdrantClient) -> None:
     await client.create_collection(
         "other", vectors_config=VectorParams(size=2, distance=Distance.COSINE)
@@ -544,8 +584,9 @@ async def test_a_foreign_collection_behind_the_alias_is_said(client: AsyncQdrant
     alias = CreateAlias(collection_name="other", alias_name="book")
     await client.update_collection_aliases([CreateAliasOperation(create_alias=alias)])
     store = ServerStore("", "", "book", client=client)
-    with pytest.raises(StoreUnavailable, match="QDRANT_COLLECTION"):
-        await store.manifest()
+    for call in (store.manifest(), store.build(new_generation(), MODEL)):
+        with pytest.raises(StoreUnavailable, match="QDRANT_COLLECTION"):
+            await call
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9", "https://127.0.0.1:9"])
