@@ -30,9 +30,10 @@ from pathlib import Path
 from typing import Final
 
 from scripts.replay_image_build import Builder, Image
-from scripts.replay_image_checks import Plan, Row
+from scripts.replay_image_checks import LAYERS
 from scripts.replay_image_container import UNSHARE
 from scripts.replay_image_parser import Refused
+from scripts.replay_image_running import Plan, Row
 
 CANNOT: Final = 3
 ROOT: Final = Path(__file__).parents[1]
@@ -62,8 +63,8 @@ def main(arguments: list[str]) -> int:
         return 1
     finally:
         if not options.keep:
-            for made in (*work.glob("stage-*"), *work.glob("layer*")):
-                shutil.rmtree(made)
+            for made in (*work.glob("stage-[0-9]"), *(work / each for each in LAYERS)):
+                shutil.rmtree(made, ignore_errors=True)
             if not options.work:
                 shutil.rmtree(work)
     return 0 if rows and all(row.passed for row in rows) else 1
@@ -147,7 +148,7 @@ def files(image: Image, secret: str) -> Iterator[Row]:
         if value and any(part in name.upper() for part in SECRET_NAMES)
     ]
     held = sorted(str(path.relative_to(root)) for path in holding(root, secret.encode()))
-    yield Row("the build's secret is in no file", not named + held, ", ".join(named + held))
+    yield Row("the build's secret is in no file", not (named or held), ", ".join(named + held))
     sources = list((root / "opt/quire/lib").rglob("*.py")) + list((root / "app").rglob("*.py"))
     bare = [path for path in sources if not compiled(path)]
     found = f"{len(sources)} modules" + "".join(f", not {path}" for path in bare[:3])

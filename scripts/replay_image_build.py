@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -68,7 +69,8 @@ class Builder:
         ignore = context / ".dockerignore"
         self._ignored = Ignored(ignore.read_text(encoding="utf-8") if ignore.exists() else "")
         self._done: dict[str, Image] = {}
-        self._wheels = work / "wheels"
+        requirements = (context / "requirements.txt").read_bytes()
+        self._wheels = work / f"wheels-{sha256(requirements).hexdigest()[:16]}"
         self.secret = secrets.token_hex(16)
         """Given to every step that mounts a secret, to be looked for in what comes out."""
 
@@ -102,21 +104,24 @@ class Builder:
         """The packages, by this machine's own pip and its settings; inside there is no network."""
         if self._wheels.exists():
             return
+        begun = self._work / "wheels-begun"
         command = (
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
             *("--require-hashes", "--only-binary", ":all:", "--python-version", python),
-            *("--dest", str(self._wheels), "-r", str(self._context / "requirements.txt")),
+            *("--dest", str(begun), "-r", str(self._context / "requirements.txt")),
         )
         with (self._work / "download.log").open("wb") as log:
             if subprocess.run(command, stdout=log, stderr=log, check=False).returncode:
                 raise SystemExit((self._work / "download.log").read_text(encoding="utf-8"))
+        begun.rename(self._wheels)
 
     def _arg(self, step: Step, image: Image, variables: dict[str, str]) -> None:
         if "=" not in step.rest:
             step = Step(step.line, step.word, step.flags, step.rest + "=")
         for name, default in step.pairs().items():
             scope = image.environment | variables
-            variables[name] = self._arguments.get(name) or substitute(default, scope, step)
+            given = self._arguments.get(name)
+            variables[name] = substitute(default, scope, step) if given is None else given
 
     def _env(self, step: Step, image: Image, variables: dict[str, str]) -> None:
         # All of one instruction see what was before it; the environment wins over arguments.
@@ -181,9 +186,10 @@ class Builder:
 
 def debian(work: Path, *, python: str, release: str) -> Path:
     """A root file system of a Debian release with its Python. Made once for each folder `work`."""
-    root = work / f"base-{release}"
-    if (root / "etc/passwd").exists() and not (root / "debootstrap").exists():
-        return root
+    made = work / f"base-{release}"
+    if made.exists():
+        return made
+    root = work / "base-begun"
     shutil.rmtree(root, ignore_errors=True)
     command = ["debootstrap", "--variant=minbase", "--include=python3,python3-venv,ca-certificates"]
     if Path(KEYRING).exists():
@@ -202,7 +208,8 @@ def debian(work: Path, *, python: str, release: str) -> Path:
         shutil.rmtree(cache)
     for folder in ("var/cache/apt", "var/lib/apt/lists"):
         shutil.rmtree(root / folder, ignore_errors=True)
-    return root
+    root.rename(made)
+    return made
 
 
 def inside(image: Image, path: str) -> Path:
