@@ -7,12 +7,9 @@ import asyncio
 import json
 import os
 import re
-import shutil
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,36 +18,18 @@ import pytest_asyncio
 
 from handlers.limits import BURST, WITH_KEY
 from tests.conftest import ADMIN_KEY, BOOK, READER_KEY, write_book
+from tests.handbook import block
+from tests.nginx import needs_nginx, running_nginx
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import RedisServer, running_redis
 from tests.test_stopping import Server, started
 from tests.upstream import Hang, Step, Upstream, answer, delta, finish, running_upstream, usage
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-CHAPTER = Path(__file__).parents[1] / "book_content" / "scaling.md"
-AROUND = """
-daemon off;
-{user}
-pid {folder}/nginx.pid;
-error_log stderr;
-worker_processes 1;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    add_header X-Served-By $upstream_addr always;
-    {config}
-}}
-"""
 DAILY_TOKENS = 100_000
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
+    needs_nginx,
     pytest.mark.skipif("PROCESSES" not in os.environ, reason="kills processes: set PROCESSES=1"),
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
 ]
@@ -121,7 +100,9 @@ async def replicas(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Re
             address = f"127.0.0.1:{server.port}"
             made.servers[address] = server
             await until_ready(http, address)
-        made.address = await stack.enter_async_context(nginx(folder, list(made.servers)))
+        made.address = await stack.enter_async_context(
+            running_nginx(folder, configured(list(made.servers)))
+        )
         yield made
 
 
@@ -133,37 +114,12 @@ async def until_ready(http: aiohttp.ClientSession, address: str) -> None:
                     return
 
 
-@asynccontextmanager
-async def nginx(folder: Path, servers: list[str]) -> AsyncIterator[str]:
-    """The handbook's own configuration, with these servers and a free port; its address."""
-    [config] = re.findall(r"```nginx\n(.*?)```", CHAPTER.read_text(encoding="utf-8"), re.DOTALL)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    config = config.replace("listen 80;", f"listen 127.0.0.1:{port};")
+def configured(servers: list[str]) -> str:
+    """The handbook's own configuration of nginx, with these servers."""
+    config = block("scaling.md", "How do I put nginx in front of replicas?", "nginx")
     for named, real in zip(re.findall(r"server ([\d.:]+);", config), servers, strict=True):
         config = config.replace(named, real)
-    user = "user root;" if os.geteuid() == 0 else ""
-    file = folder / "nginx.conf"
-    file.write_text(AROUND.format(folder=folder, config=config, user=user))
-    process = await asyncio.create_subprocess_exec(str(NGINX), "-c", str(file), "-p", str(folder))
-    try:
-        async with asyncio.timeout(10):
-            while not await listens(port):
-                assert process.returncode is None
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
+    return "add_header X-Served-By $upstream_addr always;" + config
 
 
 async def test_one_conversation_across_both(replicas: Replicas) -> None:

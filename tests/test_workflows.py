@@ -1,0 +1,204 @@
+"""The handbook's GitHub Actions: they may do little, and their steps really run."""
+
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from lib.site_config import detect_site
+from tests.conftest import ADMIN_KEY, BOOK, MakeSettings, listening, write_book
+from tests.handbook import ROOT, block, blocks
+from tests.shell import Ran, run
+
+PUSH = "Push the docs on each site build"
+DEPLOY = "Deploy the Space on each push of the book"
+"""Headings of the chapter on GitHub Actions."""
+
+
+def workflow(heading: str) -> dict[str, Any]:
+    text = block("github-actions.md", heading, "yaml")
+    # YAML takes the key `on` for a truth value.
+    return dict(yaml.safe_load(re.sub(r"^on:", "'on':", text, flags=re.MULTILINE)))
+
+
+def steps(heading: str) -> dict[str, dict[str, Any]]:
+    """The steps that run a script, by name."""
+    (job,) = workflow(heading)["jobs"].values()
+    assert job["defaults"]["run"]["shell"] == "bash"
+    return {step["name"]: step for step in job["steps"] if "run" in step}
+
+
+@pytest.mark.parametrize("heading", [PUSH, DEPLOY])
+def test_a_workflow_may_do_little(heading: str) -> None:
+    whole = workflow(heading)
+    assert whole["permissions"] == {"contents": "read"}
+    assert whole["concurrency"]["cancel-in-progress"] is False
+    assert set(whole["on"]) == {"push", "workflow_dispatch"}
+    (job,) = whole["jobs"].values()
+    assert job["timeout-minutes"] <= 60
+    used = [step for step in job["steps"] if "uses" in step]
+    assert used
+    for step in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"])
+        assert step["with"]["persist-credentials"] is False
+    # A secret only for the step that needs it, and never within a script's text.
+    assert "secrets." not in json.dumps(job.get("env", {}))
+    assert "${{" not in "".join(step.get("run", "") for step in job["steps"])
+
+
+def test_pinned_actions_say_their_version() -> None:
+    (text, other) = (block("github-actions.md", heading, "yaml") for heading in (PUSH, DEPLOY))
+    for line in re.findall(r"uses: .*", text + other):
+        assert re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
+
+
+CHECKOUT = {
+    "mkdocs.yml": "site_name: Harbour\nsite_url: https://you.github.io/book/\n",
+    **{f"docs/{path}": text for path, text in BOOK.items()},
+    "docs/ropes.md": "# Ropes\n\n## Splicing\n\nA rope is spliced by its three strands.\n",
+}
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs the steps of the push workflow in a checked out repository."""
+
+    folder: Path
+    address: str
+
+    @classmethod
+    def of(cls, folder: Path, address: str, files: Mapping[str, str]) -> "Runner":
+        write_book(folder / "checkout", files)
+        # The pauses between two looks are not what is tested.
+        pause = folder / "bin/sleep"
+        pause.parent.mkdir()
+        pause.write_text("#!/bin/sh\nexec /bin/sleep 0.02\n")
+        pause.chmod(0o755)
+        return cls(folder, address)
+
+    async def step(self, name: str, **secrets: str) -> Ran:
+        output = self.folder / "output"
+        output.touch()
+        outputs = dict(line.partition("=")[::2] for line in output.read_text().splitlines())
+
+        def value(expression: str) -> str:
+            found = re.fullmatch(
+                r"\$\{\{ (secrets|vars|steps\.push\.outputs)\.(\w+) \}\}", expression
+            )
+            assert found, expression
+            return (outputs if found[1].startswith("steps") else secrets)[found[2]]
+
+        step = steps(PUSH)[name]
+        environment = {each: value(raw) for each, raw in step.get("env", {}).items()}
+        environment |= {
+            "ASK_URL": self.address,
+            "RUNNER_TEMP": str(self.folder),
+            "GITHUB_OUTPUT": str(output),
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+        }
+        return await run(step["run"], self.folder / "checkout", environment)
+
+
+needs_curl = pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("tar")), reason="curl or tar is not installed"
+)
+WAIT, SEND, FOLLOW = "Wait until Quire is awake and idle", "Push", "Wait until it is ingested"
+
+
+@needs_curl
+async def test_the_push_workflow_puts_the_docs_into_quire(
+    make_settings: MakeSettings, own_index: Path, tmp_path: Path
+) -> None:
+    settings = make_settings(qdrant_path=own_index, site_generator="auto", site_url="")
+    async with listening(settings) as address, aiohttp.ClientSession() as client:
+        runner = Runner.of(tmp_path, address, CHECKOUT)
+        assert list(steps(PUSH)) == [WAIT, SEND, FOLLOW]
+        for name in (WAIT, SEND, FOLLOW):
+            ran = await runner.step(name, ADMIN_API_KEY=ADMIN_KEY)
+            assert ran.code == 0, f"{name}: {ran.output}"
+        assert '"status": "completed"' in ran.output
+        asked = {"q": "How is a rope spliced?", "k": "1"}
+        async with client.get(f"{address}/search", params=asked) as response:
+            (passage,) = (await response.json())["passages"]
+        assert passage["url"].startswith("https://you.github.io/book/ropes/#")
+
+
+@needs_curl
+@pytest.mark.parametrize(
+    ("key", "files", "fails", "says"),
+    [
+        ("a-wrong-key", CHECKOUT, SEND, "UNAUTHORIZED"),
+        (
+            ADMIN_KEY,
+            {"mkdocs.yml": "site_name: x\n", "docs/a.txt": "x"},
+            FOLLOW,
+            "no readable text",
+        ),
+    ],
+    ids=["wrong key", "no pages"],
+)
+async def test_the_push_workflow_fails_where_the_push_does(
+    make_settings: MakeSettings,
+    own_index: Path,
+    tmp_path: Path,
+    key: str,
+    files: Mapping[str, str],
+    fails: str,
+    says: str,
+) -> None:
+    async with listening(make_settings(qdrant_path=own_index)) as address:
+        runner = Runner.of(tmp_path, address, files)
+        for name in (WAIT, SEND, FOLLOW):
+            ran = await runner.step(name, ADMIN_API_KEY=key)
+            if name == fails:
+                assert ran.code != 0
+                assert says in ran.output
+                break
+            assert ran.code == 0, f"{name}: {ran.output}"
+
+
+@needs_curl
+async def test_the_push_workflow_fails_where_there_is_no_quire(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    runner = Runner.of(tmp_path, f"http://127.0.0.1:{port}", CHECKOUT)
+    (tmp_path / "bin/sleep").write_text("#!/bin/sh\n")
+    ran = await runner.step(WAIT)
+    assert ran.code == 1
+    assert "There is no Quire at" in ran.output
+
+
+async def test_the_space_gets_the_book_and_its_configuration(tmp_path: Path) -> None:
+    write_book(tmp_path / "book", CHECKOUT)
+    write_book(tmp_path / "space", {"book_content/old.md": "# Old\n", ".git/config": ""})
+    shutil.copy(ROOT / "README.md", tmp_path / "space")
+    ran = await run(steps(DEPLOY)["Put the book into the Space"]["run"], tmp_path)
+    assert ran.code == 0, ran.output
+    content = tmp_path / "space/book_content"
+    found = {str(path.relative_to(content)) for path in content.rglob("*") if path.is_file()}
+    assert found == set(CHECKOUT)
+    assert not (tmp_path / "space/.git").exists()
+    assert "\ntitle: Ask my book\n" in (tmp_path / "space/README.md").read_text(encoding="utf-8")
+    site = detect_site(content)
+    assert (site.generator, site.base_url) == ("mkdocs", "/book/")
+
+
+def test_the_upload_by_hand_is_the_workflow_s() -> None:
+    by_hand, by_workflow = (
+        re.findall(r'hf"? upload ([^\\\n]*)', "".join(each.code for each in found))
+        for found in (
+            blocks("sh", page="hugging-face.md"),
+            blocks("yaml", page="github-actions.md"),
+        )
+    )
+    assert [each.strip() for each in by_workflow] == by_hand
+    assert by_hand
