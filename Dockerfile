@@ -120,6 +120,7 @@ LABEL org.opencontainers.image.title="Quire" \
 COPY --from=index --chown=1000:1000 /app/qdrant_data qdrant_data
 USER 1000
 EXPOSE 7860
+# Not with urllib, which would ask through a proxy that the environment names.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"API_PORT\", \"7860\")}/health', timeout=4)"]
+    CMD ["python", "-c", "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ.get('API_PORT') or 7860), timeout=4); c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"]
 CMD ["python", "main.py"]
