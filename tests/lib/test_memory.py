@@ -1,4 +1,5 @@
 import mmap
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,13 +36,24 @@ def test_what_was_freed_is_given_back() -> None:
     assert int(done.stdout) > 20_000_000
 
 
-def test_a_forgotten_file_can_be_read_again(tmp_path: Path) -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="told by /proc")
+def test_a_forgotten_file_takes_no_memory_and_can_be_read_again(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(b"tide" * 10_000)
+    path.write_bytes(b"tide" * 100_000)
     with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     view = memoryview(mapping)
-    assert bytes(view[-4:]) == b"tide"
+    assert bytes(view) == b"tide" * 100_000
+    assert resident(path) >= 400_000
     forget(mapping)
+    assert resident(path) == 0
     assert bytes(view[-4:]) == b"tide"
     give_back()
+
+
+def resident(path: Path) -> int:
+    """How many bytes of a mapped file are in the memory of this process."""
+    maps = Path("/proc/self/smaps").read_text(encoding="utf-8")
+    found = re.search(rf" {re.escape(str(path))}\n(?:.*\n)*?Rss: +(\d+) kB", maps)
+    assert found
+    return 1024 * int(found[1])
