@@ -69,13 +69,13 @@ class RedisBudget:
         self._clock = clock
         self._told = [1, self._today(), 0, 0, 0, 0, 0]
         self._asked_at = -ASK_SECONDS
-        self._owed: dict[str, tuple[int, int, str]] = {}
+        self._unsent: dict[str, tuple[int, int, str]] = {}
         """What Redis has not heard of: tokens, billionths and reader by entry."""
-        self._paying: asyncio.Task[None] | None = None
+        self._sending: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
     async def open(self) -> None:
-        self._pay()
+        self._send()
 
     async def reserve(self, reader: str, tokens: int, usd: float | None) -> RedisReservation | None:
         limits = self.limits
@@ -114,7 +114,7 @@ class RedisBudget:
         now = time.monotonic()
         if now - self._asked_at >= ASK_SECONDS:
             self._asked_at = now
-            self._pay()
+            self._send()
         _, day, tokens, reserved_tokens, nano, reserved_nano, refused = self._of_today()
         limits = self.limits
         return Spending(
@@ -137,31 +137,31 @@ class RedisBudget:
 
         Raises `lib.errors.RedisUnavailable`.
         """
-        owed = list(self._owed.items())
-        for entry, (tokens, nano, reader) in owed:
+        unsent = list(self._unsent.items())
+        for entry, (tokens, nano, reader) in unsent:
             await self._run(SETTLE, entry, tokens, nano, reader)
-            self._owed.pop(entry, None)
-        if not owed:
+            self._unsent.pop(entry, None)
+        if not unsent:
             await self._run(STATE)
 
     async def close(self) -> None:
         self._closing.set()
-        if self._paying is not None:
-            await asyncio.wait((self._paying,), timeout=CLOSE_SECONDS)
-            self._paying.cancel()
+        if self._sending is not None:
+            await asyncio.wait((self._sending,), timeout=CLOSE_SECONDS)
+            self._sending.cancel()
 
     def _settle(self, reader: str, entry: str, tokens: int, nano: int) -> None:
-        self._owed[entry] = (tokens, nano, reader)
-        self._pay()
+        self._unsent[entry] = (tokens, nano, reader)
+        self._send()
 
-    def _pay(self) -> None:
-        if self._paying is None or self._paying.done():
-            self._paying = asyncio.create_task(self._pay_until_heard())
+    def _send(self) -> None:
+        if self._sending is None or self._sending.done():
+            self._sending = asyncio.create_task(self._send_until_heard())
 
-    async def _pay_until_heard(self) -> None:
+    async def _send_until_heard(self) -> None:
         while True:
             heard = await self._ask()
-            if not self._owed or (self._closing.is_set() and not heard):
+            if not self._unsent or (self._closing.is_set() and not heard):
                 return
             if heard:
                 continue

@@ -92,7 +92,11 @@ class RedisClient:
         client = self._client.value or await self._client.get()
         # Who waits for a connection learns meanwhile that it is down.
         async with self._room:
-            with self.breaker.call() if spared else nullcontext(), translated(), Within(TIMEOUT):
+            with (
+                self.breaker.call() if spared else nullcontext(),
+                translated(),
+                LoopTimeout(TIMEOUT),
+            ):
                 return await call(client)
 
     def _script(
@@ -117,7 +121,7 @@ class RedisClient:
         return Redis.from_url(
             self._url,
             max_connections=CONNECTIONS,
-            # Its own would be those of the clock: see `Within`.
+            # Its own would be those of the clock: see `LoopTimeout`.
             socket_timeout=None,
             socket_connect_timeout=None,
             socket_keepalive=True,
@@ -126,7 +130,7 @@ class RedisClient:
         )
 
 
-class Within:
+class LoopTimeout:
     """Raises TimeoutError for what takes longer than so many seconds, not counting the time for
     which the loop itself was busy.
 

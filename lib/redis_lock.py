@@ -43,7 +43,7 @@ return redis.call('DEL', KEYS[1])
 """
 
 
-class Turn:
+class Lease:
     """The right to build, held from `take` to `release`."""
 
     def __init__(self, redis: RedisClient, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -77,7 +77,7 @@ class Turn:
 
     @asynccontextmanager
     async def confirmed(self) -> AsyncIterator[None]:
-        """The same, and what is done within ends with the turn, however long it waits."""
+        """The same, and what is done within ends with the lease, however long it waits."""
         await self.confirm()
         try:
             async with asyncio.timeout(self._left()) as self._end:
@@ -114,7 +114,7 @@ class Turn:
                 await self._hold(RENEW)
 
 
-class TakingTurns(AroundStore):
+class LeasedStore(AroundStore):
     """A store whose generations are built by one replica at a time."""
 
     def __init__(self, store: Store, redis: RedisClient) -> None:
@@ -122,52 +122,52 @@ class TakingTurns(AroundStore):
         self._redis = redis
 
     async def check(self) -> None:
-        """Raises `lib.errors.RedisUnavailable` where nobody can be given a turn."""
+        """Raises `lib.errors.RedisUnavailable` where nobody can be given the lease."""
         await self._redis.check()
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         """Raises `lib.errors.RedisUnavailable` besides what the store raises."""
-        turn = Turn(self._redis)
+        lease = Lease(self._redis)
         try:
-            await turn.take()
-            return BuilderInTurn(await super().build(generation, embedding_model), turn)
+            await lease.take()
+            return LeasedBuilder(await super().build(generation, embedding_model), lease)
         except BaseException:  # raised again: whatever it is, the next shall not wait for it
-            await turn.release()
+            await lease.release()
             raise
 
 
-class BuilderInTurn:
-    """Writes as long as the turn is its own, and publishes only if Redis says that it still is."""
+class LeasedBuilder:
+    """Writes as long as the lease is its own, and publishes only if Redis says that it still is."""
 
-    def __init__(self, builder: GenerationBuilder, turn: Turn) -> None:
+    def __init__(self, builder: GenerationBuilder, lease: Lease) -> None:
         self._builder = builder
-        self._turn = turn
+        self._lease = lease
 
     @property
     def dimension(self) -> int:
         return self._builder.dimension
 
     async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        self._turn.check()
+        self._lease.check()
         return await self._builder.lend(content_hashes)
 
     async def inherit(self, without: Collection[str]) -> None:
-        self._turn.check()
+        self._lease.check()
         await self._builder.inherit(without)
 
     async def add(
         self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
     ) -> None:
-        self._turn.check()
+        self._lease.check()
         await self._builder.add(chunks, vectors, terms)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        # A busy server is waited for, and another replica may have the turn by then.
-        async with self._turn.confirmed():
+        # A busy server is waited for, and another replica may have the lease by then.
+        async with self._lease.confirmed():
             await self._builder.publish(manifest, ledger)
 
     async def abandon(self) -> None:
         try:
             await self._builder.abandon()
         finally:
-            await self._turn.release()
+            await self._lease.release()

@@ -31,7 +31,7 @@ from lib.probe import Probe
 from lib.pulse import Pulse
 from lib.redis_budget import RedisBudget
 from lib.redis_client import RedisClient
-from lib.redis_lock import TakingTurns
+from lib.redis_lock import LeasedStore
 from lib.redis_reports import Reports
 from lib.redis_sessions import RedisSessions
 from lib.sessions import MemorySessions, Sessions
@@ -128,8 +128,8 @@ async def open_services(
     budget = make_budget(settings, redis)
     await budget.open()
     # An index of the process's own is locked by the system.
-    turns = TakingTurns(store, redis) if redis and settings.qdrant_url else None
-    ingestion = Ingestion(settings, embedder, turns or store, turns.check if turns else None)
+    leased = LeasedStore(store, redis) if redis and settings.qdrant_url else None
+    ingestion = Ingestion(settings, embedder, leased or store, leased.check if leased else None)
     services = Services(
         settings=settings,
         embedder=embedder,
@@ -150,7 +150,7 @@ async def open_services(
         model_probe=Probe(generator.reachable, seconds=MODEL_PROBE_SECONDS) if generator else None,
         redis=redis,
         redis_probe=Probe(redis.reachable, seconds=REDIS_PROBE_SECONDS) if redis else None,
-        reports=Reports(ingestion, redis) if redis and turns else None,
+        reports=Reports(ingestion, redis) if redis and leased else None,
     )
     services.opened.set()
     try:

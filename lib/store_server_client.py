@@ -24,14 +24,14 @@ PASSING = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How often a request is sent again, and how long is waited between.
 
     Pauses in seconds, doubled each time and drawn from their upper half, so that not all who were
     refused at once come back at once.
     """
 
-    repeats: int
+    retries: int
     first_pause: float
     longest_pause: float
     """Also of those that a server asks for with Retry-After."""
@@ -46,11 +46,11 @@ class Patience:
         return (asked or 0.0) + drawn * (1 + random.random()) / 2
 
 
-READING = Patience(repeats=2, first_pause=0.1, longest_pause=1.0)
+READING = RetryPolicy(retries=2, first_pause=0.1, longest_pause=1.0)
 """A reader waits."""
-INGESTING = Patience(repeats=5, first_pause=0.5, longest_pause=30.0, timeout=60.0)
+INGESTING = RetryPolicy(retries=5, first_pause=0.5, longest_pause=30.0, timeout=60.0)
 """A server that is busy may take its time, and what was embedded is paid for."""
-PATIENCE = (
+POLICIES = (
     (r"GET ", READING),
     (r"POST .*/points/query/batch$", READING),
     (r"POST .*/points(/scroll)?$", INGESTING),
@@ -75,15 +75,15 @@ def connect(url: str, api_key: str, grpc_port: int = 0) -> AsyncQdrantClient:
         timeout=TIMEOUT,
         check_compatibility=False,  # it would ask, blocking, before the server is up
     )
-    client.http.client.add_middleware(send_again)
+    client.http.client.add_middleware(send_with_retries)
     return client
 
 
-async def send_again(request: httpx.Request, send: Send) -> httpx.Response:
+async def send_with_retries(request: httpx.Request, send: Send) -> httpx.Response:
     """Send, and repeat what is safe to repeat while the server is busy or the connection breaks."""
-    patience = patience_for(request)
-    if patience and patience.timeout:
-        request.extensions["timeout"] = httpx.Timeout(patience.timeout, connect=TIMEOUT).as_dict()
+    policy = policy_for(request)
+    if policy and policy.timeout:
+        request.extensions["timeout"] = httpx.Timeout(policy.timeout, connect=TIMEOUT).as_dict()
     for attempt in count():
         response, failure, asked = None, None, None
         try:
@@ -97,8 +97,8 @@ async def send_again(request: httpx.Request, send: Send) -> httpx.Response:
                 return response
             asked = retry_after(response)
         pause = None
-        if patience and attempt < patience.repeats:
-            pause = patience.pause(attempt, asked)
+        if policy and attempt < policy.retries:
+            pause = policy.pause(attempt, asked)
         if pause is None:
             break
         await asyncio.sleep(pause)
@@ -108,10 +108,10 @@ async def send_again(request: httpx.Request, send: Send) -> httpx.Response:
     return response
 
 
-def patience_for(request: httpx.Request) -> Patience | None:
+def policy_for(request: httpx.Request) -> RetryPolicy | None:
     """None for what must not be sent twice."""
     line = f"{request.method} {request.url.path}"
-    return next((patience for pattern, patience in PATIENCE if re.match(pattern, line)), None)
+    return next((policy for pattern, policy in POLICIES if re.match(pattern, line)), None)
 
 
 def connection_broke(error: Exception) -> bool:

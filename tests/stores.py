@@ -118,11 +118,11 @@ async def nearest(
     return sorted(found.hits, key=lambda hit: (-hit.cosine, hit.chunk.chunk_id))[:k]
 
 
-def change_patience(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """With a server, for every kind of request (`lib.store_server_client.Patience`)."""
+def change_policies(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """With a server, for every kind of request (`lib.store_server_client.RetryPolicy`)."""
     client = lib.store_server_client
-    changed = [(pattern, replace(each, **changes)) for pattern, each in client.PATIENCE]
-    monkeypatch.setattr(client, "PATIENCE", changed)
+    changed = [(pattern, replace(each, **changes)) for pattern, each in client.POLICIES]
+    monkeypatch.setattr(client, "POLICIES", changed)
 
 
 MakeStore = Callable[[], Store]

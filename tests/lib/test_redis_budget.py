@@ -50,7 +50,7 @@ FORGET = "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
 async def settled(budget: RedisBudget) -> None:
     """Until Redis has heard of all: what is still sent would be there after a loss."""
     await budget.refresh()
-    while budget._paying and not budget._paying.done():
+    while budget._sending and not budget._sending.done():
         await budget.refresh()
 
 
@@ -149,9 +149,9 @@ async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
         for _ in range(20):
             with pytest.raises(RedisUnavailable):
                 await budget.reserve("a", 1, 0.0)
-        assert len(budget._owed) < 10  # what was spared is not owed
+        assert len(budget._unsent) < 10  # of what was spared there is nothing to tell
         server.start()
-        while (await state_of_anyway(budget)).tokens != 10 or budget._owed:
+        while (await state_of_anyway(budget)).tokens != 10 or budget._unsent:
             await client.reachable()
         await client.close()
 

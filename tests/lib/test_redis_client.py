@@ -122,7 +122,7 @@ async def test_a_busy_loop_is_no_sign_of_redis_being_away(redis: RedisClient) ->
 
 async def test_who_is_told_to_stop_is_not_late() -> None:
     async def work() -> None:
-        with lib.redis_client.Within(60):
+        with lib.redis_client.LoopTimeout(60):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())

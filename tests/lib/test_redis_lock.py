@@ -10,7 +10,7 @@ import lib.redis_lock
 from lib.errors import Conflict, RedisUnavailable
 from lib.ingest import Ingestion, IngestRequest
 from lib.redis_client import RedisClient
-from lib.redis_lock import HOLD_SECONDS, KEY, MARGIN, TakingTurns, Turn
+from lib.redis_lock import HOLD_SECONDS, KEY, MARGIN, Lease, LeasedStore
 from lib.services import make_embedder
 from lib.settings import Settings
 from lib.store_edge import EdgeStore
@@ -30,7 +30,7 @@ async def forget(redis: RedisClient) -> None:
 
 
 async def test_one_has_it_until_it_lets_go(redis: RedisClient) -> None:
-    first, second = Turn(redis), Turn(redis)
+    first, second = Lease(redis), Lease(redis)
     await first.take()
     with pytest.raises(Conflict, match="Another process"):
         await second.take()
@@ -44,15 +44,15 @@ async def test_one_has_it_until_it_lets_go(redis: RedisClient) -> None:
 
 
 async def test_of_many_at_once_one_gets_it(redis: RedisClient) -> None:
-    turns = [Turn(redis) for _ in range(20)]
-    got = await asyncio.gather(*(turn.take() for turn in turns), return_exceptions=True)
+    leases = [Lease(redis) for _ in range(20)]
+    got = await asyncio.gather(*(lease.take() for lease in leases), return_exceptions=True)
     assert sum(each is None for each in got) == 1
-    for turn in turns:
-        await turn.release()
+    for lease in leases:
+        await lease.release()
 
 
 async def test_it_lapses_when_its_holder_is_killed(redis: RedisClient) -> None:
-    killed = Turn(redis)
+    killed = Lease(redis)
     await killed.take()
     left = await redis.run("return redis.call('PTTL', KEYS[1])", [KEY])
     assert 0 < left <= 1000 * HOLD_SECONDS
@@ -63,22 +63,22 @@ async def test_it_is_renewed_while_its_holder_works(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
-    turn = Turn(redis)
-    await turn.take()
+    lease = Lease(redis)
+    await lease.take()
     await redis.run("return redis.call('PEXPIRE', KEYS[1], 5000)", [KEY])
     while await redis.run("return redis.call('PTTL', KEYS[1])", [KEY]) <= 5000:
         continue
-    await turn.release()
+    await lease.release()
 
 
 async def test_who_lost_it_learns_of_it(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late = Turn(redis)
+    late = Lease(redis)
     await late.take()
     await forget(redis)
     late.check()  # it cannot know yet
-    other = Turn(redis)
+    other = Lease(redis)
     await other.take()
     with pytest.raises(Conflict, match="its turn"):
         await late.confirm()
@@ -88,56 +88,56 @@ async def test_who_lost_it_learns_of_it(
     await other.confirm()
     await other.release()
     monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
-    turn = Turn(redis)
-    await turn.take()
+    lease = Lease(redis)
+    await lease.take()
     await forget(redis)
-    while turn.held:
+    while lease.held:
         await redis.reachable()
-    await turn.release()
+    await lease.release()
 
 
 async def test_who_cannot_renew_it_takes_it_for_lost_before_another_gets_it(
     redis: RedisClient, clock: Clock
 ) -> None:
-    turn = Turn(redis, clock=clock)
-    await turn.take()
+    lease = Lease(redis, clock=clock)
+    await lease.take()
     clock.now += MARGIN * HOLD_SECONDS - 0.1
-    turn.check()
+    lease.check()
     clock.now += 0.1
     with pytest.raises(Conflict):
-        turn.check()
+        lease.check()
     with pytest.raises(Conflict):
-        await turn.confirm()
-    await turn.release()
+        await lease.confirm()
+    await lease.release()
 
 
-async def test_what_waits_within_a_turn_ends_when_it_cannot_be_renewed(
+async def test_what_waits_within_a_lease_ends_when_it_cannot_be_renewed(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.redis_lock, "HOLD_SECONDS", 0.1)
-    turn = Turn(redis)
-    await turn.take()
+    lease = Lease(redis)
+    await lease.take()
     with pytest.raises(Conflict, match="its turn"):
-        async with turn.confirmed():
+        async with lease.confirmed():
             await asyncio.Event().wait()
-    await turn.release()
+    await lease.release()
 
 
 async def test_without_redis_nobody_gets_it(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
         client = RedisClient(server.url, "book")
-        turn = Turn(client)
-        await turn.take()
+        lease = Lease(client)
+        await lease.take()
         server.kill()
         with pytest.raises(RedisUnavailable):
-            await turn.confirm()
+            await lease.confirm()
         with pytest.raises(RedisUnavailable):
-            await Turn(client).take()
-        await turn.release()
+            await Lease(client).take()
+        await lease.release()
         await client.close()
 
 
-# An ingestion that takes its turn
+# An ingestion under a lease
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ async def ingestion(redis: RedisClient, tmp_path: Path) -> AsyncIterator[Ingesti
         book_content_path=write_book(tmp_path / "book", {"index.md": BOOK["index.md"]}),
         qdrant_path=tmp_path / "index",
     )
-    store = TakingTurns(EdgeStore(tmp_path / "index"), redis)
+    store = LeasedStore(EdgeStore(tmp_path / "index"), redis)
     running = Ingestion(settings, make_embedder(settings), store, store.check)
     yield running
     await running.close()
@@ -159,40 +159,40 @@ async def run(ingestion: Ingestion) -> str:
     return ingestion.status(started.task_id).error or "published"
 
 
-async def test_an_ingestion_takes_its_turn_and_passes_it_on(
+async def test_an_ingestion_takes_the_lease_and_passes_it_on(
     ingestion: Ingestion, redis: RedisClient
 ) -> None:
     assert await run(ingestion) == "published"
-    other = Turn(redis)
+    other = Lease(redis)
     await other.take()
     assert "Another process is building" in await run(ingestion)
     await other.release()
     assert await run(ingestion) == "published"
 
 
-async def test_an_ingestion_that_lost_its_turn_publishes_nothing(
+async def test_an_ingestion_that_lost_the_lease_publishes_nothing(
     ingestion: Ingestion, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def publish(*arguments: object) -> None:
         raise AssertionError
 
-    confirm, other = Turn.confirm, Turn(redis)
+    confirm, other = Lease.confirm, Lease(redis)
 
-    async def late(turn: Turn) -> None:
+    async def late(lease: Lease) -> None:
         await forget(redis)
         await other.take()
-        await confirm(turn)
+        await confirm(lease)
 
-    monkeypatch.setattr(Turn, "confirm", late)
+    monkeypatch.setattr(Lease, "confirm", late)
     monkeypatch.setattr("lib.edge_builder.EdgeBuilder.publish", publish)
     assert "its turn" in await run(ingestion)
     await other.release()
 
 
-async def test_a_publication_that_waits_for_its_server_ends_with_the_turn(
+async def test_a_publication_that_waits_for_its_server_ends_with_the_lease(
     ingestion: Ingestion, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, other = asyncio.Event(), Turn(redis)
+    begun, other = asyncio.Event(), Lease(redis)
 
     async def publish(*arguments: object) -> None:
         begun.set()

@@ -39,7 +39,7 @@ from tests.stores import (
     DIMENSION,
     KEY,
     MODEL,
-    change_patience,
+    change_policies,
     chunk,
     ledger_of,
     manifest_of,
@@ -70,7 +70,7 @@ MakeStore = Callable[..., ServerStore]
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause for nothing between two attempts, and wait for no answer longer than a second."""
-    change_patience(monkeypatch, first_pause=0.0, longest_pause=0.0, timeout=1.0)
+    change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0, timeout=1.0)
     monkeypatch.setattr(lib.store_server_client, "TIMEOUT", 1)
 
 

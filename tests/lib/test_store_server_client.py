@@ -22,7 +22,7 @@ from lib.store_server_client import INGESTING, READING, connect
 from tests.qdrant_server import Fault, Page, QdrantServer, running_qdrant
 from tests.stores import (
     MODEL,
-    change_patience,
+    change_policies,
     chunk,
     nearest,
     publish,
@@ -49,7 +49,7 @@ async def server(tmp_path: Path) -> AsyncIterator[QdrantServer]:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause for nothing, unless the server asks for it."""
-    change_patience(monkeypatch, first_pause=0.0, longest_pause=1.0)
+    change_policies(monkeypatch, first_pause=0.0, longest_pause=1.0)
 
 
 @pytest.fixture
@@ -79,12 +79,12 @@ async def overwrite(store: ServerStore) -> object:
 
 Call = Callable[[ServerStore], Awaitable[object]]
 REPEATED: dict[str, tuple[Call, str, int]] = {
-    "a search": (search, "POST .*/query/batch", READING.repeats),
-    "a look": (lambda store: store.manifest(), "GET /aliases", READING.repeats),
-    "a scroll": (lambda store: store.ledger(), "POST .*/scroll", INGESTING.repeats),
-    "points": (write, "PUT .*/points", INGESTING.repeats),
-    "a field's index": (write, "PUT .*/index", INGESTING.repeats),
-    "the manifest": (overwrite, "PATCH ", INGESTING.repeats),
+    "a search": (search, "POST .*/query/batch", READING.retries),
+    "a look": (lambda store: store.manifest(), "GET /aliases", READING.retries),
+    "a scroll": (lambda store: store.ledger(), "POST .*/scroll", INGESTING.retries),
+    "points": (write, "PUT .*/points", INGESTING.retries),
+    "a field's index": (write, "PUT .*/index", INGESTING.retries),
+    "the manifest": (overwrite, "PATCH ", INGESTING.retries),
 }
 
 
@@ -102,7 +102,7 @@ async def test_what_is_safe_to_repeat_is_sent_again(
 async def test_when_it_is_sent_again(
     server: QdrantServer, store: ServerStore, fault: Fault
 ) -> None:
-    with server.failing(fault, "query/batch", times=READING.repeats):
+    with server.failing(fault, "query/batch", times=READING.retries):
         await search(store)
 
 
@@ -111,7 +111,7 @@ async def test_it_is_not_sent_for_ever(server: QdrantServer, store: ServerStore)
     fault = server.failing(Status(503), "query/batch")
     with fault, pytest.raises(StoreUnavailable, match="overloaded"):
         await search(store)
-    assert len(server.asked("query/batch")) == before + 1 + READING.repeats
+    assert len(server.asked("query/batch")) == before + 1 + READING.retries
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_it_is_not_sent_for_ever(server: QdrantServer, store: ServerStore)
 async def test_what_will_not_pass_is_not_repeated(
     server: QdrantServer, store: ServerStore, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_patience(monkeypatch, timeout=0.1)
+    change_policies(monkeypatch, timeout=0.1)
     before = len(server.asked("query/batch"))
     with server.failing(fault, "query/batch"), pytest.raises(StoreUnavailable):
         async with asyncio.timeout(5):
