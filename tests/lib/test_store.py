@@ -17,6 +17,7 @@ import lib.store_server
 from lib.errors import Conflict, StoreUnavailable, UpstreamError
 from lib.services import make_store
 from lib.settings import Settings
+from lib.sparse import SparseVector
 from lib.store import (
     FileRecord,
     Manifest,
@@ -175,7 +176,8 @@ async def test_a_search_under_way_outlives_the_change(make: MakeStore) -> None:
 async def test_unchanged_files_are_taken_over(store: Store, gone: list[str]) -> None:
     chunks = [chunk(n, path) for path in ("a.md", "b.md", "c.md") for n in range(3)]
     vectors = random_vectors(9)
-    await publish(store, chunks, vectors)
+    wordless = SparseVector([], [])
+    await publish(store, chunks, vectors, [*terms_of(chunks[:-1]), wordless])
     generation = new_generation()
     builder = await store.build(generation, MODEL)
     await builder.inherit(without=gone)
