@@ -1,5 +1,6 @@
 """The budget that replicas spend together, when Redis or one of them goes away and comes back."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -92,6 +93,19 @@ async def test_redis_keeps_as_many_readers_as_there_is_room_for(
     served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(300)]
     assert sum(served) == 200
     assert await redis.run("return redis.call('HLEN', KEYS[1])", ["budget:readers"]) == 10
+
+
+async def test_a_reader_whom_redis_forgot_is_owed_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_budget, "MAX_READERS", 1)
+    budget = make(tokens=100, reader_tokens=30)
+    first = await reserve(budget, 30, reader="a")
+    (await reserve(budget, 30, reader="b")).release()
+    first.settle(25, 0.0)
+    assert (await state_of(budget)).tokens == 25
+    assert await budget.reserve("a", 31, 0.0) is None
+    await reserve(budget, 30, reader="a")
 
 
 async def test_redis_forgets_it_after_the_day(redis: RedisClient, make: Make) -> None:
@@ -194,6 +208,17 @@ async def test_what_any_replica_was_told_of_the_day_is_not_forgotten(
         assert await each.reserve("a", 51, 0.0) is None
 
 
+async def test_what_was_spent_yesterday_is_told_of_no_other_day(clock: Clock, make: Make) -> None:
+    """Not by a replica either that has not heard of the new day."""
+    behind = make(clock=at_noon(), tokens=100)
+    (await reserve(behind, 60)).settle(60, 0.0)
+    await settled(behind)
+    clock.now += DAY
+    budget = make(tokens=100)
+    for each in (budget, behind, budget):
+        assert (await state_of(each)).tokens == 0
+
+
 async def test_a_redis_that_comes_back_as_it_was_before_is_told_what_was_spent_since(
     redis: RedisClient, make: Make
 ) -> None:
@@ -245,19 +270,28 @@ async def test_a_replica_with_a_wrong_clock_neither_ends_the_day_nor_lets_others
     assert (state.tokens, state.tokens_reserved, state.resets_at) == (0, 100, day)
 
 
+@pytest.mark.parametrize("how", ["lost", "left"])
 async def test_what_may_have_been_granted_unheard_is_given_back(
-    redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
+    redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    budget, run = make(tokens=100), redis.run
+    """The answer of Redis is lost, or the reader leaves before it comes."""
+    budget, run, granted = make(tokens=100), redis.run, asyncio.Event()
 
-    async def lost(*arguments: Any) -> Any:
+    async def unheard(*arguments: Any) -> Any:
         await run(*arguments)
+        granted.set()
+        if how == "left":
+            await asyncio.Event().wait()
         raise RedisUnavailable("Lost.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis, "run", lost)
-        with pytest.raises(RedisUnavailable):
-            await budget.reserve("a", 60, 0.0)
+        patch.setattr(redis, "run", unheard)
+        asking = asyncio.create_task(budget.reserve("a", 60, 0.0))
+        await granted.wait()
+        if how == "left":
+            asking.cancel()
+        with pytest.raises((RedisUnavailable, asyncio.CancelledError)):
+            await asking
     state = await state_of(budget)
     assert (state.tokens, state.tokens_reserved) == (0, 0)
 

@@ -1,8 +1,9 @@
 """One replica ingests at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,13 +11,15 @@ import lib.redis_lock
 from lib.errors import Conflict, RedisUnavailable
 from lib.ingest import Ingestion, IngestRequest
 from lib.redis_client import RedisClient
-from lib.redis_lock import HOLD_SECONDS, KEY, MARGIN, Lease, LeasedStore
+from lib.redis_lock import HOLD_SECONDS, KEY, MARGIN, Lease, LeasedBuilder, LeasedStore
 from lib.services import make_embedder
 from lib.settings import Settings
+from lib.store import new_generation
 from lib.store_edge import EdgeStore
 from tests.clock import Clock
 from tests.conftest import BOOK, ended, write_book
 from tests.redis_server import running_redis
+from tests.stores import MODEL, chunk, manifest_of, random_vectors, terms_of
 
 
 @pytest.fixture
@@ -117,9 +120,10 @@ async def test_what_waits_within_a_lease_ends_when_it_cannot_be_renewed(
     monkeypatch.setattr(lib.redis_lock, "HOLD_SECONDS", 0.1)
     lease = Lease(redis)
     await lease.take()
-    with pytest.raises(Conflict, match="its turn"):
-        async with lease.confirmed():
-            await asyncio.Event().wait()
+    async with asyncio.timeout(2):
+        with pytest.raises(Conflict, match="its turn"):
+            async with lease.confirmed():
+                await asyncio.Event().wait()
     await lease.release()
 
 
@@ -135,6 +139,45 @@ async def test_without_redis_nobody_gets_it(tmp_path: Path) -> None:
             await Lease(client).take()
         await lease.release()
         await client.close()
+
+
+async def test_who_lost_it_writes_no_more(
+    redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
+    store = LeasedStore(EdgeStore(tmp_path), redis)
+    builder = await store.build(new_generation(), MODEL)
+    assert isinstance(builder, LeasedBuilder)
+    await forget(redis)
+    while builder._lease.held:
+        await redis.reachable()
+    calls: list[Coroutine[Any, Any, object]] = [
+        builder.lend([]),
+        builder.inherit([]),
+        builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)])),
+        builder.publish(manifest_of("g", 1), {}),
+    ]
+    for call in calls:
+        with pytest.raises(Conflict, match="its turn"):
+            await call
+    await builder.abandon()
+    await store.close()
+
+
+async def test_a_store_that_cannot_build_gives_it_back(
+    redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib.store_edge.LOCK_PATIENCE", 0.0)
+    other, store = EdgeStore(tmp_path), LeasedStore(EdgeStore(tmp_path), redis)
+    builder = await other.build(new_generation(), MODEL)
+    with pytest.raises(Conflict):
+        await store.build(new_generation(), MODEL)
+    lease = Lease(redis)
+    await lease.take()
+    await lease.release()
+    await builder.abandon()
+    for each in (other, store):
+        await each.close()
 
 
 # An ingestion under a lease
@@ -204,7 +247,8 @@ async def test_a_publication_that_waits_for_its_server_ends_with_the_lease(
     await begun.wait()
     await forget(redis)
     await other.take()
-    assert "its turn" in await running
+    async with asyncio.timeout(5):
+        assert "its turn" in await running
     await other.release()
 
 
