@@ -156,6 +156,8 @@ class EdgeStore:
             manifest = read_manifest(path)
         except FileNotFoundError:
             return None
+        except ValueError:  # no text, or no path
+            raise IndexUnreadable(DAMAGED) from None
         if live is not None and live.path == path:
             shard, searching = live.shard, live.searching
         else:
@@ -186,7 +188,7 @@ class EdgeStore:
         covered = live is not None and live.manifest.embedding_model == embedding_model
         found = []
         for path in self._generations():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, UnicodeDecodeError):
                 model = (path / "model").read_text(encoding="utf-8")
                 replaced = (path / "manifest.json").exists()
                 if model == embedding_model and not (replaced and covered):
@@ -199,7 +201,7 @@ class EdgeStore:
             return {}
         try:
             return msgspec.json.decode((live.path / "files.json").read_bytes(), type=Ledger)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
             raise IndexUnreadable(DAMAGED) from None
 
     def publish(self, path: Path, manifest: Manifest, ledger: Ledger) -> set[Path]:
@@ -291,7 +293,7 @@ def read_manifest(path: Path) -> Manifest:
     """Raises FileNotFoundError where there is none, IndexUnreadable where it cannot be read."""
     try:
         kept = msgspec.json.decode((path / "manifest.json").read_bytes())
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         raise IndexUnreadable(DAMAGED) from None
     return as_manifest(kept, DAMAGED)
 

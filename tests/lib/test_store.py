@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -398,13 +399,22 @@ async def test_opening_leaves_what_another_builds(edge: EdgeStore, tmp_path: Pat
     await other.close()
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "files.json"])
-@pytest.mark.parametrize("content", [b"", b"{", b"5"])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *product(
+            ("generations/{}/manifest.json", "generations/{}/files.json"),
+            (b"", b"{", b"5", b'{"\xff": "\xff"}'),
+        ),
+        ("current", b"\xff\xfe"),
+        ("current", bytes(22)),
+    ],
+)
 async def test_damaged_files_are_said(
     edge: EdgeStore, tmp_path: Path, name: str, content: bytes
 ) -> None:
     manifest = await publish(edge, [chunk(1)], random_vectors(1))
-    damage(tmp_path / "index" / "generations" / manifest.generation / name, content)
+    damage(tmp_path / "index" / name.format(manifest.generation), content)
     other = EdgeStore(tmp_path / "index")
     await other.open()
     with pytest.raises(StoreUnavailable, match="damaged") as caught:
