@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from lib.edge_folder import EdgeFolder, Generation
 from lib.edge_search import as_sparse
 from lib.edge_shard import copy_files, create_shard, open_shard, payloads
 from lib.embedding import Vectors
@@ -21,16 +22,22 @@ from lib.store import DENSE, SPARSE, Ledger, Manifest, StoredChunk, check_dimens
 if TYPE_CHECKING:
     from qdrant_edge import EdgeShard
 
-    from lib.store_edge import EdgeStore, Generation
+    from lib.store_edge import EdgeStore
 
 
 class EdgeBuilder:
     """Writes one generation and holds the lock meanwhile."""
 
     def __init__(
-        self, store: "EdgeStore", path: Path, embedding_model: str, lock: IO[bytes]
+        self,
+        store: "EdgeStore",
+        folder: EdgeFolder,
+        path: Path,
+        embedding_model: str,
+        lock: IO[bytes],
     ) -> None:
         self._store = store
+        self._folder = folder
         self._path = path
         self._embedding_model = embedding_model
         self._lock = lock
@@ -79,20 +86,20 @@ class EdgeBuilder:
         return lent
 
     def _open_lenders(self) -> "Iterator[tuple[EdgeShard, dict[str, str]]]":
-        live = self._store.readable()
+        live = self._folder.readable()
         if live is not None and live.manifest.embedding_model == self._embedding_model:
             yield live.shard, self._hashes_of(live)
-        for path in self._store.other_lenders(self._embedding_model):
+        for path in self._folder.other_lenders(self._embedding_model):
             # One that was killed before its first flush, or is damaged, has nothing to lend.
             with contextlib.suppress(StoreUnavailable):
                 if path != self._path and (path / "shard").exists():
                     shard = open_shard(path)
                     yield shard, {h: chunk for chunk, h in payloads(shard, "content_hash")}
 
-    def _hashes_of(self, live: "Generation") -> dict[str, str]:
+    def _hashes_of(self, live: Generation) -> dict[str, str]:
         """By content hash, the id of a chunk."""
         try:
-            records = self._store.read_ledger().values()
+            records = self._folder.ledger().values()
         except IndexUnreadable:
             return {h: chunk for chunk, h in payloads(live.shard, "content_hash")}
         return {h: chunk for record in records for chunk, h in record.chunks.items()}
@@ -100,7 +107,7 @@ class EdgeBuilder:
     def _inherit(self, without: Collection[str]) -> None:
         from qdrant_edge import FieldCondition, Filter, MatchAny, UpdateOperation
 
-        live = self._store.current()
+        live = self._folder.current()
         if live is None:
             return
         with self._busy:
@@ -142,14 +149,14 @@ class EdgeBuilder:
             with self._busy:
                 self._ended = True
                 self._let_go()
-                keep = self._store.publish(self._path, manifest, ledger)
+                keep = self._folder.publish(self._path, manifest, ledger)
             # Old generations may be hundreds of megabytes: nobody has to wait until they are gone.
             self._store.afterwards(self._tidy, keep)
             ending.pop_all()
 
     def _tidy(self, keep: set[Path]) -> None:
         with self._lock:
-            self._store.remove_others(keep)
+            self._folder.remove_others(keep)
 
     def _abandon(self) -> None:
         with self._busy:

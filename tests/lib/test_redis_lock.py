@@ -167,7 +167,7 @@ async def test_who_lost_it_writes_no_more(
 async def test_a_store_that_cannot_build_gives_it_back(
     redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.store_edge.LOCK_PATIENCE", 0.0)
+    monkeypatch.setattr("lib.edge_folder.LOCK_PATIENCE", 0.0)
     other, store = EdgeStore(tmp_path), LeasedStore(EdgeStore(tmp_path), redis)
     builder = await other.build(new_generation(), MODEL)
     with pytest.raises(Conflict):
