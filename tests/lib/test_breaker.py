@@ -12,18 +12,11 @@ from lib.errors import IndexNotReady, QuireError, StoreUnavailable, UpstreamErro
 from lib.generation import Delta, Finish, Idle
 from lib.guarded import guarded
 from lib.upstream import upstream_error
+from tests.clock import Clock
 
 LATE = upstream_error("The model", 408)
 DOWN = upstream_error("The model")
 PAUSE = 1.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

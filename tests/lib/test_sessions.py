@@ -20,17 +20,10 @@ from lib.sessions import (
     Sessions,
     new_session_id,
 )
+from tests.clock import Clock
 from tests.redis_server import RedisServer, running_redis
 
 TEXTS = ["", "\x00", "a\r\nb", "'; DROP", "\U0001f30a" * 4_000, "déjà vu", "\\u0000 %s {}"]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture(params=["memory", "redis"])
