@@ -20,7 +20,7 @@ MAX_CHUNKS: Final = 5_000
 """That were read last; some 10 MB."""
 MAX_TERMS: Final = 50_000
 MAX_ANSWERS: Final = 500
-"""Readers ask the same things. Some 10 MB."""
+"""Readers ask the same things. Some 10 MB; 40 for a book of far more than `MAX_CHUNKS`."""
 COMPARED_ALL: Final = 10_000
 """Chunks up to which a vector is compared with each of theirs. Of more, the engine compares it with
 the short form of each, and the vectors of the nearest by that: the same hits in a sixth of the
