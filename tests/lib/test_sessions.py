@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -185,6 +186,22 @@ async def test_two_books_in_one_redis_do_not_meet(redis_server: RedisServer) -> 
     assert await RedisSessions(other).history("s") == ()
     await one.close()
     await other.close()
+
+
+async def test_an_exchange_that_is_sent_again_is_kept_once(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same words in another exchange are kept, too."""
+    run, sessions = redis.run, RedisSessions(redis)
+
+    async def twice(*arguments: Any) -> Any:
+        await run(*arguments)
+        return await run(*arguments)
+
+    monkeypatch.setattr(redis, "run", twice)
+    for _ in range(2):
+        await sessions.remember("s", "?", ".")
+    assert [message.content for message in await sessions.history("s")] == ["?", "."] * 2
 
 
 async def test_what_another_version_has_kept_is_no_conversation(redis: RedisClient) -> None:
