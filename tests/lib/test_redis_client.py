@@ -132,6 +132,26 @@ async def test_who_is_told_to_stop_is_not_late() -> None:
         await task
 
 
+async def test_who_is_late_goes_on_and_who_is_told_to_stop_meanwhile_stops() -> None:
+    async def work(*, stopped: bool) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            with lib.redis_client.LoopTimeout(0.01):
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    if stopped:
+                        task.cancel()
+        except TimeoutError:
+            await asyncio.sleep(0)
+        return task.cancelling()
+
+    assert await asyncio.create_task(work(stopped=False)) == 0
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(work(stopped=True))
+
+
 @pytest.mark.parametrize("given", ["", "wrong-", "user:"], ids=repr)
 async def test_a_wrong_password_is_told_and_never_shown(
     tmp_path: Path, given: str, caplog: pytest.LogCaptureFixture
