@@ -16,6 +16,7 @@ at on every call.
 import contextlib
 import fcntl
 import shutil
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,7 @@ class EdgeFolder:
     def __init__(self, path: Path) -> None:
         self._root = path
         self._live: Generation | None = None
+        self._opening = threading.Lock()
 
     def known(self) -> Generation | None:
         """The open generation if it is still the published one; costs a look at one file."""
@@ -66,30 +68,9 @@ class EdgeFolder:
 
     def current(self) -> Generation | None:
         """The published generation, opened anew when another process has published since."""
-        pointer, live = self._root / "current", self._live
-        if known := self.known():
-            return known
-        try:
-            mtime_ns = pointer.stat().st_mtime_ns
-            path = self._path(pointer.read_text(encoding="utf-8").strip())
-            manifest = read_manifest(path)
-        except FileNotFoundError:
-            return None
-        except ValueError:  # no text, or no path
-            raise IndexUnreadable(DAMAGED) from None
-        if live is not None and live.path == path:
-            shard, searching = live.shard, live.searching
-        else:
-            shard = open_shard(path)
-            searching = ShardSearch(shard)
-            read_through(path)
-            try:
-                searching.warm()
-            except Exception as error:  # the engine raises nothing more specific
-                raise IndexUnreadable(DAMAGED) from error
-        # The shard that is left is closed when the last search on it has let go of it.
-        self._live = Generation(path, manifest, shard, searching, mtime_ns)
-        return self._live
+        # To open a large one takes a while, and memory: once is enough.
+        with self._opening:
+            return self.known() or self._open()
 
     def readable(self) -> Generation | None:
         """The published generation; None also for one that another version made, or is damaged."""
@@ -181,6 +162,30 @@ class EdgeFolder:
 
     def close(self) -> None:
         self._live = None
+
+    def _open(self) -> Generation | None:
+        pointer, live = self._root / "current", self._live
+        try:
+            mtime_ns = pointer.stat().st_mtime_ns
+            path = self._path(pointer.read_text(encoding="utf-8").strip())
+            manifest = read_manifest(path)
+        except FileNotFoundError:
+            return None
+        except ValueError:  # no text, or no path
+            raise IndexUnreadable(DAMAGED) from None
+        if live is not None and live.path == path:
+            shard, searching = live.shard, live.searching
+        else:
+            shard = open_shard(path)
+            searching = ShardSearch(shard)
+            read_through(path)
+            try:
+                searching.warm()
+            except Exception as error:  # the engine raises nothing more specific
+                raise IndexUnreadable(DAMAGED) from error
+        # The shard that is left is closed when the last search on it has let go of it.
+        self._live = Generation(path, manifest, shard, searching, mtime_ns)
+        return self._live
 
     def _path(self, generation: str) -> Path:
         return self._root / "generations" / generation

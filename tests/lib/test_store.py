@@ -486,6 +486,14 @@ async def test_a_builder_cancelled_while_it_gives_up_lets_the_lock_go(edge: Edge
     await (await edge.build(new_generation(), MODEL)).abandon()
 
 
+async def test_readers_who_come_at_once_open_an_index_once(edge: EdgeStore, tmp_path: Path) -> None:
+    await publish(edge, [chunk(1)], random_vectors(1))
+    other = EdgeStore(tmp_path / "index")
+    opened = await asyncio.gather(*(other.in_thread(other._folder.current) for _ in range(2)))
+    assert opened[0] is opened[1] is not None
+    await other.close()
+
+
 async def test_a_replaced_index_lends_only_what_the_live_one_has_not(edge: EdgeStore) -> None:
     """It stays for processes that still read it; to read all of it again takes a second."""
     await publish(edge, [chunk(1), chunk(2)], random_vectors(2))
