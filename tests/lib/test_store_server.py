@@ -557,7 +557,11 @@ async def test_the_manifest_is_asked_for_now_and_then(client: AsyncQdrantClient)
     writer = ServerStore("", "", "book", client=client)
     first = await publish(writer, [chunk(1)], random_vectors(1))
     assert await reader.manifest() == first
-    second = await publish(writer, [chunk(2)], random_vectors(1))
+    builder = await writer.build(generation := new_generation(), MODEL)
+    assert await writer.manifest() == first
+    await builder.add([chunk(2)], random_vectors(1), terms_of([chunk(2)]))
+    second = manifest_of(generation, 1)
+    await builder.publish(second, ledger_of([chunk(2)]))
     assert await writer.manifest() == second
     assert await reader.manifest() == first
     reader.forget()
