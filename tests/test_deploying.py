@@ -19,7 +19,8 @@ import yaml
 
 from lib.settings import Settings, load_settings, setting_names
 from scripts.replay_image_parser import parse
-from tests.conftest import ADMIN_KEY, MakeSettings, listening
+from tests.api import ADMIN_KEY, listening
+from tests.conftest import MakeSettings
 from tests.handbook import ROOT, block
 from tests.nginx import needs_nginx, running_nginx
 from tests.shell import run

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from lib.answering import MODEL_FAILED
-from tests.conftest import Api, MakeSettings, listening, serving, text_of
+from tests.api import Api, listening, serving, text_of
+from tests.conftest import MakeSettings
 from tests.upstream import DONE, Drop, Hang, Step, Upstream, delta, event, finish, usage
 
 QUESTION = "When does the tide turn?"

@@ -9,7 +9,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from lib.prompt import RULES
-from tests.conftest import ADMIN_KEY, READER_KEY, SITE, Api, MakeSettings, serving, write_book
+from tests.api import ADMIN_KEY, READER_KEY, Api, serving
+from tests.conftest import MakeSettings
+from tests.tiny_book import SITE, write_book
 from tests.upstream import Upstream, answer
 
 KEY = "sk-the-author-s-own"

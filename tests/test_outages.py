@@ -21,8 +21,10 @@ from lib.embedding import Vectors
 from lib.settings import Settings
 from lib.store import Ledger
 from lib.store_server import ServerStore
-from tests.conftest import Api, ended, serving, write_book
+from tests.api import Api, serving
+from tests.conftest import ended
 from tests.qdrant_server import QdrantServer, running_qdrant
+from tests.tiny_book import write_book
 from tests.upstream import Hang, Status, Upstream
 
 pytestmark = [

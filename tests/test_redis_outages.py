@@ -17,7 +17,8 @@ from lib.chat_events import Chunk, Done
 from lib.ingest import Ingestion
 from lib.redis_client import RedisClient
 from lib.settings import Settings
-from tests.conftest import ADMIN_KEY, READER_KEY, Api, MakeSettings, ended, serving
+from tests.api import ADMIN_KEY, READER_KEY, Api, serving
+from tests.conftest import MakeSettings, ended
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import RedisServer, running_redis
 from tests.upstream import Upstream, answer

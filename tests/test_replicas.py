@@ -17,12 +17,13 @@ import pytest
 import pytest_asyncio
 
 from handlers.limits import BURST, WITH_KEY
-from tests.conftest import ADMIN_KEY, BOOK, READER_KEY, write_book
+from tests.api import ADMIN_KEY, READER_KEY
 from tests.handbook import block
 from tests.nginx import needs_nginx, running_nginx
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import RedisServer, running_redis
 from tests.test_stopping import Server, started
+from tests.tiny_book import BOOK, write_book
 from tests.upstream import Hang, Step, Upstream, answer, delta, finish, running_upstream, usage
 
 DAILY_TOKENS = 100_000

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from lib.settings import setting_names
-from tests.conftest import BOOK, SITE, parse_events, write_book
+from tests.api import parse_events
+from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Hang, Upstream, delta
 
 pytestmark = pytest.mark.skipif(

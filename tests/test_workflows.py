@@ -15,9 +15,11 @@ import pytest
 import yaml
 
 from lib.site_config import detect_site
-from tests.conftest import ADMIN_KEY, BOOK, MakeSettings, listening, write_book
+from tests.api import ADMIN_KEY, listening
+from tests.conftest import MakeSettings
 from tests.handbook import ROOT, block, blocks
 from tests.shell import Ran, run
+from tests.tiny_book import BOOK, write_book
 
 PUSH = "Push the docs on each site build"
 DEPLOY = "Deploy the Space on each push of the book"

@@ -8,7 +8,7 @@ from benchmarks.load import main
 from benchmarks.load_figures import Run, summed_up
 from benchmarks.readers import Read, wrong
 from benchmarks.upstream import Script, stream
-from tests.conftest import BOOK, write_book
+from tests.tiny_book import BOOK, write_book
 
 QUESTIONS = [
     {"question": "When does the tide turn in the harbour?", "file": "guide/tides.md"},

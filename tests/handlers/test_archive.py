@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ADMIN_KEY, BOOK, Answer, Api, MakeSettings, ended, serving
+from tests.api import ADMIN_KEY, Answer, Api, serving
+from tests.conftest import MakeSettings, ended
+from tests.tiny_book import BOOK
 from tests.upstream import Upstream
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/octet-stream"}

@@ -18,7 +18,9 @@ from lib.answering import BUDGET_SPENT, MODEL_BUSY, MODEL_FAILED, NO_MODEL
 from lib.prices import Price
 from lib.prompt import RULES
 from lib.sessions import Message
-from tests.conftest import EVERYTHING, SITE, Api, MakeSettings, listening, serving, text_of
+from tests.api import Api, listening, serving, text_of
+from tests.conftest import MakeSettings
+from tests.tiny_book import EVERYTHING, SITE
 from tests.upstream import DONE, Drop, Hang, Status, Upstream, answer, cut, delta, event, finish
 
 QUESTION = "When does the tide turn?"

@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.datastructures import Headers
 
-from tests.conftest import ADMIN_KEY, SITE, Answer, Api, MakeSettings, assert_failure, listening
+from tests.api import ADMIN_KEY, Answer, Api, assert_failure, listening
+from tests.conftest import MakeSettings
+from tests.tiny_book import SITE
 
 ROUTES = ["/chat", "/search", "/ingest"]
 NAMED = {"/chat": "question", "/search": "query", "/ingest": "content_path"}

@@ -13,7 +13,9 @@ import lib.e5
 import lib.health
 import lib.services
 from lib import __version__
-from tests.conftest import BOOK, Api, MakeSettings, ended, serving
+from tests.api import Api, serving
+from tests.conftest import MakeSettings, ended
+from tests.tiny_book import BOOK
 from tests.upstream import Body, Drop, Hang, Status, Upstream
 
 CONTRACT: dict[str, type] = {

@@ -8,17 +8,9 @@ from typing import Any
 import pytest
 
 from lib.sparse import query_vector
-from tests.conftest import (
-    BOOK,
-    MACHINE_ITSELF,
-    READER_KEY,
-    STRANGER,
-    Api,
-    MakeSettings,
-    ended,
-    serving,
-    write_book,
-)
+from tests.api import MACHINE_ITSELF, READER_KEY, STRANGER, Api, serving
+from tests.conftest import MakeSettings, ended
+from tests.tiny_book import BOOK, write_book
 from tests.upstream import Upstream
 
 

@@ -9,8 +9,10 @@ import pytest
 
 import lib.keys
 from handlers.limits import BURST, MAX_READERS, NETWORK, SEARCH_BURST, WITH_KEY, BoundedStore
-from tests.conftest import ADMIN_KEY, READER_KEY, SITE, Answer, Api, MakeSettings, serving
+from tests.api import ADMIN_KEY, READER_KEY, Answer, Api, serving
+from tests.conftest import MakeSettings
 from tests.redis_server import RedisServer
+from tests.tiny_book import SITE
 
 BAD = {"question": ""}
 """Counted as any other question, and answered sooner."""

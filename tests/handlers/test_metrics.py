@@ -4,7 +4,9 @@ import logging
 
 import pytest
 
-from tests.conftest import ADMIN_KEY, MACHINE_ITSELF, READER_KEY, SITE, Api, MakeSettings, serving
+from tests.api import ADMIN_KEY, MACHINE_ITSELF, READER_KEY, Api, serving
+from tests.conftest import MakeSettings
+from tests.tiny_book import SITE
 from tests.upstream import Status, Upstream
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}

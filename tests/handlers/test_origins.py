@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.conftest import SITE, Api, MakeSettings, listening, serving
+from tests.api import Api, listening, serving
+from tests.conftest import MakeSettings
 from tests.handlers.test_limits import use_up
+from tests.tiny_book import SITE
 from tests.upstream import Drop, Hang, Upstream, delta
 
 FOREIGN = "https://evil.example"

@@ -18,7 +18,9 @@ from handlers.relay import Relay
 from lib.errors import Stopping
 from lib.metrics import Metrics
 from lib.settings import Settings
-from tests.conftest import SITE, Api, MakeSettings, listening, parse_events, serving
+from tests.api import Api, listening, parse_events, serving
+from tests.conftest import MakeSettings
+from tests.tiny_book import SITE
 from tests.upstream import Hang, Upstream, answer, delta
 
 QUESTION = {"question": "When does the tide turn?"}

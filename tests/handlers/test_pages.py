@@ -9,7 +9,8 @@ from quart import Quart
 
 from handlers import OPERATION
 from main import create_app
-from tests.conftest import READER_KEY, Api, MakeSettings, serving
+from tests.api import READER_KEY, Api, serving
+from tests.conftest import MakeSettings
 from tests.upstream import Upstream
 
 UNDESCRIBED = {"pages.static"}

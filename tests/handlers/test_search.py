@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.conftest import BOOK, EVERYTHING, SITE, Api, MakeSettings, serving, write_book
+from tests.api import Api, serving
+from tests.conftest import MakeSettings
+from tests.tiny_book import BOOK, EVERYTHING, SITE, write_book
 from tests.upstream import Body, Drop, Reply, Status, Upstream
 
 FIELDS = {

@@ -9,7 +9,8 @@ import lib.redis_client
 from handlers.limits import BURST
 from lib.redis_client import RedisClient
 from lib.redis_limits import take
-from tests.conftest import MakeSettings, serving
+from tests.api import serving
+from tests.conftest import MakeSettings
 from tests.handlers.test_limits import ask, use_up
 from tests.redis_server import RedisServer, running_redis
 

@@ -12,7 +12,8 @@ from lib.chat_events import Chunk, Done, Event, Failed
 from lib.errors import InvalidRequest, UpstreamError
 from lib.services import Services, open_services
 from lib.sse import Ping
-from tests.conftest import EVERYTHING, MakeSettings
+from tests.conftest import MakeSettings
+from tests.tiny_book import EVERYTHING
 from tests.upstream import Drop, Hang, Upstream, answer, delta
 
 DONE = Done(session_id="s", response_time=1.0, tokens_used=0, finish_reason="stop", mode="m")

@@ -10,7 +10,7 @@ import pytest
 from lib.golden import read_questions
 from lib.settings import setting_names
 from main import main
-from tests.conftest import SITE, write_book
+from tests.tiny_book import SITE, write_book
 
 ROOT = Path(__file__).parents[2]
 

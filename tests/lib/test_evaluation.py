@@ -11,7 +11,8 @@ from lib.evaluation_metrics import failures, metrics
 from lib.golden import Place, Question
 from lib.services import Services, open_services
 from lib.sitemap import SitemapError
-from tests.conftest import BOOK, SITE, MakeSettings, write_book
+from tests.conftest import MakeSettings
+from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Drop, Status, Upstream, answer, delta
 
 TIDES = "guide/tides.md"

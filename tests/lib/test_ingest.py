@@ -16,7 +16,8 @@ from lib.services import Services, open_services
 from lib.settings import Settings
 from lib.sparse import query_vector
 from lib.store import FileRecord, Found, Ledger
-from tests.conftest import ended, write_book
+from tests.conftest import ended
+from tests.tiny_book import write_book
 from tests.upstream import Body, Status, Upstream
 
 FILES = {

@@ -17,9 +17,10 @@ from lib.settings import Settings
 from lib.store import new_generation
 from lib.store_edge import EdgeStore
 from tests.clock import Clock
-from tests.conftest import BOOK, ended, write_book
+from tests.conftest import ended
 from tests.redis_server import running_redis
 from tests.stores import MODEL, chunk, manifest_of, random_vectors, terms_of
+from tests.tiny_book import BOOK, write_book
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from lib.redis_reports import KEEP_SECONDS, LATEST, LIVE_SECONDS, Reports, place
 from lib.services import make_embedder
 from lib.settings import Settings
 from lib.store_edge import EdgeStore
-from tests.conftest import BOOK, ended, write_book
+from tests.conftest import ended
 from tests.redis_server import running_redis
+from tests.tiny_book import BOOK, write_book
 
 TIME_LEFT = "return redis.call('TTL', KEYS[1])"
 

@@ -7,8 +7,9 @@ import lib.services
 from lib.errors import StoreUnavailable
 from lib.services import ask_store, open_services, warm_up
 from lib.settings import Settings
-from tests.conftest import MakeSettings, ended, write_book
+from tests.conftest import MakeSettings, ended
 from tests.qdrant_server import running_qdrant
+from tests.tiny_book import write_book
 from tests.upstream import Hang, Upstream
 
 

@@ -15,9 +15,10 @@ from lib.settings import Settings
 from lib.store import DENSE, SPARSE
 from lib.store_server import ServerStore
 from lib.store_server_layout import Layout
-from tests.conftest import ended, write_book
+from tests.conftest import ended
 from tests.qdrant_server import QdrantServer, running_qdrant
 from tests.stores import chunk, nearest, publish, random_vectors
+from tests.tiny_book import write_book
 from tests.upstream import Upstream
 
 LAYOUTS = [

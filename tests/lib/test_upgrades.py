@@ -17,8 +17,9 @@ from lib.ingest import IngestRequest
 from lib.services import Services, open_services, warm_up
 from lib.settings import Settings
 from lib.store import INDEX_FORMAT
-from tests.conftest import ended, write_book
+from tests.conftest import ended
 from tests.qdrant_server import QdrantServer, running_qdrant
+from tests.tiny_book import write_book
 from tests.upstream import Upstream
 
 PAGES = {f"page{n}.md": f"# Page {n}\n\nLamp {n} takes oil {n * 7}.\n" for n in range(5)}
