@@ -25,9 +25,9 @@ from benchmarks.upstream import Script, running_upstream
 from lib.book import Book, BookReader
 from lib.documents import DocumentLimits, discover
 from lib.ingest import IngestRequest, IngestStatus
-from lib.routing import detect_site
 from lib.services import Services, open_services
 from lib.settings import Settings
+from lib.site_detection import detect_site
 
 ASK_EVERY = 0.05  # seconds
 QUESTION = "how is it configured"

@@ -9,7 +9,8 @@ from lib import slugs
 from lib.config_files import Tagged, section
 from lib.heading_text import FLAVOURS, Flavour, heading_text
 from lib.js_values import UNKNOWN
-from lib.site_config import GENERATORS, Site, extension_settings
+from lib.site import GENERATORS, Site
+from lib.site_config import extension_settings
 
 
 class RoutedHeading(Protocol):

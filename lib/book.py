@@ -13,7 +13,8 @@ from lib.errors import InvalidRequest
 from lib.includes import Includes
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
-from lib.routing import PageAddress, Router, Site, link
+from lib.routing import PageAddress, Router, link
+from lib.site import Site
 from lib.sparse import SPARSE_VERSION, SparseVector, document_vectors
 from lib.store import FileRecord, Ledger, StoredChunk
 from lib.terms import language_of

@@ -16,7 +16,7 @@ from lib.page_source import (
     joined,
     split_name,
 )
-from lib.site_config import Site
+from lib.site import Site
 
 # --- VitePress ----------------------------------------------------------------------------------
 

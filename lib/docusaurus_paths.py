@@ -17,7 +17,7 @@ from lib.page_source import (
     split_name,
     text_of,
 )
-from lib.site_config import Site
+from lib.site import Site
 
 _PREFIX: Final = re.compile(r"\d+\s*[-_.]+\s*([^-_.\s].*)", re.DOTALL)
 _LIKE_A_DATE: Final = re.compile(r"\d+[-_.]\d+")

@@ -22,7 +22,7 @@ from lib.passages import Passage
 from lib.search import check_index
 from lib.services import Services
 from lib.sessions import new_session_id
-from lib.site_config import detect_site
+from lib.site_detection import detect_site
 from lib.turn_end import NOT_IN_BOOK
 
 LOOKED_AT: Final = 10

@@ -18,7 +18,7 @@ from lib.page_source import (
     split_name,
     text_of,
 )
-from lib.site_config import Site
+from lib.site import Site
 
 
 def _hugo_sanitized(site: Site, path: str) -> str:

@@ -35,8 +35,8 @@ from lib.errors import (
 from lib.index_writer import Counts, IndexWriter
 from lib.link_check import unresolved_links
 from lib.memory import give_back
-from lib.routing import detect_site
 from lib.settings import Settings
+from lib.site_detection import detect_site
 from lib.store import INDEX_FORMAT, Ledger, Manifest, Store, new_generation
 
 log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from lib.page_source import (
     split_name,
     text_of,
 )
-from lib.site_config import Site
+from lib.site import Site
 
 _POST_NAME: Final = re.compile(r"(\d{2,4}-\d{1,2}-\d{1,2})-(.*)")
 _STYLES: Final = {

@@ -17,7 +17,8 @@ from lib.page_source import (
     split_name,
     text_of,
 )
-from lib.site_config import Site, extension_settings
+from lib.site import Site
+from lib.site_config import extension_settings
 from lib.slugs import pymdownx_slug
 
 

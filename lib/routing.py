@@ -23,9 +23,7 @@ from lib.jekyll_paths import jekyll
 from lib.mkdocs_paths import mkdocs
 from lib.mounts import Mount
 from lib.page_source import Place, Source
-from lib.site_config import GENERATORS, Site, detect_site
-
-__all__ = ["GENERATORS", "PageAddress", "Router", "Site", "detect_site", "link"]
+from lib.site import Site
 
 _PATHS: Final[Mapping[str, Callable[[Site, Mount, Source], Place]]] = {
     "docusaurus": docusaurus,

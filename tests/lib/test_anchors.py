@@ -8,7 +8,7 @@ from lib.anchors import anchors
 from lib.config_files import parse_yaml
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
-from lib.site_config import GENERATORS, Site
+from lib.site import GENERATORS, Site
 
 FLAVOURS: dict[str, Flavour] = {"docusaurus": "mdx", "sphinx": "myst"}
 

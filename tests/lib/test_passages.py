@@ -11,7 +11,7 @@ from lib.book import Book, BookReader
 from lib.documents import DocumentLimits
 from lib.passages import KEPT_SHARE, MAX_JOINED, SLACK, Passage, kept, passages
 from lib.ranking import Ranked
-from lib.site_config import Site
+from lib.site import Site
 from lib.store import Hit, StoredChunk
 from tests.stores import chunk
 

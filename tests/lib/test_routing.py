@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.markdown import parse_page
-from lib.routing import PageAddress, Router, detect_site, link
+from lib.routing import PageAddress, Router, link
+from lib.site_detection import detect_site
 
 
 def routed(
