@@ -42,7 +42,8 @@ from lib.intervals import Estimate, Numbers, estimate
 from lib.not_in_book import Evidence, evidence, length, margin
 from lib.ranking import rank
 from lib.search import CANDIDATES
-from lib.settings import MULTILINGUAL, Settings, SettingsError
+from lib.setting_values import MULTILINGUAL
+from lib.settings import Settings, SettingsError
 
 KEPT: Final = 0.95
 """Share of the answerable questions of each file that a threshold has to let through."""

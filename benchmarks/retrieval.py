@@ -75,7 +75,8 @@ from lib.search import (
     retrieve,
 )
 from lib.services import make_local_embedder, make_store
-from lib.settings import MULTILINGUAL, Settings, SettingsError, load_settings
+from lib.setting_values import MULTILINGUAL
+from lib.settings import Settings, SettingsError, load_settings
 from lib.store import Found, Manifest, Store
 
 MEASURES: Final = ("recall@5", "recall@10", "MRR@10", "recall in budget", "IoU@5")

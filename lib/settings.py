@@ -5,34 +5,39 @@ A value that cannot be used stops the start with a sentence that names the varia
 and what is allowed. Keys are stripped of white space and never shown, not even in a `repr`.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from lib.documents import DocumentLimits
-from lib.keys import parse_key
 from lib.prices import PRICES, Price
 from lib.renamed import find_variable
+from lib.setting_values import (
+    MULTILINGUAL,
+    api_key,
+    collection_name,
+    dollars_a_day,
+    exact_origins,
+    flag,
+    http_url,
+    json_object,
+    local_model,
+    one_of,
+    price_table,
+    reader_keys,
+    redis_url,
+    short_text,
+    whole_number,
+)
+from lib.site import GENERATORS
 
 EmbeddingProvider = Literal["openai", "local"]
 TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
 Quantization = Literal["none", "scalar", "binary"]
 
-GENERATORS = (
-    "auto",
-    "docusaurus",
-    "mkdocs",
-    "mdbook",
-    "vitepress",
-    "hugo",
-    "jekyll",
-    "sphinx",
-    "none",
-)
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("text", "json")
 LOCAL_ORIGINS = tuple(
@@ -41,169 +46,11 @@ LOCAL_ORIGINS = tuple(
     # Docusaurus, Hugo, Vite dev and preview, VitePress, MkDocs and Sphinx, Jekyll
     for port in (3000, 1313, 5173, 4173, 8000, 4000)
 )
-MAX_ADDITION = 2_000
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 
 class SettingsError(Exception):
     """A variable has a value that cannot be used. The message is for the person who set it."""
-
-
-def _text(raw: str) -> str:
-    return raw
-
-
-def _short_text(raw: str) -> str:
-    if len(raw) > MAX_ADDITION:
-        raise ValueError(f"at most {MAX_ADDITION} characters")
-    return raw
-
-
-def _secret(raw: str) -> str:
-    # A key with a stray newline would otherwise travel, whole, inside an HTTP client's error.
-    if not raw.isprintable() or any(c.isspace() for c in raw):
-        raise ValueError("a key of printable characters without white space")
-    return raw
-
-
-def _keys(raw: str) -> tuple[str, ...]:
-    entries = tuple(part.strip() for part in raw.split(",") if part.strip())
-    for entry in entries:
-        parse_key(entry)
-    return entries
-
-
-MULTILINGUAL, ENGLISH = LOCAL_MODELS = ("multilingual", "english")
-
-
-def _flag(raw: str) -> bool:
-    match raw.lower():
-        case "true" | "1" | "yes" | "on":
-            return True
-        case "false" | "0" | "no" | "off":
-            return False
-    raise ValueError("true or false")
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def parse(raw: str) -> int:
-        if not re.fullmatch(r"-?[0-9]{1,15}", raw) or not low <= int(raw) <= high:
-            raise ValueError(f"a whole number from {low} to {high}")
-        return int(raw)
-
-    return parse
-
-
-def _one_of(allowed: tuple[str, ...], fold: Callable[[str], str]) -> Callable[[str], str]:
-    def parse(raw: str) -> str:
-        if fold(raw) not in allowed:
-            raise ValueError("one of " + ", ".join(allowed))
-        return fold(raw)
-
-    return parse
-
-
-def _local_model(raw: str) -> str:
-    if raw.lower() in LOCAL_MODELS:
-        return raw.lower()
-    folder = Path(raw)
-    if not (list(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file()):
-        raise ValueError(
-            " or ".join(LOCAL_MODELS) + ", or a folder that holds model.onnx and tokenizer.json"
-        )
-    return raw
-
-
-def _http_url(raw: str) -> str:
-    expected = "an address that begins with http:// or https://"
-    try:
-        parts = urlsplit(raw)
-        _ = parts.port  # a port that is no number is noticed only here
-    except ValueError:
-        raise ValueError(expected) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", raw):
-        raise ValueError(expected)
-    return raw.rstrip("/")
-
-
-REDIS_OPTIONS = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
-
-
-def _redis_url(raw: str) -> str:
-    expected = (
-        "an address such as redis://:password@host:6379/0, or rediss:// for TLS; after a ? only "
-        + ", ".join(sorted(REDIS_OPTIONS))
-    )
-    try:
-        parts = urlsplit(raw)
-        _ = parts.port
-        options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
-    except ValueError:
-        raise ValueError(expected) from None
-    if (
-        parts.scheme not in ("redis", "rediss")
-        or not parts.hostname
-        or not re.fullmatch(r"/?[0-9]{0,5}", parts.path)
-        or not options.keys() <= REDIS_OPTIONS
-        or (options and parts.scheme == "redis")
-        or parts.fragment
-        or re.search(r"\s", raw)
-    ):
-        raise ValueError(expected)
-    return raw
-
-
-def _origins(raw: str) -> tuple[str, ...]:
-    origins = []
-    for part in (p.strip() for p in raw.split(",")):
-        if not part:
-            continue
-        # Exact origins only: a wildcard cannot be combined with credentials, which existing
-        # widgets send, and a pattern is too easily wider than it looks.
-        if not re.fullmatch(r"https?://[^\s/*?#@]+", part.rstrip("/"), re.IGNORECASE):
-            raise ValueError(
-                "exact origins such as https://book.example.org, separated by commas, without a "
-                "path and without *"
-            )
-        origins.append(part.rstrip("/").lower())
-    return tuple(dict.fromkeys(origins))
-
-
-def _collection(raw: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", raw):
-        raise ValueError("1 to 64 letters, digits, _ and -")
-    return raw
-
-
-def _json_object(raw: str) -> Mapping[str, Any]:
-    try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError('a JSON object such as {"base_url": "/book/"}')
-    return value
-
-
-def _prices(raw: str) -> Mapping[str, Price]:
-    table = _json_object(raw)
-    expected = 'a JSON object such as {"gpt-4.1-mini": [0.4, 1.6]}: US dollars for a million tokens'
-    try:
-        return PRICES | {model: Price(*map(_dollars, each)) for model, each in table.items()}
-    except (TypeError, ValueError):
-        raise ValueError(expected) from None
-
-
-def _dollars(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
-        raise ValueError
-    return float(value)
-
-
-def _budget(raw: str) -> float:
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", raw):
-        raise ValueError("US dollars such as 0.50, at most 999999; 0 for no limit")
-    return float(raw)
 
 
 def _setting(default: Any, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
@@ -214,70 +61,70 @@ def _setting(default: Any, parse: Callable[[str], Any], *, secret: bool = False)
 class Settings:
     """What the environment says, checked and typed. `.env.example` explains each variable."""
 
-    openai_api_key: str = _setting("", _secret, secret=True)
-    openai_base_url: str = _setting("", _http_url)
-    openai_model: str = _setting("gpt-4.1-mini", _text)
+    openai_api_key: str = _setting("", api_key, secret=True)
+    openai_base_url: str = _setting("", http_url)
+    openai_model: str = _setting("gpt-4.1-mini", str)
     openai_token_limit_field: TokenLimitField | None = _setting(
-        None, _one_of(("max_tokens", "max_completion_tokens"), str.lower)
+        None, one_of(("max_tokens", "max_completion_tokens"), str.lower)
     )
-    openai_timeout: int = _setting(30, _whole(1, 600))
-    max_output_tokens: int = _setting(800, _whole(16, 32_000))
-    openai_embedding_model: str = _setting("text-embedding-3-small", _text)
+    openai_timeout: int = _setting(30, whole_number(1, 600))
+    max_output_tokens: int = _setting(800, whole_number(16, 32_000))
+    openai_embedding_model: str = _setting("text-embedding-3-small", str)
     embedding_provider: EmbeddingProvider | None = _setting(
-        None, _one_of(("openai", "local"), str.lower)
+        None, one_of(("openai", "local"), str.lower)
     )
 
-    local_embedding_model: str = _setting(MULTILINGUAL, _local_model)
-    prompt_addition: str = _setting("", _short_text)
-    answer_cache_size: int = _setting(500, _whole(0, 100_000))
-    text_fragments: bool = _setting(True, _flag)
+    local_embedding_model: str = _setting(MULTILINGUAL, local_model)
+    prompt_addition: str = _setting("", short_text)
+    answer_cache_size: int = _setting(500, whole_number(0, 100_000))
+    text_fragments: bool = _setting(True, flag)
     prices: Mapping[str, Price] = field(
-        default_factory=lambda: PRICES, metadata={"parse": _prices, "secret": False}
+        default_factory=lambda: PRICES, metadata={"parse": price_table, "secret": False}
     )
-    daily_tokens: int = _setting(0, _whole(0, 10**12))
-    daily_usd: float = _setting(0.0, _budget)
-    reader_daily_tokens: int = _setting(0, _whole(0, 10**12))
-    max_concurrent_answers: int = _setting(600, _whole(1, 100_000))
+    daily_tokens: int = _setting(0, whole_number(0, 10**12))
+    daily_usd: float = _setting(0.0, dollars_a_day)
+    reader_daily_tokens: int = _setting(0, whole_number(0, 10**12))
+    max_concurrent_answers: int = _setting(600, whole_number(1, 100_000))
 
-    qdrant_url: str = _setting("", _http_url)
-    qdrant_api_key: str = _setting("", _secret, secret=True)
+    qdrant_url: str = _setting("", http_url)
+    qdrant_api_key: str = _setting("", api_key, secret=True)
     qdrant_path: Path = _setting(Path("./qdrant_data"), Path)
-    qdrant_collection: str = _setting("quire", _collection)
+    qdrant_collection: str = _setting("quire", collection_name)
     qdrant_quantization: Quantization = _setting(
-        "none", _one_of(("none", "scalar", "binary"), str.lower)
+        "none", one_of(("none", "scalar", "binary"), str.lower)
     )
-    qdrant_on_disk: bool = _setting(False, _flag)
-    qdrant_grpc_port: int = _setting(0, _whole(0, 65_535))
-    redis_url: str = _setting("", _redis_url, secret=True)
+    qdrant_on_disk: bool = _setting(False, flag)
+    qdrant_grpc_port: int = _setting(0, whole_number(0, 65_535))
+    redis_url: str = _setting("", redis_url, secret=True)
 
     book_content_path: Path = _setting(Path("./book_content"), Path)
-    site_url: str = _setting("", _http_url)
-    site_generator: str = _setting("auto", _one_of(GENERATORS, str.lower))
+    site_url: str = _setting("", http_url)
+    site_generator: str = _setting("auto", one_of(("auto", *GENERATORS, "none"), str.lower))
     site_options: Mapping[str, Any] = field(
-        default_factory=dict, metadata={"parse": _json_object, "secret": False}
+        default_factory=dict, metadata={"parse": json_object, "secret": False}
     )
     site_check_path: Path | None = _setting(None, Path)
-    chunk_tokens: int = _setting(270, _whole(50, 2_000))
-    max_files: int = _setting(20_000, _whole(1, 1_000_000))
-    max_file_bytes: int = _setting(2_000_000, _whole(1_000, 100_000_000))
-    max_total_bytes: int = _setting(500_000_000, _whole(1_000, 10_000_000_000))
-    max_depth: int = _setting(32, _whole(1, 100))
-    max_archive_bytes: int = _setting(50_000_000, _whole(1_000, 1_000_000_000))
+    chunk_tokens: int = _setting(270, whole_number(50, 2_000))
+    max_files: int = _setting(20_000, whole_number(1, 1_000_000))
+    max_file_bytes: int = _setting(2_000_000, whole_number(1_000, 100_000_000))
+    max_total_bytes: int = _setting(500_000_000, whole_number(1_000, 10_000_000_000))
+    max_depth: int = _setting(32, whole_number(1, 100))
+    max_archive_bytes: int = _setting(50_000_000, whole_number(1_000, 1_000_000_000))
 
-    allowed_origins: tuple[str, ...] | None = _setting(None, _origins)
-    admin_api_key: str = _setting("", _secret, secret=True)
-    api_keys: tuple[str, ...] = _setting((), _keys, secret=True)
+    allowed_origins: tuple[str, ...] | None = _setting(None, exact_origins)
+    admin_api_key: str = _setting("", api_key, secret=True)
+    api_keys: tuple[str, ...] = _setting((), reader_keys, secret=True)
     api_keys_file: Path | None = _setting(None, Path)
-    require_origin: bool = _setting(False, _flag)
-    rate_limit_enabled: bool = _setting(True, _flag)
-    trusted_proxy_hops: int = _setting(0, _whole(0, 10))
+    require_origin: bool = _setting(False, flag)
+    rate_limit_enabled: bool = _setting(True, flag)
+    trusted_proxy_hops: int = _setting(0, whole_number(0, 10))
 
-    api_host: str = _setting("0.0.0.0", _text)
-    api_port: int = _setting(7860, _whole(0, 65_535))
-    stream_timeout: int = _setting(900, _whole(10, 86_400))
-    log_level: str = _setting("INFO", _one_of(LOG_LEVELS, str.upper))
-    log_format: str = _setting("text", _one_of(LOG_FORMATS, str.lower))
-    metrics_public: bool = _setting(False, _flag)
+    api_host: str = _setting("0.0.0.0", str)
+    api_port: int = _setting(7860, whole_number(0, 65_535))
+    stream_timeout: int = _setting(900, whole_number(10, 86_400))
+    log_level: str = _setting("INFO", one_of(LOG_LEVELS, str.upper))
+    log_format: str = _setting("text", one_of(LOG_FORMATS, str.lower))
+    metrics_public: bool = _setting(False, flag)
 
     @property
     def has_model(self) -> bool:

@@ -10,7 +10,8 @@ from lib.grounding import find_grounds
 from lib.ingest import Ingestion, IngestRequest
 from lib.services import make_local_embedder, make_store
 from lib.sessions import Message
-from lib.settings import MULTILINGUAL, load_settings
+from lib.setting_values import MULTILINGUAL
+from lib.settings import load_settings
 from lib.store import Store
 
 PAGES = {
