@@ -22,7 +22,8 @@ import aiohttp
 
 from benchmarks.served import served
 from benchmarks.upstream import Script, running_upstream
-from lib.book import Book, BookReader
+from lib.book import Book
+from lib.book_reader import BookReader
 from lib.documents import DocumentLimits, discover
 from lib.ingest import IngestRequest, IngestStatus
 from lib.services import Services, open_services

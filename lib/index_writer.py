@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.book import Piece
+from lib.book_reader import Piece
 from lib.embedding import Embedder
 from lib.store import GenerationBuilder
 

@@ -22,7 +22,9 @@ from uuid import uuid4
 
 import msgspec
 
-from lib.book import Book, content_folder, digest, read_book, survey
+from lib.book import Book, content_folder, digest
+from lib.book_reader import read_book
+from lib.changed_files import survey
 from lib.documents import DocumentError, discover
 from lib.embedding import Embedder
 from lib.errors import (

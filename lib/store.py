@@ -34,7 +34,8 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     file_path: str
     paths: list[str]
-    """Other names that a reader may give the file or a folder it stands in (`lib.book.names`)."""
+    """Other names that a reader may give the file or a folder it stands in
+    (`lib.book_reader.names`)."""
     ordinal: int
     """Its place among the chunks of its file, from 0."""
     before: str | None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lib.book import Piece
+from lib.book_reader import Piece
 from lib.embedding import AroundEmbedder, Vectors
 from lib.errors import UpstreamError
 from lib.index_writer import Counts, IndexWriter

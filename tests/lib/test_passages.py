@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from lib.book import Book, BookReader
+from lib.book import Book
+from lib.book_reader import BookReader
 from lib.documents import DocumentLimits
 from lib.passages import KEPT_SHARE, MAX_JOINED, SLACK, Passage, kept, passages
 from lib.ranking import Ranked
