@@ -26,17 +26,18 @@ import asyncio
 import itertools
 import math
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from benchmarks.retrieval import Index, auroc, ingested, print_table, seen, settings_for, shown
+from benchmarks.book_index import Index, ingested, seen, settings_for
+from benchmarks.separation import auroc, logistic
+from benchmarks.tables import print_table, shown
 from lib.golden import BadQuestions, read_questions
 from lib.intervals import Estimate, Numbers, estimate
 from lib.not_in_book import Evidence, evidence, length, margin
@@ -47,7 +48,6 @@ from lib.settings import Settings, SettingsError
 
 KEPT: Final = 0.95
 """Share of the answerable questions of each file that a threshold has to let through."""
-RIDGE: Final = 1e-4
 FEATURES: Final[Mapping[str, Callable[[Evidence], float]]] = {
     "nearest": lambda each: each.nearest or 0.0,
     "lead": lambda each: each.lead,
@@ -116,9 +116,8 @@ async def ask(index: Index, settings: Settings, file: str, text: str, answerable
 
 async def measure(settings: Settings, questions: Iterable[tuple[str, str, bool]]) -> list[Asked]:
     """`questions` are their file, text, and whether the book answers."""
-    with tempfile.TemporaryDirectory() as scratch:
-        async with ingested(replace(settings, qdrant_path=Path(scratch))) as index:
-            return [await ask(index, settings, *each) for each in questions]
+    async with ingested(settings) as index:
+        return [await ask(index, settings, *each) for each in questions]
 
 
 def read_all(
@@ -218,30 +217,13 @@ def fitted(asked: Sequence[Asked], case: str) -> Fitted | None:
     table = inputs([evidence_of(each, case) for each in asked], names)
     truth = np.array([float(each.answerable) for each in asked])
     shares = np.array([1 / kinds[each.kind] / sets[each.answerable] for each in asked])
-    weights = logistic(table, truth, shares / shares.sum())
+    weights, _ = logistic(table, truth, shares / shares.sum())  # the threshold is the constant
     scores: dict[tuple[str, str], list[float]] = {}
     for each, score in zip(asked, table @ weights, strict=True):
         if each.answerable:
             scores.setdefault((each.file, each.model), []).append(float(score))
     lowest = [sorted(of)[math.floor((1 - KEPT) * len(of))] for of in scores.values()]
     return Fitted(names, weights, min(lowest))
-
-
-def logistic(table: Numbers, truth: Numbers, shares: Numbers) -> Numbers:
-    """The weights of the columns of `table` `(n, m)`; the constant is left to the threshold."""
-    mean, spread = table.mean(axis=0), np.maximum(table.std(axis=0), 1e-3)
-    scaled = np.column_stack([(table - mean) / spread, np.ones(len(table))])
-    weights = np.zeros(scaled.shape[1])
-    for _ in range(100):
-        likely = 1 / (1 + np.exp(-scaled @ weights))
-        gradient = scaled.T @ (shares * (truth - likely)) - RIDGE * weights
-        bend = (scaled.T * (shares * likely * (1 - likely))) @ scaled
-        step = np.linalg.solve(bend + RIDGE * np.eye(len(weights)), gradient)
-        weights += np.clip(step, -1, 1)
-        if np.abs(step).max() < 1e-9:
-            break
-    found: Numbers = weights[:-1] / spread
-    return found
 
 
 def print_fit(asked: Sequence[Asked]) -> None:

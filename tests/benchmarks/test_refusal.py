@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.refusal import KEPT, Asked, fitted, logistic, main
+from benchmarks.refusal import KEPT, Asked, fitted, main
 from lib.not_in_book import Evidence, worth_reading
 from lib.settings import setting_names
 
@@ -64,16 +64,6 @@ def test_the_threshold_lets_through_what_it_has_to_in_every_set() -> None:
 
 def test_one_kind_alone_fits_nothing() -> None:
     assert fitted([each for each in sample() if each.answerable], "own") is None
-
-
-def test_the_logistic_score_is_the_likeliest() -> None:
-    random = np.random.default_rng(2)
-    table = random.normal(size=(4_000, 2))
-    truth = (random.random(4_000) < 1 / (1 + np.exp(-(2 * table[:, 0] - table[:, 1])))).astype(
-        float
-    )
-    weights = logistic(table, truth, np.full(4_000, 1 / 4_000))
-    assert weights == pytest.approx([2.0, -1.0], abs=0.2)
 
 
 def test_from_questions_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,90 @@
+"""A book in an index of its own, in this process, to be searched."""
+
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lib.embedding import Embedder, Vectors
+from lib.golden import Question
+from lib.ingest import Ingestion, IngestRequest
+from lib.search import Looked, check_index, look
+from lib.services import make_local_embedder, make_store
+from lib.settings import Settings, load_settings
+from lib.store import Manifest, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The book, to be searched."""
+
+    embedder: Embedder
+    store: Store
+    manifest: Manifest
+
+
+async def seen(
+    index: Index,
+    text: str,
+    n: int,
+    *,
+    meaning: bool = True,
+    only: Mapping[str, str] | None = None,
+) -> Looked:
+    """What `lib.search` looks at."""
+
+    async def embed(question: str) -> Vectors | None:
+        return await index.embedder.embed_query(question) if meaning else None
+
+    return await look(index.store, index.manifest, text, n, embed, only=only)
+
+
+def settings_for(folder: Path, model: str) -> Settings:
+    """What the environment says, but for the book, the model and the index."""
+    return load_settings(
+        os.environ
+        | {
+            "BOOK_CONTENT_PATH": str(folder),
+            "EMBEDDING_PROVIDER": "local",
+            "LOCAL_EMBEDDING_MODEL": model,
+            "QDRANT_URL": "",
+        }
+    )
+
+
+@asynccontextmanager
+async def ingested(settings: Settings) -> AsyncIterator[Index]:
+    """The index of the content folder, gone at the end."""
+    embedder = make_local_embedder(settings.local_embedding_model)  # without a cache of questions
+    with TemporaryDirectory() as scratch:
+        settings = replace(settings, qdrant_path=Path(scratch))
+        store = make_store(settings)
+        try:
+            ingestion = Ingestion(settings, embedder, store)
+            began = time.perf_counter()
+            started = await ingestion.start(IngestRequest())
+            await ingestion.wait()
+            status = ingestion.status(started.task_id)
+            if status.status != "completed":
+                sys.exit(f"the ingestion failed: {status.error}")
+            manifest = check_index(await store.manifest(), embedder)
+            print(
+                f"\n{manifest.embedding_model}: {manifest.chunks} chunks of {manifest.documents} "
+                f"files, ingested in {time.perf_counter() - began:.0f} s with "
+                f"{len(status.progress.errors)} errors"
+            )
+            yield Index(embedder, store, manifest)
+        finally:
+            await embedder.close()
+            await store.close()
+
+
+async def missing_files(index: Index, questions: Iterable[Question]) -> list[str]:
+    """Files of answers that the index does not have, because the book does not publish them."""
+    ledger = await index.store.ledger()
+    named = {place.file for each in questions for gold in each.answer for place in gold}
+    return sorted(file for file in named if file not in ledger or not ledger[file].chunks)

@@ -1,0 +1,21 @@
+"""Tables of figures with their intervals, for a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from lib.intervals import Estimate
+
+Table = Mapping[str, Sequence[str]]
+
+
+def print_table(title: str, columns: Iterable[str], rows: Table) -> None:
+    wide = max(map(len, (title, *rows)))
+    print()
+    for name, cells in {title: columns, **rows}.items():
+        print(f"{name:{wide}}" + "".join(f"{cell:>22}" for cell in cells))
+
+
+def shown(estimated: Estimate | None, sign: str = "") -> str:
+    if estimated is None:
+        return "-"
+    value, low, high = estimated.value, estimated.low, estimated.high
+    return f"{value:{sign}.3f} [{low:{sign}.2f} {high:{sign}.2f}]"
