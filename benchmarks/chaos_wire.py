@@ -1,0 +1,79 @@
+"""HTTP over a plain socket, so that a reader of the chaos run can do with it what nobody should."""
+
+import asyncio
+import random
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+ADMIN_KEY: Final = "the-admin-key"
+BROKEN: Final = (ConnectionError, asyncio.IncompleteReadError)
+
+
+@dataclass
+class Wire:
+    """A connection of a reader."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    status: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    async def head(self) -> int:
+        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        pairs = (line.partition(":") for line in lines[1:])
+        self.headers = {name.lower(): value.strip() for name, _, value in pairs}
+        self.status = int(lines[0].split()[1])
+        return self.status
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body. Raises `asyncio.IncompleteReadError` where it is cut."""
+        if self.headers.get("transfer-encoding") != "chunked":
+            yield await self.reader.readexactly(int(self.headers.get("content-length", 0)))
+            return
+        while size := int(await self.reader.readuntil(b"\r\n"), 16):
+            yield await self.reader.readexactly(size)
+            await self.reader.readexactly(2)
+        await self.reader.readexactly(2)
+
+    async def body(self) -> bytes:
+        return b"".join([piece async for piece in self.pieces()])
+
+
+@asynccontextmanager
+async def connected(port: int, data: bytes = b"", *, buffer: int = 0) -> AsyncIterator[Wire]:
+    """A connection on which `data` was sent, aborted at the end."""
+    plain = socket.socket()
+    if buffer:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    plain.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
+    except OSError:
+        plain.close()
+        raise
+    # With a limit as large as the buffer, who does not read is not read for either.
+    reader, writer = await asyncio.open_connection(sock=plain, limit=buffer or 1 << 20)
+    writer.write(data)
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.transport.abort()
+
+
+def request(
+    method: str, path: str, body: bytes = b"", *, address: str = "", kind: str = "application/json"
+) -> bytes:
+    """A whole request: of the reader at `address`, or without one of the book's author."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: book", f"Content-Length: {len(body)}"]
+    lines += ["Connection: close", *[f"Content-Type: {kind}"] * bool(body)]
+    lines += [f"X-Forwarded-For: {address}"] * bool(address)
+    lines += [f"Authorization: Bearer {ADMIN_KEY}"] * (not address)
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def any_address(draw: random.Random) -> str:
+    """Of a reader whom no limit knows yet."""
+    return ".".join(str(draw.randrange(1, 255)) for _ in range(4))
