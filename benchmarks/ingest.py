@@ -25,7 +25,8 @@ from benchmarks.upstream import Script, running_upstream
 from lib.book import Book
 from lib.book_reader import BookReader
 from lib.documents import DocumentLimits, discover
-from lib.ingest import IngestRequest, IngestStatus
+from lib.ingest import IngestRequest
+from lib.ingest_task import IngestStatus
 from lib.services import Services, open_services
 from lib.settings import Settings
 from lib.site_detection import detect_site

@@ -11,7 +11,7 @@ from handlers import FORWARDING_HEADERS, operation, require_admin, services
 from handlers.outer import Outer
 from lib.access import is_local
 from lib.breaker import Breaker
-from lib.ingest import Task
+from lib.ingest_task import Task
 from lib.metrics import CONTENT_TYPE
 from lib.openapi import Operation
 from lib.services import Services

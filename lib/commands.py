@@ -24,7 +24,8 @@ from lib.evaluation import Plan, evaluate, known_links
 from lib.evaluation_metrics import SHARES
 from lib.evaluation_report import as_json, as_text, report_on
 from lib.golden import BadQuestions, read_questions
-from lib.ingest import IngestRequest, IngestStatus, Preview
+from lib.ingest import IngestRequest, Preview
+from lib.ingest_task import IngestStatus
 from lib.junit import as_junit
 from lib.services import Services, ingest_if_needed, open_services
 from lib.settings import Settings

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from lib.errors import NotFound, RedisUnavailable
-from lib.ingest import Ingestion, IngestStatus
+from lib.ingest import Ingestion
+from lib.ingest_task import IngestStatus
 from lib.redis_client import RedisClient
 
 LATEST: Final = "ingest:latest"

@@ -24,7 +24,8 @@ from lib.guarded import (
     model_breaker,
     store_breaker,
 )
-from lib.ingest import Ingestion, IngestRequest, configured
+from lib.indexing import configured
+from lib.ingest import Ingestion, IngestRequest
 from lib.memory_budget import MemoryBudget
 from lib.metrics import Metrics
 from lib.probe import Probe

@@ -92,7 +92,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[str, ...] = (ENGLISH,)
     """Of its pages (`lib.terms.LANGUAGES`): a question is stemmed as each of them."""
     configured: str = ""
-    """A hash of the settings that decided what it holds (`lib.ingest.configured`)."""
+    """A hash of the settings that decided what it holds (`lib.indexing.configured`)."""
     index_format: int = INDEX_FORMAT
 
 

@@ -16,7 +16,8 @@ from hypothesis import settings as hypothesis_settings
 
 import lib.e5
 from lib.book import digest
-from lib.ingest import Ingestion, IngestRequest, configured
+from lib.indexing import configured
+from lib.ingest import Ingestion, IngestRequest
 from lib.redis_client import RedisClient
 from lib.services import open_services
 from lib.settings import Settings

@@ -1,45 +1,24 @@
-"""Ingestion with the scripted upstream as the embedder: what is embedded can be counted there."""
-
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+import lib.indexing
 import lib.ingest
 from lib.errors import InvalidRequest, NotFound
-from lib.ingest import IngestRequest, IngestStatus, Task, languages_of
+from lib.ingest import IngestRequest
 from lib.services import Services, open_services
 from lib.settings import Settings
-from lib.sparse import query_vector
-from lib.store import FileRecord, Found, Ledger
-from tests.conftest import ended
+from tests.ingesting import run, settings_of
 from tests.tiny_book import write_book
-from tests.upstream import Body, Status, Upstream
-
-FILES = {
-    f"page-{number}.md": f"# Page {number}\n\nSome text, number {number}.\n" for number in range(6)
-}
+from tests.upstream import Upstream
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_book(tmp_path / "book", FILES)
-
-
-@pytest.fixture
-def settings(folder: Path, tmp_path: Path, upstream: Upstream) -> Settings:
-    return Settings(
-        openai_base_url=upstream.base_url,
-        embedding_provider="openai",
-        book_content_path=folder,
-        qdrant_path=tmp_path / "index",
-        site_url="https://b.example",
-        site_generator="mkdocs",
-    )
+def settings(tmp_path: Path, upstream: Upstream) -> Settings:
+    return settings_of(tmp_path, upstream)
 
 
 @pytest.fixture
@@ -48,242 +27,9 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
         yield opened
 
 
-async def run(services: Services, **fields: Any) -> IngestStatus:
-    started = await services.ingestion.start(IngestRequest(**fields))
-    await ended(services.ingestion)
-    return services.ingestion.status(started.task_id)
-
-
-async def search(services: Services, query: str) -> Found:
-    vector = await services.embedder.embed_query(query)
-    return await services.store.search(vector, query_vector(query), 50)
-
-
-def texts_since(upstream: Upstream, count: int = 0) -> int:
-    """How many texts were embedded, after the first `count` requests."""
-    return sum(len(texts) for texts in upstream.embedded()[count:])
-
-
-async def test_a_first_run_embeds_everything(services: Services, upstream: Upstream) -> None:
-    status = await run(services)
-    assert status.status == "completed"
-    assert status.error is None
-    progress = status.progress
-    assert (progress.files_processed, progress.total_files) == (6, 6)
-    assert progress.chunks_created == progress.chunks_embedded == texts_since(upstream) == 6
-    assert progress.chunks_reused == 0
-    manifest = await services.store.manifest()
-    assert manifest is not None
-    assert (manifest.documents, manifest.chunks) == (6, 6)
-    assert manifest.embedding_model == "openai/text-embedding-3-small"
-    assert manifest.generator == "mkdocs"
-
-
-async def test_nothing_changed_costs_nothing(services: Services, upstream: Upstream) -> None:
-    await run(services)
-    before = await services.store.manifest()
-    asked = len(upstream.requests)
-    status = await run(services)
-    assert status.status == "completed"
-    assert len(upstream.requests) == asked
-    assert status.progress.files_unchanged == 6
-    assert status.progress.chunks_reused == status.progress.chunks_created == 6
-    assert await services.store.manifest() == before
-
-
-async def test_only_what_changed_is_embedded(
-    services: Services, upstream: Upstream, folder: Path
-) -> None:
-    await run(services)
-    asked = len(upstream.requests)
-    write_book(folder, {"page-2.md": "# Page 2\n\nQuite another text.\n"})
-    status = await run(services)
-    assert texts_since(upstream, asked) == 1
-    assert (status.progress.chunks_embedded, status.progress.chunks_reused) == (1, 5)
-    found = await search(services, "another")
-    assert sorted(hit.chunk.file_path for hit in found.hits) == sorted(FILES)
-    assert any("Quite another text" in hit.chunk.text for hit in found.hits)
-    assert not any("number 2" in hit.chunk.text for hit in found.hits)
-
-
-async def test_a_file_that_moved_is_not_embedded_again(
-    services: Services, upstream: Upstream, folder: Path
-) -> None:
-    await run(services)
-    asked = len(upstream.requests)
-    move(folder / "page-1.md", folder / "moved.md")
-    status = await run(services)
-    assert texts_since(upstream, asked) == 0
-    assert status.progress.files_removed == 1
-    found = await search(services, "Page 1")
-    assert "moved.md" in {hit.chunk.file_path for hit in found.hits}
-    assert "page-1.md" not in {hit.chunk.file_path for hit in found.hits}
-
-
-async def test_a_deleted_file_is_gone(services: Services, folder: Path) -> None:
-    await run(services)
-    remove(folder / "page-1.md")
-    status = await run(services)
-    assert status.progress.files_removed == 1
-    assert set(await services.store.ledger()) == set(FILES) - {"page-1.md"}
-
-
-async def test_force_embeds_everything_anew(services: Services, upstream: Upstream) -> None:
-    await run(services)
-    asked = len(upstream.requests)
-    status = await run(services, force_reindex=True)
-    assert status.status == "completed"
-    assert texts_since(upstream, asked) == 6
-
-
-async def test_a_text_that_stands_twice_is_embedded_once(
-    services: Services, upstream: Upstream, folder: Path
-) -> None:
-    write_book(folder, {f"copy-{n}.md": "# Same\n\nThe same text.\n" for n in range(5)})
-    status = await run(services)
-    assert status.progress.chunks_created == 11
-    assert texts_since(upstream) == 7
-
-
-@pytest.mark.parametrize("size", [1, 4, 1000])
-async def test_batches_have_the_wanted_size(
-    services: Services, upstream: Upstream, size: int
-) -> None:
-    await run(services, batch_size=size)
-    sizes = [len(texts) for texts in upstream.embedded()]
-    assert sum(sizes) == 6
-    assert max(sizes) == min(size, 6)
-
-
-FAULTS: dict[str, Callable[[Upstream], Any]] = {
-    "a wrong key": lambda _: Status(401),
-    "garbage": lambda _: Body(b"<html>", "text/html"),
-    "too few vectors": lambda up: lambda texts: up.embeddings(texts[:-1] or ["x", "y"]),
-    "no numbers": lambda _: Body(b'{"data": [{"index": 0, "embedding": "????"}]}'),
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-async def test_a_run_that_fails_leaves_the_index(
-    services: Services, upstream: Upstream, folder: Path, fault: Callable[[Upstream], Any]
-) -> None:
-    await run(services)
-    before = await services.store.manifest()
-    write_book(folder, {"page-2.md": "# Page 2\n\nQuite another text.\n"})
-    upstream.embedding_replies.append(fault(upstream))
-    status = await run(services)
-    assert status.status == "failed"
-    assert status.error
-    assert status.error in status.progress.errors
-    assert "embedding service" in status.error
-    assert await services.store.manifest() == before
-    assert (await run(services)).status == "completed"
-
-
-async def test_a_run_that_fails_half_way_keeps_what_was_paid_for(
-    services: Services, upstream: Upstream
-) -> None:
-    upstream.embedding_replies.extend([upstream.embeddings] * 3)
-    upstream.embedding_replies.extend([Status(401)] * 3)
-    assert (await run(services, batch_size=1)).status == "failed"
-    assert await services.store.manifest() is None
-    upstream.embedding_replies.clear()
-    asked = len(upstream.requests)
-    status = await run(services, batch_size=1)
-    assert status.status == "completed"
-    assert (status.progress.chunks_embedded, status.progress.chunks_reused) == (3, 3)
-    assert texts_since(upstream, asked) == 3
-
-
-async def test_every_failure_of_a_run_is_seen(
-    services: Services, upstream: Upstream, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Several batches are under way at once; asyncio complains of one whose end nobody saw."""
-    upstream.embedding_replies.extend([Status(401)] * 20)
-    assert (await run(services, batch_size=1)).status == "failed"
-    gc.collect()
-    assert "never retrieved" not in caplog.text
-
-
-async def test_vectors_that_change_their_length_are_refused(
-    services: Services, upstream: Upstream
-) -> None:
-    normal = upstream.vector
-    upstream.embedding_replies.append(upstream.embeddings)
-
-    def shorter(texts: list[str]) -> Body:
-        upstream.vector = lambda text: normal(text)[:32]
-        return upstream.embeddings(texts)
-
-    upstream.embedding_replies.append(shorter)
-    status = await run(services, batch_size=1)
-    assert status.status == "failed"
-    assert status.error is not None
-    assert "vectors of" in status.error
-    assert await services.store.manifest() is None
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_busy_embedding_service_is_waited_for(
-    services: Services, upstream: Upstream, status: int
-) -> None:
-    upstream.embedding_replies.extend([Status(status, {"Retry-After-Ms": "1"})] * 3)
-    assert (await run(services)).status == "completed"
-
-
-async def test_a_shrunken_book_is_not_published(
-    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lib.ingest, "SMALL_BOOK", 6)
-    await run(services)
-    before = await services.store.manifest()
-    for number in range(1, 6):
-        remove(folder / f"page-{number}.md")
-    status = await run(services)
-    assert status.status == "failed"
-    assert status.error is not None
-    assert "force_reindex" in status.error
-    assert await services.store.manifest() == before
-    assert (await run(services, force_reindex=True)).status == "completed"
-    assert set(await services.store.ledger()) == {"page-0.md"}
-
-
-@pytest.mark.parametrize("force", [True, False])
-async def test_a_book_without_files_is_not_published(
-    services: Services, folder: Path, force: bool
-) -> None:
-    await run(services)
-    before = await services.store.manifest()
-    for path in FILES:
-        remove(folder / path)
-    status = await run(services, force_reindex=force)
-    assert status.status == "failed"
-    assert await services.store.manifest() == before
-
-
-async def test_another_model_embeds_everything_anew(settings: Settings, upstream: Upstream) -> None:
-    async with open_services(settings) as services:
-        await run(services)
-    asked = len(upstream.requests)
-    async with open_services(replace(settings, openai_embedding_model="other")) as services:
-        status = await run(services)
-        assert status.status == "completed"
-        assert texts_since(upstream, asked) == 6
-        manifest = await services.store.manifest()
-        assert manifest is not None
-        assert manifest.embedding_model == "openai/other"
-
-
-async def test_another_site_address_costs_no_embedding(
-    settings: Settings, upstream: Upstream
-) -> None:
-    async with open_services(settings) as services:
-        await run(services)
-    asked = len(upstream.requests)
-    async with open_services(replace(settings, site_url="https://other.example")) as services:
-        assert (await run(services)).status == "completed"
-        assert all(url.startswith("https://other.example/") for url in await services.store.urls())
-    assert texts_since(upstream, asked) == 0
+@pytest.fixture
+def folder(settings: Settings) -> Path:
+    return settings.book_content_path
 
 
 async def test_stopping_leaves_the_index(
@@ -321,7 +67,7 @@ async def test_a_preview_does_nothing(services: Services, upstream: Upstream, fo
     await run(services)
     before, asked = await services.store.manifest(), len(upstream.requests)
     write_book(folder, {"new.md": "# New\n\nText.\n", "page-1.md": "# Other\n\nText.\n"})
-    remove(folder / "page-0.md")
+    (folder / "page-0.md").unlink()
     preview = await services.ingestion.preview(IngestRequest())
     assert set(preview.files_changed) >= {"new.md", "page-1.md"}
     assert preview.files_removed == ["page-0.md"]
@@ -329,17 +75,6 @@ async def test_a_preview_does_nothing(services: Services, upstream: Upstream, fo
     assert preview.tokens > 0
     assert await services.store.manifest() == before
     assert len(upstream.requests) == asked
-
-
-async def test_errors_are_bounded(
-    services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lib.ingest, "MAX_LINES", 5)
-    for number in range(20):
-        (folder / f"bad-{number}.md").write_bytes(b"\xff")
-    status = await run(services)
-    assert status.status == "completed"
-    assert len(status.progress.errors) == 5
 
 
 async def test_only_the_last_tasks_are_remembered(
@@ -367,40 +102,8 @@ async def test_an_error_of_the_program_ends_the_task_and_not_the_server(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(lib.ingest, "detect_site", broken)
+    monkeypatch.setattr(lib.indexing, "detect_site", broken)
     status = await run(services)
     assert status.status == "failed"
     assert "secret detail" not in str(status)
     assert "ZeroDivisionError" in caplog.text
-
-
-def test_the_estimate_is_none_before_there_is_anything_to_go_by() -> None:
-    task = Task()
-    assert task.report().estimated_completion is None
-    task.total_files, task.files_processed, task.chunks_created = 10, 5, 100
-    assert task.report().estimated_completion is None
-    task.counts.embedded = 50
-    assert task.report().estimated_completion is not None
-
-
-def move(source: Path, target: Path) -> None:
-    source.rename(target)
-
-
-def remove(path: Path) -> None:
-    path.unlink()
-
-
-def test_a_language_of_few_pages_does_not_count() -> None:
-    def pages(**counts: int) -> Ledger:
-        return {
-            f"{language}{n}.md": FileRecord(file_hash="", chunks={"a": "b"}, language=language)
-            for language, count in counts.items()
-            for n in range(count)
-        }
-
-    assert languages_of(pages(english=99, french=1)) == ("english",)
-    assert languages_of(pages(english=10, german=90)) == ("german", "english")
-    # A page that gives nothing has no say.
-    drafts: Ledger = {f"{n}.md": FileRecord(file_hash="", language="french") for n in range(50)}
-    assert languages_of(drafts | pages(english=3)) == ("english",)

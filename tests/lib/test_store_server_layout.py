@@ -9,7 +9,7 @@ import pytest
 from qdrant_client.models import QuantizationSearchParams, QueryRequest, SearchParams
 
 import lib.store_server
-from lib.ingest import configured
+from lib.indexing import configured
 from lib.services import open_services, warm_up
 from lib.settings import Settings
 from lib.store import DENSE, SPARSE

@@ -1,0 +1,33 @@
+"""Six pages to ingest, with the scripted upstream as the embedder: it tells what was embedded."""
+
+from pathlib import Path
+from typing import Any
+
+from lib.ingest import IngestRequest
+from lib.ingest_task import IngestStatus
+from lib.services import Services
+from lib.settings import Settings
+from tests.tiny_book import write_book
+from tests.upstream import Upstream
+
+FILES = {
+    f"page-{number}.md": f"# Page {number}\n\nSome text, number {number}.\n" for number in range(6)
+}
+
+
+def settings_of(folder: Path, upstream: Upstream) -> Settings:
+    """The pages lie in `folder/book`."""
+    return Settings(
+        openai_base_url=upstream.base_url,
+        embedding_provider="openai",
+        book_content_path=write_book(folder / "book", FILES),
+        qdrant_path=folder / "index",
+        site_url="https://b.example",
+        site_generator="mkdocs",
+    )
+
+
+async def run(services: Services, **fields: Any) -> IngestStatus:
+    started = await services.ingestion.start(IngestRequest(**fields))
+    await services.ingestion.wait()
+    return services.ingestion.status(started.task_id)
