@@ -7,6 +7,7 @@ from contextlib import aclosing
 import msgspec
 
 from lib.answer_cache import KeptAnswer
+from lib.budget import BudgetUsedUp
 from lib.chat import Collaborators, Turn
 from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, keep, text_of
 from lib.citations import Citation, Citations
@@ -14,7 +15,6 @@ from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
 from lib.extractive import extracting
 from lib.generating import generated
 from lib.not_in_book import Refusal, refusal
-from lib.paid import BudgetUsedUp
 from lib.quotation import quoted
 from lib.slices import in_slices
 from lib.sse import Ping

@@ -31,18 +31,25 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """How today's budget stands."""
 
     tokens: int
-    tokens_reserved: Annotated[int, msgspec.Meta(description="For answers being written.")]
+    tokens_reserved: Annotated[int, msgspec.Meta(description="For what is under way.")]
     tokens_limit: Annotated[int | None, msgspec.Meta(description="null: none.")]
     usd: Annotated[float, msgspec.Meta(description="Estimated.")]
     usd_reserved: float
     usd_limit: Annotated[float | None, msgspec.Meta(description="null: none.")]
     share: Annotated[float, msgspec.Meta(description="Spent and reserved, of the limit: 0 to 1.")]
-    refused: Annotated[int, msgspec.Meta(description="Answers that it had no room for.")]
+    refused: Annotated[int, msgspec.Meta(description="What it had no room for.")]
     resets_at: Annotated[str, msgspec.Meta(description="ISO 8601.")]
 
 
+class BudgetUsedUp(Exception):
+    """The budget has no room for what was to be asked; nothing was."""
+
+
 class Reservation(Protocol):
-    """Room for one answer. The first of `settle` and `release` counts, later calls do nothing."""
+    """Room for one answer, or for one question's vector.
+
+    The first of `settle` and `release` counts, later calls do nothing.
+    """
 
     @property
     def tokens(self) -> int: ...
@@ -57,14 +64,20 @@ class Reservation(Protocol):
 class Budget(Protocol):
     """Today's spending."""
 
+    @property
+    def limits(self) -> Limits: ...
+
     async def open(self) -> None:
         """Take over what was spent earlier today, if it is known. Never raises."""
 
-    async def reserve(self, reader: str, tokens: int, usd: float | None) -> Reservation | None:
-        """Room for an answer of at most `tokens` and `usd`; None where the budget has none left.
+    async def reserve(
+        self, reader: str | None, tokens: int, usd: float | None
+    ) -> Reservation | None:
+        """Room for at most `tokens` and `usd`; None where the budget has none left.
 
-        `usd` is None where no price is known, for which a budget in money has no room. Raises
-        `lib.errors.RedisUnavailable` where what replicas have spent together cannot be known.
+        `reader` is None for what counts for no reader of its own. `usd` is None where no price is
+        known, for which a budget in money has no room. Raises `lib.errors.RedisUnavailable` where
+        what replicas have spent together cannot be known.
         """
 
     def state(self) -> Spending: ...

@@ -24,7 +24,7 @@ async def generated(
     """The model's answer, its markers resolved on the way.
 
     Raises `lib.errors.UpstreamError`, also for an answer without a word, `lib.errors.Busy` where
-    no place gets free in time, and `lib.paid.BudgetUsedUp`.
+    no place gets free in time, and `lib.budget.BudgetUsedUp`.
     """
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     resolver = MarkerResolver(citations)

@@ -109,15 +109,17 @@ class MemoryBudget:
             self._total.usd += saved.usd
 
     async def reserve(
-        self, reader: str, tokens: int, usd: float | None
+        self, reader: str | None, tokens: int, usd: float | None
     ) -> MemoryReservation | None:
         self._begin_day()
         accounts, limits = [self._total], self.limits
-        if limits.reader_tokens:
+        readers_limit = 0
+        if reader is not None and limits.reader_tokens:
+            readers_limit = limits.reader_tokens
             accounts.append(self._account(reader))
         if (
             exceeds(self._total.all_tokens + tokens, limits.tokens)
-            or exceeds(accounts[-1].all_tokens + tokens, limits.reader_tokens)
+            or exceeds(accounts[-1].all_tokens + tokens, readers_limit)
             or (limits.usd and usd is None)
             or exceeds(self._total.all_usd + (usd or 0.0), limits.usd)
         ):

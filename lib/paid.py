@@ -1,11 +1,12 @@
-"""The model's answer, paid from the budget of the day."""
+"""What readers' questions cost, paid from the budget of the day: the model's answer, the vector."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from math import ceil
 
 from lib.breaker import Breaker
-from lib.budget import Budget
+from lib.budget import Budget, BudgetUsedUp
+from lib.embedding import AroundEmbedder, Embedder, Vectors
 from lib.errors import UpstreamError
 from lib.generation import Delta, Finish, Generator, Idle, PromptMessage
 from lib.guarded import guarded
@@ -16,10 +17,6 @@ MESSAGE_TOKENS = 4
 """What the form of a message takes besides its text."""
 MARGIN = 1.1
 """The estimate is too low for some languages."""
-
-
-class BudgetUsedUp(Exception):
-    """The budget has no room for an answer; the model was not asked."""
 
 
 async def paid(
@@ -65,6 +62,32 @@ async def paid(
         raise
     finally:
         reservation.settle(reservation.tokens, None)
+
+
+class PaidEmbedder(AroundEmbedder):
+    """Pays for readers' questions. Documents are the author's own affair, who has them embedded."""
+
+    def __init__(self, embedder: Embedder, budget: Budget, price: Price | None) -> None:
+        super().__init__(embedder)
+        self._budget = budget
+        self._price = price
+
+    async def embed_query(self, text: str) -> Vectors:
+        """Raises `BudgetUsedUp` besides what the budget and the embedder raise."""
+        tokens = self.paid_tokens(text)
+        if not tokens:
+            return await super().embed_query(text)
+        reservation = await self._budget.reserve(None, tokens, cost(self._price, tokens, 0))
+        if reservation is None:
+            raise BudgetUsedUp
+        try:
+            return await super().embed_query(text)
+        except UpstreamError as error:
+            if "upstream_status" in error.details:
+                reservation.release()
+            raise
+        finally:
+            reservation.settle(reservation.tokens, None)
 
 
 def prompt_tokens(messages: Sequence[PromptMessage]) -> int:

@@ -77,12 +77,14 @@ class RedisBudget:
     async def open(self) -> None:
         self._send()
 
-    async def reserve(self, reader: str, tokens: int, usd: float | None) -> RedisReservation | None:
+    async def reserve(
+        self, reader: str | None, tokens: int, usd: float | None
+    ) -> RedisReservation | None:
         limits = self.limits
         nano, most = ceil((usd or 0.0) * NANO), round(limits.usd * NANO)
         if usd is None and most:
             nano = most + 1
-        entry = f"{uuid4().hex} {tokens} {nano}"
+        entry, name = f"{uuid4().hex} {tokens} {nano}", reader or ""
         try:
             granted = await self._run(
                 RESERVE,
@@ -90,22 +92,22 @@ class RedisBudget:
                 self._lapse,
                 tokens,
                 nano,
-                reader,
+                name,
                 limits.tokens,
                 most,
-                limits.reader_tokens,
+                limits.reader_tokens if name else 0,
                 MAX_READERS,
             )
         except (RedisUnavailable, asyncio.CancelledError) as error:
             # Redis may have heard of it nevertheless, unless it was spared.
             if not isinstance(error, RedisUnavailable) or error.retry_after is None:
-                self._settle(reader, entry, 0, 0)
+                self._settle(name, entry, 0, 0)
             raise
         if not granted:
             return None
 
         def settle(entry: str, tokens: int, nano: int) -> None:
-            self._settle(reader, entry, tokens, nano)
+            self._settle(name, entry, tokens, nano)
 
         return RedisReservation(entry, tokens, nano, settle)
 

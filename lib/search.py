@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from lib.budget import BudgetUsedUp
 from lib.embedding import Embedder, Similarity, Vectors
-from lib.errors import IndexNotReady, IndexOutdated, UpstreamError
+from lib.errors import IndexNotReady, IndexOutdated, RedisUnavailable, UpstreamError
 from lib.passages import Passage, passages
 from lib.query import ParsedQuery, parse_query
 from lib.ranking import Ranked, rank
@@ -91,23 +92,28 @@ async def retrieve(
     """The `k` passages that fit `query` best, best first; `only` as in `Store.search`.
 
     Restrictions in the query itself (`lib.query`) hold as well, unless nothing is left by them:
-    then they are words like others. While the embedder is away, words alone decide. Raises
-    `IndexNotReady` and `IndexOutdated` when there is nothing fit to be searched, and whatever the
-    store raises.
+    then they are words like others. While the embedder is away, or may cost nothing more today,
+    words alone decide. Raises `IndexNotReady` and `IndexOutdated` when there is nothing fit to be
+    searched, and whatever the store raises.
     """
     manifest = check_index(await store.manifest(), embedder)
     tokens = 0
 
     async def embed(text: str) -> Vectors | None:
         nonlocal tokens
-        tokens += embedder.paid_tokens(text)
+        paid = embedder.paid_tokens(text)
         try:
-            return await embedder.embed_query(text)
+            vector = await embedder.embed_query(text)
+        except (BudgetUsedUp, RedisUnavailable):
+            return None
         except UpstreamError as error:
+            tokens += paid
             # A breaker that is open says so for every reader: once was enough.
             level = logging.DEBUG if error.retry_after else logging.WARNING
             log.log(level, "searching by words alone: %s", error.message)
             return None
+        tokens += paid
+        return vector
 
     looked = await look(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
     similarity = embedder.similarity if looked.with_meaning else None

@@ -28,6 +28,7 @@ from lib.indexing import configured
 from lib.ingest import Ingestion, IngestRequest
 from lib.memory_budget import MemoryBudget
 from lib.metrics import Metrics
+from lib.paid import PaidEmbedder
 from lib.probe import Probe
 from lib.pulse import Pulse
 from lib.redis_budget import RedisBudget
@@ -123,11 +124,11 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Make everything the settings ask for; what is slow to load is loaded on first use."""
     embedding_guard, store_guard = embedding_breaker(), store_breaker()
-    embedder, store = make_embedder(settings, embedding_guard), make_store(settings)
-    generator = make_generator(settings)
     redis = make_redis(settings)
     budget = make_budget(settings, redis)
     await budget.open()
+    embedder, store = make_embedder(settings, embedding_guard, budget), make_store(settings)
+    generator = make_generator(settings)
     # An index of the process's own is locked by the system.
     leased = LeasedStore(store, redis) if redis and settings.qdrant_url else None
     ingestion = Ingestion(settings, embedder, leased or store, leased.check if leased else None)
@@ -194,8 +195,11 @@ def make_budget(settings: Settings, redis: RedisClient | None = None) -> Budget:
     return MemoryBudget(limits, settings.qdrant_path / SPENDING if limited else None)
 
 
-def make_embedder(settings: Settings, breaker: Breaker | None = None) -> Embedder:
-    """The embedder that the settings ask for, not loaded yet; a service behind `breaker`.
+def make_embedder(
+    settings: Settings, breaker: Breaker | None = None, budget: Budget | None = None
+) -> Embedder:
+    """The embedder that the settings ask for, not loaded yet; a service behind `breaker`, its
+    questions paid from `budget`.
 
     The modules are imported here so that a server pays for the one it uses.
     """
@@ -208,7 +212,11 @@ def make_embedder(settings: Settings, breaker: Breaker | None = None) -> Embedde
         base_url=settings.model_base_url,
         model=settings.openai_embedding_model,
     )
-    return CachedEmbedder(GuardedEmbedder(service, breaker or embedding_breaker()))
+    guarded: Embedder = GuardedEmbedder(service, breaker or embedding_breaker())
+    if budget and (budget.limits.tokens or budget.limits.usd):
+        price = settings.prices.get(settings.openai_embedding_model)
+        guarded = PaidEmbedder(guarded, budget, price)
+    return CachedEmbedder(guarded)
 
 
 def make_local_embedder(model: str) -> Embedder:

@@ -364,3 +364,27 @@ async def test_the_answer_cites_what_words_alone_have_found(wordy: Api) -> None:
     body = (await wordy.ask("What does HARBOUR_BERTH_LIMIT do?")).json()
     assert "twelve where nothing is said" in body["answer"]
     assert body["citations"][0]["source"]["url"] == f"{SITE}/docs/settings#berths"
+
+
+async def test_a_budget_that_is_spent_leaves_words(
+    make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, own_book: Path
+) -> None:
+    """A stranger's searches are paid for as well."""
+    settings = make_settings(
+        openai_base_url=upstream.base_url,
+        embedding_provider="openai",
+        daily_tokens=20,
+        qdrant_path=tmp_path / "index",
+        book_content_path=own_book,
+    )
+    async with serving(settings) as api:
+        await api.ingest()
+        documents = len(upstream.embedded())
+        for number in range(20):
+            found = (await api.post("/search", {"query": f"radio channel {number}"})).json()
+            assert found["passages"][0]["heading"] == "Radio"
+        asked = len(upstream.embedded()) - documents
+        spent = (await api.as_admin("GET", "/health")).json()["inside"]["budget"]
+    assert 0 < asked < 10
+    assert 0 < spent["tokens"] <= 20
+    assert spent["refused"] == 20 - asked

@@ -7,12 +7,13 @@ from contextlib import aclosing, suppress
 import pytest
 
 import lib.generation
-from lib.budget import Budget, Limits
+from lib.budget import Budget, BudgetUsedUp, Limits
+from lib.embedding_openai import OpenAIEmbedder
 from lib.errors import UpstreamError
 from lib.generation import Delta, Finish, Generator, Idle, PromptMessage
 from lib.guarded import model_breaker
 from lib.memory_budget import MemoryBudget
-from lib.paid import BudgetUsedUp, paid, prompt_tokens
+from lib.paid import PaidEmbedder, paid, prompt_tokens
 from lib.prices import Price
 from tests.upstream import Drop, Hang, Reply, Status, Upstream, answer, delta, event, finish
 
@@ -157,3 +158,58 @@ async def test_what_the_breaker_spares_costs_nothing() -> None:
 
 def test_the_estimate_is_no_lower_than_the_text() -> None:
     assert prompt_tokens(ASKED) > prompt_tokens(ASKED[1:]) > 6
+
+
+@pytest.fixture
+async def service(upstream: Upstream) -> AsyncIterator[OpenAIEmbedder]:
+    made = OpenAIEmbedder(api_key="", base_url=upstream.base_url, model="m")
+    yield made
+    await made.close()
+
+
+async def test_a_question_s_vector_is_paid_for_and_a_document_s_is_not(
+    service: OpenAIEmbedder, upstream: Upstream
+) -> None:
+    budget = MemoryBudget(Limits(tokens=7, reader_tokens=1))
+    embedder = PaidEmbedder(service, budget, PRICE)
+    tokens = embedder.paid_tokens("When?")
+    assert 0 < tokens <= 7 < 2 * 4 * tokens
+    upstream.embedding_gate = asyncio.Event()
+    asking = asyncio.create_task(embedder.embed_query("When?"))
+    await upstream.until(lambda u: bool(u.embedded()))
+    assert budget.state().tokens_reserved == tokens
+    upstream.embedding_gate.set()
+    await asking
+    assert (budget.state().tokens, budget.state().tokens_reserved) == (tokens, 0)
+    assert budget.state().usd == pytest.approx(tokens / 1e6)
+    await embedder.embed_documents(["The tide turns every six hours."])
+    assert budget.state().tokens == tokens
+    for _ in range(7):
+        with suppress(BudgetUsedUp):
+            await embedder.embed_query("When?")
+    assert budget.state().tokens == 7 // tokens * tokens
+    assert len(upstream.embedded()) == 7 // tokens + 1
+
+
+async def test_a_question_that_the_service_refuses_costs_nothing(
+    service: OpenAIEmbedder, upstream: Upstream
+) -> None:
+    budget = MemoryBudget(Limits(tokens=1_000))
+    embedder = PaidEmbedder(service, budget, PRICE)
+    upstream.embedding_replies.append(Status(401))
+    with pytest.raises(UpstreamError):
+        await embedder.embed_query("When?")
+    assert (budget.state().tokens, budget.state().tokens_reserved) == (0, 0)
+    upstream.embedding_replies.extend([[Drop()]] * 2)
+    with pytest.raises(UpstreamError):
+        await embedder.embed_query("When?")
+    assert budget.state().tokens == embedder.paid_tokens("When?")
+
+
+async def test_a_vector_without_a_price_is_not_asked_for_where_money_is_counted(
+    service: OpenAIEmbedder, upstream: Upstream
+) -> None:
+    embedder = PaidEmbedder(service, MemoryBudget(Limits(usd=1.0)), None)
+    with pytest.raises(BudgetUsedUp):
+        await embedder.embed_query("When?")
+    assert upstream.embedded() == []

@@ -95,6 +95,16 @@ async def test_redis_keeps_as_many_readers_as_there_is_room_for(
     assert await redis.run("return redis.call('HLEN', KEYS[1])", ["budget:readers"]) == 10
 
 
+async def test_what_counts_for_no_reader_counts_for_all(make: Make) -> None:
+    budget = make(tokens=100, reader_tokens=10)
+    nobodys = await budget.reserve(None, 60, 0.0)
+    assert nobodys is not None
+    nobodys.settle(50, 0.0)
+    assert (await state_of(budget)).tokens == 50
+    assert await budget.reserve(None, 51, 0.0) is None
+    assert await budget.reserve("a", 11, 0.0) is None
+
+
 async def test_a_reader_whom_redis_forgot_is_owed_nothing(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
