@@ -21,7 +21,6 @@ blueprint = Blueprint("search", __name__)
 
 FAILURES = {
     403: "A page of a foreign origin.",
-    502: "The embedding service failed.",
     503: "There is no index that can be searched.",
 }
 

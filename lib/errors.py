@@ -97,7 +97,7 @@ class IndexNotReady(QuireError):
 
 
 class IndexOutdated(QuireError):
-    """The index was made with another embedding model or chunker and must be built anew."""
+    """The index was made with another embedding model or version, and must be built anew."""
 
     status = 503
     code = "INDEX_OUTDATED"

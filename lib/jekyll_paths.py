@@ -34,7 +34,7 @@ _STYLES: Final = {
 def jekyll(site: Site, mount: Mount, source: Source) -> Place:
     plugins = strings(site.settings.get("plugins")) + strings(site.settings.get("gems"))
     if not source.has_front_matter and "jekyll-optional-front-matter" not in plugins:
-        return UNKNOWN_PLACE  # left out, unless GitHub Pages renders it, of which no file tells
+        return UNKNOWN_PLACE  # GitHub Pages renders it, Jekyll alone does not; no file tells which
     top = site.config_file.parent.as_posix() if site.config_file else mount.folder
     project_path = posixpath.relpath(posixpath.join(mount.folder, source.path), top)
     if mount.kind == "pages" and _jekyll_hidden(site, source.path):
