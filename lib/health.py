@@ -79,7 +79,8 @@ async def check_health(
         documents_count=manifest.documents if manifest else 0,
         chunks_count=manifest.chunks if manifest else 0,
         ready=problem is None,
-        ingesting=ingesting,
+        # Right after the start it is not known yet whether one begins by itself.
+        ingesting=ingesting or not services.opened.is_set(),
         embedder=services.embedder.model_id,
         model=services.generator.model if services.generator else None,
         site_generator=manifest.generator if manifest else None,

@@ -13,6 +13,7 @@ import lib.e5
 import lib.health
 import lib.services
 from lib import __version__
+from lib.services import Services
 from tests.api import Api, serving
 from tests.conftest import MakeSettings, ended
 from tests.tiny_book import BOOK
@@ -163,6 +164,25 @@ async def test_while_the_first_ingestion_runs_it_is_a_200(
         await settled(api)
         upstream.embedding_gate.set()
         assert (await patient).status == 200  # it has waited for the index
+
+
+async def test_until_it_is_known_whether_one_begins_an_ingestion_is_told_of(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for its end, to push a book, would be refused a moment later."""
+    known, look = asyncio.Event(), lib.services.open_index
+
+    async def late(services: Services) -> bool:
+        await known.wait()
+        return await look(services)
+
+    monkeypatch.setattr(lib.services, "open_index", late)
+    async with serving(make_settings()) as api:
+        health = await settled(api)
+        assert (health["ready"], health["ingesting"]) == (True, True)
+        known.set()
+        while (await api.get("/health")).json()["ingesting"]:
+            continue
 
 
 async def test_an_index_of_another_model_is_a_503(
