@@ -13,6 +13,7 @@ from lib.guarded import GuardedEmbedder, GuardedStore, embedding_breaker, store_
 from lib.sparse import SparseVector
 from lib.store import Found, GenerationBuilder, Ledger, Manifest
 from lib.store_server import ServerStore
+from tests.stores import change_policies
 from tests.upstream import Drop, Reply, Status, Upstream
 
 NOTHING = SparseVector([1], [1.0])
@@ -71,7 +72,10 @@ async def test_a_service_that_hangs_keeps_only_the_first_waiting(
     await asyncio.gather(*first)
 
 
-async def test_a_qdrant_that_cannot_be_reached_is_asked_no_more() -> None:
+async def test_a_qdrant_that_cannot_be_reached_is_asked_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
     breaker = store_breaker()
     store = GuardedStore(ServerStore("http://127.0.0.1:1", "", "book"), breaker)
     for _ in range(10):

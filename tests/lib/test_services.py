@@ -9,6 +9,7 @@ from lib.services import ask_store, open_services, warm_up
 from lib.settings import Settings
 from tests.conftest import MakeSettings, ended
 from tests.qdrant_server import running_qdrant
+from tests.stores import change_policies
 from tests.tiny_book import write_book
 from tests.upstream import Hang, Upstream
 
@@ -42,8 +43,9 @@ async def test_warming_up_leaves_an_index_alone(make_settings: MakeSettings) -> 
 
 
 async def test_a_store_that_is_down_does_not_stop_the_start(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
     async with open_services(Settings(qdrant_url="http://127.0.0.1:9")) as services:
         warming = asyncio.create_task(warm_up(services))
         await asyncio.sleep(0)
@@ -59,6 +61,7 @@ async def test_a_store_that_was_down_is_looked_for_again(
     make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.services, "AWAY_SECONDS", 0.01)
+    change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
     async with running_qdrant(tmp_path / "qdrant") as server:
         settings = make_settings(qdrant_url=server.url, qdrant_path=tmp_path / "unused")
         await server.stop()
