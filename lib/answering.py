@@ -9,7 +9,7 @@ import msgspec
 from lib.answer_cache import KeptAnswer
 from lib.budget import BudgetUsedUp
 from lib.chat import Collaborators, Turn
-from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, keep, text_of
+from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, Shown, text_of
 from lib.citations import Citation, Citations
 from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
 from lib.extractive import extracting
@@ -29,21 +29,24 @@ MODEL_BUSY = f"Many readers are asking right now, {OWN_WORDS}"
 BUDGET_SPENT = f"The language model has answered all it may for today, {OWN_WORDS}"
 
 
-async def stream(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, None]:
+async def stream(
+    services: Collaborators, turn: Turn, shown: Shown | None = None
+) -> AsyncGenerator[Event, None]:
     """Answer as events: pieces of text and citations, at last one `Done` or `Failed`.
 
-    The exchange is remembered only when the answer is complete.
+    The exchange is remembered only when the answer is complete. What was yielded of it so far is
+    in `shown`.
     """
     yield Ping()  # the first byte at once: proxies and browsers then know that all is well
-    answer: list[Chunk | Cited] = []
+    shown = shown or Shown()
     try:
-        async with aclosing(answered(services, turn)) as events:
+        async with aclosing(answered(services, turn, shown)) as events:
             async for event in events:
                 match event:
                     case Chunk() | Cited():
-                        keep(answer, event)
+                        shown.add(event)
                     case Done():
-                        await remember(services, turn, answer, event)
+                        await remember(services, turn, shown.pieces(), event)
                 yield event
     except QuireError as error:
         log.warning("an answer broke off: %s", error.message)
@@ -54,17 +57,18 @@ async def stream(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, N
 async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, None]:
     """The same for a reader who is shown nothing before the end: an answer that breaks off in its
     midst gives way to the book's own words."""
-    pieces: list[Event] = []
-    async with aclosing(stream(services, turn)) as events:
+    shown, pieces = Shown(), list[Event]()
+    async with aclosing(stream(services, turn, shown)) as events:
         async for event in events:
-            if isinstance(event, Failed):
-                answer, end = await extracted(services, turn, MODEL_FAILED)
-                await remember(services, turn, answer, end)
-                pieces = [*answer, end]
-            else:
-                pieces.append(event)
-    for event in pieces:
-        yield event
+            match event:
+                case Failed():
+                    answer, end = await extracted(services, turn, MODEL_FAILED)
+                    await remember(services, turn, answer, end)
+                    pieces = [*answer, end]
+                case Done():
+                    pieces = [*shown.pieces(), event]
+    for piece in pieces:
+        yield piece
 
 
 async def remember(
@@ -82,7 +86,9 @@ async def remember(
         services.answers.keep(turn.key, answer, end)
 
 
-async def answered(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, None]:
+async def answered(
+    services: Collaborators, turn: Turn, shown: Shown
+) -> AsyncGenerator[Event, None]:
     """From the model; from the book alone without one, or if it fails before its first word."""
     if turn.refusal:
         yield Chunk(content=turn.refusal.markdown())
@@ -97,7 +103,7 @@ async def answered(services: Collaborators, turn: Turn) -> AsyncGenerator[Event,
     if services.generator is not None and turn.passages:
         begun = False
         try:
-            async with aclosing(generated(services, services.generator, turn)) as events:
+            async with aclosing(generated(services, services.generator, turn, shown)) as events:
                 async for event in events:
                     begun = begun or isinstance(event, Chunk)
                     yield event

@@ -1,7 +1,7 @@
 """The events that an answer streams as, and the same answer whole."""
 
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 
@@ -71,22 +71,37 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
 Event = Chunk | Cited | Done | Failed | Ping
 
 
-PIECE: Final = 400
-"""Characters of text that are kept, and shown again, as one piece."""
+class Shown:
+    """What a reader has been shown of an answer, in as little memory as its words take.
 
+    Hundreds of answers are written at once. A piece for every token would take ten times as much;
+    and one letter outside of Latin makes a string take four bytes for each of its letters, UTF-8
+    for that one alone.
+    """
 
-def keep(pieces: list[Chunk | Cited], piece: Chunk | Cited) -> None:
-    """Add to what was shown of an answer. Text joins the text before it: a piece for every token,
-    while hundreds of answers are written, takes ten times the memory of their words."""
-    last = pieces[-1] if pieces else None
-    if (
-        isinstance(piece, Chunk)
-        and isinstance(last, Chunk)
-        and len(last.content) + len(piece.content) <= PIECE
-    ):
-        pieces[-1] = Chunk(content=last.content + piece.content)
-    else:
-        pieces.append(piece)
+    __slots__ = ("_pieces",)
+
+    def __init__(self) -> None:
+        self._pieces: list[bytearray | Cited] = []
+
+    def add(self, piece: Chunk | Cited) -> None:
+        if isinstance(piece, Cited):
+            self._pieces.append(piece)
+            return
+        last = self._pieces[-1] if self._pieces else None
+        if not isinstance(last, bytearray):
+            last = bytearray()
+            self._pieces.append(last)
+        last += piece.content.encode(errors="surrogatepass")
+
+    def pieces(self) -> list[Chunk | Cited]:
+        """In order; the text between two citations is one piece."""
+        return [
+            Chunk(content=piece.decode(errors="surrogatepass"))
+            if isinstance(piece, bytearray)
+            else piece
+            for piece in self._pieces
+        ]
 
 
 def text_of(events: Iterable[Event]) -> str:

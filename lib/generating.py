@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from lib.chat import Collaborators, Turn
-from lib.chat_events import Chunk, Cited, Done, Event, keep, text_of
+from lib.chat_events import Done, Event, Shown, text_of
 from lib.citations import Citations, MarkerResolver
 from lib.declining import declined
 from lib.errors import UpstreamError
@@ -19,16 +19,16 @@ from lib.turn_end import NOT_IN_BOOK, as_events, checking, done
 
 
 async def generated(
-    services: Collaborators, generator: Generator, turn: Turn
+    services: Collaborators, generator: Generator, turn: Turn, shown: Shown
 ) -> AsyncGenerator[Event, None]:
     """The model's answer, its markers resolved on the way.
 
-    Raises `lib.errors.UpstreamError`, also for an answer without a word, `lib.errors.Busy` where
-    no place gets free in time, and `lib.budget.BudgetUsedUp`.
+    To `shown` the caller adds what this yields, so that it is kept once. Raises
+    `lib.errors.UpstreamError`, also for an answer without a word, `lib.errors.Busy` where no place
+    gets free in time, and `lib.budget.BudgetUsedUp`.
     """
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     resolver = MarkerResolver(citations)
-    answer: list[Chunk | Cited] = []
     async with (
         services.admission.enter(turn.reader),
         aclosing(
@@ -54,16 +54,15 @@ async def generated(
                     yield Ping()
                     continue
                 case Delta():
-                    shown = as_events(resolver.feed(piece.text))
+                    events = as_events(resolver.feed(piece.text))
                 case Finish():
-                    shown = as_events(resolver.finish())
-            for event in shown:
-                keep(answer, event)
+                    events = as_events(resolver.finish())
+            for event in events:
                 yield event
             if isinstance(piece, Finish):
-                yield await end(services, generator, turn, piece, answer)
+                yield await end(services, generator, turn, piece, shown.pieces())
             # What is held back until more of it is known shall not wait twice.
-            elif shown and (pause := generator.pause()):
+            elif events and (pause := generator.pause()):
                 await asyncio.sleep(pause)
 
 

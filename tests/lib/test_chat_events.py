@@ -1,4 +1,4 @@
-from lib.chat_events import PIECE, Chunk, Cited, keep, text_of
+from lib.chat_events import Chunk, Cited, Shown, text_of
 from lib.citations import Citation, Source
 
 CITED = Cited(
@@ -12,21 +12,15 @@ CITED = Cited(
 )
 
 
-def test_what_is_kept_is_the_same_text_and_citations_in_fewer_pieces() -> None:
-    words = [Chunk(content=f"word{n} ") for n in range(200)]
-    shown: list[Chunk | Cited] = [*words, CITED, Chunk(content="end")]
-    kept: list[Chunk | Cited] = []
-    for piece in shown:
-        keep(kept, piece)
-    assert text_of(kept) == text_of(shown)
-    assert kept[-2:] == [CITED, Chunk(content="end")]
-    sizes = [len(piece.content) for piece in kept if isinstance(piece, Chunk)]
-    assert max(sizes) <= PIECE
-    assert len(sizes) < 6
-
-
-def test_a_piece_that_is_long_by_itself_is_whole() -> None:
-    kept: list[Chunk | Cited] = []
-    for length in (3, 2 * PIECE, 3):
-        keep(kept, Chunk(content="x" * length))
-    assert [len(piece.content) for piece in kept if isinstance(piece, Chunk)] == [3, 2 * PIECE, 3]
+def test_what_was_shown_is_the_same_text_and_citations_in_fewer_pieces() -> None:
+    words = [Chunk(content=f"word{n} \N{SAILBOAT} \ud800") for n in range(200)]
+    end = [Chunk(content="end"), Chunk(content="")]
+    told: list[Chunk | Cited] = [CITED, *words, CITED, CITED, *end]
+    shown = Shown()
+    assert shown.pieces() == []
+    for piece in told:
+        shown.add(piece)
+    kept = shown.pieces()
+    assert text_of(kept) == text_of(told)
+    assert kept[2:] == [CITED, CITED, Chunk(content="end")]
+    assert kept[0] == CITED
