@@ -9,13 +9,30 @@ from lib.errors import RedisUnavailable
 from lib.redis_client import RedisClient
 from lib.sessions import MAX_EXCHANGES, SESSION_SECONDS, Message, exchange_of
 
+MAX_SHARED_SESSIONS: Final = 30_000
+"""Some 100 MB. The one used longest ago goes first: whoever invents sessions must not fill what
+holds the budget, too."""
+LATEST: Final = "sessions"
+"""Their keys, by when they were used last (sorted set)."""
+
 APPEND: Final = """
 -- Sent again after a lost answer, it is there already.
 if redis.call('LINDEX', KEYS[1], -1) ~= ARGV[1] then
   redis.call('RPUSH', KEYS[1], ARGV[1])
   redis.call('LTRIM', KEYS[1], -tonumber(ARGV[2]), -1)
 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[2], now, KEYS[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[3])
+local more = redis.call('ZCARD', KEYS[2]) - ARGV[4]
+if more > 0 then
+  for _, key in ipairs(redis.call('ZRANGE', KEYS[2], 0, more - 1)) do
+    redis.call('DEL', key)
+    redis.call('ZREM', KEYS[2], key)
+  end
+end
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
 """
 
 Exchange = tuple[str, tuple[Message, Message]]
@@ -46,7 +63,12 @@ class RedisSessions:
         exchange = _encode((uuid4().hex, exchange_of(question, answer)))
         try:
             await self._redis.run(
-                APPEND, [place(session_id)], exchange, MAX_EXCHANGES, self._milliseconds
+                APPEND,
+                [place(session_id), LATEST],
+                exchange,
+                MAX_EXCHANGES,
+                self._milliseconds,
+                MAX_SHARED_SESSIONS,
             )
         except RedisUnavailable:
             return  # the answer is whole all the same

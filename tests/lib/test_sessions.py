@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lib.redis_sessions
 from lib.redis_client import RedisClient
-from lib.redis_sessions import RedisSessions
+from lib.redis_sessions import LATEST, RedisSessions
 from lib.sessions import (
     MAX_EXCHANGES,
     MAX_MESSAGE_CHARACTERS,
@@ -24,6 +25,7 @@ from lib.sessions import (
 from tests.clock import Clock
 from tests.redis_server import RedisServer, running_redis
 
+MILLISECONDS = "local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000)"
 TEXTS = ["", "\x00", "a\r\nb", "'; DROP", "\U0001f30a" * 4_000, "déjà vu", "\\u0000 %s {}"]
 
 
@@ -186,6 +188,41 @@ async def test_two_books_in_one_redis_do_not_meet(redis_server: RedisServer) -> 
     assert await RedisSessions(other).history("s") == ()
     await one.close()
     await other.close()
+
+
+async def test_invented_sessions_fill_no_redis(
+    redis: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one used longest ago goes first."""
+    monkeypatch.setattr(lib.redis_sessions, "MAX_SHARED_SESSIONS", 3)
+    sessions = RedisSessions(redis)
+
+    async def known() -> str:
+        return "".join([name for name in "abcde" if await sessions.history(name)])
+
+    async def remember(name: str) -> None:
+        await sessions.remember(name, "?", ".")
+        # Redis's clock, by which they are in order, goes on by a millisecond.
+        begun = await redis.run(MILLISECONDS, [])
+        while await redis.run(MILLISECONDS, []) == begun:
+            continue
+
+    for name in "abcab":
+        await remember(name)
+    assert await known() == "abc"
+    await remember("d")
+    assert await known() == "abd"
+    await remember("e")
+    assert await known() == "bde"
+    assert await redis.run("return redis.call('ZCARD', KEYS[1])", [LATEST]) == 3
+
+
+async def test_conversations_that_are_over_take_nobody_s_place(redis: RedisClient) -> None:
+    await redis.run("return redis.call('ZADD', KEYS[1], 5, 'of 1970')", [LATEST])
+    await RedisSessions(redis).remember("s", "?", ".")
+    assert await redis.run("return redis.call('ZCARD', KEYS[1])", [LATEST]) == 1
+    left = await redis.run("return redis.call('PTTL', KEYS[1])", [LATEST])
+    assert 0 < left <= 1000 * SESSION_SECONDS
 
 
 async def test_an_exchange_that_is_sent_again_is_kept_once(
