@@ -86,17 +86,17 @@ def test_the_health_check_asks_quire_itself(stages: list[Stage], status: int, co
     python, *arguments = steps(stages[-1], "HEALTHCHECK")[0].command()
     assert python == "python"
     with http.server.HTTPServer(("127.0.0.1", 0), Health) as server:
-        threading.Thread(target=server.handle_request).start()
+        server.timeout = 10
+        threading.Thread(target=server.handle_request, daemon=True).start()
         environment = {"API_PORT": str(server.server_port), "http_proxy": "http://127.0.0.1:9"}
         done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True)
     assert done.returncode == code, done.stderr
 
 
 def test_the_health_check_knows_the_default_port(stages: list[Stage]) -> None:
+    """Also where API_PORT is set to nothing, as Compose does with what it lacks."""
     code = steps(stages[-1], "HEALTHCHECK")[0].command()[2]
-    assert (
-        f"os.environ.get('API_PORT') or {Settings().api_port}" in code
-    )  # it may be set to nothing
+    assert f"os.environ.get('API_PORT') or {Settings().api_port}" in code
 
 
 def test_what_is_copied_is_there(stages: list[Stage], ignored: Ignored) -> None:
