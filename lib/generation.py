@@ -37,6 +37,7 @@ PAUSE_PER_STREAM = 0.0004
 LONGEST_PAUSE = 0.25
 """Readers see text grow four times a second at the least."""
 LONGEST_LINE = 1_000_000  # bytes; a token's line has some hundreds
+MOST_TOKENS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,9 +255,7 @@ async def read_stream(
     content: "aiohttp.StreamReader", silence: float
 ) -> AsyncGenerator[Delta | Idle | Finish, None]:
     """Parse server-sent events from `content`. Raises TimeoutError after `silence` seconds."""
-    rest, silent = b"", 0.0
-    finish: str | None = None
-    usage = _Usage()
+    events, silent = EventReader(), 0.0
     while True:
         data = content.read_nowait()
         if not data:
@@ -273,30 +272,57 @@ async def read_stream(
         if not data:
             break
         silent = 0.0
-        lines = (rest + data).split(b"\n")
-        rest = lines.pop()
-        if len(rest) > LONGEST_LINE:
+        text = events.feed(data)
+        del data  # while the reader has the text, hundreds of streams would hold what it came in
+        if text:
+            yield Delta(text)
+        if events.failed:
             raise upstream_error(SERVICE, 500)
+    if events.finish is None:
+        # A clean end of the body without a finish_reason is a broken answer, not a short one.
+        raise upstream_error(SERVICE)
+    usage = events.usage if credible(events.usage) else _Usage()
+    yield Finish(events.finish, usage.prompt_tokens, usage.completion_tokens)
+
+
+def credible(usage: _Usage) -> bool:
+    """Whether an answer can have taken so many tokens: what is told is paid from the budget."""
+    told = (usage.prompt_tokens, usage.completion_tokens)
+    return all(tokens is None or 0 <= tokens <= MOST_TOKENS for tokens in told)
+
+
+class EventReader:
+    """What the lines of a stream say, as far as they have come."""
+
+    __slots__ = ("_rest", "failed", "finish", "usage")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.finish: str | None = None
+        """Why the answer ended."""
+        self.usage = _Usage()
+        self.failed = False
+        """The server said so, or sends a line without end; nothing is read any more."""
+
+    def feed(self, data: bytes) -> str:
+        """The text in the lines that are whole now."""
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        self.failed = len(self._rest) > LONGEST_LINE
         texts: list[str] = []
         for line in lines:
             event = read_line(line)
             if event is None:
                 continue
             if event.error is not None:
-                if texts:
-                    yield Delta("".join(texts))
-                raise upstream_error(SERVICE, 500)
-            usage = event.usage or usage
+                self.failed = True
+                break
+            self.usage = event.usage or self.usage
             for choice in event.choices[:1]:
                 if choice.delta.content:
                     texts.append(choice.delta.content)
-                finish = choice.finish_reason or finish
-        if texts:
-            yield Delta("".join(texts))
-    if finish is None:
-        # A clean end of the body without a finish_reason is a broken answer, not a short one.
-        raise upstream_error(SERVICE)
-    yield Finish(finish, usage.prompt_tokens, usage.completion_tokens)
+                self.finish = choice.finish_reason or self.finish
+        return "".join(texts)
 
 
 def read_line(line: bytes) -> _Event | None:

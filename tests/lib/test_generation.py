@@ -176,6 +176,16 @@ async def test_usage_may_be_missing(
     assert (end.prompt_tokens is not None) == bool(sent)
 
 
+@pytest.mark.parametrize("wrong", [-1, 10**12])
+async def test_usage_that_cannot_be_is_not_believed(
+    generator: Generator, upstream: Upstream, wrong: int
+) -> None:
+    for told in (usage(wrong, 3), usage(7, wrong)):
+        upstream.replies.append([delta("a"), finish(), told, DONE])
+        _, end, _ = await run(generator)
+        assert (end.prompt_tokens, end.completion_tokens) == (None, None)
+
+
 FAULTS: dict[str, Any] = {
     "a wrong key": (Status(401), "refuses the configured key"),
     "a forbidden key": (Status(403), "refuses the configured key"),
