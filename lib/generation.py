@@ -1,27 +1,25 @@
 """The answer as a stream of deltas, from any server that speaks OpenAI's chat completions.
 
-The bytes are parsed here, line by line, with no object for each token but its text: with a
-hundred readers at once the openai client's own loop costs four times as much processor time, and
-its first tokens come seconds later.
+The bytes are read here and parsed by `lib.completion_events`: with a hundred readers at once the
+openai client's own loop costs four times as much processor time, and its first tokens come seconds
+later.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from lib.completion_events import EventReader, Usage, credible
 from lib.once import Once
 from lib.settings import Settings
 from lib.upstream import upstream_error
 
 if TYPE_CHECKING:
     import aiohttp
-
-log = logging.getLogger(__name__)
 
 SERVICE = "The language model"
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -36,8 +34,6 @@ MANY_STREAMS = 100
 PAUSE_PER_STREAM = 0.0004
 LONGEST_PAUSE = 0.25
 """Readers see text grow four times a second at the least."""
-LONGEST_LINE = 1_000_000  # bytes; a token's line has some hundreds
-MOST_TOKENS = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +60,6 @@ class Finish:
 class PromptMessage(msgspec.Struct, frozen=True):
     role: Literal["system", "user", "assistant"]
     content: str
-
-
-class _Delta(msgspec.Struct):
-    content: str | None = None
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta = msgspec.field(default_factory=_Delta)
-    finish_reason: str | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Event(msgspec.Struct):
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: Any = None
-
-
-_decode_event = msgspec.json.Decoder(_Event).decode
 
 
 class Generator:
@@ -281,59 +254,5 @@ async def read_stream(
     if events.finish is None:
         # A clean end of the body without a finish_reason is a broken answer, not a short one.
         raise upstream_error(SERVICE)
-    usage = events.usage if credible(events.usage) else _Usage()
+    usage = events.usage if credible(events.usage) else Usage()
     yield Finish(events.finish, usage.prompt_tokens, usage.completion_tokens)
-
-
-def credible(usage: _Usage) -> bool:
-    """Whether an answer can have taken so many tokens: what is told is paid from the budget."""
-    told = (usage.prompt_tokens, usage.completion_tokens)
-    return all(tokens is None or 0 <= tokens <= MOST_TOKENS for tokens in told)
-
-
-class EventReader:
-    """What the lines of a stream say, as far as they have come."""
-
-    __slots__ = ("_rest", "failed", "finish", "usage")
-
-    def __init__(self) -> None:
-        self._rest = b""
-        self.finish: str | None = None
-        """Why the answer ended."""
-        self.usage = _Usage()
-        self.failed = False
-        """The server said so, or sends a line without end; nothing is read any more."""
-
-    def feed(self, data: bytes) -> str:
-        """The text in the lines that are whole now."""
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        self.failed = len(self._rest) > LONGEST_LINE
-        texts: list[str] = []
-        for line in lines:
-            event = read_line(line)
-            if event is None:
-                continue
-            if event.error is not None:
-                self.failed = True
-                break
-            self.usage = event.usage or self.usage
-            for choice in event.choices[:1]:
-                if choice.delta.content:
-                    texts.append(choice.delta.content)
-                self.finish = choice.finish_reason or self.finish
-        return "".join(texts)
-
-
-def read_line(line: bytes) -> _Event | None:
-    """The event of one line of the stream; None for all that carries none."""
-    if not line.startswith(b"data:"):
-        return None
-    payload = line[5:].strip()
-    if payload in (b"", b"[DONE]"):
-        return None
-    try:
-        return _decode_event(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        log.warning("the language model sent a line that is no event; it was left out")
-        return None

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import lib.completion_events
 import lib.generation
 from lib.errors import UpstreamError
 from lib.generation import (
@@ -229,7 +230,7 @@ async def test_what_came_before_a_fault_is_passed_on(
 async def test_a_line_without_end_is_cut(
     generator: Generator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.generation, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr(lib.completion_events, "LONGEST_LINE", 1_000)
     upstream.replies.append([delta("a"), b"data: " + b"x" * 5_000, Hang()])
     with pytest.raises(UpstreamError):
         await run(generator)
