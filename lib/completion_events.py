@@ -1,6 +1,6 @@
-"""The server-sent events of OpenAI's chat completions, parsed with no object for a token but its text.
+"""The server-sent events of OpenAI's chat completions, parsed with no object for a token.
 
-With a hundred readers at once, an object for every token costs more than all the rest.
+With a hundred readers at once, those would cost more than all the rest.
 """
 
 import logging
