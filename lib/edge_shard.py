@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ DAMAGED = (
 BLOCK = 65_536
 ZEROS = bytes(BLOCK)
 READ_AT_MOST = 1 << 29
-SEEK_DATA = getattr(os, "SEEK_DATA", os.SEEK_SET)
 SHARED_MEMORY = "/dev/shm"
 """Containers can write there even when everything else in them is read-only."""
 
@@ -90,17 +90,28 @@ def read_through(folder: Path) -> None:
     The engine reads a page when it needs it, and a disk takes a tenth of a millisecond for each:
     of a large book, hundreds of searches would wait for hundreds.
     """
-    block, left = bytearray(16 * BLOCK), READ_AT_MOST
+    block, left = memoryview(bytearray(16 * BLOCK)), READ_AT_MOST
+    for begin, end, file in written(folder):
+        file.seek(begin)
+        while begin < end and left > 0:
+            read = file.readinto(block[: end - begin])
+            begin += read or end
+            left -= read
+
+
+def written(folder: Path) -> Iterator[tuple[int, int, FileIO]]:
+    """The parts of the files below `folder` that are on the disk, where the system tells them.
+
+    Not the zeros that the engine reserves: read, they would take memory.
+    """
     for each in folder.rglob("*"):
-        if each.is_file():
-            with suppress(OSError), each.open("rb", buffering=0) as file:
-                end, read = 0, 1
-                while read and left > 0:
-                    # Not the zeros that the engine reserves: read, they would take memory.
-                    end = file.seek(end, SEEK_DATA)  # fails where nothing follows
-                    read = file.readinto(block)
-                    end += read
-                    left -= read
+        # Where nothing follows, the system says that there is no such place.
+        with suppress(OSError, AttributeError), FileIO(each) as file:
+            end = 0
+            while True:
+                begin = file.seek(end, os.SEEK_DATA)
+                end = file.seek(begin, os.SEEK_HOLE)
+                yield begin, end, file
 
 
 def temporary_folder() -> str:

@@ -16,6 +16,7 @@ from hypothesis import settings as hypothesis_settings
 
 import lib.e5
 from lib.book import digest
+from lib.edge_shard import copy_files
 from lib.indexing import configured
 from lib.ingest import Ingestion, IngestRequest
 from lib.redis_client import RedisClient
@@ -125,7 +126,8 @@ def own_index(
     indexed: Path, tmp_path: Path, make_settings: MakeSettings, request: pytest.FixtureRequest
 ) -> Path:
     """A copy of the index that the test may change: of its own book, if it has one."""
-    index = Path(shutil.copytree(indexed, tmp_path / "index"))
+    index = tmp_path / "index"
+    copy_files(indexed, index)
     if "own_book" in request.fixturenames:
         book = (tmp_path / "book").resolve()
         of = {

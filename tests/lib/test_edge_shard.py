@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lib import edge_shard
-from lib.edge_shard import read_through
+from lib.edge_shard import read_through, written
 from lib.store import new_generation
 from lib.store_edge import EdgeStore
 from tests.stores import MODEL, chunk, publish, random_vectors
@@ -116,16 +115,21 @@ def stats(folder: Path) -> list[os.stat_result]:
     return [path.stat() for path in folder.rglob("*")]
 
 
-@pytest.mark.parametrize("whence", [edge_shard.SEEK_DATA, os.SEEK_SET])
 def test_files_are_read_through_whatever_they_hold(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whence: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge_shard, "SEEK_DATA", whence)
     (tmp_path / "empty").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "broken").symlink_to(tmp_path / "none")
+    places = [3 << 20, 5 << 20, 8 << 20]
     with (tmp_path / "folder" / "holes").open("wb") as file:
-        for place in (3, 5, 8):
-            file.seek(place << 20)
+        for place in places:
+            file.seek(place)
             file.write(b"data" * 1_000)
+    found = [(begin, end) for begin, end, _ in written(tmp_path)]
+    assert [begin for begin, _ in found] == places
+    assert all(4_000 <= end - begin < 1 << 20 for begin, end in found)
+    read_through(tmp_path)
+    monkeypatch.delattr(os, "SEEK_DATA")
+    assert list(written(tmp_path)) == []
     read_through(tmp_path)
