@@ -48,10 +48,10 @@ WHOLE = {"no JSON": "stop", "cut": "length", "filtered": "content_filter"}
 
 @pytest.fixture
 async def impatient(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[Api]:
-    """With a model that may be silent for a second, and no answer given twice."""
+    """With a model that may be silent for a moment, and no answer given twice."""
     settings = make_settings(
         openai_base_url=upstream.base_url,
-        openai_timeout=1,
+        openai_timeout=0.4,
         answer_cache_size=0,
         rate_limit_enabled=False,
     )
@@ -99,7 +99,7 @@ async def test_a_fault_at_any_position(impatient: Api, upstream: Upstream, name:
 
 
 async def test_silence_at_any_position(impatient: Api, upstream: Upstream) -> None:
-    """All at once: each takes the second that is borne."""
+    """All at once: each takes the time that is borne."""
     upstream.replies.extend(faulty(at, lambda rest: [Hang()]) for at in range(1, len(TOKENS) + 1))
     replies = await asyncio.gather(
         *(impatient.ask(QUESTION, stream=True, session_id=f"s{at}") for at in range(len(TOKENS)))

@@ -187,7 +187,7 @@ async def test_what_a_browser_may_read(
 ) -> None:
     """Every answer for an allowed page, whoever makes it, and none for another."""
     upstream.replies.extend([[delta("The tide "), Drop()], [Hang()]])
-    settings = make_settings(openai_base_url=upstream.base_url, stream_timeout=1)
+    settings = make_settings(openai_base_url=upstream.base_url, stream_timeout=0.3)
     body = {"question": "When does the tide turn?"}
     headers = {"Origin": origin, "Content-Type": "application/json"}
     seen = []

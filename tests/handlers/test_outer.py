@@ -189,7 +189,7 @@ async def test_a_stream_ends_at_its_deadline(
     make_settings: MakeSettings, upstream: Upstream
 ) -> None:
     upstream.replies.extend([[delta("The tide "), Hang()], [Hang()]])
-    settings = make_settings(openai_base_url=upstream.base_url, stream_timeout=1)
+    settings = make_settings(openai_base_url=upstream.base_url, stream_timeout=0.3)
     async with serving(settings) as api:
         streamed, whole = await asyncio.gather(
             api.post("/chat", QUESTION), api.ask(headers={"Origin": SITE})

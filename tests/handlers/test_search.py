@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+import lib.embedding_openai
 from tests.api import Api, serving
 from tests.conftest import MakeSettings
 from tests.tiny_book import BOOK, EVERYTHING, SITE, write_book
@@ -199,7 +200,9 @@ async def test_while_the_embedding_service_is_away_words_decide(
     tmp_path: Path,
     fault: Status | Body | Drop,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(lib.embedding_openai, "QUERY_RETRIES", 0)  # after half a second
     settings = make_settings(
         embedding_provider="openai",
         openai_base_url=upstream.base_url,
