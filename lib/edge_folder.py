@@ -107,13 +107,18 @@ class EdgeFolder:
     def publish(self, path: Path, manifest: Manifest, ledger: Ledger) -> set[Path]:
         """Point readers to the generation in `path`; which generations are still of use.
 
-        For the builder, which holds the lock.
+        For the builder, which holds the lock. Raises `lib.errors.IndexUnreadable`, and leaves the
+        pointer, for one that cannot be searched.
         """
-        previous = self._live
+        previous, pointer = self._live, self._root / "current"
         write_durably(path / "files.json", msgspec.json.encode(ledger))
         write_durably(path / "manifest.json", msgspec.json.encode(manifest))
-        write_durably(self._root / "current", manifest.generation.encode())
-        self.current()
+        # Readers go on with the other one until this one is open and warm.
+        shard, searching = open_warm(path)
+        with self._opening:
+            write_durably(pointer, manifest.generation.encode())
+            mtime_ns = pointer.stat().st_mtime_ns
+            self._live = Generation(path, manifest, shard, searching, mtime_ns)
         # The one that was replaced stays until the next: another process may still read it.
         return {path, previous.path} if previous else {path}
 
@@ -176,13 +181,7 @@ class EdgeFolder:
         if live is not None and live.path == path:
             shard, searching = live.shard, live.searching
         else:
-            shard = open_shard(path)
-            searching = ShardSearch(shard)
-            read_through(path)
-            try:
-                searching.warm()
-            except Exception as error:  # the engine raises nothing more specific
-                raise IndexUnreadable(DAMAGED) from error
+            shard, searching = open_warm(path)
         # The shard that is left is closed when the last search on it has let go of it.
         self._live = Generation(path, manifest, shard, searching, mtime_ns)
         return self._live
@@ -195,6 +194,21 @@ class EdgeFolder:
             return sorted((self._root / "generations").iterdir(), reverse=True)
         except FileNotFoundError:
             return []
+
+
+def open_warm(path: Path) -> "tuple[EdgeShard, ShardSearch]":
+    """A generation's shard, opened so that its first search takes no longer than others.
+
+    Raises `lib.errors.IndexUnreadable`.
+    """
+    shard = open_shard(path)
+    searching = ShardSearch(shard)
+    read_through(path)
+    try:
+        searching.warm()
+    except Exception as error:  # the engine raises nothing more specific
+        raise IndexUnreadable(DAMAGED) from error
+    return shard, searching
 
 
 def read_manifest(path: Path) -> Manifest:
