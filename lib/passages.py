@@ -17,8 +17,7 @@ MAX_JOINED: Final = 2_000
 """Characters up to which neighbours are joined."""
 KEPT_SHARE: Final = 0.57
 """A chunk with less than this share of the best one's sum is left out: it would only cost the
-reader's time and the model's tokens. Of the right answers, 1 in a hundred
-is lost so."""
+reader's time and the model's tokens. Of the right answers, 1 in a hundred is lost so."""
 SLACK: Final = 0.15
 """So far behind the best one it is always kept: where all sums are small, shares say little."""
 SAME: Final = 0.9
