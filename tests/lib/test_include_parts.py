@@ -3,27 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.include_parts import Part, line_spans, mdbook_part, select, snippet_part
+from tests.listings import LISTING, PYTHON
 
-LISTING = """\
-use std::io;
-// ANCHOR: body
-fn main() {
-    // ANCHOR: call
-    run();
-    // ANCHOR_END: call
-}
-// ANCHOR_END: body
-"""
-PYTHON = """\
-import os
-# --8<-- [start:part]
-def f():
-    return 1
-# --8<-- [end:part]
-#region tail
-x = f()
-#endregion tail
-"""
 MANY = "9" * 5_000
 
 

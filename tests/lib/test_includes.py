@@ -7,27 +7,7 @@ from lib.documents import read_document
 from lib.includes import Includes
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
-
-LISTING = """\
-use std::io;
-// ANCHOR: body
-fn main() {
-    // ANCHOR: call
-    run();
-    // ANCHOR_END: call
-}
-// ANCHOR_END: body
-"""
-PYTHON = """\
-import os
-# --8<-- [start:part]
-def f():
-    return 1
-# --8<-- [end:part]
-#region tail
-x = f()
-#endregion tail
-"""
+from tests.listings import LISTING, PYTHON
 
 
 @pytest.fixture
