@@ -1,21 +1,6 @@
 from benchmarks.retrieval_measures import fitting, judge, overlap
 from lib.golden import Place, Question
-from lib.passages import Passage
-
-
-def passage(file: str, start: int, end: int, score: float = 0.5) -> Passage:
-    return Passage(
-        chunk_id=f"{file}:{start}",
-        text="x" * (end - start),
-        file_path=file,
-        chapter="",
-        section="",
-        heading="",
-        url=None,
-        start_char=start,
-        end_char=end,
-        score=score,
-    )
+from tests.passages import passage_at
 
 
 def question(*answer: tuple[Place, ...]) -> Question:
@@ -27,8 +12,13 @@ def test_an_answer_in_two_parts() -> None:
         (Place("a.md", 0, 10),),
         (Place("b.md", 0, 10), Place("c.md", 50, 60)),
     )
-    elsewhere = [passage("d.md", n, n + 10) for n in range(4)]
-    found = [passage("x.md", 0, 10), passage("c.md", 40, 60), *elsewhere, passage("a.md", 0, 10)]
+    elsewhere = [passage_at("d.md", n, n + 10) for n in range(4)]
+    found = [
+        passage_at("x.md", 0, 10),
+        passage_at("c.md", 40, 60),
+        *elsewhere,
+        passage_at("a.md", 0, 10),
+    ]
     judged = judge(asked, found, budget=79)
     assert judged.ranks == (7, 2)
     assert judged.measures == {
@@ -45,22 +35,22 @@ def test_nothing_is_found_and_nothing_is_asked_for() -> None:
     asked = question((Place("a.md", 0, 10),))
     assert judge(asked, [], 4000).ranks == (None,)
     assert set(judge(asked, [], 4000).measures.values()) == {0.0}
-    assert judge(question(), [passage("a.md", 0, 10)], 4000).measures == {}
-    late = [passage("x.md", n, n + 9) for n in range(10)] + [passage("a.md", 0, 10)]
+    assert judge(question(), [passage_at("a.md", 0, 10)], 4000).measures == {}
+    late = [passage_at("x.md", n, n + 9) for n in range(10)] + [passage_at("a.md", 0, 10)]
     assert judge(asked, late, 4000).measures["MRR@10"] == 0
 
 
 def test_whole_files_have_no_share_of_characters() -> None:
     asked = question((Place("a.md", 0, 10, whole=True),))
-    assert "IoU@5" not in judge(asked, [passage("a.md", 9, 20)], 4000).measures
+    assert "IoU@5" not in judge(asked, [passage_at("a.md", 9, 20)], 4000).measures
 
 
 def test_a_budget_is_for_whole_passages() -> None:
-    found = [passage("a.md", 0, 50), passage("a.md", 60, 160), passage("a.md", 200, 201)]
+    found = [passage_at("a.md", 0, 50), passage_at("a.md", 60, 160), passage_at("a.md", 200, 201)]
     assert [fitting(found, budget) for budget in (49, 50, 149, 150, 151)] == [0, 1, 1, 2, 3]
 
 
 def test_characters_are_counted_once() -> None:
     answer = ((Place("a.md", 0, 10),), (Place("a.md", 5, 15),))
-    found = [passage("a.md", 0, 10), passage("a.md", 0, 20)]
+    found = [passage_at("a.md", 0, 10), passage_at("a.md", 0, 20)]
     assert overlap(answer, found) == 15 / 20

@@ -17,6 +17,7 @@ from lib.passages import Passage
 from lib.ranking import Ranked
 from lib.sessions import Message
 from lib.store import Hit
+from tests.passages import passage_at
 from tests.stores import chunk
 
 
@@ -125,35 +126,23 @@ def test_a_long_question_is_carried_by_its_words_that_mean_something() -> None:
     assert found.endswith("scheduler And why?")
 
 
-def passage(start: int, end: int, path: str = "a.md") -> Passage:
-    return Passage(
-        chunk_id=f"{path}{start}",
-        text="x" * (end - start),
-        file_path=path,
-        chapter="C",
-        section="",
-        heading="H",
-        url=None,
-        start_char=start,
-        end_char=end,
-        score=0.5,
-    )
-
-
 def places(passages: Sequence[Passage]) -> list[int]:
     return [each.start_char for each in passages]
 
 
 def test_the_first_reading_gives_two_passages_for_one_of_the_second() -> None:
-    first = [passage(n, n + 10) for n in (0, 10, 20, 30)]
-    second = [passage(n, n + 10) for n in (100, 110, 120)]
+    first = [passage_at("a.md", n, n + 10) for n in (0, 10, 20, 30)]
+    second = [passage_at("a.md", n, n + 10) for n in (100, 110, 120)]
     assert places(merged([first, second], 5)) == [0, 10, 100, 20, 30]
     assert places(merged([first], 3)) == [0, 10, 20]
     assert places(merged([[], second], 2)) == [100, 110]
 
 
 def test_no_text_comes_twice() -> None:
-    first, second = [passage(0, 50)], [passage(40, 90), passage(0, 50, "b.md"), passage(50, 90)]
+    first, second = (
+        [passage_at("a.md", 0, 50)],
+        [passage_at("a.md", 40, 90), passage_at("b.md", 0, 50), passage_at("a.md", 50, 90)],
+    )
     found = merged([first, second], 5)
     assert [(each.file_path, each.start_char) for each in found] == [
         ("a.md", 0),

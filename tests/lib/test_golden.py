@@ -16,6 +16,7 @@ from lib.golden import (
     recall,
 )
 from lib.passages import Passage
+from tests.passages import passage_at
 
 TIDES = "The tide turns every six hours.\nIt rises four metres. It falls again."
 PAGE = """---
@@ -49,21 +50,6 @@ def text_of(file: str) -> str:
 
 def parsed(**fields: Any) -> Question:
     return parse_question(json.dumps({"question": " When? "} | fields), text_of)
-
-
-def passage(file: str, start: int, end: int) -> Passage:
-    return Passage(
-        chunk_id=f"{file}:{start}",
-        text="x" * (end - start),
-        file_path=file,
-        chapter="",
-        section="",
-        heading="",
-        url=None,
-        start_char=start,
-        end_char=end,
-        score=0.5,
-    )
 
 
 def test_the_short_form() -> None:
@@ -196,12 +182,12 @@ def test_a_file_without_questions(book: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "found", "hit"),
     [
-        (Place("a.md", 10, 30), passage("a.md", 20, 90), True),  # half of it
-        (Place("a.md", 10, 30), passage("a.md", 21, 90), False),
-        (Place("a.md", 10, 30), passage("b.md", 10, 30), False),
-        (Place("a.md", 0, 900), passage("a.md", 800, 1500), True),  # a hundred characters
-        (Place("a.md", 0, 900), passage("a.md", 801, 1500), False),
-        (Place("a.md", 0, 900, whole=True), passage("a.md", 899, 950), True),
+        (Place("a.md", 10, 30), passage_at("a.md", 20, 90), True),  # half of it
+        (Place("a.md", 10, 30), passage_at("a.md", 21, 90), False),
+        (Place("a.md", 10, 30), passage_at("b.md", 10, 30), False),
+        (Place("a.md", 0, 900), passage_at("a.md", 800, 1500), True),  # a hundred characters
+        (Place("a.md", 0, 900), passage_at("a.md", 801, 1500), False),
+        (Place("a.md", 0, 900, whole=True), passage_at("a.md", 899, 950), True),
     ],
 )
 def test_what_hits(place: Place, found: Passage, hit: bool) -> None:
@@ -210,6 +196,6 @@ def test_what_hits(place: Place, found: Passage, hit: bool) -> None:
 
 def test_each_part_of_an_answer_has_a_rank() -> None:
     parts = ((Place("a.md", 0, 10),), (Place("b.md", 0, 10), Place("c.md", 50, 60)))
-    found = ranks(parts, [passage("x.md", 0, 10), passage("c.md", 40, 60)])
+    found = ranks(parts, [passage_at("x.md", 0, 10), passage_at("c.md", 40, 60)])
     assert found == (None, 2)
     assert [recall(found, k) for k in (1, 2)] == [0, 0.5]
