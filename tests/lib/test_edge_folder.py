@@ -46,3 +46,17 @@ async def test_what_cannot_be_searched_is_not_published(
     second = await publish(store, [chunk(2)], random_vectors(1))
     assert await store.manifest() == second
     await store.close()
+
+
+async def test_an_index_whose_chunks_are_damaged_is_not_opened(tmp_path: Path) -> None:
+    """By its first search, which no reader has to make."""
+    store = EdgeStore(tmp_path)
+    manifest = await publish(store, [chunk(number) for number in range(40)], random_vectors(40))
+    await store.close()
+    [payloads] = (tmp_path / "generations" / manifest.generation).rglob("payload_storage/page_0.*")
+    with payloads.open("r+b") as file:
+        file.write(b"\xa5" * 65_536)
+    store = EdgeStore(tmp_path)
+    with pytest.raises(IndexUnreadable, match="damaged"):
+        await store.manifest()
+    await store.close()
