@@ -7,10 +7,10 @@ from handlers import body, operation, require_known_origin, respond, services
 from handlers.limits import limits, reader
 from lib.answering import collect, stream, whole
 from lib.chat import ChatRequest, prepare
-from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Failed
-from lib.metrics import watched
+from lib.chat_events import ChatAnswer, Chunk, Cited, Done
+from lib.metrics import Watch
 from lib.openapi import Operation
-from lib.sse import frames
+from lib.sse import Failed, frames
 
 blueprint = Blueprint("chat", __name__)
 
@@ -34,14 +34,14 @@ async def chat() -> Response:
     request = await body(ChatRequest)
     turn = await prepare(services(), request, await reader())
     answer = (stream if request.stream else whole)(services(), turn)
-    events = watched(services().metrics, answer, turn.started, streamed=request.stream)
+    watch = Watch(services().metrics, turn.started, streamed=request.stream)
     headers = {"X-Session-Id": turn.session_id, "Cache-Control": "no-cache"}
     if not request.stream:
-        collected = respond(await collect(events))
+        collected = respond(await collect(answer, watch.see))
         collected.headers.update(headers)
         return collected
     streamed = Response(
-        frames(events),
+        frames(answer, watch.see),
         content_type="text/event-stream",
         headers={**headers, "X-Accel-Buffering": "no"},
     )

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 
 from lib.errors import Busy
@@ -51,16 +50,12 @@ class Admission:
     def waiting(self) -> int:
         return self._waiting
 
-    @asynccontextmanager
-    async def enter(self, reader: str = "") -> AsyncIterator[None]:
+    def enter(self, reader: str = "") -> "Place":
         """Hold a place for `reader`, after waiting for one if need be. Raises `lib.errors.Busy`."""
-        await self._take(reader)
-        try:
-            yield
-        finally:
-            self._give_back(reader)
+        return Place(self, reader)
 
-    async def _take(self, reader: str) -> None:
+    async def take(self, reader: str) -> None:
+        """As `enter`, until `give_back`."""
         if self._running < self.limit:  # then nobody waits
             self._hold(reader)
             return
@@ -78,7 +73,7 @@ class Admission:
                 raise self._busy() from None
         except asyncio.CancelledError:
             if was_admitted(place):
-                self._give_back(reader)
+                self.give_back(reader)
             else:
                 self._leave(place)
             raise
@@ -87,7 +82,7 @@ class Admission:
         self._running += 1
         self._held[reader] += 1
 
-    def _give_back(self, reader: str) -> None:
+    def give_back(self, reader: str) -> None:
         self._running -= 1
         self._held[reader] -= 1
         if not self._held[reader]:
@@ -133,6 +128,27 @@ class Admission:
             "Too many answers are being written right now; please try again in a moment.",
             retry_after=self._patience,
         )
+
+
+class Place:
+    """One of an `Admission`'s; a context, held for as long as an answer is written."""
+
+    __slots__ = ("_admission", "_reader")
+
+    def __init__(self, admission: Admission, reader: str) -> None:
+        self._admission = admission
+        self._reader = reader
+
+    async def __aenter__(self) -> None:
+        await self._admission.take(self._reader)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._admission.give_back(self._reader)
 
 
 def was_admitted(place: Waiting) -> bool:

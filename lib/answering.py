@@ -1,7 +1,7 @@
 """From a prepared question to the events of its answer; the JSON answer is the same, collected."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -9,7 +9,7 @@ import msgspec
 from lib.answer_cache import KeptAnswer
 from lib.budget import BudgetUsedUp
 from lib.chat import Collaborators, Turn
-from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Failed, Shown, text_of
+from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Shown, text_of
 from lib.citations import Citation, Citations
 from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
 from lib.extractive import extracting
@@ -17,8 +17,8 @@ from lib.generating import generated
 from lib.not_in_book import Refusal, refusal
 from lib.quotation import quoted
 from lib.slices import in_slices
-from lib.sse import Ping
-from lib.turn_end import NOT_IN_BOOK, as_events, checking, done, seconds
+from lib.sse import Failed, Ping
+from lib.turn_end import NOT_IN_BOOK, as_events, checking, done, remember, seconds
 
 log = logging.getLogger(__name__)
 
@@ -28,26 +28,40 @@ MODEL_FAILED = f"The language model cannot answer right now, {OWN_WORDS}"
 MODEL_BUSY = f"Many readers are asking right now, {OWN_WORDS}"
 BUDGET_SPENT = f"The language model has answered all it may for today, {OWN_WORDS}"
 
+Answer = tuple[Sequence[Chunk | Cited], Done]
+
 
 async def stream(
     services: Collaborators, turn: Turn, shown: Shown | None = None
 ) -> AsyncGenerator[Event, None]:
     """Answer as events: pieces of text and citations, at last one `Done` or `Failed`.
 
-    The exchange is remembered only when the answer is complete. What was yielded of it so far is
-    in `shown`.
+    From the model; from the book alone without one, or if it fails before its first word. The
+    exchange is remembered only when the answer is complete. What was yielded of it so far is in
+    `shown`.
     """
     yield Ping()  # the first byte at once: proxies and browsers then know that all is well
     shown = shown or Shown()
     try:
-        async with aclosing(answered(services, turn, shown)) as events:
-            async for event in events:
-                match event:
-                    case Chunk() | Cited():
-                        shown.add(event)
-                    case Done():
-                        await remember(services, turn, shown.pieces(), event)
-                yield event
+        answer = at_hand(services, turn)
+        if answer is None:
+            notice = NO_MODEL
+            if services.generator is not None and turn.passages:
+                try:
+                    model = generated(services, services.generator, turn, shown)
+                    async with aclosing(model) as events:
+                        async for event in events:
+                            yield event
+                    return
+                except (BudgetUsedUp, Busy, UpstreamError, RedisUnavailable) as error:
+                    notice = notice_of(error, shown)
+            answer = await extracted(services, turn, notice)
+        pieces, end = answer
+        for piece in pieces:
+            shown.add(piece)
+            yield piece
+        await remember(services, turn, pieces, end)
+        yield end
     except QuireError as error:
         log.warning("an answer broke off: %s", error.message)
         message = f"{error.message} The answer is not complete; please ask again."
@@ -71,63 +85,33 @@ async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, No
         yield piece
 
 
-async def remember(
-    services: Collaborators, turn: Turn, answer: Sequence[Chunk | Cited], end: Done
-) -> None:
-    """Keep a complete answer for the conversation, and for others who ask the same."""
-    await services.sessions.remember(turn.session_id, turn.question, text_of(answer))
-    sourced = any(isinstance(piece, Cited) for piece in answer)
-    supported = all(each.supported is not False for each in end.check)
-    # Another attempt may do better than one without sources, or whose sources do not say so.
-    good = end.finish_reason == NOT_IN_BOOK or (
-        end.finish_reason == "stop" and sourced and supported
-    )
-    if turn.key and end.mode == "generated" and good:
-        services.answers.keep(turn.key, answer, end)
-
-
-async def answered(
-    services: Collaborators, turn: Turn, shown: Shown
-) -> AsyncGenerator[Event, None]:
-    """From the model; from the book alone without one, or if it fails before its first word."""
+def at_hand(services: Collaborators, turn: Turn) -> Answer | None:
+    """What nobody has to be asked for: that the book does not say, or an answer given before."""
     if turn.refusal:
-        yield Chunk(content=turn.refusal.markdown())
-        yield refused(services, turn, turn.refusal)
-        return
+        pieces = [Chunk(content=turn.refusal.markdown())]
+        return pieces, refused(services, turn, turn.refusal)
     kept = services.answers.get(turn.key) if turn.key else None
-    if kept:
-        for event in replayed(services, turn, kept):
-            yield event
-        return
-    notice = NO_MODEL
-    if services.generator is not None and turn.passages:
-        begun = False
-        try:
-            async with aclosing(generated(services, services.generator, turn, shown)) as events:
-                async for event in events:
-                    begun = begun or isinstance(event, Chunk)
-                    yield event
-            return
-        except BudgetUsedUp:
-            notice = BUDGET_SPENT
-        except Busy:
-            notice = MODEL_BUSY
-        except (UpstreamError, RedisUnavailable) as error:
-            if begun:
-                raise
+    return replayed(services, turn, kept) if kept else None
+
+
+def notice_of(error: Exception, shown: Shown) -> str:
+    """Why the book's own words follow. Raises `error` again where the model's have begun."""
+    match error:
+        case BudgetUsedUp():
+            return BUDGET_SPENT
+        case Busy():
+            return MODEL_BUSY
+        case QuireError() if not shown.begun:
             log.warning("answering without the model: %s", error.message)
-            notice = MODEL_FAILED
-    pieces, end = await extracted(services, turn, notice)
-    for piece in pieces:
-        yield piece
-    yield end
+            return MODEL_FAILED
+    raise error
 
 
 def refused(services: Collaborators, turn: Turn, words: Refusal) -> Done:
     return done(services, turn, NOT_IN_BOOK, "none", suggestions=words.suggestions)
 
 
-def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> list[Event]:
+def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> Answer:
     """An answer that was given before, as this reader's own."""
     spent = done(services, turn, "", "").usage
     end = msgspec.structs.replace(
@@ -137,12 +121,10 @@ def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> list[Even
         tokens_used=0,
         usage=msgspec.structs.replace(spent, cached=True),
     )
-    return [*kept.pieces, end]
+    return kept.pieces, end
 
 
-async def extracted(
-    services: Collaborators, turn: Turn, notice: str
-) -> tuple[list[Chunk | Cited], Done]:
+async def extracted(services: Collaborators, turn: Turn, notice: str) -> Answer:
     """The book's own sentences, each under its marker."""
     extracts = await in_slices(extracting(turn.reading, turn.passages))
     if not extracts:
@@ -155,11 +137,14 @@ async def extracted(
     return events, done(services, turn, "stop", "extractive", check=check)
 
 
-async def collect(events: AsyncIterable[Event]) -> ChatAnswer:
-    """The events as one answer. Raises `UpstreamError` when it broke off."""
+async def collect(
+    events: AsyncIterable[Event], see: Callable[[Event], None] = lambda _: None
+) -> ChatAnswer:
+    """The events, each shown to `see`, as one answer. Raises `UpstreamError` when it broke off."""
     answer: list[Event] = []
     citations: list[Citation] = []
     async for event in events:
+        see(event)
         match event:
             case Chunk():
                 answer.append(event)

@@ -8,7 +8,7 @@ import msgspec
 from lib.citations import Citation
 from lib.not_in_book import Suggestion
 from lib.prices import Usage
-from lib.sse import Ping
+from lib.sse import Failed, Ping
 from lib.support import SentenceCheck
 
 
@@ -61,13 +61,6 @@ class Done(Ending, frozen=True, kw_only=True, tag="done"):
     """The end of a complete answer. Exactly once, last."""
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
-    """The end of an answer that broke after its first piece; in place of done."""
-
-    error: str
-    code: str
-
-
 Event = Chunk | Cited | Done | Failed | Ping
 
 
@@ -93,6 +86,11 @@ class Shown:
             last = bytearray()
             self._pieces.append(last)
         last += piece.content.encode(errors="surrogatepass")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is any text; a source alone is no answer."""
+        return any(isinstance(piece, bytearray) for piece in self._pieces)
 
     def pieces(self) -> list[Chunk | Cited]:
         """In order; the text between two citations is one piece."""

@@ -6,6 +6,7 @@ without a passage behind it never reaches them, nor does a link that is not in t
 (`lib.answer_stream`).
 """
 
+import functools
 from collections.abc import Sequence
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from lib.addresses import Addresses, link_target
 from lib.answer_stream import AnswerStream
 from lib.markers import expand
-from lib.passages import Passage
+from lib.passages import TEXTS_KEPT, Passage
 from lib.text_fragments import markables, with_directive
 
 __all__ = [
@@ -113,8 +114,9 @@ def citation(marker: int, passage: Passage) -> Citation:
     )
 
 
+@functools.lru_cache(maxsize=TEXTS_KEPT)
 def excerpt(text: str) -> str:
-    """The beginning of `text` on one line, cut between words."""
+    """The beginning of `text` on one line, cut between words. Remembered, as the text is."""
     line = " ".join(text.split())
     if len(line) <= EXCERPT_CHARACTERS:
         return line

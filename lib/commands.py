@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lib.answering import stream
 from lib.chat import DEFAULT_K, ChatRequest, prepare
-from lib.chat_events import Chunk, Cited, Failed
+from lib.chat_events import Chunk, Cited
 from lib.citations import Citation
 from lib.errors import QuireError
 from lib.evaluation import Plan, evaluate, known_links
@@ -30,6 +30,7 @@ from lib.junit import as_junit
 from lib.services import Services, ingest_if_needed, open_services
 from lib.settings import Settings
 from lib.sitemap import SitemapError
+from lib.sse import Failed
 
 POLL_SECONDS = 0.1
 SHOWN_LINES = 20

@@ -6,7 +6,7 @@ how good that is.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -163,12 +163,13 @@ async def ask(
     first: list[float] = []
     began = time.perf_counter()
 
-    def begun() -> None:
-        first.append(time.perf_counter() - began)
+    def see(event: Event) -> None:
+        if isinstance(event, Chunk) and not first:
+            first.append(time.perf_counter() - began)
 
     try:
         async with aclosing(stream(services, turn)) as events:
-            answer = await collect(watched(events, begun))
+            answer = await collect(events, see)
     except QuireError as error:
         return replace(outcome, links=(), error=error.message)
     urls = [each.source.url for each in answer.citations]
@@ -179,15 +180,3 @@ async def ask(
         first_seconds=searched + first[0] if first else None,
         total_seconds=searched + time.perf_counter() - began,
     )
-
-
-async def watched(
-    events: AsyncIterable[Event], begun: Callable[[], None]
-) -> AsyncGenerator[Event, None]:
-    """The same events; `begun` is called before the first piece of text."""
-    waiting = True
-    async for event in events:
-        if waiting and isinstance(event, Chunk):
-            waiting = False
-            begun()
-        yield event

@@ -1,21 +1,20 @@
 """The model's answer, as long as there is room and money for it."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from lib.chat import Collaborators, Turn
-from lib.chat_events import Done, Event, Shown, text_of
+from lib.chat_events import Chunk, Cited, Done, Event, Shown, text_of
 from lib.citations import Citations, MarkerResolver
 from lib.declining import declined
 from lib.errors import UpstreamError
-from lib.generation import Delta, Finish, Generator, Idle
+from lib.generation import Finish, Generator, Idle
 from lib.not_in_book import suggestions
-from lib.paid import paid
+from lib.paid import payment
 from lib.prompt import build_prompt
 from lib.slices import in_slices
 from lib.sse import Ping
-from lib.turn_end import NOT_IN_BOOK, as_events, checking, done
+from lib.turn_end import NOT_IN_BOOK, as_events, checking, done, remember
 
 
 async def generated(
@@ -23,47 +22,49 @@ async def generated(
 ) -> AsyncGenerator[Event, None]:
     """The model's answer, its markers resolved on the way.
 
-    To `shown` the caller adds what this yields, so that it is kept once. Raises
-    `lib.errors.UpstreamError`, also for an answer without a word, `lib.errors.Busy` where no place
-    gets free in time, and `lib.budget.BudgetUsedUp`.
+    What it yields is in `shown`, and remembered at the end. Raises `lib.errors.UpstreamError`, also
+    for an answer without a word, `lib.errors.Busy` where no place gets free in time, and
+    `lib.budget.BudgetUsedUp`.
     """
-    citations = Citations(turn.passages, text_fragments=turn.text_fragments)
-    resolver = MarkerResolver(citations)
-    async with (
-        services.admission.enter(turn.reader),
-        aclosing(
-            paid(
-                services.budget,
-                services.model_breaker,
-                generator,
-                build_prompt(
-                    turn.question,
-                    turn.passages,
-                    turn.history,
-                    addition=services.settings.prompt_addition,
-                ),
-                reader=turn.reader,
-                max_tokens=services.settings.max_output_tokens,
-                price=services.settings.prices.get(generator.model),
-            )
-        ) as pieces,
-    ):
-        async for piece in pieces:
-            match piece:
-                case Idle():
-                    yield Ping()
-                    continue
-                case Delta():
+    settings = services.settings
+    resolver = MarkerResolver(Citations(turn.passages, text_fragments=turn.text_fragments))
+    async with services.admission.enter(turn.reader):
+        messages = build_prompt(
+            turn.question, turn.passages, turn.history, addition=settings.prompt_addition
+        )
+        paid = await payment(
+            services.budget,
+            messages,
+            reader=turn.reader,
+            max_tokens=settings.max_output_tokens,
+            price=settings.prices.get(generator.model),
+        )
+        with paid, services.model_breaker.call() as call:
+            asked = generator.generate(messages)
+            del messages  # a stream lasts long
+            async with aclosing(asked) as pieces:
+                async for piece in pieces:
+                    paid.see(piece)
+                    if isinstance(piece, Idle):
+                        yield Ping()
+                        continue
+                    call.answered()
+                    if isinstance(piece, Finish):
+                        finish = piece
+                        break
                     events = as_events(resolver.feed(piece.text))
-                case Finish():
-                    events = as_events(resolver.finish())
-            for event in events:
-                yield event
-            if isinstance(piece, Finish):
-                yield await end(services, generator, turn, piece, shown.pieces())
-            # What is held back until more of it is known shall not wait twice.
-            elif events and (pause := generator.pause()):
-                await asyncio.sleep(pause)
+                    for event in events:
+                        shown.add(event)
+                        yield event
+                    if events:  # what is held back until more of it is known shall not wait twice
+                        await generator.pacer.wait()
+    for event in as_events(resolver.finish()):
+        shown.add(event)
+        yield event
+    answer = shown.pieces()
+    ending = await end(services, generator, turn, finish, answer)
+    await remember(services, turn, answer, ending)
+    yield ending
 
 
 async def end(
@@ -71,7 +72,7 @@ async def end(
     generator: Generator,
     turn: Turn,
     finish: Finish,
-    answer: Sequence[Event],
+    answer: Sequence[Chunk | Cited],
 ) -> Done:
     """What is told of the model's whole answer. Raises `UpstreamError` for one without a word."""
     text = text_of(answer)

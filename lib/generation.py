@@ -6,15 +6,15 @@ later.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from lib.completion_events import EventReader, Usage, credible
 from lib.once import Once
+from lib.pacing import Pacer
 from lib.settings import Settings
 from lib.upstream import upstream_error
 
@@ -25,15 +25,6 @@ SERVICE = "The language model"
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_SECONDS = 15.0  # of silence, after which the caller may tell the reader that all is well
 PROBE_TIMEOUT = 2.0
-FEW_STREAMS = 20
-"""So many at once are passed on as they come; with more, each is read a little less often, so that
-one read, one event and one write serve several tokens. The first token never waits."""
-PAUSE = 0.04
-"""Seconds, up to `MANY_STREAMS`: text that grows 25 times a second grows steadily to the eye."""
-MANY_STREAMS = 100
-PAUSE_PER_STREAM = 0.0004
-LONGEST_PAUSE = 0.25
-"""Readers see text grow four times a second at the least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +53,62 @@ class PromptMessage(msgspec.Struct, frozen=True):
     content: str
 
 
+class Incoming:
+    """The body of an answer that was asked for, as it comes in."""
+
+    __slots__ = ("_held", "_request", "_response")
+
+    def __init__(self, request: "Coroutine[Any, Any, aiohttp.ClientResponse]") -> None:
+        self._request = asyncio.create_task(request)
+        self._response: aiohttp.ClientResponse | None = None
+        self._held: asyncio.Transport | None = None
+
+    async def read(self, seconds: float, *, hold: bool = False) -> bytes | None:
+        """What has come; empty at the end; None where nothing comes for so many seconds.
+
+        With `hold`, nothing more is taken from the connection before the next read: what comes then
+        waits in the system's buffer and is taken at once, instead of waking the event loop for
+        every token. Raises `lib.errors.UpstreamError` where the server refuses.
+        """
+        if self._response is None:
+            await asyncio.wait((self._request,), timeout=seconds)
+            if not self._request.done():
+                return None
+            self._response = self._request.result()
+            if self._response.status != 200:
+                raise upstream_error(SERVICE, self._response.status)
+        if self._held:
+            self._held.resume_reading()
+            self._held = None
+        data = self._response.content.read_nowait()
+        if not data:
+            try:
+                async with asyncio.timeout(seconds):
+                    data = await self._response.content.readany()
+            except TimeoutError:
+                return None
+        connection = self._response.connection if hold else None
+        if connection and connection.transport:  # else all has come, and others may be using it
+            self._held = connection.transport
+            self._held.pause_reading()
+        return data
+
+    async def close(self) -> None:
+        """Break the connection off, however far it has come."""
+        # Called back, since who waits here may be cancelled once more.
+        self._request.add_done_callback(close_response)
+        self._request.cancel()
+        await asyncio.wait((self._request,))
+
+
+def close_response(asked: "asyncio.Task[aiohttp.ClientResponse]") -> None:
+    """Close the connection, whatever became of the request."""
+    if not asked.cancelled() and not asked.exception():
+        # Not released but closed: a model goes on generating, and is paid, as long as the
+        # connection stands.
+        asked.result().close()
+
+
 class Generator:
     """Asks one model. Holds a pool of connections, opened on first use."""
 
@@ -82,8 +129,7 @@ class Generator:
         self._headers = {"Authorization": f"Bearer {api_key or 'none'}"}
         self._options = {token_limit_field: max_tokens}
         self._silence = silence
-        self._streams = 0
-        """That are open."""
+        self.pacer = Pacer()
         self._http = Once(self._connect)
 
     async def load(self) -> None:
@@ -109,33 +155,35 @@ class Generator:
         )
         del messages
         http = await self._http.get()
-        self._streams += 1
+        self.pacer.streams += 1
+        incoming = Incoming(self._request(http, body))
+        del body  # with hundreds of streams open, prompts would take most of the memory
+        events, silent = EventReader(), 0.0
         try:
-            async with self._request(http, body) as request:
-                del body  # with hundreds of streams open, prompts would take most of the memory
+            while True:
+                wait = min(IDLE_SECONDS, self._silence - silent)
+                data = await incoming.read(wait, hold=self.pacer.crowded)
+                if data is None:
+                    silent += wait
+                    if silent >= self._silence:
+                        raise TimeoutError
+                    yield Idle()
+                    continue
+                if not data:
+                    break
                 silent = 0.0
-                while not request.done():
-                    wait = min(IDLE_SECONDS, self._silence - silent)
-                    await asyncio.wait((request,), timeout=wait)
-                    if not request.done():
-                        silent += wait
-                        if silent >= self._silence:
-                            raise TimeoutError
-                        yield Idle()
-                response = request.result()
-                if response.status != 200:
-                    raise upstream_error(SERVICE, response.status)
-                async with aclosing(read_stream(response.content, self._silence)) as pieces:
-                    async for piece in pieces:
-                        yield piece
+                text = events.feed(data)
+                del data  # nor what a text came in, while its reader has it
+                if text:
+                    yield Delta(text)
+                if events.failed:
+                    raise upstream_error(SERVICE, 500)
+            yield ended(events)
         except network_errors():
             raise upstream_error(SERVICE) from None
         finally:
-            self._streams -= 1
-
-    def pause(self) -> float:
-        """Seconds to let pass before the next piece of a stream is asked for."""
-        return pause_among(self._streams)
+            self.pacer.streams -= 1
+            await incoming.close()
 
     async def reachable(self) -> bool:
         """Whether the server lists its models: costs no token, two seconds at most."""
@@ -153,25 +201,11 @@ class Generator:
         if self._http.value is not None:
             await self._http.value.close()
 
-    @asynccontextmanager
     async def _request(
         self, http: "aiohttp.ClientSession", body: bytes
-    ) -> "AsyncIterator[asyncio.Task[aiohttp.ClientResponse]]":
-        """The request under way, closed at the end whatever state it is in."""
+    ) -> "aiohttp.ClientResponse":
         headers = {**self._headers, "Content-Type": "application/json"}
-
-        async def send(data: bytes) -> "aiohttp.ClientResponse":
-            return await http.post(self._url, data=data, headers=headers)
-
-        task = asyncio.create_task(send(body))
-        del body
-        try:
-            yield task
-        finally:
-            # Called back, since who waits here may be cancelled once more.
-            task.add_done_callback(close_response)
-            task.cancel()
-            await asyncio.wait((task,))
+        return await http.post(self._url, data=body, headers=headers)
 
     async def _connect(self) -> "aiohttp.ClientSession":
         # The import takes a tenth of a second: not on the event loop, and not without a model.
@@ -187,27 +221,11 @@ class Generator:
         )
 
 
-def close_response(asked: "asyncio.Task[aiohttp.ClientResponse]") -> None:
-    """Close the connection, whatever became of the request."""
-    if not asked.cancelled() and not asked.exception():
-        # Not released but closed: a model goes on generating, and is paid, as long as the
-        # connection stands.
-        asked.result().close()
-
-
 def network_errors() -> tuple[type[Exception], ...]:
     """What a connection may fail with."""
     import aiohttp
 
     return aiohttp.ClientError, TimeoutError, OSError
-
-
-def pause_among(streams: int) -> float:
-    """Seconds between two pieces of one of so many streams."""
-    if streams <= FEW_STREAMS:
-        return 0.0
-    more = PAUSE_PER_STREAM * max(0, streams - MANY_STREAMS)
-    return min(LONGEST_PAUSE, PAUSE + more)
 
 
 def make_generator(settings: Settings) -> Generator | None:
@@ -224,35 +242,10 @@ def make_generator(settings: Settings) -> Generator | None:
     )
 
 
-async def read_stream(
-    content: "aiohttp.StreamReader", silence: float
-) -> AsyncGenerator[Delta | Idle | Finish, None]:
-    """Parse server-sent events from `content`. Raises TimeoutError after `silence` seconds."""
-    events, silent = EventReader(), 0.0
-    while True:
-        data = content.read_nowait()
-        if not data:
-            wait = min(IDLE_SECONDS, silence - silent)
-            try:
-                async with asyncio.timeout(wait):
-                    data = await content.readany()
-            except TimeoutError:
-                silent += wait
-                if silent >= silence:
-                    raise
-                yield Idle()
-                continue
-        if not data:
-            break
-        silent = 0.0
-        text = events.feed(data)
-        del data  # while the reader has the text, hundreds of streams would hold what it came in
-        if text:
-            yield Delta(text)
-        if events.failed:
-            raise upstream_error(SERVICE, 500)
+def ended(events: EventReader) -> Finish:
+    """Raises `UpstreamError` for an end of the body without a finish_reason: it is a broken answer,
+    not a short one."""
     if events.finish is None:
-        # A clean end of the body without a finish_reason is a broken answer, not a short one.
         raise upstream_error(SERVICE)
     usage = events.usage if credible(events.usage) else Usage()
-    yield Finish(events.finish, usage.prompt_tokens, usage.completion_tokens)
+    return Finish(events.finish, usage.prompt_tokens, usage.completion_tokens)

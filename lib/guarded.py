@@ -1,13 +1,11 @@
-"""Embedder, store and the model's stream behind circuit breakers (`lib.breaker`)."""
+"""Embedder and store behind circuit breakers (`lib.breaker`); for the model, see `lib.paid`."""
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Mapping
 
 from lib.breaker import Breaker
 from lib.embedding import AroundEmbedder, Embedder, Vectors
 from lib.errors import StoreUnavailable
 from lib.generation import SERVICE as MODEL
-from lib.generation import Delta, Finish, Idle
 from lib.sparse import SparseVector
 from lib.store import AroundStore, Found, Manifest, Store
 from lib.upstream import upstream_error
@@ -30,18 +28,6 @@ def embedding_breaker() -> Breaker:
 def store_breaker() -> Breaker:
     late = StoreUnavailable("The Qdrant server takes too long to answer; try again later.")
     return Breaker(late, patience=STORE_PATIENCE, longest_pause=STORE_LONGEST_PAUSE)
-
-
-async def guarded(
-    breaker: Breaker, pieces: AsyncGenerator[Delta | Idle | Finish, None]
-) -> AsyncGenerator[Delta | Idle | Finish, None]:
-    """The same stream. Raises what the model last failed with, at once, while it is down."""
-    with breaker.call() as call:
-        async with aclosing(pieces) as stream:
-            async for piece in stream:
-                if not isinstance(piece, Idle):
-                    call.answered()
-                yield piece
 
 
 class GuardedEmbedder(AroundEmbedder):

@@ -5,8 +5,7 @@ No label takes a value that a caller could invent: routes are rules, codes are t
 `Metrics.gauge`.
 """
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from time import perf_counter
 
 from prometheus_client import (
@@ -21,9 +20,9 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
 
 from lib import __version__
-from lib.chat_events import Chunk, Done, Event, Failed
-from lib.errors import QuireError
+from lib.chat_events import Chunk, Done, Event
 from lib.logs import exchange
+from lib.sse import Failed
 
 # Else each figure would have a line more, with the time of its first value.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -118,35 +117,31 @@ def mode_of(done: Done) -> str:
     return "cached" if done.usage.cached else done.mode
 
 
-async def watched(
-    metrics: Metrics, events: AsyncGenerator[Event, None], started: float, *, streamed: bool
-) -> AsyncGenerator[Event, None]:
-    """The same events; how the answer went is counted and noted for the access log.
+class Watch:
+    """Counts how one answer goes, and notes it for the access log, as its events are shown here."""
 
-    `started` is the question's, by `time.perf_counter`. Only what is streamed has a first piece.
-    """
-    first: float | None = None
-    note = exchange.get()
-    try:
-        async with aclosing(events):
-            async for event in events:
-                match event:
-                    case Chunk() if first is None and streamed:
-                        first = perf_counter() - started
-                        if note:
-                            note.first = first
-                    case Done():
-                        metrics.answered(event, first)
-                        if note:
-                            note.mode, note.tokens = mode_of(event), event.tokens_used
-                    case Failed():
-                        metrics.failure(event.code)
-                        if note:
-                            note.mode = event.code.lower()
-                yield event
-    except Exception as error:  # raised again: it is only counted here
-        if streamed and not isinstance(error, QuireError):  # else it becomes an answer of its own
-            metrics.failure(QuireError.code)
-            if note:
-                note.mode = QuireError.code.lower()
-        raise
+    __slots__ = ("_first", "_metrics", "_note", "_started", "_streamed")
+
+    def __init__(self, metrics: Metrics, started: float, *, streamed: bool) -> None:
+        """`started` is the question's, by `time.perf_counter`. Only what is streamed has a first
+        piece."""
+        self._metrics = metrics
+        self._started = started
+        self._streamed = streamed
+        self._first: float | None = None
+        self._note = exchange.get()
+
+    def see(self, event: Event) -> None:
+        match event:
+            case Chunk() if self._streamed and self._first is None:
+                self._first = perf_counter() - self._started
+                if self._note:
+                    self._note.first = self._first
+            case Done():
+                self._metrics.answered(event, self._first)
+                if self._note:
+                    self._note.mode, self._note.tokens = mode_of(event), event.tokens_used
+            case Failed():
+                self._metrics.failure(event.code)
+                if self._note:
+                    self._note.mode = event.code.lower()

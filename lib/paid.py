@@ -1,15 +1,13 @@
 """What readers' questions cost, paid from the budget of the day: the model's answer, the vector."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from math import ceil
+from types import TracebackType
 
-from lib.breaker import Breaker
-from lib.budget import Budget, BudgetUsedUp
+from lib.budget import Budget, BudgetUsedUp, Reservation
 from lib.embedding import AroundEmbedder, Embedder, Vectors
 from lib.errors import UpstreamError
-from lib.generation import Delta, Finish, Generator, Idle, PromptMessage
-from lib.guarded import guarded
+from lib.generation import Delta, Finish, Idle, PromptMessage
 from lib.prices import Price, cost
 from lib.tokens import estimate_tokens
 
@@ -19,49 +17,63 @@ MARGIN = 1.1
 """The estimate is too low for some languages."""
 
 
-async def paid(
+class Payment:
+    """What an answer of the model may cost at the most, reserved while it is written: a context.
+
+    An answer that breaks off, or whose reader leaves, counts whole: what was thought and not said
+    is billed too.
+    """
+
+    __slots__ = ("_begun", "_came", "_price", "_reservation")
+
+    def __init__(self, reservation: Reservation, price: Price | None) -> None:
+        self._reservation = reservation
+        self._price = price
+        self._came = self._begun = False
+
+    def see(self, piece: Delta | Idle | Finish) -> None:
+        """To be told of each piece of the answer."""
+        self._came = True
+        if isinstance(piece, Idle):
+            return
+        self._begun = True
+        if isinstance(piece, Finish) and piece.prompt_tokens is not None:
+            completion = piece.completion_tokens or 0
+            spent = cost(self._price, piece.prompt_tokens, completion)
+            self._reservation.settle(piece.prompt_tokens + completion, spent)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Spared by the breaker, not reached, or refused. A silence of some length may be billed.
+        if isinstance(error, UpstreamError) and (
+            not self._came or (not self._begun and "upstream_status" in error.details)
+        ):
+            self._reservation.release()
+        self._reservation.settle(self._reservation.tokens, None)
+
+
+async def payment(
     budget: Budget,
-    breaker: Breaker,
-    generator: Generator,
     messages: Sequence[PromptMessage],
     *,
     reader: str,
     max_tokens: int,
     price: Price | None,
-) -> AsyncGenerator[Delta | Idle | Finish, None]:
-    """As `Generator.generate`, with the most that it may cost reserved before.
-
-    An answer that breaks off, or whose reader leaves, counts whole: what was thought and not said
-    is billed too. Raises `BudgetUsedUp` besides what the budget and the generator raise.
-    """
+) -> Payment:
+    """For the answer to `messages`. Raises `BudgetUsedUp` besides what the budget raises."""
     prompt = prompt_tokens(messages)
     most = cost(price, prompt, max_tokens)
     reservation = await budget.reserve(reader, prompt + max_tokens, most)
     if reservation is None:
         raise BudgetUsedUp
-    came = begun = False
-    try:
-        generated = generator.generate(messages)
-        del messages  # a stream lasts long
-        async with aclosing(guarded(breaker, generated)) as pieces:
-            async for piece in pieces:
-                came = True
-                if not isinstance(piece, Idle):
-                    begun = True
-                if isinstance(piece, Finish) and piece.prompt_tokens is not None:
-                    completion = piece.completion_tokens or 0
-                    reservation.settle(
-                        piece.prompt_tokens + completion,
-                        cost(price, piece.prompt_tokens, completion),
-                    )
-                yield piece
-    except UpstreamError as error:
-        # Spared by the breaker, not reached, or refused. A silence of some length may be billed.
-        if not came or (not begun and "upstream_status" in error.details):
-            reservation.release()
-        raise
-    finally:
-        reservation.settle(reservation.tokens, None)
+    return Payment(reservation, price)
 
 
 class PaidEmbedder(AroundEmbedder):

@@ -20,6 +20,7 @@ KEPT_SHARE: Final = 0.57
 reader's time and the model's tokens. Of the right answers, 1 in a hundred is lost so."""
 SLACK: Final = 0.15
 """So far behind the best one it is always kept: where all sums are small, shares say little."""
+TEXTS_KEPT: Final = 256
 SAME: Final = 0.9
 """Share of common terms from which two texts are the same to a reader."""
 
@@ -89,10 +90,10 @@ class _Run:
 
     def passage(self) -> Passage:
         best, first = self.best.hit.chunk, self.chunks[0]
-        text = first.text + "".join(f"{each.before}{each.text}" for each in self.chunks[1:])
+        texts = [text for each in self.chunks[1:] for text in (each.before or "", each.text)]
         return Passage(
             chunk_id=best.chunk_id,
-            text=text,
+            text=joined(first.text, *texts),
             file_path=best.file_path,
             chapter=best.chapter,
             section=best.section,
@@ -106,6 +107,13 @@ class _Run:
             locale=best.locale,
             score=self.best.score,
         )
+
+
+@functools.lru_cache(maxsize=TEXTS_KEPT)
+def joined(*texts: str) -> str:
+    """Remembered, so that readers who ask for the same places share it: hundreds of answers are
+    written at once, and each holds its passages until its end."""
+    return "".join(texts)
 
 
 def passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:

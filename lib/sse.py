@@ -1,7 +1,7 @@
 """The framing of server-sent events: the only place that knows it."""
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -21,6 +21,13 @@ class Ping(msgspec.Struct, frozen=True):
     """Nothing for the reader: it keeps proxies from cutting a silent stream."""
 
 
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
+    """The end of an answer that broke after its first piece; in place of done."""
+
+    error: str
+    code: str
+
+
 def frame(event: Any) -> bytes:
     """One event as bytes. JSON has no line breaks of its own, so one data line is enough."""
     if isinstance(event, Ping):
@@ -30,11 +37,14 @@ def frame(event: Any) -> bytes:
 
 def last_words(error: QuireError) -> bytes:
     """The event that ends a stream which breaks off."""
-    return frame({"type": "error", "error": error.message, "code": error.code})
+    return frame(Failed(error=error.message, code=error.code))
 
 
-async def frames(events: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
-    """Frame each event; what is awaited inside is closed when the reader goes.
+async def frames(
+    events: AsyncGenerator[Any, None], see: Callable[[Any], None]
+) -> AsyncGenerator[bytes, None]:
+    """Frame each event, shown to `see` first; what is awaited inside is closed when the reader
+    goes.
 
     An error of the program ends the stream with an event: its status was sent long ago, and the
     framework would take a `TimeoutError` for its own and say nothing.
@@ -42,7 +52,10 @@ async def frames(events: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, Non
     try:
         async with aclosing(events):
             async for event in events:
+                see(event)
                 yield frame(event)
     except Exception:
         log.exception("an error of the program in the midst of a stream")
-        yield last_words(QuireError(MISTAKE))
+        failed = Failed(error=MISTAKE, code=QuireError.code)
+        see(failed)
+        yield frame(failed)

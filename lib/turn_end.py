@@ -1,4 +1,4 @@
-"""What is told at the end of an answer."""
+"""What is told at the end of an answer, and what is kept of it."""
 
 import time
 from collections.abc import Generator, Sequence
@@ -63,3 +63,18 @@ def as_events(pieces: Sequence[str | Citation]) -> list[Chunk | Cited]:
 
 def seconds(turn: Turn) -> float:
     return round(time.perf_counter() - turn.started, 3)
+
+
+async def remember(
+    services: Collaborators, turn: Turn, answer: Sequence[Chunk | Cited], end: Done
+) -> None:
+    """Keep a complete answer for the conversation, and for others who ask the same."""
+    await services.sessions.remember(turn.session_id, turn.question, text_of(answer))
+    sourced = any(isinstance(piece, Cited) for piece in answer)
+    supported = all(each.supported is not False for each in end.check)
+    # Another attempt may do better than one without sources, or whose sources do not say so.
+    good = end.finish_reason == NOT_IN_BOOK or (
+        end.finish_reason == "stop" and sourced and supported
+    )
+    if turn.key and end.mode == "generated" and good:
+        services.answers.keep(turn.key, answer, end)

@@ -15,10 +15,13 @@ import pytest
 import lib.services
 from lib.admission import Admission
 from lib.answering import BUDGET_SPENT, MODEL_BUSY, MODEL_FAILED, NO_MODEL
+from lib.breaker import Breaker
 from lib.prices import Price
 from lib.prompt import RULES
 from lib.sessions import Message
+from lib.upstream import upstream_error
 from tests.api import Api, listening, serving, text_of
+from tests.clock import Clock
 from tests.conftest import MakeSettings
 from tests.tiny_book import EVERYTHING, SITE
 from tests.upstream import DONE, Drop, Hang, Status, Upstream, answer, cut, delta, event, finish
@@ -649,6 +652,27 @@ async def test_a_model_that_is_down_is_not_asked_by_every_reader(
     assert len(upstream.chats()) == 5
     inside = (await generating.as_admin("GET", "/health")).json()["inside"]
     assert inside["breakers"]["model"] in ("open", "half-open")
+
+
+async def test_the_first_word_says_that_the_model_is_back(
+    make_settings: MakeSettings, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others need not wait for the end of the answer by which it is tried."""
+    clock, go_on = Clock(), asyncio.Event()
+    breaker = Breaker(upstream_error("The model"), failures=1, clock=clock)
+    monkeypatch.setattr(lib.services, "model_breaker", lambda: breaker)
+    upstream.replies += [Status(503), [delta("The tide "), go_on, *answer("turns.")]]
+    async with serving(make_settings(openai_base_url=upstream.base_url)) as api:
+        assert (await api.ask(QUESTION)).json()["mode"] == "extractive"
+        clock.now += 60.0
+        first = asyncio.create_task(api.ask(QUESTION))
+        async with asyncio.timeout(10):
+            while breaker.state != "closed":  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        assert (await api.ask("How many fenders does a boat need?")).json()["mode"] == "generated"
+        assert not first.done()
+        go_on.set()
+        assert (await first).json()["mode"] == "generated"
 
 
 async def test_a_complete_answer_is_remembered(generating: Api, upstream: Upstream) -> None:

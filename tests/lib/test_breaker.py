@@ -2,15 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 
 import pytest
 
 from lib.breaker import Breaker, Call
 from lib.errors import IndexNotReady, QuireError, StoreUnavailable, UpstreamError
-from lib.generation import Delta, Finish, Idle
-from lib.guarded import guarded
 from lib.upstream import upstream_error
 from tests.clock import Clock
 
@@ -241,60 +238,42 @@ def test_an_answer_from_memory_says_nothing(breaker: Breaker, clock: Clock) -> N
     assert refused(breaker).message == "Gone."
 
 
-async def pieces(
-    *what: Delta | Idle | Finish | Exception,
-) -> AsyncGenerator[Delta | Idle | Finish, None]:
-    for each in what:
-        if isinstance(each, Exception):
-            raise each
-        yield each
+def begin(breaker: Breaker) -> ExitStack:
+    """A long answer whose first word has come."""
+    answering = ExitStack()
+    answering.enter_context(breaker.call()).answered()
+    return answering
 
 
-WORD, END = Delta("a"), Finish("stop", None, None)
+def break_off(answering: ExitStack) -> None:
+    with pytest.raises(UpstreamError), answering:
+        raise DOWN
 
 
-async def read(breaker: Breaker, *what: Delta | Idle | Finish | Exception) -> list[object]:
-    async with aclosing(guarded(breaker, pieces(*what))) as stream:
-        return [piece async for piece in stream]
-
-
-@pytest.mark.parametrize("before", [(), (Idle(),), (WORD,), (WORD, WORD)], ids=str)
-async def test_a_stream_may_fail_at_any_time(
-    breaker: Breaker, before: tuple[Delta | Idle, ...]
-) -> None:
+def test_a_long_answer_may_fail_at_any_time(breaker: Breaker) -> None:
     for _ in range(3):
-        with pytest.raises(UpstreamError):
-            await read(breaker, *before, DOWN)
+        break_off(begin(breaker))
     assert state(breaker) == "open"
-    with pytest.raises(UpstreamError):
-        await read(breaker, WORD, END)
+    refused(breaker)
 
 
-async def test_a_stream_passes_as_it_is(breaker: Breaker) -> None:
-    assert await read(breaker, Idle(), WORD, WORD, END) == [Idle(), WORD, WORD, END]
-
-
-async def test_readers_who_leave_are_no_failures(breaker: Breaker) -> None:
+def test_readers_who_leave_are_no_failures(breaker: Breaker) -> None:
     for _ in range(10):
-        stream = guarded(breaker, pieces(WORD, WORD, END))
-        assert await anext(stream) == WORD
-        await stream.aclose()
+        with pytest.raises(GeneratorExit), begin(breaker):
+            raise GeneratorExit
     assert state(breaker) == "closed"
 
 
-async def test_the_first_word_of_a_probe_closes_it_on_probation(
-    breaker: Breaker, clock: Clock
-) -> None:
+def test_the_first_word_of_a_probe_closes_it_on_probation(breaker: Breaker, clock: Clock) -> None:
     """The others need not wait for the whole answer; yet one that breaks off opens it again."""
     trip(breaker)
     clock.now += PAUSE
-    stream = guarded(breaker, pieces(Idle(), WORD, DOWN))
-    assert await anext(stream) == Idle()
+    answering = ExitStack()
+    probe = answering.enter_context(breaker.call())
     refused(breaker)
-    assert await anext(stream) == WORD
+    probe.answered()
     assert state(breaker) == "closed"
-    with pytest.raises(UpstreamError):
-        await anext(stream)
+    break_off(answering)
     assert state(breaker) == "open"
     assert refused(breaker).retry_after == 2 * PAUSE
 

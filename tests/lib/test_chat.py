@@ -8,10 +8,10 @@ import pytest
 
 from lib.answering import collect, stream
 from lib.chat import ChatRequest, Selection, prepare
-from lib.chat_events import Chunk, Done, Event, Failed
+from lib.chat_events import Chunk, Done, Event
 from lib.errors import InvalidRequest, UpstreamError
 from lib.services import Services, open_services
-from lib.sse import Ping
+from lib.sse import Failed, Ping
 from tests.conftest import MakeSettings
 from tests.tiny_book import EVERYTHING
 from tests.upstream import Drop, Hang, Upstream, answer, delta

@@ -9,17 +9,14 @@ import lib.completion_events
 import lib.generation
 from lib.errors import UpstreamError
 from lib.generation import (
-    FEW_STREAMS,
-    LONGEST_PAUSE,
-    MANY_STREAMS,
     Delta,
     Finish,
     Generator,
     Idle,
     PromptMessage,
     make_generator,
-    pause_among,
 )
+from lib.pacing import MANY_STREAMS
 from lib.settings import Settings
 from tests.upstream import (
     DONE,
@@ -40,13 +37,15 @@ from tests.upstream import (
 ASKED = [PromptMessage("system", "Rules."), PromptMessage("user", "Tide?")]
 
 
-@pytest.fixture
-async def generator(upstream: Upstream) -> AsyncIterator[Generator]:
+@pytest.fixture(params=[0, MANY_STREAMS], ids=["alone", "crowded"])
+async def generator(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[Generator]:
     made = make_generator(
         Settings(openai_base_url=upstream.base_url, openai_model="m", openai_api_key="sk-test")
     )
     assert made is not None
+    made.pacer.streams = request.param
     yield made
+    assert made.pacer.streams == request.param
     await made.close()
 
 
@@ -334,6 +333,13 @@ async def test_cancelling_twice_leaves_the_server_too(
     del failure
 
 
+async def test_one_after_the_other(generator: Generator, upstream: Upstream) -> None:
+    """Over the same connection, which nothing of the answer before may hold."""
+    upstream.replies.extend(answer(*str(number)) for number in range(100, 110))
+    answers = [await run(generator) for _ in range(10)]
+    assert [text for text, _, _ in answers] == [str(number) for number in range(100, 110)]
+
+
 async def test_many_at_once(generator: Generator, upstream: Upstream) -> None:
     upstream.replies.extend(answer(str(number)) for number in range(30))
     answers = await asyncio.gather(*(run(generator) for _ in range(30)))
@@ -364,12 +370,3 @@ async def test_whether_it_is_reachable(
     upstream.models_reply = reply
     assert await generator.reachable() is reachable
     assert upstream.chats() == []
-
-
-def test_many_streams_are_read_less_often() -> None:
-    pauses = [pause_among(streams) for streams in range(1_000)]
-    assert pauses[FEW_STREAMS] == 0 < pauses[FEW_STREAMS + 1]
-    # 50 ms between two pieces are not seen; the time to write them comes on top.
-    assert pauses[MANY_STREAMS] <= 0.04
-    assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST_PAUSE

@@ -1,14 +1,14 @@
-from collections.abc import AsyncGenerator
 from functools import partial
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import __version__
-from lib.chat_events import Chunk, Done, Event, Failed
+from lib.chat_events import Chunk, Done, Event
 from lib.logs import Exchange, exchange
-from lib.metrics import Metrics, watched
+from lib.metrics import Metrics, Watch
 from lib.prices import Usage
+from lib.sse import Failed, Ping
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
@@ -93,69 +93,49 @@ def test_the_program_and_its_process_are_told() -> None:
     assert told["process_open_fds"] > 2
 
 
-async def events(*each: Event) -> AsyncGenerator[Event, None]:
-    for event in each:
-        yield event
+def watch(metrics: Metrics, *events: Event, streamed: bool = True) -> Exchange:
+    """What is noted for the access log."""
+    note = Exchange("id", "POST")
+    exchange.set(note)
+    watching = Watch(metrics, 0.0, streamed=streamed)
+    for event in events:
+        watching.see(event)
+    return note
 
 
 async def test_answers_are_watched_as_they_pass() -> None:
-    metrics, note = Metrics(), Exchange("id", "POST")
-    exchange.set(note)
-    passed: list[Event] = [Chunk(content="a"), Chunk(content="b"), done()]
-    assert [
-        event async for event in watched(metrics, events(*passed), 0.0, streamed=True)
-    ] == passed
+    metrics = Metrics()
+    note = watch(metrics, Ping(), Chunk(content="a"), Chunk(content="b"), done())
     assert (note.mode, note.tokens) == ("generated", 120)
     assert note.first is not None
     assert figures(metrics)["quire_chat_first_token_seconds_count{mode=generated}"] == 1
 
 
+async def test_the_first_piece_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter((0.3, 7.0))
+    monkeypatch.setattr("lib.metrics.perf_counter", lambda: next(seconds))
+    assert watch(Metrics(), Ping(), Chunk(content="a"), Chunk(content="b")).first == 0.3
+
+
 async def test_an_answer_that_is_not_streamed_has_no_first_piece() -> None:
     metrics = Metrics()
-    whole = events(Chunk(content="a"), done())
-    assert len([event async for event in watched(metrics, whole, 0.0, streamed=False)]) == 2
+    assert watch(metrics, Chunk(content="a"), done(), streamed=False).first is None
     told = figures(metrics)
     assert told["quire_chat_seconds_count{mode=generated}"] == 1
     assert "quire_chat_first_token_seconds_count{mode=generated}" not in told
 
 
 async def test_an_answer_that_breaks_off_is_a_failure() -> None:
-    metrics, note = Metrics(), Exchange("id", "POST")
-    exchange.set(note)
-    broken = Failed(error="It broke.", code="UPSTREAM_ERROR")
-    assert [event async for event in watched(metrics, events(broken), 0.0, streamed=True)] == [
-        broken
-    ]
+    metrics = Metrics()
+    note = watch(metrics, Failed(error="It broke.", code="UPSTREAM_ERROR"))
     assert note.mode == "upstream_error"
     told = figures(metrics)
     assert told["quire_failures_total{code=UPSTREAM_ERROR}"] == 1
     assert not [name for name in told if name.startswith("quire_chat")]
 
 
-async def test_an_error_of_the_program_in_a_stream_is_a_failure() -> None:
-    async def broken() -> AsyncGenerator[Event, None]:
-        yield Chunk(content="a")
-        raise ZeroDivisionError
-
-    metrics, note = Metrics(), Exchange("id", "POST")
-    exchange.set(note)
-    with pytest.raises(ZeroDivisionError):
-        [event async for event in watched(metrics, broken(), 0.0, streamed=True)]
-    assert note.mode == "internal"
-    assert figures(metrics)["quire_failures_total{code=INTERNAL}"] == 1
-
-
-async def test_the_answer_is_closed_when_the_reader_goes() -> None:
-    closed = []
-
-    async def endless() -> AsyncGenerator[Event, None]:
-        try:
-            while True:
-                yield Chunk(content="a")
-        finally:
-            closed.append(True)
-
-    watching = watched(Metrics(), endless(), 0.0, streamed=True)
-    await anext(watching)
-    await watching.aclose()
-    assert closed == [True]
+async def test_an_answer_may_pass_without_a_request() -> None:
+    exchange.set(None)
+    watching = Watch(Metrics(), 0.0, streamed=True)
+    for event in (Chunk(content="a"), done(), Failed(error="It broke.", code="BUSY")):
+        watching.see(event)

@@ -8,13 +8,14 @@ import pytest
 
 import lib.embedding_openai
 import lib.generation
+from lib.breaker import Breaker
 from lib.budget import Budget, BudgetUsedUp, Limits
 from lib.embedding_openai import OpenAIEmbedder
 from lib.errors import UpstreamError
 from lib.generation import Delta, Finish, Generator, Idle, PromptMessage
 from lib.guarded import model_breaker
 from lib.memory_budget import MemoryBudget
-from lib.paid import PaidEmbedder, paid, prompt_tokens
+from lib.paid import PaidEmbedder, payment, prompt_tokens
 from lib.prices import Price
 from tests.upstream import Drop, Hang, Reply, Status, Upstream, answer, delta, event, finish
 
@@ -42,18 +43,19 @@ async def generator(upstream: Upstream) -> AsyncIterator[Generator]:
     await made.close()
 
 
-def ask(
-    budget: Budget, generator: Generator, price: Price | None = PRICE
+async def ask(
+    budget: Budget,
+    generator: Generator,
+    price: Price | None = PRICE,
+    breaker: Breaker | None = None,
 ) -> AsyncGenerator[Delta | Idle | Finish, None]:
-    return paid(
-        budget,
-        model_breaker(),
-        generator,
-        ASKED,
-        reader="a",
-        max_tokens=MOST,
-        price=price,
-    )
+    breaker = breaker or model_breaker()
+    paid = await payment(budget, ASKED, reader="a", max_tokens=MOST, price=price)
+    with paid, breaker.call():
+        async with aclosing(generator.generate(ASKED)) as pieces:
+            async for piece in pieces:
+                paid.see(piece)
+                yield piece
 
 
 async def read_all(
@@ -149,9 +151,7 @@ async def test_what_the_breaker_spares_costs_nothing() -> None:
     budget, breaker = MemoryBudget(Limits(tokens=WHOLE)), model_breaker()
     for _ in range(20):
         with pytest.raises(UpstreamError, match="cannot be reached"):
-            await anext(
-                paid(budget, breaker, nobody, ASKED, reader="a", max_tokens=MOST, price=PRICE)
-            )
+            await anext(ask(budget, nobody, breaker=breaker))
     assert breaker.refused == 15
     assert budget.state().tokens + budget.state().tokens_reserved == 0
     await nobody.close()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.chat_events import Chunk
-from lib.sse import PING, Ping, frame, frames
+from lib.sse import PING, Failed, Ping, frame, frames
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
@@ -39,10 +39,12 @@ async def test_the_events_are_closed_when_the_reader_goes() -> None:
         finally:
             closed.append(True)
 
-    framed = frames(events())
+    seen: list[object] = []
+    framed = frames(events(), seen.append)
     assert await anext(framed) == PING
     await framed.aclose()
     assert closed == [True]
+    assert seen == [Ping()]
 
 
 @pytest.mark.parametrize("error", [Fails("sk-secret"), TimeoutError(), ZeroDivisionError()])
@@ -53,8 +55,10 @@ async def test_an_error_of_the_program_ends_the_stream_with_an_event(
         yield Ping()
         raise error
 
-    first, last = [each async for each in frames(events())]
+    seen: list[object] = []
+    first, last = [each async for each in frames(events(), seen.append)]
     assert first == PING
+    assert isinstance(seen[-1], Failed)
     told = json.loads(last.removeprefix(b"data: "))
     assert (told["type"], told["code"]) == ("error", "INTERNAL")
     assert "secret" not in told["error"]
