@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 from dotenv import load_dotenv
 from quart import Quart, Response, g, request
@@ -49,8 +49,13 @@ EXPOSED_HEADERS = (
 )
 
 
-def create_app(settings: Settings | None = None) -> Quart:
-    """The application. Without `settings` they are read from the environment and `.env`."""
+def create_app(
+    settings: Settings | None = None, *, when_warm: Callable[[], None] | None = None
+) -> Quart:
+    """The application. Without `settings` they are read from the environment and `.env`.
+
+    `when_warm` is called once everything that the first reader would wait for is loaded.
+    """
     settings = settings or read_settings()
     app = Quart(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
@@ -79,7 +84,7 @@ def create_app(settings: Settings | None = None) -> Quart:
             app.extensions["services"] = services
             show(services, outer)
             tasks = [
-                asyncio.create_task(warm_up(services)),
+                asyncio.create_task(warm_up(services, when_warm)),
                 asyncio.create_task(services.pulse.beat(outer.check)),
             ]
             try:
@@ -148,9 +153,10 @@ def main(arguments: list[str]) -> int:
 def serve_book(settings: Settings) -> int:
     """Serve in this one process until it is told to stop."""
     from handlers.serving import serve
+    from lib.memory import keep
 
     try:
-        serve(settings, create_app(settings))
+        serve(settings, create_app(settings, when_warm=keep))
     except OSError as error:
         reason = error.strerror or "the system refuses"
         print(

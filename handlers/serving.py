@@ -17,6 +17,7 @@ from hypercorn.config import Config
 from quart import Quart
 
 from handlers.outer import STALLED_SECONDS, Outer
+from lib.memory import keep
 from lib.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,12 +43,10 @@ def serve(settings: Settings, app: Quart) -> None:
     allow_files()
     # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
     sys.setswitchinterval(0.0005)
-    # What is there now stays for good and need not be looked through for cycles any more. Of the
-    # rest, each connection that was closed leaves a cycle of some 7 KB: by the interpreter's own
-    # last threshold, tens of megabytes of them would lie about.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 10, 5)
+    keep()
+    # Each connection that was closed leaves a cycle of some 7 KB: by the interpreter's own last
+    # threshold, tens of megabytes of them would lie about.
+    gc.set_threshold(5_000, 5, 2)
     asyncio.run(run(app, listener))
 
 

@@ -64,7 +64,9 @@ class OpenAIEmbedder:
         self._query_client = Once(self._for_queries)
 
     async def load(self) -> None:
-        await self._client.get()
+        client = await self._query_client.get()
+        # The client imports what it asks with when that is first looked at.
+        await asyncio.to_thread(getattr, client, "embeddings")
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         body = await self._ask(self._document_client, texts)

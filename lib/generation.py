@@ -210,6 +210,7 @@ class Generator:
     async def _connect(self) -> "aiohttp.ClientSession":
         # The import takes a tenth of a second: not on the event loop, and not without a model.
         await asyncio.to_thread(__import__, "aiohttp")
+        await asyncio.to_thread(__import__, "encodings.idna")  # for the first host to be looked up
         import aiohttp
 
         return aiohttp.ClientSession(

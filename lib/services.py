@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -300,8 +300,9 @@ async def ingest_if_needed(services: Services) -> bool:
     return True
 
 
-async def warm_up(services: Services) -> None:
-    """Load what the first reader would wait for; ingest the book where there is no index yet.
+async def warm_up(services: Services, warm: Callable[[], None] | None = None) -> None:
+    """Load what the first reader would wait for, and call `warm`; ingest the book where there is no
+    index yet.
 
     Never raises. A server that starts while its Qdrant sleeps answers once it wakes: this goes on
     asking for it.
@@ -318,6 +319,8 @@ async def warm_up(services: Services) -> None:
             await services.generator.load()
     except (QuireError, RuntimeError, OSError) as error:
         log.error("the embedder cannot be loaded: %s", error)
+    if warm:
+        warm()
     while not found:
         await asyncio.sleep(AWAY_SECONDS)
         found = await open_index(services)

@@ -1,3 +1,4 @@
+import gc
 import mmap
 import re
 import subprocess
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.memory import forget, give_back
+from lib.memory import forget, give_back, keep
 
 FREED_AND_GIVEN_BACK = """
 from pathlib import Path
@@ -34,6 +35,20 @@ def test_what_was_freed_is_given_back() -> None:
         check=True,
     )
     assert int(done.stdout) > 20_000_000
+
+
+def test_what_stays_is_not_looked_through_again() -> None:
+    class Stays:
+        pass
+
+    kept, before = Stays(), gc.get_freeze_count()
+    try:
+        keep()
+        assert gc.get_freeze_count() > before
+        assert not any(each is kept for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
+    assert any(each is kept for each in gc.get_objects())
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="told by /proc")

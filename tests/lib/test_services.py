@@ -42,6 +42,24 @@ async def test_warming_up_leaves_an_index_alone(make_settings: MakeSettings) -> 
         assert await services.store.manifest() == before
 
 
+async def test_who_waits_is_told_when_all_is_loaded(
+    make_settings: MakeSettings, upstream: Upstream
+) -> None:
+    settings = make_settings(openai_base_url=upstream.base_url)
+    async with open_services(settings) as services:
+        loaded = []
+        load = services.generator.load if services.generator else None
+        assert load
+
+        async def loading() -> None:
+            await load()
+            loaded.append("generator")
+
+        services.generator.load = loading  # type: ignore[union-attr, method-assign]
+        await warm_up(services, lambda: loaded.append("all"))
+        assert loaded == ["generator", "all"]
+
+
 async def test_a_store_that_is_down_does_not_stop_the_start(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
