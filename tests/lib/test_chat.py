@@ -1,5 +1,6 @@
 """The phases of an answer, on their own; tests/handlers/test_chat.py tests them whole."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -69,8 +70,34 @@ async def test_a_reader_who_leaves_is_not_remembered(
         async for event in events:
             if isinstance(event, Chunk):
                 break
+    assert services.generator is not None
+    assert services.generator.pacer.streams == 0  # closed before anything else is done
     await upstream.until(lambda u: u.left_early == 1)
     assert await services.sessions.history("s") == ()
+
+
+async def test_an_answer_waits_after_what_is_shown_and_not_for_what_is_held_back(
+    services: Services, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert services.generator is not None
+    shown: list[str] = []
+    waits: list[str] = []
+
+    async def wait() -> None:
+        waits.append("".join(shown))
+
+    monkeypatch.setattr(services.generator.pacer, "wait", wait)
+    gates = [asyncio.Event() for _ in range(2)]
+    upstream.replies.append([delta("The"), gates[0], delta(" ["), gates[1], *answer("x] tide")])
+    turn = await prepare(services, ChatRequest(question="tide?"))
+    async for event in stream(services, turn):
+        if isinstance(event, Chunk):
+            shown.append(event.content)
+            for gate in gates:
+                gate.set()
+    assert waits[0] == "The"
+    assert len(waits) <= len(shown)
+    assert all(waits)
 
 
 async def test_a_failed_answer_is_not_remembered(services: Services, upstream: Upstream) -> None:

@@ -283,6 +283,30 @@ async def test_silence_that_ends_does_no_harm(
     assert between.is_set()
 
 
+async def test_silences_do_not_add_up(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of which any two would be too long."""
+    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.2)
+    made = Generator(
+        api_key="",
+        base_url=upstream.base_url,
+        model="m",
+        token_limit_field="max_tokens",
+        max_tokens=16,
+        silence=0.35,
+    )
+    gates = [asyncio.Event() for _ in range(3)]
+    script = [step for gate in gates for step in (gate, delta("a"))]
+    upstream.replies.append([*script, finish(), DONE])
+    silences = iter(gates)
+    pieces = []
+    async for piece in made.generate(ASKED):
+        pieces.append(type(piece))
+        if isinstance(piece, Idle):
+            next(silences).set()
+    assert pieces == [Idle, Delta] * 3 + [Finish]
+    await made.close()
+
+
 @pytest.mark.parametrize("words", [[], [delta("a")]], ids=["before", "between"])
 async def test_closing_leaves_the_server(
     generator: Generator,

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,21 @@ async def test_all_are_woken_but_those_who_left() -> None:
             with suppress(asyncio.CancelledError):
                 await each
     assert [each.cancelled() for each in waiting] == [True, False] * 25
+
+
+async def test_many_wait_with_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, pacer = asyncio.get_running_loop(), Pacer()
+    pacer.streams = FEW_STREAMS + 1
+    timers = []
+    call_at = loop.call_at
+
+    def counted(when: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_at", counted)
+    await asyncio.gather(*(pacer.wait() for _ in range(50)))
+    assert 1 <= len(timers) <= 5  # more only if it takes tens of milliseconds to begin to wait
 
 
 async def test_whoever_waits_again_is_woken_again() -> None:
