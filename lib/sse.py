@@ -54,7 +54,7 @@ async def frames(
             async for event in events:
                 see(event)
                 yield frame(event)
-    except Exception:
+    except Exception:  # whatever it is, the reader is told that the answer is not complete
         log.exception("an error of the program in the midst of a stream")
         failed = Failed(error=MISTAKE, code=QuireError.code)
         see(failed)

@@ -245,19 +245,23 @@ async def test_a_server_that_is_not_there() -> None:
     await made.close()
 
 
-@pytest.mark.parametrize("words", [[], [delta("a")]], ids=["before", "between"])
-async def test_silence_is_told_and_then_ended(
-    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, words: list[Step]
-) -> None:
-    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.02)
-    made = Generator(
+def make_impatient(upstream: Upstream, silence: float) -> Generator:
+    return Generator(
         api_key="",
         base_url=upstream.base_url,
         model="m",
         token_limit_field="max_tokens",
         max_tokens=16,
-        silence=0.2,
+        silence=silence,
     )
+
+
+@pytest.mark.parametrize("words", [[], [delta("a")]], ids=["before", "between"])
+async def test_silence_is_told_and_then_ended(
+    upstream: Upstream, monkeypatch: pytest.MonkeyPatch, words: list[Step]
+) -> None:
+    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.02)
+    made = make_impatient(upstream, 0.2)
     upstream.replies.append([*words, Hang()])
     pieces, error = await until_it_fails(made)
     assert isinstance(error, UpstreamError)
@@ -286,14 +290,7 @@ async def test_silence_that_ends_does_no_harm(
 async def test_silences_do_not_add_up(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three of which any two would be too long."""
     monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.2)
-    made = Generator(
-        api_key="",
-        base_url=upstream.base_url,
-        model="m",
-        token_limit_field="max_tokens",
-        max_tokens=16,
-        silence=0.35,
-    )
+    made = make_impatient(upstream, 0.39)
     gates = [asyncio.Event() for _ in range(3)]
     script = [step for gate in gates for step in (gate, delta("a"))]
     upstream.replies.append([*script, finish(), DONE])

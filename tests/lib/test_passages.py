@@ -68,6 +68,13 @@ def test_neighbours_are_joined_in_whichever_order_they_are_found(order: Sequence
     assert (passage.start_char, passage.end_char) == (0, len(passage.text))
 
 
+def test_readers_of_the_same_place_share_its_text() -> None:
+    """Hundreds of answers at once hold their passages."""
+    one, other = (passages(ranked(page([ONE, TWO, THREE])), 10) for _ in range(2))
+    assert len(one) == len(other) == 1
+    assert one[0].text is other[0].text
+
+
 def test_of_joined_chunks_the_best_says_what_the_passage_is() -> None:
     chunks = page([ONE, TWO, THREE])
     [passage] = passages(ranked(chunks[n] for n in (1, 2, 0)), 10)
