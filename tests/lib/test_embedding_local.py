@@ -89,6 +89,18 @@ async def test_a_text_has_the_same_vector_however_it_is_embedded(embedder: Local
         assert alone == pytest.approx(vector, abs=1e-6)
 
 
+async def test_a_question_differs_from_a_text_by_what_questions_share(
+    multilingual: LocalEmbedder,
+) -> None:
+    texts = ["What makes the sea rise?", "two ropes hold the ship"]
+    taken_out = []
+    for text, vector in zip(texts, await multilingual.embed_documents(texts), strict=True):
+        question = await multilingual.embed_query(text)
+        rest = vector - (vector @ question) * question
+        taken_out.append(rest / np.linalg.norm(rest))
+    assert taken_out[0] @ taken_out[1] == pytest.approx(1, abs=1e-3)
+
+
 async def test_nothing_gives_nothing(embedder: LocalEmbedder) -> None:
     assert (await embedder.embed_documents([])).shape == (0, DIMENSION)
 
