@@ -1,11 +1,12 @@
 """Whether the book has anything on a question at all, before a model is asked.
 
 Search always finds something. Five measurements, each of which means the same for every book and
-every embedding model, tell whether it is worth reading (`Evidence`); a logistic score adds them up.
-Its weights were fitted to questions about nine books, headings among them, asked of the book that
-answers and of others that do not, with two embedding models. The threshold keeps at least 95 in a
-hundred of the questions that the book answers, in each of their sets: refusing a reader wrongly
-is worse than answering with what is nearest. `benchmarks/refusal.py` repeats the figures.
+every embedding model, tell whether it is worth reading (`Evidence`); a weighted sum adds them up.
+Its weights were fitted to questions about nine books, headings and single words among them, asked
+of the book that answers and of others that do not, with two embedding models. The threshold keeps
+at least 95 in a hundred of the questions that the book answers, in each of their sets: refusing a
+reader wrongly is worse than answering with what is nearest. `benchmarks/refusal.py` repeats the
+figures, and looks for weights.
 
 A question whose topic the book has and whose answer it lacks is beyond any such measurement: it
 looks like the others. There the model declines (`lib.declining`).
@@ -63,7 +64,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A logistic score: likely the book answers from `threshold` on."""
+    """A weighted sum: likely the book answers from `threshold` on."""
 
     nearest: float
     lead: float
@@ -77,7 +78,7 @@ class Weights:
         return self.margin(evidence) >= 0
 
     def margin(self, evidence: Evidence) -> float:
-        """How far above the threshold, in logits."""
+        """How far above the threshold."""
         return (
             self.nearest * (evidence.nearest or 0.0)
             + self.lead * evidence.lead

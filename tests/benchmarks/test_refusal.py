@@ -62,6 +62,19 @@ def test_the_threshold_lets_through_what_it_has_to_in_every_set() -> None:
     assert np.mean([found.passes(each.evidence) for each in others]) < 0.9
 
 
+def test_weights_are_those_that_stop_most_where_the_threshold_is() -> None:
+    # On the whole nearness tells against an answer; at the threshold only it tells for one.
+    random = np.random.default_rng(2)
+    about = 0.02 * random.normal(size=200)
+    easy = [asked(n, True, 0.9, 0.2 + about[n], "easy") for n in range(200)]
+    hard = [asked(n, True, 0.1, 0.9 + about[n], "hard") for n in range(40)]
+    hopeless = [asked(n, False, 0.1, 1.0 + about[n]) for n in range(200)]
+    others = [asked(n, False, 0.3, 0.5 + about[n]) for n in range(100)]
+    found = fitted([*easy, *hard, *hopeless, *others], "own")
+    assert found is not None
+    assert not any(found.passes(each.evidence) for each in others)
+
+
 def test_one_kind_alone_fits_nothing() -> None:
     assert fitted([each for each in sample() if each.answerable], "own") is None
 
