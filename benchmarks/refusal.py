@@ -18,8 +18,8 @@ is what a plain threshold would go by. In brackets stands the 95 % interval.
 `--details` writes the evidence of each question, one JSON object a line. The second form fits the
 weights of `lib.not_in_book` to such files: those that stop most questions while the threshold lets
 its share of every file's answerable ones through. Then each book in turn is left out, and judged by
-weights that are fitted to the other books. Weights of which one stops hardly less than another
-differ a lot: what lies between them is as good.
+weights that are fitted to the other books. Very different weights stop nearly as many: those in
+between do as well.
 """
 
 import argparse

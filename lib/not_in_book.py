@@ -35,6 +35,9 @@ from lib.terms import ENGLISH
 MAX_SUGGESTIONS: Final = 3
 NEAREST: Final = 50
 """Hits that the best one is compared with."""
+FEWEST: Final = 5
+"""So many at the least: those that a book of one or two pages lacks count as unrelated. Without
+them its only page would stand out from nothing, and be refused."""
 
 BENEFIT_OF_DOUBT: Final = 0.1
 """Of a similarity whose scale was not measured. Too much stops fewer questions that the book does
@@ -135,7 +138,8 @@ def evidence(
         scale = similarity.answering - similarity.unrelated
         nearest = (near[0] - similarity.unrelated) / scale if near else 0.0
         nearest += 0.0 if similarity.measured else BENEFIT_OF_DOUBT
-        lead = (near[0] - sum(near) / len(near)) / scale if near else 0.0
+        compared = near + [similarity.unrelated] * (FEWEST - len(near))
+        lead = max(0.0, near[0] - sum(compared) / len(compared)) / scale if near else 0.0
     return Evidence(
         coverage=max((hit.bm25 / most for hit in found.hits), default=0.0),
         known=known,

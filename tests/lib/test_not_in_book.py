@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from lib.embedding import Similarity
 from lib.followup_words import BY_LANGUAGE
 from lib.not_in_book import (
+    FEWEST,
     MAX_SUGGESTIONS,
     Evidence,
     Suggestion,
@@ -104,10 +105,29 @@ def test_the_evidence() -> None:
     assert found.coverage == pytest.approx(2.0 / (4.0 + MISSING))
     assert found.terms == 3
     assert found.nearest == pytest.approx(1.0)
-    assert found.lead == pytest.approx((0.5 - 0.4) / 0.4)
+    others = [0.3] + [SIMILARITY.unrelated] * (FEWEST - 2)
+    assert found.lead == pytest.approx((0.5 - (0.5 + sum(others)) / FEWEST) / 0.4)
     assert not found.foreign
     alone = measured(*hits, terms=terms, similarity=None)
     assert alone == replace(found, nearest=None, lead=0.0)
+
+
+def test_the_best_of_many_is_compared_with_them_alone() -> None:
+    cosines = [0.5, *[0.3] * (FEWEST - 1)]
+    hits = (Hit(chunk(n), cosine, 0.0) for n, cosine in enumerate(cosines))
+    found = measured(*hits, terms=SparseVector([1], [1.0]))
+    assert found.lead == pytest.approx((0.5 - (0.5 + 0.3 * (FEWEST - 1)) / FEWEST) / 0.4)
+
+
+def test_the_only_page_of_a_book_stands_out_from_what_is_unrelated() -> None:
+    ask = "¿Cada cuánto cambia la marea?"
+    terms = SparseVector([7, 8], [1.0] * 2)
+    near, far = (
+        measured(Hit(chunk(1), cosine, 0.0), terms=terms, question=ask) for cosine in (0.25, 0.02)
+    )
+    assert worth_reading(near)
+    assert far.lead == 0.0
+    assert not worth_reading(far)
 
 
 def test_nothing_found_is_nothing_worth_reading() -> None:
