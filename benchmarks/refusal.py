@@ -25,7 +25,6 @@ between do as well.
 import argparse
 import asyncio
 import itertools
-import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,13 +34,12 @@ from typing import Final
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.book_index import Index, ingested, seen, settings_for
-from benchmarks.separation import auroc, logistic
+from benchmarks.separation import auroc, logistic, most_stopping, threshold
 from benchmarks.tables import print_table, shown
 from lib.golden import BadQuestions, read_questions
-from lib.intervals import SEED, Estimate, Numbers, estimate
+from lib.intervals import Estimate, Numbers, estimate
 from lib.not_in_book import Evidence, evidence, length, margin
 from lib.ranking import rank
 from lib.search import CANDIDATES
@@ -50,12 +48,6 @@ from lib.settings import Settings, SettingsError
 
 KEPT: Final = 0.95
 """Share of the answerable questions of each file that a threshold has to let through."""
-RESAMPLED: Final = 8
-"""Draws of the questions whose weights are averaged: the best for one draw fit its accidents."""
-CLIMBED: Final = 500
-"""Steps of a search for weights."""
-ROUNDED: Final = 1e-9
-"""By so much a sum may differ when it is taken of one question instead of many."""
 FEATURES: Final[Mapping[str, Callable[[Evidence], float]]] = {
     "nearest": lambda each: each.nearest or 0.0,
     "lead": lambda each: each.lead,
@@ -227,64 +219,16 @@ def fitted(asked: Sequence[Asked], case: str) -> Fitted | None:
     truth = np.array([float(each.answerable) for each in asked])
     shares = np.array([1 / kinds[each.kind] / sets[each.answerable] for each in asked])
     likeliest, _ = logistic(table, truth, shares / shares.sum())
+    # None below 0: more of anything never counts against a question.
     tells = np.ptp(table, axis=0) > 0
     start = np.where(tells, np.maximum(likeliest, np.abs(likeliest).mean() / 10), 0)
-    others = table[truth == 0]
     files: dict[tuple[str, str], list[Numbers]] = {}
     for each, row in zip(asked, table, strict=True):
         if each.answerable:
             files.setdefault((each.file, each.model), []).append(row)
     answered = [np.array(rows) for rows in files.values()]
-    generator = np.random.default_rng(SEED)
-    found = np.mean(
-        [
-            climbed(
-                start,
-                tells,
-                [generator.choice(of, len(of)) for of in answered],
-                generator.choice(others, len(others)),
-                generator,
-            )
-            for _ in range(RESAMPLED)
-        ],
-        axis=0,
-    )
-    return Fitted(names, found, threshold(found, answered))
-
-
-def threshold(weights: Numbers, answered: Iterable[Numbers]) -> float:
-    """The highest that lets `KEPT` of every file through."""
-    lowest = min(np.sort(of @ weights)[math.floor((1 - KEPT) * len(of))] for of in answered)
-    return float(lowest) - ROUNDED
-
-
-def climbed(
-    start: Numbers,
-    tells: NDArray[np.bool_],
-    answered: Sequence[Numbers],
-    others: Numbers,
-    generator: np.random.Generator,
-) -> Numbers:
-    """From `start`, the weights that stop the largest share of `others`; only those that `tells`
-    names are changed.
-
-    The likeliest weights are those that tell best on the whole. The threshold lies where hardly an
-    answer is lost, and so few questions are, and there other weights tell better.
-    """
-
-    def stopped(weights: Numbers) -> float:
-        return float(np.mean(others @ weights < threshold(weights, answered)))
-
-    best, most = start, stopped(start)
-    least = start.mean()
-    for step in np.geomspace(0.5, 0.05, CLIMBED):
-        moved = tells & (generator.random(len(start)) < 0.5)
-        changes = step * generator.normal(size=len(start)) * np.maximum(best, least)
-        tried = np.maximum(best + moved * changes, 0)
-        if (share := stopped(tried)) > most:
-            best, most = tried, share
-    found: Numbers = best * (start.sum() / best.sum())
-    return found
+    found = most_stopping(start, answered, table[truth == 0], KEPT)
+    return Fitted(names, found, threshold(found, answered, KEPT))
 
 
 def print_fit(asked: Sequence[Asked]) -> None:
