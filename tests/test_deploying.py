@@ -99,16 +99,9 @@ def test_the_hosts_files_fit_quire() -> None:
     load_settings(environment)
 
 
-def test_the_front_matter_of_a_space_is_the_project_s_own() -> None:
-    shown = block("hugging-face.md", "The README of a Space", "yaml").strip("-\n")
-    own = (ROOT / "README.md").read_text(encoding="utf-8").split("---")[1]
-    assert yaml.safe_load(shown).items() <= yaml.safe_load(own).items()
-    assert yaml.safe_load(shown)["app_port"] == PORT
-
-
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 async def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    text = block("deploy.md", "Run Quire with systemd", "ini")
+    text = block("deploy.md", "Linux service with systemd", "ini")
     stop = re.search(r"^TimeoutStopSec=(\w+)$", text, re.MULTILINE)
     assert stop
     assert seconds(stop[1]) > EXIT_SECONDS
@@ -128,7 +121,7 @@ async def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 async def test_an_answer_streams_through_nginx(
     make_settings: MakeSettings, upstream: Upstream, tmp_path: Path
 ) -> None:
-    location = block("deploy.md", "Quire behind nginx", "nginx")
+    location = block("deploy.md", "nginx", "nginx")
     named = f"http://127.0.0.1:{PORT}"
     assert location.count(named) == 1
     settings = make_settings(openai_base_url=upstream.base_url, trusted_proxy_hops=1)

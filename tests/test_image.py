@@ -11,7 +11,6 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -67,9 +66,6 @@ def test_the_image_serves_as_user_1000_on_the_default_port(stages: list[Stage]) 
     assert port == Settings().api_port
     assert steps(last, "CMD")[0].command() == ["python", "main.py"]
     assert not steps(last, "RUN")
-    front = (ROOT / "README.md").read_text(encoding="utf-8").split("---\n")[1]
-    space = yaml.safe_load(front)
-    assert (space["sdk"], space["app_port"]) == ("docker", port)
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])

@@ -22,7 +22,7 @@ from tests.shell import Ran, run
 from tests.tiny_book import BOOK, write_book
 
 PUSH = "Push the docs on each site build"
-DEPLOY = "Deploy the Space on each push of the book"
+DEPLOY = "Space deployment"
 """Headings of the chapter on GitHub Actions."""
 
 
@@ -182,21 +182,23 @@ async def test_the_push_workflow_fails_where_there_is_no_quire(tmp_path: Path) -
 async def test_the_space_gets_the_book_and_its_configuration(tmp_path: Path) -> None:
     write_book(tmp_path / "book", CHECKOUT)
     write_book(tmp_path / "space", {"book_content/old.md": "# Old\n", ".git/config": ""})
-    shutil.copy(ROOT / "README.md", tmp_path / "space")
+    (tmp_path / "space/scripts").mkdir()
+    shutil.copy(ROOT / "scripts/make_space_readme.py", tmp_path / "space/scripts")
     ran = await run(steps(DEPLOY)["Put the book into the Space"]["run"], tmp_path)
     assert ran.code == 0, ran.output
     content = tmp_path / "space/book_content"
     found = {str(path.relative_to(content)) for path in content.rglob("*") if path.is_file()}
     assert found == set(CHECKOUT)
     assert not (tmp_path / "space/.git").exists()
-    assert "\ntitle: Ask my book\n" in (tmp_path / "space/README.md").read_text(encoding="utf-8")
+    assert '\ntitle: "Ask my book"\n' in (tmp_path / "space/README.md").read_text(encoding="utf-8")
     site = detect_site(content)
     assert (site.generator, site.base_url) == ("mkdocs", "/book/")
 
 
-def test_the_upload_by_hand_is_the_workflow_s() -> None:
+@pytest.mark.parametrize("command", [r'hf"? upload', "make_space_readme.py"])
+def test_the_upload_by_hand_is_the_workflow_s(command: str) -> None:
     by_hand, by_workflow = (
-        re.findall(r'hf"? upload ([^\\\n]*)', "".join(each.code for each in found))
+        re.findall(rf"{command} ([^\\\n]*)", "".join(each.code for each in found))
         for found in (
             blocks("sh", page="hugging-face.md"),
             blocks("yaml", page="github-actions.md"),
