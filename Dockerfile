@@ -122,5 +122,5 @@ USER 1000
 EXPOSE 7860
 # Not with urllib, which would ask through a proxy that the environment names.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
-    CMD ["python", "-c", "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ.get('API_PORT') or 7860), timeout=4); c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"]
+    CMD ["python", "-c", "import http.client as h, os, sys; e = os.environ; c = h.HTTPConnection('127.0.0.1', int(e.get('API_PORT') or e.get('PORT') or 7860), timeout=4); c.request('GET', '/health'); sys.exit(c.getresponse().status != 200)"]
 CMD ["python", "main.py"]

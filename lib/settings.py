@@ -53,8 +53,12 @@ class SettingsError(Exception):
     """A variable has a value that cannot be used. The message is for the person who set it."""
 
 
-def _setting(default: Any, parse: Callable[[str], Any], *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"parse": parse, "secret": secret})
+def _setting(
+    default: Any, parse: Callable[[str], Any], *, secret: bool = False, fallback: str = ""
+) -> Any:
+    """`fallback` is a variable that is read when the setting's own is not set."""
+    metadata = {"parse": parse, "secret": secret, "fallback": fallback}
+    return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +124,8 @@ class Settings:
     trusted_proxy_hops: int = _setting(0, whole_number(0, 10))
 
     api_host: str = _setting("0.0.0.0", str)
-    api_port: int = _setting(7860, whole_number(0, 65_535))
+    # Cloud Run, Render, Railway and Koyeb tell a container its port in PORT.
+    api_port: int = _setting(7860, whole_number(0, 65_535), fallback="PORT")
     stream_timeout: int = _setting(900, whole_number(10, 86_400))
     log_level: str = _setting("INFO", one_of(LOG_LEVELS, str.upper))
     log_format: str = _setting("text", one_of(LOG_FORMATS, str.lower))
@@ -177,6 +182,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     for each in fields(Settings):
         raw, name = find_variable(environ, each.name.upper())
+        if not raw and (fallback := each.metadata.get("fallback")):
+            raw, name = environ.get(fallback, "").strip(), fallback
         if not raw:
             continue
         try:

@@ -68,8 +68,17 @@ def test_the_image_serves_as_user_1000_on_the_default_port(stages: list[Stage]) 
     assert not steps(last, "RUN")
 
 
-@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_the_health_check_asks_quire_itself(stages: list[Stage], status: int, code: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "variables", "code"),
+    [
+        (200, {"API_PORT": "*", "PORT": "9"}, 0),
+        (503, {"API_PORT": "*"}, 1),
+        (200, {"API_PORT": "", "PORT": "*"}, 0),
+    ],
+)
+def test_the_health_check_asks_quire_itself(
+    stages: list[Stage], status: int, variables: dict[str, str], code: int
+) -> None:
     """Without a shell or curl, and through no proxy that the environment names."""
 
     class Health(http.server.BaseHTTPRequestHandler):
@@ -84,7 +93,9 @@ def test_the_health_check_asks_quire_itself(stages: list[Stage], status: int, co
     with http.server.HTTPServer(("127.0.0.1", 0), Health) as server:
         server.timeout = 10
         threading.Thread(target=server.handle_request, daemon=True).start()
-        environment = {"API_PORT": str(server.server_port), "http_proxy": "http://127.0.0.1:9"}
+        port = str(server.server_port)
+        environment = {name: value.replace("*", port) for name, value in variables.items()}
+        environment["http_proxy"] = "http://127.0.0.1:9"
         done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True)
     assert done.returncode == code, done.stderr
 
@@ -92,7 +103,7 @@ def test_the_health_check_asks_quire_itself(stages: list[Stage], status: int, co
 def test_the_health_check_knows_the_default_port(stages: list[Stage]) -> None:
     """Also where API_PORT is set to nothing, as Compose does with what it lacks."""
     code = steps(stages[-1], "HEALTHCHECK")[0].command()[2]
-    assert f"os.environ.get('API_PORT') or {Settings().api_port}" in code
+    assert f"e.get('API_PORT') or e.get('PORT') or {Settings().api_port}" in code
 
 
 def test_what_is_copied_is_there(stages: list[Stage], ignored: Ignored) -> None:

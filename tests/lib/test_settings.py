@@ -135,6 +135,24 @@ def test_a_good_value_is_read(name: str, raw: str, read: Any) -> None:
     assert getattr(settings, name.lower()) == read
 
 
+@pytest.mark.parametrize(
+    ("variables", "port"),
+    [
+        ({"PORT": "8080"}, 8080),
+        ({"PORT": "8080", "API_PORT": ""}, 8080),
+        ({"PORT": "8080", "API_PORT": "9000"}, 9000),
+        ({"PORT": ""}, 7860),
+    ],
+)
+def test_port_is_read_when_api_port_is_not_set(variables: dict[str, str], port: int) -> None:
+    assert load_settings(variables).api_port == port
+
+
+def test_a_bad_port_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"^PORT is 'web', but must be a whole number"):
+        load_settings({"PORT": "web"})
+
+
 def test_every_variable_is_tried() -> None:
     assert {name for name, _, _ in GOOD} == set(setting_names())
 
