@@ -18,7 +18,6 @@ import pytest
 import yaml
 
 from lib.settings import Settings, load_settings, setting_names
-from scripts.replay_image_parser import parse
 from tests.api import ADMIN_KEY, listening
 from tests.conftest import MakeSettings
 from tests.handbook import ROOT, block
@@ -37,32 +36,73 @@ def seconds(text: str) -> float:
     return int(found[1]) * (60 if found[2] == "min" else 1)
 
 
-def compose() -> dict[str, Any]:
-    text = block("docker.md", "Docker Compose with a Qdrant server", "yaml")
-    return dict(yaml.safe_load(text))
+REQUIRED = {"ADMIN_API_KEY": "admin", "QDRANT_API_KEY": "qdrant"}
 
 
-def test_the_compose_file_fits_quire() -> None:
-    quire = compose()["services"]["quire"]
+def compose(**variables: str) -> dict[str, Any]:
+    """`compose.yaml` with its variables replaced, as Compose does."""
+
+    def value(match: re.Match[str]) -> str:
+        name, operator, rest = match.groups()
+        if not variables.get(name):
+            assert operator == ":-", f"{name} is required"
+        return variables.get(name) or rest
+
+    def replaced(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: replaced(each) for key, each in node.items()}
+        if isinstance(node, list):
+            return [replaced(each) for each in node]
+        variable = r"\$\{(\w+)(:[-?])([^}]*)\}"
+        return re.sub(variable, value, node) if isinstance(node, str) else node
+
+    return dict(replaced(yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {
+            "BOOK_FOLDER": "/home/me/docs",
+            "SITE_URL": "https://you.github.io/book",
+            "SITE_GENERATOR": "mkdocs",
+            "OPENAI_API_KEY": "sk-x",
+            "EMBEDDING_PROVIDER": "openai",
+        },
+    ],
+    ids=["defaults", "own book"],
+)
+def test_the_compose_file_fits_quire(chosen: dict[str, str]) -> None:
+    services = compose(**REQUIRED, **chosen)["services"]
+    quire = services["quire"]
     assert quire["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
     assert seconds(quire["stop_grace_period"]) > EXIT_SECONDS
     assert set(quire["build"]["args"]) <= BUILD_ARGUMENTS
-    environment = {
-        name: re.sub(r"\$\{\w+:\?[^}]*\}", "x", re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", str(value)))
-        for name, value in quire["environment"].items()
-    }
+    environment = quire["environment"]
     assert set(environment) <= set(setting_names())
     settings = load_settings(environment)
+    for name in chosen.keys() - {"BOOK_FOLDER"}:
+        assert getattr(settings, name.lower()) == chosen[name]
     assert urlsplit(settings.qdrant_url).hostname == "qdrant"
-    writable = {str(volume).split(":")[1] for volume in quire["volumes"]}
-    assert {"/app/qdrant_data", str(settings.book_content_path)} == writable
-    *_, last = parse((ROOT / "Dockerfile").read_text(encoding="utf-8"))
-    (asked,) = (step.command() for step in last.steps if step.word == "HEALTHCHECK")
-    assert quire["healthcheck"]["test"] == ["CMD", *asked]
+    assert urlsplit(settings.redis_url).hostname == "redis"
+    server = services["qdrant"]["environment"]
+    assert settings.qdrant_api_key == server["QDRANT__SERVICE__API_KEY"] == "qdrant"
+    mounts = {inside: outside for outside, inside, *_ in (v.split(":") for v in quire["volumes"])}
+    assert set(mounts) == {"/app/qdrant_data", str(settings.book_content_path)}
+    book = mounts[str(settings.book_content_path)]
+    assert book == chosen.get("BOOK_FOLDER", "./book_content")
+    assert chosen or (ROOT / book).is_dir()
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+def test_compose_asks_for_its_keys(name: str) -> None:
+    with pytest.raises(AssertionError, match=f"{name} is required"):
+        compose(**REQUIRED | {name: ""})
 
 
 def test_every_compose_service_is_locked_down() -> None:
-    whole = compose()
+    whole = compose(**REQUIRED)
     assert set(whole) == {"services", "volumes"}
     for name, service in whole["services"].items():
         assert re.fullmatch(r"[\w/.-]+(:[\w.-]+)?", service["image"]), name
@@ -71,7 +111,8 @@ def test_every_compose_service_is_locked_down() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
         assert service["restart"] == "unless-stopped"
-        assert {"test", "interval", "timeout", "retries"} <= set(service["healthcheck"])
+        if name != "quire":  # its image has one
+            assert {"test", "interval", "timeout", "retries"} <= set(service["healthcheck"])
         assert set(service.get("depends_on", {})) <= set(whole["services"])
         assert name == "quire" or "ports" not in service
         for volume in service["volumes"]:
