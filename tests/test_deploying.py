@@ -121,7 +121,7 @@ def test_every_compose_service_is_locked_down() -> None:
 
 
 def test_the_hosts_files_fit_quire() -> None:
-    fly = tomllib.loads(block("hosts.md", "Deploy to Fly.io", "toml"))
+    fly = tomllib.loads(block("hosts.md", "Fly.io", "toml"))
     assert fly["http_service"]["internal_port"] == PORT
     assert [check["path"] for check in fly["http_service"]["checks"]] == ["/health"]
     assert fly["kill_timeout"] > EXIT_SECONDS
@@ -130,19 +130,29 @@ def test_the_hosts_files_fit_quire() -> None:
     load_settings(fly["env"] | fly["build"]["args"])
     assert set(fly["env"]) | set(fly["build"]["args"]) <= set(setting_names())
 
-    (render,) = yaml.safe_load(block("hosts.md", "Deploy to Render", "yaml"))["services"]
+    (render,) = yaml.safe_load(block("hosts.md", "Render", "yaml"))["services"]
     assert (render["runtime"], render["healthCheckPath"]) == ("docker", "/health")
     assert render["maxShutdownDelaySeconds"] > EXIT_SECONDS
     assert render["numInstances"] == 1
     environment = {each["key"]: each.get("value", "x") for each in render["envVars"]}
-    assert environment["PORT"] == environment["API_PORT"]
-    assert set(environment) - {"PORT"} <= set(setting_names())
+    assert set(environment) <= set(setting_names())
     load_settings(environment)
+
+
+def test_the_unit_fits_quire() -> None:
+    text = (ROOT / "scripts/quire.service").read_text(encoding="utf-8")
+    (environment,) = re.findall(r"^Environment=(.*)$", text, re.MULTILINE)
+    values = dict(each.split("=") for each in environment.split())
+    assert set(values) - {"OPENBLAS_NUM_THREADS"} <= set(setting_names())
+    (folder,) = re.findall(r"^StateDirectory=(.*)$", text, re.MULTILINE)
+    assert values["QDRANT_PATH"] == f"/var/lib/{folder}"
+    (named,) = re.findall(r"^EnvironmentFile=-(.*)$", text, re.MULTILINE)
+    assert f"cat > {named} <<" in block("deploy.md", "Settings with systemd", "sh")
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
 async def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
-    text = block("deploy.md", "Linux service with systemd", "ini")
+    text = (ROOT / "scripts/quire.service").read_text(encoding="utf-8")
     stop = re.search(r"^TimeoutStopSec=(\w+)$", text, re.MULTILINE)
     assert stop
     assert seconds(stop[1]) > EXIT_SECONDS
