@@ -176,7 +176,7 @@ async def test_the_push_workflow_fails_where_there_is_no_quire(tmp_path: Path) -
     (tmp_path / "bin/sleep").write_text("#!/bin/sh\n")
     ran = await runner.step(WAIT)
     assert ran.code == 1
-    assert "There is no Quire at" in ran.output
+    assert "There is no idle Quire at" in ran.output
 
 
 async def test_the_space_gets_the_book_and_its_configuration(tmp_path: Path) -> None:
