@@ -117,7 +117,7 @@ async def until_ready(http: aiohttp.ClientSession, address: str) -> None:
 
 def configured(servers: list[str]) -> str:
     """The handbook's own configuration of nginx, with these servers."""
-    config = block("scaling.md", "How do I put nginx in front of replicas?", "nginx")
+    config = block("scaling.md", "nginx as load balancer", "nginx")
     for named, real in zip(re.findall(r"server ([\d.:]+);", config), servers, strict=True):
         config = config.replace(named, real)
     return "add_header X-Served-By $upstream_addr always;" + config
