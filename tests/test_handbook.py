@@ -1,5 +1,6 @@
 """What the handbook says can be copied: it parses, and names what there is."""
 
+import ast
 import configparser
 import importlib.util
 import json
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import regex
 import yaml
 
 from lib import errors
@@ -198,3 +200,28 @@ def test_the_contents_name_every_chapter_once() -> None:
     contents = (ROOT / "book_content/index.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\) \|", contents, re.MULTILINE)
     assert sorted(listed) == [path.name for path in CHAPTERS if path.name != "index.md"]
+
+
+def program_texts() -> Iterator[str]:
+    """Patterns of the string literals in the program; an inserted value matches any text."""
+    for path in (ROOT / "main.py", *ROOT.glob("handlers/*.py"), *ROOT.glob("lib/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Constant(value=str(text)):
+                    yield regex.escape(text)
+                case ast.JoinedStr(values=[ast.Constant(), *_] as parts):
+                    yield "".join(
+                        regex.escape(str(each.value)) if isinstance(each, ast.Constant) else ".+"
+                        for each in parts
+                    )
+    for path in ROOT.glob("lib/**/*.toml"):
+        yield from map(regex.escape, re.findall(r'"([^"\n]+)"', path.read_text(encoding="utf-8")))
+
+
+def test_troubleshooting_quotes_messages_of_the_program() -> None:
+    text = re.sub(r"`[^`]*`", "", prose(ROOT / "book_content/troubleshooting.md"))
+    quoted = set(re.findall(r'"([^"]+)"', text.replace("\n", " ")))
+    assert len(quoted) > 20
+    texts = [regex.compile(each) for each in program_texts()]
+    # A quote is the beginning of a message.
+    assert not {q for q in quoted if not any(t.fullmatch(q, partial=True) for t in texts)}
