@@ -27,9 +27,6 @@
 # The same sources give the same files, but for the index, which carries its time. With
 # SOURCE_DATE_EPOCH set, `docker buildx build --output type=image,rewrite-timestamp=true` gives them
 # the same times too.
-#
-# `python -m scripts.replay_image` replays this file without a container engine, and tests the result.
-# Change it only in ways that this understands; what it does not know stops it.
 
 ARG PYTHON_IMAGE=python:3.13-slim-trixie
 

@@ -67,6 +67,10 @@ class RedisServer:
     def empty(self) -> None:
         assert self._told(b"FLUSHALL") == b"+OK\r\n"
 
+    def size(self) -> int:
+        """The number of keys."""
+        return int(self._told(b"DBSIZE").lstrip(b":"))
+
     def _listens(self) -> bool:
         try:
             return bool(self._told(b"PING"))
