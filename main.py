@@ -129,7 +129,7 @@ def read_settings() -> Settings:
 
 def main(arguments: list[str]) -> int:
     """Run the command line; the exit code is 0 for success, 1 for failure, 2 for wrong usage."""
-    from lib.commands import parse_arguments, run_ask, run_eval, run_ingest
+    from lib.cli import parse_arguments, run_ask, run_eval, run_ingest
 
     command = parse_arguments(arguments)
     try:

@@ -40,7 +40,7 @@ from benchmarks.load_figures import HEADER, Row, Run, summed_up
 from benchmarks.readers import Asking, Plan, Read, read_all, request
 from benchmarks.served import Served, served
 from benchmarks.upstream import Script, running_upstream
-from lib.commands import whole_number
+from lib.cli import whole_number
 from lib.golden import read_questions
 
 QUESTIONS: Final = "questions.jsonl"

@@ -9,14 +9,14 @@ Those of `--elsewhere` are about other things, whatever they say of themselves. 
 
     kept     share of its answerable questions that get an answer
     stopped  share of its other questions that are refused
-    AUROC    how often an answerable one has the larger margin (`lib.not_in_book.margin`); of a
+    AUROC    how often an answerable one has the larger margin (`lib.refusal.margin`); of a
              file that has one kind only, compared with all of the other kind; 0.5 is chance
 
 each with vectors and with words alone, and as well the AUROC of the first passage's score, which
 is what a plain threshold would go by. In brackets stands the 95 % interval.
 
 `--details` writes the evidence of each question, one JSON object a line. The second form fits the
-weights of `lib.not_in_book` to such files: those that stop most questions while the threshold lets
+weights of `lib.refusal` to such files: those that stop most questions while the threshold lets
 its share of every file's answerable ones through. Then each book in turn is left out, and judged by
 weights that are fitted to the other books. Very different weights stop nearly as many: those in
 between do as well.
@@ -40,8 +40,8 @@ from benchmarks.separation import auroc, logistic, most_stopping, threshold
 from benchmarks.tables import print_table, shown
 from lib.golden import BadQuestions, read_questions
 from lib.intervals import Estimate, Numbers, estimate
-from lib.not_in_book import Evidence, evidence, length, margin
 from lib.ranking import rank
+from lib.refusal import Evidence, evidence, length, margin
 from lib.search import CANDIDATES
 from lib.setting_values import MULTILINGUAL
 from lib.settings import Settings, SettingsError

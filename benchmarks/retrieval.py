@@ -46,7 +46,7 @@ from benchmarks.book_index import Index, ingested, missing_files, seen, settings
 from benchmarks.calibration import print_calibration
 from benchmarks.retrieval_measures import Answer, judge
 from benchmarks.retrieval_report import details, print_report
-from lib.commands import whole_number
+from lib.cli import whole_number
 from lib.embedding import Similarity
 from lib.golden import BadQuestions, Question, read_questions
 from lib.passages import Passage, passages

@@ -1,4 +1,4 @@
-"""How well `lib.support` tells supported claims from others, measured with made claims.
+"""How well `lib.attribution` tells supported claims from others, measured with made claims.
 
     python -m benchmarks.support FOLDER QUESTIONS.jsonl [MORE.jsonl ...] [--details FILE]
 
@@ -38,10 +38,10 @@ from typing import Final
 import msgspec
 
 from benchmarks.support_cases import Book, Case, make_cases
+from lib.attribution import SentenceCheck, check_answer
 from lib.golden import BadQuestions, read_questions
 from lib.intervals import share
 from lib.passages import Passage
-from lib.support import SentenceCheck, check_answer
 
 SUPPORTED: Final = (
     "verbatim", "shortened", "reordered", "merged", "reworded", "answered", "written",

@@ -9,10 +9,10 @@ from quart import Blueprint, Request, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from handlers import is_admin, operation, require_admin, respond, services
+from lib.api import Operation
 from lib.archive import unpack
 from lib.errors import Conflict
 from lib.ingest import IngestRequest, IngestStarted
-from lib.openapi import Operation
 from lib.settings import Settings
 
 PATH = "/ingest/archive"

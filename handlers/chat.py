@@ -5,11 +5,11 @@ from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, require_known_origin, respond, services
 from handlers.limits import limits, reader
-from lib.answering import collect, stream, whole
+from lib.answer import collect, stream, whole
+from lib.api import Operation
 from lib.chat import ChatRequest, prepare
-from lib.chat_events import ChatAnswer, Chunk, Cited, Done
+from lib.events import ChatAnswer, Chunk, Cited, Done
 from lib.metrics import Watch
-from lib.openapi import Operation
 from lib.sse import Failed, frames
 
 blueprint = Blueprint("chat", __name__)

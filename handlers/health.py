@@ -6,8 +6,8 @@ from quart import Blueprint, Response, current_app, request
 
 from handlers import is_admin, operation, respond, services
 from handlers.outer import Outer
+from lib.api import Operation
 from lib.health import Health, check_health
-from lib.openapi import Operation
 
 blueprint = Blueprint("health", __name__)
 

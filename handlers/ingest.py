@@ -6,9 +6,9 @@ import msgspec
 from quart import Blueprint, Response
 
 from handlers import body, operation, query, require_admin, respond, services
+from lib.api import Operation
 from lib.ingest import IngestRequest, IngestStarted
 from lib.ingest_task import IngestStatus
-from lib.openapi import Operation
 
 blueprint = Blueprint("ingest", __name__)
 

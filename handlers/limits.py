@@ -18,10 +18,10 @@ from quart_rate_limiter.store import RateLimiterStoreABC
 
 from handlers import given_key, services
 from lib.access import client_address, has_key, wider_network
+from lib.auth import Keys
 from lib.errors import RedisUnavailable
-from lib.keys import Keys
-from lib.redis_client import RedisClient
 from lib.redis_limits import take
+from lib.replicas.client import RedisClient
 from lib.settings import Settings
 
 PERIOD = timedelta(minutes=2)

@@ -10,10 +10,10 @@ from quart import Blueprint, Response, request
 from handlers import FORWARDING_HEADERS, operation, require_admin, services
 from handlers.outer import Outer
 from lib.access import is_local
-from lib.breaker import Breaker
+from lib.api import Operation
 from lib.ingest_task import Task
 from lib.metrics import CONTENT_TYPE
-from lib.openapi import Operation
+from lib.resilience import Breaker
 from lib.services import Services
 
 blueprint = Blueprint("metrics", __name__)

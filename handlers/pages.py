@@ -5,7 +5,7 @@ from pathlib import Path
 from quart import Blueprint, Response, current_app, send_from_directory
 
 from handlers import OPERATION, operation, respond
-from lib.openapi import Operation, document
+from lib.api import Operation, document
 
 ASSETS = Path(__file__).with_name("assets")
 CONTENT_SECURITY_POLICY = (

@@ -6,7 +6,7 @@ from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, query, require_known_origin, respond, services
 from handlers.limits import SEARCH_BURST, limits
-from lib.openapi import Operation
+from lib.api import Operation
 from lib.requests import trimmed
 from lib.search import (
     DEFAULT_K,

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from lib import slugs
-from lib.config_files import Tagged, section
 from lib.heading_text import FLAVOURS, Flavour, heading_text
 from lib.js_values import UNKNOWN
-from lib.site import GENERATORS, Site
-from lib.site_config import extension_settings
+from lib.sites import anchors as slugs
+from lib.sites.config_files import Tagged, section
+from lib.sites.detection import extension_settings
+from lib.sites.site import GENERATORS, Site
 
 
 class RoutedHeading(Protocol):

@@ -13,7 +13,7 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from lib.chat_events import Chunk, Cited, Done
+from lib.events import Chunk, Cited, Done
 
 KEPT_SECONDS: Final = 24 * 3600
 

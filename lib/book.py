@@ -8,7 +8,7 @@ from pathlib import Path
 from lib.chunking import CHUNKER_VERSION
 from lib.documents import DocumentLimits
 from lib.errors import InvalidRequest
-from lib.site import Site
+from lib.sites.site import Site
 from lib.sparse import SPARSE_VERSION
 
 REPOSITORY_LEVELS = 4

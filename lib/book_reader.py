@@ -13,8 +13,8 @@ from lib.documents import Document, DocumentError, is_draft, read_document
 from lib.includes import Includes
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
-from lib.routing import PageAddress, Router, link
-from lib.site import Site
+from lib.sites.router import PageAddress, Router, link
+from lib.sites.site import Site
 from lib.sparse import SparseVector, document_vectors
 from lib.store import FileRecord, Ledger, StoredChunk
 from lib.terms import language_of

@@ -1,7 +1,7 @@
 """A question, from the request to what its answer is to rest on.
 
 `prepare` does all that can fail before the first byte, so that a failure gets a real HTTP status.
-`lib.answering` then answers.
+`lib.answer` then answers.
 """
 
 import logging
@@ -14,15 +14,15 @@ import msgspec
 
 from lib.admission import Admission
 from lib.answer_cache import AnswerCache, AnswerKey, same_question
-from lib.breaker import Breaker
 from lib.budget import Budget
 from lib.embedding import Embedder
 from lib.generation import Generator
 from lib.grounding import find_grounds
-from lib.not_in_book import Refusal, refusal
 from lib.passages import Passage
 from lib.prompt import SELECTION, here_first, pack, prompt_id
+from lib.refusal import Refusal, refusal
 from lib.requests import trimmed
+from lib.resilience import Breaker
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message, Sessions, new_session_id
 from lib.settings import Settings

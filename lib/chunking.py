@@ -26,10 +26,10 @@ from typing import Final
 from lib.chunking_drafts import Draft, Joiner
 from lib.chunking_packing import halves, pack, without_bare_ends
 from lib.chunking_sections import Section, sections_of, title_from_path
-from lib.chunking_units import Include, Kind, Unit, UnitMaker, is_bare
 from lib.cutting import text_pieces
 from lib.documents import Document
 from lib.markdown_page import Page
+from lib.splitting import Include, Kind, Unit, UnitMaker, is_bare
 from lib.tokens import CountTokens
 
 CHUNKER_VERSION: Final = 2

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lib.chunking_sections import Section
-from lib.chunking_units import Unit, is_bare
 from lib.markdown_page import Page
+from lib.splitting import Unit, is_bare
 from lib.tokens import CountTokens
 
 

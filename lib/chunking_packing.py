@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lib.chunking_units import Unit, is_bare
+from lib.splitting import Unit, is_bare
 
 
 def pack(units: Sequence[Unit], room: int, budget: int) -> list[list[Unit]]:

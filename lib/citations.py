@@ -3,7 +3,7 @@
 The prompt numbers the passages; a model cites them as `[2]`, or in one of the other forms that
 models write (`lib.markers`). Readers see `[1](address)`, numbered in order of appearance. A marker
 without a passage behind it never reaches them, nor does a link that is not in the passages
-(`lib.answer_stream`).
+(`lib.sanitizer`).
 """
 
 import functools
@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import msgspec
 
 from lib.addresses import Addresses, link_target
-from lib.answer_stream import AnswerStream
 from lib.markers import expand
 from lib.passages import TEXTS_KEPT, Passage
+from lib.sanitizer import AnswerStream
 from lib.text_fragments import markables, with_directive
 
 __all__ = [

@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 
 from lib.edge_folder import EdgeFolder, Generation
-from lib.edge_search import as_sparse
 from lib.edge_shard import copy_files, create_shard, open_shard, payloads
 from lib.embedding import Vectors
 from lib.errors import IndexUnreadable, StoreUnavailable
 from lib.sparse import SparseVector
 from lib.store import DENSE, SPARSE, Ledger, Manifest, StoredChunk, check_dimension
+from lib.store_edge_shard import as_sparse
 
 if TYPE_CHECKING:
     from qdrant_edge import EdgeShard

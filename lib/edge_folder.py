@@ -25,10 +25,10 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from lib.durable import write_durably
-from lib.edge_search import ShardSearch
 from lib.edge_shard import DAMAGED, open_shard, payloads, read_through
 from lib.errors import Conflict, IndexUnreadable
 from lib.store import Ledger, Manifest, as_manifest
+from lib.store_edge_shard import ShardSearch
 
 if TYPE_CHECKING:
     from qdrant_edge import EdgeShard

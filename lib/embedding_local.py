@@ -1,7 +1,7 @@
 """Vectors without a key: a model on this machine's processors, and nothing fetched.
 
-Which model is a setting: `lib.e5` (multilingual), `lib.minilm` (English), both with weights from
-pinned packages, or a folder with any ONNX model (`lib.onnx_folder`).
+Which model is a setting: `lib.embedding_e5` (multilingual), `lib.embedding_minilm` (English), both with weights
+from pinned packages, or a folder with any ONNX model (`lib.onnx_folder`).
 """
 
 import asyncio

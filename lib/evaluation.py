@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lib.answering import collect, stream
+from lib.answer import collect, stream
 from lib.chat import ChatRequest, prepare
-from lib.chat_events import ChatAnswer, Chunk, Event
 from lib.errors import QuireError
+from lib.events import ChatAnswer, Chunk, Event
 from lib.golden import Question, ranks
 from lib.link_check import missing_links
 from lib.passages import Passage
@@ -82,7 +82,7 @@ async def known_links(services: Services, place: Path | None) -> set[str]:
     """The addresses in the index that lead somewhere.
 
     Without a `place` (as in `lib.link_check.missing_links`) all of them are taken to. Raises
-    `lib.sitemap.SitemapError`, and what the store raises.
+    `lib.sites.link_check.SitemapError`, and what the store raises.
     """
     settings, urls = services.settings, await services.store.urls()
     if place is None:

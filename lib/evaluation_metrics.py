@@ -4,7 +4,7 @@
     mrr        1 over the place of the first passage that holds a part, 0 if none does
     linked     citations that have a link
     links      links that the index knows, and the built site where it was given
-    support    cited sentences that their passages support, of those that `lib.support` can tell
+    support    cited sentences that their passages support, of those that `lib.attribution` can tell
     refusal    questions that the book does not answer, and that were refused
     answered   questions that the book answers, and that were not refused
 

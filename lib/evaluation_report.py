@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.evaluation import Outcome, Plan
 from lib.evaluation_metrics import HITS, Metric, failures, metrics
-from lib.prices import Usage
+from lib.pricing import Usage
 
 SHOWN_FAILURES: Final = 20
 LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {

@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from lib.passages import Passage
+from lib.runtime import at_once
 from lib.sentences import Sentence, split_passage
-from lib.slices import at_once
 from lib.terms import terms
 
 MAX_SENTENCES: Final = 7

@@ -4,15 +4,15 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from lib.chat import Collaborators, Turn
-from lib.chat_events import Chunk, Cited, Done, Event, Shown, text_of
 from lib.citations import Citations, MarkerResolver
 from lib.declining import declined
 from lib.errors import UpstreamError
+from lib.events import Chunk, Cited, Done, Event, Shown, text_of
 from lib.generation import Finish, Generator, Idle
-from lib.not_in_book import suggestions
 from lib.paid import payment
 from lib.prompt import build_prompt
-from lib.slices import in_slices
+from lib.refusal import suggestions
+from lib.runtime import in_slices
 from lib.sse import Ping
 from lib.turn_end import NOT_IN_BOOK, as_events, checking, done, remember
 

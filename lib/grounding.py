@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from lib.about_book import OPENINGS, is_about_the_book
 from lib.embedding import Embedder
-from lib.followups import cited_pages, merged, nearer, readings
-from lib.not_in_book import evidence, is_small_talk, worth_reading
 from lib.passages import Passage, passages
+from lib.refusal import evidence, is_small_talk, worth_reading
+from lib.retrieval import cited_pages, merged, nearer, readings
 from lib.search import Retrieved, retrieve
 from lib.sessions import Message
 from lib.store import Manifest, Store

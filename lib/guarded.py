@@ -1,11 +1,11 @@
-"""Embedder and store behind circuit breakers (`lib.breaker`); for the model, see `lib.paid`."""
+"""Embedder and store behind circuit breakers (`lib.resilience`); for the model, see `lib.paid`."""
 
 from collections.abc import Mapping
 
-from lib.breaker import Breaker
 from lib.embedding import AroundEmbedder, Embedder, Vectors
 from lib.errors import StoreUnavailable
 from lib.generation import SERVICE as MODEL
+from lib.resilience import Breaker
 from lib.sparse import SparseVector
 from lib.store import AroundStore, Found, Manifest, Store
 from lib.upstream import upstream_error

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
-from lib.sitemap import SitemapError, Unresolved, missing_from_html, missing_from_sitemap
+from lib.sites.link_check import SitemapError, Unresolved, missing_from_html, missing_from_sitemap
 
 
 def unresolved_links(urls: Collection[str], place: Path, base_url: str) -> list[str]:

@@ -47,7 +47,7 @@ class Exchange:
     status: int = 0
     seconds: float = 0.0
     mode: str = ""
-    """How it was answered (`lib.chat_events.Ending.mode`, cached), or what broke it off."""
+    """How it was answered (`lib.events.Ending.mode`, cached), or what broke it off."""
     first: float | None = None
     """Seconds to the first piece of text."""
     tokens: int = 0

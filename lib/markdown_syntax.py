@@ -9,7 +9,10 @@ from markdown_it.rules_block import StateBlock
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote.index import footnote_def
 
-from lib.markdown_containers import (
+from lib.markdown_inline import inline_tag
+from lib.markdown_mdx import comment, esm, expression, inline_expression, jsx, mdx_code_block
+from lib.markdown_page import Flavour
+from lib.markdown_rules import (
     container,
     directive,
     indented_container,
@@ -17,9 +20,6 @@ from lib.markdown_containers import (
     math,
     myst_line,
 )
-from lib.markdown_inline import inline_tag
-from lib.markdown_mdx import comment, esm, expression, inline_expression, jsx, mdx_code_block
-from lib.markdown_page import Flavour
 
 # What a line must begin with for a rule to be able to end a paragraph there. Asking every rule
 # about every line of prose takes most of the parser's time.

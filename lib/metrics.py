@@ -20,7 +20,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
 
 from lib import __version__
-from lib.chat_events import Chunk, Done, Event
+from lib.events import Chunk, Done, Event
 from lib.logs import exchange
 from lib.sse import Failed
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lib.config_files import read_text, section, string, strings
 from lib.js_values import UNKNOWN
+from lib.sites.config_files import read_text, section, string, strings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from lib.budget import Budget, BudgetUsedUp, Reservation
 from lib.embedding import AroundEmbedder, Embedder, Vectors
 from lib.errors import UpstreamError
 from lib.generation import Delta, Finish, Idle, PromptMessage
-from lib.prices import Price, cost
+from lib.pricing import Price, cost
 from lib.tokens import estimate_tokens
 
 MESSAGE_TOKENS = 4

@@ -5,7 +5,7 @@ The generic cell rate algorithm: kept is when the allowance will be whole again,
 
 from typing import Final
 
-from lib.redis_client import RedisClient
+from lib.replicas.client import RedisClient
 
 TAKE: Final = """
 local time = redis.call('TIME')

@@ -9,7 +9,7 @@ import msgspec
 from lib.errors import NotFound, RedisUnavailable
 from lib.ingest import Ingestion
 from lib.ingest_task import IngestStatus
-from lib.redis_client import RedisClient
+from lib.replicas.client import RedisClient
 
 LATEST: Final = "ingest:latest"
 TELL_SECONDS: Final = 1.0

@@ -6,7 +6,7 @@ from uuid import uuid4
 import msgspec
 
 from lib.errors import RedisUnavailable
-from lib.redis_client import RedisClient
+from lib.replicas.client import RedisClient
 from lib.sessions import MAX_EXCHANGES, SESSION_SECONDS, Message, exchange_of
 
 MAX_SHARED_SESSIONS: Final = 30_000

@@ -11,7 +11,6 @@ from pathlib import Path
 from lib import small_words
 from lib.admission import Admission
 from lib.answer_cache import AnswerCache
-from lib.breaker import Breaker
 from lib.budget import Budget, Limits
 from lib.embedding import Embedder
 from lib.embedding_cache import CachedEmbedder
@@ -31,11 +30,12 @@ from lib.metrics import Metrics
 from lib.paid import PaidEmbedder
 from lib.probe import Probe
 from lib.pulse import Pulse
-from lib.redis_budget import RedisBudget
-from lib.redis_client import RedisClient
-from lib.redis_lock import LeasedStore
 from lib.redis_reports import Reports
 from lib.redis_sessions import RedisSessions
+from lib.replicas.budget import RedisBudget
+from lib.replicas.client import RedisClient
+from lib.replicas.ingest import LeasedStore
+from lib.resilience import Breaker
 from lib.sessions import MemorySessions, Sessions
 from lib.settings import Settings
 from lib.store import INDEX_FORMAT, Manifest, Store
@@ -225,11 +225,11 @@ def make_local_embedder(model: str) -> Embedder:
 
     match model:
         case "multilingual":
-            from lib import e5
+            from lib import embedding_e5 as e5
 
             return LocalEmbedder(e5.MODEL_ID, e5.SIMILARITY, e5.load_e5)
         case "english":
-            from lib import minilm
+            from lib import embedding_minilm as minilm
 
             return LocalEmbedder(minilm.MODEL_ID, minilm.SIMILARITY, minilm.load_minilm)
         case _:

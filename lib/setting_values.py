@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from lib.keys import parse_key
-from lib.prices import PRICES, Price
+from lib.auth import parse_key
+from lib.pricing import PRICES, Price
 
 MAX_ADDITION: Final = 2_000
 MULTILINGUAL: Final = "multilingual"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lib.documents import DocumentLimits
-from lib.prices import PRICES, Price
+from lib.pricing import PRICES, Price
 from lib.renamed import find_variable
 from lib.setting_values import (
     MULTILINGUAL,
@@ -32,7 +32,7 @@ from lib.setting_values import (
     short_text,
     whole_number,
 )
-from lib.site import GENERATORS
+from lib.sites.site import GENERATORS
 
 EmbeddingProvider = Literal["openai", "local"]
 TokenLimitField = Literal["max_tokens", "max_completion_tokens"]

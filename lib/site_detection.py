@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from lib.config_files import section, string
 from lib.mounts import docusaurus_mounts, hugo_mounts, jekyll_mounts, plain_mount
-from lib.site import GENERATORS, Site, placed
-from lib.site_config import candidates, plausible, project_folder, read_settings
+from lib.sites.config_files import section, string
+from lib.sites.detection import candidates, plausible, project_folder, read_settings
+from lib.sites.site import GENERATORS, Site, placed
 
 
 def detect_site(

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Generator, Sequence
 
+from lib.attribution import SentenceCheck
+from lib.attribution import checking as check_steps
 from lib.chat import Collaborators, Turn
-from lib.chat_events import Chunk, Cited, Done, Event, text_of
 from lib.citations import Citation
-from lib.not_in_book import Suggestion
-from lib.prices import usage
-from lib.support import SentenceCheck
-from lib.support import checking as check_steps
+from lib.events import Chunk, Cited, Done, Event, text_of
+from lib.pricing import usage
+from lib.refusal import Suggestion
 
 NOT_IN_BOOK = "not_in_book"
 """The reason why there is no answer: the book has none."""

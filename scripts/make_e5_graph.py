@@ -4,7 +4,7 @@
 
 A tool for developers, run again only when the graph changes; it needs the package `onnx`, which
 the program itself does not. Every weight is declared as external data without a file behind it:
-`lib.e5.load_e5` hands the values to onnxruntime under the names used here.
+`lib.embedding_e5.load_e5` hands the values to onnxruntime under the names used here.
 
 The operators are the ones that were fastest on a processor with onnxruntime 1.32 (texts of 160
 tokens, one thread):
@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, save_model
 
-from lib.e5 import DAMPED, DIMENSION, FEED_FORWARD, GRAPH, LAYERS
+from lib.embedding_e5 import DAMPED, DIMENSION, FEED_FORWARD, GRAPH, LAYERS
 
 HEADS: Final = 12
 NORM_EPSILON: Final = 1e-12

@@ -1,7 +1,7 @@
 """What the tests of the budgets share."""
 
 from lib.budget import DAY, Budget, Reservation, Spending
-from lib.redis_budget import RedisBudget
+from lib.replicas.budget import RedisBudget
 from tests.clock import Clock
 
 LAPSE = 600.0

@@ -14,12 +14,12 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-import lib.e5
+import lib.embedding_e5
 from lib.book import digest
 from lib.edge_shard import copy_files
 from lib.indexing import configured
 from lib.ingest import Ingestion, IngestRequest
-from lib.redis_client import RedisClient
+from lib.replicas.client import RedisClient
 from lib.services import open_services
 from lib.settings import Settings
 from tests.api import ADMIN_KEY, READER_KEY, Api, serving
@@ -42,8 +42,8 @@ hypothesis_settings.load_profile("repeatable")
 def model_loaded_once() -> Iterator[None]:
     """The real model, shared: loading it takes half a second for each application made."""
     with pytest.MonkeyPatch.context() as patch:
-        once = functools.cache(lib.e5.load_e5)
-        patch.setattr(lib.e5, "load_e5", once)
+        once = functools.cache(lib.embedding_e5.load_e5)
+        patch.setattr(lib.embedding_e5, "load_e5", once)
         yield
 
 

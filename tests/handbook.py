@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lib.markdown import parse_page
-from lib.slugs import github_slug
+from lib.sites.anchors import github_slug
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = tuple(sorted((ROOT / "book_content").glob("*.md")))

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lib.answering import MODEL_FAILED
+from lib.answer import MODEL_FAILED
 from tests.api import Api, listening, serving, text_of
 from tests.conftest import MakeSettings
 from tests.upstream import DONE, Drop, Hang, Step, Upstream, delta, event, finish, usage

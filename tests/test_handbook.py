@@ -17,7 +17,7 @@ import regex
 import yaml
 
 from lib import errors
-from lib.commands import parse_arguments
+from lib.cli import parse_arguments
 from lib.renamed import RENAMED
 from lib.settings import load_settings, setting_names
 from tests.handbook import CHAPTERS, PAGES, ROOT, Block, anchors, blocks, links, prose

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-import lib.redis_budget
-import lib.redis_client
 import lib.redis_reports
+import lib.replicas.budget
+import lib.replicas.client
 import lib.services
-from lib.answering import stream
+from lib.answer import stream
 from lib.chat import ChatRequest, prepare
-from lib.chat_events import Chunk, Done
+from lib.events import Chunk, Done
 from lib.ingest import Ingestion
-from lib.redis_client import RedisClient
+from lib.replicas.client import RedisClient
 from lib.settings import Settings
 from tests.api import ADMIN_KEY, READER_KEY, Api, serving
 from tests.conftest import MakeSettings, ended
@@ -41,10 +41,10 @@ def shared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Settings:
     monkeypatch.setattr(lib.services, "REDIS_PROBE_SECONDS", 0.0)
-    monkeypatch.setattr(lib.redis_client, "TIMEOUT", 0.1)
-    monkeypatch.setattr(lib.redis_client, "PAUSE", 0.05)
-    monkeypatch.setattr(lib.redis_client, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(lib.redis_budget, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.replicas.client, "TIMEOUT", 0.1)
+    monkeypatch.setattr(lib.replicas.client, "PAUSE", 0.05)
+    monkeypatch.setattr(lib.replicas.client, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(lib.replicas.budget, "RETRY_SECONDS", 0.01)
     return make_settings(
         redis_url=f"redis://:{PASSWORD}@127.0.0.1:{server.port}",
         openai_base_url=upstream.base_url,

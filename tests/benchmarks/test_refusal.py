@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.refusal import KEPT, Asked, fitted, main
-from lib.not_in_book import Evidence, worth_reading
+from lib.refusal import Evidence, worth_reading
 from lib.settings import setting_names
 
 PAGE = "# Tides\n\nThe tide turns every six hours.\n\n# Moon\n\nThe moon pulls at the sea.\n"

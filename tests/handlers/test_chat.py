@@ -14,10 +14,10 @@ import pytest
 
 import lib.services
 from lib.admission import Admission
-from lib.answering import BUDGET_SPENT, MODEL_BUSY, MODEL_FAILED, NO_MODEL
-from lib.breaker import Breaker
-from lib.prices import Price
+from lib.answer import BUDGET_SPENT, MODEL_BUSY, MODEL_FAILED, NO_MODEL
+from lib.pricing import Price
 from lib.prompt import RULES
+from lib.resilience import Breaker
 from lib.sessions import Message
 from lib.upstream import upstream_error
 from tests.api import Api, listening, serving, text_of

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-import lib.e5
+import lib.embedding_e5
 import lib.health
 import lib.services
 from lib import __version__
@@ -287,7 +287,7 @@ async def test_weights_that_are_not_the_pinned_ones_do_not_stop_the_start(
     def refuse() -> None:
         raise RuntimeError("not the pinned weights")
 
-    monkeypatch.setattr(lib.e5, "load_e5", refuse)
+    monkeypatch.setattr(lib.embedding_e5, "load_e5", refuse)
     async with serving(make_settings()) as api:
         assert (await api.get("/health")).status in (200, 503)
         answer = await api.ask("tide")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import lib.keys
+import lib.auth
 from handlers.limits import BURST, MAX_READERS, NETWORK, SEARCH_BURST, WITH_KEY, BoundedStore
 from tests.api import ADMIN_KEY, READER_KEY, Answer, Api, serving
 from tests.conftest import MakeSettings
@@ -226,7 +226,7 @@ async def test_keys_of_one_name_are_one_reader(make_settings: MakeSettings) -> N
 async def test_keys_change_without_a_restart(
     make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.keys, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(lib.auth, "CHECK_SECONDS", 0.0)
 
     async def limit_of(key: str) -> str:
         return (await ask(api, X_API_Key=key)).headers["RateLimit-Limit"]

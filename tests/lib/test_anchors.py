@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from lib.anchors import anchors
-from lib.config_files import parse_yaml
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
-from lib.site import GENERATORS, Site
+from lib.sites.config_files import parse_yaml
+from lib.sites.site import GENERATORS, Site
 
 FLAVOURS: dict[str, Flavour] = {"docusaurus": "mdx", "sphinx": "myst"}
 

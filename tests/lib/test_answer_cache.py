@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lib.answer_cache import AnswerCache, AnswerKey, same_question
-from lib.chat_events import Chunk, Cited, Done
 from lib.citations import Citation, Source
+from lib.events import Chunk, Cited, Done
 
 KEY = AnswerKey(
     question="why tides", generation="g", model="m", prompt="1:", k=5, context_window=3000, page=""

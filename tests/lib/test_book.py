@@ -4,7 +4,7 @@ import pytest
 
 from lib.book import boundary, content_folder, digest
 from lib.errors import InvalidRequest
-from lib.site import Site
+from lib.sites.site import Site
 
 
 @pytest.fixture

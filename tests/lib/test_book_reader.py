@@ -6,7 +6,7 @@ import pytest
 from lib.book import Book
 from lib.book_reader import DOCUMENTS_AT_ONCE, BookReader, flavour_of, names, read_book
 from lib.documents import DocumentLimits
-from lib.site import Site
+from lib.sites.site import Site
 from tests.tiny_book import write_book
 
 

@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from lib.breaker import Breaker, Call
 from lib.errors import IndexNotReady, QuireError, StoreUnavailable, UpstreamError
+from lib.resilience import Breaker, Call
 from lib.upstream import upstream_error
 from tests.clock import Clock
 

@@ -13,8 +13,8 @@ import pytest
 
 from lib.budget import DAY, Budget, Limits
 from lib.memory_budget import MemoryBudget
-from lib.redis_budget import RedisBudget
-from lib.redis_client import RedisClient
+from lib.replicas.budget import RedisBudget
+from lib.replicas.client import RedisClient
 from tests.budgets import LAPSE, at_noon, reserve, spend, state_of
 from tests.clock import Clock
 from tests.redis_server import RedisServer

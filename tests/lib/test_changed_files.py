@@ -6,7 +6,7 @@ from lib.book import Book
 from lib.book_reader import BookReader
 from lib.changed_files import survey
 from lib.documents import DocumentLimits
-from lib.site import Site
+from lib.sites.site import Site
 from lib.store import Ledger
 from tests.tiny_book import write_book
 

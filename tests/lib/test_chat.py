@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lib.answering import collect, stream
+from lib.answer import collect, stream
 from lib.chat import ChatRequest, Selection, prepare
-from lib.chat_events import Chunk, Done, Event
 from lib.errors import InvalidRequest, UpstreamError
+from lib.events import Chunk, Done, Event
 from lib.services import Services, open_services
 from lib.sse import Failed, Ping
 from tests.conftest import MakeSettings

@@ -1,5 +1,5 @@
-from lib.chat_events import Chunk, Cited, Shown, text_of
 from lib.citations import Citation, Source
+from lib.events import Chunk, Cited, Shown, text_of
 
 CITED = Cited(
     citation=Citation(

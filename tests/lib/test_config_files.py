@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.config_files import (
+from lib.sites.config_files import (
     Tagged,
     glob_matches,
     merged,

@@ -7,9 +7,9 @@ import pytest
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from lib.e5 import MAX_TOKENS, PACKAGE, WEIGHTS_FILE, WEIGHTS_SHA256
 from lib.e5_tokens import Tokenizer
 from lib.e5_weights import Weights, read_weights
+from lib.embedding_e5 import MAX_TOKENS, PACKAGE, WEIGHTS_FILE, WEIGHTS_SHA256
 from lib.onnx import package_file
 
 ROOT = Path(__file__).parents[2]

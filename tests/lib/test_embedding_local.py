@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import lib.e5
-import lib.minilm
+import lib.embedding_e5
+import lib.embedding_minilm
 import lib.onnx
 from lib.embedding_local import LocalEmbedder
-from lib.minilm import load_minilm
+from lib.embedding_minilm import load_minilm
 from lib.onnx_folder import find_model
 from lib.services import make_local_embedder
 
@@ -92,7 +92,7 @@ async def test_a_text_has_the_same_vector_however_it_is_embedded(embedder: Local
 async def test_a_question_differs_from_a_text_by_what_questions_share(
     multilingual: LocalEmbedder,
 ) -> None:
-    shared = (await multilingual.embed_documents(lib.e5.QUESTIONS)).mean(axis=0)
+    shared = (await multilingual.embed_documents(lib.embedding_e5.QUESTIONS)).mean(axis=0)
     shared /= np.linalg.norm(shared)
     texts = ["What makes the sea rise?", "two ropes hold the ship"]
     for text, vector in zip(texts, await multilingual.embed_documents(texts), strict=True):
@@ -120,7 +120,9 @@ async def test_calls_may_overlap(embedder: LocalEmbedder) -> None:
     assert all(np.array_equal(vector, alone) for vector in together)
 
 
-@pytest.mark.parametrize(("module", "load"), [(lib.e5, "load_e5"), (lib.minilm, "load_minilm")])
+@pytest.mark.parametrize(
+    ("module", "load"), [(lib.embedding_e5, "load_e5"), (lib.embedding_minilm, "load_minilm")]
+)
 def test_weights_that_are_not_the_pinned_ones_are_refused(
     monkeypatch: pytest.MonkeyPatch, module: object, load: str
 ) -> None:
@@ -140,9 +142,11 @@ def folder(tmp_path: Path) -> Path:
     """The packaged English model in the layout of the model hubs."""
     made = tmp_path / "all-minilm"
     made.mkdir()
-    weights = lib.onnx.package_file(lib.minilm.PACKAGE, "model.onnx", lib.minilm.WEIGHTS_SHA256)
+    weights = lib.onnx.package_file(
+        lib.embedding_minilm.PACKAGE, "model.onnx", lib.embedding_minilm.WEIGHTS_SHA256
+    )
     shutil.copy(weights, made / "model.onnx")
-    lib.minilm.tokenizer().save(str(made / "tokenizer.json"))
+    lib.embedding_minilm.tokenizer().save(str(made / "tokenizer.json"))
     return made
 
 

@@ -10,7 +10,7 @@ from lib.evaluation import Outcome, Plan, evaluate, known_links
 from lib.evaluation_metrics import failures, metrics
 from lib.golden import Place, Question
 from lib.services import Services, open_services
-from lib.sitemap import SitemapError
+from lib.sites.link_check import SitemapError
 from tests.conftest import MakeSettings
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Drop, Status, Upstream, answer, delta

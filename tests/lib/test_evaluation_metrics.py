@@ -3,12 +3,12 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from lib.chat_events import ChatAnswer
+from lib.attribution import SentenceCheck
 from lib.evaluation import Link, Outcome
 from lib.evaluation_metrics import failures, metrics
+from lib.events import ChatAnswer
 from lib.golden import Place, Question
 from lib.intervals import Estimate
-from lib.support import SentenceCheck
 from lib.turn_end import NOT_IN_BOOK
 
 TIDE = Question("When does the tide turn?", ((Place("tides.md", 15, 40),),))

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.chat_events import ChatAnswer
 from lib.evaluation import Link, Outcome, Plan
 from lib.evaluation_report import Report, as_json, as_text, report_on
+from lib.events import ChatAnswer
 from lib.golden import Place, Question
 from lib.junit import as_junit, valid
 from lib.passages import Passage
-from lib.prices import Usage
+from lib.pricing import Usage
 
 TIDE = Question("When does it turn?", ((Place("tides.md", 15, 40),),), "fact", "tide")
 DEPTH = Question("How deep is it?", ((Place("depth.md", 0, 9, whole=True),),), "fact", "depth")

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.followups import (
+from lib.passages import Passage
+from lib.ranking import Ranked
+from lib.retrieval import (
     MAX_CARRIED,
     SAME_PAGE,
     cited_pages,
@@ -13,8 +15,6 @@ from lib.followups import (
     overlap,
     readings,
 )
-from lib.passages import Passage
-from lib.ranking import Ranked
 from lib.sessions import Message
 from lib.store import Hit
 from tests.passages import passage_at

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.js_literals import read_object
 from lib.js_values import UNKNOWN
+from lib.sites.javascript import read_object
 
 WANTED = ("baseUrl", "url")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.keys import MAX_FILE_BYTES, Keys, parse_key
+from lib.auth import MAX_FILE_BYTES, Keys, parse_key
 from tests.clock import Clock
 
 

@@ -2,7 +2,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from lib.line_blocks import Blocks, Line, read_line
+from lib.sanitizer_syntax import Blocks, Line, read_line
 
 PARSER = MarkdownIt("commonmark").enable("table").disable(["html_block", "reference"])
 PIECES = st.sampled_from(

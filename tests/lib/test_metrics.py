@@ -4,10 +4,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import __version__
-from lib.chat_events import Chunk, Done, Event
+from lib.events import Chunk, Done, Event
 from lib.logs import Exchange, exchange
 from lib.metrics import Metrics, Watch
-from lib.prices import Usage
+from lib.pricing import Usage
 from lib.sse import Failed, Ping
 
 

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 
 from lib.embedding import Similarity
 from lib.followup_words import BY_LANGUAGE
-from lib.not_in_book import (
+from lib.languages import ASK, NEAREST, NOT_IN_BOOK
+from lib.passages import Passage
+from lib.query import parse_query
+from lib.refusal import (
     FEWEST,
     MAX_SUGGESTIONS,
     Evidence,
@@ -19,9 +22,6 @@ from lib.not_in_book import (
     suggestions,
     worth_reading,
 )
-from lib.passages import Passage
-from lib.query import parse_query
-from lib.refusal_words import ASK, NEAREST, NOT_IN_BOOK
 from lib.small_words import asked_in, is_foreign
 from lib.sparse import CEILING, SparseVector
 from lib.store import Found, Hit

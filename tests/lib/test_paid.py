@@ -8,7 +8,6 @@ import pytest
 
 import lib.embedding_openai
 import lib.generation
-from lib.breaker import Breaker
 from lib.budget import Budget, BudgetUsedUp, Limits
 from lib.embedding_openai import OpenAIEmbedder
 from lib.errors import UpstreamError
@@ -16,7 +15,8 @@ from lib.generation import Delta, Finish, Generator, Idle, PromptMessage
 from lib.guarded import model_breaker
 from lib.memory_budget import MemoryBudget
 from lib.paid import PaidEmbedder, payment, prompt_tokens
-from lib.prices import Price
+from lib.pricing import Price
+from lib.resilience import Breaker
 from tests.upstream import Drop, Hang, Reply, Status, Upstream, answer, delta, event, finish
 
 ASKED = [PromptMessage("system", "Rules."), PromptMessage("user", "When does the tide turn?")]

@@ -12,7 +12,7 @@ from lib.book_reader import BookReader
 from lib.documents import DocumentLimits
 from lib.passages import KEPT_SHARE, MAX_JOINED, SLACK, Passage, kept, passages
 from lib.ranking import Ranked
-from lib.site import Site
+from lib.sites.site import Site
 from lib.store import Hit, StoredChunk
 from tests.stores import chunk
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.prices import Price, usage
+from lib.pricing import Price, usage
 
 TABLE = {"writer": Price(2.0, 8.0), "vectors": Price(0.1)}
 

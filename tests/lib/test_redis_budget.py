@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-import lib.redis_budget
-import lib.redis_client
+import lib.replicas.budget
+import lib.replicas.client
 from lib.budget import DAY, Limits, Spending
 from lib.errors import RedisUnavailable
-from lib.redis_budget import RedisBudget
 from lib.redis_budget_scripts import KEYS
-from lib.redis_client import RedisClient
+from lib.replicas.budget import RedisBudget
+from lib.replicas.client import RedisClient
 from tests.budgets import LAPSE, at_noon, reserve, state_of
 from tests.clock import Clock
 from tests.redis_server import running_redis
@@ -88,7 +88,7 @@ async def test_what_a_killed_replica_had_reserved_is_spent(clock: Clock, make: M
 async def test_redis_keeps_as_many_readers_as_there_is_room_for(
     redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.redis_budget, "MAX_READERS", 10)
+    monkeypatch.setattr(lib.replicas.budget, "MAX_READERS", 10)
     budget = make(tokens=200, reader_tokens=3)
     served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(300)]
     assert sum(served) == 200
@@ -108,7 +108,7 @@ async def test_what_counts_for_no_reader_counts_for_all(make: Make) -> None:
 async def test_a_reader_whom_redis_forgot_is_owed_nothing(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.redis_budget, "MAX_READERS", 1)
+    monkeypatch.setattr(lib.replicas.budget, "MAX_READERS", 1)
     budget = make(tokens=100, reader_tokens=30)
     first = await reserve(budget, 30, reader="a")
     (await reserve(budget, 30, reader="b")).release()
@@ -151,8 +151,8 @@ async def state_of_anyway(budget: RedisBudget) -> Spending:
 async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.redis_budget, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(lib.redis_client, "TIMEOUT", 0.1)
+    monkeypatch.setattr(lib.replicas.budget, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.replicas.client, "TIMEOUT", 0.1)
     with running_redis(tmp_path) as server:
         client = RedisClient(server.url, "book")
         budget = make(client, tokens=100)
@@ -310,7 +310,7 @@ async def test_what_may_have_been_granted_unheard_is_given_back(
 async def test_what_is_told_of_others_is_asked_for_anew(
     redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.redis_budget, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(lib.replicas.budget, "ASK_SECONDS", 0.0)
     here, there = make(tokens=100), make(tokens=100)
     (await reserve(there, 60)).settle(40, 0.0)
     while here.state().tokens != 40:

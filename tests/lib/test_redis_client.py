@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import lib.redis_client
+import lib.replicas.client
 from lib.errors import RedisUnavailable
-from lib.redis_client import RedisClient
+from lib.replicas.client import RedisClient
 from tests.redis_server import RedisServer, running_redis
 
 ECHO = "return ARGV[1]"
@@ -43,8 +43,8 @@ async def test_redis_is_not_asked_before_it_is_needed() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lib.redis_client, "TIMEOUT", 0.05)
-    monkeypatch.setattr(lib.redis_client, "PAUSE", 0.1)
+    monkeypatch.setattr(lib.replicas.client, "TIMEOUT", 0.05)
+    monkeypatch.setattr(lib.replicas.client, "PAUSE", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -110,7 +110,7 @@ async def test_a_busy_loop_is_no_sign_of_redis_being_away(redis: RedisClient) ->
     async def busy() -> None:
         while True:
             await asyncio.sleep(0)
-            time.sleep(lib.redis_client.TIMEOUT)  # noqa: ASYNC251
+            time.sleep(lib.replicas.client.TIMEOUT)  # noqa: ASYNC251
 
     await redis.reachable()
     others = asyncio.create_task(busy())
@@ -122,7 +122,7 @@ async def test_a_busy_loop_is_no_sign_of_redis_being_away(redis: RedisClient) ->
 
 async def test_who_is_told_to_stop_is_not_late() -> None:
     async def work() -> None:
-        with lib.redis_client.LoopTimeout(60):
+        with lib.replicas.client.LoopTimeout(60):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -137,7 +137,7 @@ async def test_who_is_late_goes_on_and_who_is_told_to_stop_meanwhile_stops() -> 
         task = asyncio.current_task()
         assert task is not None
         try:
-            with lib.redis_client.LoopTimeout(0.01):
+            with lib.replicas.client.LoopTimeout(0.01):
                 try:
                     await asyncio.Event().wait()
                 finally:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import lib.redis_lock
+import lib.replicas.ingest
 from lib.errors import Conflict, RedisUnavailable
 from lib.ingest import Ingestion, IngestRequest
-from lib.redis_client import RedisClient
-from lib.redis_lock import HOLD_SECONDS, KEY, MARGIN, Lease, LeasedBuilder, LeasedStore
+from lib.replicas.client import RedisClient
+from lib.replicas.ingest import HOLD_SECONDS, KEY, MARGIN, Lease, LeasedBuilder, LeasedStore
 from lib.services import make_embedder
 from lib.settings import Settings
 from lib.store import new_generation
@@ -66,7 +66,7 @@ async def test_it_lapses_when_its_holder_is_killed(redis: RedisClient) -> None:
 async def test_it_is_renewed_while_its_holder_works(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(lib.replicas.ingest, "RENEW_SECONDS", 0.0)
     lease = Lease(redis)
     await lease.take()
     await redis.run("return redis.call('PEXPIRE', KEYS[1], 5000)", [KEY])
@@ -91,7 +91,7 @@ async def test_who_lost_it_learns_of_it(
     await late.release()
     await other.confirm()
     await other.release()
-    monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(lib.replicas.ingest, "RENEW_SECONDS", 0.0)
     lease = Lease(redis)
     await lease.take()
     await forget(redis)
@@ -118,7 +118,7 @@ async def test_who_cannot_renew_it_takes_it_for_lost_before_another_gets_it(
 async def test_what_waits_within_a_lease_ends_when_it_cannot_be_renewed(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.redis_lock, "HOLD_SECONDS", 0.1)
+    monkeypatch.setattr(lib.replicas.ingest, "HOLD_SECONDS", 0.1)
     lease = Lease(redis)
     await lease.take()
     async with asyncio.timeout(2):
@@ -145,7 +145,7 @@ async def test_without_redis_nobody_gets_it(tmp_path: Path) -> None:
 async def test_who_lost_it_writes_no_more(
     redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(lib.replicas.ingest, "RENEW_SECONDS", 0.0)
     store = LeasedStore(EdgeStore(tmp_path), redis)
     builder = await store.build(new_generation(), MODEL)
     assert isinstance(builder, LeasedBuilder)
@@ -242,7 +242,7 @@ async def test_a_publication_that_waits_for_its_server_ends_with_the_lease(
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(lib.redis_lock, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(lib.replicas.ingest, "RENEW_SECONDS", 0.0)
     monkeypatch.setattr("lib.edge_builder.EdgeBuilder.publish", publish)
     running = asyncio.create_task(run(ingestion))
     await begun.wait()

@@ -9,8 +9,8 @@ import pytest
 import lib.redis_reports
 from lib.errors import NotFound
 from lib.ingest import Ingestion, IngestRequest
-from lib.redis_client import RedisClient
 from lib.redis_reports import KEEP_SECONDS, LATEST, LIVE_SECONDS, Reports, place
+from lib.replicas.client import RedisClient
 from lib.services import make_embedder
 from lib.settings import Settings
 from lib.store_edge import EdgeStore

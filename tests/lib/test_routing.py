@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.markdown import parse_page
-from lib.routing import PageAddress, Router, link
 from lib.site_detection import detect_site
+from lib.sites.router import PageAddress, Router, link
 
 
 def routed(

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lib.redis_sessions
-from lib.redis_client import RedisClient
 from lib.redis_sessions import LATEST, RedisSessions
+from lib.replicas.client import RedisClient
 from lib.sessions import (
     MAX_EXCHANGES,
     MAX_MESSAGE_CHARACTERS,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.prices import PRICES, Price
+from lib.pricing import PRICES, Price
 from lib.setting_values import (
     api_key,
     collection_name,

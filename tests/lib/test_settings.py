@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lib.prices import PRICES, Price
+from lib.pricing import PRICES, Price
 from lib.settings import LOCAL_ORIGINS, Settings, SettingsError, load_settings, setting_names
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import pytest
 
 from lib.mounts import Mount
-from lib.site import Site, placed
+from lib.sites.site import Site, placed
 
 
 @pytest.mark.parametrize(

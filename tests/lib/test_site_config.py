@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from lib.site import GENERATORS
-from lib.site_config import (
+from lib.sites.detection import (
     candidates,
     extension_settings,
     plausible,
     project_folder,
     read_settings,
 )
+from lib.sites.site import GENERATORS
 from tests.tiny_book import write_book
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.site import GENERATORS, Site
 from lib.site_detection import detect_site
+from lib.sites.site import GENERATORS, Site
 
 
 def project(root: Path, files: dict[str, str]) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.sitemap import (
+from lib.sites.link_check import (
     SitemapError,
     Unresolved,
     missing_from_html,

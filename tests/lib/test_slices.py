@@ -3,7 +3,7 @@ from collections.abc import Generator
 
 import pytest
 
-from lib.slices import AT_ONCE, at_once, in_slices
+from lib.runtime import AT_ONCE, at_once, in_slices
 
 
 def steps(seen: list[str], name: str) -> Generator[None, None, str]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib import slugs
+from lib.sites import anchors as slugs
 
 HELLO = [("hello-world", False), ("hello-world", False), ("hello-world-1", False)]
 

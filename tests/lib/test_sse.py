@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.chat_events import Chunk
+from lib.events import Chunk
 from lib.sse import PING, Failed, Ping, frame, frames
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.edge_search import ShardSearch, how_to_compare
 from lib.edge_shard import open_shard
 from lib.embedding import Vectors
 from lib.sparse import MAX_ASKED, SparseVector, document_vectors, query_vector
 from lib.store import FILTERS, Found, Store, StoredChunk, new_generation
 from lib.store_edge import EdgeStore
+from lib.store_edge_shard import ShardSearch, how_to_compare
 from tests.stores import (
     DIMENSION,
     KINDS,

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from lib.attribution import check_answer
 from lib.extractive import extract
 from lib.passages import Passage
-from lib.support import check_answer
 
 BELL = """## The bell
 

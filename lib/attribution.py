@@ -27,8 +27,8 @@ import msgspec
 from lib.claims import Claim, read_claims
 from lib.contradictions import Told, contradicts, in_digits, told
 from lib.passages import Passage, kept
+from lib.runtime import at_once
 from lib.sentences import Sentence, split_passage
-from lib.slices import at_once
 from lib.terms import ENGLISH, language_of, terms
 
 SUPPORTED: Final = 0.54

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
-from lib.config_files import glob_matches
 from lib.mounts import Mount
 from lib.page_source import (
     NOT_BUILT,
@@ -17,7 +16,8 @@ from lib.page_source import (
     split_name,
     text_of,
 )
-from lib.site import Site
+from lib.sites.config_files import glob_matches
+from lib.sites.site import Site
 
 _PREFIX: Final = re.compile(r"\d+\s*[-_.]+\s*([^-_.\s].*)", re.DOTALL)
 _LIKE_A_DATE: Final = re.compile(r"\d+[-_.]\d+")

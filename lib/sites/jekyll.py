@@ -8,7 +8,6 @@ from fnmatch import fnmatch
 from typing import Final
 from urllib.parse import unquote
 
-from lib.config_files import section, string, strings
 from lib.mounts import Mount
 from lib.page_source import (
     NOT_BUILT,
@@ -20,7 +19,8 @@ from lib.page_source import (
     split_name,
     text_of,
 )
-from lib.site import Site
+from lib.sites.config_files import section, string, strings
+from lib.sites.site import Site
 
 _POST_NAME: Final = re.compile(r"(\d{2,4}-\d{1,2}-\d{1,2})-(.*)")
 _STYLES: Final = {

@@ -15,21 +15,21 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from lib.answering import stream
+from lib.answer import stream
 from lib.chat import DEFAULT_K, ChatRequest, prepare
-from lib.chat_events import Chunk, Cited
 from lib.citations import Citation
 from lib.errors import QuireError
 from lib.evaluation import Plan, evaluate, known_links
 from lib.evaluation_metrics import SHARES
 from lib.evaluation_report import as_json, as_text, report_on
+from lib.events import Chunk, Cited
 from lib.golden import BadQuestions, read_questions
 from lib.ingest import IngestRequest, Preview
 from lib.ingest_task import IngestStatus
 from lib.junit import as_junit
 from lib.services import Services, ingest_if_needed, open_services
 from lib.settings import Settings
-from lib.sitemap import SitemapError
+from lib.sites.link_check import SitemapError
 from lib.sse import Failed
 
 POLL_SECONDS = 0.1

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
-from lib.breaker import Breaker
 from lib.errors import RedisUnavailable
 from lib.once import Once
+from lib.resilience import Breaker
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

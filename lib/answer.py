@@ -9,14 +9,14 @@ import msgspec
 from lib.answer_cache import KeptAnswer
 from lib.budget import BudgetUsedUp
 from lib.chat import Collaborators, Turn
-from lib.chat_events import ChatAnswer, Chunk, Cited, Done, Event, Shown, text_of
 from lib.citations import Citation, Citations
 from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
+from lib.events import ChatAnswer, Chunk, Cited, Done, Event, Shown, text_of
 from lib.extractive import extracting
 from lib.generating import generated
-from lib.not_in_book import Refusal, refusal
 from lib.quotation import quoted
-from lib.slices import in_slices
+from lib.refusal import Refusal, refusal
+from lib.runtime import in_slices
 from lib.sse import Failed, Ping
 from lib.turn_end import NOT_IN_BOOK, as_events, checking, done, remember, seconds
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import unquote
 
-from lib.config_files import section, string
 from lib.mounts import Mount
 from lib.page_source import (
     NOT_BUILT,
@@ -18,7 +17,8 @@ from lib.page_source import (
     split_name,
     text_of,
 )
-from lib.site import Site
+from lib.sites.config_files import section, string
+from lib.sites.site import Site
 
 
 def _hugo_sanitized(site: Site, path: str) -> str:

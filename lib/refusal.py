@@ -22,11 +22,11 @@ import regex
 
 from lib.citations import link_target
 from lib.embedding import Similarity
+from lib.languages import ASK, NOT_IN_BOOK, SMALL_TALK
+from lib.languages import NEAREST as NEAREST_LEAD
 from lib.passages import Passage
 from lib.query import ParsedQuery
 from lib.ranking import best_bm25
-from lib.refusal_words import ASK, NOT_IN_BOOK, SMALL_TALK
-from lib.refusal_words import NEAREST as NEAREST_LEAD
 from lib.small_words import asked_in, is_foreign
 from lib.sparse import SparseVector
 from lib.store import Found, Manifest

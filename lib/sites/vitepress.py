@@ -5,7 +5,6 @@ import re
 from typing import Final
 from urllib.parse import unquote
 
-from lib.config_files import glob_matches, section, string, strings
 from lib.js_values import UNKNOWN
 from lib.mounts import Mount
 from lib.page_source import (
@@ -16,7 +15,8 @@ from lib.page_source import (
     joined,
     split_name,
 )
-from lib.site import Site
+from lib.sites.config_files import glob_matches, section, string, strings
+from lib.sites.site import Site
 
 # --- VitePress ----------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lib.config_files import glob_matches, string, strings
 from lib.mounts import Mount
 from lib.page_source import (
     NOT_BUILT,
@@ -17,9 +16,10 @@ from lib.page_source import (
     split_name,
     text_of,
 )
-from lib.site import Site
-from lib.site_config import extension_settings
-from lib.slugs import pymdownx_slug
+from lib.sites.anchors import pymdownx_slug
+from lib.sites.config_files import glob_matches, string, strings
+from lib.sites.detection import extension_settings
+from lib.sites.site import Site
 
 
 def mkdocs(site: Site, mount: Mount, source: Source) -> Place:

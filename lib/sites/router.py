@@ -15,15 +15,15 @@ from typing import Final
 from urllib.parse import quote
 
 from lib.anchors import RoutedPage, anchors
-from lib.book_paths import mdbook, sphinx, summary_pages, vitepress
-from lib.config_files import read_text
-from lib.docusaurus_paths import docusaurus
-from lib.hugo_paths import hugo
-from lib.jekyll_paths import jekyll
-from lib.mkdocs_paths import mkdocs
 from lib.mounts import Mount
 from lib.page_source import Place, Source
-from lib.site import Site
+from lib.sites.config_files import read_text
+from lib.sites.docusaurus import docusaurus
+from lib.sites.hugo import hugo
+from lib.sites.jekyll import jekyll
+from lib.sites.mkdocs import mkdocs
+from lib.sites.site import Site
+from lib.sites.vitepress import mdbook, sphinx, summary_pages, vitepress
 
 _PATHS: Final[Mapping[str, Callable[[Site, Mount, Source], Place]]] = {
     "docusaurus": docusaurus,

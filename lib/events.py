@@ -5,11 +5,11 @@ from typing import Annotated
 
 import msgspec
 
+from lib.attribution import SentenceCheck
 from lib.citations import Citation
-from lib.not_in_book import Suggestion
-from lib.prices import Usage
+from lib.pricing import Usage
+from lib.refusal import Suggestion
 from lib.sse import Failed, Ping
-from lib.support import SentenceCheck
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):

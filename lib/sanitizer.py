@@ -13,8 +13,8 @@ from typing import Final, Generic, TypeVar
 
 from lib import links
 from lib.addresses import Addresses
-from lib.line_blocks import Blocks, Line, read_line
 from lib.markers import find_marker, without_unfinished
+from lib.sanitizer_syntax import Blocks, Line, read_line
 
 LONGEST_SPAN: Final = 400
 """Characters after which a backtick that has found no other is text."""

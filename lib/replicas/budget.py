@@ -14,7 +14,7 @@ from uuid import uuid4
 from lib.budget import DAY, MAX_READERS, NEAR, Limits, Spending, midnight, share
 from lib.errors import RedisUnavailable
 from lib.redis_budget_scripts import KEYS, RESERVE, SETTLE, STATE
-from lib.redis_client import RedisClient
+from lib.replicas.client import RedisClient
 
 KEEP_SECONDS: Final = 2 * DAY
 NANO: Final = 1e9

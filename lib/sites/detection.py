@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lib.config_files import merged, read_config, read_text, section, string
-from lib.js_literals import read_object
+from lib.sites.config_files import merged, read_config, read_text, section, string
+from lib.sites.javascript import read_object
 
 _JS: Final = (".js", ".ts", ".mjs", ".mts", ".cjs", ".cts")
 _VITEPRESS: Final = tuple(

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from lib.embedding import Vectors
 from lib.errors import Conflict, RedisUnavailable
-from lib.redis_client import RedisClient
+from lib.replicas.client import RedisClient
 from lib.sparse import SparseVector
 from lib.store import AroundStore, GenerationBuilder, Ledger, Manifest, Store, StoredChunk
 
