@@ -24,9 +24,8 @@ from handlers.metrics import show
 from handlers.outer import Outer
 from lib.logs import configure_logging, exchange
 from lib.metrics import Metrics
-from lib.renamed import complaints
 from lib.services import open_services, warm_up
-from lib.settings import Settings, SettingsError, load_settings, setting_names
+from lib.settings import Settings, SettingsError, complaints, load_settings, setting_names
 
 log = logging.getLogger("quire")
 
@@ -153,10 +152,10 @@ def main(arguments: list[str]) -> int:
 def serve_book(settings: Settings) -> int:
     """Serve in this one process until it is told to stop."""
     from handlers.serving import serve
-    from lib.memory import keep
+    from lib.runtime import freeze_heap
 
     try:
-        serve(settings, create_app(settings, when_warm=keep))
+        serve(settings, create_app(settings, when_warm=freeze_heap))
     except OSError as error:
         reason = error.strerror or "the system refuses"
         print(

@@ -10,8 +10,8 @@ import numpy as np
 from benchmarks.book_index import Index, seen
 from benchmarks.separation import logistic
 from lib.embedding import Similarity
+from lib.evaluation import SEED
 from lib.golden import Question
-from lib.intervals import SEED
 from lib.ranking import rank
 from lib.search import CANDIDATES
 

@@ -22,14 +22,13 @@ import aiohttp
 
 from benchmarks.served import served
 from benchmarks.upstream import Script, running_upstream
-from lib.book import Book
-from lib.book_reader import BookReader
+from lib.book import Book, BookReader
 from lib.documents import DocumentLimits, discover
+from lib.indexing import IngestStatus
 from lib.ingest import IngestRequest
-from lib.ingest_task import IngestStatus
 from lib.services import Services, open_services
 from lib.settings import Settings
-from lib.site_detection import detect_site
+from lib.sites.detection import detect_site
 
 ASK_EVERY = 0.05  # seconds
 QUESTION = "how is it configured"

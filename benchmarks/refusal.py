@@ -38,13 +38,12 @@ import numpy as np
 from benchmarks.book_index import Index, ingested, seen, settings_for
 from benchmarks.separation import auroc, logistic, most_stopping, threshold
 from benchmarks.tables import print_table, shown
+from lib.evaluation import Estimate, Numbers, estimate
 from lib.golden import BadQuestions, read_questions
-from lib.intervals import Estimate, Numbers, estimate
 from lib.ranking import rank
 from lib.refusal import Evidence, evidence, length, margin
 from lib.search import CANDIDATES
-from lib.setting_values import MULTILINGUAL
-from lib.settings import Settings, SettingsError
+from lib.settings import MULTILINGUAL, Settings, SettingsError
 
 KEPT: Final = 0.95
 """Share of the answerable questions of each file that a threshold has to let through."""

@@ -11,7 +11,7 @@ The questions have the form that `lib.golden` reads; those with a `history` are 
 A passage hits a span of which it has half the characters, or a hundred. The columns are search as
 it is (hybrid), its words without vectors, which is also what readers get while an embedding service
 is away, and the order of cosines alone; all three over the same chunks, and joined and cut short by
-`lib.passages`. The rows:
+`lib.ranking`. The rows:
 
     recall@5, recall@10  share of a question's spans that the first 5 or 10 passages hit
     MRR@10               1 over the place of the first passage that hits, 0 if none of 10 does
@@ -49,12 +49,10 @@ from benchmarks.retrieval_report import details, print_report
 from lib.cli import whole_number
 from lib.embedding import Similarity
 from lib.golden import BadQuestions, Question, read_questions
-from lib.passages import Passage, passages
-from lib.ranking import Ranked, rank
+from lib.ranking import Passage, Ranked, passages, rank
 from lib.search import CANDIDATES, DEFAULT_K, retrieve
-from lib.setting_values import MULTILINGUAL
-from lib.settings import Settings, SettingsError
-from lib.store import Found
+from lib.settings import MULTILINGUAL, Settings, SettingsError
+from lib.store import Candidates
 
 
 async def hybrid(index: Index, text: str, k: int) -> list[Passage]:
@@ -71,7 +69,7 @@ async def meaning_alone(index: Index, text: str, k: int) -> list[Passage]:
     return passages(by_cosine(looked.found, index.embedder.similarity), k)
 
 
-def by_cosine(found: Found, similarity: Similarity) -> list[Ranked]:
+def by_cosine(found: Candidates, similarity: Similarity) -> list[Ranked]:
     """As `lib.ranking.rank`, with the similarity as the sum; here it has no bounds."""
     scale = similarity.answering - similarity.unrelated
     hits = sorted(found.hits, key=lambda hit: (-hit.cosine, hit.chunk.chunk_id))

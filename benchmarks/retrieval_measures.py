@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lib.golden import Gold, Question, ranks, recall
-from lib.passages import Passage
+from lib.ranking import Passage
 
 MEASURES: Final = ("recall@5", "recall@10", "MRR@10", "recall in budget", "IoU@5")
 

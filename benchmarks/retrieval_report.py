@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.retrieval_measures import MEASURES, Answer
 from benchmarks.separation import auroc
 from benchmarks.tables import print_table, shown
-from lib.intervals import estimate
+from lib.evaluation import estimate
 
 Column = Sequence[Answer]
 

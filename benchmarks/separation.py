@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from lib.intervals import SEED, Estimate, Numbers, resampled, within
+from lib.evaluation import SEED, Estimate, Numbers, resampled, within
 
 RIDGE: Final = 1e-4
 """Keeps the curve from being infinitely steep where the two kinds do not overlap."""

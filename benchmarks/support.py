@@ -39,9 +39,9 @@ import msgspec
 
 from benchmarks.support_cases import Book, Case, make_cases
 from lib.attribution import SentenceCheck, check_answer
+from lib.evaluation import share
 from lib.golden import BadQuestions, read_questions
-from lib.intervals import share
-from lib.passages import Passage
+from lib.ranking import Passage
 
 SUPPORTED: Final = (
     "verbatim", "shortened", "reordered", "merged", "reworded", "answered", "written",

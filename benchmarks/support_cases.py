@@ -14,7 +14,7 @@ from lib.chunking import chunk_page
 from lib.documents import DocumentLimits, read_document
 from lib.golden import Place, Question
 from lib.markdown import parse_page
-from lib.passages import Passage
+from lib.ranking import Passage
 from lib.sentences import split_passage, split_text
 from lib.terms import terms
 from lib.tokens import estimate_tokens

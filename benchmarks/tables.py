@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from lib.intervals import Estimate
+from lib.evaluation import Estimate
 
 Table = Mapping[str, Sequence[str]]
 

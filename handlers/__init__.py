@@ -6,10 +6,9 @@ from typing import TypeVar, cast
 import msgspec
 from quart import Request, Response, current_app, request
 
-from lib.access import bearer, has_key, is_local
-from lib.api import Operation
+from lib.api import Operation, decode_body, decode_query
+from lib.auth import bearer, has_key, is_local
 from lib.errors import Forbidden, Unauthorized, UnsupportedMediaType
-from lib.requests import decode_body, decode_query
 from lib.services import Services
 from lib.settings import Settings
 

@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from handlers import is_admin, operation, require_admin, respond, services
 from lib.api import Operation
-from lib.archive import unpack
+from lib.documents import unpack
 from lib.errors import Conflict
 from lib.ingest import IngestRequest, IngestStarted
 from lib.settings import Settings

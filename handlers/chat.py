@@ -8,9 +8,8 @@ from handlers.limits import limits, reader
 from lib.answer import collect, stream, whole
 from lib.api import Operation
 from lib.chat import ChatRequest, prepare
-from lib.events import ChatAnswer, Chunk, Cited, Done
+from lib.events import ChatAnswer, Cited, Done, Failed, TextDelta, frames
 from lib.metrics import Watch
-from lib.sse import Failed, frames
 
 blueprint = Blueprint("chat", __name__)
 
@@ -22,7 +21,7 @@ blueprint = Blueprint("chat", __name__)
         "Answer a question, streamed unless `stream` is false.",
         body=ChatRequest,
         answer=ChatAnswer,
-        events=(Chunk, Cited, Done, Failed),
+        events=(TextDelta, Cited, Done, Failed),
         statuses={
             403: "A page of a foreign origin.",
             503: "There is no index that can be searched.",

@@ -7,8 +7,8 @@ from quart import Blueprint, Response
 
 from handlers import body, operation, query, require_admin, respond, services
 from lib.api import Operation
+from lib.indexing import IngestStatus
 from lib.ingest import IngestRequest, IngestStarted
-from lib.ingest_task import IngestStatus
 
 blueprint = Blueprint("ingest", __name__)
 

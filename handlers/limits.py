@@ -17,11 +17,9 @@ from quart_rate_limiter import RateLimit, RateLimitExceeded
 from quart_rate_limiter.store import RateLimiterStoreABC
 
 from handlers import given_key, services
-from lib.access import client_address, has_key, wider_network
-from lib.auth import Keys
+from lib.auth import Keys, client_address, has_key, wider_network
 from lib.errors import RedisUnavailable
-from lib.redis_limits import take
-from lib.replicas.client import RedisClient
+from lib.replicas.client import RedisClient, take
 from lib.settings import Settings
 
 PERIOD = timedelta(minutes=2)

@@ -9,9 +9,9 @@ from quart import Blueprint, Response, request
 
 from handlers import FORWARDING_HEADERS, operation, require_admin, services
 from handlers.outer import Outer
-from lib.access import is_local
 from lib.api import Operation
-from lib.ingest_task import Task
+from lib.auth import is_local
+from lib.indexing import Task
 from lib.metrics import CONTENT_TYPE
 from lib.resilience import Breaker
 from lib.services import Services

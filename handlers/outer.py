@@ -23,8 +23,8 @@ from hypercorn.typing import (
 )
 
 from handlers.relay import Headers, Relay
-from lib import sse
-from lib.access import client_address
+from lib import events as sse
+from lib.auth import client_address
 from lib.errors import QuireError, Stopping, TimedOut
 from lib.logs import DayNames, Exchange, exchange, write_access
 from lib.metrics import Metrics

@@ -17,7 +17,7 @@ from hypercorn.typing import (
 )
 
 from lib.errors import BodyTimedOut, QuireError, TimedOut
-from lib.sse import CONTENT_TYPE, last_words
+from lib.events import CONTENT_TYPE, last_words
 
 LAST_WORDS_SECONDS = 0.5
 """For the end of an answer that was broken off: its reader may be the reason."""

@@ -6,16 +6,8 @@ from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, query, require_known_origin, respond, services
 from handlers.limits import SEARCH_BURST, limits
-from lib.api import Operation
-from lib.requests import trimmed
-from lib.search import (
-    DEFAULT_K,
-    MAX_QUERY_CHARACTERS,
-    Query,
-    SearchAnswer,
-    SearchRequest,
-    retrieve,
-)
+from lib.api import Operation, trimmed
+from lib.search import DEFAULT_K, MAX_QUERY_CHARACTERS, Query, SearchAnswer, SearchRequest, retrieve
 
 blueprint = Blueprint("search", __name__)
 

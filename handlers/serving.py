@@ -17,7 +17,7 @@ from hypercorn.config import Config
 from quart import Quart
 
 from handlers.outer import STALLED_SECONDS, Outer
-from lib.memory import keep
+from lib.runtime import freeze_heap
 from lib.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def serve(settings: Settings, app: Quart) -> None:
     allow_files()
     # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
     sys.setswitchinterval(0.0005)
-    keep()
+    freeze_heap()
     # Each connection that was closed leaves a cycle of some 7 KB: by the interpreter's own last
     # threshold, tens of megabytes of them would lie about.
     gc.set_threshold(5_000, 5, 2)

@@ -1,24 +1,250 @@
-"""From a prepared question to the events of its answer; the JSON answer is the same, collected."""
+"""From a prepared question to the events of its answer; the JSON answer is the same, collected.
+
+What readers' questions cost, paid from the budget of the day: the model's answer, the vector.
+
+What is told at the end of an answer, and what is kept of it.
+
+The model's answer, as long as there is room and money for it.
+"""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Sequence
 from contextlib import aclosing
+from math import ceil
+from types import TracebackType
 
 import msgspec
 
 from lib.answer_cache import KeptAnswer
-from lib.budget import BudgetUsedUp
+from lib.attribution import SentenceCheck
+from lib.attribution import checking as check_steps
+from lib.budget import Budget, BudgetUsedUp, Reservation
 from lib.chat import Collaborators, Turn
-from lib.citations import Citation, Citations
+from lib.citations import Citation, Citations, MarkerResolver
 from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
-from lib.events import ChatAnswer, Chunk, Cited, Done, Event, Shown, text_of
-from lib.extractive import extracting
-from lib.generating import generated
-from lib.quotation import quoted
-from lib.refusal import Refusal, refusal
-from lib.runtime import in_slices
-from lib.sse import Failed, Ping
-from lib.turn_end import NOT_IN_BOOK, as_events, checking, done, remember, seconds
+from lib.events import ChatAnswer, Cited, Done, Event, Failed, Ping, Shown, TextDelta, text_of
+from lib.extractive import extracting, quoted
+from lib.generation import ChatModel, Delta, Finish, Idle, PromptMessage
+from lib.pricing import Price, cost, usage
+from lib.prompt import build_prompt
+from lib.refusal import Refusal, Suggestion, is_refusal, refusal, suggestions
+from lib.runtime import run_cooperatively
+from lib.tokens import estimate_tokens
+
+MESSAGE_TOKENS = 4
+"""What the form of a message takes besides its text."""
+MARGIN = 1.1
+"""The estimate is too low for some languages."""
+
+
+class TokenReservation:
+    """What an answer of the model may cost at the most, reserved while it is written: a context.
+
+    An answer that breaks off, or whose reader leaves, counts whole: what was thought and not said
+    is billed too.
+    """
+
+    __slots__ = ("_begun", "_came", "_price", "_reservation")
+
+    def __init__(self, reservation: Reservation, price: Price | None) -> None:
+        self._reservation = reservation
+        self._price = price
+        self._came = self._begun = False
+
+    def see(self, piece: Delta | Idle | Finish) -> None:
+        """To be told of each piece of the answer."""
+        self._came = True
+        if isinstance(piece, Idle):
+            return
+        self._begun = True
+        if isinstance(piece, Finish) and piece.prompt_tokens is not None:
+            completion = piece.completion_tokens or 0
+            spent = cost(self._price, piece.prompt_tokens, completion)
+            self._reservation.settle(piece.prompt_tokens + completion, spent)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # Spared by the breaker, not reached, or refused. A silence of some length may be billed.
+        if isinstance(error, UpstreamError) and (
+            not self._came or (not self._begun and "upstream_status" in error.details)
+        ):
+            self._reservation.release()
+        self._reservation.settle(self._reservation.tokens, None)
+
+
+async def reserve_tokens(
+    budget: Budget,
+    messages: Sequence[PromptMessage],
+    *,
+    reader: str,
+    max_tokens: int,
+    price: Price | None,
+) -> TokenReservation:
+    """For the answer to `messages`. Raises `BudgetUsedUp` besides what the budget raises."""
+    prompt = prompt_tokens(messages)
+    most = cost(price, prompt, max_tokens)
+    reservation = await budget.reserve(reader, prompt + max_tokens, most)
+    if reservation is None:
+        raise BudgetUsedUp
+    return TokenReservation(reservation, price)
+
+
+def prompt_tokens(messages: Sequence[PromptMessage]) -> int:
+    """About how many tokens a prompt has, rather too many than too few."""
+    return sum(ceil(MARGIN * estimate_tokens(m.content)) + MESSAGE_TOKENS for m in messages)
+
+
+NOT_IN_BOOK = "not_in_book"
+"""The reason why there is no answer: the book has none."""
+
+
+def done(
+    services: Collaborators,
+    turn: Turn,
+    finish_reason: str,
+    mode: str,
+    *,
+    check: Sequence[SentenceCheck] = (),
+    suggestions: Sequence[Suggestion] = (),
+    model: str = "",
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+) -> Done:
+    settings = services.settings
+    return Done(
+        session_id=turn.session_id,
+        response_time=seconds(turn),
+        tokens_used=prompt_tokens + completion_tokens,
+        finish_reason=finish_reason,
+        mode=mode,
+        check=list(check),
+        suggestions=list(suggestions),
+        usage=usage(
+            settings.prices,
+            model=model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            embedding_model=settings.openai_embedding_model,
+            embedding_tokens=turn.embedding_tokens,
+        ),
+    )
+
+
+def checking(turn: Turn, answer: Sequence[Event]) -> Generator[None, None, list[SentenceCheck]]:
+    """Whether the passages say what the answer says of them, found in slices."""
+    passages = {passage.chunk_id: passage for passage in turn.passages}
+    cited = [event.citation for event in answer if isinstance(event, Cited)]
+    return check_steps(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
+
+
+def as_events(pieces: Sequence[str | Citation]) -> list[TextDelta | Cited]:
+    return [
+        TextDelta(content=piece) if isinstance(piece, str) else Cited(citation=piece)
+        for piece in pieces
+    ]
+
+
+def seconds(turn: Turn) -> float:
+    return round(time.perf_counter() - turn.started, 3)
+
+
+async def remember(
+    services: Collaborators, turn: Turn, answer: Sequence[TextDelta | Cited], end: Done
+) -> None:
+    """Keep a complete answer for the conversation, and for others who ask the same."""
+    await services.sessions.remember(turn.session_id, turn.question, text_of(answer))
+    sourced = any(isinstance(piece, Cited) for piece in answer)
+    supported = all(each.supported is not False for each in end.check)
+    # Another attempt may do better than one without sources, or whose sources do not say so.
+    good = end.finish_reason == NOT_IN_BOOK or (
+        end.finish_reason == "stop" and sourced and supported
+    )
+    if turn.key and end.mode == "generated" and good:
+        services.answers.keep(turn.key, answer, end)
+
+
+async def generated(
+    services: Collaborators, generator: ChatModel, turn: Turn, shown: Shown
+) -> AsyncGenerator[Event, None]:
+    """The model's answer, its markers resolved on the way.
+
+    What it yields is in `shown`, and remembered at the end. Raises `lib.errors.UpstreamError`, also
+    for an answer without a word, `lib.errors.Busy` where no place gets free in time, and
+    `lib.budget.BudgetUsedUp`.
+    """
+    settings = services.settings
+    resolver = MarkerResolver(Citations(turn.passages, text_fragments=turn.text_fragments))
+    async with services.admission.enter(turn.reader):
+        messages = build_prompt(
+            turn.question, turn.passages, turn.history, addition=settings.prompt_addition
+        )
+        paid = await reserve_tokens(
+            services.budget,
+            messages,
+            reader=turn.reader,
+            max_tokens=settings.max_output_tokens,
+            price=settings.prices.get(generator.model),
+        )
+        with paid, services.model_breaker.call() as call:
+            asked = generator.generate(messages)
+            del messages  # a stream lasts long
+            async with aclosing(asked) as pieces:
+                async for piece in pieces:
+                    paid.see(piece)
+                    if isinstance(piece, Idle):
+                        yield Ping()
+                        continue
+                    call.answered()
+                    if isinstance(piece, Finish):
+                        finish = piece
+                        break
+                    events = as_events(resolver.feed(piece.text))
+                    for event in events:
+                        shown.add(event)
+                        yield event
+                    if events:  # what is held back until more of it is known shall not wait twice
+                        await generator.pacer.wait()
+    for event in as_events(resolver.finish()):
+        shown.add(event)
+        yield event
+    answer = shown.pieces()
+    ending = await end(services, generator, turn, finish, answer)
+    await remember(services, turn, answer, ending)
+    yield ending
+
+
+async def end(
+    services: Collaborators,
+    generator: ChatModel,
+    turn: Turn,
+    finish: Finish,
+    answer: Sequence[TextDelta | Cited],
+) -> Done:
+    """What is told of the model's whole answer. Raises `UpstreamError` for one without a word."""
+    text = text_of(answer)
+    if not text.strip():
+        raise UpstreamError("The language model sent an empty answer.")
+    no_answer = finish.reason == "stop" and is_refusal(text)
+    return done(
+        services,
+        turn,
+        NOT_IN_BOOK if no_answer else finish.reason,
+        "generated",
+        check=await run_cooperatively(checking(turn, answer)),
+        suggestions=suggestions(turn.passages) if no_answer else (),
+        model=generator.model,
+        prompt_tokens=finish.prompt_tokens or 0,
+        completion_tokens=finish.completion_tokens or 0,
+    )
+
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +254,7 @@ MODEL_FAILED = f"The language model cannot answer right now, {OWN_WORDS}"
 MODEL_BUSY = f"Many readers are asking right now, {OWN_WORDS}"
 BUDGET_SPENT = f"The language model has answered all it may for today, {OWN_WORDS}"
 
-Answer = tuple[Sequence[Chunk | Cited], Done]
+Answer = tuple[Sequence[TextDelta | Cited], Done]
 
 
 async def stream(
@@ -88,7 +314,7 @@ async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, No
 def at_hand(services: Collaborators, turn: Turn) -> Answer | None:
     """What nobody has to be asked for: that the book does not say, or an answer given before."""
     if turn.refusal:
-        pieces = [Chunk(content=turn.refusal.markdown())]
+        pieces = [TextDelta(content=turn.refusal.markdown())]
         return pieces, refused(services, turn, turn.refusal)
     kept = services.answers.get(turn.key) if turn.key else None
     return replayed(services, turn, kept) if kept else None
@@ -126,14 +352,14 @@ def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> Answer:
 
 async def extracted(services: Collaborators, turn: Turn, notice: str) -> Answer:
     """The book's own sentences, each under its marker."""
-    extracts = await in_slices(extracting(turn.reading, turn.passages))
+    extracts = await run_cooperatively(extracting(turn.reading, turn.passages))
     if not extracts:
         words = refusal(turn.question, turn.passages)
-        return [Chunk(content=words.markdown())], refused(services, turn, words)
+        return [TextDelta(content=words.markdown())], refused(services, turn, words)
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     pieces = list(quoted(extracts, citations))
-    events = [Chunk(content=f"*{notice}*\n\n"), *as_events(pieces)]
-    check = await in_slices(checking(turn, events))
+    events = [TextDelta(content=f"*{notice}*\n\n"), *as_events(pieces)]
+    check = await run_cooperatively(checking(turn, events))
     return events, done(services, turn, "stop", "extractive", check=check)
 
 
@@ -146,7 +372,7 @@ async def collect(
     async for event in events:
         see(event)
         match event:
-            case Chunk():
+            case TextDelta():
                 answer.append(event)
             case Cited():
                 citations.append(event.citation)

@@ -13,7 +13,7 @@ from typing import Final
 
 from cachetools import TTLCache
 
-from lib.events import Chunk, Cited, Done
+from lib.events import Cited, Done, TextDelta
 
 KEPT_SECONDS: Final = 24 * 3600
 
@@ -37,7 +37,7 @@ class AnswerKey:
 class KeptAnswer:
     """The events of a complete answer."""
 
-    pieces: tuple[Chunk | Cited, ...]
+    pieces: tuple[TextDelta | Cited, ...]
     done: Done
 
 
@@ -56,7 +56,7 @@ class AnswerCache:
     def get(self, key: AnswerKey) -> KeptAnswer | None:
         return self._kept.get(key)
 
-    def keep(self, key: AnswerKey, pieces: Sequence[Chunk | Cited], done: Done) -> None:
+    def keep(self, key: AnswerKey, pieces: Sequence[TextDelta | Cited], done: Done) -> None:
         """Keep an answer; a cache without room leaves it."""
         if self._kept.maxsize:
             self._kept[key] = KeptAnswer(tuple(pieces), done)

@@ -7,29 +7,229 @@ of the passages behind its markers, and judged by the stretch that holds most of
   by how rare it is in the passages (inverse document frequency). A number, a name or an identifier
   weighs more;
 - *contradiction*: a number that is not there, or a word that one of them denies and the other does
-  not, or whose opposite is there in its place (`lib.contradictions`).
+  not, or whose opposite is there in its place (`lib.attribution`).
 
 That sees whether a claim has been taken from its passage. It does not see who did what to whom, and
 it takes a claim in quite other words for one without support. Words say nothing of a claim in
 another language than its passage's. `benchmarks/support.py` repeats the fit of the numbers below.
+
+The claims of an answer: its sentences with a marker, as the reader sees them.
+
+What of a sentence a single word turns into its opposite: numbers, negations, opposites.
 """
 
 import heapq
 import math
 import re
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import msgspec
 
-from lib.claims import Claim, read_claims
-from lib.contradictions import Told, contradicts, in_digits, told
-from lib.passages import Passage, kept
-from lib.runtime import at_once
-from lib.sentences import Sentence, split_passage
+from lib.ranking import Passage, kept
+from lib.runtime import run_to_end
+from lib.sentences import Sentence, split_markdown, split_passage
 from lib.terms import ENGLISH, language_of, terms
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence of the answer, and the passages that it cites."""
+
+    text: str
+    markers: list[int]
+
+
+_CODE_OR_MARKER: Final = re.compile(
+    r"(?P<code>^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)|\Z)"
+    r"|(?P<ticks>`+)[^`].*?(?P=ticks))"
+    r"|[ \t]*\[(?P<number>\d{1,3})\](?:\([^()\s]*\))?",
+    re.MULTILINE | re.DOTALL,
+)
+_FIRST: Final = 0xE000
+"""A marker is read as one character of the private use area, by its number."""
+_MARKS: Final = rf"[\u{_FIRST:x}-\u{_FIRST + 999:x}]"
+_AFTER_STOP: Final = re.compile(
+    rf"((?<![.!?…。！？।؟])[.!?…。！？।؟]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})"
+)
+_LOOSE: Final = re.compile(rf"\s*{_MARKS}")
+
+
+def read_claims(answer: str, known: Collection[int]) -> list[Claim]:
+    """The sentences of `answer`, the reader's Markdown, with a marker of a `known` number.
+
+    A marker stands in its sentence or behind its full stop. Brackets inside code are no markers.
+    """
+
+    def as_character(found: re.Match[str]) -> str:
+        if found["code"] or int(found["number"]) not in known:
+            return found[0]
+        return chr(_FIRST + int(found["number"]))
+
+    plain = re.sub(_MARKS, "", answer)
+    marked = _AFTER_STOP.sub(r"\2\1", _CODE_OR_MARKER.sub(as_character, plain))
+    claims: list[Claim] = []
+    for sentence in split_markdown(marked):
+        numbers = [ord(mark) - _FIRST for mark in re.findall(_MARKS, sentence.text)]
+        text = _LOOSE.sub("", sentence.text).strip()
+        if numbers and text:
+            claims.append(Claim(text, list(dict.fromkeys(numbers))))
+    return claims
+
+
+_WORDS_OF_NUMBERS: Final = {
+    word: str(number)
+    for number, word in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen twenty".split()
+    )
+}
+_NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
+_THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_TOKEN: Final = re.compile(r"\w+(?:['’]\w+)*|[.,;:()]")
+_NOT: Final = frozenset(
+    """not no never cannot without neither nor none nothing nobody hardly unable
+    nicht kein keine keinen keiner nie niemals ohne pas jamais aucun aucune sans nunca jamás sin
+    ningún ninguna não sem nem niet geen nooit zonder non mai senza не нет без никогда""".split()
+)
+SAME_SUBJECT: Final = 0.6
+"""Share of a sentence's words from which a claim that has them speaks of the same."""
+SHORTEST: Final = 4
+"""Letters from which a stem may have an "un-" before it."""
+_NOT_SO: Final = frozenset("only just merely necessarily".split())
+"""Behind a negation, they take it back."""
+_OPPOSITES: Final = tuple(
+    tuple(pair.split("/"))
+    for pair in """increase/decrease increase/reduce rise/fall raise/lower grow/shrink more/less
+    more/fewer most/least higher/lower high/low larger/smaller large/small big/small longer/shorter
+    long/short faster/slower fast/slow stronger/weaker strong/weak older/younger hot/cold warm/cool
+    better/worse best/worst first/last early/late before/after above/below over/under up/down
+    left/right inside/outside internal/external input/output read/write open/close start/stop
+    begin/end add/remove insert/delete enable/disable allow/forbid allow/prevent permit/prohibit
+    accept/reject include/exclude always/never all/none same/different mutable/immutable
+    safe/unsafe valid/invalid possible/impossible public/private static/dynamic true/false
+    required/optional required/forbidden minimum/maximum min/max positive/negative
+    success/failure succeed/fail easy/hard easier/harder simple/complex cheap/expensive
+    win/lose gain/lose import/export push/pull send/receive encode/decode lock/unlock
+    synchronous/asynchronous sequential/parallel local/remote temporary/permanent north/south
+    east/west northern/southern eastern/western mandatory/optional manual/automatic
+    manually/automatically correct/incorrect complete/incomplete consistent/inconsistent
+    compatible/incompatible dependent/independent direct/indirect visible/invisible
+    active/inactive secure/insecure finite/infinite legal/illegal regular/irregular""".split()
+)
+
+
+def _stem(word: str) -> str:
+    return next(iter(terms(word)), word)
+
+
+_OPPOSITE: Final[dict[str, frozenset[str]]] = {
+    _stem(word): frozenset(
+        _stem(other) for pair in _OPPOSITES if word in pair for other in pair if other != word
+    )
+    for word in {word for pair in _OPPOSITES for word in pair}
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a text says, as far as single words can turn it round."""
+
+    numbers: frozenset[str]
+    numbered: frozenset[tuple[str, str]]
+    """Pairs of a word and the number that follows it: ROS 2, Chapter 4."""
+    spelled: frozenset[str]
+    """Those of the numbers that are written in letters; "one" is left out, being a pronoun."""
+    denied: frozenset[str]
+    """Stems that follow a negation."""
+    stems: frozenset[str]
+    """Of all words that are not denied; stop words too."""
+    content: frozenset[str]
+    """Of all words but stop words."""
+
+
+def told(text: str) -> Told:
+    tokens = _TOKEN.findall(text.casefold())
+    spelled = {_WORDS_OF_NUMBERS[each] for each in tokens if each in _WORDS_OF_NUMBERS} - {"1"}
+    denied, stems, content = set[str](), set[str](), set[str]()
+    denying = False
+    for at, token in enumerate(tokens):
+        if not token[0].isalnum():
+            denying = False
+        elif token in _NOT or token.endswith(("n't", "n’t")):
+            denying = tokens[at + 1 : at + 2] != [] and tokens[at + 1] not in _NOT_SO
+        else:
+            stemmed = terms(token)
+            stem = stemmed[0] if stemmed else token
+            content.update(stemmed)
+            if denying and stemmed:
+                denied.add(stem)
+                denying = False
+            else:
+                stems.add(stem)
+    digits = {number(each) for each in _NUMBER.findall(text)}
+    return Told(
+        frozenset(digits | spelled),
+        frozenset(pair for pair in pairwise(tokens) if pair[1].isdecimal() and terms(pair[0])),
+        frozenset(spelled),
+        frozenset(denied),
+        frozenset(stems),
+        frozenset(content),
+    )
+
+
+def in_digits(term: str) -> str:
+    """A number that is written in letters, in digits; any other term as it is."""
+    return _WORDS_OF_NUMBERS.get(term, term)
+
+
+def number(digits: str) -> str:
+    """One form of a number: 1,000 and 1000, 2.0 and 2 are the same."""
+    if _THOUSANDS.fullmatch(digits):
+        digits = digits.replace(",", "")
+    whole, point, rest = digits.partition(".")
+    return whole if point and not rest.strip("0") else digits
+
+
+def contradicts(
+    claim: Told, sources: Sequence[Told], heading: Told, named: frozenset[tuple[str, str]]
+) -> bool:
+    """Whether the claim has a number that stands in none of the sources' sentences, nor in the
+    heading above them, nor is part of a name (`Told.numbered`) that is `named` somewhere; or says
+    the opposite of one of them."""
+    numbers = heading.numbers.union(*(each.numbers for each in sources))
+    missing = claim.numbers - numbers - {each for _, each in claim.numbered & named}
+    denied = frozenset[str]().union(*(each.denied for each in sources))
+    stems = frozenset[str]().union(*(each.stems for each in sources))
+    if missing - claim.spelled or (missing and numbers - claim.numbers):
+        return True
+    if (claim.denied & stems) - denied - claim.stems:
+        return True
+    # What a sentence denies, the claim may say of something else.
+    if any(
+        (each.denied & claim.stems) - claim.denied - each.stems
+        and len(each.content & claim.content) >= SAME_SUBJECT * len(each.content)
+        for each in sources
+    ):
+        return True
+    return any(
+        opposites(stem) & stems - claim.stems
+        for stem in claim.stems
+        if stem not in stems and stem not in denied
+    )
+
+
+def opposites(stem: str) -> frozenset[str]:
+    """Of a stem: those in the list, and what "un-" makes of it."""
+    found = _OPPOSITE.get(stem, frozenset())
+    bare = stem.removeprefix("un")
+    if len(bare) < SHORTEST:
+        return found
+    return found | {bare if bare != stem else f"un{stem}"}
+
 
 SUPPORTED: Final = 0.54
 """Coverage from which a claim is supported."""
@@ -73,7 +273,7 @@ def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list
     A sentence answers for its own markers, before or after its full stop; one without a marker
     names no source, and is left out. So is code.
     """
-    return at_once(checking(answer, passages_by_marker))
+    return run_to_end(checking(answer, passages_by_marker))
 
 
 def checking(

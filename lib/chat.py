@@ -12,17 +12,16 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from lib.admission import Admission
 from lib.answer_cache import AnswerCache, AnswerKey, same_question
+from lib.api import trimmed
 from lib.budget import Budget
 from lib.embedding import Embedder
-from lib.generation import Generator
-from lib.grounding import find_grounds
-from lib.passages import Passage
+from lib.generation import ChatModel
 from lib.prompt import SELECTION, here_first, pack, prompt_id
+from lib.ranking import Passage
 from lib.refusal import Refusal, refusal
-from lib.requests import trimmed
-from lib.resilience import Breaker
+from lib.resilience import Admission, Breaker
+from lib.retrieval import find_grounds
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message, Sessions, new_session_id
 from lib.settings import Settings
@@ -93,7 +92,7 @@ class Collaborators(Protocol):
     @property
     def store(self) -> Store: ...
     @property
-    def generator(self) -> Generator | None: ...
+    def generator(self) -> ChatModel | None: ...
     @property
     def sessions(self) -> Sessions: ...
     @property

@@ -19,18 +19,15 @@ from lib.answer import stream
 from lib.chat import DEFAULT_K, ChatRequest, prepare
 from lib.citations import Citation
 from lib.errors import QuireError
-from lib.evaluation import Plan, evaluate, known_links
-from lib.evaluation_metrics import SHARES
-from lib.evaluation_report import as_json, as_text, report_on
-from lib.events import Chunk, Cited
+from lib.evaluation import SHARES, Plan, evaluate, known_links
+from lib.evaluation_report import as_json, as_junit, as_text, report_on
+from lib.events import Cited, Failed, TextDelta
 from lib.golden import BadQuestions, read_questions
+from lib.indexing import IngestStatus
 from lib.ingest import IngestRequest, Preview
-from lib.ingest_task import IngestStatus
-from lib.junit import as_junit
 from lib.services import Services, ingest_if_needed, open_services
 from lib.settings import Settings
 from lib.sites.link_check import SitemapError
-from lib.sse import Failed
 
 POLL_SECONDS = 0.1
 SHOWN_LINES = 20
@@ -162,7 +159,7 @@ async def run_ask(settings: Settings, question: str) -> int:
         async with aclosing(stream(services, turn)) as events:
             async for event in events:
                 match event:
-                    case Chunk():
+                    case TextDelta():
                         print(event.content, end="", flush=True)
                     case Cited():
                         citations.append(event.citation)

@@ -1,11 +1,24 @@
-"""Texts to vectors: the one protocol of two implementations."""
+"""Texts to vectors: the one protocol of two implementations.
 
+Readers ask the same things: the vectors of recent questions, kept.
+
+Embedder and store behind circuit breakers (`lib.resilience`); for the model, see `lib.answer`.
+"""
+
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
+
+from lib.budget import Budget, BudgetUsedUp
+from lib.errors import UpstreamError, upstream_error
+from lib.pricing import Price, cost
+from lib.resilience import Breaker
 
 Vectors = npt.NDArray[np.float32]
 
@@ -105,3 +118,88 @@ def normalised(vectors: Vectors) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
     return unit
+
+
+MAX_QUESTIONS: Final = 2_000
+"""Some 3 MB of vectors of 384 numbers."""
+
+
+class CachedEmbedder(AroundEmbedder):
+    """An embedder that embeds a question once. Documents go through: an index keeps them."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        super().__init__(embedder)
+        self._known: LRUCache[str, Vectors] = LRUCache(MAX_QUESTIONS)
+        self._asked: dict[str, asyncio.Task[Vectors]] = {}
+
+    async def embed_query(self, text: str) -> Vectors:
+        known = self._known.get(text)
+        if known is not None:
+            return known
+        asked = self._asked.get(text)
+        if asked is None:
+            # A task of its own: a reader who leaves does not take it from others who wait for it.
+            asked = self._asked[text] = asyncio.create_task(self._embed(text))
+            asked.add_done_callback(partial(self._answered, text))
+        return await asyncio.shield(asked)
+
+    def paid_tokens(self, text: str) -> int:
+        known = text in self._known or text in self._asked
+        return 0 if known else self._embedder.paid_tokens(text)
+
+    async def _embed(self, text: str) -> Vectors:
+        vector = self._known[text] = await self._embedder.embed_query(text)
+        return vector
+
+    def _answered(self, text: str, asked: "asyncio.Task[Vectors]") -> None:
+        del self._asked[text]
+        if not asked.cancelled():
+            asked.exception()  # nobody may be there any more to be told
+
+
+EMBEDDING_PATIENCE = 3.0
+
+
+def embedding_breaker() -> Breaker:
+    return Breaker(upstream_error("The embedding service", 408), patience=EMBEDDING_PATIENCE)
+
+
+class GuardedEmbedder(AroundEmbedder):
+    """Readers' questions go through the breaker; documents do not, since ingestion is patient."""
+
+    def __init__(self, embedder: Embedder, breaker: Breaker) -> None:
+        super().__init__(embedder)
+        self._breaker = breaker
+
+    async def embed_query(self, text: str) -> Vectors:
+        with self._breaker.call():
+            return await super().embed_query(text)
+
+    def paid_tokens(self, text: str) -> int:
+        return 0 if self._breaker.state == "open" else super().paid_tokens(text)
+
+
+class PaidEmbedder(AroundEmbedder):
+    """Pays for readers' questions. Documents are the author's own affair, who has them embedded."""
+
+    def __init__(self, embedder: Embedder, budget: Budget, price: Price | None) -> None:
+        super().__init__(embedder)
+        self._budget = budget
+        self._price = price
+
+    async def embed_query(self, text: str) -> Vectors:
+        """Raises `BudgetUsedUp` besides what the budget and the embedder raise."""
+        tokens = self.paid_tokens(text)
+        if not tokens:
+            return await super().embed_query(text)
+        reservation = await self._budget.reserve(None, tokens, cost(self._price, tokens, 0))
+        if reservation is None:
+            raise BudgetUsedUp
+        try:
+            return await super().embed_query(text)
+        except UpstreamError as error:
+            if "upstream_status" in error.details:
+                reservation.release()
+            raise
+        finally:
+            reservation.settle(reservation.tokens, None)

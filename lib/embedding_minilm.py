@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from lib.embedding import Similarity, Vectors, normalised
-from lib.onnx import open_session, package_file, token_ids
+from lib.embedding_local import open_session, package_file, token_ids
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
+
 
 MODEL_ID: Final = "local/all-MiniLM-L6-v2-int8"
 SIMILARITY: Final = Similarity(unrelated=0.085, answering=0.48)

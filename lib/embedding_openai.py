@@ -14,13 +14,13 @@ import msgspec
 import numpy as np
 
 from lib.embedding import Similarity, Vectors, normalised
-from lib.errors import UpstreamError
-from lib.once import Once
+from lib.errors import UpstreamError, upstream_error
+from lib.runtime import SingleFlight
 from lib.tokens import estimate_tokens
-from lib.upstream import upstream_error
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
 
 SERVICE = "The embedding service"
 DOCUMENT_RETRIES, DOCUMENT_TIMEOUT = 6, 60.0  # seconds; with the client's backoff some minutes
@@ -58,10 +58,10 @@ class OpenAIEmbedder:
         self._model = model
         self._api_key = api_key or "none"  # servers without keys still want the header's form
         self._base_url = base_url
-        self._client = Once(self._connect)
+        self._client = SingleFlight(self._connect)
         # Made once: to make one costs as much as a request.
-        self._document_client = Once(self._for_documents)
-        self._query_client = Once(self._for_queries)
+        self._document_client = SingleFlight(self._for_documents)
+        self._query_client = SingleFlight(self._for_queries)
 
     async def load(self) -> None:
         client = await self._query_client.get()
@@ -90,7 +90,7 @@ class OpenAIEmbedder:
         if self._client.value is not None:
             await self._client.value.close()
 
-    async def _ask(self, chosen: Once["AsyncOpenAI"], texts: Sequence[str]) -> bytes:
+    async def _ask(self, chosen: SingleFlight["AsyncOpenAI"], texts: Sequence[str]) -> bytes:
         """The body of the service's answer."""
         import openai
 

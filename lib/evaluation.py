@@ -1,29 +1,98 @@
 """The book's own golden questions, asked as a reader would ask them, and what became of each.
 
-Everything is real: the search, the prompt, the model, the citations. `lib.evaluation_metrics` says
+Everything is real: the search, the prompt, the model, the citations. `lib.evaluation` says
 how good that is.
+
+How far a measured figure can be trusted: the ends of its 95 % interval.
+
+Another set of as many such questions would likely come out between them.
+
+How well golden questions were answered. Metrics are shares from 0 to 1, and more is better:
+
+    hit@n      share of an answer's parts that the first n passages hold
+    mrr        1 over the place of the first passage that holds a part, 0 if none does
+    linked     citations that have a link
+    links      links that the index knows, and the built site where it was given
+    support    cited sentences that their passages support, of those that `lib.attribution` can tell
+    refusal    questions that the book does not answer, and that were refused
+    answered   questions that the book answers, and that were not refused
+
+Where no answers were asked for, the first k passages stand for the citations.
 """
 
 import asyncio
+import math
+import statistics
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from lib.answer import collect, stream
+import numpy as np
+import numpy.typing as npt
+
+from lib.answer import NOT_IN_BOOK, collect, stream
 from lib.chat import ChatRequest, prepare
 from lib.errors import QuireError
-from lib.events import ChatAnswer, Chunk, Event
-from lib.golden import Question, ranks
-from lib.link_check import missing_links
-from lib.passages import Passage
+from lib.events import ChatAnswer, Event, TextDelta
+from lib.golden import Question, ranks, recall
+from lib.ranking import Passage
 from lib.search import check_index
 from lib.services import Services
 from lib.sessions import new_session_id
-from lib.site_detection import detect_site
-from lib.turn_end import NOT_IN_BOOK
+from lib.sites.detection import detect_site
+from lib.sites.link_check import missing_links
+
+Numbers = npt.NDArray[np.float64]
+
+RESAMPLES: Final = 2_000
+SEED: Final = 7
+Z: Final = 1.96
+"""Standard errors on either side that 95 % lie within."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    value: float
+    low: float
+    high: float
+
+
+def estimate(numbers: Sequence[float]) -> Estimate | None:
+    """The mean and its interval by resampling; None for no numbers."""
+    if not numbers:
+        return None
+    weights = resampled(np.random.default_rng(SEED), len(numbers))
+    return within(statistics.fmean(numbers), weights @ np.asarray(numbers))
+
+
+def share(numbers: Sequence[float]) -> Estimate | None:
+    """The mean of numbers from 0 to 1 and its interval; None for no numbers.
+
+    The interval is Wilson's (1927), which says something even where all numbers are the same:
+    resampling those would find no doubt at all. For numbers between 0 and 1 it is wider than
+    need be.
+    """
+    if not numbers:
+        return None
+    n, mean = len(numbers), statistics.fmean(numbers)
+    centre = (mean + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(mean * (1 - mean) / n + Z**2 / (4 * n**2))
+    return Estimate(mean, max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)))
+
+
+def resampled(generator: np.random.Generator, n: int) -> Numbers:
+    """`(RESAMPLES, n)`: the weight of each of `n` where as many are drawn with repetitions."""
+    return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
+
+
+def within(value: float, resamples: Numbers) -> Estimate:
+    """`value` between the ends of the middle 95 % of `resamples` `(n,)`."""
+    low, high = np.percentile(resamples, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
+
 
 LOOKED_AT: Final = 10
 """Passages that are looked at, at the least."""
@@ -81,7 +150,7 @@ class Outcome:
 async def known_links(services: Services, place: Path | None) -> set[str]:
     """The addresses in the index that lead somewhere.
 
-    Without a `place` (as in `lib.link_check.missing_links`) all of them are taken to. Raises
+    Without a `place` (as in `lib.sites.link_check.missing_links`) all of them are taken to. Raises
     `lib.sites.link_check.SitemapError`, and what the store raises.
     """
     settings, urls = services.settings, await services.store.urls()
@@ -164,7 +233,7 @@ async def ask(
     began = time.perf_counter()
 
     def see(event: Event) -> None:
-        if isinstance(event, Chunk) and not first:
+        if isinstance(event, TextDelta) and not first:
             first.append(time.perf_counter() - began)
 
     try:
@@ -180,3 +249,61 @@ async def ask(
         first_seconds=searched + first[0] if first else None,
         total_seconds=searched + time.perf_counter() - began,
     )
+
+
+HITS: Final = (1, 5, 10)
+"""The n of hit@n that are always told."""
+SHARES: Final = ("mrr", "linked", "links", "support", "refusal", "answered")
+"""The other metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    estimate: Estimate | None
+    """None where there was nothing to measure."""
+    n: int
+    """Of how many questions, citations or links."""
+
+
+def metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[str, Metric]:
+    """By name, for these n of hit@n. What broke off counts as not right."""
+    outcomes = list(outcomes)
+    answerable = [each for each in outcomes if each.question.answer]
+    other = [each for each in outcomes if not each.question.answer]
+    links = [link for each in outcomes for link in each.links]
+    given = [link.valid for link in links if link.url]
+    measured = {f"hit@{n}": shares([hit(each, n) for each in answerable]) for n in hits}
+    first = [min(filter(None, each.ranks), default=0) for each in answerable]
+    measured["mrr"] = Metric(estimate([1 / nth if nth else 0.0 for nth in first]), len(first))
+    measured["linked"] = shares([link.url is not None for link in links])
+    measured["links"] = shares(given)
+    answers = [each.answer for each in outcomes if each.answer]
+    if answers:
+        told = [each.supported for answer in answers for each in answer.check]
+        measured["support"] = shares([each for each in told if each is not None])
+        measured["refusal"] = shares([each.refused for each in other])
+        measured["answered"] = shares([bool(e.answer) and not e.refused for e in answerable])
+    return measured
+
+
+def hit(outcome: Outcome, n: int) -> float:
+    return recall(outcome.ranks, n) if outcome.ranks else 0.0
+
+
+def shares(numbers: Sequence[float]) -> Metric:
+    return Metric(share(numbers), len(numbers))
+
+
+def failures(outcome: Outcome, k: int) -> list[str]:
+    """What is wrong with an outcome, in sentences; nothing where all is well."""
+    if outcome.error:
+        return [outcome.error]
+    wrong = []
+    if outcome.question.answer and hit(outcome, k) < 1:
+        wrong.append(f"The first {k} passages do not hold the answer.")
+    if outcome.refused and outcome.question.answer:
+        wrong.append("It was refused, though the book answers it.")
+    if outcome.answer and not outcome.refused and not outcome.question.answer:
+        wrong.append("It was answered, though the book does not.")
+    wrong += [f"{each.url} leads nowhere." for each in outcome.links if each.url and not each.valid]
+    return wrong

@@ -1,18 +1,74 @@
-"""The events that an answer streams as, and the same answer whole."""
+"""The events that an answer streams as, and the same answer whole.
 
-from collections.abc import Iterable
-from typing import Annotated
+The framing of server-sent events: the only place that knows it.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
+from typing import Annotated, Any
 
 import msgspec
 
 from lib.attribution import SentenceCheck
 from lib.citations import Citation
+from lib.errors import QuireError
 from lib.pricing import Usage
 from lib.refusal import Suggestion
-from lib.sse import Failed, Ping
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "text/event-stream"
+PING = b": ping\n\n"
+MISTAKE = "The server made a mistake; its log says more. The answer is not complete."
+_encoder = msgspec.json.Encoder()
 
 
-class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):
+class Ping(msgspec.Struct, frozen=True):
+    """Nothing for the reader: it keeps proxies from cutting a silent stream."""
+
+
+class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
+    """The end of an answer that broke after its first piece; in place of done."""
+
+    error: str
+    code: str
+
+
+def frame(event: Any) -> bytes:
+    """One event as bytes. JSON has no line breaks of its own, so one data line is enough."""
+    if isinstance(event, Ping):
+        return PING
+    return b"data: " + _encoder.encode(event) + b"\n\n"
+
+
+def last_words(error: QuireError) -> bytes:
+    """The event that ends a stream which breaks off."""
+    return frame(Failed(error=error.message, code=error.code))
+
+
+async def frames(
+    events: AsyncGenerator[Any, None], see: Callable[[Any], None]
+) -> AsyncGenerator[bytes, None]:
+    """Frame each event, shown to `see` first; what is awaited inside is closed when the reader
+    goes.
+
+    An error of the program ends the stream with an event: its status was sent long ago, and the
+    framework would take a `TimeoutError` for its own and say nothing.
+    """
+    try:
+        async with aclosing(events):
+            async for event in events:
+                see(event)
+                yield frame(event)
+    except Exception:  # whatever it is, the reader is told that the answer is not complete
+        log.exception("an error of the program in the midst of a stream")
+        failed = Failed(error=MISTAKE, code=QuireError.code)
+        see(failed)
+        yield frame(failed)
+
+
+class TextDelta(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):
     """The next piece of the answer, Markdown."""
 
     content: str
@@ -61,7 +117,7 @@ class Done(Ending, frozen=True, kw_only=True, tag="done"):
     """The end of a complete answer. Exactly once, last."""
 
 
-Event = Chunk | Cited | Done | Failed | Ping
+Event = TextDelta | Cited | Done | Failed | Ping
 
 
 class Shown:
@@ -77,7 +133,7 @@ class Shown:
     def __init__(self) -> None:
         self._pieces: list[bytearray | Cited] = []
 
-    def add(self, piece: Chunk | Cited) -> None:
+    def add(self, piece: TextDelta | Cited) -> None:
         if isinstance(piece, Cited):
             self._pieces.append(piece)
             return
@@ -92,10 +148,10 @@ class Shown:
         """Whether there is any text; a source alone is no answer."""
         return any(isinstance(piece, bytearray) for piece in self._pieces)
 
-    def pieces(self) -> list[Chunk | Cited]:
+    def pieces(self) -> list[TextDelta | Cited]:
         """In order; the text between two citations is one piece."""
         return [
-            Chunk(content=piece.decode(errors="surrogatepass"))
+            TextDelta(content=piece.decode(errors="surrogatepass"))
             if isinstance(piece, bytearray)
             else piece
             for piece in self._pieces
@@ -104,7 +160,7 @@ class Shown:
 
 def text_of(events: Iterable[Event]) -> str:
     """What the reader has been shown."""
-    return "".join(event.content for event in events if isinstance(event, Chunk))
+    return "".join(event.content for event in events if isinstance(event, TextDelta))
 
 
 class ChatAnswer(Ending, frozen=True, kw_only=True):

@@ -9,16 +9,20 @@ changes the share of questions that are answered by a point or two.
 
 Sentences are taken by weight while there is room, and shown in reading order. A list comes with the
 sentence that announces it, code with the sentence before it.
+
+Extracts as Markdown: sentences with their markers, paragraphs and lists as the book has them.
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from lib.passages import Passage
-from lib.runtime import at_once
+from lib.citations import Citation, Citations
+from lib.ranking import Passage
+from lib.runtime import run_to_end
 from lib.sentences import Sentence, split_passage
 from lib.terms import terms
 
@@ -74,7 +78,7 @@ def extract(question: str, passages: Sequence[Passage]) -> list[Extract]:
 
     Empty only where no passage has a sentence.
     """
-    return at_once(extracting(question, passages))
+    return run_to_end(extracting(question, passages))
 
 
 def extracting(question: str, passages: Sequence[Passage]) -> Generator[None, None, list[Extract]]:
@@ -189,3 +193,50 @@ def adds(candidates: Sequence[Candidate], taken: Sequence[int], index: int) -> b
         and sum(len(each.code) for each in quoted) <= MAX_CODE_CHARACTERS
         and all(len(new.terms & each.terms) < SAME * len(new.terms) for each in others)
     )
+
+
+# What would be read as markup. An underscore inside a word is none; some marks count only at the
+# beginning of a line.
+_MARKUP: Final = re.compile(r"[\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#>+~-]|(?<=^\d)[.)](?=\s)")
+
+
+def quoted(extracts: Sequence[Extract], citations: Citations) -> Iterator[str | Citation]:
+    """The pieces of an answer in order, each citation after its first marker."""
+    for extract in extracts:
+        before: Sentence | None = None
+        for sentence in extract.sentences:
+            if before is not None:
+                yield gap(before, sentence)
+            if sentence.text:
+                lead = "- " if sentence.listed and not same_block(before, sentence) else ""
+                marker, citation = citations.cite(extract.number, sentence.text)
+                yield f"{lead}{plain(sentence.text)} {marker}"
+                if citation:
+                    yield citation
+            if sentence.code:
+                yield f"\n\n{sentence.code}" if sentence.text else sentence.code
+            if not sentence.text:
+                # Code that nothing announces: its marker stands below it.
+                marker, citation = citations.cite(extract.number)
+                yield f"\n\n{marker}"
+                if citation:
+                    yield citation
+            before = sentence
+        yield "\n\n"
+
+
+def gap(before: Sentence, sentence: Sentence) -> str:
+    if before.code or (sentence.code and not sentence.text):
+        return "\n\n"
+    if same_block(before, sentence):
+        return " "
+    return "\n" if before.listed and sentence.listed else "\n\n"
+
+
+def same_block(before: Sentence | None, sentence: Sentence) -> bool:
+    return before is not None and not before.code and before.block == sentence.block
+
+
+def plain(text: str) -> str:
+    """Markdown that reads as `text` does."""
+    return _MARKUP.sub(r"\\\g<0>", text)

@@ -1,25 +1,173 @@
 """The answer as a stream of deltas, from any server that speaks OpenAI's chat completions.
 
-The bytes are read here and parsed by `lib.completion_events`: with a hundred readers at once the
+The bytes are read here and parsed by `lib.generation`: with a hundred readers at once the
 openai client's own loop costs four times as much processor time, and its first tokens come seconds
 later.
+
+How often each of many streams is passed on.
+
+With more of them, each is read a little less often, so that one read, one event and one write serve
+several tokens. And those that are read next wait for the same moment: a hundred of them, each with
+a timer of its own, would wake the event loop thousands of times a second.
+
+The server-sent events of OpenAI's chat completions, parsed with no object for a token.
+
+With a hundred readers at once, those would cost more than all the rest.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Final, Literal
 
+import aiohttp
 import msgspec
 
-from lib.completion_events import EventReader, Usage, credible
-from lib.once import Once
-from lib.pacing import Pacer
+from lib.errors import upstream_error
+from lib.resilience import Breaker
+from lib.runtime import SingleFlight
 from lib.settings import Settings
-from lib.upstream import upstream_error
 
-if TYPE_CHECKING:
-    import aiohttp
+FEW_STREAMS: Final = 20
+"""So many at once are passed on as they come. The first token never waits."""
+PAUSE: Final = 0.04
+"""Seconds, up to `MANY_STREAMS`: text that grows 25 times a second grows steadily to the eye."""
+MANY_STREAMS: Final = 100
+PAUSE_PER_STREAM: Final = 0.0004
+LONGEST_PAUSE: Final = 0.25
+"""Readers see text grow four times a second at the least."""
+TICK: Final = 0.01
+"""Seconds between two moments; with longer ones, more streams at once would keep others waiting."""
+
+
+class Pacer:
+    """Lets the streams of one server wait together."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+        """That are open; whoever opens one counts it here."""
+        self._moments: dict[int, asyncio.Event] = {}
+
+    @property
+    def crowded(self) -> bool:
+        """Whether pauses are so long that several tokens come in one."""
+        return self.streams > MANY_STREAMS
+
+    async def wait(self) -> None:
+        """Let the time pass that is to lie between two pieces of a stream, if any."""
+        pause = pause_among(self.streams)
+        if not pause:
+            return
+        loop = asyncio.get_running_loop()
+        number = moment(loop.time(), pause)
+        come = self._moments.get(number)
+        if come is None:
+            come = self._moments[number] = asyncio.Event()
+            loop.call_at(number * TICK, self._wake, number)
+        await come.wait()
+
+    def _wake(self, number: int) -> None:
+        self._moments.pop(number).set()
+
+
+def moment(now: float, seconds: float) -> int:
+    """The number of the moment that is nearest to `seconds` from `now`."""
+    return round((now + seconds) / TICK)
+
+
+def pause_among(streams: int) -> float:
+    """Seconds between two pieces of one of so many streams."""
+    if streams <= FEW_STREAMS:
+        return 0.0
+    more = PAUSE_PER_STREAM * max(0, streams - MANY_STREAMS)
+    return min(LONGEST_PAUSE, PAUSE + more)
+
+
+log = logging.getLogger(__name__)
+
+LONGEST_LINE = 1_000_000  # bytes; a token's line has some hundreds
+MOST_TOKENS = 100_000_000
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+    finish_reason: str | None = None
+
+
+class Usage(msgspec.Struct):
+    """What the server says that an answer took."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: Usage | None = None
+    error: Any = None
+
+
+_decode_event = msgspec.json.Decoder(_Event).decode
+
+
+def credible(usage: Usage) -> bool:
+    """Whether an answer can have taken so many tokens: what is told is paid from the budget."""
+    told = (usage.prompt_tokens, usage.completion_tokens)
+    return all(tokens is None or 0 <= tokens <= MOST_TOKENS for tokens in told)
+
+
+class EventReader:
+    """What the lines of a stream say, as far as they have come."""
+
+    __slots__ = ("_rest", "failed", "finish", "usage")
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self.finish: str | None = None
+        """Why the answer ended."""
+        self.usage = Usage()
+        self.failed = False
+        """The server said so, or sends a line without end; nothing is read any more."""
+
+    def feed(self, data: bytes) -> str:
+        """The text in the lines that are whole now."""
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()
+        self.failed = len(self._rest) > LONGEST_LINE
+        texts: list[str] = []
+        for line in lines:
+            event = read_line(line)
+            if event is None:
+                continue
+            if event.error is not None:
+                self.failed = True
+                break
+            self.usage = event.usage or self.usage
+            for choice in event.choices[:1]:
+                if choice.delta.content:
+                    texts.append(choice.delta.content)
+                self.finish = choice.finish_reason or self.finish
+        return "".join(texts)
+
+
+def read_line(line: bytes) -> _Event | None:
+    """The event of one line of the stream; None for all that carries none."""
+    if not line.startswith(b"data:"):
+        return None
+    payload = line[5:].strip()
+    if payload in (b"", b"[DONE]"):
+        return None
+    try:
+        return _decode_event(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        log.warning("the language model sent a line that is no event; it was left out")
+        return None
+
 
 SERVICE = "The language model"
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -109,7 +257,7 @@ def close_response(asked: "asyncio.Task[aiohttp.ClientResponse]") -> None:
         asked.result().close()
 
 
-class Generator:
+class ChatModel:
     """Asks one model. Holds a pool of connections, opened on first use."""
 
     def __init__(
@@ -130,7 +278,7 @@ class Generator:
         self._options = {token_limit_field: max_tokens}
         self._silence = silence
         self.pacer = Pacer()
-        self._http = Once(self._connect)
+        self._http = SingleFlight(self._connect)
 
     async def load(self) -> None:
         """Get ready, so that the first reader does not wait for it. Asks nothing."""
@@ -229,11 +377,11 @@ def network_errors() -> tuple[type[Exception], ...]:
     return aiohttp.ClientError, TimeoutError, OSError
 
 
-def make_generator(settings: Settings) -> Generator | None:
+def make_generator(settings: Settings) -> ChatModel | None:
     """The generator of the configured model, None where there is none."""
     if not settings.has_model:
         return None
-    return Generator(
+    return ChatModel(
         api_key=settings.openai_api_key,
         base_url=settings.model_base_url,
         model=settings.openai_model,
@@ -250,3 +398,8 @@ def ended(events: EventReader) -> Finish:
         raise upstream_error(SERVICE)
     usage = events.usage if credible(events.usage) else Usage()
     return Finish(events.finish, usage.prompt_tokens, usage.completion_tokens)
+
+
+def model_breaker() -> Breaker:
+    """Without patience: a model of one's own may think for a while before its first word."""
+    return Breaker(upstream_error(SERVICE, 408))

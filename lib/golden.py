@@ -27,7 +27,7 @@ import msgspec
 from lib.documents import DocumentError, DocumentLimits, read_document
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
-from lib.passages import Passage
+from lib.ranking import Passage
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.store import StoredChunk
 

@@ -8,7 +8,7 @@ import msgspec
 
 from lib import __version__
 from lib.errors import QuireError
-from lib.probe import Probe
+from lib.resilience import CachedProbe
 from lib.search import check_index
 from lib.services import Services, StoreState
 
@@ -107,7 +107,7 @@ def look_inside(services: Services) -> dict[str, Any]:
     }
 
 
-async def connected(probe: Probe[bool] | None) -> bool | None:
+async def connected(probe: CachedProbe[bool] | None) -> bool | None:
     """Whether a service answered lately; None while that is not known, or there is none."""
     return await probe.answer(PATIENCE) if probe else None
 

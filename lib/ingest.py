@@ -10,14 +10,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lib.book import content_folder
-from lib.book_reader import read_book
-from lib.changed_files import survey
+from lib.book import content_folder, read_book, survey
 from lib.embedding import Embedder
 from lib.errors import NotFound, QuireError
-from lib.indexing import check_links, index_book, open_book, published
-from lib.ingest_task import IngestStatus, Task
-from lib.memory import give_back
+from lib.indexing import IngestStatus, Task, check_links, index_book, open_book, published
+from lib.runtime import trim_heap
 from lib.settings import Settings
 from lib.store import Store
 
@@ -189,7 +186,7 @@ class Ingestion:
             )
             await check_links(self._store, self._settings, book, task)
             task.status = "completed"
-            await asyncio.to_thread(give_back)
+            await asyncio.to_thread(trim_heap)
         except QuireError as error:
             task.error = error.message
         except asyncio.CancelledError:

@@ -2,16 +2,453 @@
 `===` tabs with indented bodies, MyST directives, `$$` formulas.
 
 `:::` containers are read flat: the lines that open and close them are blocks of their own.
+
+HTML and JSX tags with their attributes, and what a reader sees of them.
+
+Inline Markdown as the plain text that a reader sees.
+
+The rules for MDX: imports and exports, JSX, expressions, comments.
+
+JSX is read flat: a line of tags is a block of its own and what stands between such lines is
+ordinary Markdown, which is how it reads on the page and survives a tag that is never closed.
+
+markdown-it, taught what sites write beside CommonMark: one parser for each flavour.
 """
 
+import html
 import re
-from typing import Final
+from collections.abc import Iterable, MutableMapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
+from markdown_it import MarkdownIt
+from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+from mdit_py_plugins.deflist import deflist_plugin
+from mdit_py_plugins.footnote.index import footnote_def
 
-from lib.markdown_lines import push_line
-from lib.tags import LABELS, literal, words
+from lib.markdown_page import Flavour, line_of, push_line
+
+CLOSING_NAMES: Final = re.compile(r"</([A-Za-z][\w.:-]*)")
+_TAG_START: Final = re.compile(r"<(/?)([A-Za-z][\w.:-]*)?")
+_ATTRIBUTE: Final = re.compile(
+    r"""([A-Za-z_$:@#][\w.:@\[\]-]*)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'=<>`{]+|(?=\{)))?"""
+)
+_SPACE: Final = re.compile(r"\s*")
+# The marks of JavaScript that open and close, with the strings and comments where they do not.
+JS: Final = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[\[\](){}]""",
+    re.DOTALL,
+)
+
+
+def words(names: str) -> frozenset[str]:
+    """A set of names, written as a sentence."""
+    return frozenset(names.split())
+
+
+_MAX_TAG: Final = 20_000
+MAX_FAILURES: Final = 64
+LABELS: Final = frozenset(
+    {"label", "title", "alt", "alt-text", "caption", "description", "heading", "question", "tab"}
+)
+_VOID: Final = frozenset({"br", "hr", "img", "input", "link", "meta", "area", "base", "col", "wbr"})
+_HTML: Final = _VOID | words(
+    "abbr address article aside audio bdi bdo blockquote body button canvas caption center cite "
+    "code colgroup data datalist dd del details dfn dialog div dl dt em embed fieldset figcaption "
+    "figure font footer form h1 h2 h3 h4 h5 h6 head header hgroup html iframe ins kbd label legend "
+    "li main map mark menu meter nav noscript object ol optgroup option output p param picture pre "
+    "progress rp rt ruby samp script search section select small source span strong style sub "
+    "summary sup svg table tbody td template textarea tfoot th thead time title tr track tt ul var "
+    "video"
+)
+
+
+class _AnyName:
+    """Stands for the names closed on a page where the page is not at hand."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+ANY_NAME: Final = _AnyName()
+
+
+class _Tag(NamedTuple):
+    name: str
+    end: int
+    closing: bool
+    labels: tuple[str, ...]
+    """What its attributes show a reader: a tab's label, a title, an image's alternative."""
+
+
+def scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
+    """The offset after the brace that closes the one at `pos`; -1 if none does."""
+    if env.get("open_braces", 0) > MAX_FAILURES:
+        return -1
+    depth = 0
+    for found in JS.finditer(src, pos, pos + _MAX_TAG):
+        mark = found[0]
+        if mark in "([{":
+            depth += 1
+        elif mark in ")]}":
+            depth -= 1
+            if depth <= 0:
+                return found.end()
+    # Each failure costs a scan of `_MAX_TAG` characters: a page full of them is given up on.
+    env["open_braces"] = env.get("open_braces", 0) + 1
+    return -1
+
+
+def scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
+    """The JSX or HTML tag at `pos`; None where the `<` is only a `<`."""
+    opening = _TAG_START.match(src, pos)
+    assert opening is not None
+    closing, name = opening[1] == "/", opening[2] or ""
+    at = opening.end()
+    limit = min(len(src), pos + _MAX_TAG)
+    labels: list[str] = []
+    while True:
+        after = _SPACE.match(src, at, limit)
+        spaced = after is not None and after.end() > at
+        at = after.end() if after is not None else at
+        if src.startswith(">", at):
+            end, closed = at + 1, False
+            break
+        if src.startswith("/>", at):
+            end, closed = at + 2, True
+            break
+        if src.startswith("{", at):
+            at = scan_braces(src, at, env)
+            if at < 0:
+                return None
+            continue
+        attribute = _ATTRIBUTE.match(src, at, limit)
+        if attribute is None or not spaced or closing or not name:
+            return None
+        at = attribute.end()
+        key, value = attribute[1].lower(), attribute[2]
+        if value == "":
+            end_of_value = scan_braces(src, at, env)
+            if end_of_value < 0:
+                return None
+            value = src[at:end_of_value]
+            at = end_of_value
+        if key in LABELS and value:
+            labels.append(literal(value))
+        elif key == "values" and value:
+            labels.extend(literal(label) for label in _LABEL_PROPERTY.findall(value))
+    if not _is_tag(src, pos, name, closing, closed, env):
+        return None
+    return _Tag(name, end, closing, tuple(label for label in labels if label))
+
+
+_LABEL_PROPERTY: Final = re.compile(r"""\blabel:\s*("[^"]*"|'[^']*')""")
+
+
+def _is_tag(
+    src: str, pos: int, name: str, closing: bool, closed: bool, env: MutableMapping[str, Any]
+) -> bool:
+    """Tell a tag from a generic (`Vec<T>`), a placeholder (`<name>`) or a comparison."""
+    if not name or closed or closing or name in _VOID:
+        return True
+    if name.lower() in _HTML:
+        return True
+    return name in env["closed"]
+
+
+def literal(value: str) -> str:
+    """The text of an attribute's value or an expression if it is a plain string, else ''."""
+    value = value.strip()
+    if value.startswith("{") and value.endswith("}"):
+        value = value[1:-1].strip()
+        if value[:1] not in "\"'`" or len(value) < 2 or value[-1] != value[0]:
+            return ""
+        if value[0] in value[1:-1].replace("\\" + value[0], ""):
+            return ""  # 'a' + b + 'c'
+        return value[1:-1]
+    if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
+        value = value[1:-1]
+    return html.unescape(value)
+
+
+_PLAIN_EXPRESSION: Final = re.compile(r"\{[\w .\-]{1,60}\}")
+COMMENT_EXPRESSION: Final = re.compile(r"\{\s*(?:/\*.*?\*/\s*)*\}", re.DOTALL)
+
+
+def expression_text(expression: str) -> str:
+    """What to show for `{…}`: a string's text; a bare name as it stands, for in pages that were
+    never compiled it is a placeholder the author wrote; nothing for any other code."""
+    if _PLAIN_EXPRESSION.fullmatch(expression):
+        return expression
+    return literal(expression)
+
+
+_RAW_HTML: Final = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s*>|\Z)|<[?!].*?>", re.DOTALL | re.IGNORECASE
+)
+_BLOCK_TAGS: Final = words(
+    "p div br hr li ul ol dl dt dd tr table thead tbody h1 h2 h3 h4 h5 h6 details summary section "
+    "figure figcaption pre blockquote"
+)
+
+
+def html_text(content: str) -> str:
+    """What a browser would show of a piece of HTML."""
+    content = _RAW_HTML.sub("", content)
+    env: dict[str, Any] = {"closed": ANY_NAME}
+    parts: list[str] = []
+    at = 0
+    while True:
+        opening = content.find("<", at)
+        if opening < 0:
+            parts.append(content[at:])
+            break
+        parts.append(content[at:opening])
+        tag = scan_tag(content, opening, env)
+        if tag is None:
+            parts.append("<")
+            at = opening + 1
+            continue
+        name = tag.name.lower()
+        if name in ("td", "th") and not tag.closing:
+            parts.append(" ")
+        elif name in _BLOCK_TAGS:
+            parts.append("\n")
+        parts.extend(tag.labels)
+        at = tag.end
+    text = html.unescape("".join(parts))
+    return "\n".join(line for line in map(str.strip, text.splitlines()) if line)
+
+
+# What the inline rules can find something in; brackets are another thing on a page that defines
+# links. Most of prose has none of it, and reading it takes longer than all else.
+_MARKUP: Final = re.compile(
+    r"[\\`*~<{_&\]](?:(?<=[\\`*~<{])|(?<=\])\(|(?<=_)(?!\w)|(?<=&)[#A-Za-z])"
+)
+_SOFT_BREAK: Final = re.compile(r" *\n[ \t]*")
+_MAX_INLINE: Final = 60_000
+_MAX_OPEN_BRACKETS: Final = 40
+_ATTRIBUTE_LIST: Final = re.compile(r"[ \t]*(?<!\{)\{:?[ \t]*[.#][\w.#: =\"'-]*\}(?!\})")
+
+
+def inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
+    """What a reader sees of inline Markdown; `env` is the page's, with its link definitions."""
+    if not _MARKUP.search(source) and not (env.get("references") and "[" in source):
+        if "\n " in source or " \n" in source or "\n\t" in source:
+            return _SOFT_BREAK.sub("\n", source)
+        return source
+    # A paragraph this long, or with so many brackets left open, is no prose but data or code
+    # without a fence. The inline rules find nothing there and some take more than linear time.
+    if len(source) > _MAX_INLINE or source.count("[") - source.count("]") > _MAX_OPEN_BRACKETS:
+        return source
+    children: list[Token] = []
+    parser.inline.parse(source, parser, env, children)
+    return "".join(_shown(children))
+
+
+def _shown(children: Iterable[Token]) -> Iterable[str]:
+    for token in children:
+        kind = token.type
+        if kind == "text" and "{" in token.content:
+            yield _ATTRIBUTE_LIST.sub("", token.content)
+        elif kind in ("text", "text_special", "code_inline"):
+            yield token.content
+        elif kind in ("softbreak", "hardbreak"):
+            yield "\n"
+        elif kind == "image":
+            yield "".join(_shown(token.children or ()))
+        elif kind == "tag":
+            if token.tag == "br":
+                yield "\n"
+            yield token.content
+
+
+def inline_tag(state: StateInline, silent: bool) -> bool:
+    """Tags and comments inside prose; a `<` that opens neither stays a `<`."""
+    src, pos = state.src, state.pos
+    if src[pos] != "<":
+        return False
+    if src.startswith("<!--", pos):
+        stop = src.find("-->", pos + 4)
+        if stop < 0:
+            return False
+        state.pos = stop + 3
+        return True
+    tag = scan_tag(src, pos, state.env)
+    if tag is None:
+        return False
+    if not silent:
+        token = state.push("tag", tag.name.lower(), 0)
+        token.content = " ".join(tag.labels)
+    state.pos = tag.end
+    return True
+
+
+_MAX_MODULE: Final = 100_000
+_ESM: Final = re.compile(
+    r"import\s*(?:[\"']|[\w$*{][^\n]*|type\s)|"
+    r"export\s+(?:(?:default|const|let|var|function|class|async|type|interface|enum)\b|[{*])"
+)
+_IMPORT: Final = re.compile(
+    r"import\s+(?:([\w$]+)\s*,?\s*)?(?:\{[^}]*\}\s*)?from\s*[\"']([^\"'\n]+)"
+)
+_IMPORT_FROM: Final = re.compile(r"import\b[^;]*?\bfrom\s*[\"']|import\s*[\"']")
+_BLANK_LINE: Final = re.compile(r"\n[ \t]*(?:\n|\Z)|\Z")
+
+
+def esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """`import` and `export` at the margin. Ends, as in MDX, at a blank line outside brackets."""
+    pos = state.bMarks[start]
+    src = state.src
+    if silent or state.level or state.tShift[start] or src[pos : pos + 1] not in ("i", "e"):
+        return False
+    opening = _ESM.match(src, pos)
+    if opening is None:
+        return False
+    depth, at = 0, pos
+    stop = -1
+    failures = state.env.get("open_modules", 0)
+    for found in JS.finditer(src, pos, pos + (_MAX_MODULE if failures < MAX_FAILURES else 0)):
+        if depth <= 0:
+            blank = _BLANK_LINE.search(src, at, found.start())
+            if blank is not None and blank.start() < found.start():
+                stop = blank.start()
+                break
+        if found[0] in "([{":
+            depth += 1
+        elif found[0] in ")]}":
+            depth -= 1
+        at = found.end()
+    if stop < 0:
+        state.env["open_modules"] = failures + (depth > 0)
+        blank = _BLANK_LINE.search(src, at if depth <= 0 else pos)
+        stop = blank.start() if blank is not None else len(src)
+    block = src[pos:stop]
+    if block.startswith("import") and not _IMPORT_FROM.match(block):
+        return False
+    imports = state.env.setdefault("imports", {})
+    for name, module in _IMPORT.findall(block):
+        if name:
+            imports[name] = module
+    return push_line(state, "esm", start, min(line_of(state, start, end, stop) + 1, end))
+
+
+def expression(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """A line that begins with `{` and whose matching `}` ends a line."""
+    pos = state.bMarks[start] + state.tShift[start]
+    if state.src[pos : pos + 1] != "{":
+        return False
+    stop = scan_braces(state.src, pos, state.env)
+    if stop < 0:
+        return False
+    line = line_of(state, start, end, stop)
+    if line >= end or state.src[stop : state.eMarks[line]].strip():
+        return False
+    if silent:
+        return True
+    body = state.src[pos:stop]
+    if COMMENT_EXPRESSION.fullmatch(body):
+        return push_line(state, "comment", start, line + 1)
+    return push_line(state, "expression", start, line + 1, expression_text(body))
+
+
+def comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """`<!-- … -->`, which Docusaurus lets through in MDX."""
+    pos = state.bMarks[start] + state.tShift[start]
+    if not state.src.startswith("<!--", pos):
+        return False
+    if state.env.get("open_comment"):
+        return False
+    stop = state.src.find("-->", pos + 4)
+    if stop < 0:
+        state.env["open_comment"] = True  # nor will any that begins below end
+        return False
+    line = line_of(state, start, end, stop + 3)
+    if line >= end or state.src[stop + 3 : state.eMarks[line]].strip():
+        return False
+    return silent or push_line(state, "comment", start, line + 1)
+
+
+def jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Lines with nothing but tags: what stands between such lines is Markdown of its own."""
+    src = state.src
+    pos = state.bMarks[start] + state.tShift[start]
+    if src[pos : pos + 1] != "<":
+        return False
+    shown: list[str] = []
+    line = start
+    styled = False
+    while True:
+        if src[pos] == "<":
+            tag = scan_tag(src, pos, state.env)
+            if tag is None:
+                return False
+            styled = styled or tag.name in ("style", "script")
+            shown.extend(tag.labels)
+            pos = tag.end
+        else:
+            stop = scan_braces(src, pos, state.env)
+            if stop < 0:
+                return False
+            if not styled:
+                shown.append(expression_text(src[pos:stop]))
+            pos = stop
+        line = line_of(state, line, end, pos)
+        if line >= end:
+            return False
+        while pos < state.eMarks[line] and src[pos] in " \t":
+            pos += 1
+        if pos >= state.eMarks[line]:
+            break
+        if src[pos] not in "<{":
+            return False
+    if silent:
+        return True
+    return push_line(state, "marker", start, line + 1, "\n".join(filter(None, shown)))
+
+
+_MDX_FENCE: Final = re.compile(r"(`{3,}|~{3,})mdx-code-block[ \t]*")
+
+
+def mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Docusaurus reads the body of a fence of this name as MDX; other tools see a fence."""
+    pos = state.bMarks[start] + state.tShift[start]
+    opening = _MDX_FENCE.fullmatch(state.src, pos, state.eMarks[start])
+    if opening is None:
+        return False
+    stop = start + 1
+    while stop < end:
+        at = state.bMarks[stop] + state.tShift[stop]
+        if state.src[at : state.eMarks[stop]].strip() == opening[1]:
+            break
+        stop += 1
+    if stop >= end:
+        return False
+    if silent:
+        return True
+    push_line(state, "marker", start, start + 1)
+    line_max, state.lineMax = state.lineMax, stop
+    state.md.block.tokenize(state, start + 1, stop)
+    state.lineMax = line_max
+    return push_line(state, "marker", stop, stop + 1)
+
+
+def inline_expression(state: StateInline, silent: bool) -> bool:
+    """`{…}` in MDX prose."""
+    if state.src[state.pos] != "{":
+        return False
+    stop = scan_braces(state.src, state.pos, state.env)
+    if stop < 0:
+        return False
+    if not silent:
+        token = state.push("text", "", 0)
+        token.content = expression_text(state.src[state.pos : stop])
+    state.pos = stop
+    return True
+
 
 _ADMONITIONS: Final = words(
     "abstract attention bug caution danger details error example failure hint important info note "
@@ -213,3 +650,84 @@ def inline_role(state: StateInline, silent: bool) -> bool:
         return False
     state.pos = found.end()
     return True
+
+
+# What a line must begin with for a rule to be able to end a paragraph there. Asking every rule
+# about every line of prose takes most of the parser's time.
+_INTERRUPTING: Final = frozenset("#>`~*-+_<:$!?={(/%[|\\0123456789")
+
+
+def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """markdown-it's `lheading` and `paragraph` in one pass, with two differences: rules are only
+    asked about a line that can interest them, and with indented code switched off an indented
+    line ends a paragraph like any other (as in MDX)."""
+    src, starts, shifts, ends = state.src, state.bMarks, state.tShift, state.eMarks
+    indents, indent = state.sCount, state.blkIndent
+    terminators = state.md.block.ruler.getRules("paragraph")
+    code = "code" in state.md.block.ruler.get_active_rules()
+    last_line = state.lineMax
+    old_parent, state.parentType = state.parentType, "paragraph"
+    level = 0
+    line = start + 1
+    while line < last_line:
+        pos = starts[line] + shifts[line]
+        if pos >= ends[line]:
+            break
+        if code and indents[line] - indent > 3:
+            line += 1
+            continue
+        char = src[pos]
+        if char in "-=" and line < end and indents[line] >= indent:
+            rest = src[pos : ends[line]].rstrip(" \t")
+            if not rest.strip(char):
+                level = 1 if char == "=" else 2
+                break
+        if indents[line] >= 0:
+            below = starts[line + 1] + shifts[line + 1]
+            if (char in _INTERRUPTING or (below < ends[line + 1] and src[below] in "|-:")) and any(
+                rule(state, line, end, True) for rule in terminators
+            ):
+                break
+        line += 1
+    state.parentType = old_parent
+    content = state.getLines(start, line, indent, False).strip()
+    state.line = line + 1 if level else line
+    kind, tag = ("heading", f"h{level}") if level else ("paragraph", "p")
+    token = state.push(f"{kind}_open", tag, 1)
+    token.map = [start, state.line]
+    token = state.push("inline", "", 0)
+    token.content = content
+    token.map = [start, line]
+    state.push(f"{kind}_close", tag, -1)
+    return True
+
+
+@lru_cache(maxsize=3)
+def parser_for(flavour: Flavour) -> MarkdownIt:
+    """The parser of a flavour; shared, as it keeps nothing of a page."""
+    md = MarkdownIt("commonmark", {"maxNesting": 60}).enable(["table", "strikethrough"])
+    block, inline = md.block.ruler, md.inline.ruler
+    ends_all: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    ends_prose: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote"]}
+    if flavour == "mdx":
+        md.disable(["code", "html_block"])
+        block.before("fence", "mdx_code_block", mdx_code_block, ends_all)
+        block.before("heading", "esm", esm)
+        block.before("heading", "mdx_comment", comment, ends_prose)
+        block.before("heading", "jsx", jsx, ends_prose)
+        block.before("heading", "expression", expression, ends_prose)
+        inline.before("link", "expression", inline_expression)
+    else:
+        deflist_plugin(md)
+        block.before("fence", "indented_container", indented_container, ends_all)
+    if flavour == "myst":
+        block.before("fence", "directive", directive, ends_all)
+        block.before("fence", "myst_line", myst_line, ends_prose)
+        inline.before("link", "role", inline_role)
+    block.before("fence", "container", container, ends_all)
+    block.before("fence", "math", math, ends_all)
+    block.before("reference", "footnote_def", footnote_def, {"alt": ["paragraph", "reference"]})
+    block.at("paragraph", _paragraph)
+    md.disable("lheading")
+    inline.at("html_inline", inline_tag)
+    return md

@@ -20,9 +20,8 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
 
 from lib import __version__
-from lib.events import Chunk, Done, Event
+from lib.events import Done, Event, Failed, TextDelta
 from lib.logs import exchange
-from lib.sse import Failed
 
 # Else each figure would have a line more, with the time of its first value.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -133,7 +132,7 @@ class Watch:
 
     def see(self, event: Event) -> None:
         match event:
-            case Chunk() if self._streamed and self._first is None:
+            case TextDelta() if self._streamed and self._first is None:
                 self._first = perf_counter() - self._started
                 if self._note:
                     self._note.first = self._first

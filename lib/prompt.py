@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from lib.generation import PromptMessage
-from lib.passages import Passage
+from lib.ranking import Passage
 from lib.sessions import Message
 from lib.terms import terms_of_chunk
 

@@ -7,20 +7,100 @@ question before it is put in front, and before that the one which that leans on.
 
 Where a question is short and has no such word, as "What's the catch?" and "What is shadowing?", it
 may be either. Then both readings are looked for, and their passages taken in turn.
+
+Questions about the book as a whole: "What is this book about?", "Summarise the docs".
+
+No passage has their words, yet a reader asks nothing more often; the book's own opening answers.
+
+What an answer is to rest on: passages for a question in the midst of a conversation.
 """
 
+import asyncio
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
+import regex
+
 from lib.citations import link_target
-from lib.followup_words import BY_LANGUAGE, OPENINGS, UNSPACED_POINTING
-from lib.passages import Passage
-from lib.ranking import Ranked, best_first
+from lib.embedding import Embedder
+from lib.languages import (
+    BY_LANGUAGE,
+    OPENINGS,
+    UNSPACED_POINTING,
+    asked_in,
+    meaning_of,
+    small_words,
+    spoken,
+    words_of,
+)
+from lib.ranking import Passage, Ranked, best_first, passages
+from lib.refusal import evidence, is_small_talk, worth_reading
+from lib.search import Retrieved, retrieve
 from lib.sessions import Message
-from lib.small_words import asked_in, meaning_of, small_words, spoken, words_of
+from lib.store import Manifest, Store
 from lib.terms import ENGLISH
+
+BOOK_OPENINGS: Final = (
+    "index",
+    "readme",
+    "intro",
+    "introduction",
+    "preface",
+    "foreword",
+    "overview",
+    "about",
+    "welcome",
+    "home",
+)
+"""What the file is called that says what a book is about; the likeliest first."""
+
+_BOOKS: Final = (
+    "book|handbook|documentation|docs?|guide|manual|tutorial|course|site|website|text"
+    "|libro|manual|documentación|guía|curso|sitio"
+    "|livre|documentation|manuel|guide|cours|site"
+    "|buch|handbuch|dokumentation|anleitung|leitfaden|kurs"
+    "|libro|manuale|documentazione|guida|corso|sito"
+    "|livro|manual|documentação|guia|curso"
+    "|книга|книге|книги|книгу|документация|руководство"
+    "|किताब|पुस्तक|کتاب|الكتاب"
+)
+_ASKS: Final = (
+    r"about|summar\w+|overview|outline|contents|cover(?:s|ed)?|topics|chapters|purpose|for|learn"
+    r"|trata|resum\w+|temas|capítulos"
+    r"|parle|résum\w+|sujets|chapitres"
+    r"|geht|handelt|worum|fasse|zusammen\w*|themen|kapitel|inhalt"
+    r"|parla|riassum\w+|argomenti|capitoli"
+    r"|fala|resum\w+|tópicos"
+    r"|чём|чем|содержание|темы|кратко"
+    r"|बारे|सारांश|بارے|خلاصہ|عن|يتحدث|ملخص|موضوع"
+)
+_PLAIN: Final = (
+    "what|which|who|whom|is|are|does|do|the|this|that|a|an|of|in|to|me|tell|give|please|can|could"
+    "|you|i|will|would|from|be|it|its|whole|entire|short|brief|main|and|here|should|read|why"
+    "|de|qué|que|este|esta|el|la|los|las|en|sobre|se|del|un|una|haz|dame"
+    "|quoi|ce|cette|le|les|du|des|est|sont|me|fais|moi|quels|quelles"
+    "|um|was|es|in|dem|der|die|das|diesem|dieses|diese|dieser|mir|bitte|ist|sind|welche|geht's"
+    "|di|cosa|questo|questa|il|lo|gli|che|quali"
+    "|sobre|o|os|as|é|esse|essa|deste|quais"
+    "|о|об|эта|этой|эту|какие|что|в"
+    "|यह|इस|किस|में|है|का|की|क्या|के|یہ|اس|کس|میں|ہے|کا|کی|کیا|کے|ما|هذا|هو|عم|ماذا|في"
+)
+_WORD: Final = regex.compile(r"[\p{L}\p{M}']+")
+_IS_BOOK, _IS_ASKED, _IS_PLAIN = (
+    regex.compile(each, regex.IGNORECASE) for each in (_BOOKS, _ASKS, _PLAIN)
+)
+
+
+def is_about_the_book(question: str) -> bool:
+    """Whether a question asks for the book as a whole, and for nothing in it."""
+    words = [word.casefold() for word in _WORD.findall(question)]
+    rest = [word for word in words if not _IS_PLAIN.fullmatch(word)]
+    books = [word for word in rest if _IS_BOOK.fullmatch(word)]
+    asked = [word for word in rest if _IS_ASKED.fullmatch(word)]
+    return bool(books) and bool(asked) and set(rest) == {*books, *asked}
+
 
 MAX_OPENED: Final = 5
 """Words with a meaning of their own in a question that opens like a follow-up, at the most."""
@@ -134,3 +214,67 @@ def overlap(one: Passage, other: Passage) -> bool:
     return one.file_path == other.file_path and (
         max(one.start_char, other.start_char) < min(one.end_char, other.end_char)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What was found for a question."""
+
+    reading: str
+    """The question, with what it leans on."""
+    passages: list[Passage]
+    """Best first."""
+    worth_reading: bool
+    """Whether the book seems to answer at all."""
+    manifest: Manifest
+    """Of the index."""
+    embedding_tokens: int
+
+
+async def find_grounds(
+    embedder: Embedder, store: Store, question: str, history: Sequence[Message], k: int
+) -> Grounds:
+    """The `k` passages for `question`, which may lean on `history` (oldest first).
+
+    Raises what `lib.search.retrieve` raises.
+    """
+    if is_about_the_book(question) and (
+        opening := await find_opening(embedder, store, question, k)
+    ):
+        return opening
+    texts = readings(question, history)
+    found = await asyncio.gather(*(retrieve(embedder, store, text, k) for text in texts))
+    # Who goes on about the last answer means its pages rather than others.
+    pages = cited_pages(history) if texts != (question,) else frozenset[str]()
+    chosen = [passages(nearer(each.ranked, pages), k) if pages else each.passages for each in found]
+    return Grounds(
+        reading=texts[0],
+        passages=merged(chosen, k),
+        worth_reading=not is_small_talk(question) and any(map(is_worth_reading, found)),
+        manifest=found[0].manifest,
+        embedding_tokens=sum(each.embedding_tokens for each in found),
+    )
+
+
+async def find_opening(embedder: Embedder, store: Store, question: str, k: int) -> Grounds | None:
+    """The passages in which the book says what it is about; None where no file is named so."""
+    for name in BOOK_OPENINGS:
+        found = await retrieve(embedder, store, question, k, only={"paths": name})
+        if found.passages:
+            # Folders may have such a file each; the book's own lies highest. A page begins with
+            # what matters.
+            highest = min(passage.file_path.count("/") for passage in found.passages)
+            shown = [each for each in found.passages if each.file_path.count("/") == highest]
+            shown.sort(key=lambda passage: passage.start_char)
+            return Grounds(question, shown, True, found.manifest, found.embedding_tokens)
+    return None
+
+
+def is_worth_reading(retrieved: Retrieved) -> bool:
+    looked = retrieved.looked
+    if looked.query.only:  # who names a page wants what it has
+        return bool(retrieved.passages)
+    known = evidence(
+        looked.query, looked.asked, looked.found, retrieved.manifest, retrieved.similarity
+    )
+    return bool(retrieved.passages) and worth_reading(known)

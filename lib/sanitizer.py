@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
-from lib import links
-from lib.addresses import Addresses
-from lib.markers import find_marker, without_unfinished
-from lib.sanitizer_syntax import Blocks, Line, read_line
+from lib import sanitizer_syntax as links
+from lib.sanitizer_syntax import Addresses, Blocks, Line, find_marker, read_line, without_unfinished
 
 LONGEST_SPAN: Final = 400
 """Characters after which a backtick that has found no other is text."""
@@ -48,7 +46,7 @@ _NUMBER_BEGUN: Final = re.compile(r"[\[［【][\s\d]*\Z")
 _LINE: Final = re.compile(r"[^\n]*")
 
 
-class AnswerStream(Generic[T]):
+class AnswerBuffer(Generic[T]):
     """Turns pieces of a model's text into a reader's, and what `cite` adds.
 
     The result does not depend on where the pieces were cut. Each handler below looks at one place

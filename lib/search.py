@@ -10,12 +10,9 @@ import msgspec
 from lib.budget import BudgetUsedUp
 from lib.embedding import Embedder, Similarity, Vectors
 from lib.errors import IndexNotReady, IndexOutdated, RedisUnavailable, UpstreamError
-from lib.passages import Passage, passages
-from lib.query import ParsedQuery, parse_query
-from lib.ranking import Ranked, rank
-from lib.sparse import SparseVector, query_vector, together
-from lib.store import INDEX_FORMAT, Found, Manifest, Store
-from lib.terms import without_small_words
+from lib.ranking import ParsedQuery, Passage, Ranked, parse_query, passages, rank
+from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
+from lib.terms import SparseVector, query_vector, together, without_small_words
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +88,7 @@ async def retrieve(
 ) -> Retrieved:
     """The `k` passages that fit `query` best, best first; `only` as in `Store.search`.
 
-    Restrictions in the query itself (`lib.query`) hold as well, unless nothing is left by them:
+    Restrictions in the query itself (`lib.ranking`) hold as well, unless nothing is left by them:
     then they are words like others. While the embedder is away, or may cost nothing more today,
     words alone decide. Raises `IndexNotReady` and `IndexOutdated` when there is nothing fit to be
     searched, and whatever the store raises.
@@ -128,7 +125,7 @@ class Looked:
     query: ParsedQuery
     asked: Sequence[SparseVector]
     """The question's terms, as each language of the book has them."""
-    found: Found
+    found: Candidates
     with_meaning: bool
     """Whether the question had a vector."""
 

@@ -18,7 +18,7 @@ import regex
 
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, fence
-from lib.passages import Passage, kept
+from lib.ranking import Passage, kept
 
 
 @dataclass(frozen=True, slots=True)

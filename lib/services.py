@@ -8,37 +8,23 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib import small_words
-from lib.admission import Admission
+from lib import languages as small_words
 from lib.answer_cache import AnswerCache
-from lib.budget import Budget, Limits
-from lib.embedding import Embedder
-from lib.embedding_cache import CachedEmbedder
+from lib.budget import Budget, Limits, MemoryBudget
+from lib.embedding import CachedEmbedder, Embedder, GuardedEmbedder, PaidEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
-from lib.generation import Generator, make_generator
-from lib.guarded import (
-    GuardedEmbedder,
-    GuardedStore,
-    embedding_breaker,
-    model_breaker,
-    store_breaker,
-)
+from lib.generation import ChatModel, make_generator, model_breaker
 from lib.indexing import configured
 from lib.ingest import Ingestion, IngestRequest
-from lib.memory_budget import MemoryBudget
 from lib.metrics import Metrics
-from lib.paid import PaidEmbedder
-from lib.probe import Probe
-from lib.pulse import Pulse
-from lib.redis_reports import Reports
-from lib.redis_sessions import RedisSessions
 from lib.replicas.budget import RedisBudget
-from lib.replicas.client import RedisClient
-from lib.replicas.ingest import LeasedStore
-from lib.resilience import Breaker
+from lib.replicas.client import RedisClient, RedisSessions
+from lib.replicas.ingest import LeasedStore, Reports
+from lib.resilience import Admission, Breaker, CachedProbe
+from lib.runtime import LoopMonitor
 from lib.sessions import MemorySessions, Sessions
 from lib.settings import Settings
-from lib.store import INDEX_FORMAT, Manifest, Store
+from lib.store import INDEX_FORMAT, GuardedStore, Manifest, Store, store_breaker
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +56,7 @@ class Services:
     settings: Settings
     embedder: Embedder
     store: Store
-    generator: Generator | None
+    generator: ChatModel | None
     sessions: Sessions
     answers: AnswerCache
     admission: Admission
@@ -79,17 +65,17 @@ class Services:
     embedding_breaker: Breaker
     store_breaker: Breaker
     ingestion: Ingestion
-    store_probe: Probe[StoreState]
-    model_probe: Probe[bool] | None
+    store_probe: CachedProbe[StoreState]
+    model_probe: CachedProbe[bool] | None
     redis: RedisClient | None
     """What replicas share; None where there is one process."""
-    redis_probe: Probe[bool] | None
+    redis_probe: CachedProbe[bool] | None
     reports: Reports | None
     """Of all replicas' ingestions; None where each ingests for itself."""
     opened: asyncio.Event
     """Cleared while `warm_up` finds out whether there is an index, and begins one if not."""
     metrics: Metrics
-    pulse: Pulse = field(default_factory=Pulse)
+    pulse: LoopMonitor = field(default_factory=LoopMonitor)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -148,10 +134,12 @@ async def open_services(
         opened=asyncio.Event(),
         metrics=metrics or Metrics(),
         ingestion=ingestion,
-        store_probe=Probe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),
-        model_probe=Probe(generator.reachable, seconds=MODEL_PROBE_SECONDS) if generator else None,
+        store_probe=CachedProbe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),
+        model_probe=CachedProbe(generator.reachable, seconds=MODEL_PROBE_SECONDS)
+        if generator
+        else None,
         redis=redis,
-        redis_probe=Probe(redis.reachable, seconds=REDIS_PROBE_SECONDS) if redis else None,
+        redis_probe=CachedProbe(redis.reachable, seconds=REDIS_PROBE_SECONDS) if redis else None,
         reports=Reports(ingestion, redis) if redis and leased else None,
     )
     services.opened.set()
@@ -233,7 +221,7 @@ def make_local_embedder(model: str) -> Embedder:
 
             return LocalEmbedder(minilm.MODEL_ID, minilm.SIMILARITY, minilm.load_minilm)
         case _:
-            from lib.onnx_folder import find_model
+            from lib.embedding_local import find_model
 
             found = find_model(Path(model))
             return LocalEmbedder(found.model_id, found.similarity, found.load)
@@ -242,8 +230,7 @@ def make_local_embedder(model: str) -> Embedder:
 def make_store(settings: Settings) -> Store:
     """The store that the settings ask for, not opened yet; only its own engine is imported."""
     if settings.qdrant_url:
-        from lib.store_server import ServerStore
-        from lib.store_server_layout import Layout
+        from lib.store_server import Layout, ServerStore
 
         return ServerStore(
             settings.qdrant_url,

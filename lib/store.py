@@ -14,9 +14,9 @@ from uuid import uuid4
 import msgspec
 
 from lib.embedding import Vectors
-from lib.errors import IndexUnreadable, UpstreamError
-from lib.sparse import SparseVector
-from lib.terms import ENGLISH
+from lib.errors import IndexUnreadable, StoreUnavailable, UpstreamError
+from lib.resilience import Breaker
+from lib.terms import ENGLISH, SparseVector
 
 Key = TypeVar("Key")
 INDEX_FORMAT = 2  # of the manifest and of `StoredChunk`; a change asks for a new index
@@ -35,7 +35,7 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
     file_path: str
     paths: list[str]
     """Other names that a reader may give the file or a folder it stands in
-    (`lib.book_reader.names`)."""
+    (`lib.book.names`)."""
     ordinal: int
     """Its place among the chunks of its file, from 0."""
     before: str | None
@@ -108,7 +108,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Candidates:
     """What an index knows of a query."""
 
     hits: Sequence[Hit]
@@ -167,7 +167,7 @@ class Store(Protocol):
         n: int,
         *,
         only: Mapping[str, str] | None = None,
-    ) -> Found:
+    ) -> Candidates:
         """The `n` chunks nearest to `vector` `(dimension,)` and the `n` with the best BM25.
 
         Each is scored by both, so that nothing depends on which of the two found it; the order
@@ -209,7 +209,7 @@ class AroundStore:
         n: int,
         *,
         only: Mapping[str, str] | None = None,
-    ) -> Found:
+    ) -> Candidates:
         return await self._store.search(vector, terms, n, only=only)
 
     async def ledger(self) -> Ledger:
@@ -234,13 +234,13 @@ def as_found(
     bm25: Mapping[Key, float],
     cosine: Mapping[Key, float],
     rarity: Mapping[int, float],
-) -> Found:
+) -> Candidates:
     """What an engine has found, chunks and scores by the points' ids."""
     hits = [
         Hit(chunk, float(cosine.get(key, 0.0)), float(bm25.get(key, 0.0)))
         for key, chunk in chunks.items()
     ]
-    return Found(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
+    return Candidates(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
 
 
 def as_manifest(kept: Any, complaint: str) -> Manifest:
@@ -278,3 +278,36 @@ def check_dimension(found: int, expected: int) -> None:
             f"The embedder sent vectors of {found} numbers where the index has {expected}; the "
             "index stays as it was. Check the embedding model, or ingest with force_reindex."
         )
+
+
+STORE_PATIENCE = 3.0
+STORE_LONGEST_PAUSE = 10.0
+"""Seconds; shorter than the others', since without the index nothing can be answered."""
+
+
+def store_breaker() -> Breaker:
+    late = StoreUnavailable("The Qdrant server takes too long to answer; try again later.")
+    return Breaker(late, patience=STORE_PATIENCE, longest_pause=STORE_LONGEST_PAUSE)
+
+
+class GuardedStore(AroundStore):
+    """What readers wait for goes through the breaker; ingestion and probes do not."""
+
+    def __init__(self, store: Store, breaker: Breaker) -> None:
+        super().__init__(store)
+        self._breaker = breaker
+
+    async def manifest(self) -> Manifest | None:
+        with self._breaker.call(from_memory=True):
+            return await super().manifest()
+
+    async def search(
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Candidates:
+        with self._breaker.call():
+            return await super().search(vector, terms, n, only=only)

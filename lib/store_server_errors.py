@@ -18,6 +18,7 @@ from lib.errors import StoreUnavailable
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
 
+
 OLDEST = "1.16"
 """The first release whose collections carry metadata."""
 CLOUD = ".cloud.qdrant.io"

@@ -3,6 +3,15 @@
 A name from code counts twice: whole, as `std::sync::mutex`, and in its parts, so that "mutex",
 "use state" and `useState` find it. Scripts that are written without spaces are cut into pairs of
 characters, the usual substitute for a dictionary.
+
+BM25 as sparse vectors, one number a term.
+
+A document's numbers are its saturated term frequencies, a question's are the weights of its
+terms; Qdrant multiplies them by the terms' rarity in the book (`Modifier.IDF`) and adds them up.
+
+A chunk also has, at a fraction of their weight, the terms of the chunks before and after it: a
+sentence in the middle of a long section seldom repeats what the section is about. Measured on
+seven sets of questions, this finds 2 to 4 in a hundred passages more than the chunk alone.
 """
 
 import functools
@@ -11,8 +20,10 @@ import re
 import threading
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
+from zlib import crc32
 
 import regex
 import Stemmer
@@ -212,3 +223,80 @@ def _stemmer(language: str) -> Callable[[str], str]:
     if language not in stemmers:
         stemmers[language] = Stemmer.Stemmer(language).stemWord
     return stemmers[language]
+
+
+SPARSE_VERSION: Final = 1
+"""Of everything here and in `lib.terms` that decides a document's numbers."""
+
+SATURATION: Final = 1.2
+LENGTH_SHARE: Final = 0.5
+"""How much a long text's terms count less, 0 to 1. Chunks are much alike in length."""
+MEAN_LENGTH: Final = 120.0
+"""Terms of a usual chunk, its share of the neighbours included. A constant, since an index that
+changes a page at a time never knows its mean; only the relation of chunks to one another counts."""
+NEIGHBOUR_SHARE: Final = 0.3
+MAX_ASKED: Final = 100
+"""Different terms of a question that count: each costs the engine a look."""
+CEILING: Final = SATURATION + 1
+"""What a term that is repeated for ever comes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class SparseVector:
+    """Term numbers, 32 bits and without repetitions, and the weight of each."""
+
+    indices: list[int]
+    values: list[float]
+
+
+def document_vectors(texts: Sequence[str], language: str = ENGLISH) -> list[SparseVector]:
+    """Of the chunks of one page, in order."""
+    counted = [Counter(terms(text, language)) for text in texts]
+    vectors = []
+    for place, own in enumerate(counted):
+        beside = counted[max(0, place - 1) : place] + counted[place + 1 : place + 2]
+        vectors.append(_weighed(_with_neighbours(own, beside)))
+    return vectors
+
+
+def query_vector(text: str, language: str = ENGLISH) -> SparseVector:
+    """Of a question that is asked of texts in `language`; every term counts once. Never empty."""
+    # Small words are better than nothing.
+    found = terms(text, language) or words(text) or [text]
+    numbers = list(dict.fromkeys(map(number, found)))[:MAX_ASKED]
+    return SparseVector(numbers, [1.0] * len(numbers))
+
+
+def together(vectors: Iterable[SparseVector]) -> SparseVector:
+    """All terms of all, each once: one question to a book of several languages."""
+    weights = {
+        index: value
+        for vector in vectors
+        for index, value in zip(vector.indices, vector.values, strict=True)
+    }
+    return SparseVector(list(weights), list(weights.values()))
+
+
+@functools.lru_cache(maxsize=50_000)
+def number(term: str) -> int:
+    """The number of a term. Two in a hundred thousand terms may share one, which does no harm."""
+    return crc32(term.encode("utf-8", "surrogatepass"))
+
+
+def _with_neighbours(
+    own: Mapping[str, int], beside: Sequence[Mapping[str, int]]
+) -> dict[str, float]:
+    counts: dict[str, float] = dict(own)
+    for neighbour in beside:
+        for term, count in neighbour.items():
+            counts[term] = counts.get(term, 0.0) + NEIGHBOUR_SHARE * count
+    return counts
+
+
+def _weighed(counts: Mapping[str, float]) -> SparseVector:
+    length = sum(counts.values())
+    slack = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length / MEAN_LENGTH)
+    weights: dict[int, float] = {}
+    for term, count in counts.items():
+        weights[number(term)] = count * CEILING / (count + slack)
+    return SparseVector(list(weights), list(weights.values()))

@@ -16,12 +16,12 @@ from hypothesis import settings as hypothesis_settings
 
 import lib.embedding_e5
 from lib.book import digest
-from lib.edge_shard import copy_files
 from lib.indexing import configured
 from lib.ingest import Ingestion, IngestRequest
 from lib.replicas.client import RedisClient
 from lib.services import open_services
 from lib.settings import Settings
+from lib.store_edge_shard import copy_files
 from tests.api import ADMIN_KEY, READER_KEY, Api, serving
 from tests.redis_server import RedisServer, running_redis
 from tests.tiny_book import BOOK, SITE, write_book

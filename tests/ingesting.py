@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from lib.indexing import IngestStatus
 from lib.ingest import IngestRequest
-from lib.ingest_task import IngestStatus
 from lib.services import Services
 from lib.settings import Settings
 from tests.tiny_book import write_book

@@ -1,6 +1,6 @@
 """Passages of which only the place matters."""
 
-from lib.passages import Passage
+from lib.ranking import Passage
 
 
 def passage_at(file: str, start: int, end: int, score: float = 0.5) -> Passage:

@@ -20,11 +20,11 @@ from qdrant_client import AsyncQdrantClient
 
 import lib.store_server_client
 from lib.embedding import Vectors, normalised
-from lib.sparse import SparseVector, document_vectors, query_vector
 from lib.store import FileRecord, Hit, Ledger, Manifest, Store, StoredChunk, new_generation
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
 from lib.store_server_client import connect
+from lib.terms import SparseVector, document_vectors, query_vector
 from tests.qdrant_server import running_qdrant
 
 DIMENSION = 16

@@ -18,8 +18,7 @@ import yaml
 
 from lib import errors
 from lib.cli import parse_arguments
-from lib.renamed import RENAMED
-from lib.settings import load_settings, setting_names
+from lib.settings import RENAMED, load_settings, setting_names
 from tests.handbook import CHAPTERS, PAGES, ROOT, Block, anchors, blocks, links, prose
 
 BUILD_ARGUMENTS = frozenset(

@@ -13,8 +13,7 @@ import aiohttp
 import pytest
 
 from lib.store import new_generation
-from lib.store_server import ServerStore
-from lib.store_server_layout import Layout
+from lib.store_server import Layout, ServerStore
 from tests.qdrant_document import VARIABLE, Document, Exchange
 from tests.qdrant_server import running_qdrant
 from tests.stores import MODEL, chunk, nearest, publish, random_vectors, terms_of

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-import lib.redis_reports
 import lib.replicas.budget
 import lib.replicas.client
+import lib.replicas.ingest
 import lib.services
 from lib.answer import stream
 from lib.chat import ChatRequest, prepare
-from lib.events import Chunk, Done
+from lib.events import Done, TextDelta
 from lib.ingest import Ingestion
 from lib.replicas.client import RedisClient
 from lib.settings import Settings
@@ -139,7 +139,7 @@ async def test_an_answer_that_runs_meanwhile_is_whole_and_settled_later(
     services = api.services
     turn = await prepare(services, ChatRequest(question=QUESTION, session_id="s"))
     async with aclosing(stream(services, turn)) as events:
-        while not isinstance(await anext(events), Chunk):
+        while not isinstance(await anext(events), TextDelta):
             continue
         with server.hanging():
             rest = [event async for event in events]
@@ -168,7 +168,7 @@ async def test_nobody_ingests_without_redis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lib.services, "AWAY_SECONDS", 0.01)
-    monkeypatch.setattr(lib.redis_reports, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(lib.replicas.ingest, "TELL_SECONDS", 0.01)
     async with running_qdrant(tmp_path / "qdrant") as qdrant:
         settings = make_settings(
             redis_url=shared.redis_url, qdrant_url=qdrant.url, qdrant_path=tmp_path / "unused"

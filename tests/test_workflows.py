@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 import yaml
 
-from lib.site_detection import detect_site
+from lib.sites.detection import detect_site
 from tests.api import ADMIN_KEY, listening
 from tests.conftest import MakeSettings
 from tests.handbook import ROOT, block, blocks

@@ -1,1 +1,1 @@
-"""State that several processes share through Redis."""
+"""What several processes share through Redis."""

@@ -2,6 +2,12 @@
 
 What takes several steps is a script: Redis runs it whole, and nothing that another replica does
 falls between its steps. The keys of a book begin with `quire:<QDRANT_COLLECTION>:`.
+
+A reader's allowance in Redis, taken from by every replica.
+
+The generic cell rate algorithm: kept is when the allowance will be whole again, by Redis's clock.
+
+Conversations in Redis, where every replica finds them: `lib.sessions` for several processes.
 """
 
 import asyncio
@@ -9,14 +15,19 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import msgspec
 
 from lib.errors import RedisUnavailable
-from lib.once import Once
 from lib.resilience import Breaker
+from lib.runtime import SingleFlight
+from lib.sessions import MAX_EXCHANGES, SESSION_SECONDS, Message, exchange_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.commands.core import AsyncScript
+
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +57,7 @@ class RedisClient:
     def __init__(self, url: str, collection: str) -> None:
         self._url = url
         self._prefix = f"quire:{collection}:"
-        self._client = Once(self._connect)
+        self._client = SingleFlight(self._connect)
         self._scripts: dict[str, AsyncScript] = {}
         self._room = asyncio.Semaphore(CONNECTIONS)
         self.breaker = Breaker(
@@ -177,3 +188,96 @@ def translated() -> Iterator[None]:
     except RedisError as error:
         log.warning("Redis answered with %s", type(error).__name__)
         raise RedisUnavailable(FAILED) from None
+
+
+TAKE: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1e6 + time[2]
+local each, period = tonumber(ARGV[1]), tonumber(ARGV[2])
+local whole = math.max(tonumber(redis.call('GET', KEYS[1]) or 0), now)
+-- No allowance takes so long: the clock was set back, and nobody is to wait for that.
+if whole - now > 2 * period then whole = now end
+if whole - now > period - each then return {0, whole - now} end
+whole = whole + each
+redis.call('SET', KEYS[1], string.format('%.0f', whole), 'PX', math.ceil((whole - now) / 1000))
+return {1, whole - now}
+"""
+
+
+async def take(redis: RedisClient, key: str, each: float, period: float) -> tuple[bool, float]:
+    """Take one request, whose allowance comes back in `each` seconds, where it leaves `key` whole
+    again within `period`: whether it did, and in how many seconds it will be whole.
+
+    Raises `lib.errors.RedisUnavailable`.
+    """
+    taken, left = await redis.run(TAKE, [f"limit:{key}"], round(each * 1e6), round(period * 1e6))
+    return bool(taken), left / 1e6
+
+
+MAX_SHARED_SESSIONS: Final = 30_000
+"""Some 100 MB. The one used longest ago goes first: whoever invents sessions must not fill what
+holds the budget, too."""
+LATEST: Final = "sessions"
+"""Their keys, by when they were used last (sorted set)."""
+
+APPEND: Final = """
+-- Sent again after a lost answer, it is there already.
+if redis.call('LINDEX', KEYS[1], -1) ~= ARGV[1] then
+  redis.call('RPUSH', KEYS[1], ARGV[1])
+  redis.call('LTRIM', KEYS[1], -tonumber(ARGV[2]), -1)
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[2], now, KEYS[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[3])
+local more = redis.call('ZCARD', KEYS[2]) - ARGV[4]
+if more > 0 then
+  for _, key in ipairs(redis.call('ZRANGE', KEYS[2], 0, more - 1)) do
+    redis.call('DEL', key)
+    redis.call('ZREM', KEYS[2], key)
+  end
+end
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
+"""
+
+Exchange = tuple[str, tuple[Message, Message]]
+"""A name of its own, question and answer."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Exchange).decode
+
+
+class RedisSessions:
+    """Each conversation is a list of its last exchanges. Without Redis, none is known."""
+
+    def __init__(self, redis: RedisClient, *, seconds: float = SESSION_SECONDS) -> None:
+        self._redis = redis
+        self._milliseconds = round(1000 * seconds)
+
+    def __len__(self) -> int:
+        return 0
+
+    async def history(self, session_id: str) -> tuple[Message, ...]:
+        try:
+            exchanges = await self._redis.items(place(session_id))
+            return tuple(message for each in exchanges for message in _decode(each)[1])
+        except (RedisUnavailable, msgspec.MsgspecError):
+            return ()  # a question can be answered without
+
+    async def remember(self, session_id: str, question: str, answer: str) -> None:
+        exchange = _encode((uuid4().hex, exchange_of(question, answer)))
+        try:
+            await self._redis.run(
+                APPEND,
+                [place(session_id), LATEST],
+                exchange,
+                MAX_EXCHANGES,
+                self._milliseconds,
+                MAX_SHARED_SESSIONS,
+            )
+        except RedisUnavailable:
+            return  # the answer is whole all the same
+
+
+def place(session_id: str) -> str:
+    return f"session:{session_id}"

@@ -1,1 +1,1 @@
-"""Rules of static-site generators for files and headings. Imports nothing else of lib."""
+"""What static-site generators do with files and headings. Imports nothing else of lib."""

@@ -2,15 +2,213 @@
 
 A slug is made from a heading's text, then made unique within its page; both steps differ between
 generators, and so does what an explicit id (`{#id}`) does to the headings after it.
+
+The text of a heading as each generator reads it before making an anchor of it.
+
+Generators agree on most headings and differ on the odd ones: whether an image's alternative text
+counts, what becomes of emoji codes, inline HTML, MDX expressions, `--` and footnote marks. So the
+raw inline source is parsed anew, once for each flavour of Markdown.
+
+Ids of a page's headings: what the author wrote where the generator heeds it, else a slug.
 """
 
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 from urllib.parse import quote
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+from lib.sites.config_files import Tagged, section
+from lib.sites.detection import extension_settings
+from lib.sites.javascript import UNKNOWN
+from lib.sites.site import GENERATORS, Site
+
+_LEAVES: Final = frozenset(
+    ("text", "text_special", "code_inline", "html_inline", "image", "softbreak", "hardbreak", "mdx")
+)
+_EMOJI_CODE = re.compile(r":[a-zA-Z0-9_+-]+:")
+_SMART_DASHES = re.compile(r"---?")
+_SMART_MARK = re.compile(r"['\"]|---?|\.\.\.|<<|>>")
+_ANGLES = re.compile(r"<<|>>")
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
+_DIRECTIVE_NAME = re.compile(r"(?<!:):[A-Za-z](?:[\w-]*\w)?(?![:\w])")
+_JSX_TAG = re.compile(r"</?(?:[A-Za-z_$][\w$.:-]*)?(?=[\s/>])")
+_ATTRIBUTE_LISTS = re.compile(r"[ \t]*\{:?[ \t]*(?:[.#][\w-]|[\w-]+[ \t]*=)[^{}\n]*\}")
+_SPAN_ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}")
+_ROLE = re.compile(r"\{[A-Za-z][\w:+-]*\}(?=`)")
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """How one generator reads inline Markdown."""
+
+    mdx: bool = False
+    image_alt: bool = True
+    emoji_codes: bool = True
+    """Whether `:tada:` stays as text; without, it has become a picture."""
+    footnotes: bool = True
+    """Whether `[^1]` is a footnote's mark, which is no text."""
+    smart_dashes: bool = False
+    """Whether `--` has become a dash and `<<` a quotation mark, which no anchor keeps."""
+    attributes: bool = False
+    """Whether `{.class}` and `{: .class}` are taken away."""
+    span_attributes: bool = False
+    """Whether only `{: .class}` is."""
+    breaks: str = "\n"
+    raw_entities: bool = False
+    first_leaf_only: bool = False
+    """Hugo reads only the first piece of what stands in emphasis or a link."""
+    last_line_only: bool = False
+    roles: bool = False
+    """Whether `{role}` before code is MyST's."""
+
+
+FLAVOURS: Final = {
+    "docusaurus": Flavour(mdx=True, breaks="\n"),
+    "mkdocs": Flavour(image_alt=False, attributes=True),
+    "vitepress": Flavour(
+        emoji_codes=False, footnotes=False, attributes=True, breaks="", raw_entities=True
+    ),
+    "mdbook": Flavour(image_alt=False, attributes=True),
+    "hugo": Flavour(attributes=True, smart_dashes=True, first_leaf_only=True, last_line_only=True),
+    "jekyll": Flavour(image_alt=False, span_attributes=True, smart_dashes=True),
+    "sphinx": Flavour(image_alt=False, footnotes=False, roles=True),
+}
+
+
+def _braced(text: str, start: int) -> int:
+    """Index after the `}` that closes the `{` at `start`; 0 when none does."""
+    level, quote, at = 0, "", start
+    while at < len(text):
+        char = text[at]
+        if quote:
+            at += char == "\\"
+            quote = "" if char == quote else quote
+        elif char in "\"'`" and level:
+            quote = char
+        elif char == "{":
+            level += 1
+        elif char == "}":
+            level -= 1
+            if level == 0:
+                return at + 1
+        at += 1
+    return 0
+
+
+def _mdx_rule(state: StateInline, silent: bool) -> bool:
+    """`{expression}` is text as it stands; a JSX tag is none, whatever its attributes."""
+    text, start = state.src, state.pos
+    if text[start] == "{":
+        end, content = _braced(text, start), ""
+        content = text[start + 1 : end - 1]
+    elif text[start] == "<" and (match := _JSX_TAG.match(text, start)):
+        end, at = 0, match.end()
+        while at < len(text):
+            if text[at] == "{":
+                at = _braced(text, at) or len(text)
+            elif text[at] in "\"'":
+                at = text.find(text[at], at + 1) + 1 or len(text)
+            elif text[at] == ">":
+                end, at = at + 1, len(text)
+            else:
+                at += 1
+        content = ""
+    else:
+        return False
+    if not end:
+        return False
+    if not silent:
+        state.push("mdx", "", 0).content = content
+    state.pos = end
+    return True
+
+
+@lru_cache(maxsize=2)
+def _parser(mdx: bool) -> MarkdownIt:
+    parser = MarkdownIt("commonmark").enable("strikethrough")
+    if mdx:
+        parser.inline.ruler.before("autolink", "mdx", _mdx_rule)
+        # `{` has to stop a run of text; `<` does already.
+        parser.disable(["autolink", "html_inline"])
+    # The rule that joins pieces of text hides which of them were entities.
+    parser.core.ruler.disable("text_join")
+    return parser
+
+
+def _leaf(token: Token, flavour: Flavour) -> str:
+    match token.type:
+        case "code_inline" | "mdx":
+            return token.content
+        case "html_inline":
+            return ""
+        case "softbreak" | "hardbreak":
+            return flavour.breaks
+        case "image":
+            return token.content if flavour.image_alt else ""
+    text = token.content
+    if token.type == "text_special":
+        return token.markup if flavour.raw_entities and token.info == "entity" else text
+    if not flavour.emoji_codes:
+        text = _EMOJI_CODE.sub("", text)
+    if flavour.footnotes:
+        text = _FOOTNOTE.sub("", text)
+    if flavour.smart_dashes:
+        text = _SMART_DASHES.sub("", text)
+    if flavour.mdx:
+        text = _DIRECTIVE_NAME.sub("", text)
+    return text
+
+
+def heading_text(
+    source: str, flavour: Flavour, references: Mapping[str, Any] = MappingProxyType({})
+) -> str:
+    """`source` is one heading's raw inline Markdown, its explicit id taken away already, and
+    `references` the link definitions of its page."""
+    if flavour.attributes:
+        source = _ATTRIBUTE_LISTS.sub("", source)
+    if flavour.span_attributes:
+        source = _SPAN_ATTRIBUTES.sub("", source)
+    if flavour.roles:
+        source = _ROLE.sub("", source)
+    env = {"references": dict(references)}
+    if flavour.footnotes:
+        source = _outside_code(source, lambda part: _FOOTNOTE.sub("", part))
+    elif flavour.roles:  # docutils takes the mark for its text
+        source = _outside_code(source, lambda part: _FOOTNOTE.sub(lambda m: m[0][2:-1], part))
+    if flavour.smart_dashes:
+        source = _outside_code(source, lambda part: _ANGLES.sub("", part))
+    inline = _parser(flavour.mdx).parseInline(source.strip(), env)
+    pieces: list[str] = []
+    depth, taken = 0, False
+    for token in inline[0].children or []:
+        if token.type not in _LEAVES:
+            depth += token.nesting
+            taken = taken and depth > 0
+            continue
+        if flavour.first_leaf_only and depth > 0:
+            if not taken:
+                marked = _SMART_MARK.search(token.content) if token.type == "text" else None
+                pieces.append(token.content[: marked.start()] if marked else token.content)
+            taken = True
+            continue
+        pieces.append(_leaf(token, flavour))
+    text = "".join(pieces)
+    return text.rpartition("\n")[2] if flavour.last_line_only else text
+
+
+def _outside_code(source: str, change: Callable[[str], str]) -> str:
+    parts = re.split(r"(`+[^`]*`+)", source)
+    return "".join(part if index % 2 else change(part) for index, part in enumerate(parts))
+
 
 # --- Characters ---------------------------------------------------------------------------------
 
@@ -299,3 +497,208 @@ def markdown_slugger(toc: Mapping[str, object]) -> Slug | None:
             encode = str(name).endswith("encoded")
             return lambda t: pymdownx_slug(t, separator, case="lower-ascii", percent_encode=encode)
     return None
+
+
+class RoutedHeading(Protocol):
+    """The part of `lib.markdown_page.Heading` that links need."""
+
+    @property
+    def level(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def explicit_id(self) -> str | None: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+
+class RoutedPage(Protocol):
+    """The part of `lib.markdown_page.Page` that links need."""
+
+    @property
+    def front_matter(self) -> Mapping[str, object]: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def headings(self) -> Sequence[RoutedHeading]: ...
+    @property
+    def references(self) -> Mapping[str, Any]: ...
+
+
+_UNESCAPE: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
+_BRACES: Final = re.compile(
+    r"\\?\{(?:[^{}\n]|/\*.*?\*/)*\}(?=[ \t]*(?:#+[ \t]*)?(?:\r?\n[ \t>]*[=-]+[ \t]*)?\Z)"
+)
+_LINE_BELOW: Final = re.compile(r"[ \t]*\r?\n {0,3}\{:([^{}\n]*)\}[ \t]*(?=\r?\n|\Z)")
+# Each generator's own idea of an id behind a heading.
+_OWN_ID: Final = {
+    "docusaurus": re.compile(r"\s*\\?\{(?:#((?:(?!\{#|\}).)+)|/\*\s*#(\S+)(?: .*?)?\*/)\}\s*$"),
+    "mkdocs": re.compile(r"(?:^|[ ]+)\{:?[ ]*([^}\n ][^}\n]*?)[ ]*\}[ ]*$"),
+    "jekyll": re.compile(r"(?:^|[ \t]+)\{#([A-Za-z][\w:-]*)\}\s*$"),
+    "sphinx": re.compile(r"(?!)"),
+}
+_ATTRIBUTES: Final = re.compile(
+    r"[ \t]*\{:?((?:[ \t]*(?:[.#][^\s{}]+|[\w:-]+=(?:\"[^\"]*\"|'[^']*'|[^\s{}]+)))+)[ \t]*\}\s*$"
+)
+_ATTRIBUTE: Final = re.compile(r"#([^\s{}#]+)|\bid=(?:\"([^\"]*)\"|'([^']*)'|([^\s{}]+))")
+
+
+def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, ...]:
+    """The ids that the generator gives the page's headings; None where it gives none, or only the
+    build knows which. `text` is what the page was read from."""
+    generator = site.generator
+    if generator not in GENERATORS:
+        return (None,) * len(page.headings)
+    flavour, slug = _flavour(site), _slugger(site)
+    templated = _templates(site)
+    named: list[Named] = []
+    guessed: list[bool] = []
+    for heading in page.headings:
+        source, explicit = _explicit(site, heading, text)
+        if explicit is not None:
+            named.append((explicit, True))
+            guessed.append(False)
+            continue
+        plain = heading_text(source, flavour, page.references)
+        named.append((slug(plain) if slug else "", False))
+        # Templates make text of their own: what it will be, only the build knows.
+        guessed.append(slug is None or (templated is not None and bool(templated.search(source))))
+    unique = _numbered(generator, named)
+    if generator == "sphinx" and "[^" in text:
+        # Footnotes draw from the same numbers, in an order that only the build knows.
+        guessed = [
+            unsure or bool(re.fullmatch(r"id\d+", anchor))
+            for unsure, anchor in zip(guessed, unique, strict=True)
+        ]
+    return tuple(
+        None
+        if unsure or not anchor or (generator == "docusaurus" and heading.level == 1)
+        else anchor
+        for heading, anchor, unsure in zip(page.headings, unique, guessed, strict=True)
+    )
+
+
+def _templates(site: Site) -> re.Pattern[str] | None:
+    """What a heading must not hold for its text to be known before the build."""
+    patterns = {"hugo": r"\{\{[<%]", "jekyll": r"\{\{|\{%"}
+    if site.generator == "mkdocs":
+        hooks = ["<!--"] if site.settings.get("hooks") else []
+        macros = {"macros", "zensical.extensions.macros"}
+        plugins = extension_settings(site.settings, "plugins").keys()
+        if macros & (plugins | extension_settings(site.settings, "markdown_extensions").keys()):
+            hooks.append(r"\{\{|\{%")
+        patterns["mkdocs"] = "|".join(hooks) or "(?!)"
+    pattern = patterns.get(site.generator)
+    return re.compile(pattern) if pattern else None
+
+
+def _numbered(generator: str, named: list[Named]) -> list[str]:
+    match generator:
+        case "docusaurus":
+            return github_numbered(named)
+        case "mkdocs":
+            return markdown_numbered(named)
+        case "jekyll":
+            return kramdown_numbered(named)
+        case "sphinx":
+            return docutils_numbered(named)
+    return numbered(named, explicit_count=generator != "mdbook")
+
+
+def _written(heading: RoutedHeading, text: str) -> str:
+    """The heading's inline source with what stands in braces behind it, as far as that is known."""
+    if text and (found := _BRACES.search(text[heading.start : heading.end])):
+        braces = found[0]
+        if not heading.source.endswith(braces):
+            return f"{heading.source} {braces}"
+        return heading.source
+    if heading.explicit_id is not None:
+        return f"{heading.source} {{#{heading.explicit_id}}}"
+    return heading.source
+
+
+def _explicit(site: Site, heading: RoutedHeading, text: str) -> tuple[str, str | None]:
+    """The heading's source, and the id that its author gave it, if this generator heeds it."""
+    source = _written(heading, text)
+    if site.generator == "mkdocs" and not _attribute_lists(site):
+        return source, None
+    below = _LINE_BELOW.match(text, heading.end) if site.generator == "jekyll" and text else None
+    found = _OWN_ID.get(site.generator, _ATTRIBUTES).search(source)
+    if found is None:
+        return source, _attribute_id(below[1]) if below else None
+    source = source[: found.start()]
+    match site.generator:
+        case "docusaurus":
+            return source, _UNESCAPE.sub(r"\1", found[1] or found[2]).strip()
+        case "jekyll":
+            return source, found[1]
+    return source, _attribute_id(found[1])
+
+
+def _attribute_id(attributes: str) -> str | None:
+    ids = [a or b or c or d for a, b, c, d in _ATTRIBUTE.findall(attributes)]
+    return ids[-1] if ids else None
+
+
+def _attribute_lists(site: Site) -> bool:
+    """Without a readable configuration: what nearly every site that writes ids has."""
+    extensions = extension_settings(site.settings, "markdown_extensions")
+    return site.config_file is None or bool(
+        {"attr_list", "extra", "markdown.extensions.attr_list", "markdown.extensions.extra"}
+        & extensions.keys()
+    )
+
+
+def _flavour(site: Site) -> Flavour:
+    flavour = FLAVOURS[site.generator]
+    if site.generator == "mkdocs":
+        extensions = extension_settings(site.settings, "markdown_extensions")
+        emoji = "pymdownx.emoji" in extensions or site.config_file is None
+        return replace(flavour, emoji_codes=not emoji, attributes=_attribute_lists(site))
+    if site.generator == "mdbook":
+        html = section(site.settings, "output", "html")
+        return replace(flavour, smart_dashes=html.get("smart-punctuation") is not False)
+    if site.generator == "hugo":
+        goldmark = section(site.settings, "markup", "goldmark", "extensions", "typographer")
+        return replace(flavour, smart_dashes=goldmark.get("disable") is not True)
+    return flavour
+
+
+def _slugger(site: Site) -> Slug | None:
+    """None when the site makes its slugs with code of its own."""
+    match site.generator:
+        case "docusaurus":
+            kept = section(site.settings, "markdown", "anchors").get("maintainCase") is True
+            return lambda text: github_slug(text, lower=not kept)
+        case "vitepress":
+            anchor = section(site.settings, "markdown").get("anchor")
+            own = anchor is UNKNOWN or (isinstance(anchor, dict) and "slugify" in anchor)
+            return None if own else vitepress_slug
+        case "mkdocs":
+            return markdown_slugger(_toc(site))
+        case "mdbook":
+            return mdbook_slug
+        case "hugo":
+            kind = section(site.settings, "markup", "goldmark", "parser").get("autoheadingidtype")
+            if kind == "blackfriday":
+                return blackfriday_slug
+            return lambda text: hugo_slug(text, ascii_only=kind == "github-ascii")
+        case "jekyll":
+            kramdown = section(site.settings, "kramdown")
+            if kramdown.get("auto_ids") is False:
+                return None
+            plain = str(kramdown.get("input", "GFM")).lower() == "kramdown"
+            return kramdown_plain_slug if plain else kramdown_slug
+    return docutils_slug
+
+
+def _toc(site: Site) -> dict[str, object]:
+    extensions = extension_settings(site.settings, "markdown_extensions")
+    toc: dict[str, object] = dict(extensions.get("markdown.extensions.toc", {}))
+    toc |= extensions.get("toc", {})
+    if isinstance(slugify := toc.get("slugify"), Tagged):
+        toc["slugify"] = slugify.tag.partition(":")[2]
+        toc["slugify_arguments"] = section(slugify.value, "kwds")
+    return toc

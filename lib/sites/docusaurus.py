@@ -1,23 +1,27 @@
 """Paths of Docusaurus 3: docs, blog posts and standalone pages."""
 
+import json
 import posixpath
 import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import unquote
 
-from lib.mounts import Mount
-from lib.page_source import (
+from lib.sites.config_files import glob_matches, read_text, section, string, strings
+from lib.sites.javascript import UNKNOWN
+from lib.sites.site import (
     NOT_BUILT,
-    UNKNOWN_PLACE,
-    Place,
-    Source,
+    UNKNOWN_PATH,
+    ContentRoot,
+    PagePath,
+    PageSource,
+    Site,
+    below,
     joined,
     split_name,
     text_of,
 )
-from lib.sites.config_files import glob_matches
-from lib.sites.site import Site
 
 _PREFIX: Final = re.compile(r"\d+\s*[-_.]+\s*([^-_.\s].*)", re.DOTALL)
 _LIKE_A_DATE: Final = re.compile(r"\d+[-_.]\d+")
@@ -30,20 +34,20 @@ def without_number(segment: str) -> str:
     return match[1] if match else segment
 
 
-def docusaurus(site: Site, mount: Mount, source: Source) -> Place:
+def docusaurus(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
     front = source.front_matter
     if glob_matches(mount.exclude, source.path) or front.get("draft") is True:
         return NOT_BUILT
     if mount.route is None:
-        return UNKNOWN_PLACE
+        return UNKNOWN_PATH
     path = {"blog": _blog_post, "pages": _standalone}.get(mount.kind, _doc)(mount, source)
     path = joined(site.base_url, mount.locale, mount.route, path)
     if site.trailing_slash is not None and path not in ("/", site.base_url):
         path = path.rstrip("/") + ("/" if site.trailing_slash else "")
-    return Place(path)
+    return PagePath(path)
 
 
-def _doc(mount: Mount, source: Source) -> str:
+def _doc(mount: ContentRoot, source: PageSource) -> str:
     folder, name = split_name(source.path)
     slug, ident = text_of(source.front_matter.get("slug")), text_of(source.front_matter.get("id"))
     if slug.startswith("/"):
@@ -60,7 +64,7 @@ def _doc(mount: Mount, source: Source) -> str:
     return resolved + "/" if ends and resolved != "/" else resolved
 
 
-def _blog_post(_: Mount, source: Source) -> str:
+def _blog_post(_: ContentRoot, source: PageSource) -> str:
     if slug := text_of(source.front_matter.get("slug")):
         return "/" + unquote(slug)
     folder, name = split_name(source.path)
@@ -72,8 +76,154 @@ def _blog_post(_: Mount, source: Source) -> str:
     return joined(day, dated[1] + dated[3])
 
 
-def _standalone(_: Mount, source: Source) -> str:
+def _standalone(_: ContentRoot, source: PageSource) -> str:
     folder, name = split_name(source.path)
     if slug := text_of(source.front_matter.get("slug")):
         return "/" + unquote(slug)
     return f"/{folder}/" if name == "index" else joined(folder, name)
+
+
+# --- Docusaurus ---------------------------------------------------------------------------------
+
+EXCLUDED: Final = (
+    "**/_*.{js,jsx,ts,tsx,md,mdx}",
+    "**/_*/**",
+    "**/*.test.{js,jsx,ts,tsx}",
+    "**/__tests__/**",
+)
+
+
+def docusaurus_roots(
+    folder: Path | None, config: Mapping[str, Any], root: Path, docs_route: object
+) -> tuple[ContentRoot, ...]:
+    """Mounts of every docs, blog and pages plugin, with their versions and translations.
+
+    `docs_route` (the operator's) is the route of the docs under `root`, and says that `root` holds
+    docs when no plugin that could be read does.
+    """
+    route = docs_route.strip("/") if isinstance(docs_route, str) else None
+    if folder is None:
+        return (ContentRoot(root.as_posix(), route or "", main=True, exclude=EXCLUDED),)
+    plugins = [*_plugins(config)]
+    if route is not None:
+        index = _plugin_of(plugins, folder, root)
+        if index is None:
+            plugins.append(("docs", {"path": root.as_posix(), "routeBasePath": route, "id": "\0"}))
+        else:
+            plugins[index] = ("docs", {**plugins[index][1], "routeBasePath": route})
+    mounts: list[ContentRoot] = []
+    i18n = section(config, "i18n")
+    default = string(i18n, "defaultLocale", "en")
+    locales = _folders(folder / "i18n")
+    if (built := i18n.get("locales", [default])) is not UNKNOWN:
+        locales = [locale for locale in locales if locale in strings(built)]
+    for kind, options in plugins:
+        mounts.extend(_plugin_mounts(kind, options, folder, (default, *locales), not mounts))
+    return tuple(mounts)
+
+
+def _plugins(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, options) of each content plugin."""
+    presets = config.get("presets")
+    if not isinstance(presets, list):
+        presets = ["classic"]  # not readable, or set elsewhere: what nearly every site has
+    for entry in presets:
+        name, options = _named(entry)
+        if "classic" in name or not isinstance(name, str):
+            for kind in ("docs", "blog", "pages"):
+                value = options.get(kind)
+                if value is not False:
+                    yield kind, value if isinstance(value, dict) else {}
+    plugins = config.get("plugins")
+    for entry in plugins if isinstance(plugins, list) else []:
+        name, options = _named(entry)
+        for kind in ("docs", "blog", "pages"):
+            if f"content-{kind}" in name:
+                yield kind, options
+
+
+def _named(entry: object) -> tuple[str, dict[str, Any]]:
+    parts = entry if isinstance(entry, list) else [entry]
+    name = parts[0] if parts and isinstance(parts[0], str) else ""
+    options = parts[1] if len(parts) > 1 and isinstance(parts[1], dict) else {}
+    return name, options
+
+
+_DEFAULT_PATH: Final = {"docs": "docs", "blog": "blog", "pages": "src/pages"}
+_DEFAULT_ROUTE: Final = {"docs": "docs", "blog": "blog", "pages": ""}
+
+
+def _plugin_of(plugins: list[tuple[str, dict[str, Any]]], folder: Path, root: Path) -> int | None:
+    """The docs plugin that `root` belongs to; the first one when `root` holds the whole site."""
+    for index, (kind, options) in enumerate(plugins):
+        if kind != "docs":
+            continue
+        mounts = _plugin_mounts(kind, options, folder, ("", *_folders(folder / "i18n")), True)
+        if any(mount.overlaps(root.as_posix()) for mount in mounts):
+            return index
+    return None
+
+
+def _plugin_mounts(
+    kind: str, options: Mapping[str, Any], folder: Path, languages: tuple[str, ...], first: bool
+) -> Iterator[ContentRoot]:
+    """`languages`: the default one, then those whose translations are built."""
+    default, *locales = languages
+    path = options.get("path", _DEFAULT_PATH[kind])
+    if not isinstance(path, str):
+        return
+    route: str | None = _DEFAULT_ROUTE[kind]
+    if (told := options.get("routeBasePath")) is not None:
+        route = told.strip("/") if isinstance(told, str) else None
+    exclude = strings(options.get("exclude")) or EXCLUDED
+    prefixes = options.get("numberPrefixParser") is not False
+    name = string(options, "id", "default")
+    prefix = "" if name == "default" else f"{name}_"
+    plugin = f"docusaurus-plugin-content-{kind}" + ("" if name == "default" else f"-{name}")
+    current = below(folder, path)
+    versions = _versions(folder, prefix, options) if kind == "docs" else [("", "", "")]
+
+    def mount(where: str, version: tuple[str, str, str], locale: str) -> ContentRoot:
+        place = None if route is None else "/".join(p for p in (route, version[1]) if p)
+        main = first and kind == "docs" and not locale and version[1] == ""
+        return ContentRoot(where, place, kind, version[0], locale, main, exclude, prefixes)
+
+    for version in versions:
+        where = current
+        if version[2]:
+            where = below(folder, f"{prefix}versioned_docs/{version[2]}")
+        yield mount(where, version, "")
+        for locale in locales:
+            translated = f"i18n/{locale}/{plugin}"
+            if kind == "docs":
+                translated += f"/{version[2] or 'current'}"
+            yield mount(below(folder, translated), version, "" if locale == default else locale)
+
+
+def _versions(folder: Path, prefix: str, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(name, path in the address, folder) of each version; ("current", "", "") without any."""
+    names: list[str] = []
+    if options.get("disableVersioning") is not True:
+        try:
+            names = list(strings(json.loads(read_text(folder / f"{prefix}versions.json") or "[]")))
+        except (ValueError, RecursionError):
+            names = []
+    if not names:
+        return [("", "", "")]
+    last = string(options, "lastVersion", names[0])
+    overrides = section(options, "versions")
+    found = []
+    for name in ["current", *names]:
+        path = section(overrides, name).get("path")
+        if not isinstance(path, str):
+            path = "" if name == last else "next" if name == "current" else name
+        where = "" if name == "current" else f"version-{name}"
+        found.append((name, path.strip("/"), where))
+    return found
+
+
+def _folders(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())[:200]
+    except OSError:
+        return []

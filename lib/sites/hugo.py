@@ -5,20 +5,23 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
-from lib.mounts import Mount
-from lib.page_source import (
+from lib.sites.config_files import section, string
+from lib.sites.site import (
     NOT_BUILT,
-    Place,
-    Source,
+    ContentRoot,
+    PagePath,
+    PageSource,
+    Site,
+    below,
     date_of,
     joined,
     split_name,
     text_of,
 )
-from lib.sites.config_files import section, string
-from lib.sites.site import Site
 
 
 def _hugo_sanitized(site: Site, path: str) -> str:
@@ -36,7 +39,7 @@ def _hugo_sanitized(site: Site, path: str) -> str:
     return kept if site.settings.get("disablepathtolower") is True else kept.lower()
 
 
-def hugo(site: Site, mount: Mount, source: Source) -> Place:
+def hugo(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
     front = {str(key).lower(): value for key, value in source.front_matter.items()}
     build = section(front, "build") or section(front, "_build")
     if front.get("draft") is True or front.get("headless") is True:
@@ -56,13 +59,13 @@ def hugo(site: Site, mount: Mount, source: Source) -> Place:
         return NOT_BUILT
     path = _hugo_path(site, source, front, folder, name)
     if path is None:
-        return Place(None, locale=locale)
+        return PagePath(None, locale=locale)
     if path.startswith("//"):  # an absolute `url` stands above languages
-        return Place(joined(site.base_url, path), locale=locale)
-    return Place(joined(site.base_url, prefix, path), locale=locale)
+        return PagePath(joined(site.base_url, path), locale=locale)
+    return PagePath(joined(site.base_url, prefix, path), locale=locale)
 
 
-def _in_leaf_bundle(source: Source, folder: str, name: str) -> bool:
+def _in_leaf_bundle(source: PageSource, folder: str, name: str) -> bool:
     """Files beside or below an index.md are its resources, not pages."""
     if name == "index":
         folder = posixpath.dirname(folder) if folder else "\0"
@@ -84,7 +87,7 @@ def _bundles(pages: frozenset[str]) -> frozenset[str]:
 
 
 def _hugo_path(
-    site: Site, source: Source, front: Mapping[str, object], folder: str, name: str
+    site: Site, source: PageSource, front: Mapping[str, object], folder: str, name: str
 ) -> str | None:
     if url := text_of(front.get("url")):
         ending = "" if url.endswith("/") or "." in url else "/"
@@ -112,7 +115,7 @@ def _hugo_path(
 
 
 def _hugo_permalink(
-    pattern: str, source: Source, front: Mapping[str, object], where: str, base: str, slug: str
+    pattern: str, source: PageSource, front: Mapping[str, object], where: str, base: str, slug: str
 ) -> str | None:
     day = date_of(front.get("date"))
     title = source.title
@@ -134,3 +137,24 @@ def _hugo_permalink(
     if any(values.get(name) is None for name in names) or "[" in pattern:
         return None
     return re.sub(r":([a-z]+)", lambda m: values[m[1]] or "", pattern)
+
+
+# --- Hugo and Jekyll ----------------------------------------------------------------------------
+
+
+def hugo_roots(folder: Path, config: Mapping[str, Any]) -> tuple[ContentRoot, ...]:
+    """`content`, or one folder a language; the default language has no part in the address."""
+    languages = section(config, "languages")
+    default = string(config, "defaultcontentlanguage", "en")
+    shown = config.get("defaultcontentlanguageinsubdir") is True
+    content = string(config, "contentdir", "content")
+    mounts = []
+    for language in languages:
+        where = string(section(languages, language), "contentdir")
+        if where and where != content:
+            hidden = language == default and not shown
+            route = "" if hidden else language
+            mounts.append(ContentRoot(below(folder, where), route, locale=route))
+    prefix = default if shown else ""
+    mounts.append(ContentRoot(below(folder, content), prefix, locale=prefix))
+    return tuple(mounts)

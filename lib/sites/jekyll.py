@@ -5,22 +5,24 @@ import re
 from collections.abc import Mapping
 from datetime import date
 from fnmatch import fnmatch
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import unquote
 
-from lib.mounts import Mount
-from lib.page_source import (
+from lib.sites.config_files import section, string, strings
+from lib.sites.site import (
     NOT_BUILT,
-    UNKNOWN_PLACE,
-    Place,
-    Source,
+    UNKNOWN_PATH,
+    ContentRoot,
+    PagePath,
+    PageSource,
+    Site,
+    below,
     date_of,
     joined,
     split_name,
     text_of,
 )
-from lib.sites.config_files import section, string, strings
-from lib.sites.site import Site
 
 _POST_NAME: Final = re.compile(r"(\d{2,4}-\d{1,2}-\d{1,2})-(.*)")
 _STYLES: Final = {
@@ -31,10 +33,10 @@ _STYLES: Final = {
 }
 
 
-def jekyll(site: Site, mount: Mount, source: Source) -> Place:
+def jekyll(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
     plugins = strings(site.settings.get("plugins")) + strings(site.settings.get("gems"))
     if not source.has_front_matter and "jekyll-optional-front-matter" not in plugins:
-        return UNKNOWN_PLACE  # GitHub Pages renders it, Jekyll alone does not; no file tells which
+        return UNKNOWN_PATH  # GitHub Pages renders it, Jekyll alone does not; no file tells which
     top = site.config_file.parent.as_posix() if site.config_file else mount.folder
     project_path = posixpath.relpath(posixpath.join(mount.folder, source.path), top)
     if mount.kind == "pages" and _jekyll_hidden(site, source.path):
@@ -50,7 +52,7 @@ def jekyll(site: Site, mount: Mount, source: Source) -> Place:
         if name == "README" and "jekyll-readme-index" in plugins:
             name = "index"
         if not template and name == "index":
-            return Place(joined(site.base_url, folder, "/"))
+            return PagePath(joined(site.base_url, folder, "/"))
         template = template or "/:path/:basename" + _jekyll_suffix(style)
         values |= {"path": folder, "basename": name}
     elif mount.kind == "posts":
@@ -59,7 +61,7 @@ def jekyll(site: Site, mount: Mount, source: Source) -> Place:
             return NOT_BUILT
         day = date_of(front.get("date")) or date_of(post[1])
         if day is None:
-            return UNKNOWN_PLACE
+            return UNKNOWN_PATH
         template = template or _STYLES.get(style, style)
         values |= _jekyll_post_values(front, post[2], day)
     else:
@@ -79,7 +81,7 @@ def jekyll(site: Site, mount: Mount, source: Source) -> Place:
         return values.get(key, "") + match[1][len(key) :]
 
     path = re.sub(r":([a-z_]+)", one, template)
-    return UNKNOWN_PLACE if unknown else Place(joined(site.base_url, unquote(path)))
+    return UNKNOWN_PATH if unknown else PagePath(joined(site.base_url, unquote(path)))
 
 
 def _jekyll_suffix(style: str) -> str:
@@ -100,7 +102,7 @@ def _jekyll_hidden(site: Site, path: str) -> bool:
     return False
 
 
-def _jekyll_defaults(site: Site, mount: Mount, path: str) -> dict[str, object]:
+def _jekyll_defaults(site: Site, mount: ContentRoot, path: str) -> dict[str, object]:
     found: dict[str, object] = {}
     defaults = site.settings.get("defaults")
     for entry in defaults if isinstance(defaults, list) else []:
@@ -140,3 +142,17 @@ def _jekyll_post_values(front: Mapping[str, object], name: str, day: date) -> di
         "title": _jekyll_pretty(slug),
         "slug": _jekyll_slug(slug),
     }
+
+
+def jekyll_roots(folder: Path, config: Mapping[str, Any]) -> tuple[ContentRoot, ...]:
+    """The project itself, its posts, and the collections that are written out."""
+    source = below(folder, string(config, "source", "."))
+    base = Path(source) / string(config, "collections_dir", "")
+    mounts = [ContentRoot(source, kind="pages"), ContentRoot(below(base, "_posts"), kind="posts")]
+    collections = config.get("collections")
+    mounts += [
+        ContentRoot(below(base, f"_{name}"), kind=str(name))
+        for name in (collections if isinstance(collections, Mapping) else {})
+        if section(collections, name).get("output") is True and name != "posts"
+    ]
+    return tuple(mounts)

@@ -5,24 +5,24 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lib.mounts import Mount
-from lib.page_source import (
+from lib.sites.anchors import pymdownx_slug
+from lib.sites.config_files import glob_matches, string, strings
+from lib.sites.detection import extension_settings
+from lib.sites.site import (
     NOT_BUILT,
-    UNKNOWN_PLACE,
-    Place,
-    Source,
+    UNKNOWN_PATH,
+    ContentRoot,
+    PagePath,
+    PageSource,
+    Site,
     date_of,
     joined,
     split_name,
     text_of,
 )
-from lib.sites.anchors import pymdownx_slug
-from lib.sites.config_files import glob_matches, string, strings
-from lib.sites.detection import extension_settings
-from lib.sites.site import Site
 
 
-def mkdocs(site: Site, mount: Mount, source: Source) -> Place:
+def mkdocs(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
     plugins = extension_settings(site.settings, "plugins")
     for name in ("blog", "material/blog"):
         if name in plugins and (post := _material_post(site, plugins[name], source)):
@@ -40,7 +40,7 @@ def mkdocs(site: Site, mount: Mount, source: Source) -> Place:
         folder += "/" if folder else ""
     else:
         name += "/" if site.use_directory_urls else ".html"
-    return Place(joined(site.base_url, locale, folder, name), locale=locale)
+    return PagePath(joined(site.base_url, locale, folder, name), locale=locale)
 
 
 def _lines(value: object) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def _mkdocs_locale(i18n: Mapping[str, Any], path: str) -> tuple[str, str]:
     return path, ""
 
 
-def _material_post(site: Site, blog: Mapping[str, Any], source: Source) -> Place | None:
+def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> PagePath | None:
     """A post of Material's blog plugin; None for any other page."""
     home = string(blog, "blog_dir", "blog").strip("./")
     posts = string(blog, "post_dir", "{blog}/posts").replace("{blog}", home).strip("/")
@@ -100,9 +100,9 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: Source) -> Place
     days = string(blog, "post_url_date_format", "yyyy/MM/dd")
     own = text_of(source.front_matter.get("slug"))
     if (day is None and "{date}" in form) or not re.fullmatch(r"(?:y{4}|MM?|dd?|[/.-])+", days):
-        return UNKNOWN_PLACE
+        return UNKNOWN_PATH
     if not own and blog.get("post_slugify") is not None:
-        return UNKNOWN_PLACE
+        return UNKNOWN_PATH
     if day is not None:
         for code, value in (("yyyy", f"{day.year:04}"), ("MM", f"{day.month:02}")):
             days = days.replace(code, value)
@@ -115,4 +115,4 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: Source) -> Place
         "{categories}", pymdownx_slug(categories[0], case="lower") if categories else ""
     )
     ending = "/" if site.use_directory_urls else ".html"
-    return Place(joined(site.base_url, home, path.strip("/")) + ending)
+    return PagePath(joined(site.base_url, home, path.strip("/")) + ending)

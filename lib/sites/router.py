@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from lib.anchors import RoutedPage, anchors
-from lib.mounts import Mount
-from lib.page_source import Place, Source
+from lib.sites.anchors import RoutedPage, anchors
 from lib.sites.config_files import read_text
 from lib.sites.docusaurus import docusaurus
 from lib.sites.hugo import hugo
 from lib.sites.jekyll import jekyll
+from lib.sites.mdbook import mdbook, summary_pages
 from lib.sites.mkdocs import mkdocs
-from lib.sites.site import Site
-from lib.sites.vitepress import mdbook, sphinx, summary_pages, vitepress
+from lib.sites.site import ContentRoot, PagePath, PageSource, Site
+from lib.sites.sphinx import sphinx
+from lib.sites.vitepress import vitepress
 
-_PATHS: Final[Mapping[str, Callable[[Site, Mount, Source], Place]]] = {
+_PATHS: Final[Mapping[str, Callable[[Site, ContentRoot, PageSource], PagePath]]] = {
     "docusaurus": docusaurus,
     "mkdocs": mkdocs,
     "mdbook": mdbook,
@@ -83,7 +83,7 @@ class Router:
                 if summary:
                     self._listed[mount.folder] = summary_pages(summary)
 
-    def _mounted(self, path: str) -> tuple[Mount | None, str]:
+    def _mounted(self, path: str) -> tuple[ContentRoot | None, str]:
         file = posixpath.normpath(posixpath.join(self._root, path))
         for mount in self._site.mounts:
             relative = mount.relative(file)
@@ -99,9 +99,9 @@ class Router:
             return PageAddress(None, anchors(self._site, page, text))
         listed = self._listed.get(mount.folder)
         if listed is not None and relative not in listed:
-            place = Place(None, published=False)
+            place = PagePath(None, published=False)
         else:
-            source = Source(
+            source = PageSource(
                 relative,
                 page.front_matter,
                 page.title,

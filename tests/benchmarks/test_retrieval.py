@@ -7,7 +7,7 @@ import pytest
 from benchmarks.retrieval import by_cosine, main
 from lib.embedding import Similarity
 from lib.settings import setting_names
-from lib.store import Found, Hit
+from lib.store import Candidates, Hit
 from tests.stores import chunk
 
 
@@ -21,7 +21,7 @@ def test_meaning_alone_goes_by_cosine() -> None:
     def hit(number: int, cosine: float) -> Hit:
         return Hit(chunk(number, chunk_id=str(number)), cosine, bm25=9.0)
 
-    found = Found([hit(2, 0.2), hit(3, 0.9), hit(1, 0.2)], {})
+    found = Candidates([hit(2, 0.2), hit(3, 0.9), hit(1, 0.2)], {})
     ranked = by_cosine(found, Similarity(unrelated=0.1, answering=0.3))
     assert [each.hit.chunk.chunk_id for each in ranked] == ["3", "1", "2"]
     assert ranked[0].total == pytest.approx(4)

@@ -13,13 +13,12 @@ import aiohttp
 import pytest
 
 import lib.services
-from lib.admission import Admission
 from lib.answer import BUDGET_SPENT, MODEL_BUSY, MODEL_FAILED, NO_MODEL
+from lib.errors import upstream_error
 from lib.pricing import Price
 from lib.prompt import RULES
-from lib.resilience import Breaker
+from lib.resilience import Admission, Breaker
 from lib.sessions import Message
-from lib.upstream import upstream_error
 from tests.api import Api, listening, serving, text_of
 from tests.clock import Clock
 from tests.conftest import MakeSettings

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lib.sparse import query_vector
+from lib.terms import query_vector
 from tests.api import MACHINE_ITSELF, READER_KEY, STRANGER, Api, serving
 from tests.conftest import MakeSettings, ended
 from tests.tiny_book import BOOK, write_book

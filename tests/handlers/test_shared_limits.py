@@ -7,8 +7,7 @@ import pytest
 
 import lib.replicas.client
 from handlers.limits import BURST
-from lib.redis_limits import take
-from lib.replicas.client import RedisClient
+from lib.replicas.client import RedisClient, take
 from tests.api import serving
 from tests.conftest import MakeSettings
 from tests.handlers.test_limits import ask, use_up

@@ -7,7 +7,7 @@ import pytest
 
 from lib.answer_cache import AnswerCache, AnswerKey, same_question
 from lib.citations import Citation, Source
-from lib.events import Chunk, Cited, Done
+from lib.events import Cited, Done, TextDelta
 
 KEY = AnswerKey(
     question="why tides", generation="g", model="m", prompt="1:", k=5, context_window=3000, page=""
@@ -45,7 +45,7 @@ def test_other_words_are_another_question() -> None:
 )
 def test_what_decided_an_answer_tells_it_from_others(other: dict[str, Any]) -> None:
     cache = AnswerCache(2)
-    cache.keep(KEY, [Chunk(content="a")], END)
+    cache.keep(KEY, [TextDelta(content="a")], END)
     assert cache.get(replace(KEY, **other)) is None
 
 
@@ -54,7 +54,7 @@ def test_the_answers_used_longest_ago_and_old_ones_go() -> None:
     cache = AnswerCache(2, seconds=10, clock=lambda: now)
     keys = [replace(KEY, question=question) for question in "abc"]
     for key in keys:
-        cache.keep(key, [Chunk(content="a")], END)
+        cache.keep(key, [TextDelta(content="a")], END)
     assert [cache.get(key) is not None for key in keys] == [False, True, True]
     now = 10.0
     assert cache.get(keys[2]) is None
@@ -62,5 +62,5 @@ def test_the_answers_used_longest_ago_and_old_ones_go() -> None:
 
 def test_a_cache_without_room_keeps_nothing() -> None:
     cache = AnswerCache(0)
-    cache.keep(KEY, [Chunk(content="a")], END)
+    cache.keep(KEY, [TextDelta(content="a")], END)
     assert cache.get(KEY) is None

@@ -1,10 +1,25 @@
+import itertools
 from pathlib import Path
 
 import pytest
 
-from lib.book import boundary, content_folder, digest
+from lib.book import (
+    DOCUMENTS_AT_ONCE,
+    Book,
+    BookReader,
+    boundary,
+    content_folder,
+    digest,
+    flavour_of,
+    names,
+    read_book,
+    survey,
+)
+from lib.documents import DocumentLimits
 from lib.errors import InvalidRequest
 from lib.sites.site import Site
+from lib.store import Ledger
+from tests.tiny_book import write_book
 
 
 @pytest.fixture
@@ -56,3 +71,150 @@ def test_a_digest_tells_where_one_text_ends() -> None:
     assert digest(["ab", "c"]) != digest(["a", "bc"]) != digest(["abc"])
     assert digest(["\ud800"]) == digest(["\ud800"])
     assert len(digest([])) == 32
+
+
+FILES = {
+    "index.md": "# Harbour\n\nText.\n",
+    "guide/tides.md": "# Tides\n\n{{#include tides.txt}}\n",
+    "guide/lamps.md": "# Lamps\n\nText.\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_book(tmp_path / "book", {**FILES, "guide/tides.txt": "Every six hours.\n"})
+
+
+def book(folder: Path) -> Book:
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.md"))
+    return Book(folder, Site("none"), paths, DocumentLimits(), 270)
+
+
+@pytest.fixture
+def ledger(folder: Path) -> Ledger:
+    return BookReader(book(folder)).read(sorted(FILES)).ledger
+
+
+def test_nothing_is_known_of_a_new_book(folder: Path) -> None:
+    found = survey(book(folder), {})
+    assert found.changed == sorted(FILES)
+    assert (found.unchanged, found.removed, found.errors) == ([], [], [])
+
+
+def test_what_came_changed_and_went(folder: Path, ledger: Ledger) -> None:
+    assert survey(book(folder), ledger).unchanged == sorted(FILES)
+    write_book(folder, {"guide/lamps.md": "# Lamps\n\nOther.\n", "new.md": "# New\n\nText.\n"})
+    (folder / "index.md").unlink()
+    found = survey(book(folder), ledger)
+    assert found.unchanged == ["guide/tides.md"]
+    assert found.changed == ["guide/lamps.md", "new.md"]
+    assert found.removed == ["index.md"]
+
+
+def test_a_page_changes_with_what_it_includes(folder: Path, ledger: Ledger) -> None:
+    (folder / "guide/tides.txt").write_text("Every twelve hours.\n")
+    assert survey(book(folder), ledger).changed == ["guide/tides.md"]
+    (folder / "guide/tides.txt").unlink()
+    assert survey(book(folder), ledger).changed == ["guide/tides.md"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        # The page of its folder may move the addresses of all beside it.
+        ("guide/index.md", ["guide/index.md", "guide/lamps.md", "guide/tides.md"]),
+        ("guide/guide.md", ["guide/guide.md", "guide/lamps.md", "guide/tides.md"]),
+        ("guide/Tides.mdx.md", ["guide/Tides.mdx.md", "guide/tides.md"]),
+        ("guide/other.md", ["guide/other.md"]),
+    ],
+)
+def test_a_page_changes_with_names_that_may_decide_its_address(
+    folder: Path, ledger: Ledger, name: str, changed: list[str]
+) -> None:
+    write_book(folder, {name: "# Other\n\nText.\n"})
+    assert survey(book(folder), ledger).changed == changed
+
+
+def test_a_file_that_cannot_be_read_is_as_good_as_deleted(folder: Path, ledger: Ledger) -> None:
+    (folder / "index.md").write_bytes(b"\xff")
+    found = survey(book(folder), ledger)
+    assert found.removed == ["index.md"]
+    assert found.errors[0].startswith("index.md: ")
+
+
+def test_what_was_wrong_with_an_unchanged_file_is_told_again(folder: Path) -> None:
+    (folder / "guide/tides.txt").unlink()
+    before = BookReader(book(folder)).read(sorted(FILES))
+    assert before.errors
+    found = survey(book(folder), before.ledger)
+    assert found.unchanged == sorted(FILES)
+    assert found.errors == before.errors
+
+
+def book_of(root: Path, files: dict[str, str]) -> Book:
+    write_book(root, files)
+    return Book(root, Site("none"), sorted(files), DocumentLimits(), 50)
+
+
+def test_chunks_know_their_place(tmp_path: Path) -> None:
+    text = f"# Tides\n\n{'The tide turns. ' * 12}\n\n## Currents\n\n{'Three knots. ' * 12}\n"
+    read = BookReader(book_of(tmp_path, {"guide/tides.md": text})).read(["guide/tides.md"])
+    chunks = [piece.chunk for piece in read.pieces]
+    assert [chunk.ordinal for chunk in chunks] == list(range(len(chunks)))
+    assert {chunk.heading for chunk in chunks} == {"Tides", "Currents"}
+    for before, after in itertools.pairwise(chunks):
+        assert after.before == text[before.end_char : after.start_char]
+    assert chunks[0].before is None
+    record = read.ledger["guide/tides.md"]
+    assert list(record.chunks) == [chunk.chunk_id for chunk in chunks]
+    assert {chunk.file_hash for chunk in chunks} == {record.file_hash}
+
+
+def test_chunks_far_apart_are_not_joined(tmp_path: Path) -> None:
+    comment = f"<!-- {'x' * 600} -->"
+    text = f"# One\n\nThe first.\n\n{comment}\n\n# Two\n\nThe second.\n"
+    read = BookReader(book_of(tmp_path, {"a.md": text})).read(["a.md"])
+    assert [piece.chunk.before for piece in read.pieces] == [None, None]
+
+
+def test_a_draft_is_read_and_gives_nothing(tmp_path: Path) -> None:
+    text = "---\ndraft: true\n---\n\nNot yet.\n"
+    read = BookReader(book_of(tmp_path, {"a.md": text})).read(["a.md", "gone.md"])
+    assert read.pieces == []
+    assert read.ledger["a.md"].chunks == {}
+    assert [error.partition(":")[0] for error in read.errors] == ["gone.md"]
+    assert read.files == 2
+
+
+async def test_files_come_some_at_a_time(tmp_path: Path) -> None:
+    files = {f"{n}.md": f"# Page {n}\n\nText.\n" for n in range(DOCUMENTS_AT_ONCE + 1)}
+    batches = [batch async for batch in read_book(book_of(tmp_path, files), sorted(files))]
+    assert [batch.files for batch in batches] == [DOCUMENTS_AT_ONCE, 1]
+    assert {path for batch in batches for path in batch.ledger} == files.keys()
+
+
+def test_what_a_reader_may_call_a_file() -> None:
+    assert names("Guide/Deep/Tides.md") == [
+        "guide/deep/tides.md",
+        "deep/tides.md",
+        "tides.md",
+        "guide/deep/tides",
+        "deep/tides",
+        "tides",
+        "guide",
+        "guide/deep",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("generator", "path", "flavour"),
+    [
+        ("none", "a.md", "commonmark"),
+        ("none", "a.mdx", "mdx"),
+        ("docusaurus", "a.md", "mdx"),
+        ("sphinx", "a.md", "myst"),
+        ("sphinx", "a.mdx", "mdx"),
+    ],
+)
+def test_which_markdown_a_file_is_written_in(generator: str, path: str, flavour: str) -> None:
+    assert flavour_of(Site(generator), path) == flavour

@@ -10,9 +10,8 @@ import pytest
 from lib.answer import collect, stream
 from lib.chat import ChatRequest, Selection, prepare
 from lib.errors import InvalidRequest, UpstreamError
-from lib.events import Chunk, Done, Event
+from lib.events import Done, Event, Failed, Ping, TextDelta
 from lib.services import Services, open_services
-from lib.sse import Failed, Ping
 from tests.conftest import MakeSettings
 from tests.tiny_book import EVERYTHING
 from tests.upstream import Drop, Hang, Upstream, answer, delta
@@ -68,7 +67,7 @@ async def test_a_reader_who_leaves_is_not_remembered(
     turn = await prepare(services, ChatRequest(question="tide?", session_id="s"))
     async with aclosing(stream(services, turn)) as events:
         async for event in events:
-            if isinstance(event, Chunk):
+            if isinstance(event, TextDelta):
                 break
     assert services.generator is not None
     assert services.generator.pacer.streams == 0  # closed before anything else is done
@@ -91,7 +90,7 @@ async def test_an_answer_waits_after_what_is_shown_and_not_for_what_is_held_back
     upstream.replies.append([delta("The"), gates[0], delta(" ["), gates[1], *answer("x] tide")])
     turn = await prepare(services, ChatRequest(question="tide?"))
     async for event in stream(services, turn):
-        if isinstance(event, Chunk):
+        if isinstance(event, TextDelta):
             shown.append(event.content)
             for gate in gates:
                 gate.set()
@@ -143,13 +142,16 @@ async def test_the_context_window_bounds_the_prompt(services: Services, upstream
 
 
 async def test_collecting_gives_the_same_answer() -> None:
-    whole = await collect(events_of([Ping(), Chunk(content=" a"), Chunk(content="b\n"), DONE]))
+    whole = await collect(
+        events_of([Ping(), TextDelta(content=" a"), TextDelta(content="b\n"), DONE])
+    )
     assert whole.answer == "ab"
     assert whole.session_id == "s"
 
 
 @pytest.mark.parametrize(
-    "events", [[Chunk(content="a"), Failed(error="Broke.", code="X")], [Chunk(content="a")], []]
+    "events",
+    [[TextDelta(content="a"), Failed(error="Broke.", code="X")], [TextDelta(content="a")], []],
 )
 async def test_collecting_what_broke_off_raises(events: list[Event]) -> None:
     with pytest.raises(UpstreamError):
@@ -161,5 +163,5 @@ async def test_the_model_s_markers_are_numbered_by_appearance(
 ) -> None:
     upstream.replies.append(answer("A [3]. B [1]."))
     events = await ask(services, question=EVERYTHING, k=3)
-    text = "".join(event.content for event in events if isinstance(event, Chunk))
+    text = "".join(event.content for event in events if isinstance(event, TextDelta))
     assert text.index("[1](") < text.index("[2](")

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.chunking import Chunk, chunk_page
-from lib.chunking_sections import title_from_path
+from lib.chunking import Chunk, chunk_page, title_from_path
 from lib.documents import Document
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, Page

@@ -3,19 +3,19 @@
 import asyncio
 import inspect
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import lib.embedding_e5
-import lib.embedding_minilm
-import lib.onnx
-from lib.embedding_local import LocalEmbedder
+import lib.embedding_local
+from lib.embedding_local import LocalEmbedder, find_model
 from lib.embedding_minilm import load_minilm
-from lib.onnx_folder import find_model
 from lib.services import make_local_embedder
 
 DIMENSION = 384
@@ -134,7 +134,7 @@ def test_weights_that_are_not_the_pinned_ones_are_refused(
 @pytest.mark.parametrize("package", ["no_such_package_here", "json.decoder"])
 def test_a_missing_package_is_said(package: str) -> None:
     with pytest.raises(RuntimeError, match=package):
-        lib.onnx.package_file(package, "model.onnx", "")
+        lib.embedding_local.package_file(package, "model.onnx", "")
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def folder(tmp_path: Path) -> Path:
     """The packaged English model in the layout of the model hubs."""
     made = tmp_path / "all-minilm"
     made.mkdir()
-    weights = lib.onnx.package_file(
+    weights = lib.embedding_local.package_file(
         lib.embedding_minilm.PACKAGE, "model.onnx", lib.embedding_minilm.WEIGHTS_SHA256
     )
     shutil.copy(weights, made / "model.onnx")
@@ -192,3 +192,26 @@ def test_a_file_that_is_no_model_is_said(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(RuntimeError, match="cannot be loaded"):
         find_model(folder).load()
+
+
+ROOT = Path(__file__).parents[2]
+LOAD_AND_ASK = """
+from lib.{module} import load_{function}
+
+load_{function}().question("When does the tide turn?")
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "function"), [("embedding_e5", "e5"), ("embedding_minilm", "minilm")]
+)
+def test_nothing_is_told_about_the_machine(tmp_path: Path, module: str, function: str) -> None:
+    """onnxruntime would leave an id and what it has to send in the home directory, unless it
+    believes to be tested; so nothing says that it is."""
+    subprocess.run(
+        [sys.executable, "-c", LOAD_AND_ASK.format(module=module, function=function)],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        check=True,
+    )
+    assert not list(tmp_path.rglob("*"))

@@ -2,12 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from lib.evaluation import Outcome, Plan, evaluate, known_links
-from lib.evaluation_metrics import failures, metrics
+from lib.answer import NOT_IN_BOOK
+from lib.attribution import SentenceCheck
+from lib.evaluation import (
+    Estimate,
+    Link,
+    Outcome,
+    Plan,
+    estimate,
+    evaluate,
+    failures,
+    known_links,
+    metrics,
+    share,
+)
+from lib.events import ChatAnswer
 from lib.golden import Place, Question
 from lib.services import Services, open_services
 from lib.sites.link_check import SitemapError
@@ -113,10 +128,10 @@ async def test_an_answer_that_breaks_off_is_an_outcome(
     assert whole.error == ""
     assert broken.links == ()
     measured = metrics([broken, whole], [5])
-    for name, share in (("hit@5", 1.0), ("answered", 0.5)):  # the search is not to blame
+    for name, expected in (("hit@5", 1.0), ("answered", 0.5)):  # the search is not to blame
         found = measured[name].estimate
         assert found is not None
-        assert found.value == share
+        assert found.value == expected
 
 
 async def test_a_question_that_cannot_be_asked_is_an_outcome(services: Services) -> None:
@@ -165,3 +180,101 @@ async def test_links_are_compared_with_the_built_site(services: Services, tmp_pa
     assert f"{SITE}/docs/guide/mooring#fenders leads nowhere." in failures(outcome, 5)
     with pytest.raises(SitemapError):
         await known_links(services, tmp_path / "none.xml")
+
+
+def test_an_estimate_is_the_same_each_time() -> None:
+    numbers = [0.0, 1.0] * 50
+    first = estimate(numbers)
+    assert first is not None
+    assert first == estimate(numbers)
+    assert first.value == 0.5
+    # 1.96 standard errors of a coin are 0.098.
+    assert 0.08 < first.value - first.low < 0.12
+    assert 0.08 < first.high - first.value < 0.12
+    assert estimate([]) is None
+    assert estimate([1.0]) == Estimate(1, 1, 1)
+
+
+def test_wilson_s_interval() -> None:
+    # Newcombe (1998), Statistics in Medicine 17, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    for hits, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        found = share([1.0] * hits + [0.0] * (n - hits))
+        assert found is not None
+        assert found.value == pytest.approx(hits / n)
+        assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_all_the_same_leaves_doubt() -> None:
+    sure = share([1.0] * 30)
+    assert sure is not None
+    assert (sure.value, sure.high) == (1, 1)
+    assert 0.85 < sure.low < 0.9
+    assert share([]) is None
+
+
+TIDE_QUESTION = Question("When does the tide turn?", ((Place("tides.md", 15, 40),),))
+
+
+def outcome(question: Question, *, rank: int | None = None, reason: str = "stop") -> Outcome:
+    given = ChatAnswer(
+        answer="It turns.",
+        citations=[],
+        session_id="s",
+        response_time=0.1,
+        tokens_used=120,
+        finish_reason=reason,
+        mode="generated",
+    )
+    return Outcome(question=question, ranks=(rank,) if question.answer else (), answer=given)
+
+
+def value(estimate: Estimate | None) -> float:
+    assert estimate is not None
+    return estimate.value
+
+
+def test_ranks_make_shares() -> None:
+    measured = metrics([outcome(TIDE_QUESTION, rank=nth) for nth in (1, 2, 6, None)], [1, 5, 10])
+    values = {name: value(measured[name].estimate) for name in ("hit@1", "hit@5", "hit@10", "mrr")}
+    assert values == pytest.approx(
+        {"hit@1": 0.25, "hit@5": 0.5, "hit@10": 0.75, "mrr": (1 + 1 / 2 + 1 / 6) / 4}
+    )
+    assert measured["hit@5"].n == 4
+
+
+def test_to_refuse_is_right_or_wrong() -> None:
+    refused = outcome(UNKNOWN, reason=NOT_IN_BOOK)
+    too_shy = outcome(TIDE_QUESTION, rank=1, reason=NOT_IN_BOOK)
+    too_bold = outcome(UNKNOWN)
+    measured = metrics([refused, too_bold, too_shy, outcome(TIDE_QUESTION, rank=1)], [5])
+    assert value(measured["refusal"].estimate) == 0.5
+    assert value(measured["answered"].estimate) == 0.5
+    assert failures(refused, 5) == []
+    assert failures(too_shy, 5) == ["It was refused, though the book answers it."]
+    assert failures(too_bold, 5) == ["It was answered, though the book does not."]
+
+
+def test_sentences_that_nobody_can_judge_are_left_out() -> None:
+    told = [
+        SentenceCheck(sentence="It turns.", markers=[1], supported=each, score=0.5, quote=None)
+        for each in (True, False, True, None)
+    ]
+    answered = outcome(TIDE_QUESTION, rank=1)
+    assert answered.answer is not None
+    given = msgspec.structs.replace(answered.answer, check=told)
+    support = metrics([replace(answered, answer=given)], [5])["support"]
+    assert value(support.estimate) == pytest.approx(2 / 3)
+    assert support.n == 3
+
+
+def test_only_links_that_were_given_can_lead_nowhere() -> None:
+    links = [Link("https://a.example", True), Link("https://b.example", False), Link(None, False)]
+    measured = metrics([Outcome(question=TIDE_QUESTION, ranks=(1,), links=links)], [5])
+    assert value(measured["linked"].estimate) == pytest.approx(2 / 3)
+    assert value(measured["links"].estimate) == 0.5
+    assert metrics([Outcome(question=TIDE_QUESTION, ranks=(1,))], [5])["links"].estimate is None

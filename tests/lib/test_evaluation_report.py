@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.evaluation import Link, Outcome, Plan
-from lib.evaluation_report import Report, as_json, as_text, report_on
+from lib.evaluation_report import Report, as_json, as_junit, as_text, report_on, valid
 from lib.events import ChatAnswer
 from lib.golden import Place, Question
-from lib.junit import as_junit, valid
-from lib.passages import Passage
 from lib.pricing import Usage
+from lib.ranking import Passage
 
 TIDE = Question("When does it turn?", ((Place("tides.md", 15, 40),),), "fact", "tide")
 DEPTH = Question("How deep is it?", ((Place("depth.md", 0, 9, whole=True),),), "fact", "depth")

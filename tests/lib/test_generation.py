@@ -1,22 +1,28 @@
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
 
-import lib.completion_events
 import lib.generation
 from lib.errors import UpstreamError
 from lib.generation import (
+    FEW_STREAMS,
+    LONGEST_PAUSE,
+    MANY_STREAMS,
+    PAUSE,
+    TICK,
+    ChatModel,
     Delta,
     Finish,
-    Generator,
     Idle,
+    Pacer,
     PromptMessage,
     make_generator,
+    moment,
+    pause_among,
 )
-from lib.pacing import MANY_STREAMS
 from lib.settings import Settings
 from tests.upstream import (
     DONE,
@@ -38,7 +44,7 @@ ASKED = [PromptMessage("system", "Rules."), PromptMessage("user", "Tide?")]
 
 
 @pytest.fixture(params=[0, MANY_STREAMS], ids=["alone", "crowded"])
-async def generator(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[Generator]:
+async def generator(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[ChatModel]:
     made = make_generator(
         Settings(openai_base_url=upstream.base_url, openai_model="m", openai_api_key="sk-test")
     )
@@ -49,7 +55,7 @@ async def generator(request: pytest.FixtureRequest, upstream: Upstream) -> Async
     await made.close()
 
 
-async def run(generator: Generator) -> tuple[str, Finish, int]:
+async def run(generator: ChatModel) -> tuple[str, Finish, int]:
     """The text, how it ended, and how often the caller was told to be patient."""
     pieces = [piece async for piece in generator.generate(ASKED)]
     end = pieces.pop()
@@ -60,7 +66,7 @@ async def run(generator: Generator) -> tuple[str, Finish, int]:
 
 
 async def until_it_fails(
-    generator: Generator,
+    generator: ChatModel,
 ) -> tuple[list[Delta | Idle | Finish], UpstreamError | None]:
     """What came, and the error that ended it."""
     pieces: list[Delta | Idle | Finish] = []
@@ -72,12 +78,12 @@ async def until_it_fails(
     return pieces, None
 
 
-async def test_an_answer(generator: Generator, upstream: Upstream) -> None:
+async def test_an_answer(generator: ChatModel, upstream: Upstream) -> None:
     upstream.replies.append(answer("The tide ", "turns."))
     assert await run(generator) == ("The tide turns.", Finish("stop", 100, 20), 0)
 
 
-async def test_the_request(generator: Generator, upstream: Upstream) -> None:
+async def test_the_request(generator: ChatModel, upstream: Upstream) -> None:
     await run(generator)
     [request] = upstream.requests
     assert request.headers["authorization"] == "Bearer sk-test"
@@ -118,7 +124,7 @@ WHOLE = answer("Das Wasser ", "steigt: 水 \U0001f30a.")
 
 @pytest.mark.parametrize("size", range(1, 40))
 async def test_bytes_may_be_cut_anywhere(
-    generator: Generator, upstream: Upstream, size: int
+    generator: ChatModel, upstream: Upstream, size: int
 ) -> None:
     upstream.replies.append(cut(WHOLE, size))
     assert await run(generator) == ("Das Wasser steigt: 水 \U0001f30a.", Finish("stop", 100, 20), 0)
@@ -160,7 +166,7 @@ ODD: dict[str, list[Step]] = {
 
 @pytest.mark.parametrize("reply", ODD.values(), ids=ODD)
 async def test_odd_streams_are_read(
-    generator: Generator, upstream: Upstream, reply: list[Step]
+    generator: ChatModel, upstream: Upstream, reply: list[Step]
 ) -> None:
     upstream.replies.append(reply)
     text, end, _ = await run(generator)
@@ -169,7 +175,7 @@ async def test_odd_streams_are_read(
 
 @pytest.mark.parametrize("sent", [[], [usage(7, 0)], [usage(7, 3)]], ids=str)
 async def test_usage_may_be_missing(
-    generator: Generator, upstream: Upstream, sent: list[bytes]
+    generator: ChatModel, upstream: Upstream, sent: list[bytes]
 ) -> None:
     upstream.replies.append([delta("a"), finish(), *sent, DONE])
     _, end, _ = await run(generator)
@@ -178,7 +184,7 @@ async def test_usage_may_be_missing(
 
 @pytest.mark.parametrize("wrong", [-1, 10**12])
 async def test_usage_that_cannot_be_is_not_believed(
-    generator: Generator, upstream: Upstream, wrong: int
+    generator: ChatModel, upstream: Upstream, wrong: int
 ) -> None:
     for told in (usage(wrong, 3), usage(7, wrong)):
         upstream.replies.append([delta("a"), finish(), told, DONE])
@@ -207,7 +213,7 @@ FAULTS: dict[str, Any] = {
 
 @pytest.mark.parametrize(("reply", "words"), FAULTS.values(), ids=FAULTS)
 async def test_faults_are_told_in_our_words(
-    generator: Generator, upstream: Upstream, reply: Any, words: str
+    generator: ChatModel, upstream: Upstream, reply: Any, words: str
 ) -> None:
     upstream.replies.append(reply)
     with pytest.raises(UpstreamError, match=words) as caught:
@@ -218,7 +224,7 @@ async def test_faults_are_told_in_our_words(
 
 
 async def test_what_came_before_a_fault_is_passed_on(
-    generator: Generator, upstream: Upstream
+    generator: ChatModel, upstream: Upstream
 ) -> None:
     upstream.replies.append([delta("a") + delta("b") + event({"error": {}})])
     pieces, error = await until_it_fails(generator)
@@ -227,9 +233,9 @@ async def test_what_came_before_a_fault_is_passed_on(
 
 
 async def test_a_line_without_end_is_cut(
-    generator: Generator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    generator: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.completion_events, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr(lib.generation, "LONGEST_LINE", 1_000)
     upstream.replies.append([delta("a"), b"data: " + b"x" * 5_000, Hang()])
     with pytest.raises(UpstreamError):
         await run(generator)
@@ -245,8 +251,8 @@ async def test_a_server_that_is_not_there() -> None:
     await made.close()
 
 
-def make_impatient(upstream: Upstream, silence: float) -> Generator:
-    return Generator(
+def make_impatient(upstream: Upstream, silence: float) -> ChatModel:
+    return ChatModel(
         api_key="",
         base_url=upstream.base_url,
         model="m",
@@ -271,7 +277,7 @@ async def test_silence_is_told_and_then_ended(
 
 
 async def test_silence_that_ends_does_no_harm(
-    generator: Generator, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    generator: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.01)
     before, between = asyncio.Event(), asyncio.Event()
@@ -306,7 +312,7 @@ async def test_silences_do_not_add_up(upstream: Upstream, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("words", [[], [delta("a")]], ids=["before", "between"])
 async def test_closing_leaves_the_server(
-    generator: Generator,
+    generator: ChatModel,
     upstream: Upstream,
     words: list[Step],
     monkeypatch: pytest.MonkeyPatch,
@@ -321,7 +327,7 @@ async def test_closing_leaves_the_server(
     await upstream.until(lambda u: u.left_early == 1)
 
 
-async def test_cancelling_leaves_the_server(generator: Generator, upstream: Upstream) -> None:
+async def test_cancelling_leaves_the_server(generator: ChatModel, upstream: Upstream) -> None:
     upstream.replies.append([delta("a"), Hang()])
     asking = asyncio.create_task(run(generator))
     await upstream.until(lambda u: len(u.chats()) == 1)
@@ -332,7 +338,7 @@ async def test_cancelling_leaves_the_server(generator: Generator, upstream: Upst
 
 
 async def test_cancelling_twice_leaves_the_server_too(
-    generator: Generator, upstream: Upstream
+    generator: ChatModel, upstream: Upstream
 ) -> None:
     """A reader goes, and the time of the request is up, in one moment."""
     first = asyncio.Event()
@@ -354,14 +360,14 @@ async def test_cancelling_twice_leaves_the_server_too(
     del failure
 
 
-async def test_one_after_the_other(generator: Generator, upstream: Upstream) -> None:
+async def test_one_after_the_other(generator: ChatModel, upstream: Upstream) -> None:
     """Over the same connection, which nothing of the answer before may hold."""
     upstream.replies.extend(answer(*str(number)) for number in range(100, 110))
     answers = [await run(generator) for _ in range(10)]
     assert [text for text, _, _ in answers] == [str(number) for number in range(100, 110)]
 
 
-async def test_many_at_once(generator: Generator, upstream: Upstream) -> None:
+async def test_many_at_once(generator: ChatModel, upstream: Upstream) -> None:
     upstream.replies.extend(answer(str(number)) for number in range(30))
     answers = await asyncio.gather(*(run(generator) for _ in range(30)))
     assert {text for text, _, _ in answers} == {str(number) for number in range(30)}
@@ -381,7 +387,7 @@ async def test_many_at_once(generator: Generator, upstream: Upstream) -> None:
     ids=str,
 )
 async def test_whether_it_is_reachable(
-    generator: Generator,
+    generator: ChatModel,
     upstream: Upstream,
     monkeypatch: pytest.MonkeyPatch,
     reply: Any,
@@ -391,3 +397,68 @@ async def test_whether_it_is_reachable(
     upstream.models_reply = reply
     assert await generator.reachable() is reachable
     assert upstream.chats() == []
+
+
+def test_many_streams_are_read_less_often() -> None:
+    pauses = [pause_among(streams) for streams in range(1_000)]
+    assert pauses[FEW_STREAMS] == 0 < pauses[FEW_STREAMS + 1]
+    # 50 ms between two pieces are not seen; the time to write them comes on top.
+    assert pauses[MANY_STREAMS] + TICK / 2 <= 0.045
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_PAUSE
+
+
+def test_those_who_wait_at_about_the_same_time_wait_together() -> None:
+    begun = [1_000.0 + second / 1_000 for second in range(100)]
+    moments = [moment(now, PAUSE) for now in begun]
+    assert moments == sorted(moments)
+    assert len(set(moments)) <= len(begun) * 0.001 / TICK + 1
+    for now, number in zip(begun, moments, strict=True):
+        assert abs(number * TICK - now - PAUSE) <= TICK / 2 + 1e-9
+
+
+async def test_few_do_not_wait() -> None:
+    pacer = Pacer()
+    pacer.streams = FEW_STREAMS
+    with pytest.raises(StopIteration):  # it ends without asking the event loop for anything
+        pacer.wait().send(None)
+
+
+async def test_all_are_woken_but_those_who_left() -> None:
+    pacer = Pacer()
+    pacer.streams = FEW_STREAMS + 1
+    waiting = [asyncio.create_task(pacer.wait()) for _ in range(50)]
+    await asyncio.sleep(0)
+    assert not any(each.done() for each in waiting)
+    for each in waiting[::2]:
+        each.cancel()
+    async with asyncio.timeout(10):
+        for each in waiting:
+            with suppress(asyncio.CancelledError):
+                await each
+    assert [each.cancelled() for each in waiting] == [True, False] * 25
+
+
+async def test_many_wait_with_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, pacer = asyncio.get_running_loop(), Pacer()
+    pacer.streams = FEW_STREAMS + 1
+    timers = []
+    call_at = loop.call_at
+
+    def counted(when: float, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        timers.append(when)
+        return call_at(when, *args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_at", counted)
+    await asyncio.gather(*(pacer.wait() for _ in range(50)))
+    assert 1 <= len(timers) <= 5  # more only if it takes tens of milliseconds to begin to wait
+
+
+async def test_whoever_waits_again_is_woken_again() -> None:
+    pacer = Pacer()
+    pacer.streams = FEW_STREAMS + 1
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(10):
+        for _ in range(3):
+            await asyncio.gather(pacer.wait(), pacer.wait())
+    assert asyncio.get_running_loop().time() - began >= 3 * (PAUSE - TICK / 2) - 0.001

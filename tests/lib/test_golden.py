@@ -15,7 +15,7 @@ from lib.golden import (
     read_questions,
     recall,
 )
-from lib.passages import Passage
+from lib.ranking import Passage
 from tests.passages import passage_at
 
 TIDES = "The tide turns every six hours.\nIt rises four metres. It falls again."

@@ -1,20 +1,27 @@
 """What an ingestion embeds, takes over and publishes."""
 
+import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import lib.indexing
-from lib.indexing import languages_of
-from lib.services import Services, open_services
+from lib.book import Piece
+from lib.embedding import AroundEmbedder, Vectors
+from lib.errors import UpstreamError
+from lib.indexing import MAX_LINES, Counts, IndexWriter, Task, languages_of
+from lib.services import Services, make_local_embedder, open_services
 from lib.settings import Settings
-from lib.sparse import query_vector
-from lib.store import FileRecord, Found, Ledger
+from lib.store import Candidates, FileRecord, GenerationBuilder, Ledger, new_generation
+from lib.store_edge import EdgeStore
+from lib.terms import query_vector
 from tests.ingesting import FILES, run, settings_of
+from tests.stores import chunk, terms_of
 from tests.tiny_book import write_book
 from tests.upstream import Body, Status, Upstream
 
@@ -35,7 +42,7 @@ def folder(settings: Settings) -> Path:
     return settings.book_content_path
 
 
-async def search(services: Services, query: str) -> Found:
+async def search(services: Services, query: str) -> Candidates:
     vector = await services.embedder.embed_query(query)
     return await services.store.search(vector, query_vector(query), 50)
 
@@ -280,3 +287,102 @@ def test_a_language_of_few_pages_does_not_count() -> None:
     # A page that gives nothing has no say.
     drafts: Ledger = {f"{n}.md": FileRecord(file_hash="", language="french") for n in range(50)}
     assert languages_of(drafts | pages(english=3)) == ("english",)
+
+
+class Refusing(AroundEmbedder):
+    """Refuses every text, once it may answer."""
+
+    def __init__(self) -> None:
+        super().__init__(make_local_embedder("english"))
+        self._asked = 0
+        self.asked_twice = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    @property
+    def concurrency(self) -> int:
+        return 2
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        self._asked += 1
+        if self._asked == 2:
+            self.asked_twice.set()
+        try:
+            await self.may_answer.wait()
+        except asyncio.CancelledError:
+            raise UpstreamError("The embedding service hung up.") from None
+        raise UpstreamError("The embedding service refuses.")
+
+
+@pytest.fixture
+async def builder(tmp_path: Path) -> AsyncIterator[GenerationBuilder]:
+    store = EdgeStore(tmp_path)
+    made = await store.build(new_generation(), "m")
+    yield made
+    await made.abandon()
+    await store.close()
+
+
+def pieces(count: int) -> list[Piece]:
+    chunks = [chunk(number) for number in range(count)]
+    return [
+        Piece(each, each.text, terms) for each, terms in zip(chunks, terms_of(chunks), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_no_failure_is_left_unseen(builder: GenerationBuilder, cancelled: bool) -> None:
+    unseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
+    embedder = Refusing()
+    writer = IndexWriter(embedder, builder, Counts(), batch_size=1, lend=False)
+    await writer.write(pieces(2))
+    await embedder.asked_twice.wait()
+    stopping = asyncio.create_task(writer.stop())
+    await asyncio.sleep(0)
+    if cancelled:  # as by a server that is stopped while an ingestion is
+        stopping.cancel()
+    else:
+        embedder.may_answer.set()
+    await asyncio.wait((stopping,))
+    assert stopping.cancelled() is cancelled
+    embedder.may_answer.set()
+    if left := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(left)
+    del writer, stopping, left
+    gc.collect()
+    assert not unseen
+
+
+def test_errors_are_bounded() -> None:
+    task = Task()
+    task.complain(["a.md: wrong"] * (MAX_LINES - 1))
+    task.complain(["b.md: wrong", "c.md: wrong"])
+    task.complain(["d.md: wrong"])
+    assert task.report().progress.errors[-2:] == ["a.md: wrong", "b.md: wrong"]
+    assert len(task.errors) == MAX_LINES
+
+
+def test_the_estimate_is_none_before_there_is_anything_to_go_by() -> None:
+    task = Task()
+    assert task.report().estimated_completion is None
+    task.total_files, task.files_processed, task.chunks_created = 10, 5, 100
+    assert task.report().estimated_completion is None
+    task.counts.embedded = 50
+    assert task.report().estimated_completion is not None
+
+
+def test_the_rest_is_thought_to_go_as_fast() -> None:
+    began = datetime.now(UTC) - timedelta(seconds=60)
+    task = Task(total_files=10, files_processed=5, chunks_created=100, started_at=began)
+    task.counts.embedded, task.counts.reused = 20, 30  # a quarter of the 200 to come
+    estimated = task.report().estimated_completion
+    assert estimated is not None
+    left = datetime.fromisoformat(estimated) - began
+    assert left.total_seconds() == pytest.approx(240, abs=1)
+
+
+def test_what_is_over_was_completed_then() -> None:
+    task = Task(finished_at=datetime.now(UTC))
+    report = task.report()
+    assert report.estimated_completion == report.finished_at
+    assert not task.running

@@ -4,11 +4,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import __version__
-from lib.events import Chunk, Done, Event
+from lib.events import Done, Event, Failed, Ping, TextDelta
 from lib.logs import Exchange, exchange
 from lib.metrics import Metrics, Watch
 from lib.pricing import Usage
-from lib.sse import Failed, Ping
 
 
 def figures(metrics: Metrics) -> dict[str, float]:
@@ -105,7 +104,7 @@ def watch(metrics: Metrics, *events: Event, streamed: bool = True) -> Exchange:
 
 async def test_answers_are_watched_as_they_pass() -> None:
     metrics = Metrics()
-    note = watch(metrics, Ping(), Chunk(content="a"), Chunk(content="b"), done())
+    note = watch(metrics, Ping(), TextDelta(content="a"), TextDelta(content="b"), done())
     assert (note.mode, note.tokens) == ("generated", 120)
     assert note.first is not None
     assert figures(metrics)["quire_chat_first_token_seconds_count{mode=generated}"] == 1
@@ -114,12 +113,12 @@ async def test_answers_are_watched_as_they_pass() -> None:
 async def test_the_first_piece_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter((0.3, 7.0))
     monkeypatch.setattr("lib.metrics.perf_counter", lambda: next(seconds))
-    assert watch(Metrics(), Ping(), Chunk(content="a"), Chunk(content="b")).first == 0.3
+    assert watch(Metrics(), Ping(), TextDelta(content="a"), TextDelta(content="b")).first == 0.3
 
 
 async def test_an_answer_that_is_not_streamed_has_no_first_piece() -> None:
     metrics = Metrics()
-    assert watch(metrics, Chunk(content="a"), done(), streamed=False).first is None
+    assert watch(metrics, TextDelta(content="a"), done(), streamed=False).first is None
     told = figures(metrics)
     assert told["quire_chat_seconds_count{mode=generated}"] == 1
     assert "quire_chat_first_token_seconds_count{mode=generated}" not in told
@@ -137,5 +136,5 @@ async def test_an_answer_that_breaks_off_is_a_failure() -> None:
 async def test_an_answer_may_pass_without_a_request() -> None:
     exchange.set(None)
     watching = Watch(Metrics(), 0.0, streamed=True)
-    for event in (Chunk(content="a"), done(), Failed(error="It broke.", code="BUSY")):
+    for event in (TextDelta(content="a"), done(), Failed(error="It broke.", code="BUSY")):
         watching.see(event)

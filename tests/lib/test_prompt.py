@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lib.passages import Passage
 from lib.prompt import RULES, SELECTION, build_prompt, here_first, pack, tagged
+from lib.ranking import Passage
 from lib.sessions import Message
 
 

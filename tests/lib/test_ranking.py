@@ -1,16 +1,34 @@
 import itertools
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.book import Book, BookReader
+from lib.documents import DocumentLimits
 from lib.embedding import Similarity
-from lib.query import parse_query
-from lib.ranking import Ranked, best_bm25, rank
-from lib.sparse import CEILING, SparseVector, document_vectors, query_vector
-from lib.store import Found, Hit
+from lib.ranking import (
+    KEPT_SHARE,
+    MAX_JOINED,
+    SLACK,
+    Passage,
+    Ranked,
+    best_bm25,
+    even,
+    kept,
+    parse_query,
+    passages,
+    rank,
+)
+from lib.sites.site import Site
+from lib.store import FILTERS, Candidates, Hit, StoredChunk
+from lib.terms import CEILING, SparseVector, document_vectors, query_vector
 from tests.stores import chunk, manifest_of
 
 SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
@@ -32,7 +50,7 @@ def scores(
     similarity: Similarity | None = SIMILARITY,
 ) -> list[float]:
     """Of the hits, in their order."""
-    ranked = rank(parse_query(question), [terms], Found(hits, RARITY), BOOK, similarity)
+    ranked = rank(parse_query(question), [terms], Candidates(hits, RARITY), BOOK, similarity)
     assert [each.score for each in ranked] == sorted((r.score for r in ranked), reverse=True)
     by_id = {each.hit.chunk.chunk_id: each.score for each in ranked}
     return [by_id[each.chunk.chunk_id] for each in hits]
@@ -84,14 +102,18 @@ def test_words_that_the_book_has_not_lower_the_score() -> None:
     assert with_unseen < known
     # Each as much as a word that a single chunk has.
     rarest = math.log((CHUNKS + 0.5) / 0.5 + 1)
-    found = Found([one], RARITY)
+    found = Candidates([one], RARITY)
     assert best_bm25(TWO_TERMS, found, CHUNKS) == pytest.approx(CEILING * 4.0)
     assert best_bm25(unseen, found, CHUNKS) == pytest.approx(CEILING * (4.0 + rarest))
 
 
 def test_only_words_that_the_book_has_not() -> None:
     ranked = rank(
-        parse_query("words"), [TWO_TERMS], Found([hit(0), hit(1, cosine=0.5)], {}), BOOK, SIMILARITY
+        parse_query("words"),
+        [TWO_TERMS],
+        Candidates([hit(0), hit(1, cosine=0.5)], {}),
+        BOOK,
+        SIMILARITY,
     )
     assert [each.hit.cosine for each in ranked] == [0.5, 0.0]
 
@@ -116,7 +138,7 @@ def test_a_chunk_with_both_phrases_scores_higher_than_one_with_one() -> None:
 def test_words_that_stand_side_by_side_as_in_the_question_score_higher() -> None:
     texts = ["the tide of this spring", "a spring tide"]
     terms = query_vector("spring tide")
-    found = Found(
+    found = Candidates(
         [hit(n, bm25=2.0, text=text) for n, text in enumerate(texts)],
         dict.fromkeys(terms.indices, 2.0),
     )
@@ -132,7 +154,9 @@ def test_without_similarity_the_cosine_says_nothing() -> None:
 
 def test_a_question_in_another_language_is_answered_by_what_is_near() -> None:
     terms = query_vector("Wann kommt die Flut in den Hafen?")
-    found = Found([hit(0, cosine=SIMILARITY.unrelated), hit(1, cosine=SIMILARITY.answering)], {})
+    found = Candidates(
+        [hit(0, cosine=SIMILARITY.unrelated), hit(1, cosine=SIMILARITY.answering)], {}
+    )
     german = parse_query("Wann kommt die Flut in den Hafen?")
     [near, far] = rank(german, [terms], found, BOOK, SIMILARITY)
     assert near.hit.cosine == SIMILARITY.answering
@@ -141,13 +165,13 @@ def test_a_question_in_another_language_is_answered_by_what_is_near() -> None:
 
 def test_ties_come_in_the_order_of_their_ids() -> None:
     hits = [hit(n) for n in range(20)]
-    ranked = rank(parse_query("words"), [TWO_TERMS], Found(hits, RARITY), BOOK, None)
+    ranked = rank(parse_query("words"), [TWO_TERMS], Candidates(hits, RARITY), BOOK, None)
     ids = [each.hit.chunk.chunk_id for each in ranked]
     assert ids == sorted(ids)
 
 
 def test_nothing_found_is_nothing_ranked() -> None:
-    assert rank(parse_query("words"), [TWO_TERMS], Found([], {}), BOOK, SIMILARITY) == []
+    assert rank(parse_query("words"), [TWO_TERMS], Candidates([], {}), BOOK, SIMILARITY) == []
 
 
 def test_a_page_in_another_language_lowers_no_score() -> None:
@@ -161,10 +185,291 @@ def test_a_page_in_another_language_lowers_no_score() -> None:
         indices = {index for each in terms for index in each.indices}
         rarity = {term: 3.0 for term in indices if term in weights}
         bm25 = sum(weights[term] * rarity[term] for term in rarity)
-        found = Found([hit(0, bm25=bm25)], rarity)
+        found = Candidates([hit(0, bm25=bm25)], rarity)
         manifest = manifest_of("g", CHUNKS, languages=languages)
         return rank(parse_query(question), terms, found, manifest, None)[0]
 
     alone = asked("english").score
     assert alone > 0.8
     assert asked("english", "french").score > 0.8 * alone
+
+
+@pytest.mark.parametrize(
+    ("text", "rest", "only"),
+    [
+        ("tide", "tide", {}),
+        ("  spring   tide ", "  spring   tide ", {}),
+        ("tide file:guide/tides.md", "tide", {"paths": "guide/tides.md"}),
+        ("path:Guide/ tide", "tide", {"paths": "guide"}),
+        ("FILE:/guide/ tide  times", "tide times", {"paths": "guide"}),
+        ('chapter:"The Harbour" tide', "tide", {"chapter": "The Harbour"}),
+        ("kind:code radio", "radio", {"kind": "code"}),
+        ("version:2.0 locale:de tide", "tide", {"version": "2.0", "locale": "de"}),
+        ("lang:pt-BR tide", "tide", {"locale": "pt-BR"}),
+        ("file:a file:b tide", "tide", {"paths": "b"}),
+        ("how does version: work", "how does version: work", {}),
+        ("profile:a tide", "profile:a tide", {}),
+        ("see file:a:b tide", "see file:a:b tide", {}),
+        ("file:a, tide", "tide", {"paths": "a,"}),
+        ("xfile:a tide", "xfile:a tide", {}),
+    ],
+)
+def test_restrictions(text: str, rest: str, only: dict[str, str]) -> None:
+    query = parse_query(text)
+    assert (query.text, query.only) == (rest, only)
+    assert {*query.only} <= {*FILTERS}
+
+
+@pytest.mark.parametrize("text", ["file:guide", "kind:code version:2", "lang:de ?!", 'file:"a b"'])
+def test_a_question_that_is_only_a_restriction_is_words(text: str) -> None:
+    query = parse_query(text)
+    assert query.text == text
+    assert query.only == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "phrases"),
+    [
+        ('"spring tide"', ("spring tide",)),
+        ('when is "Spring\n  TIDE" and “neap tide”?', ("spring tide", "neap tide")),
+        ("«marée basse»", ("marée basse",)),
+        ('file:a "spring tide"', ("spring tide",)),
+        ('chapter:"The Harbour" tide', ()),
+        ('""', ()),
+        ('"  "', ()),
+        ('"unclosed phrase', ()),
+        ('an "x" in it', ()),
+        ("don't and can't", ()),
+    ],
+)
+def test_phrases(text: str, phrases: tuple[str, ...]) -> None:
+    assert parse_query(text).phrases == phrases
+
+
+@given(st.text(max_size=200) | st.from_regex(r"( |file:|\"|kind:|a|«|»|/){1,30}", fullmatch=True))
+def test_whatever_is_typed(text: str) -> None:
+    query = parse_query(text)
+    assert query.text == text or query.only
+    assert all(query.only.values()) or "paths" in query.only
+    assert all(phrase and phrase == even(phrase) for phrase in query.phrases)
+    assert {*query.only} <= {*FILTERS}
+
+
+def test_what_reads_the_same_is_equal() -> None:
+    assert even(" Straße\n\tNR. 5 ") == even("STRASSE nr. 5") == "strasse nr. 5"
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def page(
+    texts: Sequence[str],
+    *,
+    path: str = "a.md",
+    gap: str | None = "\n\n",
+    headings: Sequence[str] = (),
+) -> list[StoredChunk]:
+    """The chunks of a file that is nothing but `texts`, with `gap` between them, under one heading
+    or each under its own."""
+    chunks, at = [], 0
+    for number, text in enumerate(texts):
+        chunks.append(
+            chunk(
+                number,
+                path,
+                text=text,
+                before=gap if number else None,
+                start_char=at,
+                end_char=at + len(text),
+                heading=headings[number] if headings else "H",
+                url=f"https://b.example/{path}#{headings[number] if headings else 'h'}",
+                kind="code" if number % 2 else "prose",
+            )
+        )
+        at += len(text) + len(gap or "\n\n")
+    return chunks
+
+
+def ranked(chunks: Iterable[StoredChunk]) -> list[Ranked]:
+    """In this order, the first with the best score, none far behind."""
+    return [Ranked(Hit(each, 0.0, 0.0), 1 - n / 1_000) for n, each in enumerate(chunks)]
+
+
+def texts(found: Sequence[Passage]) -> list[str]:
+    return [each.text for each in found]
+
+
+ONE, TWO, THREE, FOUR = "The tide turns.", "A boat is moored.", "Hang three fenders.", "Call first."
+FILE = f"{ONE}\n\n{TWO}\n\n{THREE}\n\n{FOUR}"
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (1, 0, 2)])
+def test_neighbours_are_joined_in_whichever_order_they_are_found(order: Sequence[int]) -> None:
+    chunks = page([ONE, TWO, THREE, FOUR])
+    [passage] = passages(ranked(chunks[n] for n in order), 10)
+    assert passage.text == FILE[: FILE.index(FOUR) - 2]
+    assert (passage.start_char, passage.end_char) == (0, len(passage.text))
+
+
+def test_readers_of_the_same_place_share_its_text() -> None:
+    """Hundreds of answers at once hold their passages."""
+    one, other = (passages(ranked(page([ONE, TWO, THREE])), 10) for _ in range(2))
+    assert len(one) == len(other) == 1
+    assert one[0].text is other[0].text
+
+
+def test_of_joined_chunks_the_best_says_what_the_passage_is() -> None:
+    chunks = page([ONE, TWO, THREE])
+    [passage] = passages(ranked(chunks[n] for n in (1, 2, 0)), 10)
+    best = chunks[1]
+    for name in ("chunk_id", "file_path", "chapter", "section", "heading", "url", "kind"):
+        assert getattr(passage, name) == getattr(best, name)
+    assert passage.score == Ranked(Hit(best, 0.0, 0.0), 1.0).score
+    assert passage.kind == "code"
+
+
+def test_what_stands_under_another_heading_is_another_passage() -> None:
+    """A claim leads to the heading that it was found below, not to one beside it."""
+    chunks = page([ONE, TWO, THREE], headings=["A", "A", "B"])
+    found = passages(ranked(chunks[n] for n in (1, 2, 0)), 10)
+    assert [(each.heading, each.text) for each in found] == [("A", f"{ONE}\n\n{TWO}"), ("B", THREE)]
+
+
+def test_what_is_apart_stays_apart() -> None:
+    chunks = page([ONE, TWO, THREE, FOUR])
+    assert texts(passages(ranked([chunks[0], chunks[2]]), 10)) == [ONE, THREE]
+    others = page([FOUR], path="b.md")
+    assert texts(passages(ranked([chunks[2], *others]), 10)) == [THREE, FOUR]
+    # The place of one file beside that of another.
+    other = page([ONE, TWO], path="b.md")
+    assert texts(passages(ranked([chunks[0], other[1]]), 10)) == [ONE, TWO]
+
+
+def test_nothing_is_joined_where_the_file_goes_on_otherwise() -> None:
+    assert texts(passages(ranked(page([ONE, TWO], gap=None)), 10)) == [ONE, TWO]
+    assert texts(passages(ranked(reversed(page([ONE, TWO], gap=None))), 10)) == [TWO, ONE]
+
+
+def test_two_runs_that_meet_are_no_gap_in_either() -> None:
+    """The chunk between two that were found joins one of them."""
+    chunks = page([ONE, TWO, THREE])
+    found = passages(ranked(chunks[n] for n in (0, 2, 1)), 10)
+    assert texts(found) == [f"{ONE}\n\n{TWO}", THREE]
+
+
+def test_a_join_that_would_be_too_long_is_not_made() -> None:
+    just = "a" * (MAX_JOINED - len(TWO) - 2)
+    assert texts(passages(ranked(page([just, TWO])), 10)) == [f"{just}\n\n{TWO}"]
+    assert texts(passages(ranked(page([just + "a", TWO])), 10)) == [just + "a", TWO]
+    # The gap counts too: it is part of the text.
+    assert len(passages(ranked(page([just, TWO], gap="\n\n\n")), 10)) == 2
+
+
+def test_a_chunk_that_is_too_long_by_itself_is_whole() -> None:
+    long = "word " * MAX_JOINED
+    assert texts(passages(ranked(page([long])), 10)) == [long]
+
+
+def test_what_was_said_before_is_left_out() -> None:
+    old = page([f"{ONE} {TWO}"], path="v1/a.md")
+    new = page([f"{ONE.upper()}\n\n* {TWO}"], path="v2/a.md")
+    other = page([THREE], path="b.md")
+    found = passages(ranked([*old, *new, *other]), 10)
+    assert [each.file_path for each in found] == ["v1/a.md", "b.md"]
+
+
+def test_what_only_resembles_another_is_kept() -> None:
+    names = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda my nu xi".split()
+    most = page([" ".join(names)], path="a.md"), page([" ".join(names[:11])], path="b.md")
+    assert len(passages(ranked([*most[0], *most[1]]), 10)) == 2
+    nearly = page([" ".join(names[:-1])], path="c.md")
+    assert len(passages(ranked([*most[0], *nearly]), 10)) == 1
+
+
+def test_texts_without_words_are_no_duplicates() -> None:
+    chunks = [chunk(n, f"{n}.md", text=text) for n, text in enumerate(("---", "***"))]
+    assert texts(passages(ranked(chunks), 10)) == ["---", "***"]
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_at_most_k(k: int) -> None:
+    chunks = [chunk(n, f"{n}.md", text=f"Lamp number{n * 'x'} burns.") for n in range(8)]
+    found = passages(ranked(chunks), k)
+    assert [each.chunk_id for each in found] == [each.chunk_id for each in chunks[:k]]
+
+
+def test_a_neighbour_takes_no_place() -> None:
+    pages = page([ONE, TWO]), page([THREE, FOUR], path="b.md")
+    found = passages(ranked([*pages[0], *pages[1]]), 2)
+    assert texts(found) == [f"{ONE}\n\n{TWO}", f"{THREE}\n\n{FOUR}"]
+
+
+def with_totals(chunks: Sequence[StoredChunk], *totals: float) -> list[Ranked]:
+    return [Ranked(Hit(c, 0.0, 0.0), t) for c, t in zip(chunks, totals, strict=True)]
+
+
+APART = [chunk(n, f"{n}.md", text=text) for n, text in enumerate((ONE, TWO, THREE, FOUR))]
+
+
+def test_what_is_far_behind_the_best_is_left_out() -> None:
+    limit = 0.8 * KEPT_SHARE
+    found = passages(with_totals(APART, 0.8, limit + 0.01, limit - 0.01, 0.1), 10)
+    assert texts(found) == [ONE, TWO]
+
+
+def test_a_neighbour_far_behind_the_best_does_not_join() -> None:
+    assert texts(passages(with_totals(page([ONE, TWO]), 0.8, 0.1), 10)) == [ONE]
+
+
+def test_where_little_fits_nothing_is_far_behind() -> None:
+    for best in (0.1, 0.0, -0.1):
+        found = passages(with_totals(APART, best, best, best - SLACK / 2, best - 2 * SLACK), 10)
+        assert texts(found) == [ONE, TWO, THREE]
+
+
+def test_nothing_ranked_is_no_passage() -> None:
+    assert passages([], 5) == []
+    assert passages(ranked(page([ONE])), 0) == []
+
+
+@pytest.fixture(scope="module")
+def real() -> list[StoredChunk]:
+    """The chunks of a real book: Quire's own."""
+    root = ROOT / "book_content"
+    paths = sorted(path.name for path in root.glob("*.md"))
+    book = Book(root, Site("none"), paths, DocumentLimits(), 120)
+    return [piece.chunk for piece in BookReader(book).read(paths).pieces]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_text_is_the_file_s_own(real: list[StoredChunk], seed: int) -> None:
+    found = random.Random(seed).sample(real, 150)
+    made = passages(ranked(found), 100)
+    spans: dict[str, list[Any]] = {}
+    for each in made:
+        text = (ROOT / "book_content" / each.file_path).read_bytes().decode()
+        assert each.text == text[each.start_char : each.end_char]
+        spans.setdefault(each.file_path, []).append((each.start_char, each.end_char))
+    for places in spans.values():
+        ordered = sorted(places)
+        assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ordered))
+    lengths = {each.chunk_id: len(each.text) for each in real}
+    assert all(len(e.text) <= max(MAX_JOINED, lengths[e.chunk_id]) for e in made)
+    assert any(len(e.text) > lengths[e.chunk_id] for e in made)
+
+
+def test_what_is_read_from_a_passage_is_kept_whatever_was_asked(real: list[StoredChunk]) -> None:
+    read: list[str] = []
+
+    @kept(2)
+    def length(passage: Passage) -> int:
+        read.append(passage.text)
+        return len(passage.text)
+
+    one, two, three = passages(ranked(real[:20:7]), 3)
+    for each in (one, two, msgspec.structs.replace(one, score=0.25, chunk_id="other"), two):
+        assert length(each) == len(each.text)
+    assert read == [one.text, two.text]
+    length(three)
+    length(one)  # two at the most: the one that was used last stays
+    assert read == [one.text, two.text, three.text, one.text]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.passages import Passage
+from lib.ranking import Passage
 from lib.sentences import Sentence, split_passage, split_text
 
 

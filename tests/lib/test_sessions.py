@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lib.redis_sessions
-from lib.redis_sessions import LATEST, RedisSessions
-from lib.replicas.client import RedisClient
+import lib.replicas.client
+from lib.replicas.client import LATEST, RedisClient, RedisSessions
 from lib.sessions import (
     MAX_EXCHANGES,
     MAX_MESSAGE_CHARACTERS,
@@ -194,7 +193,7 @@ async def test_invented_sessions_fill_no_redis(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one used longest ago goes first."""
-    monkeypatch.setattr(lib.redis_sessions, "MAX_SHARED_SESSIONS", 3)
+    monkeypatch.setattr(lib.replicas.client, "MAX_SHARED_SESSIONS", 3)
     sessions = RedisSessions(redis)
 
     async def known() -> str:

@@ -1,12 +1,43 @@
+"""Texts that people set, each on its own; `test_settings` has them as variables."""
+
 import dataclasses
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lib.pricing import PRICES, Price
-from lib.settings import LOCAL_ORIGINS, Settings, SettingsError, load_settings, setting_names
+from lib.settings import (
+    LOCAL_ORIGINS,
+    RENAMED,
+    Settings,
+    SettingsError,
+    api_key,
+    collection_name,
+    complaints,
+    dollars_a_day,
+    exact_origins,
+    flag,
+    http_url,
+    json_object,
+    load_settings,
+    local_model,
+    one_of,
+    price_table,
+    reader_keys,
+    redis_url,
+    setting_names,
+    short_text,
+    whole_number,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -301,3 +332,158 @@ def test_the_example_shows_the_defaults() -> None:
 
 def test_unknown_variables_are_ignored() -> None:
     assert load_settings({"PATH": "/bin", "api_port": "5"}) == Settings()
+
+
+def test_old_names_lead_to_settings() -> None:
+    assert set(RENAMED.values()) <= set(setting_names())
+    assert not set(RENAMED) & set(setting_names())
+
+
+def test_an_old_name_works_and_the_new_one_wins() -> None:
+    assert load_settings({"QDRANT_COLLECTION_NAME": "old"}).qdrant_collection == "old"
+    both = {"QDRANT_COLLECTION_NAME": "old", "QDRANT_COLLECTION": "new"}
+    assert load_settings(both).qdrant_collection == "new"
+    empty = {"QDRANT_COLLECTION_NAME": "old", "QDRANT_COLLECTION": " "}
+    assert load_settings(empty).qdrant_collection == "old"
+    assert load_settings({"QDRANT_COLLECTION_NAME": " "}) == Settings()
+
+
+def test_a_wrong_value_is_said_by_the_name_that_has_it() -> None:
+    with pytest.raises(SettingsError, match=r"^OPENAI_API_BASE is 'localhost'"):
+        load_settings({"OPENAI_API_BASE": "localhost"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"OPENAI_MODEL_NAME": "m"}, ["OPENAI_MODEL_NAME is now called OPENAI_MODEL"]),
+        ({"OPENAI_MODEL_NAME": "m", "OPENAI_MODEL": "n"}, ["OPENAI_MODEL_NAME is not read"]),
+        ({"OPENAI_MODEL_NAME": " "}, []),
+        ({"QDRANT_ULR": "x"}, ["QDRANT_ULR is no setting and is not read: is QDRANT_URL meant?"]),
+        ({"API_PROT": "1"}, ["is API_PORT meant?"]),
+        ({"ALLOWED_ORIGIN": "x"}, ["is ALLOWED_ORIGINS meant?"]),
+        ({"OPENAI_APIKEY": "x"}, ["is OPENAI_API_KEY meant?"]),
+        ({"SITE_GENERATER": "x"}, ["is SITE_GENERATOR meant?"]),
+        (dict.fromkeys(setting_names(), "x"), []),
+    ],
+)
+def test_what_is_told(environ: dict[str, str], expected: list[str]) -> None:
+    told = complaints(environ, setting_names())
+    assert len(told) == len(expected)
+    for line, words in zip(told, expected, strict=True):
+        assert words in line
+
+
+OTHER_PROGRAMS = """
+API_KEY API_URL API_BASE API_TOKEN OPENAI_API_TYPE OPENAI_API_VERSION OPENAI_ORGANIZATION
+OPENAI_ORG_ID OPENAI_PROJECT_ID OPENAI_LOG QDRANT__SERVICE__API_KEY QDRANT__SERVICE__GRPC_PORT
+QDRANT_PORT QDRANT_SERVICE_HOST QDRANT_SERVICE_PORT QDRANT_PORT_6333_TCP QDRANT_PORT_6333_TCP_ADDR
+QDRANT_HOST QDRANT_TEST_URL QDRANT_TEST_API_KEY QDRANT_OPENAPI
+REDIS_HOST REDIS_PORT REDIS_PASSWORD LOG_FILE LOGNAME LOG_DIR MAX_TOKENS MAX_WORKERS
+SITE_NAME SITE_ID SITE_PACKAGES PATH HOME HOSTNAME PORT SPACE_ID SPACE_HOST LANG LC_ALL
+"""
+
+
+def test_variables_of_other_programs_are_no_misspellings() -> None:
+    assert complaints(dict.fromkeys(OTHER_PROGRAMS.split(), "x"), setting_names()) == []
+
+
+def test_a_start_says_it_once_in_the_log() -> None:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "OPENAI_MODEL_NAME": "m",
+        "QDRANT_ULR": "http://secret.example",
+        "API_HOST": "256.256.256.256",  # so that it ends before it serves
+    }
+    run = [sys.executable, "main.py"]
+    done = subprocess.run(run, cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert done.stderr.count("OPENAI_MODEL_NAME is now called OPENAI_MODEL") == 1
+    assert done.stderr.count("is QDRANT_URL meant?") == 1
+    assert "WARNING" in done.stderr
+    assert "secret" not in done.stderr
+
+
+Parse = Callable[[str], object]
+
+PARSERS: list[Parse] = [
+    api_key,
+    collection_name,
+    dollars_a_day,
+    exact_origins,
+    flag,
+    http_url,
+    json_object,
+    one_of(("one", "two"), str.lower),
+    price_table,
+    reader_keys,
+    redis_url,
+    short_text,
+    whole_number(0, 10**12),
+]
+
+REFUSED: list[tuple[Parse, str, str]] = [
+    (http_url, "ftp://x", "http://"),
+    (http_url, "http://", "http://"),
+    (http_url, "http://x:port/v1", "http://"),
+    (http_url, "http://[::1", "http://"),
+    (http_url, "http://a b/v1", "http://"),
+    (price_table, '{"m": ["0.4"]}', "dollars"),
+    (price_table, '{"m": [true]}', "dollars"),
+    (price_table, '{"m": [-1]}', "dollars"),
+    (price_table, '{"m": []}', "dollars"),
+    (price_table, '{"m": [1, 2, 3]}', "dollars"),
+    (dollars_a_day, "nan", "US dollars"),
+    (dollars_a_day, "-1", "US dollars"),
+    (dollars_a_day, "1000000", "999999"),
+    (whole_number(50, 2_000), "1e2", "from 50 to 2000"),
+    (whole_number(0, 65_535), "٨", "from 0 to 65535"),
+    (collection_name, "../x", "letters"),
+    (collection_name, "x" * 65, "64"),
+    (json_object, "[1]", "JSON"),
+    (local_model, "x" * 5_000, "multilingual or english"),
+    (exact_origins, "https://*.example.org", "without *"),
+    (exact_origins, "https://a.example,book.example", "exact origins"),
+    (exact_origins, "https://a.example/docs", "path"),
+    (exact_origins, "https://u@a.example", "exact origins"),
+    (redis_url, "http://:geheim@host", "rediss://"),
+    (redis_url, "redis://:geheim@", "rediss://"),
+    (redis_url, "redis://:geheim@host/first", "rediss://"),
+    (redis_url, "redis://:geheim@host?password=x", "ssl_ca_certs"),
+    (redis_url, "redis://:geheim@host?ssl_ca_certs=/ca.pem", "rediss:// for TLS"),
+    (redis_url, "redis://:geheim@host#0", "rediss://"),
+    (redis_url, "rediss://:geheim@host?ssl_ca_certs", "rediss://"),
+]
+
+
+@pytest.mark.parametrize(("parse", "raw", "allowed"), REFUSED)
+def test_what_is_allowed_is_said(parse: Parse, raw: str, allowed: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(allowed)) as caught:
+        parse(raw)
+    assert "geheim" not in str(caught.value)
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(raw: str) -> None:
+    for parse in PARSERS:
+        with suppress(ValueError):
+            parse(raw)
+
+
+def test_a_model_of_one_s_own_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "model.onnx").touch()
+    with pytest.raises(ValueError, match=r"tokenizer\.json"):
+        local_model(str(tmp_path))
+    (tmp_path / "tokenizer.json").touch()
+    assert local_model(str(tmp_path)) == str(tmp_path)
+
+
+def test_a_price_is_for_input_or_for_both() -> None:
+    read = price_table('{"m": [1, 2.5], "gpt-4.1": [0.02]}')
+    assert read == PRICES | {"m": Price(1.0, 2.5), "gpt-4.1": Price(0.02)}
+
+
+def test_keys_may_have_names() -> None:
+    assert reader_keys(" one, ann:two ,,") == ("one", "ann:two")
+    with pytest.raises(ValueError, match="without white space"):
+        reader_keys("one,ann:t w o")

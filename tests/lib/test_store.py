@@ -13,21 +13,15 @@ import msgspec
 import numpy as np
 import pytest
 
-import lib.edge_folder
+import lib.store_edge
 import lib.store_server
 from lib.errors import Conflict, StoreUnavailable, UpstreamError
 from lib.services import make_store
 from lib.settings import Settings
-from lib.sparse import SparseVector
-from lib.store import (
-    FileRecord,
-    Manifest,
-    Store,
-    generation_time,
-    new_generation,
-)
+from lib.store import FileRecord, Manifest, Store, generation_time, new_generation
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
+from lib.terms import SparseVector
 from tests.stores import (
     DIMENSION,
     KINDS,
@@ -322,7 +316,7 @@ def generations_in(folder: Path) -> list[str]:
 async def test_only_one_builds_at_a_time(
     edge: EdgeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.edge_folder, "LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr(lib.store_edge, "LOCK_PATIENCE", 0.05)
     builder = await edge.build(new_generation(), MODEL)
     other = EdgeStore(tmp_path / "index")
     with pytest.raises(Conflict, match="Another process"):
@@ -333,7 +327,7 @@ async def test_only_one_builds_at_a_time(
 
 
 async def test_a_builder_waits_for_one_that_only_cleans_up(edge: EdgeStore, tmp_path: Path) -> None:
-    lock = lib.edge_folder.take_lock(tmp_path / "index" / "building.lock")
+    lock = lib.store_edge.take_lock(tmp_path / "index" / "building.lock")
     assert lock is not None
     building = asyncio.create_task(edge.build(new_generation(), MODEL))
     await asyncio.sleep(0)
@@ -381,7 +375,7 @@ async def test_opening_clears_old_attempts(edge: EdgeStore, tmp_path: Path) -> N
     await other.open()
     left = generations_in(tmp_path)
     assert live.generation in left
-    assert len(left) == 1 + lib.edge_folder.KEPT_ATTEMPTS
+    assert len(left) == 1 + lib.store_edge.KEPT_ATTEMPTS
     assert await other.manifest() == live
     await other.close()
 

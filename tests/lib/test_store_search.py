@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.edge_shard import open_shard
 from lib.embedding import Vectors
-from lib.sparse import MAX_ASKED, SparseVector, document_vectors, query_vector
-from lib.store import FILTERS, Found, Store, StoredChunk, new_generation
+from lib.store import FILTERS, Candidates, Store, StoredChunk, new_generation
 from lib.store_edge import EdgeStore
-from lib.store_edge_shard import ShardSearch, how_to_compare
+from lib.store_edge_shard import ShardSearch, how_to_compare, open_shard
+from lib.terms import MAX_ASKED, SparseVector, document_vectors, query_vector
 from tests.stores import (
     DIMENSION,
     KINDS,
@@ -174,7 +173,7 @@ async def test_rarity_is_the_share_of_chunks_that_have_a_term(store: Store) -> N
     assert "unheardof" in QUESTIONS[1]
     assert len(book.rarity(query_vector(QUESTIONS[1]))) == 1
     unknown = query_vector("unheardof neverseen")
-    assert await store.search(None, unknown, 5) == Found([], {})
+    assert await store.search(None, unknown, 5) == Candidates([], {})
     found = await store.search(random_vectors(1)[0], unknown, 5)
     assert len(found.hits) == 5
     assert {hit.bm25 for hit in found.hits} == {0}
@@ -279,7 +278,7 @@ async def test_the_engines_agree(tmp_path: Path) -> None:
     assert sum(len(each.hits) for each in found[0]) > 1_000
 
 
-def assert_same(one: Found, other: Found) -> None:
+def assert_same(one: Candidates, other: Candidates) -> None:
     assert [hit.chunk for hit in one.hits] == [hit.chunk for hit in other.hits]
     for name in ("cosine", "bm25"):
         scores = [getattr(hit, name) for hit in one.hits]
@@ -328,7 +327,7 @@ async def test_what_is_lent_are_dense_vectors_only(store: Store) -> None:
     [hit] = (await store.search(lent, query_vector("lighthouse"), 5)).hits
     assert hit.bm25 > 0
     assert hit.cosine == pytest.approx(1, abs=1e-5)
-    assert await store.search(None, query_vector("tide"), 5) == Found([], {})
+    assert await store.search(None, query_vector("tide"), 5) == Candidates([], {})
 
 
 async def test_a_question_of_very_many_terms(store: Store) -> None:
@@ -345,7 +344,7 @@ async def test_a_question_of_very_many_terms(store: Store) -> None:
 async def test_an_embedded_store_without_an_index_finds_nothing(tmp_path: Path) -> None:
     store = EdgeStore(tmp_path / "index")
     await store.open()
-    assert await store.search(None, query_vector("tide"), 5) == Found((), {})
+    assert await store.search(None, query_vector("tide"), 5) == Candidates((), {})
     await store.close()
 
 
@@ -360,10 +359,10 @@ async def test_the_same_question_is_searched_once(
     boat, second = query_vector("boat"), query_vector("number2")
     one, other = random_vectors(2)
     first = await store.search(one, boat, 5)
-    searched: list[Found] = []
+    searched: list[Candidates] = []
     own = ShardSearch._search
 
-    def count(*asked: Any) -> Found:
+    def count(*asked: Any) -> Candidates:
         searched.append(own(*asked))
         return searched[-1]
 

@@ -1,6 +1,8 @@
 """What is particular to the store on a server: generations as collections, faults, recovery.
 
 Over HTTP to `tests.qdrant_server`; where no network matters, on qdrant-client's local mode.
+
+Collections for large books: what is asked of the server, and that scores mean the same.
 """
 
 import asyncio
@@ -8,10 +10,12 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from qdrant_client import AsyncQdrantClient
 from qdrant_client.http.exceptions import UnexpectedResponse
@@ -23,7 +27,9 @@ from qdrant_client.models import (
     FusionQuery,
     Modifier,
     Prefetch,
+    QuantizationSearchParams,
     QueryRequest,
+    SearchParams,
     SparseVectorParams,
     VectorParams,
 )
@@ -31,9 +37,13 @@ from qdrant_client.models import (
 import lib.store_server
 import lib.store_server_client
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
-from lib.sparse import query_vector
+from lib.indexing import configured
+from lib.services import open_services, warm_up
+from lib.settings import Settings
 from lib.store import DENSE, FILTERS, GENERATION_TIME, SPARSE, new_generation
-from lib.store_server import ServerStore
+from lib.store_server import Layout, ServerStore
+from lib.terms import query_vector
+from tests.conftest import ended
 from tests.qdrant_server import Fault, QdrantServer, running_qdrant
 from tests.stores import (
     DIMENSION,
@@ -48,7 +58,8 @@ from tests.stores import (
     random_vectors,
     terms_of,
 )
-from tests.upstream import Body, Drop, Hang, Status
+from tests.tiny_book import write_book
+from tests.upstream import Body, Drop, Hang, Status, Upstream
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
@@ -243,7 +254,7 @@ async def test_nothing_of_the_client_is_imported_beside_its_loading() -> None:
     """Two threads in the midst of one package's imports wait for each other."""
     code = """
 import asyncio, sys
-from lib.once import Once
+from lib.runtime import SingleFlight
 from lib.store_server import ServerStore
 async def main():
     store = ServerStore("http://127.0.0.1:9", "", "book")
@@ -251,7 +262,7 @@ async def main():
     async def connect():
         connecting.set()
         await asyncio.Event().wait()
-    store._client = Once(connect)
+    store._client = SingleFlight(connect)
     calls = [store.reachable(), store.open(), store.manifest(), store.ledger(), store.urls()]
     tasks = [asyncio.create_task(call) for call in calls]
     await connecting.wait()
@@ -619,3 +630,111 @@ async def test_the_port_is_the_one_that_was_given(url: str, port: int) -> None:
     client = await store._connect()
     assert f":{port}" in str(client._client.rest_uri)  # type: ignore[attr-defined]
     await client.close()
+
+
+LAYOUTS = [
+    Layout("none", on_disk=False),
+    Layout("none", on_disk=True),
+    Layout("scalar", on_disk=False),
+    Layout("scalar", on_disk=True),
+    Layout("binary", on_disk=True),
+]
+
+
+@pytest.fixture
+async def large_server(tmp_path: Path) -> AsyncIterator[QdrantServer]:
+    async with running_qdrant(tmp_path / "server", strict=True) as running:
+        yield running
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+async def test_scores_are_those_of_the_vectors_themselves(
+    large_server: QdrantServer, layout: Layout
+) -> None:
+    """Of what is found; fewer bits only choose who is scored."""
+    store = ServerStore(large_server.url, "", "book", layout=layout)
+    chunks, vectors = [chunk(n) for n in range(200)], random_vectors(200)
+    await publish(store, chunks, vectors)
+    numbers = {each.chunk_id: n for n, each in enumerate(chunks)}
+    for query in random_vectors(3, seed=2):
+        scores = vectors @ query
+        hits = await nearest(store, query, 20)
+        for hit in hits:
+            assert hit.cosine == pytest.approx(scores[numbers[hit.chunk.chunk_id]], abs=1e-5)
+        found = {numbers[hit.chunk.chunk_id] for hit in hits}
+        wanted = set(np.argsort(-scores)[:20].tolist())
+        assert len(found & wanted) >= (9 if layout.quantization == "binary" else 20)
+    await store.close()
+
+
+async def test_without_rescoring_they_would_not_be(large_server: QdrantServer) -> None:
+    """So that the test above proves something: the engine really scores by single bits."""
+    store = ServerStore(large_server.url, "", "book", layout=Layout("binary"))
+    await publish(store, [chunk(n) for n in range(50)], random_vectors(50))
+    client = await store._client.get()
+    query = random_vectors(1)[0].tolist()
+    raw = SearchParams(quantization=QuantizationSearchParams(rescore=False))
+    [answer] = await client.query_batch_points(
+        "book", [QueryRequest(query=query, using=DENSE, params=raw, limit=1)]
+    )
+    assert answer.points[0].score > 1
+    await store.close()
+
+
+@pytest.mark.parametrize("layout", [LAYOUTS[0], LAYOUTS[3], LAYOUTS[4]], ids=str)
+async def test_what_the_collection_is_made_with(large_server: QdrantServer, layout: Layout) -> None:
+    store = ServerStore(large_server.url, "", "book", layout=layout)
+    await publish(store, [chunk(0)], random_vectors(1))
+    config = (await (await store._client.get()).get_collection("book")).config
+    assert isinstance(config.params.vectors, dict)
+    assert config.params.sparse_vectors is not None
+    index = config.params.sparse_vectors[SPARSE].index
+    told = (
+        config.params.vectors[DENSE].on_disk,
+        index.on_disk if index else None,
+        config.hnsw_config.on_disk,
+    )
+    assert told == (True if layout.on_disk else None,) * 3
+    assert config.params.on_disk_payload  # what a server does anyway, if it is not told otherwise
+    kind = type(config.quantization_config).__name__.lower()
+    assert layout.quantization in kind
+    await store.close()
+
+
+async def test_a_changed_layout_takes_effect_with_the_next_start_and_costs_nothing(
+    large_server: QdrantServer, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
+    settings = Settings(
+        book_content_path=write_book(tmp_path / "book", {"a.md": "# A\n\nLamps burn oil.\n"}),
+        qdrant_path=tmp_path / "unused",
+        qdrant_url=large_server.url,
+        openai_api_key="sk-of-the-test",
+        openai_base_url=upstream.base_url,
+    )
+
+    async def start(settings: Settings) -> bool:
+        """Whether an ingestion began by itself."""
+        async with open_services(settings) as services:
+            await warm_up(services)
+            if services.ingestion.latest:
+                await ended(services.ingestion)
+            return services.ingestion.latest is not None
+
+    assert await start(settings)
+    paid = len(upstream.embedded())
+    assert not await start(settings)
+    small = replace(settings, qdrant_quantization="scalar")
+    assert await start(small)
+    [collection] = large_server.collections.values()
+    assert collection.asked.quantization_config is not None
+    assert not await start(small)
+    assert len(upstream.embedded()) == paid
+
+
+def test_where_there_is_no_server_the_layout_is_no_reason() -> None:
+    plain = Settings()
+    assert configured(replace(plain, qdrant_quantization="binary")) == configured(plain)
+    large_server = replace(plain, qdrant_url="http://127.0.0.1:9")
+    assert configured(large_server) == configured(plain)
+    assert configured(replace(large_server, qdrant_on_disk=True)) != configured(plain)

@@ -15,10 +15,10 @@ import pytest
 
 import lib.store_server
 from lib.errors import StoreUnavailable
-from lib.sparse import query_vector
 from lib.store import new_generation
 from lib.store_server import ServerStore
 from lib.store_server_client import INGESTING, READING, connect
+from lib.terms import query_vector
 from tests.qdrant_server import Fault, Page, QdrantServer, running_qdrant
 from tests.stores import (
     MODEL,

@@ -1,0 +1,421 @@
+"""Slugs and their numbering. The expected values were made by the generators' own code.
+
+Anchors of whole pages. The expected values were read from real builds.
+"""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.markdown import parse_page
+from lib.markdown_page import Flavour
+from lib.sites import anchors as slugs
+from lib.sites.anchors import anchors
+from lib.sites.config_files import parse_yaml
+from lib.sites.site import GENERATORS, Site
+
+HELLO = [("hello-world", False), ("hello-world", False), ("hello-world-1", False)]
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("foo.bar.baz()", "foobarbaz"),
+        ("snake_case and __init__", "snake_case-and-__init__"),
+        ("a -- b", "a----b"),
+        ("Emoji 🎉 party", "emoji--party"),
+        ("日本語の見出し", "日本語の見出し"),
+        ("हिन्दी में", "हिन्दी-में"),
+        ("Café ñandú", "café-ñandú"),
+        ("Ⓐ circled ½ ²", "ⓐ-circled--"),
+        ("a\tb\u00a0c", "abc"),  # neither a tab nor a no-break space is kept
+        ("!!!", ""),
+    ],
+)
+def test_github_slug(text: str, slug: str) -> None:
+    assert slugs.github_slug(text) == slug
+
+
+def test_github_slug_can_keep_the_case() -> None:
+    assert slugs.github_slug("API Client", lower=False) == "API-Client"
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("2.1 Second -- dash", "_2-1-second-dash"),
+        ("٣ tools", "٣-tools"),  # only ASCII digits get the underscore
+        ("Café — bar", "cafe-—-bar"),
+        ("snake_case", "snake-case"),
+        ("“Smart” it’s", "smart-it-s"),
+        ("🎉 party", "🎉-party"),
+        ("***", ""),
+    ],
+)
+def test_vitepress_slug(text: str, slug: str) -> None:
+    assert slugs.vitepress_slug(text) == slug
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("The `Option<T>` Pattern".replace("`", ""), "the-optiont-pattern"),
+        ("::", "section"),
+        (" trimmed  twice ", "trimmed--twice"),
+        ("½ ² Ⓐ", "½-²-ⓐ"),
+        ("हिन्दी", "हिनदी"),  # Rust counts vowel signs as alphabetic, the virama not
+        ("مُحَمَّد", "مُحَمَّد"),
+        ("e\u0301", "e"),
+    ],
+)
+def test_mdbook_slug(text: str, slug: str) -> None:
+    assert slugs.mdbook_slug(text) == slug
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("A – b", "a--b"),
+        ("हिन्दी", "हनद"),  # letters only, no marks
+        ("!!!", "heading"),
+        ("İx", "ix"),
+        ("a\u00a0b_c", "ab_c"),
+    ],
+)
+def test_hugo_slug(text: str, slug: str) -> None:
+    assert slugs.hugo_slug(text) == slug
+
+
+def test_hugo_slug_in_ascii_keeps_what_accents_stand_on() -> None:
+    assert slugs.hugo_slug("Café ñ 日本", ascii_only=True) == "cafe-n-"
+    assert slugs.blackfriday_slug("Foo  bar_(baz)") == "foo-bar-baz"
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("What's new?", "whats-new"),
+        ("Automatic light / dark - mode", "automatic-light-dark-mode"),
+        ("Žlutý kůň ½ ™", "zluty-kun-12-tm"),
+        ("日本語", ""),
+        ("__init__", "__init__"),
+    ],
+)
+def test_markdown_slug(text: str, slug: str) -> None:
+    assert slugs.markdown_slug(text) == slug
+
+
+@pytest.mark.parametrize(
+    ("toc", "slug"),
+    [
+        ({}, "cafe-ab-c"),
+        ({"separator": "_"}, "cafe_ab_c"),
+        ({"separator": "]"}, "cafe]ab]c"),
+        ({"slugify": "markdown.extensions.toc.slugify_unicode"}, "café-ab-c"),
+        ({"slugify": "pymdownx.slugs.slugify"}, "Café-Ab--C"),
+        (
+            {"slugify": "pymdownx.slugs.slugify", "slugify_arguments": {"case": "lower"}},
+            "café-ab--c",
+        ),
+        ({"slugify": "pymdownx.slugs.uslugify_encoded"}, "caf%C3%A9-ab--c"),
+        ({"slugify": "pymdownx.slugs.gfm"}, "café-ab--c"),
+    ],
+)
+def test_the_slugs_that_mkdocs_can_be_told_to_make(toc: dict[str, object], slug: str) -> None:
+    slugger = slugs.markdown_slugger(toc)
+    assert slugger is not None
+    assert slugger("Café <b>Ab</b>  C".replace("<b>", "").replace("</b>", "")) == slug
+
+
+def test_slugs_made_by_code_of_the_site_are_not_guessed() -> None:
+    assert slugs.markdown_slugger({"slugify": "my.own.slugify"}) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "slug"),
+    [
+        ("1. First Thing!", "first-thing"),
+        ("Straße Ærø Łódź", "strasze-aero-lodz"),
+        ("foo_bar.baz", "foo-bar-baz"),
+        ("日本語", ""),
+    ],
+)
+def test_docutils_slug(text: str, slug: str) -> None:
+    assert slugs.docutils_slug(text) == slug
+
+
+def test_kramdown_slugs() -> None:
+    assert slugs.kramdown_slug("1. A_b & ½\tc") == "1-a_b---c"
+    assert slugs.kramdown_plain_slug("1. Café_b c") == "cafb-c"
+    assert slugs.kramdown_plain_slug("日本") == "section"
+
+
+def test_hello_world_twice_and_then_hello_world_1() -> None:
+    assert slugs.github_numbered(HELLO) == ["hello-world", "hello-world-1", "hello-world-1-1"]
+    assert slugs.numbered(HELLO, explicit_count=True) == [
+        "hello-world",
+        "hello-world-1",
+        "hello-world-1-1",
+    ]
+    # kramdown's counter looks at nothing else, and so gives one anchor twice.
+    assert slugs.kramdown_numbered(HELLO) == ["hello-world", "hello-world-1", "hello-world-1"]
+
+
+def test_github_slugger_counts_by_the_first_form() -> None:
+    named = [("a-1", False), ("a", False), ("a", False), ("a", False)]
+    assert slugs.github_numbered(named) == ["a-1", "a", "a-2", "a-3"]
+
+
+def test_explicit_ids_and_the_headings_around_them() -> None:
+    named = [("x", False), ("x", True), ("x", False)]
+    assert slugs.github_numbered(named) == ["x", "x", "x-1"]
+    assert slugs.numbered(named[1:], explicit_count=True) == ["x", "x-1"]
+    assert slugs.numbered(named[1:], explicit_count=False) == ["x", "x"]
+    # Python-Markdown knows them before it comes to them.
+    assert slugs.markdown_numbered(named) == ["x_1", "x", "x_2"]
+
+
+def test_python_markdown_counts_on_from_a_number() -> None:
+    named = [("v_1", False), ("v_1", False), ("", False), ("", False), ("v", False), ("v", False)]
+    assert slugs.markdown_numbered(named) == ["v_1", "v_2", "_1", "_2", "v", "v_3"]
+
+
+def test_docutils_numbers_with_one_counter() -> None:
+    named = [("a", False), ("a", False), ("", False), ("a", False), ("id1", False)]
+    assert slugs.docutils_numbered(named) == ["a", "id1", "id2", "id3", "id4"]
+
+
+_NAMED = st.lists(
+    st.sampled_from(["", "a", "a-1", "a_1", "id1", "b"]).map(lambda slug: (slug, False))
+)
+
+
+@given(_NAMED)
+def test_anchors_are_unique(named: list[slugs.Named]) -> None:
+    for numbered in (
+        slugs.github_numbered(named),
+        slugs.numbered(named, explicit_count=True),
+        slugs.markdown_numbered(named),
+        slugs.docutils_numbered(named),
+    ):
+        assert len(numbered) == len(set(numbered)) == len(named)
+
+
+@given(st.text())
+def test_slugs_hold_nothing_that_ends_a_fragment(text: str) -> None:
+    for slug in (
+        slugs.github_slug(text),
+        slugs.vitepress_slug(text),
+        slugs.mdbook_slug(text),
+        slugs.hugo_slug(text),
+        slugs.kramdown_slug(text),
+        slugs.markdown_slug(text),
+        slugs.docutils_slug(text),
+    ):
+        assert not set(slug) & set(" \t\r\n#<>\"'")
+
+
+def test_ten_thousand_equal_headings_are_numbered_quickly() -> None:
+    named = [("same", False)] * 10_000
+    assert slugs.markdown_numbered(named)[-1] == "same_9999"
+    assert slugs.numbered(named, explicit_count=True)[-1] == "same-9999"
+    assert slugs.github_numbered(named)[-1] == "same-9999"
+
+
+FLAVOURS: dict[str, Flavour] = {"docusaurus": "mdx", "sphinx": "myst"}
+
+
+def made(generator: str, text: str, **settings: object) -> list[str | None]:
+    site = Site(generator, settings=settings)
+    page = parse_page(text, FLAVOURS.get(generator, "commonmark"))
+    return list(anchors(site, page, text))
+
+
+@pytest.mark.parametrize(
+    ("source", "anchor"),
+    [
+        ("Module definition{#module-definition}", "module-definition"),
+        ("`getPathsToWatch()` \\{#getPathsToWatch}", "getPathsToWatch"),
+        ("Both \\{#your-versioned\\_sidebars}", "your-versioned_sidebars"),
+        ("Comment {/* #my-Id */}", "my-Id"),
+        ("Comment {/* note */} on", "comment--note--on"),
+        ("Expr {1+1} end", "expr-11-end"),
+        ("Vec `Vec<T>` x", "vec-vect-x"),
+        ('JSX <b title="a>b">x</b> <Badge text={"y>"} /> z', "jsx-x--z"),
+        ("npm run build:prod now", "npm-run-build-now"),  # a directive without a label
+        ("std::vector at 10:30 :tada:", "stdvector-at-1030-tada"),
+        ("![alt *text*](a.png) image", "alt-text-image"),
+        ("[Link](https://x.org/a) and [ref][r]", "link-and-ref"),
+        ("Array[0][1]", "array01"),
+        ("A footnote[^1] here", "a-footnote-here"),
+        ("Foo & Bar &amp; Baz", "foo--bar--baz"),
+        ("**don't** [it `x` y](u) z", "dont-it-x-y-z"),
+    ],
+)
+def test_docusaurus(source: str, anchor: str) -> None:
+    text = f"## {source}\n\n[r]: https://x.org\n\n[^1]: note\n"
+    assert made("docusaurus", text) == [anchor]
+
+
+def test_docusaurus_h1_has_no_anchor_but_uses_one_up() -> None:
+    assert made("docusaurus", "# Same\n\n## Same\n\n# Same\n\n## Same\n") == [
+        None,
+        "same-1",
+        None,
+        "same-3",
+    ]
+
+
+def test_docusaurus_explicit_ids_do_not_count() -> None:
+    assert made("docusaurus", "## A \\{#b}\n\n## B\n\n## B\n") == ["b", "b", "b-1"]
+
+
+def test_docusaurus_can_keep_the_case() -> None:
+    anchored = made("docusaurus", "## Big\n", markdown={"anchors": {"maintainCase": True}})
+    assert anchored == ["Big"]
+
+
+@pytest.mark.parametrize(
+    ("source", "anchor"),
+    [
+        ("optimizeDeps.noDiscovery <NonInheritBadge />", "optimizedeps-nodiscovery"),
+        ('app.onUnmount() <sup class="x" /> {#app-onunmount}', "app-onunmount"),
+        ("`v-for` on `<template>`", "v-for-on-template"),
+        ("Foo & Bar &amp; Baz", "foo-bar-amp-baz"),
+        (":tada: party {.cls}", "party"),
+        ("2.1 Second", "_2-1-second"),
+        ("A footnote[^1]", "a-footnote-1"),
+    ],
+)
+def test_vitepress(source: str, anchor: str) -> None:
+    assert made("vitepress", f"## {source}\n") == [anchor]
+
+
+def test_vitepress_own_slugify_is_not_guessed() -> None:
+    text = "## A b\n\n## C {#own}\n"
+    markdown = {"anchor": {"slugify": object()}}
+    assert made("vitepress", text, markdown=markdown) == [None, "own"]
+
+
+MATERIAL = """
+markdown_extensions:
+  - attr_list
+  - toc:
+      slugify: !!python/object/apply:pymdownx.slugs.slugify {kwds: {case: lower}}
+  - pymdownx.emoji:
+      emoji_index: !!python/name:material.extensions.emoji.twemoji
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "anchor"),
+    [
+        ("Changes to `*.html` files { data-search-exclude }", "changes-to-html-files"),
+        ('9.7.6 <small>March 19, 2026</small> { id="9.7.6" }', "9.7.6"),
+        ("Path <small>Breadcrumbs</small> { id=navigation-path }", "navigation-path"),
+        ("More info { #more-info .cls }", "more-info"),
+        ("![alt](a.png) `a.b.c` &amp; d", "abc--d"),
+        (":material-check-all: On all pages", "on-all-pages"),
+        ("Über ½ ™", "über-½-"),
+    ],
+)
+def test_mkdocs_with_extensions(source: str, anchor: str) -> None:
+    settings = parse_yaml(MATERIAL)
+    assert made("mkdocs", f"## {source}\n", **settings) == [anchor]
+
+
+def test_mkdocs_repeats() -> None:
+    assert made("mkdocs", "# A\n\n## A\n\n## A {#a_2}\n\n## A\n\n## 日本\n") == [
+        "a",
+        "a_1",
+        "a_2",
+        "a_3",
+        "_1",
+    ]
+
+
+def test_mkdocs_without_attr_list_takes_the_braces_for_text() -> None:
+    page = parse_page("## A { #own }\n", "commonmark")
+    site = Site("mkdocs", config_file=Path("mkdocs.yml"), settings={"markdown_extensions": ["toc"]})
+    assert anchors(site, page) == ("a-own",)
+
+
+def test_headings_that_a_template_fills_in_are_not_guessed() -> None:
+    hooks = {"hooks": ["hook.py"]}
+    text = "## <!-- md:setting x -->\n\n## Plain\n"
+    assert made("mkdocs", text, **hooks) == [None, "plain"]
+    assert made("mkdocs", "## A <!-- note --> b\n") == ["a-b"]
+    assert made("mkdocs", "## {{ x }}\n", plugins=["macros"]) == [None]
+    assert made("hugo", "## A {{< x >}}\n\n## B\n") == [None, "b"]
+    assert made("jekyll", "## {{ page.title }}\n\n## B\n") == [None, "b"]
+
+
+@pytest.mark.parametrize(
+    ("source", "anchor"),
+    [
+        ("The `Option<T>` `match` Pattern", "the-optiont-match-pattern"),
+        ("`tests` and `#[cfg(test)]`", "tests-and-cfgtest"),
+        ("Custom { #Own .cls }", "Own"),
+        ("A -- b --- c `--d`", "a--b--c---d"),
+        ("![alt](a.png) x <b>bold</b>", "x-bold"),
+        ("!!!", "section"),
+    ],
+)
+def test_mdbook(source: str, anchor: str) -> None:
+    assert made("mdbook", f"## {source}\n") == [anchor]
+
+
+def test_mdbook_without_smart_punctuation_keeps_hyphens() -> None:
+    output = {"html": {"smart-punctuation": False}}
+    assert made("mdbook", "## A -- b\n", output=output) == ["a----b"]
+
+
+@pytest.mark.parametrize(
+    ("source", "anchor"),
+    [
+        ("2.1 Second -- dash --- emdash", "21-second--dash--emdash"),
+        ("**don't** z", "don-z"),  # only the first piece of what is emphasised
+        ("[it `x` y](u) z", "it--z"),
+        ('"Smart" it\'s <<x>>', "smart-its-x"),
+        ("Custom {#MyId}", "MyId"),
+        ("!!!", "heading"),
+    ],
+)
+def test_hugo(source: str, anchor: str) -> None:
+    assert made("hugo", f"## {source}\n") == [anchor]
+
+
+def test_hugo_reads_the_last_line_of_a_heading_and_counts_explicit_ids() -> None:
+    assert made("hugo", "one\ntwo\n---\n\n## A {#b}\n\n## B\n") == ["two", "b", "b-1"]
+
+
+def test_hugo_anchors_of_other_types() -> None:
+    parser = {"autoheadingidtype": "github-ascii"}
+    assert made("hugo", "## Café\n", markup={"goldmark": {"parser": parser}}) == ["cafe"]
+
+
+def test_jekyll() -> None:
+    text = "## A -- b\n\n## C {#c_1}\n\n## D\n{: #d-own .cls}\n\n## E {#1x}\n\n## ![alt](a.png) F\n"
+    assert made("jekyll", text) == ["a--b", "c_1", "d-own", "e-1x", "-f"]
+
+
+def test_sphinx() -> None:
+    text = "# Café & Co\n\n## 1. Dup\n\n## Dup\n\n## 日本\n\n## {ref}`x` y\n\n## A {#own}\n"
+    assert made("sphinx", text) == ["cafe-co", "dup", "id1", "id2", "x-y", "a-own"]
+
+
+def test_sphinx_numbers_are_unknown_beside_footnotes() -> None:
+    text = "# A[^n]\n\n## Dup\n\n## Dup\n\n[^n]: note\n"
+    assert made("sphinx", text) == ["an", "dup", None]
+
+
+def test_an_unknown_generator_has_no_anchors() -> None:
+    assert made("none", "# A\n\n## B {#b}\n") == [None, None]
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("source", ["", "[", "{", "{#", "![", "`", "<", "<a {", "\\", "{{", "*_~"])
+def test_broken_headings_never_raise(generator: str, source: str) -> None:
+    assert len(made(generator, f"## x{source}\n\n## x{source}\n")) == 2

@@ -1,0 +1,136 @@
+"""Literals read out of JavaScript that is never run."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.sites.javascript import UNKNOWN, read_object
+
+WANTED = ("baseUrl", "url")
+
+
+def value(expression: str, before: str = "") -> object:
+    return read_object(f"{before}\nexport default {{a: {expression}, end: 1}}", WANTED).get("a")
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("'x'", "x"),
+        ('"a\\u0041\\x41\\u{1F600}\\n\\\'"', "aAA\U0001f600\n'"),
+        ("`plain`", "plain"),
+        ("`with ${name}`", UNKNOWN),
+        ("`nested ${`inner ${`}`}`} end`", UNKNOWN),
+        ("0x10", 16),
+        ("1_000", 1000.0),
+        ("-2", -2.0),
+        ("undefined", None),
+        ("!0", True),
+        ("!true", False),
+        ("process.env.BASE_URL ?? '/'", "/"),
+        ("process.env.BASE_URL || '/docs/'", "/docs/"),
+        ("process.env.NODE_ENV === 'production' ? '/p/' : '/d/'", "/p/"),
+        ("!!process.env.NETLIFY && process.env.CONTEXT === 'x'", False),
+        ("isProd() ? '/p/' : '/d/'", UNKNOWN),
+        ("compute('x')", UNKNOWN),
+        ("'a' + 'b'", "ab"),
+        ("'a' + name", UNKNOWN),
+        ("[1, ...['x'], 'y']", [1.0, "x", "y"]),
+        ("{b: {c: 'd'}}.b.c", "d"),
+        ("(('x'))", "x"),
+        ("/re'gex[/]\\//.test('x') ? 1 : 2", UNKNOWN),
+        ("({x: 1} satisfies Options)", {"x": 1.0}),
+        ("'x' as const", "x"),
+        ("() => { return 'no' }", UNKNOWN),
+        ("async function f() { return {a: 1} }", UNKNOWN),
+        ("class { a = 'no' }", UNKNOWN),
+        ("path.resolve(__dirname, '../docs')", "./../docs"),
+        ("require.resolve('./sidebars.js')", "./sidebars.js"),
+    ],
+)
+def test_values(expression: str, expected: object) -> None:
+    assert value(expression) == expected
+    if expected is UNKNOWN:
+        assert value(expression) is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "export default {baseUrl: '/x/'}",
+        "module.exports = {baseUrl: '/x/'};",
+        "const config: Config = {baseUrl: '/x/'};\nexport default config;",
+        "const base = '/x/'\nconst config = {baseUrl: base}\nmodule.exports = config",
+        "const baseUrl = '/x/'; export default {baseUrl}",
+        "const c = {}; c.baseUrl = '/x/'; export default c",
+        "const c = {...{baseUrl: '/y/'}, baseUrl: '/x/'}; module.exports = c",
+        "export default defineConfig({baseUrl: '/x/'})",
+        "export default withMermaid(defineConfig<Theme>({baseUrl: '/x/'}))",
+        "module.exports = async () => { return {baseUrl: '/x/', url: 'u'} }",
+        "async function make() { return config }\nconst config = {baseUrl: '/x/'}\n"
+        "module.exports = make",
+        "// baseUrl\n/* export default {baseUrl: '/no/'} */ export default {baseUrl: '/x/'}",
+        "const s = \"export default {baseUrl: '/no/'}\"; export default {baseUrl: '/x/'}",
+        "const t = `export default {baseUrl: '/no/'} ${`//`}`; export default {baseUrl: '/x/'}",
+        "const r = /[\"'`{]/g; export default {baseUrl: '/x/'}",
+        "export default {f(a, b) { return {baseUrl: '/no/'} }, g: (x) => ({baseUrl: '/no/'}), "
+        "baseUrl: '/x/'}",
+        "export default {'baseUrl': '/x/', [computed]: 1, get a() { return 2 }}",
+        "export default {baseUrl: '/x/', nested: {baseUrl: '/no/'}} satisfies Config",
+    ],
+)
+def test_one_configuration_in_many_shapes(source: str) -> None:
+    assert read_object(source, WANTED)["baseUrl"] == "/x/"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "let b = '/a/'; b = '/b/'; export default {baseUrl: b}",
+        "const b = b; export default {baseUrl: b}",
+        "import {b} from './b'; export default {baseUrl: b}",
+        "const {b} = {b: '/x/'}; export default {baseUrl: b}",
+    ],
+)
+def test_what_only_running_would_tell_is_unknown(source: str) -> None:
+    assert read_object(source, WANTED)["baseUrl"] is UNKNOWN
+
+
+def test_an_object_without_the_wanted_keys_is_no_configuration() -> None:
+    assert read_object("const other = {x: 1}; module.exports = make()", WANTED) == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "export default " + "[" * 50_000,
+        "export default " + "{a:" * 25_000,
+        "export default " + "(" * 12_000 + ")" * 12_000,
+        "export default {a: " + "!" * 50_000 + "1}",
+        "export default {a: " + "1?" * 25_000,
+        "export default {a: " + "`${" * 25_000,
+        "const a = {" + "x: {return {" * 5_000 + "}}" * 5_000 + "}",
+        "/*" * 50_000,
+        "'" * 50_000,
+        "/[" * 25_000,
+        "/* " * 25_000,
+        "'\\" * 25_000,
+        "`${'\\" * 12_000,
+        "a < " * 25_000,
+        "".join(f"const a{i} = [a{i + 1}, a{i + 1}];" for i in range(300))
+        + "export default {a: a0}",
+        "x" * 2_2_000,
+    ],
+)
+def test_hostile_sources_end_soon(source: str) -> None:
+    started = time.perf_counter()
+    read_object(source, WANTED)
+    assert time.perf_counter() - started < 2
+
+
+@given(st.text(alphabet="{}[]()'\"`/*,:;.=>?!$ \\\nabaseUrlreturn export default", max_size=200))
+def test_no_source_raises(source: str) -> None:
+    assert isinstance(read_object(source, WANTED), dict)
+    assert isinstance(read_object("export default " + source, WANTED), dict)

@@ -1,0 +1,430 @@
+"""Addresses of pages. The expected paths were read from real builds of the same files."""
+
+import os
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.markdown import parse_page
+from lib.sites.detection import detect_site
+from lib.sites.router import PageAddress, Router, link
+
+
+def routed(
+    root: Path, files: dict[str, str], content: str = ".", **settings: object
+) -> dict[str, PageAddress]:
+    """Address of every Markdown file below `content`."""
+    for name, text in files.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    base = Path(os.path.normpath(root / content))
+    paths = [name for name in files if name.endswith(".md")]
+    paths = [Path(os.path.relpath(root / name, base)).as_posix() for name in paths]
+    paths = [path for path in paths if not path.startswith("..")]
+    site = detect_site(base, **settings)  # type: ignore[arg-type]
+    router = Router(site, base, paths)
+    found = {}
+    for path in paths:
+        text = (base / path).read_text(encoding="utf-8")
+        found[path] = router.address(path, parse_page(text, "commonmark"), text)
+    return found
+
+
+def decoded(address: PageAddress) -> str | None:
+    return address.url and unquote(address.url)
+
+
+def front(line: str) -> str:
+    return f"---\n{line}\n---\n\ntext\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "front_matter", "url"),
+    [
+        ("index.md", "", "/docs/"),
+        ("guide/README.md", "", "/docs/guide/"),
+        ("g/readme.md", "", "/docs/g/"),
+        ("b/b.md", "", "/docs/b/"),
+        ("02-part/02-part.md", "", "/docs/part/"),
+        ("02-part/part.md", "", "/docs/part/part"),
+        ("02-part/01. Chap.md", "", "/docs/part/Chap"),
+        ("3-API/02_Extension APIs/1. Theme API.md", "", "/docs/API/Extension APIs/Theme API"),
+        ("2021-11-foo.md", "", "/docs/2021-11-foo"),
+        ("7.0-notes.md", "", "/docs/7.0-notes"),
+        ("1-2-three.md", "", "/docs/1-2-three"),
+        ("3 - Spaced.md", "", "/docs/Spaced"),
+        ("01-.md", "", "/docs/01-"),
+        ("01-intro.md", "parse_number_prefixes: false", "/docs/01-intro"),
+        ("été.md", "", "/docs/été"),
+        ("a&b c++.md", "", "/docs/a&b c++"),
+        ("d/s.md", "slug: /abs", "/docs/abs"),
+        ("d/s.md", "slug: rel", "/docs/d/rel"),
+        ("d/s.md", "slug: ../up", "/docs/up"),
+        ("d/s.md", "slug: ../../../up", "/docs/up"),
+        ("d/s.md", "slug: ./", "/docs/d/"),
+        ("d/s.md", "slug: tail/", "/docs/d/tail/"),
+        ("d/s.md", "slug: 2.0", "/docs/d/2.0"),
+        ("d/s.md", "slug: /", "/docs/"),
+        ("d/s.md", "slug: caf%C3%A9", "/docs/d/café"),
+        ("f/index.md", "slug: renamed", "/docs/f/renamed"),
+        ("d/01-s.md", "id: custom", "/docs/d/custom"),
+        ("d/s.md", "unlisted: true", "/docs/d/s"),
+    ],
+)
+def test_docusaurus_paths(tmp_path: Path, path: str, front_matter: str, url: str) -> None:
+    files = {f"docs/{path}": front(front_matter), "docusaurus.config.js": "module.exports = {}"}
+    assert decoded(routed(tmp_path, files, "docs")[path]) == url
+    slashed = routed(tmp_path, files, "docs", options={"trailing_slash": True})[path]
+    assert decoded(slashed) == url.rstrip("/") + "/"
+    bare = routed(tmp_path, files, "docs", options={"trailing_slash": False})[path]
+    assert decoded(bare) == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    ("path", "front_matter"),
+    [
+        ("_partial.md", ""),
+        ("under/_x/y.md", ""),
+        ("__tests__/t.md", ""),
+        ("d.md", "draft: true"),
+    ],
+)
+def test_docusaurus_leaves_partials_and_drafts_out(
+    tmp_path: Path, path: str, front_matter: str
+) -> None:
+    files = {f"docs/{path}": front(front_matter), "docusaurus.config.js": "module.exports = {}"}
+    address = routed(tmp_path, files, "docs")[path]
+    assert (address.url, address.published) == (None, False)
+
+
+def test_docusaurus_docs_at_the_top_keep_the_base_s_slash(tmp_path: Path) -> None:
+    config = (
+        "module.exports = {baseUrl: '/b/', trailingSlash: false, "
+        "presets: [['classic', {docs: {routeBasePath: '/'}}]]}"
+    )
+    files = {"docusaurus.config.js": config, "docs/index.md": "", "docs/a/index.md": ""}
+    found = routed(tmp_path, files, "docs")
+    assert [a.url for a in found.values()] == ["/b/", "/b/a"]
+
+
+def test_docusaurus_versions_locales_blog_and_pages(tmp_path: Path) -> None:
+    config = (
+        "module.exports = {url: 'https://x.org', i18n: {defaultLocale: 'en', locales: ['en', 'fr']}"
+        ", plugins: [['@docusaurus/plugin-content-docs',"
+        " {id: 'api', path: 'api', routeBasePath: 'r'}]]}"
+    )
+    files = {
+        "docusaurus.config.js": config,
+        "versions.json": '["2.0", "1.0"]',
+        "docs/a.md": "",
+        "versioned_docs/version-2.0/a.md": "",
+        "versioned_docs/version-1.0/a.md": "",
+        "i18n/fr/docusaurus-plugin-content-docs/version-1.0/a.md": "",
+        "i18n/fr/docusaurus-plugin-content-docs-api/current/a.md": "",
+        "i18n/de/docusaurus-plugin-content-docs/current/a.md": "",
+        "api/a.md": "",
+        "blog/2021-08-26-welcome/index.md": "",
+        "blog/sub/2023-03-04-deep.md": "",
+        "blog/2021/08/01-mdx.md": "",
+        "blog/nodate.md": "",
+        "blog/2022-01-02-s.md": front("slug: own"),
+        "src/pages/about.md": "",
+        "src/pages/sub/index.md": "",
+        "README.md": "",
+    }
+    found = routed(tmp_path, files)
+    urls = {path: (a.url or "").removeprefix("https://x.org") for path, a in found.items()}
+    assert urls == {
+        "docs/a.md": "/docs/next/a",
+        "versioned_docs/version-2.0/a.md": "/docs/a",
+        "versioned_docs/version-1.0/a.md": "/docs/1.0/a",
+        "i18n/fr/docusaurus-plugin-content-docs/version-1.0/a.md": "/fr/docs/1.0/a",
+        "i18n/fr/docusaurus-plugin-content-docs-api/current/a.md": "/fr/r/a",
+        "i18n/de/docusaurus-plugin-content-docs/current/a.md": "",  # not among the locales
+        "api/a.md": "/r/a",
+        "blog/2021-08-26-welcome/index.md": "/blog/2021/08/26/welcome",
+        "blog/sub/2023-03-04-deep.md": "/blog/2023/03/04/sub/deep",
+        "blog/2021/08/01-mdx.md": "/blog/2021/08/01/mdx",
+        "blog/nodate.md": "/blog/nodate",
+        "blog/2022-01-02-s.md": "/blog/own",
+        "src/pages/about.md": "/about",
+        "src/pages/sub/index.md": "/sub/",
+        "README.md": "",
+    }
+    assert (found["docs/a.md"].version, found["docs/a.md"].locale) == ("current", "")
+    french = found["i18n/fr/docusaurus-plugin-content-docs/version-1.0/a.md"]
+    assert (french.version, french.locale) == ("1.0", "fr")
+    assert found["README.md"].published
+
+
+def test_a_route_that_only_code_knows_gives_no_address(tmp_path: Path) -> None:
+    config = "module.exports = {presets: [['classic', {docs: {routeBasePath: route()}}]]}"
+    files = {"docusaurus.config.js": config, "docs/a.md": "# A\n\n## B\n"}
+    address = routed(tmp_path, files, "docs")["a.md"]
+    assert (address.url, address.anchors, address.published) == (None, (None, "b"), True)
+    told = routed(tmp_path, files, "docs", options={"docs_route": "d"})["a.md"]
+    assert told.url == "/d/a"
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("index.md", "/"),
+        ("a/README.md", "/a/"),
+        ("01-Intro Page.md", "/01-Intro Page/"),
+        ("dot.name.md", "/dot.name/"),
+        ("_x.md", "/_x/"),
+    ],
+)
+def test_mkdocs_paths(tmp_path: Path, path: str, url: str) -> None:
+    files = {"mkdocs.yml": "site_name: x", f"docs/{path}": ""}
+    assert decoded(routed(tmp_path, files, "docs")[path]) == url
+    plain = routed(tmp_path, files, "docs", options={"use_directory_urls": False})[path]
+    assert decoded(plain) == (
+        url + "index.html" if path.endswith(("index.md", "README.md")) else url[:-1] + ".html"
+    )
+
+
+def test_mkdocs_leaves_out(tmp_path: Path) -> None:
+    config = "exclude_docs: |\n  # no\n  ex/*\n  !ex/keep.md\n  /top.md\n  old/\n"
+    names = [".hid/x.md", "templates/x.md", "ex/1.md", "top.md", "a/old/x.md", "e/README.md"]
+    kept = ["ex/keep.md", "a/top.md", "e/index.md", "a/templates/x.md", "old.md"]
+    files = {"mkdocs.yml": config, **{f"docs/{name}": "" for name in names + kept}}
+    found = routed(tmp_path, files, "docs")
+    assert [path for path, address in found.items() if not address.published] == names
+    assert all(found[path].url for path in kept)
+
+
+def test_mkdocs_translations(tmp_path: Path) -> None:
+    config = "plugins: [{i18n: {%s languages: [{locale: en, default: true}, {locale: fr}]}}]"
+    files = {"mkdocs.yml": config % "", "docs/a.md": "", "docs/a.fr.md": "", "docs/index.en.md": ""}
+    found = routed(tmp_path, files, "docs")
+    assert [(a.url, a.locale) for a in found.values()] == [("/a/", ""), ("/fr/a/", "fr"), ("/", "")]
+    files = {
+        "mkdocs.yml": config % "docs_structure: folder,",
+        "docs/en/a.md": "",
+        "docs/fr/b.md": "",
+    }
+    found = routed(tmp_path, files, "docs")
+    assert (found["en/a.md"].url, found["fr/b.md"].url) == ("/a/", "/fr/b/")
+
+
+def test_posts_of_the_material_blog(tmp_path: Path) -> None:
+    files = {
+        "mkdocs.yml": "plugins: [search, blog]",
+        "docs/blog/index.md": "",
+        "docs/blog/posts/a.md": "---\ndate: 2022-09-12\n---\n# Blog support just landed!\n",
+        "docs/blog/posts/b.md": "---\ndate: {created: 2022-01-02}\nslug: own\n---\n# B\n",
+        "docs/blog/posts/c.md": "# No date\n",
+        "docs/blog/posts/d.md": "---\ndate: 2022-09-12\ndraft: true\n---\n# D\n",
+    }
+    found = routed(tmp_path, files, "docs")
+    assert [(a.url, a.published) for a in found.values()] == [
+        ("/blog/", True),
+        ("/blog/2022/09/12/blog-support-just-landed/", True),
+        ("/blog/2022/01/02/own/", True),
+        (None, True),
+        (None, False),
+    ]
+
+
+def test_vitepress_paths(tmp_path: Path) -> None:
+    config = (
+        "export default {base: '/q/', srcExclude: ['**/skip.md'], "
+        "rewrites: {'deep/page.md': 'shallow.md', 'packages/:pkg/src/(.*)': 'x', "
+        "'p/:n.md': 'r/:n.md'}}"
+    )
+    names = ["index.md", "a/index.md", "a/README.md", "01-b.md", "a/skip.md", "[pkg].md"]
+    names += ["deep/page.md", "p/one.md"]
+    files = {".vitepress/config.mjs": config, **dict.fromkeys(names, "")}
+    found = routed(tmp_path, files)
+    assert [a.url for a in found.values()] == [
+        "/q/",
+        "/q/a/",
+        "/q/a/README.html",
+        "/q/01-b.html",
+        None,
+        None,
+        "/q/shallow.html",
+        "/q/r/one.html",
+    ]
+    clean = routed(tmp_path, files, options={"clean_urls": True})
+    assert (clean["01-b.md"].url, clean["a/index.md"].url) == ("/q/01-b", "/q/a/")
+
+
+def test_vitepress_rewrites_in_code_give_no_address(tmp_path: Path) -> None:
+    files = {".vitepress/config.js": "export default {rewrites(id) { return id }}", "a.md": ""}
+    assert routed(tmp_path, files)["a.md"].url is None
+
+
+SUMMARY = """# Summary
+
+[Preface](./preface.md)
+
+- [One](one/README.md)
+  - [Two \\[x\\]](<one/two words.md>)
+  - [Draft]()
+1. not this [No](one/no.md)
+* [Up](../src/three.md "title"
+<!-- - [Hidden](hidden.md) -->
+
+[Last](last%20one.md)
+"""
+
+
+def test_mdbook_builds_only_what_the_summary_lists(tmp_path: Path) -> None:
+    names = ["SUMMARY.md", "preface.md", "one/README.md", "one/two words.md", "hidden.md"]
+    names += ["last one.md", "other.md"]
+    files = {"book.toml": "", **{f"src/{name}": "" for name in names}}
+    files["src/SUMMARY.md"] = SUMMARY
+    found = routed(tmp_path, files, "src")
+    assert {path: decoded(address) for path, address in found.items() if address.published} == {
+        "preface.md": "/preface.html",
+        "one/README.md": "/one/index.html",
+        "one/two words.md": "/one/two words.html",
+        "last one.md": "/last one.html",
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "front_matter", "url"),
+    [
+        ("_index.md", "", "/"),
+        ("posts/_index.md", "", "/posts/"),
+        ("guide/README.md", "", "/guide/readme/"),
+        ("02-Part/01. Chap.md", "", "/02-part/01.-chap/"),
+        ("3 - Spaced.md", "", "/3---spaced/"),
+        ("a&b.md", "", "/ab/"),
+        ("e/index.md", "", "/e/"),
+        ("e/index.md", "slug: Re named", "/re-named/"),
+        ("d/s.md", "slug: ../up", "/up/"),
+        ("d/s.md", "url: /My/Url", "/My/Url/"),
+        ("d/s.md", "url: x.html", "/x.html"),
+        ("news/p.md", "date: 2020-02-03\ntitle: Big News", "/2020/02/big-news/"),
+        ("news/p.md", "date: 2020-02-03\nslug: s", "/2020/02/s/"),
+        ("news/p.md", "title: x", None),
+        ("d/a.fr.md", "", "/fr/d/a/"),
+        ("d/a.en.md", "", "/d/a/"),
+        ("d/a.xx.md", "", "/d/a.xx/"),
+    ],
+)
+def test_hugo_paths(tmp_path: Path, path: str, front_matter: str, url: str | None) -> None:
+    config = "[permalinks]\nnews='/:year/:month/:slug/'\n[languages.en]\n[languages.fr]"
+    files = {"hugo.toml": config, f"content/{path}": front(front_matter)}
+    assert decoded(routed(tmp_path, files, "content")[path]) == url
+
+
+def test_hugo_bundles_drafts_and_ugly_urls(tmp_path: Path) -> None:
+    files = {
+        "hugo.yaml": "uglyURLs: true",
+        "content/a.md": "",
+        "content/b/index.md": "",
+        "content/b/part.md": "",
+        "content/b/deep/part.md": "",
+        "content/d.md": front("draft: true"),
+        "content/e.md": front("build: {render: never}"),
+    }
+    found = routed(tmp_path, files, "content")
+    assert [a.url for a in found.values()] == ["/a.html", "/b.html", None, None, None, None]
+
+
+JEKYLL = """
+baseurl: /j
+exclude: [x_y.md, deep/]
+plugins: [jekyll-readme-index]
+collections: {docs: {output: true}, hidden: {}, named: {output: true, permalink: "/c/:name/"}}
+defaults: [{scope: {path: defaults}, values: {permalink: "/dd/:basename"}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "front_matter", "url"),
+    [
+        ("about.md", "", "/j/about.html"),
+        ("index.md", "", "/j/"),
+        ("a/README.md", "", "/j/a/"),
+        ("01-A b.md", "", "/j/01-A b.html"),
+        ("p.md", "permalink: /perm/", "/j/perm/"),
+        ("d/q.md", "permalink: /z/:path/:basename", "/j/z/d/q"),
+        ("defaults/q.md", "", "/j/dd/q"),
+        ("_posts/2020-02-03-My Post.md", "", "/j/2020/02/03/My-Post.html"),
+        ("_posts/2020-02-03-p.md", "categories: A b", "/j/a/b/2020/02/03/p.html"),
+        ("_posts/2020-02-03-p.md", "date: 2021-12-31\nslug: s", "/j/2021/12/31/s.html"),
+        ("_docs/sub/two.md", "", "/j/docs/sub/two.html"),
+        ("_named/A b.md", "", "/j/c/a-b/"),
+        ("u.md", "permalink: /:unknown/", None),
+        ("_hidden/x.md", "", None),
+        ("_drafts/x.md", "", None),
+        ("x_y.md", "", None),
+        ("deep/x.md", "", None),
+        ("unpublished.md", "published: false", None),
+    ],
+)
+def test_jekyll_paths(tmp_path: Path, path: str, front_matter: str, url: str | None) -> None:
+    files = {"_config.yml": JEKYLL, path: front(front_matter)}
+    assert decoded(routed(tmp_path, files)[path]) == url
+
+
+def test_jekyll_renders_only_what_has_front_matter(tmp_path: Path) -> None:
+    files = {"_config.yml": "permalink: pretty", "a.md": "---\n---\n", "b.md": "# B\n"}
+    found = routed(tmp_path, files)
+    assert (found["a.md"].url, found["b.md"].url) == ("/a/", None)
+
+
+def test_sphinx_paths(tmp_path: Path) -> None:
+    config = "project = 'x'\nexclude_patterns = ['ex', '**/no.md']"
+    names = ["index.md", "a/index.md", "a/B c.md", "ex/a.md", "a/no.md"]
+    files = {"conf.py": config, **dict.fromkeys(names, "")}
+    found = routed(tmp_path, files)
+    assert [decoded(a) for a in found.values()] == [
+        "/index.html",
+        "/a/index.html",
+        "/a/B c.html",
+        None,
+        None,
+    ]
+    folders = routed(tmp_path, files, options={"use_directory_urls": True})
+    assert [decoded(a) for a in folders.values()][:3] == ["/", "/a/", "/a/B c/"]
+
+
+def test_an_unknown_generator_gives_no_address(tmp_path: Path) -> None:
+    found = routed(tmp_path, {"a.md": "# A\n"}, site_url="https://x.org")
+    assert found["a.md"] == PageAddress(None, (None,))
+
+
+def test_links() -> None:
+    address = PageAddress("https://x.org/a%20b/", ("café & co", None, "100%"))
+    assert link(address, 0) == "https://x.org/a%20b/#caf%C3%A9%20&%20co"
+    assert link(address, 1) == link(address, None) == "https://x.org/a%20b/"
+    assert link(address, 2) == "https://x.org/a%20b/#100%25"
+    assert link(PageAddress(None, ("a",)), 0) is None
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_anchors_survive_percent_encoding(anchor: str) -> None:
+    found = link(PageAddress("/p", (anchor,)), 0)
+    assert found is not None
+    assert found.isascii()
+    assert found.count("#") == 1
+    assert unquote(found.partition("#")[2]) == anchor
+
+
+_NAME = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\."), min_size=1
+)
+
+
+@given(st.lists(_NAME, min_size=1, max_size=3), _NAME)
+def test_docusaurus_paths_survive_percent_encoding(folders: list[str], slug: str) -> None:
+    site = detect_site(Path("/nowhere/at/all"), generator="docusaurus")
+    path = "/".join(["x" + folder for folder in folders]) + ".md"
+    page = parse_page("", "mdx")
+    address = Router(site, Path("/nowhere/at/all"), [path]).address(path, page)
+    assert address.url is not None
+    assert address.url.isascii()
+    assert unquote(address.url).rstrip("/").startswith("/docs/x")
+    assert not set(address.url) & set(' #?"<>')

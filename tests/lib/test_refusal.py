@@ -1,0 +1,330 @@
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib.embedding import Similarity
+from lib.languages import ASK, BY_LANGUAGE, NEAREST, NOT_IN_BOOK, asked_in, is_foreign
+from lib.ranking import Passage, parse_query
+from lib.refusal import (
+    FEWEST,
+    LONGEST,
+    MAX_SUGGESTIONS,
+    Evidence,
+    Suggestion,
+    evidence,
+    is_refusal,
+    is_small_talk,
+    margin,
+    refusal,
+    suggestions,
+    worth_reading,
+)
+from lib.store import Candidates, Hit
+from lib.terms import CEILING, SparseVector
+from tests.stores import chunk, manifest_of
+
+SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
+ANSWERED = Evidence(coverage=0.5, known=1.0, terms=4, nearest=0.9, lead=0.4, foreign=False)
+OFF_TOPIC = Evidence(coverage=0.1, known=0.4, terms=4, nearest=0.1, lead=0.1, foreign=False)
+
+
+def without_vectors(of: Evidence) -> Evidence:
+    return replace(of, nearest=None, lead=0.0)
+
+
+def test_what_the_book_answers_is_told_from_what_it_does_not() -> None:
+    assert worth_reading(ANSWERED)
+    assert not worth_reading(OFF_TOPIC)
+    assert worth_reading(without_vectors(ANSWERED))
+    assert not worth_reading(without_vectors(OFF_TOPIC))
+
+
+def test_a_question_in_the_readers_own_words_gets_the_benefit_of_the_doubt() -> None:
+    assert worth_reading(replace(ANSWERED, coverage=0.15, nearest=0.7, lead=0.2))
+
+
+def test_words_are_not_asked_of_another_language() -> None:
+    foreign = replace(ANSWERED, coverage=0.0, known=0.1, nearest=0.8, lead=0.25, foreign=True)
+    assert worth_reading(foreign)
+    assert not worth_reading(replace(foreign, nearest=0.2, lead=0.05))
+    # A name may still be found by its letters.
+    assert worth_reading(replace(ANSWERED, foreign=True))
+    # Without vectors, nothing can be said of it.
+    assert worth_reading(without_vectors(replace(foreign, known=0.0)))
+
+
+shares = st.floats(0, 1)
+
+
+@given(
+    st.builds(
+        Evidence,
+        coverage=shares,
+        known=shares,
+        terms=st.integers(1, 50),
+        nearest=st.none() | shares,
+        lead=shares,
+        foreign=st.booleans(),
+    ),
+    st.sampled_from(["coverage", "known", "nearest", "lead"]),
+    shares,
+)
+def test_more_of_anything_never_counts_against_a_question(
+    of: Evidence, field: str, more: float
+) -> None:
+    value = getattr(of, field)
+    if value is not None:
+        assert margin(replace(of, **{field: value + more})) >= margin(of)
+
+
+RARITY = {1: 3.0, 2: 1.0}
+CHUNKS = 100
+BOOK = manifest_of("g", CHUNKS)
+MISSING = math.log(100.5 / 0.5 + 1)
+
+
+def measured(
+    *hits: Hit,
+    terms: SparseVector,
+    similarity: Similarity | None = SIMILARITY,
+    question: str = "How does the compiler work?",
+) -> Evidence:
+    found = Candidates(hits, {each: RARITY[each] for each in terms.indices if each in RARITY})
+    return evidence(parse_query(question), [terms], found, BOOK, similarity)
+
+
+def test_the_evidence() -> None:
+    terms = SparseVector([1, 2, 3], [1.0] * 3)
+    hits = (Hit(chunk(1), 0.5, CEILING * 2.0), Hit(chunk(2), 0.3, CEILING * 1.0))
+    found = measured(*hits, terms=terms)
+    assert found.known == pytest.approx(4.0 / (4.0 + MISSING))
+    assert found.coverage == pytest.approx(2.0 / (4.0 + MISSING))
+    assert found.terms == 3
+    assert found.nearest == pytest.approx(1.0)
+    others = [0.3] + [SIMILARITY.unrelated] * (FEWEST - 2)
+    assert found.lead == pytest.approx((0.5 - (0.5 + sum(others)) / FEWEST) / 0.4)
+    assert not found.foreign
+    alone = measured(*hits, terms=terms, similarity=None)
+    assert alone == replace(found, nearest=None, lead=0.0)
+
+
+def test_the_best_of_many_is_compared_with_them_alone() -> None:
+    cosines = [0.5, *[0.3] * (FEWEST - 1)]
+    hits = (Hit(chunk(n), cosine, 0.0) for n, cosine in enumerate(cosines))
+    found = measured(*hits, terms=SparseVector([1], [1.0]))
+    assert found.lead == pytest.approx((0.5 - (0.5 + 0.3 * (FEWEST - 1)) / FEWEST) / 0.4)
+
+
+def test_the_only_page_of_a_book_stands_out_from_what_is_unrelated() -> None:
+    ask = "¿Cada cuánto cambia la marea?"
+    terms = SparseVector([7, 8], [1.0] * 2)
+    near, far = (
+        measured(Hit(chunk(1), cosine, 0.0), terms=terms, question=ask) for cosine in (0.25, 0.02)
+    )
+    assert worth_reading(near)
+    assert far.lead == 0.0
+    assert not worth_reading(far)
+
+
+def test_nothing_found_is_nothing_worth_reading() -> None:
+    terms = SparseVector([7, 8], [1.0] * 2)
+    for similarity in (SIMILARITY, None):
+        found = measured(terms=terms, similarity=similarity)
+        assert (found.coverage, found.known, found.lead) == (0.0, 0.0, 0.0)
+        assert not worth_reading(found)
+
+
+def test_the_evidence_means_the_same_for_every_embedding_model() -> None:
+    terms = SparseVector([1, 2], [1.0] * 2)
+    other = Similarity(unrelated=0.75, answering=0.88)
+    cosines = (0.45, 0.3, 0.12)
+    scale = (other.answering - other.unrelated) / (SIMILARITY.answering - SIMILARITY.unrelated)
+    there = [other.unrelated + (each - SIMILARITY.unrelated) * scale for each in cosines]
+    one = measured(*(Hit(chunk(n), c, 1.0) for n, c in enumerate(cosines)), terms=terms)
+    two = measured(
+        *(Hit(chunk(n), c, 1.0) for n, c in enumerate(there)), terms=terms, similarity=other
+    )
+    assert margin(one) == pytest.approx(margin(two))
+
+
+@pytest.mark.parametrize(
+    ("question", "foreign"),
+    [
+        ("How do I tune it?", False),
+        ("std::sync::Mutex", False),
+        ("¿Qué es la regla que impide implementar un rasgo externo?", True),
+        ("1901 में वारसॉ के निवासियों में कितने प्रतिशत कैथोलिक थे?", True),
+        ("什么是所有权？", True),
+    ],
+)
+def test_the_language_of_a_question_to_an_english_book(question: str, foreign: bool) -> None:
+    assert is_foreign(question, ["english"]) is foreign
+
+
+@pytest.mark.parametrize(
+    ("question", "language"),
+    [
+        ("How do I bake bread?", "english"),
+        ("xyzzy", "english"),
+        ("¿Cómo se prepara una paella?", "spanish"),
+        ("Comment faire une tarte aux pommes ?", "french"),
+        ("Wie backe ich einen Apfelkuchen?", "german"),
+        ("Come si cucina il risotto?", "italian"),
+        ("Как приготовить борщ?", "russian"),
+        ("Як приготувати їжу?", "ukrainian"),
+        ("東京でおすすめの店は？", "japanese"),
+        ("怎么做红烧肉？", "chinese"),
+        ("김치찌개는 어떻게 만드나요?", "korean"),
+        ("كيف أطبخ الأرز؟", "arabic"),
+        ("بریانی کیسے بنائی جاتی ہے؟", "urdu"),
+        ("बिरयानी कैसे बनाते हैं?", "hindi"),
+        ("ทำข้าวผัดอย่างไร", "thai"),
+    ],
+)
+def test_a_reader_is_told_in_the_language_of_the_question(question: str, language: str) -> None:
+    assert asked_in(question) == language
+    said = refusal(question, [passage(1)])
+    assert (said.sentence, said.lead) == (NOT_IN_BOOK[language], NEAREST[language])
+
+
+def test_every_language_has_all_its_words() -> None:
+    assert set(NOT_IN_BOOK) == set(NEAREST) == set(ASK)
+    assert set(BY_LANGUAGE) <= set(NOT_IN_BOOK)
+    for sentence in (*NOT_IN_BOOK.values(), *NEAREST.values(), *ASK.values()):
+        assert sentence == sentence.strip() != ""
+
+
+def passage(
+    number: int,
+    chapter: str = "Setup",
+    heading: str = "Run it",
+    url: str | None = "https://b.ex/a#r",
+) -> Passage:
+    return Passage(
+        chunk_id=str(number),
+        text="Text",
+        file_path="a.md",
+        chapter=chapter,
+        section="",
+        heading=heading,
+        url=url,
+        start_char=0,
+        end_char=4,
+        score=0.2,
+    )
+
+
+def test_the_nearest_places_come_once_each() -> None:
+    found = suggestions(
+        [
+            passage(1),
+            passage(2),
+            passage(3, heading="Setup", url="https://b.ex/a"),
+            passage(4, chapter="", heading="", url=None),
+            passage(5, heading="Stop it"),
+        ]
+    )
+    assert found == [
+        Suggestion("Setup > Run it", "https://b.ex/a#r"),
+        Suggestion("Setup", "https://b.ex/a"),
+        Suggestion("a.md", None),
+    ]
+    assert len(found) == MAX_SUGGESTIONS
+
+
+def test_what_a_reader_sees() -> None:
+    near = [passage(1, heading="Use [it]", url="https://b.ex/a (1)#r"), passage(2, url="/a")]
+    assert refusal("How do I bake bread?", near).markdown() == (
+        "The book does not seem to answer this. These pages come closest:\n\n"
+        "- [Setup \\> Use \\[it\\]](https://b.ex/a%20%281%29#r)\n"
+        "- Setup \\> Run it"
+    )
+    alone = "The book does not seem to answer this."
+    assert refusal("How do I bake bread?", []).markdown() == alone
+
+
+@pytest.mark.parametrize("question", ["Hello!", "thanks", "Who are you?", "¿Quién eres?", "你好！"])
+def test_small_talk_is_no_question_to_a_book(question: str) -> None:
+    assert is_small_talk(question)
+    said = refusal(question, [passage(1)])
+    assert said.markdown() == said.sentence == ASK[asked_in(question)]
+
+
+@pytest.mark.parametrize(
+    "question", ["hello world", "What does hello print?", "", "Who are you in?"]
+)
+def test_a_question_is_no_small_talk(question: str) -> None:
+    assert not is_small_talk(question)
+
+
+DECLINING = [
+    "The passages do not answer this question.",
+    "The book doesn't mention prices. It covers the hardware [1](https://x.y/z#a) and the set-up [2](https://x.y/z).",
+    "I don't know.",
+    "I'm sorry, but I cannot find this in the passages.",
+    "The provided passages do not explicitly mention the Honda ASIMO.",
+    "There is no information about sourdough bread in the provided text.",
+    "Sorry, the price is not mentioned in the passages.",
+    "None of the passages cover this.",
+    "This cannot be answered from the passages given.",
+    "The given context does not seem to contain an answer.",
+    "Los pasajes no responden a esta pregunta.",
+    "Das Buch sagt dazu nichts, die Passagen beantworten die Frage nicht.",
+    "Les passages ne répondent pas à cette question.",
+    "Le livre n'explique pas cela.",
+    "I passaggi non rispondono alla domanda.",
+    "As passagens não respondem à pergunta.",
+    "De passages geven hier geen antwoord op.",
+    "Отрывки не отвечают на этот вопрос.",
+    "这些段落没有回答这个问题。",
+    "本書にはその答えは書かれていません。",
+    "이 책에는 그 내용이 없습니다.",
+    "المقاطع لا تجيب عن هذا السؤال.",
+    "दिए गए अंशों में इसका उत्तर नहीं है।",
+    "ان اقتباسات میں اس کا جواب نہیں ہے۔",
+    "Kitap bu soruyu yanıtlamıyor.",
+    "Fragmenty nie odpowiadają na to pytanie.",
+]
+ANSWERING = [
+    "Call `drop` from `std::mem` [1](https://x.y/z#a).",
+    "The method does not answer until the lock is released [1](https://x.y/#a).",
+    "The passages do not say when, but the lock is released by drop [1]. It is free then.",
+    "The error is not mentioned in the log [2](https://x/y).",
+    "No.",
+    "Yes, it is thread safe [1].",
+    "The book says that `String` does not support indexing [1].",
+    "You cannot index into a String [1]. The book does not say more.",
+    "An index that holds no book cannot be searched [1].",
+    "Use `--test-threads=1` so that tests do not run in parallel [1].",
+    "Das Buch sagt, dass `Rc<T>` nicht threadsicher ist [1](https://x/y).",
+    "El texto no se copia [1].",
+    "Rust does not have null [1](https://x/y).",
+    "Tokens are not provided by default [1].",
+    "The source does not contain `main` [1].",
+]
+
+
+@pytest.mark.parametrize("answer", DECLINING)
+def test_an_answer_that_declines(answer: str) -> None:
+    assert is_refusal(answer)
+    assert is_refusal(f"{answer}\n")
+
+
+@pytest.mark.parametrize("answer", ANSWERING)
+def test_an_answer_that_answers(answer: str) -> None:
+    assert not is_refusal(answer)
+
+
+def test_who_goes_on_has_answered() -> None:
+    more = "Word after word follows here. "
+    assert is_refusal("The passages do not answer this. " + more * 3)
+    assert not is_refusal("The passages do not answer this. " + more * (LONGEST // len(more) + 1))
+    assert not is_refusal("The passages do not answer this, but try:\n\n```sh\nmake run\n```")
+
+
+def test_only_the_first_sentence_counts() -> None:
+    assert not is_refusal("Use `make run`. The passages do not mention other ways.")
+    assert not is_refusal("")

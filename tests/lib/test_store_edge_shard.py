@@ -1,0 +1,135 @@
+"""An index on a disk that cannot be written, as in a container whose root file system is read-only.
+
+A real read-only mount, in a process of its own: permissions alone do not stop the user root.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.store import new_generation
+from lib.store_edge import EdgeStore
+from lib.store_edge_shard import read_through, written
+from tests.stores import MODEL, chunk, publish, random_vectors
+
+ROOT = Path(__file__).parents[2]
+READ_ONLY = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+LOOK = """
+import asyncio, json, sys, tempfile
+from pathlib import Path
+from lib.errors import StoreUnavailable
+from lib.store import new_generation
+from lib.store_edge import EdgeStore
+from tests.stores import chunk, nearest, publish, random_vectors
+
+async def look():
+    store = EdgeStore(Path(sys.argv[1]))
+    await store.open()
+    try:
+        found = await nearest(store, random_vectors(3)[1], 2)
+        print(json.dumps([hit.chunk.chunk_id for hit in found]))
+        print(len(await store.ledger()), len(await store.urls()))
+        await publish(store, [chunk(9)], random_vectors(1))
+    except StoreUnavailable as error:
+        print(error.message)
+    await store.close()
+
+asyncio.run(look())
+tempfile.tempdir = "/proc"
+asyncio.run(look())
+"""
+
+
+def read_only(folder: Path, code: str, **environment: str) -> list[str]:
+    """The lines that `code` prints, to which `folder` cannot be written."""
+    rights = [] if os.geteuid() == 0 else ["--map-root-user"]
+    command = ["unshare", "--mount", *rights, "sh", "-c", READ_ONLY, str(folder)]
+    try:
+        subprocess.run([*command, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine lets the tests mount nothing")
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code, str(folder)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+async def index(tmp_path: Path) -> Path:
+    folder = tmp_path / "index"
+    store = EdgeStore(folder)
+    await store.open()
+    await publish(store, [chunk(n) for n in range(3)], random_vectors(3))
+    await store.close()
+    return folder
+
+
+async def test_an_index_that_cannot_be_written_is_read_if_there_is_room_for_a_copy(
+    index: Path, tmp_path: Path
+) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    found, counts, refusal, no_room = read_only(index, LOOK, TMPDIR=str(copies))
+    assert json.loads(found)[0] == chunk(1).chunk_id
+    assert counts == "1 3"
+    assert refusal == (
+        "The folder of the index cannot be used: Read-only file system. See QDRANT_PATH."
+    )
+    assert not list(copies.iterdir())
+    assert "nothing can be written" in no_room
+    assert "TMPDIR" in no_room
+    assert str(index) not in no_room
+
+
+async def test_what_is_taken_over_can_be_written_and_is_small(index: Path) -> None:
+    protect(index)
+    store = EdgeStore(index)
+    generation = new_generation()
+    builder = await store.build(generation, MODEL)
+    await builder.inherit(without=[])
+    its = stats(index / "generations" / generation)
+    assert all(each.st_mode & 0o200 for each in its)
+    assert sum(each.st_blocks * 512 for each in its) < 5_000_000
+    assert sum(each.st_size for each in its) > 50_000_000
+    await builder.abandon()
+    await store.close()
+
+
+def protect(folder: Path) -> None:
+    for path in folder.rglob("shard/**/*"):
+        if path.is_file():
+            path.chmod(0o444)
+
+
+def stats(folder: Path) -> list[os.stat_result]:
+    return [path.stat() for path in folder.rglob("*")]
+
+
+def test_files_are_read_through_whatever_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "broken").symlink_to(tmp_path / "none")
+    places = [3 << 20, 5 << 20, 8 << 20]
+    with (tmp_path / "folder" / "holes").open("wb") as file:
+        for place in places:
+            file.seek(place)
+            file.write(b"data" * 1_000)
+    found = [(begin, end) for begin, end, _ in written(tmp_path)]
+    assert [begin for begin, _ in found] == places
+    assert all(4_000 <= end - begin < 1 << 20 for begin, end in found)
+    read_through(tmp_path)
+    monkeypatch.delattr(os, "SEEK_DATA")
+    assert list(written(tmp_path)) == []
+    read_through(tmp_path)
