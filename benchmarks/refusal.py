@@ -1,7 +1,7 @@
 """How well questions that a book does not answer are told from those that it does.
 
     python -m benchmarks.refusal FOLDER QUESTIONS.jsonl [MORE.jsonl ...]
-        [--elsewhere OTHERS.jsonl ...] [--model multilingual|english|FOLDER] [--details FILE]
+        [--elsewhere OTHERS.jsonl ...] [--model multilingual|FOLDER] [--details FILE]
     python -m benchmarks.refusal --fit DETAILS [MORE ...]
 
 The first form ingests FOLDER and asks it the questions (`benchmarks.retrieval` tells their form).

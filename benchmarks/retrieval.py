@@ -1,7 +1,7 @@
 """How often search finds what answers a question, measured with questions whose answers are known.
 
     python -m benchmarks.retrieval FOLDER QUESTIONS.jsonl [MORE.jsonl ...]
-        [--model multilingual|english|FOLDER ...] [--k 10] [--budget 4000]
+        [--model multilingual|FOLDER ...] [--k 10] [--budget 4000]
         [--calibrate] [--details FILE]
 
 FOLDER is ingested into an index of its own, in this process; for each question `--k` passages are

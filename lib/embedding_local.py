@@ -1,7 +1,7 @@
 """Vectors without a key: a model on this machine's processors, and nothing fetched.
 
-Which model is a setting: `lib.embedding_e5` (multilingual), `lib.embedding_minilm` (English), both
-with weights from pinned packages, or a folder with any ONNX model (`lib.embedding_local`).
+Which model is a setting: `lib.embedding_e5`, with weights from a pinned package, or a folder with
+any ONNX model (`find_model`).
 
 What every ONNX model here has in common: a session for one text at a time, a pinned package.
 

@@ -23,7 +23,7 @@ from lib.replicas.ingest import LeasedStore, Reports
 from lib.resilience import Admission, Breaker, CachedProbe
 from lib.runtime import LoopMonitor
 from lib.sessions import MemorySessions, Sessions
-from lib.settings import Settings
+from lib.settings import MULTILINGUAL, Settings
 from lib.store import INDEX_FORMAT, GuardedStore, Manifest, Store, store_breaker
 
 log = logging.getLogger(__name__)
@@ -208,23 +208,15 @@ def make_embedder(
 
 
 def make_local_embedder(model: str) -> Embedder:
-    """One of the packaged models, or the one in the folder `model`."""
-    from lib.embedding_local import LocalEmbedder
+    """Make the packaged embedder, or one of the model in the folder `model`."""
+    from lib.embedding_local import LocalEmbedder, find_model
 
-    match model:
-        case "multilingual":
-            from lib import embedding_e5 as e5
+    if model == MULTILINGUAL:
+        from lib import embedding_e5 as e5
 
-            return LocalEmbedder(e5.MODEL_ID, e5.SIMILARITY, e5.load_e5)
-        case "english":
-            from lib import embedding_minilm as minilm
-
-            return LocalEmbedder(minilm.MODEL_ID, minilm.SIMILARITY, minilm.load_minilm)
-        case _:
-            from lib.embedding_local import find_model
-
-            found = find_model(Path(model))
-            return LocalEmbedder(found.model_id, found.similarity, found.load)
+        return LocalEmbedder(e5.MODEL_ID, e5.SIMILARITY, e5.load_e5)
+    found = find_model(Path(model))
+    return LocalEmbedder(found.model_id, found.similarity, found.load)
 
 
 def make_store(settings: Settings) -> Store:

@@ -74,7 +74,7 @@ def complaints(environ: Mapping[str, str], names: Collection[str]) -> list[str]:
 
 MAX_ADDITION: Final = 2_000
 MULTILINGUAL: Final = "multilingual"
-LOCAL_MODELS: Final = (MULTILINGUAL, "english")
+REMOVED_MODEL: Final = "english"
 REDIS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
 
 
@@ -129,18 +129,19 @@ def one_of(allowed: tuple[str, ...], fold: Callable[[str], str]) -> Callable[[st
 
 
 def local_model(raw: str) -> str:
-    """The name of a model that comes with the program, or the folder of another one."""
-    if raw.lower() in LOCAL_MODELS:
-        return raw.lower()
+    """`multilingual`, or the folder of another model."""
+    own_model = "a folder that holds model.onnx and tokenizer.json"
+    if raw.lower() == MULTILINGUAL:
+        return MULTILINGUAL
+    if raw.lower() == REMOVED_MODEL:
+        raise ValueError(f"{MULTILINGUAL}, which replaces {REMOVED_MODEL}, or {own_model}")
     folder = Path(raw)
     try:
         complete = any(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file()
     except OSError:  # too long a name, for one
         complete = False
     if not complete:
-        raise ValueError(
-            " or ".join(LOCAL_MODELS) + ", or a folder that holds model.onnx and tokenizer.json"
-        )
+        raise ValueError(f"{MULTILINGUAL} or {own_model}")
     return raw
 
 

@@ -1,10 +1,9 @@
-"""The packaged models and a model in a folder, behind the one local embedder."""
+"""The packaged model and a model in a folder, both in `LocalEmbedder`."""
 
 import asyncio
 import inspect
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,17 +12,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lib.embedding_e5
 import lib.embedding_local
-from lib.embedding_local import LocalEmbedder, find_model
-from lib.embedding_minilm import load_minilm
+from lib.embedding import Vectors
+from lib.embedding_local import DEFAULT_MAX_TOKENS, LocalEmbedder, find_model
 from lib.services import make_local_embedder
+from tests.onnx_model import hidden_states, write_model
 
-DIMENSION = 384
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A small model in the layout of the model hubs."""
+    made = tmp_path / "small"
+    write_model(made)
+    return made
 
 
-@pytest.fixture(params=["multilingual", "english"])
-async def embedder(request: pytest.FixtureRequest) -> AsyncIterator[LocalEmbedder]:
-    made = make_local_embedder(request.param)
+@pytest.fixture(params=["packaged", "folder"])
+async def embedder(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[LocalEmbedder]:
+    made = make_local_embedder(str(folder) if request.param == "folder" else "multilingual")
     assert isinstance(made, LocalEmbedder)
     yield made
     await made.close()
@@ -39,7 +46,7 @@ async def multilingual() -> AsyncIterator[LocalEmbedder]:
 
 async def test_vectors_are_of_length_one(embedder: LocalEmbedder) -> None:
     vectors = await embedder.embed_documents(["a boat", "", "潮 \U0001f30a", "\n\t", "\ud800"])
-    assert vectors.shape == (5, DIMENSION)
+    assert vectors.shape == (5, (await embedder.embed_query("a boat")).size)
     assert vectors.dtype == np.float32
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
 
@@ -52,11 +59,11 @@ async def test_vectors_are_of_length_one(embedder: LocalEmbedder) -> None:
         ("install the package", "Run pip to add the library.", "The office opens at eight."),
     ],
 )
-async def test_meaning_counts(embedder: LocalEmbedder, query: str, near: str, far: str) -> None:
-    question = await embedder.embed_query(query)
-    assert question.shape == (DIMENSION,)
-    similar, different = await embedder.embed_documents([near, far]) @ question
-    scaled = embedder.similarity.scaled
+async def test_meaning_counts(multilingual: LocalEmbedder, query: str, near: str, far: str) -> None:
+    question = await multilingual.embed_query(query)
+    assert question.shape == (lib.embedding_e5.DIMENSION,)
+    similar, different = await multilingual.embed_documents([near, far]) @ question
+    scaled = multilingual.similarity.scaled
     assert scaled(similar) > scaled(different) + 0.1
 
 
@@ -103,7 +110,8 @@ async def test_a_question_differs_from_a_text_by_what_questions_share(
 
 
 async def test_nothing_gives_nothing(embedder: LocalEmbedder) -> None:
-    assert (await embedder.embed_documents([])).shape == (0, DIMENSION)
+    dimension = (await embedder.embed_query("tide")).size
+    assert (await embedder.embed_documents([])).shape == (0, dimension)
 
 
 async def test_what_stands_behind_the_model_s_reach_changes_nothing(
@@ -120,15 +128,10 @@ async def test_calls_may_overlap(embedder: LocalEmbedder) -> None:
     assert all(np.array_equal(vector, alone) for vector in together)
 
 
-@pytest.mark.parametrize(
-    ("module", "load"), [(lib.embedding_e5, "load_e5"), (lib.embedding_minilm, "load_minilm")]
-)
-def test_weights_that_are_not_the_pinned_ones_are_refused(
-    monkeypatch: pytest.MonkeyPatch, module: object, load: str
-) -> None:
-    monkeypatch.setattr(module, "WEIGHTS_SHA256", "0" * 64)
+def test_weights_that_are_not_the_pinned_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lib.embedding_e5, "WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(RuntimeError, match="not the pinned ones"):
-        inspect.unwrap(getattr(module, load))()
+        inspect.unwrap(lib.embedding_e5.load_e5)()
 
 
 @pytest.mark.parametrize("package", ["no_such_package_here", "json.decoder"])
@@ -137,26 +140,22 @@ def test_a_missing_package_is_said(package: str) -> None:
         lib.embedding_local.package_file(package, "model.onnx", "")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The packaged English model in the layout of the model hubs."""
-    made = tmp_path / "all-minilm"
-    made.mkdir()
-    weights = lib.embedding_local.package_file(
-        lib.embedding_minilm.PACKAGE, "model.onnx", lib.embedding_minilm.WEIGHTS_SHA256
-    )
-    shutil.copy(weights, made / "model.onnx")
-    lib.embedding_minilm.tokenizer().save(str(made / "tokenizer.json"))
-    return made
+def unit(vector: Vectors) -> Vectors:
+    return vector / np.linalg.norm(vector)
 
 
-async def test_a_model_in_a_folder(folder: Path) -> None:
-    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 256}))
+@pytest.mark.parametrize(
+    ("limit", "tokens"), [(256, 256), (None, DEFAULT_MAX_TOKENS), (0, DEFAULT_MAX_TOKENS)]
+)
+async def test_a_model_in_a_folder(folder: Path, limit: int | None, tokens: int) -> None:
+    if limit is not None:
+        (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": limit}))
     embedder = make_local_embedder(str(folder))
-    packaged = load_minilm()
-    for text in ("Moor the ship with two ropes.", "long " * 900):
-        assert await embedder.embed_query(text) == pytest.approx(packaged.question(text), abs=1e-6)
-    assert embedder.model_id.startswith("onnx/all-minilm-")
+    cut = "long " * (tokens - 2)  # [CLS] and [SEP] count as well
+    for text, read in (("moor the tide", "moor the tide"), ("long " * 900, cut)):
+        expected = unit(hidden_states(read).mean(axis=0))
+        assert await embedder.embed_query(text) == pytest.approx(expected, abs=1e-6)
+    assert embedder.model_id.startswith("onnx/small-")
     await embedder.close()
 
 
@@ -170,9 +169,9 @@ def test_a_folder_tells_how_its_model_is_used(folder: Path) -> None:
     assert found.first_token
     assert (found.before_question, found.before_document) == ("ask: ", "read: ")
     encoder = found.load()
-    mean = load_minilm().document("read: tide")
-    assert encoder.document("tide") != pytest.approx(mean, abs=1e-3)
-    assert encoder.document("tide") != pytest.approx(encoder.question("tide"), abs=1e-3)
+    document, question = hidden_states("read: tide")[0], hidden_states("ask: tide")[0]
+    assert encoder.document("tide") == pytest.approx(unit(document), abs=1e-6)
+    assert encoder.question("tide") == pytest.approx(unit(question), abs=1e-6)
 
 
 def test_a_folder_of_the_e5_family_gets_its_marks(folder: Path) -> None:
@@ -195,23 +194,32 @@ def test_a_file_that_is_no_model_is_said(folder: Path) -> None:
 
 
 ROOT = Path(__file__).parents[2]
-LOAD_AND_ASK = """
-from lib.{module} import load_{function}
+LOAD_AND_ASK = {
+    "packaged": """
+from lib.embedding_e5 import load_e5
 
-load_{function}().question("When does the tide turn?")
-"""
+load_e5().question("When does the tide turn?")
+""",
+    "folder": """
+import sys
+from pathlib import Path
+from lib.embedding_local import find_model
+
+find_model(Path(sys.argv[1])).load().question("When does the tide turn?")
+""",
+}
 
 
-@pytest.mark.parametrize(
-    ("module", "function"), [("embedding_e5", "e5"), ("embedding_minilm", "minilm")]
-)
-def test_nothing_is_told_about_the_machine(tmp_path: Path, module: str, function: str) -> None:
+@pytest.mark.parametrize("code", LOAD_AND_ASK.values(), ids=LOAD_AND_ASK.keys())
+def test_nothing_is_told_about_the_machine(tmp_path: Path, folder: Path, code: str) -> None:
     """onnxruntime would leave an id and what it has to send in the home directory, unless it
     believes to be tested; so nothing says that it is."""
+    home = tmp_path / "home"
+    home.mkdir()
     subprocess.run(
-        [sys.executable, "-c", LOAD_AND_ASK.format(module=module, function=function)],
+        [sys.executable, "-c", code, str(folder)],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        env={"PATH": os.environ["PATH"], "HOME": str(home)},
         check=True,
     )
-    assert not list(tmp_path.rglob("*"))
+    assert not list(home.rglob("*"))

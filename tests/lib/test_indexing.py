@@ -293,7 +293,7 @@ class Refusing(AroundEmbedder):
     """Refuses every text, once it may answer."""
 
     def __init__(self) -> None:
-        super().__init__(make_local_embedder("english"))
+        super().__init__(make_local_embedder("multilingual"))
         self._asked = 0
         self.asked_twice = asyncio.Event()
         self.may_answer = asyncio.Event()
