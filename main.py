@@ -21,7 +21,7 @@ from handlers import archive, chat, health, ingest, metrics, pages, search
 from handlers.failures import register_failures
 from handlers.limits import make_limit_store
 from handlers.metrics import show
-from handlers.outer import Outer
+from handlers.middleware import Middleware
 from lib.logs import configure_logging, exchange
 from lib.metrics import Metrics
 from lib.services import open_services, warm_up
@@ -64,7 +64,7 @@ def create_app(
         app.register_blueprint(module.blueprint)
     register_failures(app)
     counted = Metrics()
-    outer = Outer(
+    middleware = Middleware(
         app.asgi_app,
         settings,
         counted,
@@ -74,17 +74,17 @@ def create_app(
         slow_paths=("/chat", archive.PATH),
         exposed_headers=EXPOSED_HEADERS,
     )
-    app.asgi_app = outer  # type: ignore[method-assign]  # as Quart has it for what is around it
-    app.extensions["outer"] = outer
+    app.asgi_app = middleware  # type: ignore[method-assign]  # Quart's documented hook
+    app.extensions["middleware"] = middleware
 
     @app.while_serving
     async def lifespan() -> AsyncGenerator[None, None]:
         async with open_services(settings, counted) as services:
             app.extensions["services"] = services
-            show(services, outer)
+            show(services, middleware)
             tasks = [
                 asyncio.create_task(warm_up(services, when_warm)),
-                asyncio.create_task(services.pulse.beat(outer.check)),
+                asyncio.create_task(services.pulse.beat(middleware.check)),
             ]
             try:
                 yield

@@ -5,7 +5,7 @@ from typing import cast
 from quart import Blueprint, Response, current_app, request
 
 from handlers import is_admin, operation, respond, services
-from handlers.outer import Outer
+from handlers.middleware import Middleware
 from lib.api import Operation
 from lib.health import Health, check_health
 
@@ -24,7 +24,7 @@ blueprint = Blueprint("health", __name__)
 async def health() -> Response:
     answer, serving = await check_health(
         services(),
-        draining=cast(Outer, current_app.extensions["outer"]).draining,
+        draining=cast(Middleware, current_app.extensions["middleware"]).draining,
         inside=is_admin(services().settings, request),
     )
     return respond(answer, 200 if serving else 503)

@@ -8,7 +8,7 @@ from functools import partial
 from quart import Blueprint, Response, request
 
 from handlers import FORWARDING_HEADERS, operation, require_admin, services
-from handlers.outer import Outer
+from handlers.middleware import Middleware
 from lib.api import Operation
 from lib.auth import is_local
 from lib.indexing import Task
@@ -51,10 +51,10 @@ async def metrics() -> Response:
     return Response(services().metrics.text(), content_type=CONTENT_TYPE)
 
 
-def show(services: Services, outer: Outer) -> None:
+def show(services: Services, middleware: Middleware) -> None:
     """Let Prometheus see what is in the application whenever it asks."""
     gauge, pulse, ingestion = services.metrics.gauge, services.pulse, services.ingestion
-    gauge("quire_open_streams", "Answers that are being streamed.", lambda: outer.streams)
+    gauge("quire_open_streams", "Answers that are being streamed.", lambda: middleware.streams)
     gauge("quire_loop_lag_seconds", "How late the event loop is.", lambda: pulse.lag)
     gauge("quire_loop_lag_worst_seconds", "The same, in the last minute.", lambda: pulse.worst)
     gauge("quire_tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks()))

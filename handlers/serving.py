@@ -16,7 +16,7 @@ from hypercorn.asyncio import serve as serve_app
 from hypercorn.config import Config
 from quart import Quart
 
-from handlers.outer import STALLED_SECONDS, Outer
+from handlers.middleware import STALLED_SECONDS, Middleware
 from lib.runtime import freeze_heap
 from lib.settings import Settings
 
@@ -83,9 +83,9 @@ async def run(app: Quart, listener: socket.socket) -> None:
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = BACKLOG
     config.graceful_timeout = CONNECTIONS_SECONDS
-    config.accesslog = None  # the outer layer writes a better one
+    config.accesslog = None  # the middleware writes its own
     config.errorlog = logging.getLogger("hypercorn.error")
-    outer: Outer = app.extensions["outer"]
+    middleware: Middleware = app.extensions["middleware"]
     loop, told = asyncio.get_running_loop(), asyncio.Event()
     loop.set_exception_handler(complain)
 
@@ -100,7 +100,7 @@ async def run(app: Quart, listener: socket.socket) -> None:
 
     async def stop() -> None:
         await told.wait()
-        await outer.drain(GRACE_SECONDS)
+        await middleware.drain(GRACE_SECONDS)
         loop.call_later(PATIENCE_SECONDS, give_up)
 
     def give_up() -> None:

@@ -274,7 +274,7 @@ async def test_only_the_author_sees_inside(api: Api) -> None:
 async def test_a_server_that_stops_is_not_ready(api: Api) -> None:
     """So that whoever sends readers here sends them elsewhere, while open answers still end."""
     assert (await settled(api))["draining"] is False
-    await api.app.extensions["outer"].drain(0)
+    await api.app.extensions["middleware"].drain(0)
     answer = await api.get("/health")
     assert answer.status == 503
     assert (answer.json()["ready"], answer.json()["draining"]) == (False, True)

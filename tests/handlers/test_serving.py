@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from handlers.outer import STALLED_SECONDS
+from handlers.middleware import STALLED_SECONDS
 from handlers.serving import MOST_FILES, listen
 
 IPV6 = socket.has_dualstack_ipv6()

@@ -1,4 +1,4 @@
-"""The layer around the application: limits, deadlines, and whatever an application does wrong."""
+"""The middleware: limits, deadlines, and applications that fail."""
 
 import asyncio
 import json
@@ -12,10 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import handlers.outer
-from handlers.outer import Outer
-from handlers.relay import Relay
-from lib.errors import Stopping
+import handlers.middleware
+from handlers.middleware import Middleware
 from lib.metrics import Metrics
 from lib.settings import Settings
 from tests.api import Api, listening, parse_events, serving
@@ -53,12 +51,12 @@ class Caller:
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def outer(app: App) -> Outer:
-    return Outer(
+def wrap(app: App, limit: int = 100) -> Middleware:
+    return Middleware(
         app,
         Settings(site_url=SITE),
         Metrics(),
-        body_limit=lambda path: 100,
+        body_limit=lambda path: limit,
         slow_paths=(),
         exposed_headers=("Retry-After",),
     )
@@ -74,7 +72,7 @@ async def test_an_application_that_fails_is_a_500() -> None:
         raise ZeroDivisionError("sk-secret")
 
     caller = Caller()
-    await outer(fails)(scope(), caller.receive, caller.send)
+    await wrap(fails)(scope(), caller.receive, caller.send)
     headers = dict(caller.sent[0]["headers"])
     assert caller.sent[0]["status"] == 500
     assert json.loads(caller.body)["code"] == "INTERNAL"
@@ -85,7 +83,7 @@ async def test_an_application_that_fails_is_a_500() -> None:
 
 @pytest.mark.parametrize("error", [None, TimeoutError(), ZeroDivisionError()], ids=repr)
 async def test_a_stream_that_is_left_unfinished_ends_with_an_event(error: Exception | None) -> None:
-    """Else its reader would wait, or take what there is for the whole answer."""
+    """Otherwise its reader would wait, or take a part for the whole answer."""
 
     async def breaks(_: Any, __: Any, send: Any) -> None:
         await send(START)
@@ -94,7 +92,7 @@ async def test_a_stream_that_is_left_unfinished_ends_with_an_event(error: Except
             raise error
 
     caller = Caller()
-    await outer(breaks)(scope(), caller.receive, caller.send)
+    await wrap(breaks)(scope(), caller.receive, caller.send)
     assert [each["code"] for each in parse_events(caller.body)] == ["INTERNAL"]
     assert caller.sent[-1]["more_body"] is False
 
@@ -104,7 +102,7 @@ async def test_nothing_is_said_to_a_reader_who_has_left() -> None:
         assert (await receive())["type"] == "http.disconnect"
 
     caller = Caller({"type": "http.disconnect"})
-    await outer(waits)(scope(), caller.receive, caller.send)
+    await wrap(waits)(scope(), caller.receive, caller.send)
     assert caller.sent == []
 
 
@@ -117,43 +115,54 @@ def parts(sizes: list[int], *, ends: bool) -> list[dict[str, Any]]:
 
 @given(st.lists(st.integers(0, 80), max_size=6), st.integers(0, 150))
 async def test_a_body_is_cut_one_byte_behind_its_limit(sizes: list[int], limit: int) -> None:
-    """The byte by which the application sees that it is too large."""
-    whole = sum(sizes)
+    """With one byte too many, the application sees that the body is too large."""
+    body, complete = b"", False
+
+    async def reads(_: Any, receive: Any, __: Any) -> None:
+        nonlocal body, complete
+        while (event := await receive())["type"] == "http.request":
+            body += event["body"]
+            complete = not event["more_body"]
+
     caller = Caller(*parts(sizes, ends=True), {"type": "http.disconnect"})
-    relay = Relay(caller.receive, caller.send, limit=limit, seconds=10, headers=[])
-    body = b""
-    while (message := await relay.receive())["type"] == "http.request":
-        body += message["body"]
-        complete = not message["more_body"]
-    assert len(body) == min(whole, limit + 1)
+    await wrap(reads, limit)(scope(), caller.receive, caller.send)
+    assert len(body) == min(sum(sizes), limit + 1)
     assert complete
-    assert caller.messages == []  # what is beyond was read, so that their leaving is heard
+    assert caller.messages == []  # the rest was read, to notice when the reader leaves
 
 
-async def test_what_is_closed_hears_it_at_once_and_only_of_it() -> None:
+async def test_a_closed_request_sees_a_disconnect_and_nothing_else() -> None:
+    events = []
+
+    async def waits(_: Any, receive: Any, __: Any) -> None:
+        events.extend([await receive(), await receive()])
+
     caller = Caller()
-    relay = Relay(caller.receive, caller.send, limit=1, seconds=10, headers=[])
-    waiting = asyncio.create_task(relay.receive())
+    middleware = wrap(waits)
+    waiting = asyncio.create_task(middleware(scope(), caller.receive, caller.send))
     await asyncio.sleep(0)
-    relay.close(Stopping("It ends."))
-    relay.close(Stopping("It ends again."))
-    assert (await waiting)["type"] == "http.disconnect"
-    assert (await relay.receive())["type"] == "http.disconnect"
-    assert str(relay.why) == "It ends."
+    await middleware.drain(0)
+    await middleware.drain(0)
+    await waiting
+    assert [each["type"] for each in events] == ["http.disconnect"] * 2
+    assert json.loads(caller.body)["code"] == "STOPPING"
 
 
-def test_a_token_costs_no_task_and_no_wait() -> None:
-    """Passing a message on is one step: nothing is scheduled for it."""
+async def test_a_token_needs_no_task_and_no_wait() -> None:
+    """Passing an event on is one step of a coroutine: nothing is scheduled for it."""
 
-    async def pieces() -> None:
-        caller = Caller()
-        relay = Relay(caller.receive, caller.send, limit=1, seconds=10, headers=[])
+    async def passes(_: Any, __: Any, send: Any) -> None:
+        tasks = len(asyncio.all_tasks())
         with pytest.raises(StopIteration):
-            relay.send(PIECE).send(None)  # type: ignore[arg-type]
-        assert len(asyncio.all_tasks()) == 1
+            send(PIECE).send(None)
+        assert len(asyncio.all_tasks()) == tasks
         assert caller.sent == [PIECE]
+        await send(PIECE | {"more_body": False})
 
-    asyncio.run(pieces())
+    caller = Caller()
+    await wrap(passes)(scope(), caller.receive, caller.send)
+    assert caller.sent[0] == PIECE
+    assert len(caller.sent) == 2  # not an answer to a failed assertion
 
 
 async def test_an_answer_that_never_waits_lets_others_have_their_turn() -> None:
@@ -167,7 +176,7 @@ async def test_an_answer_that_never_waits_lets_others_have_their_turn() -> None:
                 return
 
     caller = Caller()
-    streaming = asyncio.create_task(outer(endless)(scope(), caller.receive, caller.send))
+    streaming = asyncio.create_task(wrap(endless)(scope(), caller.receive, caller.send))
     await asyncio.sleep(0)
     told.set()
     await streaming
@@ -200,9 +209,6 @@ async def test_a_stream_ends_at_its_deadline(
     assert whole.headers["Access-Control-Allow-Origin"] == SITE
 
 
-# --- Over a real connection ---------------------------------------------------------------------
-
-
 @pytest.fixture
 async def address(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[str]:
     async with listening(make_settings(openai_base_url=upstream.base_url)) as running:
@@ -212,7 +218,7 @@ async def address(make_settings: MakeSettings, upstream: Upstream) -> AsyncItera
 async def test_a_body_that_does_not_arrive_is_a_408(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers.outer, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(handlers.middleware, "_REQUEST_SECONDS", 0.2)
     host = urlsplit(address)
     reader, writer = await asyncio.open_connection(host.hostname, host.port)
     head = b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -226,7 +232,7 @@ async def test_a_body_that_does_not_arrive_is_a_408(
 async def test_a_reader_who_does_not_read_loses_the_model_and_holds_up_nobody(
     address: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handlers.outer, "STALLED_SECONDS", 0.5)
+    monkeypatch.setattr(handlers.middleware, "STALLED_SECONDS", 0.5)
     upstream.replies.append([delta("The tide turns. " * 600)] * 2_000)
     host = urlsplit(address)
     with socket.socket() as stalled:
