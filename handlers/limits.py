@@ -19,7 +19,7 @@ from quart_rate_limiter.store import RateLimiterStoreABC
 from handlers import given_key, services
 from lib.auth import Keys, client_address, has_key, wider_network
 from lib.errors import RedisUnavailable
-from lib.replicas.client import RedisClient, take
+from lib.replicas.client import RedisClient, take_allowance
 from lib.settings import Settings
 
 PERIOD = timedelta(minutes=2)
@@ -121,7 +121,7 @@ class SharedStore(BoundedStore):
         each = (tat - await self._whole_at(key)).total_seconds()
         period = PERIOD.total_seconds()
         try:
-            taken, left = await take(self._redis(), key, each, period)
+            taken, left = await take_allowance(self._redis(), key, each, period)
         except RedisUnavailable:
             # Others may have been counted while it was waited for.
             left = (await self._whole_at(key) - datetime.now(UTC)).total_seconds()

@@ -19,14 +19,14 @@ import msgspec
 from lib.answer_cache import KeptAnswer
 from lib.attribution import SentenceCheck
 from lib.attribution import checking as check_steps
-from lib.budget import Budget, BudgetUsedUp, Reservation
+from lib.budget import Budget, BudgetExhausted, Reservation
 from lib.chat import Collaborators, Turn
 from lib.citations import Citation, Citations, MarkerResolver
 from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
 from lib.events import ChatAnswer, Cited, Done, Event, Failed, Ping, Shown, TextDelta, text_of
 from lib.extractive import extracting, quoted
 from lib.generation import ChatModel, Delta, Finish, Idle, PromptMessage
-from lib.pricing import Price, cost, usage
+from lib.pricing import Price, price_usage, token_cost
 from lib.prompt import build_prompt
 from lib.refusal import Refusal, Suggestion, is_refusal, refusal, suggestions
 from lib.runtime import run_cooperatively
@@ -60,7 +60,7 @@ class TokenReservation:
         self._begun = True
         if isinstance(piece, Finish) and piece.prompt_tokens is not None:
             completion = piece.completion_tokens or 0
-            spent = cost(self._price, piece.prompt_tokens, completion)
+            spent = token_cost(self._price, piece.prompt_tokens, completion)
             self._reservation.settle(piece.prompt_tokens + completion, spent)
 
     def __enter__(self) -> None:
@@ -88,12 +88,12 @@ async def reserve_tokens(
     max_tokens: int,
     price: Price | None,
 ) -> TokenReservation:
-    """For the answer to `messages`. Raises `BudgetUsedUp` besides what the budget raises."""
+    """For the answer to `messages`. Raises `BudgetExhausted` besides what the budget raises."""
     prompt = prompt_tokens(messages)
-    most = cost(price, prompt, max_tokens)
+    most = token_cost(price, prompt, max_tokens)
     reservation = await budget.reserve(reader, prompt + max_tokens, most)
     if reservation is None:
-        raise BudgetUsedUp
+        raise BudgetExhausted
     return TokenReservation(reservation, price)
 
 
@@ -127,7 +127,7 @@ def done(
         mode=mode,
         check=list(check),
         suggestions=list(suggestions),
-        usage=usage(
+        usage=price_usage(
             settings.prices,
             model=model,
             prompt_tokens=prompt_tokens,
@@ -178,11 +178,11 @@ async def generated(
 
     What it yields is in `shown`, and remembered at the end. Raises `lib.errors.UpstreamError`, also
     for an answer without a word, `lib.errors.Busy` where no place gets free in time, and
-    `lib.budget.BudgetUsedUp`.
+    `lib.budget.BudgetExhausted`.
     """
     settings = services.settings
     resolver = MarkerResolver(Citations(turn.passages, text_fragments=turn.text_fragments))
-    async with services.admission.enter(turn.reader):
+    async with services.admission.slot(turn.reader):
         messages = build_prompt(
             turn.question, turn.passages, turn.history, addition=settings.prompt_addition
         )
@@ -279,7 +279,7 @@ async def stream(
                         async for event in events:
                             yield event
                     return
-                except (BudgetUsedUp, Busy, UpstreamError, RedisUnavailable) as error:
+                except (BudgetExhausted, Busy, UpstreamError, RedisUnavailable) as error:
                     notice = notice_of(error, shown)
             answer = await extracted(services, turn, notice)
         pieces, end = answer
@@ -323,7 +323,7 @@ def at_hand(services: Collaborators, turn: Turn) -> Answer | None:
 def notice_of(error: Exception, shown: Shown) -> str:
     """Why the book's own words follow. Raises `error` again where the model's have begun."""
     match error:
-        case BudgetUsedUp():
+        case BudgetExhausted():
             return BUDGET_SPENT
         case Busy():
             return MODEL_BUSY

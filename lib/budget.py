@@ -22,13 +22,13 @@ from cachetools import LRUCache
 from lib.runtime import write_atomically
 
 DAY: Final = 86_400  # seconds
-MAX_READERS: Final = 50_000
-NEAR: Final = 0.9
+MAX_TRACKED_READERS: Final = 50_000
+NEARLY_EXHAUSTED: Final = 0.9
 """Of the budget, from where on the author may want to know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class BudgetLimits:
     """What a day may cost; 0 is no limit."""
 
     tokens: int = 0
@@ -51,7 +51,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     resets_at: Annotated[str, msgspec.Meta(description="ISO 8601.")]
 
 
-class BudgetUsedUp(Exception):
+class BudgetExhausted(Exception):
     """The budget has no room for what was to be asked; nothing was."""
 
 
@@ -75,7 +75,7 @@ class Budget(Protocol):
     """Today's spending."""
 
     @property
-    def limits(self) -> Limits: ...
+    def limits(self) -> BudgetLimits: ...
 
     async def open(self) -> None:
         """Take over what was spent earlier today, if it is known. Never raises."""
@@ -92,7 +92,7 @@ class Budget(Protocol):
 
     def state(self) -> Spending: ...
 
-    def near(self) -> bool:
+    def is_nearly_exhausted(self) -> bool:
         """Whether today's budget is used up, or will soon be."""
 
     async def close(self) -> None:
@@ -103,7 +103,7 @@ def exceeds(amount: float, limit: float) -> bool:
     return bool(limit) and amount > limit
 
 
-def share(limits: Limits, tokens: int, usd: float) -> float:
+def share(limits: BudgetLimits, tokens: int, usd: float) -> float:
     """How much of the limits so much is: of the one that is reached first, 0 without any."""
     return max(
         tokens / limits.tokens if limits.tokens else 0.0,
@@ -111,7 +111,7 @@ def share(limits: Limits, tokens: int, usd: float) -> float:
     )
 
 
-def midnight(day: int) -> str:
+def next_reset(day: int) -> str:
     """When a day ends, as ISO 8601."""
     return datetime.fromtimestamp((day + 1) * DAY, UTC).isoformat()
 
@@ -190,14 +190,18 @@ class MemoryBudget:
     """
 
     def __init__(
-        self, limits: Limits, path: Path | None = None, *, clock: Callable[[], float] = time.time
+        self,
+        limits: BudgetLimits,
+        path: Path | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.limits = limits
         self._path = path
         self._clock = clock
         self._day = self._today()
         self._total = Account()
-        self._readers: LRUCache[str, Account] = LRUCache(MAX_READERS)
+        self._readers: LRUCache[str, Account] = LRUCache(MAX_TRACKED_READERS)
         self._refused = 0
         self._changed = False
         self._saving: asyncio.Task[None] | None = None
@@ -241,12 +245,12 @@ class MemoryBudget:
             usd_limit=limits.usd or None,
             share=round(self._share(), 4),
             refused=self._refused,
-            resets_at=midnight(self._day),
+            resets_at=next_reset(self._day),
         )
 
-    def near(self) -> bool:
+    def is_nearly_exhausted(self) -> bool:
         self._begin_day()
-        return self._share() >= NEAR
+        return self._share() >= NEARLY_EXHAUSTED
 
     async def close(self) -> None:
         self._closing.set()

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from cachetools import LRUCache
 
-from lib.budget import Budget, BudgetUsedUp
+from lib.budget import Budget, BudgetExhausted
 from lib.errors import UpstreamError, upstream_error
-from lib.pricing import Price, cost
+from lib.pricing import Price, token_cost
 from lib.resilience import Breaker
 
 Vectors = npt.NDArray[np.float32]
@@ -73,7 +73,7 @@ class Embedder(Protocol):
         Raises `lib.errors.UpstreamError`.
         """
 
-    def paid_tokens(self, text: str) -> int:
+    def billable_tokens(self, text: str) -> int:
         """About how many tokens `embed_query` would cost now; 0 where it costs nothing."""
 
     async def close(self) -> None: ...
@@ -106,14 +106,14 @@ class AroundEmbedder:
     async def embed_query(self, text: str) -> Vectors:
         return await self._embedder.embed_query(text)
 
-    def paid_tokens(self, text: str) -> int:
-        return self._embedder.paid_tokens(text)
+    def billable_tokens(self, text: str) -> int:
+        return self._embedder.billable_tokens(text)
 
     async def close(self) -> None:
         await self._embedder.close()
 
 
-def normalised(vectors: Vectors) -> Vectors:
+def l2_normalise(vectors: Vectors) -> Vectors:
     """The same rows with length 1; a row of zeros stays one."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
@@ -143,9 +143,9 @@ class CachedEmbedder(AroundEmbedder):
             asked.add_done_callback(partial(self._answered, text))
         return await asyncio.shield(asked)
 
-    def paid_tokens(self, text: str) -> int:
+    def billable_tokens(self, text: str) -> int:
         known = text in self._known or text in self._asked
-        return 0 if known else self._embedder.paid_tokens(text)
+        return 0 if known else self._embedder.billable_tokens(text)
 
     async def _embed(self, text: str) -> Vectors:
         vector = self._known[text] = await self._embedder.embed_query(text)
@@ -175,8 +175,8 @@ class GuardedEmbedder(AroundEmbedder):
         with self._breaker.call():
             return await super().embed_query(text)
 
-    def paid_tokens(self, text: str) -> int:
-        return 0 if self._breaker.state == "open" else super().paid_tokens(text)
+    def billable_tokens(self, text: str) -> int:
+        return 0 if self._breaker.state == "open" else super().billable_tokens(text)
 
 
 class PaidEmbedder(AroundEmbedder):
@@ -188,13 +188,13 @@ class PaidEmbedder(AroundEmbedder):
         self._price = price
 
     async def embed_query(self, text: str) -> Vectors:
-        """Raises `BudgetUsedUp` besides what the budget and the embedder raise."""
-        tokens = self.paid_tokens(text)
+        """Raises `BudgetExhausted` besides what the budget and the embedder raise."""
+        tokens = self.billable_tokens(text)
         if not tokens:
             return await super().embed_query(text)
-        reservation = await self._budget.reserve(None, tokens, cost(self._price, tokens, 0))
+        reservation = await self._budget.reserve(None, tokens, token_cost(self._price, tokens, 0))
         if reservation is None:
-            raise BudgetUsedUp
+            raise BudgetExhausted
         try:
             return await super().embed_query(text)
         except UpstreamError as error:

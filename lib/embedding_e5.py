@@ -50,7 +50,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.embedding import Similarity, Vectors, normalised
+from lib.embedding import Similarity, Vectors, l2_normalise
 from lib.embedding_local import open_session, package_file, session_options
 from lib.runtime import release_pages
 
@@ -337,21 +337,21 @@ class E5:
         self._token_blocks = token_blocks
         self._positions = positions
         mean = np.mean([self.document(each) for each in QUESTIONS], axis=0)
-        self._common: Vectors = normalised(mean)
+        self._common: Vectors = l2_normalise(mean)
 
     def document(self, text: str) -> Vectors:
         return self._embed("passage: " + text)
 
     def question(self, text: str) -> Vectors:
         vector = self.document(text)
-        return normalised(vector - (vector @ self._common) * self._common)
+        return l2_normalise(vector - (vector @ self._common) * self._common)
 
     def _embed(self, text: str) -> Vectors:
         ids = self._tokenizer.encode(text, MAX_TOKENS)
         embedded = dequantised(self._token_blocks[ids])
         embedded += self._positions[: len(ids)]
         (mean,) = self._session.run(None, {"embedded": embedded[np.newaxis]})
-        return normalised(np.asarray(mean, dtype=np.float32)[0])
+        return l2_normalise(np.asarray(mean, dtype=np.float32)[0])
 
 
 def load_e5() -> E5:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lib.embedding import Similarity, Vectors, normalised
+from lib.embedding import Similarity, Vectors, l2_normalise
 from lib.runtime import SingleFlight, trim_heap
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class LocalEmbedder:
         encoder, loop = await self._encoder.get(), asyncio.get_running_loop()
         return await loop.run_in_executor(self._questions, encoder.question, text)
 
-    def paid_tokens(self, text: str) -> int:
+    def billable_tokens(self, text: str) -> int:
         return 0
 
     async def close(self) -> None:
@@ -230,8 +230,8 @@ class FolderEncoder:
         inputs = {name: value for name, value in known.items() if name in self._inputs}
         first = np.asarray(self._session.run(None, inputs)[0], dtype=np.float32)[0]
         if first.ndim == 1:  # a model that pools by itself
-            return normalised(first)
-        return normalised(first[0] if self._model.first_token else first.mean(axis=0))
+            return l2_normalise(first)
+        return l2_normalise(first[0] if self._model.first_token else first.mean(axis=0))
 
 
 def find_model(folder: Path) -> FolderModel:

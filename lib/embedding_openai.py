@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from lib.embedding import Similarity, Vectors, normalised
+from lib.embedding import Similarity, Vectors, l2_normalise
 from lib.errors import UpstreamError, upstream_error
 from lib.runtime import SingleFlight
 from lib.tokens import estimate_tokens
@@ -83,7 +83,7 @@ class OpenAIEmbedder:
         query: Vectors = read_vectors(body, 1)[0]
         return query
 
-    def paid_tokens(self, text: str) -> int:
+    def billable_tokens(self, text: str) -> int:
         return estimate_tokens(text)
 
     async def close(self) -> None:
@@ -152,4 +152,4 @@ def read_vectors(body: bytes, count: int) -> Vectors:
     stacked = np.stack(vectors)
     if not np.isfinite(stacked).all():
         raise problem
-    return normalised(stacked)
+    return l2_normalise(stacked)

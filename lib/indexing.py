@@ -50,7 +50,7 @@ class Counts:
 class IndexWriter:
     """Embeds pieces in batches and adds them to a generation.
 
-    With `lend`, a piece whose content an earlier generation holds takes its vector from there.
+    With `reuse_vectors`, content that an earlier generation holds takes its vector from there.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class IndexWriter:
         counts: Counts,
         *,
         batch_size: int,
-        lend: bool,
+        reuse_vectors: bool,
     ) -> None:
         self._embedder = embedder
         self._builder = builder
         self._counts = counts
         self._batch_size = batch_size
-        self._lend = lend
+        self._reuse_vectors = reuse_vectors
         self._waiting: list[Piece] = []
         self._running: set[asyncio.Task[None]] = set()
 
@@ -118,7 +118,7 @@ class IndexWriter:
     async def _write(self, batch: Sequence[Piece]) -> None:
         # A text that stands twice in the batch is embedded once.
         texts = {piece.chunk.content_hash: piece.embed_text for piece in batch}
-        vectors = dict(await self._builder.lend(texts)) if self._lend else {}
+        vectors = dict(await self._builder.reuse_vectors(texts)) if self._reuse_vectors else {}
         reused = sum(piece.chunk.content_hash in vectors for piece in batch)
         fresh = [content_hash for content_hash in texts if content_hash not in vectors]
         if fresh:
@@ -343,10 +343,12 @@ async def index_book(
             return
         ledger = {path: before.ledger[path] for path in plan.unchanged}
         if ledger:
-            await builder.inherit(without=[*plan.removed, *plan.changed])
+            await builder.copy_unchanged(without=[*plan.removed, *plan.changed])
             task.chunks_created = sum(len(record.chunks) for record in ledger.values())
             task.counts.reused = task.chunks_created
-        writer = IndexWriter(embedder, builder, task.counts, batch_size=batch_size, lend=not force)
+        writer = IndexWriter(
+            embedder, builder, task.counts, batch_size=batch_size, reuse_vectors=not force
+        )
         try:
             async for batch in read_book(book, plan.changed):
                 task.files_processed += batch.files
@@ -376,7 +378,7 @@ async def index_book(
             ledger,
         )
     finally:
-        await builder.abandon()
+        await builder.discard()
 
 
 async def check_links(store: Store, settings: Settings, book: Book, task: Task) -> None:

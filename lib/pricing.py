@@ -50,7 +50,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.0
 
 
-def usage(
+def price_usage(
     prices: Mapping[str, Price],
     *,
     model: str = "",
@@ -61,8 +61,8 @@ def usage(
 ) -> Usage:
     """The tokens and what they cost: nothing where no token was used."""
     costs = (
-        cost(prices.get(model), prompt_tokens, completion_tokens),
-        cost(prices.get(embedding_model), embedding_tokens, 0),
+        token_cost(prices.get(model), prompt_tokens, completion_tokens),
+        token_cost(prices.get(embedding_model), embedding_tokens, 0),
     )
     known = [each for each in costs if each is not None]
     return Usage(
@@ -73,7 +73,7 @@ def usage(
     )
 
 
-def cost(price: Price | None, input_tokens: int, output_tokens: int) -> float | None:
+def token_cost(price: Price | None, input_tokens: int, output_tokens: int) -> float | None:
     """US dollars; None for tokens whose price is not known."""
     if not input_tokens and not output_tokens:
         return 0.0

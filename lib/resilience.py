@@ -242,12 +242,12 @@ class Admission:
     def waiting(self) -> int:
         return self._waiting
 
-    def enter(self, reader: str = "") -> "Place":
+    def slot(self, reader: str = "") -> "Place":
         """Hold a place for `reader`, after waiting for one if need be. Raises `lib.errors.Busy`."""
         return Place(self, reader)
 
     async def take(self, reader: str) -> None:
-        """As `enter`, until `give_back`."""
+        """As `slot`, until `give_back`."""
         if self._running < self.limit:  # then nobody waits
             self._hold(reader)
             return

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lib.budget import BudgetUsedUp
+from lib.budget import BudgetExhausted
 from lib.embedding import Embedder, Similarity, Vectors
 from lib.errors import IndexNotReady, IndexOutdated, RedisUnavailable, UpstreamError
 from lib.ranking import ParsedQuery, Passage, Ranked, parse_query, passages, rank
@@ -98,10 +98,10 @@ async def retrieve(
 
     async def embed(text: str) -> Vectors | None:
         nonlocal tokens
-        paid = embedder.paid_tokens(text)
+        paid = embedder.billable_tokens(text)
         try:
             vector = await embedder.embed_query(text)
-        except (BudgetUsedUp, RedisUnavailable):
+        except (BudgetExhausted, RedisUnavailable):
             return None
         except UpstreamError as error:
             tokens += paid

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lib import languages as small_words
 from lib.answer_cache import AnswerCache
-from lib.budget import Budget, Limits, MemoryBudget
+from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.embedding import CachedEmbedder, Embedder, GuardedEmbedder, PaidEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.generation import ChatModel, make_generator, model_breaker
@@ -75,7 +75,7 @@ class Services:
     opened: asyncio.Event
     """Cleared while `warm_up` finds out whether there is an index, and begins one if not."""
     metrics: Metrics
-    pulse: LoopMonitor = field(default_factory=LoopMonitor)
+    loop_monitor: LoopMonitor = field(default_factory=LoopMonitor)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -171,7 +171,7 @@ def make_redis(settings: Settings) -> RedisClient | None:
 
 def make_budget(settings: Settings, redis: RedisClient | None = None) -> Budget:
     """Shared by all who share the Redis; else kept beside the index, where there is a disk."""
-    limits = Limits(
+    limits = BudgetLimits(
         tokens=settings.daily_tokens,
         usd=settings.daily_usd,
         reader_tokens=settings.reader_daily_tokens,

@@ -117,7 +117,7 @@ class Candidates:
 
 
 class GenerationBuilder(Protocol):
-    """A generation that is being written. Ends with `publish` or `abandon`.
+    """A generation that is being written. Ends with `publish` or `discard`.
 
     What was added is durable when the call returns. A generation that was abandoned, or left by a
     killed process, is never seen by readers, but lends its vectors until the next one is published.
@@ -127,10 +127,10 @@ class GenerationBuilder(Protocol):
     def dimension(self) -> int:
         """Of its vectors; 0 before there are any."""
 
-    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+    async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         """By hash, vectors `(dimension,)` that earlier generations of the same model hold."""
 
-    async def inherit(self, without: Collection[str]) -> None:
+    async def copy_unchanged(self, without: Collection[str]) -> None:
         """Take over the published generation but for the chunks of the files in `without`.
 
         To be called before the first `add`, and only for a generation of the same model.
@@ -147,7 +147,7 @@ class GenerationBuilder(Protocol):
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         """Let readers see it from now on, in one step, and drop what it replaces."""
 
-    async def abandon(self) -> None:
+    async def discard(self) -> None:
         """Stop; what was paid for stays for the next attempt. Nothing happens after `publish`."""
 
 
@@ -228,7 +228,7 @@ class AroundStore:
         await self._store.close()
 
 
-def as_found(
+def make_candidates(
     chunks: Mapping[Key, StoredChunk],
     *,
     bm25: Mapping[Key, float],
@@ -243,7 +243,7 @@ def as_found(
     return Candidates(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
 
 
-def as_manifest(kept: Any, complaint: str) -> Manifest:
+def parse_manifest(kept: Any, complaint: str) -> Manifest:
     """The manifest from what was kept of it as JSON; fields that are not known are passed over.
 
     Raises `IndexUnreadable` with the sentence `complaint` for one that lacks what this version

@@ -48,8 +48,8 @@ from lib.store import (
     Ledger,
     Manifest,
     StoredChunk,
-    as_manifest,
     check_dimension,
+    parse_manifest,
 )
 from lib.store_edge_shard import (
     DAMAGED,
@@ -251,7 +251,7 @@ def read_manifest(path: Path) -> Manifest:
         kept = msgspec.json.decode((path / "manifest.json").read_bytes())
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise IndexUnreadable(DAMAGED) from None
-    return as_manifest(kept, DAMAGED)
+    return parse_manifest(kept, DAMAGED)
 
 
 def take_lock(path: Path, patience: float = 0.0) -> IO[bytes] | None:
@@ -297,11 +297,11 @@ class EdgeBuilder:
         self._busy = threading.Lock()
         self._ended = False
 
-    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        return await self._store.in_builder_thread(self._lend, content_hashes)
+    async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+        return await self._store.in_builder_thread(self._reuse_vectors, content_hashes)
 
-    async def inherit(self, without: Collection[str]) -> None:
-        await self._store.in_builder_thread(self._inherit, without)
+    async def copy_unchanged(self, without: Collection[str]) -> None:
+        await self._store.in_builder_thread(self._copy_unchanged, without)
 
     async def add(
         self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
@@ -311,8 +311,8 @@ class EdgeBuilder:
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         await self._store.in_builder_thread(self._publish, manifest, ledger)
 
-    async def abandon(self) -> None:
-        ending = asyncio.ensure_future(self._store.in_builder_thread(self._abandon))
+    async def discard(self) -> None:
+        ending = asyncio.ensure_future(self._store.in_builder_thread(self._discard))
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
@@ -320,7 +320,7 @@ class EdgeBuilder:
             await ending
             raise
 
-    def _lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+    def _reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         with self._busy:
             if self._lenders is None:
                 self._lenders = list(self._open_lenders())
@@ -352,7 +352,7 @@ class EdgeBuilder:
             return {h: chunk for chunk, h in payloads(live.shard, "content_hash")}
         return {h: chunk for record in records for chunk, h in record.chunks.items()}
 
-    def _inherit(self, without: Collection[str]) -> None:
+    def _copy_unchanged(self, without: Collection[str]) -> None:
         from qdrant_edge import FieldCondition, Filter, MatchAny, UpdateOperation
 
         live = self._folder.current()
@@ -406,7 +406,7 @@ class EdgeBuilder:
         with self._lock:
             self._folder.remove_others(keep)
 
-    def _abandon(self) -> None:
+    def _discard(self) -> None:
         with self._busy:
             if not self._ended:
                 self._ended = True
@@ -472,7 +472,7 @@ class EdgeStore:
             return await asyncio.shield(building)
         except asyncio.CancelledError:
             # The thread goes on and takes the lock, which nobody would ever let go.
-            await (await building).abandon()
+            await (await building).discard()
             raise
 
     async def reachable(self) -> bool:

@@ -19,7 +19,7 @@ from cachetools import LRUCache
 
 from lib.embedding import Vectors
 from lib.errors import IndexUnreadable, StoreUnavailable
-from lib.store import DENSE, SPARSE, Candidates, StoredChunk, as_found
+from lib.store import DENSE, SPARSE, Candidates, StoredChunk, make_candidates
 from lib.terms import SparseVector
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class ShardSearch:
             for query, params, own in zip(queries, among_few, scores, strict=True):
                 if missing := ids - own.keys():
                     own.update(score_of(self._shard, query, params, missing))
-        return as_found(
+        return make_candidates(
             self._read(ids),
             bm25=scores[0],
             cosine=scores[1] if vector is not None else {},

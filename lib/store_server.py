@@ -54,10 +54,10 @@ from lib.store import (
     Ledger,
     Manifest,
     StoredChunk,
-    as_found,
-    as_manifest,
     check_dimension,
     generation_time,
+    make_candidates,
+    parse_manifest,
 )
 from lib.store_server_errors import OLDEST, TOO_OLD, translated
 from lib.terms import ENGLISH, SparseVector
@@ -264,7 +264,7 @@ async def search_collection(
     )
     scored = [answer.points for answer in answers[: len(queries)]]
     best = [answer.points for answer in answers[len(queries) :]]
-    return as_found(
+    return make_candidates(
         {str(point.id): msgspec.convert(point.payload, StoredChunk) for point in scored[-1]},
         bm25={str(point.id): point.score for point in scored[0]},
         cosine={str(point.id): point.score for points in scored[1:] for point in points},
@@ -340,7 +340,7 @@ class ServerBuilder:
         self._creating = asyncio.Lock()
         self._lenders: SingleFlight[dict[str, dict[str, str]]] = SingleFlight(self._find_lenders)
 
-    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+    async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         lent: dict[str, Vectors] = {}
         for name, known in (await self._lenders.get()).items():
             ids = {known[h]: h for h in content_hashes if h in known and h not in lent}
@@ -356,7 +356,7 @@ class ServerBuilder:
                     lent[ids[str(record.id)]] = vector
         return lent
 
-    async def inherit(self, without: Collection[str]) -> None:
+    async def copy_unchanged(self, without: Collection[str]) -> None:
         """The points travel through this process: a server has no copy of a collection to offer."""
         left_out = frozenset(without)
         async with translated(self._client):
@@ -438,7 +438,7 @@ class ServerBuilder:
             # Readers have the new index; the next start removes what it replaced.
             log.warning("what the new index replaces was not removed: %s", error.message)
 
-    async def abandon(self) -> None:
+    async def discard(self) -> None:
         """Nothing to do: the collection lends its vectors until the next one is published."""
 
     async def _create(self, dimension: int) -> None:
@@ -614,7 +614,7 @@ class ServerStore:
         async with translated(client):
             metadata = (await client.get_collection(name)).config.metadata or {}
         try:
-            return as_manifest(metadata.get("manifest"), OTHER_VERSION)
+            return parse_manifest(metadata.get("manifest"), OTHER_VERSION)
         except IndexUnreadable as error:
             if is_generation(name, self._alias):
                 # Kept beside the manifest, too.

@@ -19,7 +19,7 @@ import pytest
 from qdrant_client import AsyncQdrantClient
 
 import lib.store_server_client
-from lib.embedding import Vectors, normalised
+from lib.embedding import Vectors, l2_normalise
 from lib.store import FileRecord, Hit, Ledger, Manifest, Store, StoredChunk, new_generation
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
@@ -83,7 +83,7 @@ def manifest_of(generation: str, chunks: int, **changes: Any) -> Manifest:
 
 
 def random_vectors(count: int, seed: int = 1) -> Vectors:
-    return normalised(
+    return l2_normalise(
         np.random.default_rng(seed).standard_normal((count, DIMENSION)).astype(np.float32)
     )
 
@@ -106,7 +106,7 @@ async def publish(
     await builder.add(chunks, vectors, terms_of(chunks) if terms is None else terms)
     manifest = manifest_of(generation, len(chunks), embedding_model=model)
     await builder.publish(manifest, ledger_of(chunks))
-    await builder.abandon()  # as the caller's `finally` does: nothing happens after `publish`
+    await builder.discard()  # as the caller's `finally` does: nothing happens after `publish`
     return manifest
 
 

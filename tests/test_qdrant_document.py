@@ -147,8 +147,8 @@ async def test_everything_that_is_asked_and_answered_is_in_the_document(tmp_path
             await store.ledger()
             await store.urls()
             builder = await store.build(new_generation(), MODEL)
-            await builder.lend([chunk(0).content_hash])
-            await builder.inherit(without=["b.md"])
+            await builder.reuse_vectors([chunk(0).content_hash])
+            await builder.copy_unchanged(without=["b.md"])
             await builder.add([chunk(50)], random_vectors(1), terms_of([chunk(50)]))
             await store.close()
         assert server.complaints == []

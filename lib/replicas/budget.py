@@ -24,7 +24,15 @@ from math import ceil
 from typing import Final
 from uuid import uuid4
 
-from lib.budget import DAY, MAX_READERS, NEAR, Limits, Spending, midnight, share
+from lib.budget import (
+    DAY,
+    MAX_TRACKED_READERS,
+    NEARLY_EXHAUSTED,
+    BudgetLimits,
+    Spending,
+    next_reset,
+    share,
+)
 from lib.errors import RedisUnavailable
 from lib.replicas.client import RedisClient
 
@@ -162,7 +170,7 @@ class RedisBudget:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: BudgetLimits,
         redis: RedisClient,
         *,
         lapse: float,
@@ -205,7 +213,7 @@ class RedisBudget:
                 limits.tokens,
                 most,
                 limits.reader_tokens if name else 0,
-                MAX_READERS,
+                MAX_TRACKED_READERS,
             )
         except (RedisUnavailable, asyncio.CancelledError) as error:
             # Redis may have heard of it nevertheless, unless it was spared.
@@ -237,11 +245,11 @@ class RedisBudget:
             usd_limit=limits.usd or None,
             share=round(self._share(), 4),
             refused=refused,
-            resets_at=midnight(day),
+            resets_at=next_reset(day),
         )
 
-    def near(self) -> bool:
-        return self._share() >= NEAR
+    def is_nearly_exhausted(self) -> bool:
+        return self._share() >= NEARLY_EXHAUSTED
 
     async def refresh(self) -> None:
         """Tell Redis what it has not heard of, and ask how things stand.

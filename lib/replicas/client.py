@@ -204,7 +204,9 @@ return {1, whole - now}
 """
 
 
-async def take(redis: RedisClient, key: str, each: float, period: float) -> tuple[bool, float]:
+async def take_allowance(
+    redis: RedisClient, key: str, each: float, period: float
+) -> tuple[bool, float]:
     """Take one request, whose allowance comes back in `each` seconds, where it leaves `key` whole
     again within `period`: whether it did, and in how many seconds it will be whole.
 

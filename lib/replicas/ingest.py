@@ -153,13 +153,13 @@ class LeasedBuilder:
     def dimension(self) -> int:
         return self._builder.dimension
 
-    async def lend(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
+    async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         self._lease.check()
-        return await self._builder.lend(content_hashes)
+        return await self._builder.reuse_vectors(content_hashes)
 
-    async def inherit(self, without: Collection[str]) -> None:
+    async def copy_unchanged(self, without: Collection[str]) -> None:
         self._lease.check()
-        await self._builder.inherit(without)
+        await self._builder.copy_unchanged(without)
 
     async def add(
         self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
@@ -172,9 +172,9 @@ class LeasedBuilder:
         async with self._lease.confirmed():
             await self._builder.publish(manifest, ledger)
 
-    async def abandon(self) -> None:
+    async def discard(self) -> None:
         try:
-            await self._builder.abandon()
+            await self._builder.discard()
         finally:
             await self._lease.release()
 

@@ -7,7 +7,7 @@ import pytest
 
 import lib.replicas.client
 from handlers.limits import BURST
-from lib.replicas.client import RedisClient, take
+from lib.replicas.client import RedisClient, take_allowance
 from tests.api import serving
 from tests.conftest import MakeSettings
 from tests.handlers.test_limits import ask, use_up
@@ -62,18 +62,18 @@ async def test_who_is_known_to_ask_too_much_costs_redis_nothing(
 
 
 async def test_an_allowance_comes_back_in_time(redis: RedisClient) -> None:
-    assert [(await take(redis, "a", 1, 3))[0] for _ in range(4)] == [True] * 3 + [False]
+    assert [(await take_allowance(redis, "a", 1, 3))[0] for _ in range(4)] == [True] * 3 + [False]
     # As in half a second and in two seconds; then as on a clock that was set back by a minute.
     for ago, more in [(0.5, 0), (2.0, 2), (-60, 3)]:
         script = "redis.call('SET', KEYS[1], redis.call('GET', KEYS[1]) - ARGV[1])"
         await redis.run(script, ["limit:a"], round(ago * 1e6))
-        taken = [(await take(redis, "a", 1, 3))[0] for _ in range(3)]
+        taken = [(await take_allowance(redis, "a", 1, 3))[0] for _ in range(3)]
         assert taken == [True] * more + [False] * (3 - more)
 
 
 async def test_redis_forgets_whose_allowance_is_whole(redis: RedisClient) -> None:
     for number in (1, 2):
-        await take(redis, "a", 10, 30)
+        await take_allowance(redis, "a", 10, 30)
         left = await redis.run("return redis.call('PTTL', KEYS[1])", ["limit:a"])
         assert 10_000 * (number - 0.5) < left <= 10_000 * number
 

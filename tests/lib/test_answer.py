@@ -9,7 +9,7 @@ import pytest
 import lib.embedding_openai
 import lib.generation
 from lib.answer import prompt_tokens, reserve_tokens
-from lib.budget import Budget, BudgetUsedUp, Limits, MemoryBudget
+from lib.budget import Budget, BudgetExhausted, BudgetLimits, MemoryBudget
 from lib.embedding import PaidEmbedder
 from lib.embedding_openai import OpenAIEmbedder
 from lib.errors import UpstreamError
@@ -69,7 +69,7 @@ async def read_all(
 
 
 async def test_a_whole_answer_costs_what_it_took(generator: ChatModel, upstream: Upstream) -> None:
-    budget = MemoryBudget(Limits(tokens=WHOLE))
+    budget = MemoryBudget(BudgetLimits(tokens=WHOLE))
     upstream.replies.append(answer("The", " tide"))
     pieces = []
     async for piece in ask(budget, generator):
@@ -85,12 +85,12 @@ async def test_a_whole_answer_costs_what_it_took(generator: ChatModel, upstream:
 async def test_without_room_the_model_is_not_asked(
     generator: ChatModel, upstream: Upstream
 ) -> None:
-    budget = MemoryBudget(Limits(tokens=WHOLE - 1))
-    with pytest.raises(BudgetUsedUp):
+    budget = MemoryBudget(BudgetLimits(tokens=WHOLE - 1))
+    with pytest.raises(BudgetExhausted):
         await anext(ask(budget, generator))
     assert upstream.requests == []
-    with pytest.raises(BudgetUsedUp):
-        await anext(ask(MemoryBudget(Limits(usd=1.0)), generator, price=None))
+    with pytest.raises(BudgetExhausted):
+        await anext(ask(MemoryBudget(BudgetLimits(usd=1.0)), generator, price=None))
 
 
 @pytest.mark.parametrize("read", [0, 1])
@@ -98,7 +98,7 @@ async def test_a_reader_who_leaves_has_cost_it_all(
     generator: ChatModel, upstream: Upstream, read: int
 ) -> None:
     """Also one who leaves while the model thinks: what it thought is billed."""
-    budget = MemoryBudget(Limits(tokens=WHOLE))
+    budget = MemoryBudget(BudgetLimits(tokens=WHOLE))
     upstream.replies.append([delta("a"), Hang()] if read else [Hang()])
     async with aclosing(ask(budget, generator)) as pieces:
         for _ in range(read):
@@ -128,7 +128,7 @@ async def test_a_reader_who_leaves_has_cost_it_all(
 async def test_what_was_refused_costs_nothing_and_what_broke_off_all(
     generator: ChatModel, upstream: Upstream, reply: Reply, whole: bool
 ) -> None:
-    budget = MemoryBudget(Limits())
+    budget = MemoryBudget(BudgetLimits())
     upstream.replies.append(reply)
     await read_all(ask(budget, generator))
     state = budget.state()
@@ -139,7 +139,7 @@ async def test_a_long_silence_may_have_been_billed(
     generator: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.2)
-    budget = MemoryBudget(Limits())
+    budget = MemoryBudget(BudgetLimits())
     upstream.replies.append([Hang()])
     assert [type(piece) for piece in await read_all(ask(budget, generator))] == [Idle]
     assert budget.state().tokens == WHOLE
@@ -147,7 +147,7 @@ async def test_a_long_silence_may_have_been_billed(
 
 async def test_what_the_breaker_spares_costs_nothing() -> None:
     nobody = make("http://127.0.0.1:1")
-    budget, breaker = MemoryBudget(Limits(tokens=WHOLE)), model_breaker()
+    budget, breaker = MemoryBudget(BudgetLimits(tokens=WHOLE)), model_breaker()
     for _ in range(20):
         with pytest.raises(UpstreamError, match="cannot be reached"):
             await anext(ask(budget, nobody, breaker=breaker))
@@ -170,9 +170,9 @@ async def service(upstream: Upstream) -> AsyncIterator[OpenAIEmbedder]:
 async def test_a_question_s_vector_is_paid_for_and_a_document_s_is_not(
     service: OpenAIEmbedder, upstream: Upstream
 ) -> None:
-    budget = MemoryBudget(Limits(tokens=7, reader_tokens=1))
+    budget = MemoryBudget(BudgetLimits(tokens=7, reader_tokens=1))
     embedder = PaidEmbedder(service, budget, PRICE)
-    tokens = embedder.paid_tokens("When?")
+    tokens = embedder.billable_tokens("When?")
     assert 0 < tokens <= 7 < 2 * 4 * tokens
     upstream.embedding_gate = asyncio.Event()
     asking = asyncio.create_task(embedder.embed_query("When?"))
@@ -185,7 +185,7 @@ async def test_a_question_s_vector_is_paid_for_and_a_document_s_is_not(
     await embedder.embed_documents(["The tide turns every six hours."])
     assert budget.state().tokens == tokens
     for _ in range(7):
-        with suppress(BudgetUsedUp):
+        with suppress(BudgetExhausted):
             await embedder.embed_query("When?")
     assert budget.state().tokens == 7 // tokens * tokens
     assert len(upstream.embedded()) == 7 // tokens + 1
@@ -195,7 +195,7 @@ async def test_a_question_that_the_service_refuses_costs_nothing(
     service: OpenAIEmbedder, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.embedding_openai, "QUERY_RETRIES", 0)  # after half a second
-    budget = MemoryBudget(Limits(tokens=1_000))
+    budget = MemoryBudget(BudgetLimits(tokens=1_000))
     embedder = PaidEmbedder(service, budget, PRICE)
     upstream.embedding_replies.append(Status(401))
     with pytest.raises(UpstreamError):
@@ -204,13 +204,13 @@ async def test_a_question_that_the_service_refuses_costs_nothing(
     upstream.embedding_replies.append([Drop()])
     with pytest.raises(UpstreamError):
         await embedder.embed_query("When?")
-    assert budget.state().tokens == embedder.paid_tokens("When?")
+    assert budget.state().tokens == embedder.billable_tokens("When?")
 
 
 async def test_a_vector_without_a_price_is_not_asked_for_where_money_is_counted(
     service: OpenAIEmbedder, upstream: Upstream
 ) -> None:
-    embedder = PaidEmbedder(service, MemoryBudget(Limits(usd=1.0)), None)
-    with pytest.raises(BudgetUsedUp):
+    embedder = PaidEmbedder(service, MemoryBudget(BudgetLimits(usd=1.0)), None)
+    with pytest.raises(BudgetExhausted):
         await embedder.embed_query("When?")
     assert upstream.embedded() == []

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lib.budget
-from lib.budget import DAY, MAX_READERS, Budget, Limits, MemoryBudget
+from lib.budget import DAY, MAX_TRACKED_READERS, Budget, BudgetLimits, MemoryBudget
 from lib.replicas.budget import RedisBudget
 from lib.replicas.client import RedisClient
 from lib.runtime import write_atomically
@@ -39,14 +39,14 @@ def clock() -> Clock:
 async def make(clock: Clock, request: pytest.FixtureRequest) -> AsyncIterator[Make]:
     """A budget of these limits."""
     if request.param == "memory":
-        yield lambda **limits: MemoryBudget(Limits(**limits), clock=clock)
+        yield lambda **limits: MemoryBudget(BudgetLimits(**limits), clock=clock)
         return
     server: RedisServer = request.getfixturevalue("redis_server")
     client = RedisClient(server.url, uuid4().hex)
     made: list[RedisBudget] = []
 
     def shared(**limits: Any) -> Budget:
-        made.append(RedisBudget(Limits(**limits), client, lapse=LAPSE, clock=clock))
+        made.append(RedisBudget(BudgetLimits(**limits), client, lapse=LAPSE, clock=clock))
         return made[-1]
 
     yield shared
@@ -62,7 +62,7 @@ async def test_without_limits_there_is_always_room(make: Make) -> None:
     state = await state_of(budget)
     assert (state.tokens, state.usd) == (10**11, 1_000.0)
     assert (state.tokens_limit, state.usd_limit, state.share) == (None, None, 0.0)
-    assert not budget.near()
+    assert not budget.is_nearly_exhausted()
 
 
 async def test_what_is_reserved_counts_and_what_is_settled_replaces_it(make: Make) -> None:
@@ -72,7 +72,7 @@ async def test_what_is_reserved_counts_and_what_is_settled_replaces_it(make: Mak
     second = await reserve(budget, 40)
     state = await state_of(budget)
     assert (state.tokens, state.tokens_reserved, state.share, state.refused) == (0, 100, 1.0, 1)
-    assert budget.near()
+    assert budget.is_nearly_exhausted()
     first.settle(10, 0.0)
     second.release()
     state = await state_of(budget)
@@ -191,15 +191,15 @@ async def test_many_answers_at_once_stay_within_it(make: Make) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 9))))
 async def test_all_steps_stay_within_the_budget(steps: list[tuple[int, int, int]]) -> None:
-    limits = Limits(tokens=100, usd=0.5, reader_tokens=70)
+    limits = BudgetLimits(tokens=100, usd=0.5, reader_tokens=70)
     await spend(MemoryBudget(limits, clock=at_noon()), steps)
 
 
 async def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever invents addresses gets no more than all readers together may have."""
-    assert MAX_READERS <= 100_000
+    assert MAX_TRACKED_READERS <= 100_000
     monkeypatch.setattr(lib.budget, "MAX_READERS", 100)
-    budget = MemoryBudget(Limits(tokens=50_000, reader_tokens=3), clock=clock)
+    budget = MemoryBudget(BudgetLimits(tokens=50_000, reader_tokens=3), clock=clock)
     served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(100_000)]
     assert sum(served) == 50_000
     assert len(budget._readers) == 100
@@ -209,7 +209,7 @@ async def test_a_forgotten_reader_s_answer_is_settled_all_the_same(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.budget, "MAX_READERS", 1)
-    budget = MemoryBudget(Limits(tokens=100, reader_tokens=30), clock=clock)
+    budget = MemoryBudget(BudgetLimits(tokens=100, reader_tokens=30), clock=clock)
     first = await reserve(budget, 30, reader="a")
     (await reserve(budget, 30, reader="b")).release()
     first.settle(25, 0.0)
@@ -221,7 +221,7 @@ async def test_a_forgotten_reader_s_answer_is_settled_all_the_same(
 
 
 async def opened(path: Path, clock: Callable[[], float], **limits: int) -> MemoryBudget:
-    budget = MemoryBudget(Limits(**limits), path, clock=clock)
+    budget = MemoryBudget(BudgetLimits(**limits), path, clock=clock)
     await budget.open()
     return budget
 
@@ -342,7 +342,7 @@ async def test_a_disk_that_takes_nothing_breaks_nothing(
 
 
 async def test_without_a_path_nothing_is_written(tmp_path: Path, clock: Clock) -> None:
-    budget = MemoryBudget(Limits(), None, clock=clock)
+    budget = MemoryBudget(BudgetLimits(), None, clock=clock)
     await budget.open()
     await reserve(budget, 5)
     await budget.close()

@@ -48,7 +48,7 @@ class Counting:
         self.asked.append(text)
         return np.full(2, len(self.asked), np.float32)
 
-    def paid_tokens(self, text: str) -> int:
+    def billable_tokens(self, text: str) -> int:
         return len(text)
 
     async def close(self) -> None:
@@ -67,11 +67,11 @@ async def test_a_question_is_embedded_once() -> None:
 async def test_two_readers_at_once_cost_one_embedding() -> None:
     embedder = Counting()
     cached = CachedEmbedder(embedder)
-    assert cached.paid_tokens("tide") == 4
+    assert cached.billable_tokens("tide") == 4
     embedder.ready.clear()
     one, other = (asyncio.create_task(cached.embed_query("tide")) for _ in range(2))
     await embedder.begun.wait()
-    assert cached.paid_tokens("tide") == 0
+    assert cached.billable_tokens("tide") == 0
     one.cancel()  # who leaves does not take it from the other
     embedder.ready.set()
     assert np.array_equal(await other, await cached.embed_query("tide"))
@@ -159,7 +159,7 @@ async def test_a_service_that_fails_is_asked_no_more(
     assert len(upstream.embedded()) == 5
     assert len(messages) == 1
     assert breaker.refused == 15
-    assert embedder.paid_tokens("another question") == 0
+    assert embedder.billable_tokens("another question") == 0
     upstream.embedding_replies.clear()
     assert (await embedder.embed_documents(["patient"])).shape == (1, 64)
 

@@ -318,7 +318,7 @@ async def builder(tmp_path: Path) -> AsyncIterator[GenerationBuilder]:
     store = EdgeStore(tmp_path)
     made = await store.build(new_generation(), "m")
     yield made
-    await made.abandon()
+    await made.discard()
     await store.close()
 
 
@@ -334,7 +334,7 @@ async def test_no_failure_is_left_unseen(builder: GenerationBuilder, cancelled: 
     unseen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
     embedder = Refusing()
-    writer = IndexWriter(embedder, builder, Counts(), batch_size=1, lend=False)
+    writer = IndexWriter(embedder, builder, Counts(), batch_size=1, reuse_vectors=False)
     await writer.write(pieces(2))
     await embedder.asked_twice.wait()
     stopping = asyncio.create_task(writer.stop())

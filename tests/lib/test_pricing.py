@@ -2,13 +2,13 @@
 
 import pytest
 
-from lib.pricing import Price, usage
+from lib.pricing import Price, price_usage
 
 TABLE = {"writer": Price(2.0, 8.0), "vectors": Price(0.1)}
 
 
 def test_tokens_cost_what_the_table_says() -> None:
-    found = usage(
+    found = price_usage(
         TABLE,
         model="writer",
         prompt_tokens=1_000,
@@ -25,10 +25,10 @@ def test_tokens_cost_what_the_table_says() -> None:
 
 
 def test_what_uses_no_token_costs_nothing_whatever_the_model() -> None:
-    assert usage(TABLE, model="unknown", embedding_model="unknown").cost_usd == 0.0
+    assert price_usage(TABLE, model="unknown", embedding_model="unknown").cost_usd == 0.0
 
 
 @pytest.mark.parametrize("used", [{"completion_tokens": 1}, {"embedding_tokens": 1}])
 def test_a_price_that_is_not_known_is_not_guessed(used: dict[str, int]) -> None:
-    found = usage(TABLE, model="unknown", embedding_model="unknown", **used)
+    found = price_usage(TABLE, model="unknown", embedding_model="unknown", **used)
     assert found.cost_usd is None

@@ -332,7 +332,7 @@ class Reader:
         self.task = asyncio.create_task(self._run(admission))
 
     async def _run(self, admission: Admission) -> None:
-        async with admission.enter(self.name):
+        async with admission.slot(self.name):
             self.entered.set()
             await self.done.wait()
 
@@ -382,23 +382,23 @@ async def test_as_many_as_may_be_and_the_rest_in_their_order() -> None:
 async def test_a_failure_inside_frees_the_place() -> None:
     admission = Admission(1)
     with pytest.raises(ValueError, match="no"):
-        async with admission.enter():
+        async with admission.slot():
             raise ValueError("no")
-    async with admission.enter():
+    async with admission.slot():
         assert admission.running == 1
 
 
 async def test_patience_ends() -> None:
     admission = Admission(1, patience=0.01)
-    async with admission.enter("a"):
+    async with admission.slot("a"):
         with pytest.raises(Busy) as caught:
-            async with admission.enter("b"):
+            async with admission.slot("b"):
                 pytest.fail("two are inside")
         assert caught.value.status == 503
         assert caught.value.code == "BUSY"
         assert caught.value.retry_after
         assert (admission.running, admission.waiting, admission.refused) == (1, 0, 1)
-    async with admission.enter("b"):
+    async with admission.slot("b"):
         pass
 
 
@@ -406,7 +406,7 @@ async def test_a_full_queue_is_told_at_once() -> None:
     admission = Admission(1, queue=2, patience=LONG)
     readers = await come(admission, *"abc")
     with pytest.raises(Busy):
-        async with admission.enter("d"):
+        async with admission.slot("d"):
             pytest.fail("it waited")
     assert admission.waiting == 2
     for reader in readers:
@@ -415,9 +415,9 @@ async def test_a_full_queue_is_told_at_once() -> None:
 
 async def test_no_queue() -> None:
     admission = Admission(1, queue=0)
-    async with admission.enter("a"):
+    async with admission.slot("a"):
         with pytest.raises(Busy):
-            async with admission.enter("b"):
+            async with admission.slot("b"):
                 pytest.fail("it waited")
 
 
@@ -492,7 +492,7 @@ async def test_who_fills_the_queue_makes_room_for_others() -> None:
         await readers[3].task
     assert (admission.running, admission.waiting) == (1, 3)
     with pytest.raises(Busy):
-        async with admission.enter("b"):
+        async with admission.slot("b"):
             pytest.fail("b would then wait as often as a")
     for number in (0, 1, 4, 2):
         await readers[number].finish()
@@ -503,7 +503,7 @@ async def test_one_reader_alone_may_have_all_places() -> None:
     admission = Admission(50)
     async with AsyncExitStack() as stack:
         for _ in range(50):
-            await stack.enter_async_context(admission.enter("a"))
+            await stack.enter_async_context(admission.slot("a"))
         assert admission.running == 50
 
 
@@ -539,7 +539,7 @@ async def test_no_place_is_lost_and_none_is_given_twice(seed: int) -> None:
     assert (admission.running, admission.waiting) == (0, 0)
     async with AsyncExitStack() as stack:
         for _ in range(limit):
-            await stack.enter_async_context(admission.enter())
+            await stack.enter_async_context(admission.slot())
 
 
 class Dependency:

@@ -311,7 +311,7 @@ class Away:
         self.model_id, self.similarity = embedder.model_id, embedder.similarity
         self.concurrency = embedder.concurrency
         self.load, self.embed_documents = embedder.load, embedder.embed_documents
-        self.paid_tokens, self.close = embedder.paid_tokens, embedder.close
+        self.billable_tokens, self.close = embedder.billable_tokens, embedder.close
 
     async def embed_query(self, text: str) -> Vectors:
         raise UpstreamError("away")

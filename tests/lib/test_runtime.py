@@ -136,16 +136,16 @@ async def test_a_failure_is_for_all_who_waited_and_the_next_begins_anew() -> Non
 
 async def test_it_tells_how_long_the_loop_was_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lib.runtime, "BEAT_SECONDS", 0.01)
-    pulse, beats = LoopMonitor(), asyncio.Queue[None]()
-    assert pulse.lag == pulse.worst == 0
-    beating = asyncio.create_task(pulse.beat(lambda: beats.put_nowait(None)))
+    loop_monitor, beats = LoopMonitor(), asyncio.Queue[None]()
+    assert loop_monitor.lag == loop_monitor.worst == 0
+    beating = asyncio.create_task(loop_monitor.beat(lambda: beats.put_nowait(None)))
     await beats.get()
     time.sleep(0.2)  # noqa: ASYNC251  # what it is there to notice
     await beats.get()
-    assert pulse.lag > 0.15
+    assert loop_monitor.lag > 0.15
     await beats.get()
-    assert pulse.lag < pulse.worst
-    assert pulse.worst > 0.15
+    assert loop_monitor.lag < loop_monitor.worst
+    assert loop_monitor.worst > 0.15
     beating.cancel()
 
 

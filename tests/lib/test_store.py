@@ -134,7 +134,7 @@ async def test_readers_see_nothing_of_what_is_being_built(store: Store) -> None:
     assert await store.manifest() == old
     hits = await nearest(store, random_vectors(1, seed=9)[0], 10)
     assert [hit.chunk.start_char for hit in hits] == [1]
-    await builder.abandon()
+    await builder.discard()
     assert await store.manifest() == old
 
 
@@ -175,7 +175,7 @@ async def test_unchanged_files_are_taken_over(store: Store, gone: list[str]) -> 
     await publish(store, chunks, vectors, [*terms_of(chunks[:-1]), wordless])
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    await builder.inherit(without=gone)
+    await builder.copy_unchanged(without=gone)
     new, new_vector = chunk(7, "new.md"), random_vectors(1, seed=5)
     await builder.add([new], new_vector, terms_of([new]))
     assert builder.dimension == DIMENSION
@@ -192,19 +192,19 @@ async def test_unchanged_files_are_taken_over(store: Store, gone: list[str]) -> 
 
 async def test_inheriting_from_nothing(store: Store) -> None:
     builder = await store.build(new_generation(), MODEL)
-    await builder.inherit(without=[])
+    await builder.copy_unchanged(without=[])
     assert builder.dimension == 0
-    await builder.abandon()
+    await builder.discard()
 
 
 async def test_the_published_generation_lends_its_vectors(store: Store) -> None:
     chunks, vectors = [chunk(n) for n in range(4)], random_vectors(4)
     await publish(store, chunks, vectors)
     builder = await store.build(new_generation(), MODEL)
-    lent = await builder.lend([chunks[1].content_hash, chunks[3].content_hash, "unknown"])
+    lent = await builder.reuse_vectors([chunks[1].content_hash, chunks[3].content_hash, "unknown"])
     assert set(lent) == {chunks[1].content_hash, chunks[3].content_hash}
     assert lent[chunks[3].content_hash] == pytest.approx(vectors[3], abs=1e-6)
-    await builder.abandon()
+    await builder.discard()
 
 
 async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> None:
@@ -212,24 +212,24 @@ async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> Non
     builder = await make().build(new_generation(), MODEL)
     vectors = random_vectors(2)
     await builder.add([chunk(1), chunk(2)], vectors, terms_of([chunk(1), chunk(2)]))
-    await builder.abandon()
+    await builder.discard()
     store = make()
     await store.open()
     assert await store.manifest() is None
     builder = await store.build(new_generation(), MODEL)
-    lent = await builder.lend([chunk(2).content_hash])
+    lent = await builder.reuse_vectors([chunk(2).content_hash])
     assert lent[chunk(2).content_hash] == pytest.approx(vectors[1], abs=1e-6)
-    await builder.abandon()
+    await builder.discard()
 
 
 async def test_vectors_of_another_model_are_not_lent(store: Store) -> None:
     await publish(store, [chunk(1)], random_vectors(1), model="other/model")
     abandoned = await store.build(new_generation(), "third/model")
     await abandoned.add([chunk(2)], random_vectors(1), terms_of([chunk(2)]))
-    await abandoned.abandon()
+    await abandoned.discard()
     builder = await store.build(new_generation(), MODEL)
-    assert await builder.lend([chunk(1).content_hash, chunk(2).content_hash]) == {}
-    await builder.abandon()
+    assert await builder.reuse_vectors([chunk(1).content_hash, chunk(2).content_hash]) == {}
+    await builder.discard()
 
 
 async def test_vectors_of_another_length_are_refused(store: Store) -> None:
@@ -237,7 +237,7 @@ async def test_vectors_of_another_length_are_refused(store: Store) -> None:
     await builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
     with pytest.raises(UpstreamError, match="vectors of 3 numbers"):
         await builder.add([chunk(2)], np.ones((1, 3), np.float32), terms_of([chunk(2)]))
-    await builder.abandon()
+    await builder.discard()
 
 
 async def test_the_same_chunk_twice_is_one(store: Store) -> None:
@@ -321,8 +321,8 @@ async def test_only_one_builds_at_a_time(
     other = EdgeStore(tmp_path / "index")
     with pytest.raises(Conflict, match="Another process"):
         await other.build(new_generation(), MODEL)
-    await builder.abandon()
-    await (await other.build(new_generation(), MODEL)).abandon()
+    await builder.discard()
+    await (await other.build(new_generation(), MODEL)).discard()
     await other.close()
 
 
@@ -333,7 +333,7 @@ async def test_a_builder_waits_for_one_that_only_cleans_up(edge: EdgeStore, tmp_
     await asyncio.sleep(0)
     assert not building.done()
     lock.close()
-    await (await building).abandon()
+    await (await building).discard()
 
 
 async def test_a_killed_builder_leaves_the_lock_and_the_index(
@@ -370,7 +370,7 @@ async def test_opening_clears_old_attempts(edge: EdgeStore, tmp_path: Path) -> N
     for day in range(1, 9):
         builder = await edge.build(f"2099010{day}T000000-abcdef", MODEL)
         await builder.add([chunk(day)], random_vectors(1), terms_of([chunk(day)]))
-        await builder.abandon()
+        await builder.discard()
     other = EdgeStore(tmp_path / "index")
     await other.open()
     left = generations_in(tmp_path)
@@ -460,7 +460,7 @@ async def test_cancelling_in_the_midst_of_writing_does_no_harm(
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    await builder.abandon()
+    await builder.discard()
     await publish(edge, [chunk(1)], random_vectors(1))
     assert len(await nearest(edge, random_vectors(1)[0], 10)) == 1
 
@@ -469,7 +469,7 @@ async def test_a_builder_cancelled_while_it_gives_up_lets_the_lock_go(edge: Edge
     builder = await edge.build(new_generation(), MODEL)
     occupied = threading.Event()
     busy = asyncio.ensure_future(edge.in_builder_thread(occupied.wait))
-    giving_up = asyncio.create_task(builder.abandon())
+    giving_up = asyncio.create_task(builder.discard())
     for _ in range(3):  # until it stands in the thread's queue
         await asyncio.sleep(0)
     giving_up.cancel()
@@ -477,7 +477,7 @@ async def test_a_builder_cancelled_while_it_gives_up_lets_the_lock_go(edge: Edge
     occupied.set()
     await asyncio.wait((busy, giving_up))
     assert giving_up.cancelled()
-    await (await edge.build(new_generation(), MODEL)).abandon()
+    await (await edge.build(new_generation(), MODEL)).discard()
 
 
 async def test_readers_who_come_at_once_open_an_index_once(edge: EdgeStore, tmp_path: Path) -> None:

@@ -96,12 +96,12 @@ async def test_what_is_taken_over_can_be_written_and_is_small(index: Path) -> No
     store = EdgeStore(index)
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    await builder.inherit(without=[])
+    await builder.copy_unchanged(without=[])
     its = stats(index / "generations" / generation)
     assert all(each.st_mode & 0o200 for each in its)
     assert sum(each.st_blocks * 512 for each in its) < 5_000_000
     assert sum(each.st_size for each in its) > 50_000_000
-    await builder.abandon()
+    await builder.discard()
     await store.close()
 
 

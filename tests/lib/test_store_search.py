@@ -207,7 +207,7 @@ async def test_a_chunk_without_words_is_kept_and_found(store: Store) -> None:
     assert [hit.chunk for hit in found.hits] == sorted(chunks, key=lambda each: each.chunk_id)
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    await builder.inherit(without=[])
+    await builder.copy_unchanged(without=[])
     await builder.publish(manifest_of(generation, 2), ledger_of(chunks))
     assert_same(await store.search(vectors[0], query_vector("tide"), 2), found)
 
@@ -301,7 +301,7 @@ async def test_what_was_taken_over_is_found_by_its_words(store: Store, gone: lis
     )
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    await builder.inherit(without=gone)
+    await builder.copy_unchanged(without=gone)
     await builder.publish(manifest_of(generation, len(places)), ledger_of(left.chunks))
     for question in QUESTIONS:
         terms = query_vector(question)
@@ -319,7 +319,7 @@ async def test_what_is_lent_are_dense_vectors_only(store: Store) -> None:
     await publish(store, [old], random_vectors(1))
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    lent = (await builder.lend([old.content_hash]))[old.content_hash]
+    lent = (await builder.reuse_vectors([old.content_hash]))[old.content_hash]
     assert lent.shape == (DIMENSION,)
     assert lent.dtype == np.float32
     await builder.add([old], lent[np.newaxis], document_vectors(["a lighthouse"]))
@@ -385,7 +385,7 @@ async def test_an_index_is_made_warm_without_and_with_chunks(tmp_path: Path) -> 
     await publish(store, [chunk(0)], random_vectors(1))
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    await builder.inherit(without={chunk(0).content_hash})
+    await builder.copy_unchanged(without={chunk(0).content_hash})
     await builder.publish(manifest_of(generation, 0), ledger_of([]))
     await publish(store, [chunk(1)], random_vectors(1))
     await store.close()

@@ -111,14 +111,14 @@ async def write(store: ServerStore) -> None:
     await builder.add([chunk(5)], random_vectors(1), terms_of([chunk(5)]))
 
 
-async def inherit(store: ServerStore) -> None:
+async def copy_unchanged(store: ServerStore) -> None:
     builder = await store.build(new_generation(), MODEL)
-    await builder.inherit(without=[])
+    await builder.copy_unchanged(without=[])
 
 
-async def lend(store: ServerStore) -> None:
+async def reuse_vectors(store: ServerStore) -> None:
     builder = await store.build(new_generation(), MODEL)
-    await builder.lend([chunk(0).content_hash])
+    await builder.reuse_vectors([chunk(0).content_hash])
 
 
 CALLS: dict[str, Call] = {
@@ -130,8 +130,8 @@ CALLS: dict[str, Call] = {
     "ledger": lambda store: store.ledger(),
     "urls": lambda store: store.urls(),
     "write": write,
-    "inherit": inherit,
-    "lend": lend,
+    "inherit": copy_unchanged,
+    "lend": reuse_vectors,
 }
 FAULTS: dict[str, tuple[Fault, str]] = {
     "401": (Status(401, message=VENDOR), "refuses the key: check QDRANT_API_KEY"),
@@ -209,8 +209,8 @@ async def test_a_fault_at_any_step_leaves_readers_what_they_had(
     async def ingest() -> None:
         generation = new_generation()
         builder = await store.build(generation, MODEL)
-        await builder.lend([chunk(0).content_hash])
-        await builder.inherit(without=[])
+        await builder.reuse_vectors([chunk(0).content_hash])
+        await builder.copy_unchanged(without=[])
         await builder.add([chunk(1)], random_vectors(1, seed=2), terms_of([chunk(1)]))
         await builder.publish(manifest_of(generation, 2), ledger_of([chunk(0), chunk(1)]))
 
@@ -418,7 +418,7 @@ async def test_opening_removes_what_a_killed_publication_left(
     await other.open()
     assert await other.manifest() == new
     assert len(server.collections) == 2  # a fresh attempt may be another process's
-    lent = await (await other.build(new_generation(), MODEL)).lend([chunk(3).content_hash])
+    lent = await (await other.build(new_generation(), MODEL)).reuse_vectors([chunk(3).content_hash])
     assert [*lent] == [chunk(3).content_hash]
 
 
@@ -429,13 +429,13 @@ async def test_attempts_lend_their_vectors_until_the_next_publication(
     for number in range(3):
         builder = await make().build(new_generation(), MODEL)
         await builder.add([chunk(number)], vectors[number : number + 1], terms_of([chunk(number)]))
-        await builder.abandon()
+        await builder.discard()
     assert len(server.collections) == 3
     store = make()
     await store.open()
     builder = await store.build(generation := new_generation(), MODEL)
     hashes = [chunk(number).content_hash for number in range(4)]
-    lent = await builder.lend(hashes)
+    lent = await builder.reuse_vectors(hashes)
     assert sorted(lent) == hashes[:3]
     for number in range(3):
         assert lent[hashes[number]] == pytest.approx(vectors[number], abs=1e-6)

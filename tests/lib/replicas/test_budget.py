@@ -11,7 +11,7 @@ import pytest
 
 import lib.replicas.budget
 import lib.replicas.client
-from lib.budget import DAY, Limits, Spending
+from lib.budget import DAY, BudgetLimits, Spending
 from lib.errors import RedisUnavailable
 from lib.replicas.budget import KEYS, RedisBudget
 from lib.replicas.client import RedisClient
@@ -36,7 +36,7 @@ async def make(redis: RedisClient, clock: Clock) -> AsyncIterator[Make]:
     def make_one(
         client: RedisClient = redis, clock: Clock | None = clock, **limits: int
     ) -> RedisBudget:
-        made.append(RedisBudget(Limits(**limits), client, lapse=LAPSE, clock=clock))
+        made.append(RedisBudget(BudgetLimits(**limits), client, lapse=LAPSE, clock=clock))
         return made[-1]
 
     yield make_one

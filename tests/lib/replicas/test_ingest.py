@@ -168,15 +168,15 @@ async def test_who_lost_it_writes_no_more(
     while builder._lease.held:
         await redis.reachable()
     calls: list[Coroutine[Any, Any, object]] = [
-        builder.lend([]),
-        builder.inherit([]),
+        builder.reuse_vectors([]),
+        builder.copy_unchanged([]),
         builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)])),
         builder.publish(manifest_of("g", 1), {}),
     ]
     for call in calls:
         with pytest.raises(Conflict, match="its turn"):
             await call
-    await builder.abandon()
+    await builder.discard()
     await store.close()
 
 
@@ -191,7 +191,7 @@ async def test_a_store_that_cannot_build_gives_it_back(
     lease = Lease(redis)
     await lease.take()
     await lease.release()
-    await builder.abandon()
+    await builder.discard()
     for each in (other, store):
         await each.close()
 
