@@ -185,8 +185,8 @@ class MemoryReservation:
 class MemoryBudget:
     """Today's spending. Kept in the file `path`, if there is one, through restarts.
 
-    Readers are known in memory only, the latest `MAX_READERS` of them: one who is forgotten, or a
-    restart, gives a reader's own share anew, never more of the common one.
+    Usage per reader is kept in memory, for the latest `MAX_TRACKED_READERS`. A reader who was
+    forgotten, or a restart, starts a new share, but never exceeds the total.
     """
 
     def __init__(

@@ -198,7 +198,7 @@ async def test_all_steps_stay_within_the_budget(steps: list[tuple[int, int, int]
 async def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever invents addresses gets no more than all readers together may have."""
     assert MAX_TRACKED_READERS <= 100_000
-    monkeypatch.setattr(lib.budget, "MAX_READERS", 100)
+    monkeypatch.setattr(lib.budget, "MAX_TRACKED_READERS", 100)
     budget = MemoryBudget(BudgetLimits(tokens=50_000, reader_tokens=3), clock=clock)
     served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(100_000)]
     assert sum(served) == 50_000
@@ -208,7 +208,7 @@ async def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.Mon
 async def test_a_forgotten_reader_s_answer_is_settled_all_the_same(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.budget, "MAX_READERS", 1)
+    monkeypatch.setattr(lib.budget, "MAX_TRACKED_READERS", 1)
     budget = MemoryBudget(BudgetLimits(tokens=100, reader_tokens=30), clock=clock)
     first = await reserve(budget, 30, reader="a")
     (await reserve(budget, 30, reader="b")).release()

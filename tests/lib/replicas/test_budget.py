@@ -87,7 +87,7 @@ async def test_what_a_killed_replica_had_reserved_is_spent(clock: Clock, make: M
 async def test_redis_keeps_as_many_readers_as_there_is_room_for(
     redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.replicas.budget, "MAX_READERS", 10)
+    monkeypatch.setattr(lib.replicas.budget, "MAX_TRACKED_READERS", 10)
     budget = make(tokens=200, reader_tokens=3)
     served = [await budget.reserve(str(n), 1, 0.0) is not None for n in range(300)]
     assert sum(served) == 200
@@ -107,7 +107,7 @@ async def test_what_counts_for_no_reader_counts_for_all(make: Make) -> None:
 async def test_a_reader_whom_redis_forgot_is_owed_nothing(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.replicas.budget, "MAX_READERS", 1)
+    monkeypatch.setattr(lib.replicas.budget, "MAX_TRACKED_READERS", 1)
     budget = make(tokens=100, reader_tokens=30)
     first = await reserve(budget, 30, reader="a")
     (await reserve(budget, 30, reader="b")).release()
