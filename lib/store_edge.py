@@ -55,8 +55,9 @@ from lib.store_edge_shard import (
     DAMAGED,
     ShardSearch,
     as_sparse,
-    copy_files,
+    copy_shard,
     create_shard,
+    has_shard,
     open_shard,
     payloads,
     read_through,
@@ -340,7 +341,7 @@ class EdgeBuilder:
         for path in self._folder.other_lenders(self._embedding_model):
             # One that was killed before its first flush, or is damaged, has nothing to lend.
             with contextlib.suppress(StoreUnavailable):
-                if path != self._path and (path / "shard").exists():
+                if path != self._path and has_shard(path):
                     shard = open_shard(path)
                     yield shard, {h: chunk for chunk, h in payloads(shard, "content_hash")}
 
@@ -360,7 +361,7 @@ class EdgeBuilder:
             return
         with self._busy:
             # A published shard is never written again, so its files can be copied as they are.
-            copy_files(live.path / "shard", self._path / "shard")
+            copy_shard(live.path, self._path / "shard")
             self._shard = open_shard(self._path)
             self.dimension = live.manifest.dimension
             if without:

@@ -3,8 +3,10 @@
 A real read-only mount, in a process of its own: permissions alone do not stop the user root.
 """
 
+import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,14 +66,25 @@ def read_only(folder: Path, code: str, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-@pytest.fixture
-async def index(tmp_path: Path) -> Path:
+@pytest.fixture(params=["files", "packed"])
+async def index(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     folder = tmp_path / "index"
     store = EdgeStore(folder)
     await store.open()
     await publish(store, [chunk(n) for n in range(3)], random_vectors(3))
     await store.close()
+    if request.param == "packed":
+        await asyncio.to_thread(pack, folder)
     return folder
+
+
+def pack(index: Path) -> None:
+    """As the Dockerfile does."""
+    (shard,) = index.glob("generations/*/shard")
+    command = ["tar", "--sparse", "-C", str(shard), "-cf", f"{shard}.tar", "."]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("tar cannot pack sparse files here")
+    shutil.rmtree(shard)
 
 
 async def test_an_index_that_cannot_be_written_is_read_if_there_is_room_for_a_copy(
@@ -89,6 +102,25 @@ async def test_an_index_that_cannot_be_written_is_read_if_there_is_room_for_a_co
     assert "nothing can be written" in no_room
     assert "TMPDIR" in no_room
     assert str(index) not in no_room
+
+
+async def test_a_packed_index_is_small_and_its_vectors_are_reused(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    store = EdgeStore(folder)
+    await store.open()
+    vectors = random_vectors(3)
+    await publish(store, [chunk(n) for n in range(3)], vectors)
+    await store.close()
+    await asyncio.to_thread(pack, folder)
+    assert sum(each.st_size for each in stats(folder)) < 1_000_000
+    (folder / "current").unlink()  # the builder then has no other generation to take from
+    store = EdgeStore(folder)
+    await store.open()
+    builder = await store.build(new_generation(), MODEL)
+    lent = await builder.lend([chunk(1).content_hash])
+    assert lent[chunk(1).content_hash] == pytest.approx(vectors[1], abs=1e-6)
+    await builder.abandon()
+    await store.close()
 
 
 async def test_what_is_taken_over_can_be_written_and_is_small(index: Path) -> None:
