@@ -117,9 +117,9 @@ async def test_a_packed_index_is_small_and_its_vectors_are_reused(tmp_path: Path
     store = EdgeStore(folder)
     await store.open()
     builder = await store.build(new_generation(), MODEL)
-    lent = await builder.lend([chunk(1).content_hash])
+    lent = await builder.reuse_vectors([chunk(1).content_hash])
     assert lent[chunk(1).content_hash] == pytest.approx(vectors[1], abs=1e-6)
-    await builder.abandon()
+    await builder.discard()
     await store.close()
 
 
