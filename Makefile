@@ -3,12 +3,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-processes eval lint format lock clean
+.PHONY: run test test-processes check eval format lock clean
 
 run: .venv/installed ## serve the book at http://localhost:7860
 	$(BIN)/python main.py
 
-test: .venv/installed-dev lint eval ## lint, types, golden questions, tests
+test: .venv/installed-dev check eval ## everything but test-processes
 	$(BIN)/python -m pytest --numprocesses 2
 
 test-processes: export PROCESSES = 1
@@ -33,10 +33,11 @@ eval: .venv/installed-dev ## ask the handbook its golden questions
 		--fail-under hit@5=0.8 --fail-under hit@10=0.85 --fail-under links=1 \
 		--fail-under answered=0.84 --fail-under refusal=0.5
 
-lint: .venv/installed-dev
+check: .venv/installed-dev ## linters, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix .
