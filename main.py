@@ -84,7 +84,7 @@ def create_app(
             show(services, middleware)
             tasks = [
                 asyncio.create_task(warm_up(services, when_warm)),
-                asyncio.create_task(services.loop_monitor.beat(middleware.check)),
+                asyncio.create_task(services.loop_monitor.run(middleware.check)),
             ]
             try:
                 yield

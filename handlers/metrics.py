@@ -57,7 +57,9 @@ def show(services: Services, middleware: Middleware) -> None:
     monitor = services.loop_monitor
     gauge("quire_open_streams", "Answers that are being streamed.", lambda: middleware.streams)
     gauge("quire_loop_lag_seconds", "How late the event loop is.", lambda: monitor.lag)
-    gauge("quire_loop_lag_worst_seconds", "The same, in the last minute.", lambda: monitor.worst)
+    gauge(
+        "quire_loop_lag_worst_seconds", "The same, in the last minute.", lambda: monitor.worst_lag
+    )
     gauge("quire_tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks()))
     gauge("quire_sessions", "Conversations in memory.", lambda: len(services.sessions))
 

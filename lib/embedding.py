@@ -5,7 +5,6 @@ Readers ask the same things: the vectors of recent questions, kept.
 Embedder and store behind circuit breakers (`lib.resilience`); for the model, see `lib.answer`.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from lib.budget import Budget, BudgetExhausted
 from lib.errors import UpstreamError, upstream_error
 from lib.pricing import Price, token_cost
 from lib.resilience import Breaker
+from lib.runtime import SingleFlight
 
 Vectors = npt.NDArray[np.float32]
 
@@ -130,38 +130,34 @@ class CachedEmbedder(AroundEmbedder):
     def __init__(self, embedder: Embedder) -> None:
         super().__init__(embedder)
         self._known: LRUCache[str, Vectors] = LRUCache(MAX_QUESTIONS)
-        self._asked: dict[str, asyncio.Task[Vectors]] = {}
+        self._in_flight: dict[str, SingleFlight[Vectors]] = {}
 
     async def embed_query(self, text: str) -> Vectors:
         known = self._known.get(text)
         if known is not None:
             return known
-        asked = self._asked.get(text)
-        if asked is None:
-            # A task of its own: a reader who leaves does not take it from others who wait for it.
-            asked = self._asked[text] = asyncio.create_task(self._embed(text))
-            asked.add_done_callback(partial(self._answered, text))
-        return await asyncio.shield(asked)
+        flight = self._in_flight.get(text)
+        if flight is None:
+            flight = self._in_flight[text] = SingleFlight(partial(self._embed, text))
+        return await flight.get()
 
     def billable_tokens(self, text: str) -> int:
-        known = text in self._known or text in self._asked
+        known = text in self._known or text in self._in_flight
         return 0 if known else self._embedder.billable_tokens(text)
 
     async def _embed(self, text: str) -> Vectors:
-        vector = self._known[text] = await self._embedder.embed_query(text)
+        try:
+            vector = self._known[text] = await self._embedder.embed_query(text)
+        finally:
+            del self._in_flight[text]
         return vector
-
-    def _answered(self, text: str, asked: "asyncio.Task[Vectors]") -> None:
-        del self._asked[text]
-        if not asked.cancelled():
-            asked.exception()  # nobody may be there any more to be told
 
 
 EMBEDDING_PATIENCE = 3.0
 
 
 def embedding_breaker() -> Breaker:
-    return Breaker(upstream_error("The embedding service", 408), patience=EMBEDDING_PATIENCE)
+    return Breaker(upstream_error("The embedding service", 408), hang_after=EMBEDDING_PATIENCE)
 
 
 class GuardedEmbedder(AroundEmbedder):

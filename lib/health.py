@@ -86,7 +86,7 @@ async def check_health(
         site_generator=manifest.generator if manifest else None,
         index_version=manifest.generation if manifest else None,
         draining=draining,
-        loop_lag=round(services.loop_monitor.worst, 3),
+        loop_lag=round(services.loop_monitor.worst_lag, 3),
         message=degraded,
         inside=look_inside(services) if inside else msgspec.UNSET,
     )

@@ -1,149 +1,144 @@
-"""A service that is down is told so at once, instead of letting each reader wait for it anew.
-
-Closed, a breaker lets every call through. After some failures in a row it opens: calls fail at
-once with what the service failed with. After a pause it lets one call through as a probe; an
-answer closes it, a failure doubles the pause. Nothing runs in the background: calls move it.
-
-The circuit breaker of M. Nygard, "Release It!". Libraries for it let all calls through while
-half-open, and count a reader who leaves as a success or as a failure.
-
-How many answers are written at once, and who is next.
-
-A question to a dependency, asked now and then in the background, answered from memory.
-"""
+"""Protect the process and its dependencies: circuit breaker, admission queue, cached probe."""
 
 import asyncio
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import Final, Generic, Literal, TypeVar
 
 from lib.errors import Busy, QuireError, RedisUnavailable, StoreUnavailable, UpstreamError
+from lib.runtime import SingleFlight
 
-State = Literal["closed", "open", "half-open"]
+T = TypeVar("T")
 
-FAILURES: Final = (UpstreamError, StoreUnavailable, RedisUnavailable)
-TELLING: Final = frozenset({401, 403, 404, 408, 429})
-"""Statuses below 500 that say something of the service and not of the one request."""
+_BreakerState = Literal["closed", "open", "half-open"]
+_SERVICE_ERRORS: Final = (UpstreamError, StoreUnavailable, RedisUnavailable)
+_SERVICE_STATUSES: Final = frozenset({401, 403, 404, 408, 429})
+"""Statuses below 500 that concern the service rather than the single request."""
 
 
 class Breaker:
-    """Guards one service for all readers. For one event loop; no call waits for another."""
+    """Circuit breaker (M. Nygard, "Release It!"): fail fast while a service is down.
+
+    States: closed (calls pass), open (calls raise the last error), half-open (one probe call).
+    `failures` consecutive errors within `window` seconds open the breaker. After `pause` seconds
+    one probe is allowed; success closes the breaker, failure doubles the pause up to
+    `longest_pause`. Pauses are jittered to between half and all of their length. There is no
+    background task: state changes on calls. For one event loop.
+
+    With `hang_after`, the breaker also opens with `hang_error` when `failures` calls have waited
+    longer than so many seconds and no call was answered meanwhile.
+
+    Why not a library: purgatory and pybreaker allow unlimited calls while half-open and count a
+    cancelled call as success or failure.
+    """
 
     def __init__(
         self,
-        late: QuireError,
+        hang_error: QuireError,
         *,
         failures: int = 5,
         window: float = 30.0,
-        patience: float | None = None,
+        hang_after: float | None = None,
         pause: float = 1.0,
         longest_pause: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`failures` in a row within `window` seconds open it.
-
-        With `patience`, so many calls that wait longer than it (seconds), while nothing was
-        answered, open it as well: the first readers of a service that hangs then keep later ones
-        from waiting. `late` is what is raised in that case. Pauses are drawn by `jitter` (0 to 1)
-        from the upper half of `pause` seconds, doubled up to `longest_pause`.
-        """
         self.opened = 0
-        """How often it has opened."""
+        """Number of times it opened."""
         self.refused = 0
-        """How many calls it has spared."""
+        """Number of calls that failed fast."""
         self.failed = 0
-        """How many calls the service has failed."""
-        self._late = self._error = late
+        """Number of calls that the service failed."""
+        self._hang_error = self._error = hang_error
         self._window = window
-        self._patience = patience
+        self._hang_after = hang_after
         self._first_pause = self._pause = pause
         self._longest_pause = longest_pause
         self._clock = clock
         self._jitter = jitter
         self._failures: deque[float] = deque(maxlen=failures)
-        self._waiting: dict[Call, float] = {}
-        """Calls without an answer so far, oldest first, and when they began."""
-        self._last_answer = -float("inf")
+        self._unanswered: dict[BreakerCall, float] = {}
+        """Start time by call, oldest first."""
+        self._last_response = -float("inf")
         self._retry_at: float | None = None
-        """When a probe may go; None while closed."""
-        self._probe: Call | None = None
+        """When a probe is allowed; None while closed."""
+        self._probe: BreakerCall | None = None
 
     @property
-    def state(self) -> State:
+    def state(self) -> _BreakerState:
         if self._retry_at is None:
             return "closed"
         return "half-open" if self._clock() >= self._retry_at else "open"
 
-    def call(self, *, from_memory: bool = False) -> "Call":
-        """A context for one call: what it raises is judged, a reader's leaving is not.
+    def call(self, *, from_memory: bool = False) -> "BreakerCall":
+        """Context manager around one call; an error of the service counts, a cancellation does not.
 
-        Entering raises what the service last failed with while the breaker is open. An answer that
-        may come `from_memory` says nothing of the service, only a failure does.
+        Entering raises the service's last error while the breaker is open. With `from_memory`, the
+        result may come from a cache: success then proves nothing, but failure counts.
         """
-        return Call(self, from_memory)
+        return BreakerCall(self, from_memory)
 
-    def enter(self, call: "Call") -> None:
+    def _admit(self, call: "BreakerCall") -> None:
         now = self._clock()
         if self._retry_at is None and self._hangs(now):
-            self._open(now, self._late)
+            self._open(now, self._hang_error)
         if self._retry_at is not None:
             if self._probe is not None or now < self._retry_at:
                 self.refused += 1
                 raise self._refusal(now)
             self._probe = call
         call.epoch = self.opened
-        self._waiting[call] = now
+        self._unanswered[call] = now
 
-    def answer(self, call: "Call") -> None:
-        """The service began to answer: a probe closes the breaker, on probation until it ends."""
+    def _record_response(self, call: "BreakerCall") -> None:
+        """A probe's first response closes the breaker; until success, one failure reopens it."""
         now = self._clock()
-        self._waiting.pop(call, None)
-        self._last_answer = now
+        self._unanswered.pop(call, None)
+        self._last_response = now
         if call is self._probe:
             self._probe = self._retry_at = None
             self._failures.extend([now] * ((self._failures.maxlen or 1) - 1))
 
-    def succeed(self, call: "Call") -> None:
-        self.answer(call)
-        if self._counts(call):
+    def _record_success(self, call: "BreakerCall") -> None:
+        self._record_response(call)
+        if self._is_current(call):
             self._failures.clear()
             self._pause = self._first_pause
 
-    def fail(self, call: "Call", error: QuireError) -> None:
+    def _record_failure(self, call: "BreakerCall", error: QuireError) -> None:
         now = self._clock()
         self.failed += 1
-        self._waiting.pop(call, None)
+        self._unanswered.pop(call, None)
         if call is self._probe:
             self._open(now, error)
-        elif self._counts(call):
+        elif self._is_current(call):
             self._failures.append(now)
             full = len(self._failures) == self._failures.maxlen
             if full and now - self._failures[0] <= self._window:
                 self._open(now, error)
 
-    def leave(self, call: "Call") -> None:
-        """The call ended before it told anything; where it was the probe, the next one is."""
-        self._waiting.pop(call, None)
+    def _record_abandoned(self, call: "BreakerCall") -> None:
+        self._unanswered.pop(call, None)
         if call is self._probe:
             self._probe = None
 
-    def _counts(self, call: "Call") -> bool:
-        """Not for calls that began before it opened: they tell what is known already."""
+    def _is_current(self, call: "BreakerCall") -> bool:
+        """Whether the call began after the breaker last opened; earlier ones bring no news."""
         return self._retry_at is None and call.epoch == self.opened
 
     def _hangs(self, now: float) -> bool:
-        if self._patience is None or now - self._last_answer <= self._patience:
+        if self._hang_after is None or now - self._last_response <= self._hang_after:
             return False
         nth = (self._failures.maxlen or 1) - 1
-        return any(
-            now - began > self._patience for began in islice(self._waiting.values(), nth, nth + 1)
-        )
+        started = islice(self._unanswered.values(), nth, nth + 1)
+        return any(now - start > self._hang_after for start in started)
 
     def _open(self, now: float, error: QuireError) -> None:
         self.opened += 1
@@ -154,12 +149,12 @@ class Breaker:
         self._pause = min(2 * self._pause, self._longest_pause)
 
     def _refusal(self, now: float) -> QuireError:
-        """An error of its own for each reader: one that is raised again grows its traceback."""
+        """A new error each time: raising one again would grow its traceback."""
         error, retry_after = self._error, max(1.0, (self._retry_at or now) - now)
         return type(error)(error.message, details=error.details, retry_after=retry_after)
 
 
-class Call:
+class BreakerCall:
     """One call through a breaker; see `Breaker.call`."""
 
     __slots__ = ("_answered", "_breaker", "_from_memory", "epoch")
@@ -171,13 +166,13 @@ class Call:
         self.epoch = 0
 
     def answered(self) -> None:
-        """Say that the first of a long answer has come. Safe to call for each of its pieces."""
+        """Report the first part of a streamed response. Later calls do nothing."""
         if not self._answered:
             self._answered = True
-            self._breaker.answer(self)
+            self._breaker._record_response(self)
 
-    def __enter__(self) -> "Call":
-        self._breaker.enter(self)
+    def __enter__(self) -> "BreakerCall":
+        self._breaker._admit(self)
         return self
 
     def __exit__(
@@ -186,52 +181,53 @@ class Call:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(error, FAILURES) and not blames_request(error):
-            self._breaker.fail(self, error)
-        elif (error is None or isinstance(error, FAILURES)) and not self._from_memory:
-            self._breaker.succeed(self)
+        if isinstance(error, _SERVICE_ERRORS) and not _is_request_error(error):
+            self._breaker._record_failure(self, error)
+        elif (error is None or isinstance(error, _SERVICE_ERRORS)) and not self._from_memory:
+            self._breaker._record_success(self)
         else:
-            self._breaker.leave(self)
+            self._breaker._record_abandoned(self)
 
 
-def blames_request(error: QuireError) -> bool:
-    """Whether the service works and refused this one request, which others must not pay for."""
+def _is_request_error(error: QuireError) -> bool:
+    """Whether the service works and refused this request only."""
     status = error.details.get("upstream_status")
-    return status is not None and status < 500 and status not in TELLING
-
-
-QUEUE: Final = 256
-PATIENCE: Final = 5.0
-"""Seconds; a reader who sees nothing for longer asks again, which helps nobody."""
+    return status is not None and status < 500 and status not in _SERVICE_STATUSES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
-    """A place in the queue."""
+class _Waiter:
+    """A queued request."""
 
     reader: str
     admitted: asyncio.Future[None]
 
+    def was_admitted(self) -> bool:
+        future = self.admitted
+        return future.done() and not future.cancelled() and future.exception() is None
+
 
 class Admission:
-    """`limit` places, and a queue of at most `queue` readers who wait `patience` seconds.
+    """Admission queue: `limit` concurrent answers, `queue` waiting requests, each for `max_wait`.
 
-    Fair among readers, not requests: a free place goes to the reader who holds the fewest, and
-    equals take turns. Where the queue is full, whoever waits most often makes room.
-    One reader may thus hold all places as long as nobody else wants one.
+    Fair among readers rather than requests: a free slot goes to the reader who holds the fewest,
+    and equals take turns. When the queue is full, the reader with the most waiting requests loses
+    one. A single reader may hold all slots while nobody else waits.
+
+    `max_wait` is in seconds. Readers who see nothing for longer ask again, which adds load.
     """
 
-    def __init__(self, limit: int, *, queue: int = QUEUE, patience: float = PATIENCE) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, *, queue: int = 256, max_wait: float = 5.0) -> None:
         self.refused = 0
-        """How many were told to come back later."""
-        self._queue = queue
-        self._patience = patience
-        self._held: Counter[str] = Counter()
-        """Places, by reader."""
+        """Number of requests told to come back later."""
+        self._limit = limit
+        self._queue_limit = queue
+        self._max_wait = max_wait
+        self._slots: Counter[str] = Counter()
+        """Slots held, by reader."""
         self._running = 0
-        self._lines: dict[str, deque[Waiting]] = {}
-        """Who waits, by reader, oldest first. Whose turn it is stands first."""
+        self._queues: dict[str, deque[_Waiter]] = {}
+        """Waiting requests by reader, oldest first. The reader whose turn it is comes first."""
         self._waiting = 0
 
     @property
@@ -242,117 +238,92 @@ class Admission:
     def waiting(self) -> int:
         return self._waiting
 
-    def slot(self, reader: str = "") -> "Place":
-        """Hold a place for `reader`, after waiting for one if need be. Raises `lib.errors.Busy`."""
-        return Place(self, reader)
+    @asynccontextmanager
+    async def slot(self, reader: str = "") -> AsyncIterator[None]:
+        """Wait for a slot and hold it. Raises `lib.errors.Busy`."""
+        await self._acquire(reader)
+        try:
+            yield
+        finally:
+            self._release(reader)
 
-    async def take(self, reader: str) -> None:
-        """As `slot`, until `give_back`."""
-        if self._running < self.limit:  # then nobody waits
-            self._hold(reader)
+    async def _acquire(self, reader: str) -> None:
+        if self._running < self._limit:  # the queue is empty then
+            self._grant(reader)
             return
-        if self._waiting >= self._queue and not self._make_room(reader):
+        if self._waiting >= self._queue_limit and not self._make_room(reader):
             raise self._busy()
-        place = Waiting(reader, asyncio.get_running_loop().create_future())
-        self._lines.setdefault(reader, deque()).append(place)
+        waiter = _Waiter(reader, asyncio.get_running_loop().create_future())
+        self._queues.setdefault(reader, deque()).append(waiter)
         self._waiting += 1
         try:
-            async with asyncio.timeout(self._patience):
-                await place.admitted
+            async with asyncio.timeout(self._max_wait):
+                await waiter.admitted
         except TimeoutError:
-            if not was_admitted(place):  # else both happened in the same moment
-                self._leave(place)
+            if not waiter.was_admitted():  # admission and timeout may coincide
+                self._remove(waiter)
                 raise self._busy() from None
         except asyncio.CancelledError:
-            if was_admitted(place):
-                self.give_back(reader)
+            if waiter.was_admitted():
+                self._release(reader)
             else:
-                self._leave(place)
+                self._remove(waiter)
             raise
 
-    def _hold(self, reader: str) -> None:
+    def _grant(self, reader: str) -> None:
         self._running += 1
-        self._held[reader] += 1
+        self._slots[reader] += 1
 
-    def give_back(self, reader: str) -> None:
+    def _release(self, reader: str) -> None:
         self._running -= 1
-        self._held[reader] -= 1
-        if not self._held[reader]:
-            del self._held[reader]
+        self._slots[reader] -= 1
+        if not self._slots[reader]:
+            del self._slots[reader]
         self._admit_next()
 
     def _admit_next(self) -> None:
-        while self._lines:
-            reader = min(self._lines, key=self._held.__getitem__)
-            place = self._lines[reader][0]
-            self._leave(place)
-            if reader in self._lines:  # who waits for more comes last
-                self._lines[reader] = self._lines.pop(reader)
-            if not place.admitted.done():  # one whose reader has just gone is cancelled
-                self._hold(reader)
-                place.admitted.set_result(None)
+        while self._queues:
+            reader = min(self._queues, key=self._slots.__getitem__)
+            waiter = self._queues[reader][0]
+            self._remove(waiter)
+            if reader in self._queues:  # move the reader to the end
+                self._queues[reader] = self._queues.pop(reader)
+            if not waiter.admitted.done():  # cancelled in this turn of the loop
+                self._grant(reader)
+                waiter.admitted.set_result(None)
                 return
 
     def _make_room(self, reader: str) -> bool:
-        """Send away the last of the longest line, if it is longer than the reader's would be."""
-        longest = max(self._lines.values(), key=len, default=None)
-        if longest is None or len(longest) <= len(self._lines.get(reader, ())) + 1:
+        """Refuse the last request of the longest queue, if longer than the reader's would be."""
+        longest = max(self._queues.values(), key=len, default=None)
+        if longest is None or len(longest) <= len(self._queues.get(reader, ())) + 1:
             return False
         last = longest[-1]
-        self._leave(last)
+        self._remove(last)
         if not last.admitted.done():
             last.admitted.set_exception(self._busy())
         return True
 
-    def _leave(self, place: Waiting) -> None:
-        """Out of the queue, if it still stands there."""
-        line = self._lines.get(place.reader)
-        if line is None or place not in line:
+    def _remove(self, waiter: _Waiter) -> None:
+        """Take `waiter` out of its queue, if it is still there."""
+        queue = self._queues.get(waiter.reader)
+        if queue is None or waiter not in queue:
             return
-        line.remove(place)
+        queue.remove(waiter)
         self._waiting -= 1
-        if not line:
-            del self._lines[place.reader]
+        if not queue:
+            del self._queues[waiter.reader]
 
     def _busy(self) -> Busy:
         self.refused += 1
         return Busy(
-            "Too many answers are being written right now; please try again in a moment.",
-            retry_after=self._patience,
+            "Too many answers are being generated. Try again in a moment.",
+            retry_after=self._max_wait,
         )
 
 
-class Place:
-    """One of an `Admission`'s; a context, held for as long as an answer is written."""
-
-    __slots__ = ("_admission", "_reader")
-
-    def __init__(self, admission: Admission, reader: str) -> None:
-        self._admission = admission
-        self._reader = reader
-
-    async def __aenter__(self) -> None:
-        await self._admission.take(self._reader)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._admission.give_back(self._reader)
-
-
-def was_admitted(place: Waiting) -> bool:
-    admitted = place.admitted
-    return admitted.done() and not admitted.cancelled() and admitted.exception() is None
-
-
-T = TypeVar("T")
-
-
 class CachedProbe(Generic[T]):
-    """The last answer of `check()`, asked again once it is older than `seconds`.
+    """Cached health probe: the last result of `check()`, refreshed when older than `seconds`.
 
     `check` must end by itself and must not raise.
     """
@@ -368,28 +339,29 @@ class CachedProbe(Generic[T]):
         self._seconds = seconds
         self._clock = clock
         self._answer: T | None = None
-        self._asked_at: float | None = None
-        self._asking: asyncio.Task[None] | None = None
+        self._started_at = -float("inf")
+        self._refresh = SingleFlight(self._ask)
 
-    async def answer(self, patience: float) -> T | None:
-        """The answer as far as it is known `patience` seconds after it was asked for; None while
-        there is none."""
+    async def answer(self, max_wait: float) -> T | None:
+        """The result known `max_wait` seconds after the refresh began; None before the first.
+
+        A check that hangs delays only the callers of its first `max_wait` seconds.
+        """
         now = self._clock()
-        stale = self._asked_at is None or now - self._asked_at >= self._seconds
-        if stale and (self._asking is None or self._asking.done()):
-            self._asked_at = now
-            self._asking = asyncio.create_task(self._ask())
-        if self._asking is not None and not self._asking.done() and self._asked_at is not None:
-            # What hangs is waited for once, not by everyone who looks meanwhile.
-            left = self._asked_at + patience - now
-            if left > 0:
-                await asyncio.wait((self._asking,), timeout=left)
+        if not self._refresh.running and now - self._started_at >= self._seconds:
+            self._started_at = now
+            self._refresh = SingleFlight(self._ask)
+            self._refresh.start()
+        left = self._started_at + max_wait - now
+        if self._refresh.running and left > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._refresh.get()
         return self._answer
 
     async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.wait((self._asking,))
+        await self._refresh.cancel()
 
-    async def _ask(self) -> None:
+    async def _ask(self) -> T:
         self._answer = await self._check()
+        return self._answer

@@ -1,19 +1,4 @@
-"""Work of some milliseconds on the event loop, cut in slices between which the others have a turn.
-
-A thread is no cheaper place for work in Python: it and the event loop want the same interpreter,
-and hand it to and fro. With a hundred streams open, that cost three times the work itself.
-
-Work that is done once and shared by all who wait for it.
-
-How long the event loop is held up, and what has to be looked at a few times a second.
-
-Memory that is not needed any more, given back to the system; and what stays.
-
-A C library keeps what was freed for the next time it is asked. After loading a model or ingesting a
-book that is tens of megabytes, for which there is no next time.
-
-Files that are whole or not there.
-"""
+"""Event loop, memory and files: single flight, cooperative work, loop lag, heap, atomic write."""
 
 import asyncio
 import ctypes
@@ -30,12 +15,18 @@ from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
+_SLICE_SECONDS: Final = 0.001
+_TICK_SECONDS = 0.25
+_REMEMBERED_SECONDS = 60.0
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
 
 class SingleFlight(Generic[T]):
-    """The result of `begin()`, started by the first `get()` and shared by the others.
+    """Single flight: concurrent callers share one execution of `begin()`, later ones its result.
 
-    A caller that is cancelled does not cancel it for the rest. After a failure, which all who
-    waited see, the next `get()` begins anew.
+    Cancelling a caller does not cancel the others. An exception reaches every waiting caller;
+    the next `get()` starts again. `begin()` never returns None.
     """
 
     def __init__(self, begin: Callable[[], Awaitable[T]]) -> None:
@@ -43,38 +34,48 @@ class SingleFlight(Generic[T]):
         self._task: asyncio.Task[T] | None = None
 
     @property
-    def done(self) -> bool:
-        """Whether the result is there."""
-        return self.value is not None
+    def running(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     @property
     def value(self) -> T | None:
-        """The result if it is there."""
+        """The result; None before it is available."""
         task = self._task
         if task is None or not task.done() or task.cancelled() or task.exception():
             return None
         return task.result()
 
-    async def get(self) -> T:
+    def start(self) -> "asyncio.Task[T]":
+        """Begin unless it is running or has a result."""
         if self._task is None or (self._task.done() and self.value is None):
-            self._task = asyncio.ensure_future(self._run())
-        return await asyncio.shield(self._task)
+            self._task = asyncio.create_task(self._run())
+            # Every caller may be gone: mark the exception as retrieved, or asyncio logs it.
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._task
+
+    async def get(self) -> T:
+        return await asyncio.shield(self.start())
+
+    async def cancel(self) -> None:
+        """Cancel the execution and wait for its end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
 
     async def _run(self) -> T:
         return await self._begin()
 
 
-CONCURRENT_JOBS: Final = 1
-"""Piece of work. Were a hundred answers checked together, since they ended together, each turn of
-the loop would take a hundred slices; so those who wait for their first word go first."""
-SLICE_SECONDS: Final = 0.001
+async def run_cooperatively(work: Generator[Any, None, T], seconds: float = _SLICE_SECONDS) -> T:
+    """Cooperative scheduling: run CPU work on the event loop in slices of about `seconds`.
 
-_places: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
+    A slice ends at the first `yield` of `work` after that time. Returns the generator's value.
 
-
-async def run_cooperatively(work: Generator[Any, None, T], seconds: float = SLICE_SECONDS) -> T:
-    """What `work` returns. It runs for `seconds`, and then to its next `yield`, at a time."""
-    async with _places.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(CONCURRENT_JOBS)):
+    A thread would compete with the event loop for the interpreter lock. With 100 open streams that
+    tripled the cost (benchmarks/load.py). One piece of work runs at a time: 100 answers that end
+    together would otherwise take 100 slices between two turns of the other tasks.
+    """
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         until = perf_counter() + seconds
         while True:
             try:
@@ -88,7 +89,7 @@ async def run_cooperatively(work: Generator[Any, None, T], seconds: float = SLIC
 
 
 def run_to_end(work: Generator[Any, None, T]) -> T:
-    """The same without an event loop."""
+    """Run `work` without an event loop and return its value."""
     while True:
         try:
             next(work)
@@ -97,39 +98,38 @@ def run_to_end(work: Generator[Any, None, T]) -> T:
             return result
 
 
-BEAT_SECONDS = 0.25
-REMEMBERED_SECONDS = 60.0
-
-
 class LoopMonitor:
-    """Wakes every quarter of a second. How late it wakes is how late everything else does."""
+    """Measure the event loop's lag: how late a timer fires, four times a second."""
 
     def __init__(self) -> None:
-        self._late: deque[float] = deque([0.0], int(REMEMBERED_SECONDS / BEAT_SECONDS))
+        self._lags: deque[float] = deque([0.0], int(_REMEMBERED_SECONDS / _TICK_SECONDS))
 
     @property
     def lag(self) -> float:
-        """Seconds, at the last beat."""
-        return self._late[-1]
+        """Seconds, at the last tick."""
+        return self._lags[-1]
 
     @property
-    def worst(self) -> float:
+    def worst_lag(self) -> float:
         """Seconds, in the last minute."""
-        return max(self._late)
+        return max(self._lags)
 
-    async def beat(self, *each: Callable[[], None]) -> None:
-        """Go on until cancelled, calling `each` at every beat."""
+    async def run(self, *callbacks: Callable[[], None]) -> None:
+        """Measure until cancelled; call `callbacks` at every tick."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + BEAT_SECONDS
-            await asyncio.sleep(BEAT_SECONDS)
-            self._late.append(max(0.0, loop.time() - due))
-            for call in each:
-                call()
+            due = loop.time() + _TICK_SECONDS
+            await asyncio.sleep(_TICK_SECONDS)
+            self._lags.append(max(0.0, loop.time() - due))
+            for callback in callbacks:
+                callback()
 
 
 def trim_heap() -> None:
-    """Give freed memory back, where the C library can (glibc). Takes some milliseconds."""
+    """Return freed memory to the system (glibc only). Takes some milliseconds.
+
+    The allocator keeps tens of megabytes after loading a model or ingesting a book.
+    """
     if sys.platform.startswith("linux"):
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
@@ -137,26 +137,28 @@ def trim_heap() -> None:
 
 
 def freeze_heap() -> None:
-    """Leave out of the search for garbage what is there now and stays for good: to look through it
-    again and again would stop the event loop for 10 ms each time."""
+    """Exclude the current objects from garbage collection.
+
+    A pass over them would block the event loop for 10 ms each time.
+    """
     gc.collect()
     gc.freeze()
 
 
 def release_pages(mapping: mmap.mmap) -> None:
-    """Let go of a file's pages that were read; those that are needed again are read again."""
+    """Drop a mapped file's pages from memory; the system reads them again when needed."""
     if hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step that a crash cannot halve."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
+    """Replace the file `path` by `content`, durably and in one step."""
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)
+    temporary.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -287,7 +287,7 @@ STORE_LONGEST_PAUSE = 10.0
 
 def store_breaker() -> Breaker:
     late = StoreUnavailable("The Qdrant server takes too long to answer; try again later.")
-    return Breaker(late, patience=STORE_PATIENCE, longest_pause=STORE_LONGEST_PAUSE)
+    return Breaker(late, hang_after=STORE_PATIENCE, longest_pause=STORE_LONGEST_PAUSE)
 
 
 class GuardedStore(AroundStore):

@@ -1,7 +1,4 @@
-"""A service that is down costs the first readers their time, and nobody else.
-
-How many answers are written at once, and who is next.
-"""
+"""Circuit breaker, admission queue and cached probe, driven with a fake clock."""
 
 import asyncio
 import random
@@ -17,7 +14,7 @@ from lib.errors import (
     UpstreamError,
     upstream_error,
 )
-from lib.resilience import Admission, Breaker, CachedProbe, Call
+from lib.resilience import Admission, Breaker, BreakerCall, CachedProbe
 from tests.clock import Clock
 
 LATE = upstream_error("The model", 408)
@@ -30,12 +27,12 @@ def clock() -> Clock:
     return Clock()
 
 
-def make(clock: Clock, patience: float | None = None) -> Breaker:
+def make(clock: Clock, hang_after: float | None = None) -> Breaker:
     return Breaker(
         LATE,
         failures=3,
         window=10.0,
-        patience=patience,
+        hang_after=hang_after,
         pause=PAUSE,
         longest_pause=4.0,
         clock=clock,
@@ -75,7 +72,7 @@ def trip(breaker: Breaker) -> None:
         fail(breaker)
 
 
-def test_some_failures_in_a_row_open_it(breaker: Breaker) -> None:
+def test_consecutive_failures_open_the_breaker(breaker: Breaker) -> None:
     for _ in range(2):
         fail(breaker)
         assert state(breaker) == "closed"
@@ -104,7 +101,7 @@ def test_old_failures_do_not_count(breaker: Breaker, clock: Clock) -> None:
     assert state(breaker) == "closed"
 
 
-def test_after_a_pause_one_call_tries(breaker: Breaker, clock: Clock) -> None:
+def test_half_open_allows_one_probe(breaker: Breaker, clock: Clock) -> None:
     trip(breaker)
     clock.now += PAUSE - 0.01
     refused(breaker)
@@ -129,7 +126,7 @@ def test_pauses_grow_to_a_limit_and_shrink_after_success(breaker: Breaker, clock
     assert refused(breaker).retry_after == PAUSE
 
 
-def test_pauses_are_drawn_apart(clock: Clock) -> None:
+def test_pauses_are_jittered(clock: Clock) -> None:
     drawn = set()
     for seed in range(20):
         jitter = random.Random(seed).random
@@ -143,7 +140,7 @@ def test_pauses_are_drawn_apart(clock: Clock) -> None:
 @pytest.mark.parametrize(
     "error", [asyncio.CancelledError(), GeneratorExit(), IndexNotReady("None."), ValueError("no")]
 )
-def test_what_the_service_did_not_do_does_not_count(
+def test_only_errors_of_the_service_count(
     breaker: Breaker, clock: Clock, error: BaseException
 ) -> None:
     fail(breaker)
@@ -151,7 +148,7 @@ def test_what_the_service_did_not_do_does_not_count(
     for _ in range(5):
         fail(breaker, error)
     assert state(breaker) == "closed"
-    fail(breaker)  # the third in a row: a reader's leaving is no success either
+    fail(breaker)  # third in a row: a cancelled call is not a success either
     assert state(breaker) == "open"
     clock.now += PAUSE
     fail(breaker, error)
@@ -164,17 +161,17 @@ def test_what_the_service_did_not_do_does_not_count(
     ("status", "opens"),
     [(None, True), (500, True), (429, True), (401, True), (400, False), (413, False), (422, False)],
 )
-def test_a_refused_question_is_not_the_service_s_failure(
+def test_a_refused_request_does_not_open_the_breaker(
     breaker: Breaker, status: int | None, opens: bool
 ) -> None:
-    """Else whoever finds a question that the model's filter refuses could turn it off for all."""
+    """A question refused by the model's filter must not open the breaker for everyone."""
     for _ in range(3):
         with pytest.raises(UpstreamError), breaker.call():
             raise upstream_error("The model", status)
     assert breaker.opened == opens
 
 
-def test_stragglers_of_the_time_before_change_nothing(breaker: Breaker, clock: Clock) -> None:
+def test_calls_from_before_it_opened_change_nothing(breaker: Breaker, clock: Clock) -> None:
     slow = [breaker.call().__enter__() for _ in range(10)]
     trip(breaker)
     clock.now += PAUSE
@@ -192,13 +189,13 @@ def test_stragglers_of_the_time_before_change_nothing(breaker: Breaker, clock: C
     assert breaker.opened == 1
 
 
-def test_a_service_that_hangs_costs_only_the_first(clock: Clock) -> None:
-    breaker = make(clock, patience=2.0)
+def test_hanging_calls_open_the_breaker(clock: Clock) -> None:
+    breaker = make(clock, hang_after=2.0)
     with ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(breaker.call())
             clock.now += 0.5
-        with breaker.call():  # the third has not waited for long enough
+        with breaker.call():  # the third has not waited long enough
             pass
         clock.now += 2.1
         error = refused(breaker)
@@ -206,8 +203,8 @@ def test_a_service_that_hangs_costs_only_the_first(clock: Clock) -> None:
         assert state(breaker) == "open"
 
 
-def test_long_calls_are_no_fault_while_others_are_answered(clock: Clock) -> None:
-    breaker = make(clock, patience=2.0)
+def test_long_calls_do_not_count_as_hanging_while_others_are_answered(clock: Clock) -> None:
+    breaker = make(clock, hang_after=2.0)
     with ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(breaker.call())
@@ -217,8 +214,8 @@ def test_long_calls_are_no_fault_while_others_are_answered(clock: Clock) -> None
             succeed(breaker)
 
 
-def test_streams_that_have_begun_do_not_hang(clock: Clock) -> None:
-    breaker = make(clock, patience=2.0)
+def test_streams_that_have_begun_do_not_count_as_hanging(clock: Clock) -> None:
+    breaker = make(clock, hang_after=2.0)
     with ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(breaker.call()).answered()
@@ -226,7 +223,7 @@ def test_streams_that_have_begun_do_not_hang(clock: Clock) -> None:
         succeed(breaker)
 
 
-def test_an_answer_from_memory_says_nothing(breaker: Breaker, clock: Clock) -> None:
+def test_a_success_from_memory_does_not_count(breaker: Breaker, clock: Clock) -> None:
     def remembered() -> None:
         with breaker.call(from_memory=True):
             pass
@@ -248,7 +245,7 @@ def test_an_answer_from_memory_says_nothing(breaker: Breaker, clock: Clock) -> N
 
 
 def begin(breaker: Breaker) -> ExitStack:
-    """A long answer whose first word has come."""
+    """A streamed answer whose first token has arrived."""
     answering = ExitStack()
     answering.enter_context(breaker.call()).answered()
     return answering
@@ -259,22 +256,24 @@ def break_off(answering: ExitStack) -> None:
         raise DOWN
 
 
-def test_a_long_answer_may_fail_at_any_time(breaker: Breaker) -> None:
+def test_interrupted_streams_open_the_breaker(breaker: Breaker) -> None:
     for _ in range(3):
         break_off(begin(breaker))
     assert state(breaker) == "open"
     refused(breaker)
 
 
-def test_readers_who_leave_are_no_failures(breaker: Breaker) -> None:
+def test_cancelled_streams_are_not_failures(breaker: Breaker) -> None:
     for _ in range(10):
         with pytest.raises(GeneratorExit), begin(breaker):
             raise GeneratorExit
     assert state(breaker) == "closed"
 
 
-def test_the_first_word_of_a_probe_closes_it_on_probation(breaker: Breaker, clock: Clock) -> None:
-    """The others need not wait for the whole answer; yet one that breaks off opens it again."""
+def test_a_probe_s_first_token_closes_the_breaker_on_probation(
+    breaker: Breaker, clock: Clock
+) -> None:
+    """Others need not wait for the whole answer, but an interrupted probe opens the breaker."""
     trip(breaker)
     clock.now += PAUSE
     answering = ExitStack()
@@ -288,11 +287,11 @@ def test_the_first_word_of_a_probe_closes_it_on_probation(breaker: Breaker, cloc
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_it_always_recovers(clock: Clock, seed: int) -> None:
-    """Whatever calls overlap, fail, end or are left: one probe at most, and never stuck."""
+def test_the_breaker_always_recovers(clock: Clock, seed: int) -> None:
+    """Random overlapping calls: at most one probe at a time, and the breaker never gets stuck."""
     chance = random.Random(seed)
-    breaker = make(clock, patience=chance.choice([None, 2.0]))
-    running: list[Call] = []
+    breaker = make(clock, hang_after=chance.choice([None, 2.0]))
+    running: list[BreakerCall] = []
     for _ in range(500):
         clock.now += chance.random()
         if chance.random() < 0.5:
@@ -323,7 +322,7 @@ LONG = 60.0
 
 
 class Reader:
-    """A task that enters, holds its place until `done`, and leaves."""
+    """A task that takes a slot, holds it until `done` is set, and releases it."""
 
     def __init__(self, admission: Admission, name: str = "") -> None:
         self.name = name
@@ -347,7 +346,7 @@ class Reader:
 
 
 async def settle() -> None:
-    """Let every task come to where it waits."""
+    """Run every task until it waits."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -362,8 +361,8 @@ def inside(readers: list[Reader]) -> list[int]:
     return [number for number, reader in enumerate(readers) if reader.entered.is_set()]
 
 
-async def test_as_many_as_may_be_and_the_rest_in_their_order() -> None:
-    admission = Admission(2, patience=LONG)
+async def test_up_to_the_limit_run_and_the_rest_wait_in_order() -> None:
+    admission = Admission(2, max_wait=LONG)
     readers = await come(admission, *"abcde")
     assert inside(readers) == [0, 1]
     assert (admission.running, admission.waiting) == (2, 3)
@@ -379,7 +378,7 @@ async def test_as_many_as_may_be_and_the_rest_in_their_order() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
-async def test_a_failure_inside_frees_the_place() -> None:
+async def test_an_error_releases_the_slot() -> None:
     admission = Admission(1)
     with pytest.raises(ValueError, match="no"):
         async with admission.slot():
@@ -388,8 +387,8 @@ async def test_a_failure_inside_frees_the_place() -> None:
         assert admission.running == 1
 
 
-async def test_patience_ends() -> None:
-    admission = Admission(1, patience=0.01)
+async def test_waiting_ends_after_max_wait() -> None:
+    admission = Admission(1, max_wait=0.01)
     async with admission.slot("a"):
         with pytest.raises(Busy) as caught:
             async with admission.slot("b"):
@@ -402,8 +401,8 @@ async def test_patience_ends() -> None:
         pass
 
 
-async def test_a_full_queue_is_told_at_once() -> None:
-    admission = Admission(1, queue=2, patience=LONG)
+async def test_a_full_queue_refuses_without_waiting() -> None:
+    admission = Admission(1, queue=2, max_wait=LONG)
     readers = await come(admission, *"abc")
     with pytest.raises(Busy):
         async with admission.slot("d"):
@@ -421,8 +420,8 @@ async def test_no_queue() -> None:
                 pytest.fail("it waited")
 
 
-async def test_who_leaves_the_queue_frees_their_place_in_it() -> None:
-    admission = Admission(1, queue=2, patience=LONG)
+async def test_a_cancelled_waiter_frees_its_place_in_the_queue() -> None:
+    admission = Admission(1, queue=2, max_wait=LONG)
     readers = await come(admission, *"abc")
     await readers[1].leave()
     assert admission.waiting == 1
@@ -434,11 +433,11 @@ async def test_who_leaves_the_queue_frees_their_place_in_it() -> None:
     await readers[3].finish()
 
 
-async def test_one_who_leaves_in_the_moment_of_being_admitted_wakes_the_next() -> None:
-    admission = Admission(1, patience=LONG)
+async def test_a_waiter_cancelled_on_admission_wakes_the_next() -> None:
+    admission = Admission(1, max_wait=LONG)
     readers = await come(admission, *"abc")
     readers[0].done.set()
-    await asyncio.sleep(0)  # a gives its place to b, who has not run yet
+    await asyncio.sleep(0)  # a hands its slot to b, which has not run yet
     assert admission.running == 1
     assert not readers[1].entered.is_set()
     await readers[1].leave()
@@ -448,8 +447,8 @@ async def test_one_who_leaves_in_the_moment_of_being_admitted_wakes_the_next() -
     assert admission.running == 0
 
 
-async def test_one_who_has_just_gone_is_not_admitted() -> None:
-    admission = Admission(1, patience=LONG)
+async def test_a_cancelled_waiter_is_not_admitted() -> None:
+    admission = Admission(1, max_wait=LONG)
     readers = await come(admission, *"abc")
     readers[1].task.cancel()
     readers[0].done.set()
@@ -460,7 +459,7 @@ async def test_one_who_has_just_gone_is_not_admitted() -> None:
 
 
 async def test_a_reader_with_many_requests_does_not_keep_others_waiting() -> None:
-    admission = Admission(2, patience=LONG)
+    admission = Admission(2, max_wait=LONG)
     readers = await come(admission, *"aaaaa", "b")
     await readers[0].finish()
     await settle()
@@ -473,7 +472,7 @@ async def test_a_reader_with_many_requests_does_not_keep_others_waiting() -> Non
 
 
 async def test_readers_take_turns() -> None:
-    admission = Admission(1, patience=LONG)
+    admission = Admission(1, max_wait=LONG)
     readers = await come(admission, "x", *"aaabb")
     order = []
     while standing := [r for r in readers if r.entered.is_set()]:
@@ -485,8 +484,8 @@ async def test_readers_take_turns() -> None:
     assert "".join(order) == "xababa"
 
 
-async def test_who_fills_the_queue_makes_room_for_others() -> None:
-    admission = Admission(1, queue=3, patience=LONG)
+async def test_the_longest_queue_makes_room_for_others() -> None:
+    admission = Admission(1, queue=3, max_wait=LONG)
     readers = await come(admission, *"aaaa", "b")
     with pytest.raises(Busy):
         await readers[3].task
@@ -498,8 +497,8 @@ async def test_who_fills_the_queue_makes_room_for_others() -> None:
         await readers[number].finish()
 
 
-async def test_one_reader_alone_may_have_all_places() -> None:
-    """Behind a proxy that was not configured all readers are one."""
+async def test_one_reader_alone_may_hold_all_slots() -> None:
+    """Behind a proxy that is not configured, all readers look like one."""
     admission = Admission(50)
     async with AsyncExitStack() as stack:
         for _ in range(50):
@@ -508,11 +507,11 @@ async def test_one_reader_alone_may_have_all_places() -> None:
 
 
 @pytest.mark.parametrize("seed", range(30))
-async def test_no_place_is_lost_and_none_is_given_twice(seed: int) -> None:
-    """Readers come, finish and go in any order, also in the same turn of the loop."""
+async def test_no_slot_is_lost_or_given_twice(seed: int) -> None:
+    """Readers arrive, finish and leave in random order, also in one turn of the loop."""
     chance = random.Random(seed)
     limit, queue = chance.randint(1, 4), chance.randint(0, 6)
-    admission = Admission(limit, queue=queue, patience=LONG)
+    admission = Admission(limit, queue=queue, max_wait=LONG)
     readers: list[Reader] = []
     for _ in range(300):
         match chance.randrange(4):
@@ -558,7 +557,7 @@ class Dependency:
         return self.asked
 
 
-async def test_the_answer_is_kept_for_its_time() -> None:
+async def test_the_result_is_cached_for_its_time() -> None:
     dependency = Dependency()
     probe = CachedProbe(dependency, seconds=10, clock=dependency.clock)
     assert [await probe.answer(10) for _ in range(3)] == [1, 1, 1]
@@ -568,7 +567,7 @@ async def test_the_answer_is_kept_for_its_time() -> None:
     assert await probe.answer(10) == 2
 
 
-async def test_one_that_hangs_is_asked_once_and_the_last_answer_stands() -> None:
+async def test_a_hanging_check_runs_once_and_the_last_result_stands() -> None:
     dependency = Dependency()
     probe = CachedProbe(dependency, seconds=10, clock=dependency.clock)
     assert await probe.answer(10) == 1
@@ -581,18 +580,18 @@ async def test_one_that_hangs_is_asked_once_and_the_last_answer_stands() -> None
     await probe.close()
 
 
-async def test_one_that_hangs_is_waited_for_once() -> None:
+async def test_a_hanging_check_is_waited_for_once() -> None:
     dependency = Dependency()
     dependency.answers.clear()
     probe = CachedProbe(dependency, seconds=10, clock=dependency.clock)
     assert await probe.answer(0.01) is None
     dependency.now = 0.01
     with pytest.raises(StopIteration):
-        probe.answer(0.01).send(None)  # its first step is its last
+        probe.answer(0.01).send(None)  # returns without waiting
     await probe.close()
 
 
-async def test_nothing_is_known_before_the_first_answer() -> None:
+async def test_nothing_is_known_before_the_first_result() -> None:
     dependency = Dependency()
     dependency.answers.clear()
     probe = CachedProbe(dependency, seconds=10, clock=dependency.clock)
@@ -600,7 +599,7 @@ async def test_nothing_is_known_before_the_first_answer() -> None:
     await probe.close()
 
 
-async def test_closing_stops_the_question() -> None:
+async def test_closing_cancels_the_check() -> None:
     dependency = Dependency()
     dependency.answers.clear()
     probe = CachedProbe(dependency, seconds=10, clock=dependency.clock)
@@ -611,5 +610,5 @@ async def test_closing_stops_the_question() -> None:
     assert await probe.answer(0) is None
 
 
-async def test_closing_what_was_never_asked() -> None:
+async def test_closing_before_the_first_check() -> None:
     await CachedProbe(Dependency(), seconds=1).close()
