@@ -139,8 +139,8 @@ async def test_a_failure_without_a_caller_is_not_logged(caplog: pytest.LogCaptur
     caller = asyncio.create_task(flight.get())
     await asyncio.sleep(0)
     caller.cancel()
-    work.go.set()
     await asyncio.wait((caller,))
+    work.go.set()
     while flight.running:  # noqa: ASYNC110
         await asyncio.sleep(0)
     del caller, flight
