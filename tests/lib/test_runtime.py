@@ -143,7 +143,7 @@ async def test_a_failure_without_a_caller_is_not_logged(caplog: pytest.LogCaptur
     work.go.set()
     while flight.running:  # noqa: ASYNC110
         await asyncio.sleep(0)
-    del caller, flight
+    del caller, flight, work
     gc.collect()
     assert not caplog.records
 
