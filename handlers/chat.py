@@ -5,11 +5,11 @@ from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, require_known_origin, respond, services
 from handlers.limits import limits, reader
-from lib.answer import collect, stream, whole
+from lib.answer import collect, stream, stream_complete
 from lib.api import Operation
 from lib.chat import ChatRequest, prepare
-from lib.events import ChatAnswer, Cited, Done, Failed, TextDelta, frames
-from lib.metrics import Watch
+from lib.events import CONTENT_TYPE, ChatAnswer, Cited, Done, Failed, TextDelta, encode_events
+from lib.metrics import AnswerRecorder
 
 blueprint = Blueprint("chat", __name__)
 
@@ -23,26 +23,26 @@ blueprint = Blueprint("chat", __name__)
         answer=ChatAnswer,
         events=(TextDelta, Cited, Done, Failed),
         statuses={
-            403: "A page of a foreign origin.",
-            503: "There is no index that can be searched.",
+            403: "The origin of the page is not allowed.",
+            503: "There is no usable index.",
         },
     )
 )
 async def chat() -> Response:
     require_known_origin()
     request = await body(ChatRequest)
-    turn = await prepare(services(), request, await reader())
-    answer = (stream if request.stream else whole)(services(), turn)
-    watch = Watch(services().metrics, turn.started, streamed=request.stream)
+    turn = await prepare(services().chat, request, await reader())
+    events = (stream if request.stream else stream_complete)(services().chat, turn)
+    recorder = AnswerRecorder(services().metrics, turn.started, streamed=request.stream)
     headers = {"X-Session-Id": turn.session_id, "Cache-Control": "no-cache"}
     if not request.stream:
-        collected = respond(await collect(answer, watch.see))
-        collected.headers.update(headers)
-        return collected
+        whole = respond(await collect(events, recorder.record))
+        whole.headers.update(headers)
+        return whole
     streamed = Response(
-        frames(answer, watch.see),
-        content_type="text/event-stream",
+        encode_events(events, recorder.record),
+        content_type=CONTENT_TYPE,
         headers={**headers, "X-Accel-Buffering": "no"},
     )
-    streamed.timeout = None  # Quart would cut every stream after a minute
+    streamed.timeout = None  # Quart's default cuts streams after 60 s
     return streamed

@@ -68,5 +68,5 @@ async def unexpected(error: Exception) -> Response:
 
 
 def failure(status: int, code: str, sentence: str, details: dict[str, object]) -> Response:
-    services().metrics.failure(code)
+    services().metrics.count_failure(code)
     return respond({"error": sentence, "code": code, "details": details}, status)

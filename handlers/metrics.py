@@ -61,9 +61,9 @@ def show(services: Services, middleware: Middleware) -> None:
         "quire_loop_lag_worst_seconds", "The same, in the last minute.", lambda: monitor.worst_lag
     )
     gauge("quire_tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks()))
-    gauge("quire_sessions", "Conversations in memory.", lambda: len(services.sessions))
+    gauge("quire_sessions", "Conversations in memory.", lambda: len(services.chat.sessions))
 
-    budget, answers = services.budget, services.admission
+    budget, answers = services.chat.budget, services.chat.admission
     gauge("quire_budget_share", "Of today's budget, 0 to 1.", lambda: budget.state().share)
     gauge("quire_budget_tokens", "Spent today.", lambda: budget.state().tokens)
     gauge("quire_budget_usd", "Spent today, estimated.", lambda: budget.state().usd)

@@ -32,7 +32,7 @@ from hypercorn.typing import (
 
 from lib.auth import client_address
 from lib.errors import BodyTimedOut, QuireError, Stopping, TimedOut
-from lib.events import CONTENT_TYPE, MISTAKE, last_words
+from lib.events import CONTENT_TYPE, INTERNAL_ERROR, encode_error
 from lib.logs import DayNames, Exchange, exchange, write_access
 from lib.metrics import Metrics
 from lib.settings import Settings
@@ -156,8 +156,8 @@ class Middleware:
                 log.exception("unhandled exception outside the handlers")
         if request.ended or request.disconnected:
             return
-        error = request.closed_by or QuireError(MISTAKE)
-        self._metrics.failure(error.code)
+        error = request.closed_by or QuireError(INTERNAL_ERROR)
+        self._metrics.count_failure(error.code)
         if not request.started:
             await request.respond(error, self._cors(scope))
         elif request.streaming:
@@ -186,7 +186,7 @@ class Middleware:
             note.mode = request.closed_by.code.lower()
         elif request.started and not request.ended:
             note.mode = "left" if request.disconnected else "broken"
-        self._metrics.request(note.route, note.method, note.status)
+        self._metrics.count_request(note.route, note.method, note.status)
         write_access(note)
 
     async def _wait_until_idle(self, seconds: float) -> None:
@@ -294,7 +294,7 @@ class _ActiveRequest:
     async def end_stream(self, error: QuireError) -> None:
         """End an event stream with an error event."""
         if self.sending_since is None:
-            await self._send_last(None, last_words(error))
+            await self._send_last(None, encode_error(error))
 
     async def _send_last(self, start: HTTPResponseStartEvent | None, body: bytes) -> None:
         with suppress(TimeoutError):

@@ -55,7 +55,7 @@ async def search_by_link() -> Response:
 
 async def found(request: SearchRequest, field: str) -> Response:
     text = trimmed(request.query, field, MAX_QUERY_CHARACTERS)
-    await services().until_indexed()
+    await services().chat.until_indexed()
     retrieved = await retrieve(
         services().embedder,
         services().store,

@@ -1,10 +1,7 @@
-"""From a prepared question to the events of its answer; the JSON answer is the same, collected.
+"""Answer a prepared question as a stream of events. The JSON answer collects the same events.
 
-What readers' questions cost, paid from the budget of the day: the model's answer, the vector.
-
-What is told at the end of an answer, and what is kept of it.
-
-The model's answer, as long as there is room and money for it.
+An answer comes from the cache, from the language model, or from the book: without a model, if the
+model fails before its first word, or if the daily budget is used up.
 """
 
 import logging
@@ -16,14 +13,23 @@ from types import TracebackType
 
 import msgspec
 
-from lib.answer_cache import KeptAnswer
-from lib.attribution import SentenceCheck
-from lib.attribution import checking as check_steps
+from lib.attribution import SentenceCheck, checking
 from lib.budget import Budget, BudgetExhausted, Reservation
-from lib.chat import Collaborators, Turn
+from lib.chat import Chat, Turn
 from lib.citations import Citation, Citations, MarkerResolver
 from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
-from lib.events import ChatAnswer, Cited, Done, Event, Failed, Ping, Shown, TextDelta, text_of
+from lib.events import (
+    NOT_IN_BOOK,
+    ChatAnswer,
+    Cited,
+    Done,
+    Event,
+    Failed,
+    Ping,
+    TextDelta,
+    Transcript,
+    text_of,
+)
 from lib.extractive import extracting, quoted
 from lib.generation import ChatModel, Delta, Finish, Idle, PromptMessage
 from lib.pricing import Price, price_usage, token_cost
@@ -32,32 +38,301 @@ from lib.refusal import Refusal, Suggestion, is_refusal, refusal, suggestions
 from lib.runtime import run_cooperatively
 from lib.tokens import estimate_tokens
 
-MESSAGE_TOKENS = 4
-"""What the form of a message takes besides its text."""
-MARGIN = 1.1
-"""The estimate is too low for some languages."""
+log = logging.getLogger(__name__)
+
+_NO_MODEL = "No language model is configured. Quotes from the book:"
+_MODEL_FAILED = "The language model cannot answer right now. Quotes from the book:"
+_MODEL_BUSY = "Many readers are asking right now. Quotes from the book:"
+_BUDGET_USED_UP = (
+    "The daily budget for the language model is used up. It resets at midnight UTC. "
+    "Quotes from the book:"
+)
+
+_MESSAGE_TOKENS = 4
+"""Tokens that a message's role and delimiters take."""
+_ESTIMATE_MARGIN = 1.1
+"""The token estimate is too low for some languages."""
+
+_Pieces = Sequence[TextDelta | Cited]
+_Answer = tuple[_Pieces, Done]
+
+
+async def stream(
+    chat: Chat, turn: Turn, transcript: Transcript | None = None
+) -> AsyncGenerator[Event, None]:
+    """Answer with text deltas and citations, then exactly one `Done` or `Failed`.
+
+    The exchange is remembered only if the answer is complete. `transcript` receives what has been
+    yielded so far.
+    """
+    yield Ping()  # sends the response headers and the first byte without delay
+    transcript = transcript or Transcript()
+    try:
+        answer = _refused_or_cached(chat, turn)
+        if answer is None:
+            notice = _NO_MODEL
+            if chat.model is not None and turn.passages:
+                try:
+                    async with aclosing(_generate(chat, chat.model, turn, transcript)) as events:
+                        async for event in events:
+                            yield event
+                    return
+                except (BudgetExhausted, Busy, UpstreamError, RedisUnavailable) as error:
+                    notice = _fallback_notice(error, transcript)
+            answer = await _quote_book(chat, turn, notice)
+        pieces, done = answer
+        for piece in pieces:
+            transcript.add(piece)
+            yield piece
+        await _remember(chat, turn, pieces, done)
+        yield done
+    except QuireError as error:
+        log.warning("answer interrupted: %s", error.message)
+        message = f"{error.message} The answer is incomplete. Please ask again."
+        yield Failed(error=message, code=error.code)
+
+
+async def stream_complete(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]:
+    """Like `stream`, for readers who see nothing before the end.
+
+    If the model fails midway, quotes from the book replace its text.
+    """
+    transcript, events = Transcript(), list[Event]()
+    async with aclosing(stream(chat, turn, transcript)) as streamed:
+        async for event in streamed:
+            match event:
+                case Failed():
+                    pieces, done = await _quote_book(chat, turn, _MODEL_FAILED)
+                    await _remember(chat, turn, pieces, done)
+                    events = [*pieces, done]
+                case Done():
+                    events = [*transcript.pieces(), event]
+    for event in events:
+        yield event
+
+
+async def collect(
+    events: AsyncIterable[Event], observe: Callable[[Event], None] = lambda _: None
+) -> ChatAnswer:
+    """Collect events into one answer; `observe` sees each. Raises `UpstreamError` if it failed."""
+    answer: list[Event] = []
+    citations: list[Citation] = []
+    async for event in events:
+        observe(event)
+        match event:
+            case TextDelta():
+                answer.append(event)
+            case Cited():
+                citations.append(event.citation)
+            case Failed():
+                raise UpstreamError(event.error)
+            case Done():
+                return ChatAnswer(
+                    answer=text_of(answer).strip(),
+                    citations=citations,
+                    **msgspec.structs.asdict(event),
+                )
+    raise UpstreamError("The answer ended early.")
+
+
+def _refused_or_cached(chat: Chat, turn: Turn) -> _Answer | None:
+    """An answer that needs no model: a refusal, or one from the cache."""
+    if turn.refusal:
+        return _refuse(chat, turn, turn.refusal)
+    cached = chat.cache.get(turn.key) if turn.key else None
+    if cached is None:
+        return None
+    usage = _done(chat, turn, "", "").usage
+    done = msgspec.structs.replace(
+        cached.done,
+        session_id=turn.session_id,
+        response_time=_seconds_since(turn.started),
+        tokens_used=0,
+        usage=msgspec.structs.replace(usage, cached=True),
+    )
+    return cached.pieces, done
+
+
+def _refuse(chat: Chat, turn: Turn, refused: Refusal) -> _Answer:
+    done = _done(chat, turn, NOT_IN_BOOK, "none", suggestions=refused.suggestions)
+    return [TextDelta(content=refused.markdown())], done
+
+
+async def _generate(
+    chat: Chat, model: ChatModel, turn: Turn, transcript: Transcript
+) -> AsyncGenerator[Event, None]:
+    """Stream the model's answer, with its markers resolved to citations.
+
+    Raises `lib.errors.UpstreamError` (also for an empty answer), `lib.errors.Busy` if no slot gets
+    free in time, and `lib.budget.BudgetExhausted`.
+    """
+    resolver = MarkerResolver(Citations(turn.passages, text_fragments=turn.text_fragments))
+    async with chat.admission.slot(turn.reader):
+        messages = build_prompt(
+            turn.question, turn.passages, turn.history, addition=chat.prompt_addition
+        )
+        reservation = await reserve_tokens(
+            chat.budget,
+            messages,
+            reader=turn.reader,
+            max_tokens=chat.max_output_tokens,
+            price=chat.prices.get(model.name),
+        )
+        with reservation, chat.model_breaker.call() as call:
+            generated = model.generate(messages)
+            del messages  # hundreds of streams may be open, each for a long time
+            async with aclosing(generated) as pieces:
+                async for piece in pieces:
+                    reservation.observe(piece)
+                    if isinstance(piece, Idle):
+                        yield Ping()
+                        continue
+                    call.answered()
+                    if isinstance(piece, Finish):
+                        finish = piece
+                        break
+                    events = _as_events(resolver.feed(piece.text))
+                    for event in events:
+                        transcript.add(event)
+                        yield event
+                    if events:  # text that the resolver holds back must not be delayed twice
+                        await model.pacer.wait()
+    for event in _as_events(resolver.finish()):
+        transcript.add(event)
+        yield event
+    answer = transcript.pieces()
+    done = await _finish(chat, model, turn, finish, answer)
+    await _remember(chat, turn, answer, done)
+    yield done
+
+
+async def _finish(
+    chat: Chat, model: ChatModel, turn: Turn, finish: Finish, answer: _Pieces
+) -> Done:
+    """Check the model's complete answer. Raises `UpstreamError` if it has no text."""
+    text = text_of(answer)
+    if not text.strip():
+        raise UpstreamError("The language model sent an empty answer.")
+    refused = finish.reason == "stop" and is_refusal(text)
+    return _done(
+        chat,
+        turn,
+        NOT_IN_BOOK if refused else finish.reason,
+        "generated",
+        check=await run_cooperatively(_check(turn, answer)),
+        suggestions=suggestions(turn.passages) if refused else (),
+        model=model.name,
+        prompt_tokens=finish.prompt_tokens or 0,
+        completion_tokens=finish.completion_tokens or 0,
+    )
+
+
+def _fallback_notice(error: Exception, transcript: Transcript) -> str:
+    """Why quotes replace the model's answer. Re-raises `error` if the model's text has begun."""
+    match error:
+        case BudgetExhausted():
+            return _BUDGET_USED_UP
+        case Busy():
+            return _MODEL_BUSY
+        case QuireError() if not transcript.has_text:
+            log.warning("answering without the language model: %s", error.message)
+            return _MODEL_FAILED
+    raise error
+
+
+async def _quote_book(chat: Chat, turn: Turn, notice: str) -> _Answer:
+    """Answer with sentences from the passages, each with its marker."""
+    extracts = await run_cooperatively(extracting(turn.reading, turn.passages))
+    if not extracts:
+        return _refuse(chat, turn, refusal(turn.question, turn.passages))
+    citations = Citations(turn.passages, text_fragments=turn.text_fragments)
+    pieces = list(quoted(extracts, citations))
+    answer = [TextDelta(content=f"*{notice}*\n\n"), *_as_events(pieces)]
+    check = await run_cooperatively(_check(turn, answer))
+    return answer, _done(chat, turn, "stop", "extractive", check=check)
+
+
+async def _remember(chat: Chat, turn: Turn, answer: _Pieces, done: Done) -> None:
+    """Add a complete answer to the conversation, and to the cache if it is good enough."""
+    await chat.sessions.remember(turn.session_id, turn.question, text_of(answer))
+    cited = any(isinstance(piece, Cited) for piece in answer)
+    supported = all(each.supported is not False for each in done.check)
+    # Without citations, or with an unsupported sentence, another attempt may do better.
+    good = done.finish_reason == NOT_IN_BOOK or (
+        done.finish_reason == "stop" and cited and supported
+    )
+    if turn.key and done.mode == "generated" and good:
+        chat.cache.put(turn.key, answer, done)
+
+
+def _check(turn: Turn, answer: _Pieces) -> Generator[None, None, list[SentenceCheck]]:
+    passages = {passage.chunk_id: passage for passage in turn.passages}
+    cited = [event.citation for event in answer if isinstance(event, Cited)]
+    return checking(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
+
+
+def _as_events(pieces: Sequence[str | Citation]) -> list[TextDelta | Cited]:
+    return [
+        TextDelta(content=piece) if isinstance(piece, str) else Cited(citation=piece)
+        for piece in pieces
+    ]
+
+
+def _done(
+    chat: Chat,
+    turn: Turn,
+    finish_reason: str,
+    mode: str,
+    *,
+    check: Sequence[SentenceCheck] = (),
+    suggestions: Sequence[Suggestion] = (),
+    model: str = "",
+    prompt_tokens: int = 0,
+    completion_tokens: int = 0,
+) -> Done:
+    return Done(
+        session_id=turn.session_id,
+        response_time=_seconds_since(turn.started),
+        tokens_used=prompt_tokens + completion_tokens,
+        finish_reason=finish_reason,
+        mode=mode,
+        check=list(check),
+        suggestions=list(suggestions),
+        usage=price_usage(
+            chat.prices,
+            model=model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            embedding_model=chat.embedding_model,
+            embedding_tokens=turn.embedding_tokens,
+        ),
+    )
+
+
+def _seconds_since(started: float) -> float:
+    return round(time.perf_counter() - started, 3)
 
 
 class TokenReservation:
-    """What an answer of the model may cost at the most, reserved while it is written: a context.
+    """Reserve an answer's maximum cost while it is generated; settle with the actual usage.
 
-    An answer that breaks off, or whose reader leaves, counts whole: what was thought and not said
-    is billed too.
+    A context manager. An interrupted answer is charged in full, because the provider bills
+    reasoning tokens that were never sent.
     """
 
-    __slots__ = ("_begun", "_came", "_price", "_reservation")
+    __slots__ = ("_has_output", "_price", "_reservation", "_responded")
 
     def __init__(self, reservation: Reservation, price: Price | None) -> None:
         self._reservation = reservation
         self._price = price
-        self._came = self._begun = False
+        self._responded = self._has_output = False
 
-    def see(self, piece: Delta | Idle | Finish) -> None:
-        """To be told of each piece of the answer."""
-        self._came = True
+    def observe(self, piece: Delta | Idle | Finish) -> None:
+        """Take note of a piece of the answer; `Finish` carries the actual usage."""
+        self._responded = True
         if isinstance(piece, Idle):
             return
-        self._begun = True
+        self._has_output = True
         if isinstance(piece, Finish) and piece.prompt_tokens is not None:
             completion = piece.completion_tokens or 0
             spent = token_cost(self._price, piece.prompt_tokens, completion)
@@ -72,9 +347,10 @@ class TokenReservation:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # Spared by the breaker, not reached, or refused. A silence of some length may be billed.
+        # Nothing is billed if the breaker was open, or the server unreachable or refusing. After a
+        # long silence the model may have been at work.
         if isinstance(error, UpstreamError) and (
-            not self._came or (not self._begun and "upstream_status" in error.details)
+            not self._responded or (not self._has_output and "upstream_status" in error.details)
         ):
             self._reservation.release()
         self._reservation.settle(self._reservation.tokens, None)
@@ -88,300 +364,20 @@ async def reserve_tokens(
     max_tokens: int,
     price: Price | None,
 ) -> TokenReservation:
-    """For the answer to `messages`. Raises `BudgetExhausted` besides what the budget raises."""
+    """Reserve the prompt and `max_tokens` of output.
+
+    Raises `BudgetExhausted`, and what the budget raises.
+    """
     prompt = prompt_tokens(messages)
-    most = token_cost(price, prompt, max_tokens)
-    reservation = await budget.reserve(reader, prompt + max_tokens, most)
+    cost = token_cost(price, prompt, max_tokens)
+    reservation = await budget.reserve(reader, prompt + max_tokens, cost)
     if reservation is None:
         raise BudgetExhausted
     return TokenReservation(reservation, price)
 
 
 def prompt_tokens(messages: Sequence[PromptMessage]) -> int:
-    """About how many tokens a prompt has, rather too many than too few."""
-    return sum(ceil(MARGIN * estimate_tokens(m.content)) + MESSAGE_TOKENS for m in messages)
-
-
-NOT_IN_BOOK = "not_in_book"
-"""The reason why there is no answer: the book has none."""
-
-
-def done(
-    services: Collaborators,
-    turn: Turn,
-    finish_reason: str,
-    mode: str,
-    *,
-    check: Sequence[SentenceCheck] = (),
-    suggestions: Sequence[Suggestion] = (),
-    model: str = "",
-    prompt_tokens: int = 0,
-    completion_tokens: int = 0,
-) -> Done:
-    settings = services.settings
-    return Done(
-        session_id=turn.session_id,
-        response_time=seconds(turn),
-        tokens_used=prompt_tokens + completion_tokens,
-        finish_reason=finish_reason,
-        mode=mode,
-        check=list(check),
-        suggestions=list(suggestions),
-        usage=price_usage(
-            settings.prices,
-            model=model,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
-            embedding_model=settings.openai_embedding_model,
-            embedding_tokens=turn.embedding_tokens,
-        ),
+    """Estimate the tokens of a prompt, rather too many than too few."""
+    return sum(
+        ceil(_ESTIMATE_MARGIN * estimate_tokens(m.content)) + _MESSAGE_TOKENS for m in messages
     )
-
-
-def checking(turn: Turn, answer: Sequence[Event]) -> Generator[None, None, list[SentenceCheck]]:
-    """Whether the passages say what the answer says of them, found in slices."""
-    passages = {passage.chunk_id: passage for passage in turn.passages}
-    cited = [event.citation for event in answer if isinstance(event, Cited)]
-    return check_steps(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
-
-
-def as_events(pieces: Sequence[str | Citation]) -> list[TextDelta | Cited]:
-    return [
-        TextDelta(content=piece) if isinstance(piece, str) else Cited(citation=piece)
-        for piece in pieces
-    ]
-
-
-def seconds(turn: Turn) -> float:
-    return round(time.perf_counter() - turn.started, 3)
-
-
-async def remember(
-    services: Collaborators, turn: Turn, answer: Sequence[TextDelta | Cited], end: Done
-) -> None:
-    """Keep a complete answer for the conversation, and for others who ask the same."""
-    await services.sessions.remember(turn.session_id, turn.question, text_of(answer))
-    sourced = any(isinstance(piece, Cited) for piece in answer)
-    supported = all(each.supported is not False for each in end.check)
-    # Another attempt may do better than one without sources, or whose sources do not say so.
-    good = end.finish_reason == NOT_IN_BOOK or (
-        end.finish_reason == "stop" and sourced and supported
-    )
-    if turn.key and end.mode == "generated" and good:
-        services.answers.keep(turn.key, answer, end)
-
-
-async def generated(
-    services: Collaborators, generator: ChatModel, turn: Turn, shown: Shown
-) -> AsyncGenerator[Event, None]:
-    """The model's answer, its markers resolved on the way.
-
-    What it yields is in `shown`, and remembered at the end. Raises `lib.errors.UpstreamError`, also
-    for an answer without a word, `lib.errors.Busy` where no place gets free in time, and
-    `lib.budget.BudgetExhausted`.
-    """
-    settings = services.settings
-    resolver = MarkerResolver(Citations(turn.passages, text_fragments=turn.text_fragments))
-    async with services.admission.slot(turn.reader):
-        messages = build_prompt(
-            turn.question, turn.passages, turn.history, addition=settings.prompt_addition
-        )
-        paid = await reserve_tokens(
-            services.budget,
-            messages,
-            reader=turn.reader,
-            max_tokens=settings.max_output_tokens,
-            price=settings.prices.get(generator.model),
-        )
-        with paid, services.model_breaker.call() as call:
-            asked = generator.generate(messages)
-            del messages  # a stream lasts long
-            async with aclosing(asked) as pieces:
-                async for piece in pieces:
-                    paid.see(piece)
-                    if isinstance(piece, Idle):
-                        yield Ping()
-                        continue
-                    call.answered()
-                    if isinstance(piece, Finish):
-                        finish = piece
-                        break
-                    events = as_events(resolver.feed(piece.text))
-                    for event in events:
-                        shown.add(event)
-                        yield event
-                    if events:  # what is held back until more of it is known shall not wait twice
-                        await generator.pacer.wait()
-    for event in as_events(resolver.finish()):
-        shown.add(event)
-        yield event
-    answer = shown.pieces()
-    ending = await end(services, generator, turn, finish, answer)
-    await remember(services, turn, answer, ending)
-    yield ending
-
-
-async def end(
-    services: Collaborators,
-    generator: ChatModel,
-    turn: Turn,
-    finish: Finish,
-    answer: Sequence[TextDelta | Cited],
-) -> Done:
-    """What is told of the model's whole answer. Raises `UpstreamError` for one without a word."""
-    text = text_of(answer)
-    if not text.strip():
-        raise UpstreamError("The language model sent an empty answer.")
-    no_answer = finish.reason == "stop" and is_refusal(text)
-    return done(
-        services,
-        turn,
-        NOT_IN_BOOK if no_answer else finish.reason,
-        "generated",
-        check=await run_cooperatively(checking(turn, answer)),
-        suggestions=suggestions(turn.passages) if no_answer else (),
-        model=generator.model,
-        prompt_tokens=finish.prompt_tokens or 0,
-        completion_tokens=finish.completion_tokens or 0,
-    )
-
-
-log = logging.getLogger(__name__)
-
-OWN_WORDS = "so these are the book's own words:"
-NO_MODEL = f"No language model is configured here, {OWN_WORDS}"
-MODEL_FAILED = f"The language model cannot answer right now, {OWN_WORDS}"
-MODEL_BUSY = f"Many readers are asking right now, {OWN_WORDS}"
-BUDGET_SPENT = f"The language model has answered all it may for today, {OWN_WORDS}"
-
-Answer = tuple[Sequence[TextDelta | Cited], Done]
-
-
-async def stream(
-    services: Collaborators, turn: Turn, shown: Shown | None = None
-) -> AsyncGenerator[Event, None]:
-    """Answer as events: pieces of text and citations, at last one `Done` or `Failed`.
-
-    From the model; from the book alone without one, or if it fails before its first word. The
-    exchange is remembered only when the answer is complete. What was yielded of it so far is in
-    `shown`.
-    """
-    yield Ping()  # the first byte at once: proxies and browsers then know that all is well
-    shown = shown or Shown()
-    try:
-        answer = at_hand(services, turn)
-        if answer is None:
-            notice = NO_MODEL
-            if services.generator is not None and turn.passages:
-                try:
-                    model = generated(services, services.generator, turn, shown)
-                    async with aclosing(model) as events:
-                        async for event in events:
-                            yield event
-                    return
-                except (BudgetExhausted, Busy, UpstreamError, RedisUnavailable) as error:
-                    notice = notice_of(error, shown)
-            answer = await extracted(services, turn, notice)
-        pieces, end = answer
-        for piece in pieces:
-            shown.add(piece)
-            yield piece
-        await remember(services, turn, pieces, end)
-        yield end
-    except QuireError as error:
-        log.warning("an answer broke off: %s", error.message)
-        message = f"{error.message} The answer is not complete; please ask again."
-        yield Failed(error=message, code=error.code)
-
-
-async def whole(services: Collaborators, turn: Turn) -> AsyncGenerator[Event, None]:
-    """The same for a reader who is shown nothing before the end: an answer that breaks off in its
-    midst gives way to the book's own words."""
-    shown, pieces = Shown(), list[Event]()
-    async with aclosing(stream(services, turn, shown)) as events:
-        async for event in events:
-            match event:
-                case Failed():
-                    answer, end = await extracted(services, turn, MODEL_FAILED)
-                    await remember(services, turn, answer, end)
-                    pieces = [*answer, end]
-                case Done():
-                    pieces = [*shown.pieces(), event]
-    for piece in pieces:
-        yield piece
-
-
-def at_hand(services: Collaborators, turn: Turn) -> Answer | None:
-    """What nobody has to be asked for: that the book does not say, or an answer given before."""
-    if turn.refusal:
-        pieces = [TextDelta(content=turn.refusal.markdown())]
-        return pieces, refused(services, turn, turn.refusal)
-    kept = services.answers.get(turn.key) if turn.key else None
-    return replayed(services, turn, kept) if kept else None
-
-
-def notice_of(error: Exception, shown: Shown) -> str:
-    """Why the book's own words follow. Raises `error` again where the model's have begun."""
-    match error:
-        case BudgetExhausted():
-            return BUDGET_SPENT
-        case Busy():
-            return MODEL_BUSY
-        case QuireError() if not shown.begun:
-            log.warning("answering without the model: %s", error.message)
-            return MODEL_FAILED
-    raise error
-
-
-def refused(services: Collaborators, turn: Turn, words: Refusal) -> Done:
-    return done(services, turn, NOT_IN_BOOK, "none", suggestions=words.suggestions)
-
-
-def replayed(services: Collaborators, turn: Turn, kept: KeptAnswer) -> Answer:
-    """An answer that was given before, as this reader's own."""
-    spent = done(services, turn, "", "").usage
-    end = msgspec.structs.replace(
-        kept.done,
-        session_id=turn.session_id,
-        response_time=seconds(turn),
-        tokens_used=0,
-        usage=msgspec.structs.replace(spent, cached=True),
-    )
-    return kept.pieces, end
-
-
-async def extracted(services: Collaborators, turn: Turn, notice: str) -> Answer:
-    """The book's own sentences, each under its marker."""
-    extracts = await run_cooperatively(extracting(turn.reading, turn.passages))
-    if not extracts:
-        words = refusal(turn.question, turn.passages)
-        return [TextDelta(content=words.markdown())], refused(services, turn, words)
-    citations = Citations(turn.passages, text_fragments=turn.text_fragments)
-    pieces = list(quoted(extracts, citations))
-    events = [TextDelta(content=f"*{notice}*\n\n"), *as_events(pieces)]
-    check = await run_cooperatively(checking(turn, events))
-    return events, done(services, turn, "stop", "extractive", check=check)
-
-
-async def collect(
-    events: AsyncIterable[Event], see: Callable[[Event], None] = lambda _: None
-) -> ChatAnswer:
-    """The events, each shown to `see`, as one answer. Raises `UpstreamError` when it broke off."""
-    answer: list[Event] = []
-    citations: list[Citation] = []
-    async for event in events:
-        see(event)
-        match event:
-            case TextDelta():
-                answer.append(event)
-            case Cited():
-                citations.append(event.citation)
-            case Failed():
-                raise UpstreamError(event.error)
-            case Done():
-                return ChatAnswer(
-                    answer=text_of(answer).strip(),
-                    citations=citations,
-                    **msgspec.structs.asdict(event),
-                )
-    raise UpstreamError("The answer broke off.")

@@ -1,8 +1,8 @@
-"""Readers ask the same first questions: whole answers of the model, kept for a while.
+"""Cache of complete model answers to first questions.
 
-A first question has nothing before it in its conversation and no marked text, so its answer
-depends on the book and the configuration alone. An answer is kept by all that decided it; a new
-index makes every older answer unreachable.
+A first question has no conversation before it and no selected text, so its answer depends on the
+book and the configuration alone. The key holds everything that decides an answer; a new index
+makes all older entries unreachable.
 """
 
 import time
@@ -15,26 +15,27 @@ from cachetools import TTLCache
 
 from lib.events import Cited, Done, TextDelta
 
-KEPT_SECONDS: Final = 24 * 3600
+_MAX_AGE_SECONDS: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerKey:
-    """All that an answer to a first question depends on."""
+    """Everything that the answer to a first question depends on."""
 
     question: str
+    """Normalised by `normalise_question`."""
     generation: str
     """Of the index."""
     model: str
     prompt: str
-    """What stands in it besides question and passages."""
+    """Identifies the prompt without question and passages."""
     k: int
     context_window: int
     page: str
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class CachedAnswer:
     """The events of a complete answer."""
 
     pieces: tuple[TextDelta | Cited, ...]
@@ -42,27 +43,26 @@ class KeptAnswer:
 
 
 class AnswerCache:
-    """The answers that were used last. `size` 0 keeps none."""
+    """The `size` most recently used answers; 0 disables the cache."""
 
     def __init__(
         self,
         size: int,
         *,
-        seconds: float = KEPT_SECONDS,
+        seconds: float = _MAX_AGE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._kept: TTLCache[AnswerKey, KeptAnswer] = TTLCache(size, seconds, timer=clock)
+        self._answers: TTLCache[AnswerKey, CachedAnswer] = TTLCache(size, seconds, timer=clock)
 
-    def get(self, key: AnswerKey) -> KeptAnswer | None:
-        return self._kept.get(key)
+    def get(self, key: AnswerKey) -> CachedAnswer | None:
+        return self._answers.get(key)
 
-    def keep(self, key: AnswerKey, pieces: Sequence[TextDelta | Cited], done: Done) -> None:
-        """Keep an answer; a cache without room leaves it."""
-        if self._kept.maxsize:
-            self._kept[key] = KeptAnswer(tuple(pieces), done)
+    def put(self, key: AnswerKey, pieces: Sequence[TextDelta | Cited], done: Done) -> None:
+        if self._answers.maxsize:
+            self._answers[key] = CachedAnswer(tuple(pieces), done)
 
 
-def same_question(question: str) -> str:
-    """What two questions have in common that differ only in their writing."""
+def normalise_question(question: str) -> str:
+    """Fold case, Unicode form, white space and final punctuation."""
     folded = unicodedata.normalize("NFKC", question).casefold()
     return " ".join(folded.split()).rstrip(" ?!.؟。？！")

@@ -1,22 +1,22 @@
-"""A question, from the request to what its answer is to rest on.
+"""Parse a chat request and find the passages for its question.
 
-`prepare` does all that can fail before the first byte, so that a failure gets a real HTTP status.
-`lib.answer` then answers.
+`prepare` does everything that can fail before the first byte, so that a failure gets a real HTTP
+status. `lib.answer` then answers.
 """
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated
 
 import msgspec
 
-from lib.answer_cache import AnswerCache, AnswerKey, same_question
+from lib.answer_cache import AnswerCache, AnswerKey, normalise_question
 from lib.api import trimmed
 from lib.budget import Budget
 from lib.embedding import Embedder
 from lib.generation import ChatModel
+from lib.pricing import Price
 from lib.prompt import SELECTION, here_first, pack, prompt_id
 from lib.ranking import Passage
 from lib.refusal import Refusal, refusal
@@ -24,23 +24,20 @@ from lib.resilience import Admission, Breaker
 from lib.retrieval import find_grounds
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message, Sessions, new_session_id
-from lib.settings import Settings
 from lib.store import Store
 from lib.tokens import estimate_tokens
 
-log = logging.getLogger(__name__)
-
-MAX_SELECTION_CHARACTERS = 5_000
-MAX_PAGE_CHARACTERS = 500
 DEFAULT_K = 5
-DEFAULT_CONTEXT_WINDOW = 3_000
+_MAX_SELECTION_CHARACTERS = 5_000
+_MAX_PAGE_CHARACTERS = 500
+_DEFAULT_CONTEXT_WINDOW = 3_000
 
 
 class Selection(msgspec.Struct, kw_only=True):
-    """The passage that the reader marked on the page."""
+    """The passage that the reader selected on the page."""
 
-    selectedText: Annotated[str, msgspec.Meta(max_length=MAX_SELECTION_CHARACTERS)]
-    source: Annotated[str, msgspec.Meta(description="Where it stands: a page or its address.")] = ""
+    selectedText: Annotated[str, msgspec.Meta(max_length=_MAX_SELECTION_CHARACTERS)]
+    source: Annotated[str, msgspec.Meta(description="Its page: a file path or an address.")] = ""
 
 
 class ChatRequest(msgspec.Struct, kw_only=True):
@@ -58,7 +55,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
             str,
             msgspec.Meta(
                 pattern=r"^[A-Za-z0-9_-]{1,128}\Z",
-                description="Any id the client made; absent: the server makes one.",
+                description="Any id made by the client. Default: a new one.",
                 extra_json_schema={"pattern": "^[A-Za-z0-9_-]{1,128}$"},
             ),
         ]
@@ -66,94 +63,92 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     ) = None
     stream: Annotated[bool, msgspec.Meta(description="false: one JSON answer.")] = True
     context_window: Annotated[
-        int, msgspec.Meta(ge=1000, le=8000, description="Tokens of context at the most.")
-    ] = DEFAULT_CONTEXT_WINDOW
-    k: Annotated[int, msgspec.Meta(ge=1, le=20, description="Passages at the most.")] | None = None
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=20, description="Another name of k.")] | None = None
+        int, msgspec.Meta(ge=1000, le=8000, description="Maximum tokens of retrieved context.")
+    ] = _DEFAULT_CONTEXT_WINDOW
+    k: (
+        Annotated[int, msgspec.Meta(ge=1, le=20, description="Maximum number of passages.")] | None
+    ) = None
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=20, description="Alias of k.")] | None = None
     context: Selection | None = None
     page: Annotated[
         str,
         msgspec.Meta(
-            max_length=MAX_PAGE_CHARACTERS,
-            description="The address or the file of the page that the reader is on: among "
-            "passages that fit as well, its own come first. Default: the selection's source.",
+            max_length=_MAX_PAGE_CHARACTERS,
+            description="Address or file path of the reader's page. Among passages that match "
+            "equally well, those of this page come first. Default: the source of the selection.",
         ),
     ] = ""
     api_key: Annotated[str, msgspec.Meta(description="Older way to send X-API-Key.")] | None = None
 
 
-class Collaborators(Protocol):
-    """What an answer takes; `lib.services.Services` is one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chat:
+    """The collaborators and settings that a question and its answer need."""
 
-    @property
-    def settings(self) -> Settings: ...
-    @property
-    def embedder(self) -> Embedder: ...
-    @property
-    def store(self) -> Store: ...
-    @property
-    def generator(self) -> ChatModel | None: ...
-    @property
-    def sessions(self) -> Sessions: ...
-    @property
-    def answers(self) -> AnswerCache: ...
-    @property
-    def admission(self) -> Admission: ...
-    @property
-    def budget(self) -> Budget: ...
-    @property
-    def model_breaker(self) -> Breaker: ...
-    async def until_indexed(self) -> None:
-        """Wait a while for a first ingestion that runs."""
+    embedder: Embedder
+    store: Store
+    until_indexed: Callable[[], Awaitable[None]]
+    """Waits for a limited time if the first ingestion is running."""
+    sessions: Sessions
+    cache: AnswerCache
+    model: ChatModel | None
+    model_breaker: Breaker
+    admission: Admission
+    budget: Budget
+    prices: Mapping[str, Price]
+    embedding_model: str
+    """Name for `prices`; questions cost nothing with a local model."""
+    max_output_tokens: int
+    prompt_addition: str
+    text_fragments: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question that is ready to be answered."""
+    """A question with everything its answer is made from."""
 
     session_id: str
     reader: str
-    """Whom it is counted for."""
+    """Limits and the budget count by this: an API key's name or an address."""
     question: str
     reading: str
-    """The question, with what it leans on in the conversation."""
+    """The question, completed from the conversation if it is a follow-up."""
     passages: Sequence[Passage]
     refusal: Refusal | None
-    """What to say instead of an answer, where nothing that was found is worth reading."""
+    """The answer if no passage is relevant."""
     history: Sequence[Message]
     started: float
     embedding_tokens: int
     text_fragments: bool
-    """Whether links may lead to the very sentence."""
+    """Whether links may point to a sentence (`#heading:~:text=...`)."""
     key: AnswerKey | None
-    """What its answer is kept by; None where it depends on more than the book."""
+    """Cache key; None if the answer depends on a conversation or a selection."""
 
 
-async def prepare(services: Collaborators, request: ChatRequest, reader: str = "") -> Turn:
-    """Check the question of `reader` (a key's name, or an address) and find its passages.
+async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
+    """Validate a question of `reader` and retrieve its passages.
 
     Raises `lib.errors.InvalidRequest`, `IndexNotReady`, `IndexOutdated` and `StoreUnavailable`.
     """
     started = time.perf_counter()
     question = trimmed(request.question, "question", MAX_QUERY_CHARACTERS)
     session_id = request.session_id or new_session_id()
-    # Of a session that is made here nobody knows anything.
-    history = await services.sessions.history(session_id) if request.session_id else ()
-    await services.until_indexed()
+    history = await chat.sessions.history(session_id) if request.session_id else ()
+    await chat.until_indexed()
     k = request.k or request.top_k or DEFAULT_K
-    selection = marked(request.context)
+    selection = _selection_passage(request.context)
     page = request.page or (request.context.source if request.context else "")
-    grounds = await find_grounds(services.embedder, services.store, question, history, k)
+    grounds = await find_grounds(chat.embedder, chat.store, question, history, k)
     found, refused = here_first(grounds.passages, page), not grounds.worth_reading
     if selection:
         found, refused = [selection, *found][:k], False
     key = None
-    if services.generator and not history and not selection:
+    if chat.model and not history and not selection:
         key = AnswerKey(
-            question=same_question(question),
+            question=normalise_question(question),
             generation=grounds.manifest.generation,
-            model=services.generator.model,
-            prompt=prompt_id(services.settings.prompt_addition),
+            model=chat.model.name,
+            prompt=prompt_id(chat.prompt_addition),
             k=k,
             context_window=request.context_window,
             page=page,
@@ -168,21 +163,20 @@ async def prepare(services: Collaborators, request: ChatRequest, reader: str = "
         history=history,
         started=started,
         embedding_tokens=grounds.embedding_tokens,
-        # VitePress looks up the anchor of a link itself, and would not find this one.
-        text_fragments=services.settings.text_fragments
-        and grounds.manifest.generator != "vitepress",
+        # VitePress resolves the anchor of a link itself and would not find a text fragment.
+        text_fragments=chat.text_fragments and grounds.manifest.generator != "vitepress",
         key=key,
     )
 
 
-def marked(selection: Selection | None) -> Passage | None:
-    """The reader's selection as a passage; its address is theirs to know, so it gets no link."""
+def _selection_passage(selection: Selection | None) -> Passage | None:
+    """The selection as a passage. It gets no link: the reader is already there."""
     if selection is None or not selection.selectedText.strip():
         return None
     return Passage(
         chunk_id="selection",
         text=selection.selectedText,
-        file_path=selection.source[:MAX_PAGE_CHARACTERS],
+        file_path=selection.source[:_MAX_PAGE_CHARACTERS],
         chapter="",
         section="",
         heading=SELECTION,

@@ -152,11 +152,11 @@ async def run_ask(settings: Settings, question: str) -> int:
         try:
             if not await has_index(services):
                 return 1
-            turn = await prepare(services, ChatRequest(question=question))
+            turn = await prepare(services.chat, ChatRequest(question=question))
         except QuireError as error:
             return complain(error)
         citations: list[Citation] = []
-        async with aclosing(stream(services, turn)) as events:
+        async with aclosing(stream(services.chat, turn)) as events:
             async for event in events:
                 match event:
                     case TextDelta():
@@ -195,8 +195,8 @@ async def run_eval(settings: Settings, command: argparse.Namespace) -> int:
         except QuireError as error:
             return complain(error)
         models = {"embedder": services.embedder.model_id}
-        if services.generator and plan.answers:
-            models["model"] = services.generator.model
+        if services.chat.model and plan.answers:
+            models["model"] = services.chat.model.name
     report = report_on(outcomes, plan, dict(command.fail_under), models)
     print(as_text(report))
     for path, form in ((command.json, as_json), (command.junit, as_junit)):

@@ -33,10 +33,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lib.answer import NOT_IN_BOOK, collect, stream
+from lib.answer import collect, stream
 from lib.chat import ChatRequest, prepare
 from lib.errors import QuireError
-from lib.events import ChatAnswer, Event, TextDelta
+from lib.events import NOT_IN_BOOK, ChatAnswer, Event, TextDelta
 from lib.golden import Question, ranks, recall
 from lib.ranking import Passage
 from lib.search import check_index
@@ -205,12 +205,12 @@ async def ask(
     for earlier in question.history:
         if plan.answers:
             request = ChatRequest(question=earlier, session_id=session)
-            await collect(stream(services, await prepare(services, request)))
+            await collect(stream(services.chat, await prepare(services.chat, request)))
         else:
-            await services.sessions.remember(session, earlier, "")
+            await services.chat.sessions.remember(session, earlier, "")
     request = ChatRequest(question=question.text, session_id=session, k=plan.k)
     began = time.perf_counter()
-    turn = await prepare(services, request)
+    turn = await prepare(services.chat, request)
     searched = time.perf_counter() - began
     # Before the answer, which would be part of the conversation.
     looked = ChatRequest(
@@ -219,7 +219,7 @@ async def ask(
         k=max(LOOKED_AT, plan.k),
         context_window=MAX_CONTEXT_WINDOW,
     )
-    found = (await prepare(services, looked)).passages
+    found = (await prepare(services.chat, looked)).passages
     outcome = Outcome(
         question=question,
         found=found,
@@ -237,7 +237,7 @@ async def ask(
             first.append(time.perf_counter() - began)
 
     try:
-        async with aclosing(stream(services, turn)) as events:
+        async with aclosing(stream(services.chat, turn)) as events:
             answer = await collect(events, see)
     except QuireError as error:
         return replace(outcome, links=(), error=error.message)

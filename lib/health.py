@@ -64,7 +64,7 @@ async def check_health(
     ingesting = latest is not None and latest.finished_at is None
     problem = STOPPING if draining else index_problem(services, store)
     degraded = problem
-    if problem is None and services.generator is not None and model is False:
+    if problem is None and services.chat.model is not None and model is False:
         degraded = "The language model does not answer; answers are the book's own words."
     elif problem is None and redis is False:
         degraded = NO_REDIS
@@ -80,9 +80,9 @@ async def check_health(
         chunks_count=manifest.chunks if manifest else 0,
         ready=problem is None,
         # Right after the start it is not known yet whether one begins by itself.
-        ingesting=ingesting or not services.opened.is_set(),
+        ingesting=ingesting or not services.index_checked.is_set(),
         embedder=services.embedder.model_id,
-        model=services.generator.model if services.generator else None,
+        model=services.chat.model.name if services.chat.model else None,
         site_generator=manifest.generator if manifest else None,
         index_version=manifest.generation if manifest else None,
         draining=draining,
@@ -96,12 +96,12 @@ async def check_health(
 def look_inside(services: Services) -> dict[str, Any]:
     """What only the author may know."""
     return {
-        "sessions": len(services.sessions),
-        "budget": services.budget.state(),
+        "sessions": len(services.chat.sessions),
+        "budget": services.chat.budget.state(),
         "answers": {
-            "running": services.admission.running,
-            "waiting": services.admission.waiting,
-            "refused": services.admission.refused,
+            "running": services.chat.admission.running,
+            "waiting": services.chat.admission.waiting,
+            "refused": services.chat.admission.refused,
         },
         "breakers": {name: breaker.state for name, breaker in services.breakers.items()},
     }

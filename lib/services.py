@@ -1,19 +1,21 @@
-"""Everything that lives as long as the application does, opened and closed in one place."""
+"""Open everything that lives as long as the application, warm it up, and close it."""
 
 import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from lib import languages as small_words
+from lib import languages
 from lib.answer_cache import AnswerCache
 from lib.budget import Budget, BudgetLimits, MemoryBudget
+from lib.chat import Chat
 from lib.embedding import CachedEmbedder, Embedder, GuardedEmbedder, PaidEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
-from lib.generation import ChatModel, make_generator, model_breaker
+from lib.generation import make_model, model_breaker
 from lib.indexing import configured
 from lib.ingest import Ingestion, IngestRequest
 from lib.metrics import Metrics
@@ -22,27 +24,28 @@ from lib.replicas.client import RedisClient, RedisSessions
 from lib.replicas.ingest import LeasedStore, Reports
 from lib.resilience import Admission, Breaker, CachedProbe
 from lib.runtime import LoopMonitor
-from lib.sessions import MemorySessions, Sessions
+from lib.sessions import MemorySessions
 from lib.settings import MULTILINGUAL, Settings
 from lib.store import INDEX_FORMAT, GuardedStore, Manifest, Store, store_breaker
 
 log = logging.getLogger(__name__)
 
-STORE_PROBE_SECONDS = 2.0
-AWAY_SECONDS = 15.0
-"""Between two looks for a store that was away at the start."""
-MODEL_PROBE_SECONDS = 30.0
-REDIS_PROBE_SECONDS = 2.0
-LAPSE_SECONDS = 60.0
-"""After the longest time that an answer may take, before its reservation is taken for lost."""
-SPENDING = "spending.json"
-FIRST_INDEX_SECONDS = 20.0
-"""So long a question waits for the first index: less than a proxy bears silence."""
+_STORE_PROBE_SECONDS = 2.0
+_MODEL_PROBE_SECONDS = 30.0
+_REDIS_PROBE_SECONDS = 2.0
+_RETRY_SECONDS = 15.0
+"""Pause between two attempts to open a store that could not be reached at startup."""
+_LAPSE_SECONDS = 60.0
+"""Added to the longest answer: a reservation in Redis that is older than both has been lost."""
+_SPENDING_FILE = "spending.json"
+_FIRST_INDEX_SECONDS = 20.0
+"""A question waits this long for the first index. Proxies cut a response that stays silent for
+longer (60 s on a Space)."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """What the store said when it was last asked."""
+    """Result of the latest probe of the store."""
 
     connected: bool
     manifest: Manifest | None
@@ -51,145 +54,140 @@ class StoreState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The collaborators of every handler."""
+    """Everything that handlers use."""
 
     settings: Settings
+    chat: Chat
     embedder: Embedder
     store: Store
-    generator: ChatModel | None
-    sessions: Sessions
-    answers: AnswerCache
-    admission: Admission
-    budget: Budget
-    model_breaker: Breaker
-    embedding_breaker: Breaker
-    store_breaker: Breaker
     ingestion: Ingestion
+    reports: Reports | None
+    """Ingestion reports of all replicas; None if this process does not share its index."""
+    redis: RedisClient | None
+    """None without `REDIS_URL`."""
     store_probe: CachedProbe[StoreState]
     model_probe: CachedProbe[bool] | None
-    redis: RedisClient | None
-    """What replicas share; None where there is one process."""
     redis_probe: CachedProbe[bool] | None
-    reports: Reports | None
-    """Of all replicas' ingestions; None where each ingests for itself."""
-    opened: asyncio.Event
-    """Cleared while `warm_up` finds out whether there is an index, and begins one if not."""
+    embedding_breaker: Breaker
+    store_breaker: Breaker
+    index_checked: asyncio.Event
+    """Cleared while `warm_up` looks for an index and starts the first ingestion if needed."""
     metrics: Metrics
     loop_monitor: LoopMonitor = field(default_factory=LoopMonitor)
     started: float = field(default_factory=time.monotonic)
 
     @property
     def breakers(self) -> dict[str, Breaker]:
-        """By the service that each guards."""
+        """The circuit breakers by the service that each guards."""
         breakers = {
-            "model": self.model_breaker,
+            "model": self.chat.model_breaker,
             "embeddings": self.embedding_breaker,
             "store": self.store_breaker,
         }
         return breakers | ({"redis": self.redis.breaker} if self.redis else {})
-
-    async def until_indexed(self) -> None:
-        """Wait a while for a first ingestion: who asks right after the start gets an answer.
-
-        Returns all the same when it takes longer; the search then says that there is no index yet.
-        """
-        with suppress(TimeoutError, QuireError):
-            async with asyncio.timeout(FIRST_INDEX_SECONDS):
-                await self.opened.wait()
-                try:
-                    indexed = await self.store.manifest() is not None
-                except IndexUnreadable:
-                    indexed = False
-                if not indexed:
-                    await self.ingestion.wait()
 
 
 @asynccontextmanager
 async def open_services(
     settings: Settings, metrics: Metrics | None = None
 ) -> AsyncIterator[Services]:
-    """Make everything the settings ask for; what is slow to load is loaded on first use."""
-    embedding_guard, store_guard = embedding_breaker(), store_breaker()
-    redis = make_redis(settings)
-    budget = make_budget(settings, redis)
-    await budget.open()
-    embedder, store = make_embedder(settings, embedding_guard, budget), make_store(settings)
-    generator = make_generator(settings)
-    # An index of the process's own is locked by the system.
-    leased = LeasedStore(store, redis) if redis and settings.qdrant_url else None
-    ingestion = Ingestion(settings, embedder, leased or store, leased.check if leased else None)
-    services = Services(
-        settings=settings,
-        embedder=embedder,
-        # The engine in this process hangs on nobody.
-        store=GuardedStore(store, store_guard) if settings.qdrant_url else store,
-        generator=generator,
-        sessions=RedisSessions(redis) if redis else MemorySessions(),
-        answers=AnswerCache(settings.answer_cache_size),
-        admission=Admission(settings.max_concurrent_answers),
-        budget=budget,
-        model_breaker=model_breaker(),
-        embedding_breaker=embedding_guard,
-        store_breaker=store_guard,
-        opened=asyncio.Event(),
-        metrics=metrics or Metrics(),
-        ingestion=ingestion,
-        store_probe=CachedProbe(lambda: ask_store(store), seconds=STORE_PROBE_SECONDS),
-        model_probe=CachedProbe(generator.reachable, seconds=MODEL_PROBE_SECONDS)
-        if generator
-        else None,
-        redis=redis,
-        redis_probe=CachedProbe(redis.reachable, seconds=REDIS_PROBE_SECONDS) if redis else None,
-        reports=Reports(ingestion, redis) if redis and leased else None,
-    )
-    services.opened.set()
-    try:
-        yield services
-    finally:
-        await services.ingestion.close()
-        if services.reports:
-            await services.reports.close()
-        await services.store_probe.close()
-        for probe in (services.model_probe, services.redis_probe):
-            if probe:
-                await probe.close()
-        if generator:
-            await generator.close()
-        await embedder.close()
-        await store.close()
-        await budget.close()
+    """Create the services that the settings ask for; close all of them at the end.
+
+    Opening loads no model and opens no index: `warm_up` or the first use does. If closing one
+    service fails, the others are closed before the exception is raised.
+    """
+    async with AsyncExitStack() as stack:
+        redis = None
+        if settings.redis_url:
+            redis = RedisClient(settings.redis_url, settings.qdrant_collection)
+            stack.push_async_callback(redis.close)
+        budget = _make_budget(settings, redis)
+        stack.push_async_callback(budget.close)
+        await budget.open()
+        store, store_guard = make_store(settings), store_breaker()
+        stack.push_async_callback(store.close)
+        embedding_guard = embedding_breaker()
+        embedder = _make_embedder(settings, embedding_guard, budget)
+        stack.push_async_callback(embedder.close)
+        model = make_model(settings)
+        if model:
+            stack.push_async_callback(model.close)
+
+        redis_probe = model_probe = None
         if redis:
-            await redis.close()
+            redis_probe = CachedProbe(redis.reachable, seconds=_REDIS_PROBE_SECONDS)
+            stack.push_async_callback(redis_probe.close)
+        if model:
+            model_probe = CachedProbe(model.reachable, seconds=_MODEL_PROBE_SECONDS)
+            stack.push_async_callback(model_probe.close)
+        store_probe = CachedProbe(partial(_probe_store, store), seconds=_STORE_PROBE_SECONDS)
+        stack.push_async_callback(store_probe.close)
+
+        # The embedded index needs no lease: the system locks it.
+        leased = LeasedStore(store, redis) if redis and settings.qdrant_url else None
+        ingestion = Ingestion(settings, embedder, leased or store, leased.check if leased else None)
+        reports = Reports(ingestion, redis) if redis and leased else None
+        if reports:
+            stack.push_async_callback(reports.close)
+        # Closed first, so that the reports include its end.
+        stack.push_async_callback(ingestion.close)
+
+        # The embedded index needs no breaker: it waits for no server.
+        searched = GuardedStore(store, store_guard) if settings.qdrant_url else store
+        index_checked = asyncio.Event()
+        index_checked.set()
+        yield Services(
+            settings=settings,
+            chat=Chat(
+                embedder=embedder,
+                store=searched,
+                until_indexed=partial(_wait_for_index, index_checked, searched, ingestion),
+                sessions=RedisSessions(redis) if redis else MemorySessions(),
+                cache=AnswerCache(settings.answer_cache_size),
+                model=model,
+                model_breaker=model_breaker(),
+                admission=Admission(settings.max_concurrent_answers),
+                budget=budget,
+                prices=settings.prices,
+                embedding_model=settings.openai_embedding_model,
+                max_output_tokens=settings.max_output_tokens,
+                prompt_addition=settings.prompt_addition,
+                text_fragments=settings.text_fragments,
+            ),
+            embedder=embedder,
+            store=searched,
+            ingestion=ingestion,
+            reports=reports,
+            redis=redis,
+            store_probe=store_probe,
+            model_probe=model_probe,
+            redis_probe=redis_probe,
+            embedding_breaker=embedding_guard,
+            store_breaker=store_guard,
+            index_checked=index_checked,
+            metrics=metrics or Metrics(),
+        )
 
 
-def make_redis(settings: Settings) -> RedisClient | None:
-    """What replicas share, if they are to share anything; not connected yet."""
-    if not settings.redis_url:
-        return None
-    return RedisClient(settings.redis_url, settings.qdrant_collection)
-
-
-def make_budget(settings: Settings, redis: RedisClient | None = None) -> Budget:
-    """Shared by all who share the Redis; else kept beside the index, where there is a disk."""
+def _make_budget(settings: Settings, redis: RedisClient | None) -> Budget:
+    """Make the daily budget: in Redis if replicas share one, else in a file beside the index."""
     limits = BudgetLimits(
         tokens=settings.daily_tokens,
         usd=settings.daily_usd,
         reader_tokens=settings.reader_daily_tokens,
     )
     limited = limits.tokens or limits.usd
-    # Without a limit there is nothing to be kept to: each replica tells what it has spent itself.
+    # Without a limit nothing has to be shared: each replica reports its own spending.
     if redis and (limited or limits.reader_tokens):
-        return RedisBudget(limits, redis, lapse=settings.stream_timeout + LAPSE_SECONDS)
-    return MemoryBudget(limits, settings.qdrant_path / SPENDING if limited else None)
+        return RedisBudget(limits, redis, lapse=settings.stream_timeout + _LAPSE_SECONDS)
+    return MemoryBudget(limits, settings.qdrant_path / _SPENDING_FILE if limited else None)
 
 
-def make_embedder(
-    settings: Settings, breaker: Breaker | None = None, budget: Budget | None = None
-) -> Embedder:
-    """The embedder that the settings ask for, not loaded yet; a service behind `breaker`, its
-    questions paid from `budget`.
+def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> Embedder:
+    """Make the configured embedder without loading it.
 
-    The modules are imported here so that a server pays for the one it uses.
+    Questions to an embedding service go through `breaker` and are charged to `budget`. Only the
+    modules of the chosen embedder are imported.
     """
     if settings.embeddings_from == "local":
         return CachedEmbedder(make_local_embedder(settings.local_embedding_model))
@@ -200,8 +198,8 @@ def make_embedder(
         base_url=settings.model_base_url,
         model=settings.openai_embedding_model,
     )
-    guarded: Embedder = GuardedEmbedder(service, breaker or embedding_breaker())
-    if budget and (budget.limits.tokens or budget.limits.usd):
+    guarded: Embedder = GuardedEmbedder(service, breaker)
+    if budget.limits.tokens or budget.limits.usd:
         price = settings.prices.get(settings.openai_embedding_model)
         guarded = PaidEmbedder(guarded, budget, price)
     return CachedEmbedder(guarded)
@@ -220,7 +218,7 @@ def make_local_embedder(model: str) -> Embedder:
 
 
 def make_store(settings: Settings) -> Store:
-    """The store that the settings ask for, not opened yet; only its own engine is imported."""
+    """Make the configured store without opening it. Only its own engine is imported."""
     if settings.qdrant_url:
         from lib.store_server import Layout, ServerStore
 
@@ -236,8 +234,8 @@ def make_store(settings: Settings) -> Store:
     return EdgeStore(settings.qdrant_path / settings.qdrant_collection)
 
 
-async def ask_store(store: Store) -> StoreState:
-    """Never raises: what is wrong is part of the answer."""
+async def _probe_store(store: Store) -> StoreState:
+    """Never raises: a problem is part of the result."""
     if not await store.reachable():
         return StoreState(False, None, "The index cannot be reached.")
     try:
@@ -246,75 +244,97 @@ async def ask_store(store: Store) -> StoreState:
         return StoreState(True, None, error.message)
 
 
-async def ingest_if_needed(services: Services) -> bool:
-    """Begin an ingestion where there is no index of what is configured; whether it did.
+async def _wait_for_index(checked: asyncio.Event, store: Store, ingestion: Ingestion) -> None:
+    """Wait up to `_FIRST_INDEX_SECONDS` for the first ingestion, if one runs.
 
-    Another embedding model of a service is no reason: to embed a book anew may cost money, so it is
-    asked for. Nor is an index that cannot be read, unless its vectors are known to be of the same
-    model: those of unchanged texts are taken over. Raises `QuireError`.
+    After a timeout the search itself reports that there is no index.
     """
-    settings = services.settings
-    try:
-        manifest = await services.store.manifest()
-    except IndexUnreadable as error:
-        same_model = error.embedding_model == services.embedder.model_id
-        if not same_model and settings.embeddings_from != "local":
-            log.warning("it is not begun by itself, since embeddings may have to be paid for again")
-            raise
-        log.warning("the index cannot be read: ingesting the content folder")
-        await services.ingestion.start(IngestRequest())
-        return True
-    same_model = manifest is not None and manifest.embedding_model == services.embedder.model_id
-    if manifest is None:
-        log.info("there is no index yet: ingesting the content folder")
-    elif not same_model and settings.embeddings_from != "local":
-        return False
-    elif manifest.index_format != INDEX_FORMAT:
-        log.info("the index was made by another version: ingesting the content folder")
-    elif not same_model or manifest.configured != configured(settings):
-        log.info("the index was made with other settings: ingesting the content folder")
-    else:
-        return False
-    await services.ingestion.start(IngestRequest())
-    return True
+    with suppress(TimeoutError, QuireError):
+        async with asyncio.timeout(_FIRST_INDEX_SECONDS):
+            await checked.wait()
+            try:
+                indexed = await store.manifest() is not None
+            except IndexUnreadable:
+                indexed = False
+            if not indexed:
+                await ingestion.wait()
 
 
-async def warm_up(services: Services, warm: Callable[[], None] | None = None) -> None:
-    """Load what the first reader would wait for, and call `warm`; ingest the book where there is no
-    index yet.
+async def warm_up(services: Services, when_loaded: Callable[[], None] | None = None) -> None:
+    """Open the index, ingest the book if there is none, and load the models.
 
-    Never raises. A server that starts while its Qdrant sleeps answers once it wakes: this goes on
-    asking for it.
+    Calls `when_loaded` after loading. If the store cannot be reached, this keeps trying, so that a
+    server answers once its Qdrant wakes. Raises no `QuireError`.
     """
-    services.opened.clear()
+    services.index_checked.clear()
     try:
-        found = await open_index(services)
+        opened = await _open_index(services)
     finally:
-        services.opened.set()
-    await asyncio.to_thread(small_words.load)
+        services.index_checked.set()
+    await asyncio.to_thread(languages.load)
     try:
         await services.embedder.load()
-        if services.generator:
-            await services.generator.load()
+        if services.chat.model:
+            await services.chat.model.load()
     except (QuireError, RuntimeError, OSError) as error:
-        log.error("the embedder cannot be loaded: %s", error)
-    if warm:
-        warm()
-    while not found:
-        await asyncio.sleep(AWAY_SECONDS)
-        found = await open_index(services)
+        log.error("cannot load the embedding model: %s", error)
+    if when_loaded:
+        when_loaded()
+    while not opened:
+        await asyncio.sleep(_RETRY_SECONDS)
+        opened = await _open_index(services)
 
 
-async def open_index(services: Services) -> bool:
-    """Open the store and do `ingest_if_needed`; whether the store was there."""
+async def _open_index(services: Services) -> bool:
+    """Open the store and call `ingest_if_needed`. Returns False if it is worth trying again."""
     try:
         await services.store.open()
         await ingest_if_needed(services)
     except RedisUnavailable as error:
-        log.warning("the start is not complete: %s", error.message)
+        log.warning("startup is incomplete: %s", error.message)
         return False
     except QuireError as error:
-        log.warning("the start is not complete: %s", error.message)
-        # What is wrong with a store that answers does not mend itself.
+        log.warning("startup is incomplete: %s", error.message)
+        # Errors of a store that answers are permanent.
         return await services.store.reachable()
+    return True
+
+
+async def ingest_if_needed(services: Services) -> bool:
+    """Start an ingestion if there is no index for the current settings. Returns whether it did.
+
+    A change of an embedding service's model starts none, because embedding the book again may cost
+    money. Nor does an unreadable index, unless it has vectors of the same model to reuse. Raises
+    `QuireError`.
+    """
+    settings, embedding_model = services.settings, services.embedder.model_id
+    may_cost = settings.embeddings_from != "local"
+    try:
+        manifest = await services.store.manifest()
+    except IndexUnreadable as error:
+        if may_cost and error.embedding_model != embedding_model:
+            log.warning(
+                "The index cannot be read. Run an ingestion to rebuild it; it is not started "
+                "automatically, because the embedding service may charge for it."
+            )
+            raise
+        reason = "The index cannot be read."
+    else:
+        if manifest is None:
+            reason = "No index yet."
+        elif manifest.embedding_model != embedding_model:
+            if may_cost:
+                return False
+            reason = "The embedding model changed since the index was built."
+        elif manifest.index_format != INDEX_FORMAT:
+            reason = "The index was built by another version of Quire."
+        elif manifest.configured != configured(settings):
+            reason = (
+                "Settings changed since the index was built (the content folder, SITE_*, "
+                "CHUNK_TOKENS or QDRANT_*)."
+            )
+        else:
+            return False
+    log.info("%s Indexing the content folder.", reason)
+    await services.ingestion.start(IngestRequest())
     return True

@@ -8,7 +8,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lib.answer import MODEL_FAILED
 from tests.api import Api, listening, serving, text_of
 from tests.conftest import MakeSettings
 from tests.upstream import DONE, Drop, Hang, Step, Upstream, delta, event, finish, usage
@@ -71,7 +70,7 @@ def check(events: list[dict[str, Any]], shown: bool, reason: str | None) -> None
     text, last = text_of(events), events[-1]
     if not shown:
         assert last["type"] == "done"
-        assert text.startswith(f"*{MODEL_FAILED}*")
+        assert text.startswith("*The language model cannot answer right now.")
     elif reason:
         assert (last["type"], last["finish_reason"]) == ("done", reason)
         assert text.startswith("The tide")
@@ -94,7 +93,7 @@ async def test_a_fault_at_any_position(impatient: Api, upstream: Upstream, name:
         check(reply.events(), shown, WHOLE.get(name))
         # One healthy answer, or the model would be taken to be down after some of them.
         await impatient.ask(QUESTION)
-        remembered = await impatient.services.sessions.history(session)
+        remembered = await impatient.services.chat.sessions.history(session)
         assert bool(remembered) == (not shown or name in WHOLE)
 
 
@@ -106,7 +105,7 @@ async def test_silence_at_any_position(impatient: Api, upstream: Upstream) -> No
     )
     for at, reply in enumerate(replies):
         check(reply.events(), shown=True, reason=None)
-        assert await impatient.services.sessions.history(f"s{at}") == ()
+        assert await impatient.services.chat.sessions.history(f"s{at}") == ()
     await upstream.until(lambda u: u.left_early == len(TOKENS))
 
 

@@ -145,7 +145,7 @@ def assert_same(one: Kept, other: Kept) -> None:
 
 async def first_index(api: Api) -> None:
     """Wait for the ingestion that a start without an index begins by itself."""
-    await api.services.opened.wait()
+    await api.services.index_checked.wait()
     await ended(api.services.ingestion)
     assert api.services.ingestion.status(None).status == "completed"
 
@@ -204,10 +204,10 @@ def change(book: Path, files: Mapping[str, str]) -> None:
 async def test_quire_outlives_its_server(
     server: QdrantServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.services, "STORE_PROBE_SECONDS", 0)
+    monkeypatch.setattr(lib.services, "_STORE_PROBE_SECONDS", 0)
     await server.stop()
     async with serving(settings) as api:
-        await api.services.opened.wait()
+        await api.services.index_checked.wait()
         await assert_away(api)
         await server.start()
         assert (await api.ingest())["status"] == "completed"

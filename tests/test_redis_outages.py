@@ -40,7 +40,7 @@ def shared(
     upstream: Upstream,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Settings:
-    monkeypatch.setattr(lib.services, "REDIS_PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(lib.services, "_REDIS_PROBE_SECONDS", 0.0)
     monkeypatch.setattr(lib.replicas.client, "TIMEOUT", 0.1)
     monkeypatch.setattr(lib.replicas.client, "PAUSE", 0.05)
     monkeypatch.setattr(lib.replicas.client, "LONGEST_PAUSE", 0.05)
@@ -86,7 +86,7 @@ async def test_redis_goes_away_and_comes_back(
 ) -> None:
     upstream.replies.append(answer("Six hours [1]."))
     assert (await ask(api, session_id="s"))["mode"] == "generated"
-    assert len(await api.services.sessions.history("s")) == 2
+    assert len(await api.services.chat.sessions.history("s")) == 2
     before = await health(api)
     assert (before["status"], before["redis_connected"]) == ("healthy", True)
     asked = len(upstream.chats())
@@ -137,16 +137,16 @@ async def test_an_answer_that_runs_meanwhile_is_whole_and_settled_later(
 ) -> None:
     upstream.replies.append(answer("Six", " hours [1]."))
     services = api.services
-    turn = await prepare(services, ChatRequest(question=QUESTION, session_id="s"))
-    async with aclosing(stream(services, turn)) as events:
+    turn = await prepare(services.chat, ChatRequest(question=QUESTION, session_id="s"))
+    async with aclosing(stream(services.chat, turn)) as events:
         while not isinstance(await anext(events), TextDelta):
             continue
         with server.hanging():
             rest = [event async for event in events]
     assert isinstance(rest[-1], Done)
-    while services.budget.state().tokens_reserved:
+    while services.chat.budget.state().tokens_reserved:
         await health(api)
-    assert services.budget.state().tokens == rest[-1].tokens_used > 0
+    assert services.chat.budget.state().tokens == rest[-1].tokens_used > 0
 
 
 async def test_without_a_budget_the_model_answers_without_redis_too(
@@ -167,7 +167,7 @@ async def test_nobody_ingests_without_redis(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lib.services, "AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.services, "_RETRY_SECONDS", 0.01)
     monkeypatch.setattr(lib.replicas.ingest, "TELL_SECONDS", 0.01)
     async with running_qdrant(tmp_path / "qdrant") as qdrant:
         settings = make_settings(
@@ -175,7 +175,7 @@ async def test_nobody_ingests_without_redis(
         )
         server.kill()
         async with serving(settings) as api:
-            await api.services.opened.wait()
+            await api.services.index_checked.wait()
             refused = await api.as_admin("POST", "/ingest", json={})
             assert refused.status == 503
             assert refused.json()["code"] == "REDIS_UNAVAILABLE"
@@ -188,7 +188,7 @@ async def test_nobody_ingests_without_redis(
             await ended(api.services.ingestion)
             assert api.services.ingestion.status(None).status == "completed"
             async with serving(settings) as other:
-                await other.services.opened.wait()
+                await other.services.index_checked.wait()
                 assert other.services.ingestion.latest is None
                 assert isinstance(other.services.redis, RedisClient)
                 taken = "return redis.call('SET', KEYS[1], 'another')"

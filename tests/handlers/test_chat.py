@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 
 import lib.services
-from lib.answer import BUDGET_SPENT, MODEL_BUSY, MODEL_FAILED, NO_MODEL
 from lib.errors import upstream_error
 from lib.pricing import Price
 from lib.prompt import RULES
@@ -401,7 +400,7 @@ async def test_the_same_first_question_is_paid_once(generating: Api, upstream: U
     assert text_of(streamed) == first["answer"]
     assert [e["citation"] for e in streamed if e["type"] == "citation"] == first["citations"]
     # It is part of the second reader's conversation all the same.
-    assert (await generating.services.sessions.history("other"))[1].content == first["answer"]
+    assert (await generating.services.chat.sessions.history("other"))[1].content == first["answer"]
 
 
 @pytest.mark.parametrize(
@@ -480,7 +479,7 @@ async def test_what_is_not_in_the_book_costs_no_model(
     for suggestion in end["suggestions"]:
         assert f"]({suggestion['url']})" in text
     # A reader who asks on goes on from there.
-    assert (await generating.services.sessions.history("s"))[0].content == NOT_THERE
+    assert (await generating.services.chat.sessions.history("s"))[0].content == NOT_THERE
 
 
 async def test_without_a_model_it_is_not_guessed_either(api: Api) -> None:
@@ -553,14 +552,16 @@ async def test_a_model_that_fails_before_its_first_word_is_replaced_by_the_book(
     reply = await generating.ask(QUESTION, stream=streamed)
     assert reply.status == 200
     text = text_of(reply.events()) if streamed else reply.json()["answer"]
-    assert text.startswith(f"*{MODEL_FAILED}*")
+    assert text.startswith("*The language model cannot answer right now.")
     assert "The tide turns every six hours and a quarter." in text
     assert MARKER.search(text)
     assert "sk-" not in reply.text
 
 
 async def test_without_a_model_the_answer_says_so(api: Api) -> None:
-    assert (await api.ask(QUESTION)).json()["answer"].startswith(f"*{NO_MODEL}*")
+    assert (
+        (await api.ask(QUESTION)).json()["answer"].startswith("*No language model is configured.")
+    )
 
 
 AFTER_THE_FIRST_WORD = {
@@ -582,7 +583,7 @@ async def test_a_stream_that_breaks_ends_with_an_error_event(
     assert events[-1]["code"] == "UPSTREAM_ERROR"
     assert events[-1]["error"]
     assert text_of(events).startswith("The tide turns")
-    assert await generating.services.sessions.history("s") == ()
+    assert await generating.services.chat.sessions.history("s") == ()
 
 
 @pytest.mark.parametrize("fault", AFTER_THE_FIRST_WORD.values(), ids=AFTER_THE_FIRST_WORD)
@@ -594,9 +595,9 @@ async def test_a_json_answer_that_breaks_gives_way_to_the_book(
     reply = await generating.ask(QUESTION, session_id="s")
     assert reply.status == 200
     body = reply.json()
-    assert body["answer"].startswith(f"*{MODEL_FAILED}*")
+    assert body["answer"].startswith("*The language model cannot answer right now.")
     assert (body["mode"], body["finish_reason"]) == ("extractive", "stop")
-    [_, remembered] = await generating.services.sessions.history("s")
+    [_, remembered] = await generating.services.chat.sessions.history("s")
     assert remembered.content.strip() == body["answer"]
 
 
@@ -618,7 +619,7 @@ async def test_a_budget_that_is_spent_leaves_the_book_s_own_words(
     assert set(modes) == {"generated", "extractive"}
     assert modes == sorted(modes, reverse=True)
     assert len(upstream.chats()) == modes.count("generated")
-    assert asked[-1]["answer"].startswith(f"*{BUDGET_SPENT}*")
+    assert asked[-1]["answer"].startswith("*The daily budget for the language model is used up.")
     assert inside["budget"]["tokens"] == 120 * modes.count("generated")
     # A day has one budget, however often the server starts.
     async with serving(settings) as api:
@@ -638,7 +639,7 @@ async def test_more_readers_than_places_get_the_book_s_own_words(
         second = (await api.ask("How many fenders does a boat need?")).json()
         go_on.set()
         assert (await first).json()["mode"] == "generated"
-    assert second["answer"].startswith(f"*{MODEL_BUSY}*")
+    assert second["answer"].startswith("*Many readers are asking right now.")
     assert "Hang three fenders" in second["answer"]
 
 
@@ -677,7 +678,7 @@ async def test_the_first_word_says_that_the_model_is_back(
 async def test_a_complete_answer_is_remembered(generating: Api, upstream: Upstream) -> None:
     upstream.replies.append(answer("Every six hours."))
     await generating.ask(f"  {QUESTION} ", session_id="s")
-    assert await generating.services.sessions.history("s") == (
+    assert await generating.services.chat.sessions.history("s") == (
         Message("user", QUESTION),
         Message("assistant", "Every six hours."),
     )

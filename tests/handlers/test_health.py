@@ -158,7 +158,7 @@ async def test_while_the_first_ingestion_runs_it_is_a_200(
         assert answer.json()["ingesting"] is True
         assert answer.json()["ready"] is False
         with monkeypatch.context() as patch:
-            patch.setattr(lib.services, "FIRST_INDEX_SECONDS", 0.05)
+            patch.setattr(lib.services, "_FIRST_INDEX_SECONDS", 0.05)
             assert (await api.ask("tide")).json()["code"] == "INDEX_NOT_READY"
         patient = asyncio.create_task(api.ask("tide"))
         await settled(api)
@@ -170,13 +170,13 @@ async def test_until_it_is_known_whether_one_begins_an_ingestion_is_told_of(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who waits for its end, to push a book, would be refused a moment later."""
-    known, look = asyncio.Event(), lib.services.open_index
+    known, look = asyncio.Event(), lib.services._open_index
 
     async def late(services: Services) -> bool:
         await known.wait()
         return await look(services)
 
-    monkeypatch.setattr(lib.services, "open_index", late)
+    monkeypatch.setattr(lib.services, "_open_index", late)
     async with serving(make_settings()) as api:
         health = await settled(api)
         assert (health["ready"], health["ingesting"]) == (True, True)
@@ -210,7 +210,7 @@ async def test_an_index_of_another_version_is_a_503(
         qdrant_path=own_index, embedding_provider="openai", openai_base_url=upstream.base_url
     )
     async with serving(settings) as api:
-        await api.services.opened.wait()
+        await api.services.index_checked.wait()
         health = await settled(api)
         assert (await api.get("/health")).status == 503
         assert "another version" in health["message"]
@@ -225,7 +225,7 @@ async def test_an_index_of_another_version_is_made_anew_by_itself(
 ) -> None:
     rewrite_manifest(own_index, older)
     async with serving(make_settings(qdrant_path=own_index)) as api:
-        await api.services.opened.wait()
+        await api.services.index_checked.wait()
         await ended(api.services.ingestion)
         health = await settled(api)
         assert health["ready"] is True

@@ -28,15 +28,15 @@ def make(base_url: str) -> ChatModel:
     return ChatModel(
         api_key="",
         base_url=base_url,
-        model="m",
+        name="m",
         token_limit_field="max_tokens",
         max_tokens=MOST,
-        silence=0.3,
+        timeout=0.3,
     )
 
 
 @pytest.fixture
-async def generator(upstream: Upstream) -> AsyncIterator[ChatModel]:
+async def model(upstream: Upstream) -> AsyncIterator[ChatModel]:
     made = make(upstream.base_url)
     yield made
     await made.close()
@@ -44,16 +44,16 @@ async def generator(upstream: Upstream) -> AsyncIterator[ChatModel]:
 
 async def ask(
     budget: Budget,
-    generator: ChatModel,
+    model: ChatModel,
     price: Price | None = PRICE,
     breaker: Breaker | None = None,
 ) -> AsyncGenerator[Delta | Idle | Finish, None]:
     breaker = breaker or model_breaker()
-    paid = await reserve_tokens(budget, ASKED, reader="a", max_tokens=MOST, price=price)
-    with paid, breaker.call():
-        async with aclosing(generator.generate(ASKED)) as pieces:
+    reservation = await reserve_tokens(budget, ASKED, reader="a", max_tokens=MOST, price=price)
+    with reservation, breaker.call():
+        async with aclosing(model.generate(ASKED)) as pieces:
             async for piece in pieces:
-                paid.see(piece)
+                reservation.observe(piece)
                 yield piece
 
 
@@ -68,11 +68,11 @@ async def read_all(
     return pieces
 
 
-async def test_a_whole_answer_costs_what_it_took(generator: ChatModel, upstream: Upstream) -> None:
+async def test_a_whole_answer_costs_what_it_took(model: ChatModel, upstream: Upstream) -> None:
     budget = MemoryBudget(BudgetLimits(tokens=WHOLE))
     upstream.replies.append(answer("The", " tide"))
     pieces = []
-    async for piece in ask(budget, generator):
+    async for piece in ask(budget, model):
         if isinstance(piece, Delta):
             assert budget.state().tokens_reserved == WHOLE
         pieces.append(piece)
@@ -82,25 +82,23 @@ async def test_a_whole_answer_costs_what_it_took(generator: ChatModel, upstream:
     assert state.usd == pytest.approx((100 * 1.0 + 20 * 10.0) / 1e6)
 
 
-async def test_without_room_the_model_is_not_asked(
-    generator: ChatModel, upstream: Upstream
-) -> None:
+async def test_without_room_the_model_is_not_asked(model: ChatModel, upstream: Upstream) -> None:
     budget = MemoryBudget(BudgetLimits(tokens=WHOLE - 1))
     with pytest.raises(BudgetExhausted):
-        await anext(ask(budget, generator))
+        await anext(ask(budget, model))
     assert upstream.requests == []
     with pytest.raises(BudgetExhausted):
-        await anext(ask(MemoryBudget(BudgetLimits(usd=1.0)), generator, price=None))
+        await anext(ask(MemoryBudget(BudgetLimits(usd=1.0)), model, price=None))
 
 
 @pytest.mark.parametrize("read", [0, 1])
 async def test_a_reader_who_leaves_has_cost_it_all(
-    generator: ChatModel, upstream: Upstream, read: int
+    model: ChatModel, upstream: Upstream, read: int
 ) -> None:
     """Also one who leaves while the model thinks: what it thought is billed."""
     budget = MemoryBudget(BudgetLimits(tokens=WHOLE))
     upstream.replies.append([delta("a"), Hang()] if read else [Hang()])
-    async with aclosing(ask(budget, generator)) as pieces:
+    async with aclosing(ask(budget, model)) as pieces:
         for _ in range(read):
             await anext(pieces)
         waiting = asyncio.ensure_future(anext(pieces))
@@ -126,22 +124,22 @@ async def test_a_reader_who_leaves_has_cost_it_all(
     ids=str,
 )
 async def test_what_was_refused_costs_nothing_and_what_broke_off_all(
-    generator: ChatModel, upstream: Upstream, reply: Reply, whole: bool
+    model: ChatModel, upstream: Upstream, reply: Reply, whole: bool
 ) -> None:
     budget = MemoryBudget(BudgetLimits())
     upstream.replies.append(reply)
-    await read_all(ask(budget, generator))
+    await read_all(ask(budget, model))
     state = budget.state()
     assert (state.tokens, state.tokens_reserved) == (WHOLE if whole else 0, 0)
 
 
 async def test_a_long_silence_may_have_been_billed(
-    generator: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    model: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(lib.generation, "_IDLE_SECONDS", 0.2)
     budget = MemoryBudget(BudgetLimits())
     upstream.replies.append([Hang()])
-    assert [type(piece) for piece in await read_all(ask(budget, generator))] == [Idle]
+    assert [type(piece) for piece in await read_all(ask(budget, model))] == [Idle]
     assert budget.state().tokens == WHOLE
 
 

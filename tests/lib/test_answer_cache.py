@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lib.answer_cache import AnswerCache, AnswerKey, same_question
+from lib.answer_cache import AnswerCache, AnswerKey, normalise_question
 from lib.citations import Citation, Source
 from lib.events import Cited, Done, TextDelta
 
@@ -23,12 +23,12 @@ CITED = Cited(
     "written", ["Why tides?", "why  tides", " WHY TIDES ?! ", "Why\u00a0tides\uff1f", "why tides."]
 )
 def test_a_question_is_the_same_however_it_is_written(written: str) -> None:
-    assert same_question(written) == "why tides"
+    assert normalise_question(written) == "why tides"
 
 
 def test_other_words_are_another_question() -> None:
-    assert same_question("why tides") != same_question("why no tides")
-    assert same_question("c") != same_question("c++")
+    assert normalise_question("why tides") != normalise_question("why no tides")
+    assert normalise_question("c") != normalise_question("c++")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_other_words_are_another_question() -> None:
 )
 def test_what_decided_an_answer_tells_it_from_others(other: dict[str, Any]) -> None:
     cache = AnswerCache(2)
-    cache.keep(KEY, [TextDelta(content="a")], END)
+    cache.put(KEY, [TextDelta(content="a")], END)
     assert cache.get(replace(KEY, **other)) is None
 
 
@@ -54,7 +54,7 @@ def test_the_answers_used_longest_ago_and_old_ones_go() -> None:
     cache = AnswerCache(2, seconds=10, clock=lambda: now)
     keys = [replace(KEY, question=question) for question in "abc"]
     for key in keys:
-        cache.keep(key, [TextDelta(content="a")], END)
+        cache.put(key, [TextDelta(content="a")], END)
     assert [cache.get(key) is not None for key in keys] == [False, True, True]
     now = 10.0
     assert cache.get(keys[2]) is None
@@ -62,5 +62,5 @@ def test_the_answers_used_longest_ago_and_old_ones_go() -> None:
 
 def test_a_cache_without_room_keeps_nothing() -> None:
     cache = AnswerCache(0)
-    cache.keep(KEY, [TextDelta(content="a")], END)
+    cache.put(KEY, [TextDelta(content="a")], END)
     assert cache.get(KEY) is None

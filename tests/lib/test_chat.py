@@ -26,8 +26,10 @@ async def services(make_settings: MakeSettings, upstream: Upstream) -> AsyncIter
 
 
 async def ask(services: Services, **fields: Any) -> list[Event]:
-    turn = await prepare(services, ChatRequest(**{"question": "tide?", "session_id": "s"} | fields))
-    return [event async for event in stream(services, turn)]
+    turn = await prepare(
+        services.chat, ChatRequest(**{"question": "tide?", "session_id": "s"} | fields)
+    )
+    return [event async for event in stream(services.chat, turn)]
 
 
 async def events_of(events: Sequence[Event]) -> AsyncGenerator[Event, None]:
@@ -39,23 +41,23 @@ async def test_all_that_can_fail_early_fails_before_the_first_byte(
     services: Services, upstream: Upstream
 ) -> None:
     with pytest.raises(InvalidRequest):
-        await prepare(services, ChatRequest(question="  "))
+        await prepare(services.chat, ChatRequest(question="  "))
     assert upstream.requests == []
 
 
 async def test_nothing_is_asked_before_the_stream_is_read(
     services: Services, upstream: Upstream
 ) -> None:
-    turn = await prepare(services, ChatRequest(question="tide?"))
-    stream(services, turn)
+    turn = await prepare(services.chat, ChatRequest(question="tide?"))
+    stream(services.chat, turn)
     assert upstream.requests == []
 
 
 async def test_the_first_event_comes_before_the_model_is_asked(
     services: Services, upstream: Upstream
 ) -> None:
-    turn = await prepare(services, ChatRequest(question="tide?"))
-    async with aclosing(stream(services, turn)) as events:
+    turn = await prepare(services.chat, ChatRequest(question="tide?"))
+    async with aclosing(stream(services.chat, turn)) as events:
         assert await anext(events) == Ping()
         assert upstream.requests == []
 
@@ -64,32 +66,32 @@ async def test_a_reader_who_leaves_is_not_remembered(
     services: Services, upstream: Upstream
 ) -> None:
     upstream.replies.append([delta("The tide "), Hang()])
-    turn = await prepare(services, ChatRequest(question="tide?", session_id="s"))
-    async with aclosing(stream(services, turn)) as events:
+    turn = await prepare(services.chat, ChatRequest(question="tide?", session_id="s"))
+    async with aclosing(stream(services.chat, turn)) as events:
         async for event in events:
             if isinstance(event, TextDelta):
                 break
-    assert services.generator is not None
-    assert services.generator.pacer.streams == 0  # closed before anything else is done
+    assert services.chat.model is not None
+    assert services.chat.model.pacer.streams == 0  # closed before anything else is done
     await upstream.until(lambda u: u.left_early == 1)
-    assert await services.sessions.history("s") == ()
+    assert await services.chat.sessions.history("s") == ()
 
 
 async def test_an_answer_waits_after_what_is_shown_and_not_for_what_is_held_back(
     services: Services, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert services.generator is not None
+    assert services.chat.model is not None
     shown: list[str] = []
     waits: list[str] = []
 
     async def wait() -> None:
         waits.append("".join(shown))
 
-    monkeypatch.setattr(services.generator.pacer, "wait", wait)
+    monkeypatch.setattr(services.chat.model.pacer, "wait", wait)
     gates = [asyncio.Event() for _ in range(2)]
     upstream.replies.append([delta("The"), gates[0], delta(" ["), gates[1], *answer("x] tide")])
-    turn = await prepare(services, ChatRequest(question="tide?"))
-    async for event in stream(services, turn):
+    turn = await prepare(services.chat, ChatRequest(question="tide?"))
+    async for event in stream(services.chat, turn):
         if isinstance(event, TextDelta):
             shown.append(event.content)
             for gate in gates:
@@ -103,7 +105,7 @@ async def test_a_failed_answer_is_not_remembered(services: Services, upstream: U
     upstream.replies.append([delta("The tide "), Drop()])
     events = await ask(services)
     assert isinstance(events[-1], Failed)
-    assert await services.sessions.history("s") == ()
+    assert await services.chat.sessions.history("s") == ()
 
 
 async def test_an_extractive_answer_is_remembered(services: Services, upstream: Upstream) -> None:
@@ -111,13 +113,13 @@ async def test_an_extractive_answer_is_remembered(services: Services, upstream: 
     events = await ask(services)
     assert isinstance(events[-1], Done)
     assert events[-1].mode == "extractive"
-    assert len(await services.sessions.history("s")) == 2
+    assert len(await services.chat.sessions.history("s")) == 2
 
 
 @pytest.mark.parametrize("k", [1, 2, 20])
 async def test_the_selection_comes_first_and_counts(services: Services, k: int) -> None:
     selection = Selection(selectedText="Marked.", source="x" * 9_000)
-    turn = await prepare(services, ChatRequest(question="tide?", k=k, context=selection))
+    turn = await prepare(services.chat, ChatRequest(question="tide?", k=k, context=selection))
     assert turn.passages[0].text == "Marked."
     assert len(turn.passages[0].file_path) <= 500
     assert turn.passages[0].url is None
@@ -127,16 +129,18 @@ async def test_the_selection_comes_first_and_counts(services: Services, k: int) 
 @pytest.mark.parametrize("text", ["", "  \n"])
 async def test_an_empty_selection_is_none(services: Services, text: str) -> None:
     request = ChatRequest(question="tide?", context=Selection(selectedText=text))
-    assert all(p.heading != "Selected text" for p in (await prepare(services, request)).passages)
+    assert all(
+        p.heading != "Selected text" for p in (await prepare(services.chat, request)).passages
+    )
 
 
 async def test_the_context_window_bounds_the_prompt(services: Services, upstream: Upstream) -> None:
     marked = Selection(selectedText="word " * 900)
     turn = await prepare(
-        services, ChatRequest(question="tide?", k=20, context_window=1000, context=marked)
+        services.chat, ChatRequest(question="tide?", k=20, context_window=1000, context=marked)
     )
     wide = await prepare(
-        services, ChatRequest(question="tide?", k=20, context_window=8000, context=marked)
+        services.chat, ChatRequest(question="tide?", k=20, context_window=8000, context=marked)
     )
     assert len(turn.passages) < len(wide.passages)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lib.answer import NOT_IN_BOOK
 from lib.attribution import SentenceCheck
 from lib.evaluation import (
     Estimate,
@@ -22,7 +21,7 @@ from lib.evaluation import (
     metrics,
     share,
 )
-from lib.events import ChatAnswer
+from lib.events import NOT_IN_BOOK, ChatAnswer
 from lib.golden import Place, Question
 from lib.services import Services, open_services
 from lib.sites.link_check import SitemapError
@@ -123,7 +122,7 @@ async def test_an_answer_that_breaks_off_is_an_outcome(
     broken, whole = await outcomes_of(
         generating, TIDE, TIDE, plan=Plan(k=5, concurrency=1, answers=True)
     )
-    assert "not complete" in broken.error
+    assert "incomplete" in broken.error
     assert failures(broken, 5) == [broken.error]
     assert whole.error == ""
     assert broken.links == ()

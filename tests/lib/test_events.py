@@ -1,14 +1,24 @@
+"""Framing of events, and the compact transcript."""
+
 import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.citations import Citation, Source
-from lib.events import PING, Cited, Failed, Ping, Shown, TextDelta, frame, frames, text_of
+from lib.events import (
+    Cited,
+    Failed,
+    Ping,
+    TextDelta,
+    Transcript,
+    encode_event,
+    encode_events,
+    text_of,
+)
 
 CITED = Cited(
     citation=Citation(
@@ -25,7 +35,7 @@ def test_what_was_shown_is_the_same_text_and_citations_in_fewer_pieces() -> None
     words = [TextDelta(content=f"word{n} \N{SAILBOAT} \ud800") for n in range(200)]
     end = [TextDelta(content="end"), TextDelta(content="")]
     told: list[TextDelta | Cited] = [CITED, *words, CITED, CITED, *end]
-    shown = Shown()
+    shown = Transcript()
     assert shown.pieces() == []
     for piece in told:
         shown.add(piece)
@@ -37,7 +47,7 @@ def test_what_was_shown_is_the_same_text_and_citations_in_fewer_pieces() -> None
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_one_event_is_one_line(text: str) -> None:
-    framed = frame(TextDelta(content=text))
+    framed = encode_event(TextDelta(content=text))
     assert framed.startswith(b"data: ")
     assert framed.endswith(b"\n\n")
     assert framed.count(b"\n") == 2
@@ -46,7 +56,7 @@ def test_one_event_is_one_line(text: str) -> None:
 
 
 def test_a_ping_is_a_comment() -> None:
-    assert frame(Ping()) == PING == b": ping\n\n"
+    assert encode_event(Ping()) == b": ping\n\n"
 
 
 class Fails(Exception):
@@ -64,8 +74,8 @@ async def test_the_events_are_closed_when_the_reader_goes() -> None:
             closed.append(True)
 
     seen: list[object] = []
-    framed = frames(events(), seen.append)
-    assert await anext(framed) == PING
+    framed = encode_events(events(), seen.append)
+    assert await anext(framed) == encode_event(Ping())
     await framed.aclose()
     assert closed == [True]
     assert seen == [Ping()]
@@ -80,16 +90,10 @@ async def test_an_error_of_the_program_ends_the_stream_with_an_event(
         raise error
 
     seen: list[object] = []
-    first, last = [each async for each in frames(events(), seen.append)]
-    assert first == PING
+    first, last = [each async for each in encode_events(events(), seen.append)]
+    assert first == encode_event(Ping())
     assert isinstance(seen[-1], Failed)
     told = json.loads(last.removeprefix(b"data: "))
     assert (told["type"], told["code"]) == ("error", "INTERNAL")
     assert "secret" not in told["error"]
     assert type(error).__name__ in caplog.text
-
-
-def test_what_is_no_struct_is_framed_too() -> None:
-    assert frame({"a": 1}) == b'data: {"a":1}\n\n'
-    with pytest.raises((TypeError, msgspec.MsgspecError)):
-        frame(object())

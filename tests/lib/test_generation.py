@@ -1,3 +1,5 @@
+"""The client of the language model, against a scripted server."""
+
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
@@ -8,20 +10,20 @@ import pytest
 import lib.generation
 from lib.errors import UpstreamError
 from lib.generation import (
-    FEW_STREAMS,
-    LONGEST_PAUSE,
-    MANY_STREAMS,
-    PAUSE,
-    TICK,
+    _FEW_STREAMS,
+    _MANY_STREAMS,
+    _MAX_PAUSE,
+    _PAUSE,
+    _TICK,
     ChatModel,
     Delta,
     Finish,
     Idle,
-    Pacer,
     PromptMessage,
-    make_generator,
-    moment,
-    pause_among,
+    _nearest_tick,
+    _Pacer,
+    _pause_seconds,
+    make_model,
 )
 from lib.settings import Settings
 from tests.upstream import (
@@ -43,9 +45,9 @@ from tests.upstream import (
 ASKED = [PromptMessage("system", "Rules."), PromptMessage("user", "Tide?")]
 
 
-@pytest.fixture(params=[0, MANY_STREAMS], ids=["alone", "crowded"])
-async def generator(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[ChatModel]:
-    made = make_generator(
+@pytest.fixture(params=[0, _MANY_STREAMS], ids=["alone", "crowded"])
+async def model(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIterator[ChatModel]:
+    made = make_model(
         Settings(openai_base_url=upstream.base_url, openai_model="m", openai_api_key="sk-test")
     )
     assert made is not None
@@ -55,9 +57,9 @@ async def generator(request: pytest.FixtureRequest, upstream: Upstream) -> Async
     await made.close()
 
 
-async def run(generator: ChatModel) -> tuple[str, Finish, int]:
-    """The text, how it ended, and how often the caller was told to be patient."""
-    pieces = [piece async for piece in generator.generate(ASKED)]
+async def run(model: ChatModel) -> tuple[str, Finish, int]:
+    """The text, its end, and the number of `Idle`."""
+    pieces = [piece async for piece in model.generate(ASKED)]
     end = pieces.pop()
     assert isinstance(end, Finish)
     assert not any(isinstance(piece, Finish) for piece in pieces)
@@ -66,25 +68,25 @@ async def run(generator: ChatModel) -> tuple[str, Finish, int]:
 
 
 async def until_it_fails(
-    generator: ChatModel,
+    model: ChatModel,
 ) -> tuple[list[Delta | Idle | Finish], UpstreamError | None]:
-    """What came, and the error that ended it."""
+    """The pieces, and the error that ended the stream."""
     pieces: list[Delta | Idle | Finish] = []
     try:
-        async for piece in generator.generate(ASKED):
+        async for piece in model.generate(ASKED):
             pieces.append(piece)  # noqa: PERF401
     except UpstreamError as error:
         return pieces, error
     return pieces, None
 
 
-async def test_an_answer(generator: ChatModel, upstream: Upstream) -> None:
+async def test_an_answer(model: ChatModel, upstream: Upstream) -> None:
     upstream.replies.append(answer("The tide ", "turns."))
-    assert await run(generator) == ("The tide turns.", Finish("stop", 100, 20), 0)
+    assert await run(model) == ("The tide turns.", Finish("stop", 100, 20), 0)
 
 
-async def test_the_request(generator: ChatModel, upstream: Upstream) -> None:
-    await run(generator)
+async def test_the_request(model: ChatModel, upstream: Upstream) -> None:
+    await run(model)
     [request] = upstream.requests
     assert request.headers["authorization"] == "Bearer sk-test"
     assert request.headers["content-type"] == "application/json"
@@ -101,7 +103,7 @@ async def test_the_request(generator: ChatModel, upstream: Upstream) -> None:
 
 
 async def test_the_name_of_the_token_limit_can_be_set(upstream: Upstream) -> None:
-    made = make_generator(
+    made = make_model(
         Settings(
             openai_base_url=upstream.base_url,
             openai_token_limit_field="max_completion_tokens",
@@ -116,18 +118,16 @@ async def test_the_name_of_the_token_limit_can_be_set(upstream: Upstream) -> Non
 
 
 def test_without_a_key_or_a_server_there_is_no_generator() -> None:
-    assert make_generator(Settings()) is None
+    assert make_model(Settings()) is None
 
 
 WHOLE = answer("Das Wasser ", "steigt: 水 \U0001f30a.")
 
 
 @pytest.mark.parametrize("size", range(1, 40))
-async def test_bytes_may_be_cut_anywhere(
-    generator: ChatModel, upstream: Upstream, size: int
-) -> None:
+async def test_bytes_may_be_cut_anywhere(model: ChatModel, upstream: Upstream, size: int) -> None:
     upstream.replies.append(cut(WHOLE, size))
-    assert await run(generator) == ("Das Wasser steigt: 水 \U0001f30a.", Finish("stop", 100, 20), 0)
+    assert await run(model) == ("Das Wasser steigt: 水 \U0001f30a.", Finish("stop", 100, 20), 0)
 
 
 def crlf(reply: list[Step]) -> list[Step]:
@@ -166,29 +166,29 @@ ODD: dict[str, list[Step]] = {
 
 @pytest.mark.parametrize("reply", ODD.values(), ids=ODD)
 async def test_odd_streams_are_read(
-    generator: ChatModel, upstream: Upstream, reply: list[Step]
+    model: ChatModel, upstream: Upstream, reply: list[Step]
 ) -> None:
     upstream.replies.append(reply)
-    text, end, _ = await run(generator)
+    text, end, _ = await run(model)
     assert (text, end.reason) == ("ab", "stop")
 
 
 @pytest.mark.parametrize("sent", [[], [usage(7, 0)], [usage(7, 3)]], ids=str)
 async def test_usage_may_be_missing(
-    generator: ChatModel, upstream: Upstream, sent: list[bytes]
+    model: ChatModel, upstream: Upstream, sent: list[bytes]
 ) -> None:
     upstream.replies.append([delta("a"), finish(), *sent, DONE])
-    _, end, _ = await run(generator)
+    _, end, _ = await run(model)
     assert (end.prompt_tokens is not None) == bool(sent)
 
 
 @pytest.mark.parametrize("wrong", [-1, 10**12])
-async def test_usage_that_cannot_be_is_not_believed(
-    generator: ChatModel, upstream: Upstream, wrong: int
+async def test_implausible_usage_is_ignored(
+    model: ChatModel, upstream: Upstream, wrong: int
 ) -> None:
     for told in (usage(wrong, 3), usage(7, wrong)):
         upstream.replies.append([delta("a"), finish(), told, DONE])
-        _, end, _ = await run(generator)
+        _, end, _ = await run(model)
         assert (end.prompt_tokens, end.completion_tokens) == (None, None)
 
 
@@ -212,38 +212,36 @@ FAULTS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(("reply", "words"), FAULTS.values(), ids=FAULTS)
-async def test_faults_are_told_in_our_words(
-    generator: ChatModel, upstream: Upstream, reply: Any, words: str
+async def test_errors_never_repeat_the_server_s_words(
+    model: ChatModel, upstream: Upstream, reply: Any, words: str
 ) -> None:
     upstream.replies.append(reply)
     with pytest.raises(UpstreamError, match=words) as caught:
-        await run(generator)
+        await run(model)
     assert caught.value.message.startswith("The language model ")
     assert "sk-" not in str(caught.value)
     assert len(upstream.requests) == 1  # the reader decides whether to ask again
 
 
-async def test_what_came_before_a_fault_is_passed_on(
-    generator: ChatModel, upstream: Upstream
-) -> None:
+async def test_what_came_before_a_fault_is_passed_on(model: ChatModel, upstream: Upstream) -> None:
     upstream.replies.append([delta("a") + delta("b") + event({"error": {}})])
-    pieces, error = await until_it_fails(generator)
+    pieces, error = await until_it_fails(model)
     assert isinstance(error, UpstreamError)
     assert "".join(piece.text for piece in pieces if isinstance(piece, Delta)) == "ab"
 
 
 async def test_a_line_without_end_is_cut(
-    generator: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    model: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.generation, "LONGEST_LINE", 1_000)
+    monkeypatch.setattr(lib.generation, "_MAX_LINE_BYTES", 1_000)
     upstream.replies.append([delta("a"), b"data: " + b"x" * 5_000, Hang()])
     with pytest.raises(UpstreamError):
-        await run(generator)
+        await run(model)
     await upstream.until(lambda u: u.left_early == 1)
 
 
 async def test_a_server_that_is_not_there() -> None:
-    made = make_generator(Settings(openai_base_url="http://127.0.0.1:9/v1"))
+    made = make_model(Settings(openai_base_url="http://127.0.0.1:9/v1"))
     assert made is not None
     with pytest.raises(UpstreamError, match="cannot be reached"):
         await run(made)
@@ -251,14 +249,14 @@ async def test_a_server_that_is_not_there() -> None:
     await made.close()
 
 
-def make_impatient(upstream: Upstream, silence: float) -> ChatModel:
+def make_impatient(upstream: Upstream, timeout: float) -> ChatModel:
     return ChatModel(
         api_key="",
         base_url=upstream.base_url,
-        model="m",
+        name="m",
         token_limit_field="max_tokens",
         max_tokens=16,
-        silence=silence,
+        timeout=timeout,
     )
 
 
@@ -266,7 +264,7 @@ def make_impatient(upstream: Upstream, silence: float) -> ChatModel:
 async def test_silence_is_told_and_then_ended(
     upstream: Upstream, monkeypatch: pytest.MonkeyPatch, words: list[Step]
 ) -> None:
-    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.02)
+    monkeypatch.setattr(lib.generation, "_IDLE_SECONDS", 0.02)
     made = make_impatient(upstream, 0.2)
     upstream.replies.append([*words, Hang()])
     pieces, error = await until_it_fails(made)
@@ -277,13 +275,13 @@ async def test_silence_is_told_and_then_ended(
 
 
 async def test_silence_that_ends_does_no_harm(
-    generator: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    model: ChatModel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(lib.generation, "_IDLE_SECONDS", 0.01)
     before, between = asyncio.Event(), asyncio.Event()
     upstream.replies.append([before, delta("a"), between, delta("b"), finish(), DONE])
     texts: list[str] = []
-    async for piece in generator.generate(ASKED):
+    async for piece in model.generate(ASKED):
         if isinstance(piece, Idle):
             (between if before.is_set() and texts else before).set()
         elif isinstance(piece, Delta):
@@ -294,8 +292,8 @@ async def test_silence_that_ends_does_no_harm(
 
 
 async def test_silences_do_not_add_up(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three of which any two would be too long."""
-    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.2)
+    """There are three; any two together would exceed the timeout."""
+    monkeypatch.setattr(lib.generation, "_IDLE_SECONDS", 0.2)
     made = make_impatient(upstream, 0.39)
     gates = [asyncio.Event() for _ in range(3)]
     script = [step for gate in gates for step in (gate, delta("a"))]
@@ -312,24 +310,24 @@ async def test_silences_do_not_add_up(upstream: Upstream, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("words", [[], [delta("a")]], ids=["before", "between"])
 async def test_closing_leaves_the_server(
-    generator: ChatModel,
+    model: ChatModel,
     upstream: Upstream,
     words: list[Step],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A model goes on generating, and is paid, as long as the connection stands."""
-    monkeypatch.setattr(lib.generation, "IDLE_SECONDS", 0.01)
+    """A model goes on generating, at a cost, while the connection is open."""
+    monkeypatch.setattr(lib.generation, "_IDLE_SECONDS", 0.01)
     upstream.replies.append([*words, Hang()])
-    async with aclosing(generator.generate(ASKED)) as pieces:
+    async with aclosing(model.generate(ASKED)) as pieces:
         async for _ in pieces:
             await upstream.until(lambda u: len(u.chats()) == 1)
             break
     await upstream.until(lambda u: u.left_early == 1)
 
 
-async def test_cancelling_leaves_the_server(generator: ChatModel, upstream: Upstream) -> None:
+async def test_cancelling_leaves_the_server(model: ChatModel, upstream: Upstream) -> None:
     upstream.replies.append([delta("a"), Hang()])
-    asking = asyncio.create_task(run(generator))
+    asking = asyncio.create_task(run(model))
     await upstream.until(lambda u: len(u.chats()) == 1)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -337,14 +335,12 @@ async def test_cancelling_leaves_the_server(generator: ChatModel, upstream: Upst
     await upstream.until(lambda u: u.left_early == 1)
 
 
-async def test_cancelling_twice_leaves_the_server_too(
-    generator: ChatModel, upstream: Upstream
-) -> None:
-    """A reader goes, and the time of the request is up, in one moment."""
+async def test_cancelling_twice_leaves_the_server_too(model: ChatModel, upstream: Upstream) -> None:
+    """A reader leaves just when the request times out."""
     first = asyncio.Event()
 
     async def ask() -> None:
-        async for _ in generator.generate(ASKED):
+        async for _ in model.generate(ASKED):
             first.set()
 
     upstream.replies.append([delta("a"), Hang()])
@@ -353,23 +349,23 @@ async def test_cancelling_twice_leaves_the_server_too(
     asking.cancel()
     await asyncio.sleep(0)
     asking.cancel()
-    # While the failure is at hand, nothing that it passed through is collected.
+    # While the exception is referenced, the objects in its traceback are not collected.
     with pytest.raises(asyncio.CancelledError) as failure:
         await asking
     await upstream.until(lambda u: u.left_early == 1)
     del failure
 
 
-async def test_one_after_the_other(generator: ChatModel, upstream: Upstream) -> None:
-    """Over the same connection, which nothing of the answer before may hold."""
+async def test_one_after_the_other(model: ChatModel, upstream: Upstream) -> None:
+    """All use one connection, so none may leave it paused."""
     upstream.replies.extend(answer(*str(number)) for number in range(100, 110))
-    answers = [await run(generator) for _ in range(10)]
+    answers = [await run(model) for _ in range(10)]
     assert [text for text, _, _ in answers] == [str(number) for number in range(100, 110)]
 
 
-async def test_many_at_once(generator: ChatModel, upstream: Upstream) -> None:
+async def test_many_at_once(model: ChatModel, upstream: Upstream) -> None:
     upstream.replies.extend(answer(str(number)) for number in range(30))
-    answers = await asyncio.gather(*(run(generator) for _ in range(30)))
+    answers = await asyncio.gather(*(run(model) for _ in range(30)))
     assert {text for text, _, _ in answers} == {str(number) for number in range(30)}
 
 
@@ -387,46 +383,46 @@ async def test_many_at_once(generator: ChatModel, upstream: Upstream) -> None:
     ids=str,
 )
 async def test_whether_it_is_reachable(
-    generator: ChatModel,
+    model: ChatModel,
     upstream: Upstream,
     monkeypatch: pytest.MonkeyPatch,
     reply: Any,
     reachable: bool,
 ) -> None:
-    monkeypatch.setattr(lib.generation, "PROBE_TIMEOUT", 0.5 if reachable else 0.1)
+    monkeypatch.setattr(lib.generation, "_PROBE_TIMEOUT", 0.5 if reachable else 0.1)
     upstream.models_reply = reply
-    assert await generator.reachable() is reachable
+    assert await model.reachable() is reachable
     assert upstream.chats() == []
 
 
 def test_many_streams_are_read_less_often() -> None:
-    pauses = [pause_among(streams) for streams in range(1_000)]
-    assert pauses[FEW_STREAMS] == 0 < pauses[FEW_STREAMS + 1]
-    # 50 ms between two pieces are not seen; the time to write them comes on top.
-    assert pauses[MANY_STREAMS] + TICK / 2 <= 0.045
+    pauses = [_pause_seconds(streams) for streams in range(1_000)]
+    assert pauses[_FEW_STREAMS] == 0 < pauses[_FEW_STREAMS + 1]
+    # 50 ms between two deltas are not visible; writing them takes time too.
+    assert pauses[_MANY_STREAMS] + _TICK / 2 <= 0.045
     assert pauses == sorted(pauses)
-    assert pauses[-1] == LONGEST_PAUSE
+    assert pauses[-1] == _MAX_PAUSE
 
 
 def test_those_who_wait_at_about_the_same_time_wait_together() -> None:
     begun = [1_000.0 + second / 1_000 for second in range(100)]
-    moments = [moment(now, PAUSE) for now in begun]
+    moments = [_nearest_tick(now + _PAUSE) for now in begun]
     assert moments == sorted(moments)
-    assert len(set(moments)) <= len(begun) * 0.001 / TICK + 1
+    assert len(set(moments)) <= len(begun) * 0.001 / _TICK + 1
     for now, number in zip(begun, moments, strict=True):
-        assert abs(number * TICK - now - PAUSE) <= TICK / 2 + 1e-9
+        assert abs(number * _TICK - now - _PAUSE) <= _TICK / 2 + 1e-9
 
 
 async def test_few_do_not_wait() -> None:
-    pacer = Pacer()
-    pacer.streams = FEW_STREAMS
-    with pytest.raises(StopIteration):  # it ends without asking the event loop for anything
+    pacer = _Pacer()
+    pacer.streams = _FEW_STREAMS
+    with pytest.raises(StopIteration):  # it ends without waiting
         pacer.wait().send(None)
 
 
 async def test_all_are_woken_but_those_who_left() -> None:
-    pacer = Pacer()
-    pacer.streams = FEW_STREAMS + 1
+    pacer = _Pacer()
+    pacer.streams = _FEW_STREAMS + 1
     waiting = [asyncio.create_task(pacer.wait()) for _ in range(50)]
     await asyncio.sleep(0)
     assert not any(each.done() for each in waiting)
@@ -440,8 +436,8 @@ async def test_all_are_woken_but_those_who_left() -> None:
 
 
 async def test_many_wait_with_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    loop, pacer = asyncio.get_running_loop(), Pacer()
-    pacer.streams = FEW_STREAMS + 1
+    loop, pacer = asyncio.get_running_loop(), _Pacer()
+    pacer.streams = _FEW_STREAMS + 1
     timers = []
     call_at = loop.call_at
 
@@ -451,14 +447,14 @@ async def test_many_wait_with_one_timer(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(loop, "call_at", counted)
     await asyncio.gather(*(pacer.wait() for _ in range(50)))
-    assert 1 <= len(timers) <= 5  # more only if it takes tens of milliseconds to begin to wait
+    assert 1 <= len(timers) <= 5  # more only if starting to wait takes tens of milliseconds
 
 
 async def test_whoever_waits_again_is_woken_again() -> None:
-    pacer = Pacer()
-    pacer.streams = FEW_STREAMS + 1
+    pacer = _Pacer()
+    pacer.streams = _FEW_STREAMS + 1
     began = asyncio.get_running_loop().time()
     async with asyncio.timeout(10):
         for _ in range(3):
             await asyncio.gather(pacer.wait(), pacer.wait())
-    assert asyncio.get_running_loop().time() - began >= 3 * (PAUSE - TICK / 2) - 0.001
+    assert asyncio.get_running_loop().time() - began >= 3 * (_PAUSE - _TICK / 2) - 0.001

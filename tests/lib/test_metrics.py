@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from lib import __version__
 from lib.events import Done, Event, Failed, Ping, TextDelta
 from lib.logs import Exchange, exchange
-from lib.metrics import Metrics, Watch
+from lib.metrics import AnswerRecorder, Metrics
 from lib.pricing import Usage
 
 
@@ -38,17 +38,17 @@ def done(**changes: object) -> Done:
 
 def test_two_in_one_process_do_not_meet() -> None:
     one, other = Metrics(), Metrics()
-    one.failure("BUSY")
+    one.count_failure("BUSY")
     assert figures(one)["quire_failures_total{code=BUSY}"] == 1
     assert "quire_failures_total{code=BUSY}" not in figures(other)
 
 
 def test_what_an_answer_took() -> None:
     metrics = Metrics()
-    metrics.answered(done(), 0.25)
+    metrics.count_answer(done(), 0.25)
     cached = Usage(embedding_tokens=5, cached=True, cost_usd=None)
-    metrics.answered(done(usage=cached), None)
-    metrics.answered(done(mode="none", finish_reason="not_in_book", usage=Usage()), 0.1)
+    metrics.count_answer(done(usage=cached), None)
+    metrics.count_answer(done(mode="none", finish_reason="not_in_book", usage=Usage()), 0.1)
     told = figures(metrics)
     for name, value in {
         "quire_tokens_total{kind=prompt}": 100,
@@ -69,7 +69,7 @@ def test_what_an_answer_took() -> None:
 def test_a_method_that_was_invented_is_no_label() -> None:
     metrics = Metrics()
     for n in range(100):
-        metrics.request("other", f"INVENTED{n}", 405)
+        metrics.count_request("other", f"INVENTED{n}", 405)
     assert figures(metrics)["quire_requests_total{method=other,route=other,status=405}"] == 100
 
 
@@ -92,19 +92,19 @@ def test_the_program_and_its_process_are_told() -> None:
     assert told["process_open_fds"] > 2
 
 
-def watch(metrics: Metrics, *events: Event, streamed: bool = True) -> Exchange:
+def record(metrics: Metrics, *events: Event, streamed: bool = True) -> Exchange:
     """What is noted for the access log."""
     note = Exchange("id", "POST")
     exchange.set(note)
-    watching = Watch(metrics, 0.0, streamed=streamed)
+    recorder = AnswerRecorder(metrics, 0.0, streamed=streamed)
     for event in events:
-        watching.see(event)
+        recorder.record(event)
     return note
 
 
 async def test_answers_are_watched_as_they_pass() -> None:
     metrics = Metrics()
-    note = watch(metrics, Ping(), TextDelta(content="a"), TextDelta(content="b"), done())
+    note = record(metrics, Ping(), TextDelta(content="a"), TextDelta(content="b"), done())
     assert (note.mode, note.tokens) == ("generated", 120)
     assert note.first is not None
     assert figures(metrics)["quire_chat_first_token_seconds_count{mode=generated}"] == 1
@@ -113,12 +113,12 @@ async def test_answers_are_watched_as_they_pass() -> None:
 async def test_the_first_piece_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter((0.3, 7.0))
     monkeypatch.setattr("lib.metrics.perf_counter", lambda: next(seconds))
-    assert watch(Metrics(), Ping(), TextDelta(content="a"), TextDelta(content="b")).first == 0.3
+    assert record(Metrics(), Ping(), TextDelta(content="a"), TextDelta(content="b")).first == 0.3
 
 
 async def test_an_answer_that_is_not_streamed_has_no_first_piece() -> None:
     metrics = Metrics()
-    assert watch(metrics, TextDelta(content="a"), done(), streamed=False).first is None
+    assert record(metrics, TextDelta(content="a"), done(), streamed=False).first is None
     told = figures(metrics)
     assert told["quire_chat_seconds_count{mode=generated}"] == 1
     assert "quire_chat_first_token_seconds_count{mode=generated}" not in told
@@ -126,7 +126,7 @@ async def test_an_answer_that_is_not_streamed_has_no_first_piece() -> None:
 
 async def test_an_answer_that_breaks_off_is_a_failure() -> None:
     metrics = Metrics()
-    note = watch(metrics, Failed(error="It broke.", code="UPSTREAM_ERROR"))
+    note = record(metrics, Failed(error="It broke.", code="UPSTREAM_ERROR"))
     assert note.mode == "upstream_error"
     told = figures(metrics)
     assert told["quire_failures_total{code=UPSTREAM_ERROR}"] == 1
@@ -135,6 +135,6 @@ async def test_an_answer_that_breaks_off_is_a_failure() -> None:
 
 async def test_an_answer_may_pass_without_a_request() -> None:
     exchange.set(None)
-    watching = Watch(Metrics(), 0.0, streamed=True)
+    recorder = AnswerRecorder(Metrics(), 0.0, streamed=True)
     for event in (TextDelta(content="a"), done(), Failed(error="It broke.", code="BUSY")):
-        watching.see(event)
+        recorder.record(event)

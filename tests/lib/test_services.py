@@ -1,12 +1,23 @@
+"""Opening, warming up and closing everything that lives as long as the application."""
+
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import lib.services
+from lib.budget import MemoryBudget
+from lib.embedding import CachedEmbedder
 from lib.errors import StoreUnavailable
-from lib.services import ask_store, open_services, warm_up
+from lib.generation import ChatModel
+from lib.ingest import Ingestion
+from lib.replicas.client import RedisClient
+from lib.replicas.ingest import Reports
+from lib.resilience import CachedProbe
+from lib.services import open_services, warm_up
 from lib.settings import Settings
+from lib.store_server import ServerStore
 from tests.conftest import MakeSettings, ended
 from tests.qdrant_server import running_qdrant
 from tests.stores import change_policies
@@ -42,22 +53,22 @@ async def test_warming_up_leaves_an_index_alone(make_settings: MakeSettings) -> 
         assert await services.store.manifest() == before
 
 
-async def test_who_waits_is_told_when_all_is_loaded(
+async def test_the_callback_runs_when_everything_is_loaded(
     make_settings: MakeSettings, upstream: Upstream
 ) -> None:
     settings = make_settings(openai_base_url=upstream.base_url)
     async with open_services(settings) as services:
         loaded = []
-        load = services.generator.load if services.generator else None
+        load = services.chat.model.load if services.chat.model else None
         assert load
 
         async def loading() -> None:
             await load()
-            loaded.append("generator")
+            loaded.append("model")
 
-        services.generator.load = loading  # type: ignore[union-attr, method-assign]
+        services.chat.model.load = loading  # type: ignore[union-attr, method-assign]
         await warm_up(services, lambda: loaded.append("all"))
-        assert loaded == ["generator", "all"]
+        assert loaded == ["model", "all"]
 
 
 async def test_a_store_that_is_down_does_not_stop_the_start(
@@ -67,9 +78,10 @@ async def test_a_store_that_is_down_does_not_stop_the_start(
     async with open_services(Settings(qdrant_url="http://127.0.0.1:9")) as services:
         warming = asyncio.create_task(warm_up(services))
         await asyncio.sleep(0)
-        await services.opened.wait()
+        await services.index_checked.wait()
         assert "cannot be reached" in caplog.text
-        state = await ask_store(services.store)
+        state = await services.store_probe.answer(10)
+        assert state
         assert not state.connected
         assert state.problem
         warming.cancel()
@@ -78,7 +90,7 @@ async def test_a_store_that_is_down_does_not_stop_the_start(
 async def test_a_store_that_was_down_is_looked_for_again(
     make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.services, "AWAY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.services, "_RETRY_SECONDS", 0.01)
     change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
     async with running_qdrant(tmp_path / "qdrant") as server:
         settings = make_settings(qdrant_url=server.url, qdrant_path=tmp_path / "unused")
@@ -86,7 +98,7 @@ async def test_a_store_that_was_down_is_looked_for_again(
         async with open_services(settings) as services:
             warming = asyncio.create_task(warm_up(services))
             await asyncio.sleep(0)
-            await services.opened.wait()
+            await services.index_checked.wait()
             assert services.ingestion.latest is None
             await server.start()
             await asyncio.wait_for(warming, 30)
@@ -94,21 +106,27 @@ async def test_a_store_that_was_down_is_looked_for_again(
             assert await services.store.manifest() is not None
 
 
-async def test_what_is_wrong_with_the_store_is_part_of_the_answer(
+async def test_a_problem_of_the_store_is_part_of_the_probe_s_answer(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken() -> None:
         raise StoreUnavailable("Damaged.")
 
+    monkeypatch.setattr(lib.services, "_STORE_PROBE_SECONDS", 0)
     async with open_services(make_settings()) as services:
-        assert (await ask_store(services.store)).problem is None
+        state = await services.store_probe.answer(10)
+        assert state
+        assert (state.connected, state.problem) == (True, None)
         monkeypatch.setattr(services.store, "manifest", broken)
-        state = await ask_store(services.store)
+        state = await services.store_probe.answer(10)
+        assert state
         assert (state.connected, state.problem) == (True, "Damaged.")
 
 
-async def test_closing_waits_for_nobody(make_settings: MakeSettings, upstream: Upstream) -> None:
-    """A probe that hangs ends with the services; nothing of them is left running."""
+async def test_closing_cancels_a_probe_that_hangs(
+    make_settings: MakeSettings, upstream: Upstream
+) -> None:
+    """No task is left running."""
     upstream.models_reply = [Hang()]
     async with open_services(make_settings(openai_base_url=upstream.base_url)) as services:
         assert services.model_probe is not None
@@ -116,7 +134,44 @@ async def test_closing_waits_for_nobody(make_settings: MakeSettings, upstream: U
         await upstream.until(lambda u: bool(u.requests))
     await upstream.until(lambda u: u.left_early == 1)
     left = [repr(task) for task in asyncio.all_tasks()]
-    assert not [task for task in left if "Probe" in task or "Generator" in task]
+    assert not [task for task in left if "Probe" in task or "ChatModel" in task]
+
+
+@pytest.mark.parametrize(
+    "failing", [Ingestion, Reports, CachedProbe, ChatModel, CachedEmbedder, MemoryBudget]
+)
+async def test_everything_is_closed_although_one_fails_to_close(
+    failing: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Every resource is closed once, in an order in which none is closed before its users."""
+    closed: list[type] = []
+
+    def record(kind: type) -> None:
+        close = kind.close  # type: ignore[attr-defined]
+
+        async def closing(self: Any) -> None:
+            closed.append(kind)
+            await close(self)
+            if kind is failing:
+                raise OSError(f"{kind.__name__} does not close")
+
+        monkeypatch.setattr(kind, "close", closing)
+
+    order = [Ingestion, Reports, CachedProbe, ChatModel, CachedEmbedder, ServerStore, MemoryBudget]
+    for kind in (*order, RedisClient):
+        record(kind)
+    settings = Settings(
+        openai_base_url="http://127.0.0.1:9/v1",
+        qdrant_url="http://127.0.0.1:9",
+        redis_url="redis://127.0.0.1:9",
+        qdrant_path=tmp_path,
+    )
+    with pytest.raises(OSError, match=f"{failing.__name__} does not close"):
+        async with open_services(settings):
+            pass
+    assert list(dict.fromkeys(closed)) == [*order, RedisClient]
+    assert closed.count(CachedProbe) == 3
+    assert len(closed) == 10
 
 
 async def test_opening_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
@@ -125,7 +180,7 @@ async def test_opening_loads_nothing_and_writes_nothing(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240
 
 
-async def test_an_error_of_the_program_at_the_start_lets_nobody_wait(
+async def test_an_unexpected_exception_at_startup_does_not_block_questions(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken() -> None:
@@ -135,4 +190,4 @@ async def test_an_error_of_the_program_at_the_start_lets_nobody_wait(
         monkeypatch.setattr(services.store, "open", broken)
         with pytest.raises(ZeroDivisionError):
             await warm_up(services)
-        assert services.opened.is_set()
+        assert services.index_checked.is_set()

@@ -27,8 +27,8 @@ from lib.replicas.ingest import (
     Reports,
     place,
 )
-from lib.services import make_embedder
-from lib.settings import Settings
+from lib.services import make_local_embedder
+from lib.settings import MULTILINGUAL, Settings
 from lib.store import new_generation
 from lib.store_edge import EdgeStore
 from tests.clock import Clock
@@ -206,7 +206,7 @@ async def ingestion(redis: RedisClient, tmp_path: Path) -> AsyncIterator[Ingesti
         qdrant_path=tmp_path / "index",
     )
     store = LeasedStore(EdgeStore(tmp_path / "index"), redis)
-    running = Ingestion(settings, make_embedder(settings), store, store.check)
+    running = Ingestion(settings, make_local_embedder(MULTILINGUAL), store, store.check)
     yield running
     await running.close()
     await store.close()
@@ -289,7 +289,7 @@ async def ingestions(tmp_path: Path) -> AsyncIterator[tuple[Ingestion, Ingestion
     for name in ("here", "there"):
         settings = Settings(book_content_path=folder, qdrant_path=tmp_path / name)
         store = EdgeStore(settings.qdrant_path)
-        made.append((Ingestion(settings, make_embedder(settings), store), store))
+        made.append((Ingestion(settings, make_local_embedder(MULTILINGUAL), store), store))
     yield made[0][0], made[1][0]
     for ingestion, store in made:
         await ingestion.close()
