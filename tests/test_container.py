@@ -27,9 +27,11 @@ from tests.container import (
     streaming,
 )
 from tests.handbook import ROOT
+from tests.onnx_model import write_model
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import running_redis
 from tests.test_stopping import EXIT_SECONDS
+from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Hang, Upstream, delta
 
 pytestmark = pytest.mark.skipif(not IMAGE, reason="QUIRE_IMAGE names no image: run .ci/image")
@@ -163,6 +165,18 @@ async def test_openai_embeddings_a_qdrant_server_and_redis(
             _, code = await quire.stop()
             assert code == 0
             assert "Traceback" not in await quire.log()
+
+
+async def test_a_model_in_a_folder_and_an_own_book(tmp_path: Path) -> None:
+    write_model(tmp_path / "model")
+    write_book(tmp_path / "book", BOOK)
+    mounts = [f"--volume={tmp_path / name}:/{name}:ro" for name in ("model", "book")]
+    settings = {"LOCAL_EMBEDDING_MODEL": "/model", "BOOK_CONTENT_PATH": "/book", "SITE_URL": SITE}
+    async with container(*LIMITED, *mounts, **settings) as quire:
+        await quire.until_ready()
+        await quire.until_indexed()
+        answer = await quire.chat("When does the tide turn?")
+        assert answer["citations"][0]["source"]["file"] == "guide/tides.md"
 
 
 async def test_the_configuration() -> None:
