@@ -176,7 +176,7 @@ async def test_a_model_in_a_folder_and_an_own_book(tmp_path: Path) -> None:
         await quire.until_ready()
         await quire.until_indexed()
         answer = await quire.chat("When does the tide turn?")
-        assert answer["citations"][0]["source"]["file"] == "guide/tides.md"
+        assert answer["citations"][0]["source"]["file_path"] == "guide/tides.md"
 
 
 async def test_the_configuration() -> None:
