@@ -1,20 +1,45 @@
-"""Literal values out of a JavaScript or TypeScript configuration, which is never run.
+"""Literal values of a JavaScript or TypeScript configuration, which is parsed and never run.
 
-A small scanner, not an interpreter: it knows comments, strings, templates, regular expressions and
-brackets well enough not to be fooled by them, and works out object and array literals, the names
-they refer to, `process.env.X ?? "/"`, `isProd ? a : b` and the like. The environment counts as
-empty but for `NODE_ENV=production`, as in a plain release build. What it cannot work out is
-`UNKNOWN`, never a guess.
+tree-sitter parses; `_Evaluator` works out object and array literals, the names they refer to,
+`process.env.X ?? "/"`, `isProd ? a : b` and the like. The environment counts as empty except for
+`NODE_ENV=production`, as in a release build. Any other value is `UNKNOWN`, never a guess.
 
-What is known of a JavaScript expression's value, and what follows from it.
-
-Tokens of JavaScript and TypeScript, well enough told apart to find literals among them.
+tree-sitter is imported on first use: most sites have no such configuration.
 """
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Tree
+
+JAVASCRIPT_SUFFIXES: Final = (".js", ".ts", ".mjs", ".mts", ".cjs", ".cts")
+_MAX_BYTES: Final = 100_000
+"""From about 240 kB of nested brackets, tree-sitter exhausts a thread's stack of 8 MB."""
+_PARSE_SECONDS: Final = 0.5
+_READ_BYTES: Final = 64
+_MAX_DEPTH: Final = 100
+_MAX_STEPS: Final = 200_000
+_MAX_SIZE: Final = 10_000
+"""Characters of a string and items of a list: `a = b + b` doubles with every name."""
+
+_ESCAPE: Final = re.compile(
+    r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r?\n|.)", re.DOTALL
+)
+_ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
+_WRAPPER: Final = re.compile(r"^(?:define|with|extend|merge|create)\w*$|Config$")
+_PATH_CALLS: Final = frozenset(
+    "path.resolve path.join path.posix.join path.posix.resolve resolve join require.resolve"
+    " fileURLToPath".split()
+)
+_CONSTANTS: Final[Mapping[str, object]] = {
+    "true": True,
+    "false": False,
+    "null": None,
+    "undefined": None,
+}
 
 
 class _Unknown:
@@ -29,62 +54,262 @@ UNKNOWN: Final = _Unknown()
 """A value that only running the configuration would tell. Falsy, so that defaults apply."""
 
 
-def combine(operator: str, left: object, right: object) -> object:
-    """`left operator right`; the environment is read by `member_of`."""
-    if operator == "&&" and (left is False or right is False):
-        return False
-    if left is UNKNOWN:
+def read_object(source: str, wanted: Iterable[str]) -> dict[str, object]:
+    """The exported configuration, or the object that has most of the `wanted` keys.
+
+    Empty when there is none. Values are str, float, bool, None, list, dict or `UNKNOWN`.
+    """
+    data = source.encode("utf-8", "replace")
+    if len(data) > _MAX_BYTES:
+        return {}
+    tree = _parse(data)
+    evaluator = _Evaluator(data, tree.root_node)
+    for node in evaluator.exported:
+        value = evaluator.value(node)
+        if isinstance(value, dict):
+            return value
+    keys = frozenset(wanted)
+    found = [value for name in evaluator.names if isinstance(value := evaluator.named(name), dict)]
+    found += [
+        value
+        for node in _returned_objects(tree.root_node)
+        if isinstance(value := evaluator.value(node), dict)
+    ]
+    best: dict[str, object] = max(found, key=lambda value: len(keys & value.keys()), default={})
+    return best if keys & best.keys() else {}
+
+
+def _parse(data: bytes) -> "Tree":
+    """Parse up to the first syntax error, for at most `_PARSE_SECONDS`.
+
+    The bindings have no timeout, hold the interpreter lock while parsing, and recover from errors
+    in more than quadratic time: 16 kB of "-`<;" took 15 s. The parser reports to its logger when
+    it starts to recover, so from then on, or past the deadline, it is given no more text.
+    """
+    import tree_sitter
+    import tree_sitter_typescript
+
+    stopped = False
+    deadline = time.perf_counter() + _PARSE_SECONDS
+
+    def log(_: object, message: str) -> None:
+        nonlocal stopped
+        stopped = stopped or message.startswith("resume")
+
+    def read(at: int, _: object) -> bytes:
+        return b"" if stopped or time.perf_counter() > deadline else data[at : at + _READ_BYTES]
+
+    parser = tree_sitter.Parser(
+        tree_sitter.Language(tree_sitter_typescript.language_typescript()), logger=log
+    )
+    return parser.parse(read)
+
+
+def _returned_objects(root: "Node") -> Iterator["Node"]:
+    """Object literals that a function returns or a call receives."""
+    stack = [(root, "")]
+    steps = 0
+    while stack and steps < _MAX_STEPS:
+        steps += 1
+        node, parent = stack.pop()
+        if node.type == "object" and parent in ("return_statement", "arguments", "arrow_function"):
+            yield node
+        # parentheses are looked through: `() => ({…})`
+        kind = parent if node.type == "parenthesized_expression" else node.type
+        stack.extend((child, kind) for child in reversed(node.named_children))
+
+
+class _Evaluator:
+    """Values of one configuration's expressions."""
+
+    def __init__(self, data: bytes, program: "Node") -> None:
+        self._data = data
+        self._depth = 0
+        self._steps = 0
+        self._busy: set[str] = set()
+        self._known: dict[str, object] = {}
+        self._changes: list[tuple[str, str, Node]] = []  # config.baseUrl = …
+        self.names: dict[str, Node] = {}
+        """Where each name of the top level gets its value."""
+        self.exported: list[Node] = []
+        self._declare(program)
+
+    def _declare(self, program: "Node") -> None:
+        counts: dict[str, int] = {}
+        for node in program.named_children:
+            if node.type == "export_statement":
+                if (value := node.child_by_field_name("value")) is not None:
+                    self.exported.append(value)
+                node = node.child_by_field_name("declaration") or node
+            for part in node.named_children:
+                if part.type == "variable_declarator":
+                    target, value = self._fields(part, "name", "value")
+                elif part.type == "assignment_expression":
+                    target, value = self._fields(part, "left", "right")
+                else:
+                    continue
+                if target is None or value is None:
+                    continue
+                name = self._name(target)
+                owner, _, key = name.rpartition(".")
+                if name == "module.exports" or name == "exports":
+                    self.exported.append(value)
+                elif "." in owner:
+                    continue
+                elif owner:
+                    self._changes.append((owner, key, value))
+                elif name:
+                    self.names[name] = value
+                    counts[name] = counts.get(name, 0) + 1
+        # The value of a name that is set twice depends on the order of execution.
+        self.names = {name: node for name, node in self.names.items() if counts[name] == 1}
+
+    def _text(self, node: "Node") -> str:
+        return self._data[node.start_byte : node.end_byte].decode("utf-8", "replace")
+
+    @staticmethod
+    def _fields(node: "Node", *fields: str) -> "list[Node | None]":
+        return [node.child_by_field_name(field) for field in fields]
+
+    def _name(self, node: "Node") -> str:
+        """`a.b.c` as written; empty for anything else than names and dots."""
+        members: list[str] = []
+        while node.type == "member_expression":
+            target, member = self._fields(node, "object", "property")
+            if target is None or member is None:
+                return ""
+            members.append(self._text(member))
+            node = target
+        if node.type not in ("identifier", "meta_property"):
+            return ""
+        return ".".join([self._text(node), *reversed(members)])
+
+    def named(self, name: str) -> object:
+        if name in self._known:
+            return self._known[name]
+        if name not in self.names or name in self._busy:
+            return UNKNOWN
+        self._busy.add(name)
+        value = self.value(self.names[name])
+        self._busy.discard(name)
+        if isinstance(value, dict):
+            for owner, key, node in self._changes:
+                if owner == name:
+                    value[key] = self.value(node)
+        self._known[name] = value
+        return value
+
+    def value(self, node: "Node | None") -> object:
+        self._steps += 1
+        if node is None or self._depth > _MAX_DEPTH or self._steps > _MAX_STEPS:
+            return UNKNOWN
+        self._depth += 1
+        try:
+            return self._value(node)
+        finally:
+            self._depth -= 1
+
+    def _value(self, node: "Node") -> object:
+        match node.type:
+            case "true" | "false" | "null" | "undefined":
+                return _CONSTANTS[node.type]
+            case "string":
+                return _unescaped(self._text(node)[1:-1])
+            case "template_string":
+                plain = all(child.type != "template_substitution" for child in node.named_children)
+                return _unescaped(self._text(node)[1:-1]) if plain else UNKNOWN
+            case "number":
+                return _number(self._text(node))
+            case "identifier":
+                name = self._text(node)
+                return "." if name == "__dirname" else self.named(name)
+            case "object":
+                return self._object(node)
+            case "array" | "sequence_expression":
+                values = self._items(node)
+                return values if node.type == "array" else values[-1] if values else UNKNOWN
+            case (
+                "parenthesized_expression"
+                | "as_expression"
+                | "satisfies_expression"
+                | "non_null_expression"
+                | "await_expression"
+            ):
+                inner = (child for child in node.named_children if child.type != "comment")
+                return self.value(next(inner, None))
+            case "call_expression" | "new_expression":
+                return self._call(node)
+            case "member_expression":
+                target, member = self._fields(node, "object", "property")
+                key = self._text(member) if member is not None else ""
+                return _member(self.value(target), key, self._name(node))
+            case "subscript_expression":
+                target, index = self._fields(node, "object", "index")
+                return _member(self.value(target), self.value(index), "")
+            case "ternary_expression":
+                test, yes, no = self._fields(node, "condition", "consequence", "alternative")
+                chosen = self.value(test)
+                return UNKNOWN if chosen is UNKNOWN else self.value(yes if chosen else no)
+            case "unary_expression" | "binary_expression":
+                return self._operation(node)
         return UNKNOWN
-    if operator == "??":
-        return right if left is None else left
-    if operator == "||":
-        return left or right
-    if operator == "&&":
-        return right if left else left
-    if right is UNKNOWN:
+
+    def _operation(self, node: "Node") -> object:
+        sign, left, right = self._fields(node, "operator", "left", "right")
+        operator = self._text(sign) if sign is not None else ""
+        if node.type == "binary_expression":
+            return _combine(operator, self.value(left), self.value(right))
+        value = self.value(node.child_by_field_name("argument"))
+        if operator == "-" and isinstance(value, float):
+            return -value
+        return not value if operator == "!" and value is not UNKNOWN else UNKNOWN
+
+    def _call(self, node: "Node") -> object:
+        function, given = self._fields(
+            node, "constructor" if node.type == "new_expression" else "function", "arguments"
+        )
+        name = self._name(function) if function is not None else ""
+        arguments = self._items(given) if given is not None else []
+        if name in _PATH_CALLS:
+            parts = [part for part in arguments if isinstance(part, str)]
+            known = parts and len(parts) == len(arguments)
+            return _short("/".join(parts)) if known else UNKNOWN
+        if name == "URL" and arguments and isinstance(arguments[0], str):
+            return arguments[0]
+        if _WRAPPER.search(name):
+            return next((part for part in arguments if isinstance(part, dict)), UNKNOWN)
         return UNKNOWN
-    if operator == "+":
-        return left + right if isinstance(left, str) and isinstance(right, str) else UNKNOWN
-    return (left == right) == (operator in ("==", "==="))
+
+    def _items(self, node: "Node") -> list[object]:
+        values: list[object] = []
+        for child in node.named_children:
+            if child.type == "spread_element":
+                value = self.value(child.named_child(0))
+                known = isinstance(value, list) and len(values) + len(value) <= _MAX_SIZE
+                values.extend(value if isinstance(value, list) and known else [UNKNOWN])
+            elif child.type != "comment":
+                values.append(self.value(child))
+        return values
+
+    def _object(self, node: "Node") -> dict[str, object]:
+        values: dict[str, object] = {}
+        for child in node.named_children:
+            key, value = self._fields(child, "key", "value")
+            if child.type == "spread_element":
+                spread = self.value(child.named_child(0))
+                values.update(spread if isinstance(spread, dict) else {})
+            elif child.type == "shorthand_property_identifier":
+                values[self._text(child)] = self.named(self._text(child))
+            elif child.type == "pair" and key is not None and key.type != "computed_property_name":
+                name = self.value(key) if key.type == "string" else self._text(key)
+                values[str(name)] = self.value(value)
+            elif child.type == "method_definition":
+                name_node = child.child_by_field_name("name")
+                values[self._text(name_node) if name_node is not None else ""] = UNKNOWN
+        return values
 
 
-def member_of(value: object, key: object, name: str) -> object:
-    if name.startswith(("process.env.", "import.meta.env.")):
-        return "production" if key == "NODE_ENV" else None
-    if isinstance(value, dict) and isinstance(key, str):
-        return value.get(key)
-    if isinstance(value, list) and isinstance(key, float) and 0 <= key < len(value):
-        return value[int(key)]
-    return UNKNOWN
-
-
-_TOKEN = re.compile(
-    r"""
-    (?P<skip>\s+)
-  | (?P<string>"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+')
-  | (?P<number>0[xX][0-9a-fA-F]+|\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?)
-  | (?P<name>[A-Za-z_$\u0080-\U0010ffff][\w$]*)
-  | (?P<punct>\.\.\.|=>|===|!==|==|!=|\?\?|\?\.|&&|\|\||[{}()\[\];,<>+\-*/%&|^!~?:=.@\#])
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_REGEX = re.compile(r"/(?:\\.|\[(?:\\.|[^\]\\\n]){0,200}+\]|[^/\\\n\[]){1,400}+/[a-z]*")
-_ESCAPE = re.compile(
-    r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r?\n|.)", re.DOTALL
-)
-_ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "v": "\v", "0": "\0"}
-OPEN = {"(": ")", "[": "]", "{": "}"}
-CLOSE = {")", "]", "}"}
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    kind: str  # string, template, number, name, punct, end
-    text: str
-    value: object = None
-
-
-def _unescape(body: str) -> str:
+def _unescaped(body: str) -> str:
     def one(match: re.Match[str]) -> str:
         code = match[1]
         if code[0] in "ux" and len(code) > 1:
@@ -95,431 +320,42 @@ def _unescape(body: str) -> str:
     return _ESCAPE.sub(one, body)
 
 
-def _comment_end(source: str, at: int) -> int:
-    """Index after the comment at `at`; 0 when there is none."""
-    if source.startswith("//", at):
-        return _line_end(source, at)
-    if source.startswith("/*", at):
-        end = source.find("*/", at + 2)
-        return len(source) if end < 0 else end + 2
-    return 0
-
-
-def _line_end(source: str, at: int) -> int:
-    end = source.find("\n", at)
-    return len(source) if end < 0 else end
-
-
-def _after_stray(source: str, at: int) -> int:
-    """A quote that its line never closes says nothing about where the next string begins."""
-    return _line_end(source, at) if source[at] in "\"'" else at + 1
-
-
-def _template_end(source: str, start: int) -> tuple[int, bool]:
-    """Where the template that opens at `start` is over, and whether it has substitutions."""
-    stack, at, substituted = ["`"], start + 1, False
-    while at < len(source) and stack:
-        char = source[at]
-        if char == "\\":
-            at += 1
-        elif stack[-1] == "`":
-            if char == "`":
-                stack.pop()
-            elif char == "$" and source[at + 1 : at + 2] == "{":
-                stack.append("}")
-                substituted = True
-                at += 1
-        elif char in "`{":
-            stack.append("`" if char == "`" else "}")
-        elif char == "}":
-            stack.pop()
-        elif char in "\"'":
-            match = _TOKEN.match(source, at)
-            at = (match.end() if match else _after_stray(source, at)) - 1
-        elif end := _comment_end(source, at):
-            at = end - 1
-        at += 1
-    return at, substituted
-
-
-def tokenize(source: str) -> list[Token]:
-    tokens: list[Token] = []
-    at = 0
-    while at < len(source):
-        char = source[at]
-        if char == "`":
-            end, substituted = _template_end(source, at)
-            value: object = UNKNOWN if substituted else _unescape(source[at + 1 : end - 1])
-            tokens.append(Token("template", "`", value))
-            at = end
-            continue
-        if char == "/" and (end := _comment_end(source, at)):
-            at = end
-            continue
-        if char == "/":
-            before = tokens[-1] if tokens else None
-            operand = before is not None and (
-                before.kind in ("string", "number", "template")
-                or before.text in (")", "]", "}")
-                or (before.kind == "name" and before.text not in ("return", "typeof", "case"))
-            )
-            regex = None if operand else _REGEX.match(source, at)
-            if regex:
-                tokens.append(Token("template", "/", UNKNOWN))
-                at = regex.end()
-                continue
-        match = _TOKEN.match(source, at)
-        if match is None:
-            at = _after_stray(source, at)
-            continue
-        at = match.end()
-        kind, text = match.lastgroup or "", match[0]
-        if kind == "string":
-            tokens.append(Token(kind, text, _unescape(text[1:-1])))
-        elif kind == "number":
-            plain = text.replace("_", "")
-            number = int(plain, 16) if plain[:2].lower() == "0x" else float(plain)
-            tokens.append(Token(kind, text, number))
-        elif kind != "skip":
-            tokens.append(Token(kind, text))
-    tokens.append(Token("end", ""))
-    return tokens
-
-
-def bracket_pairs(tokens: list[Token]) -> dict[int, int]:
-    """Index of each opening bracket to that of its closing one."""
-    pairs: dict[int, int] = {}
-    stack: list[int] = []
-    for index, token in enumerate(tokens):
-        if token.kind != "punct":
-            continue
-        if token.text in OPEN:
-            stack.append(index)
-        elif token.text in CLOSE:
-            while stack:
-                opened = stack.pop()
-                if OPEN[tokens[opened].text] == token.text:
-                    pairs[opened] = index
-                    break
-    return pairs
-
-
-MAX_CHARS: Final = 1_000_000
-_MAX_DEPTH: Final = 80
-_MAX_STEPS: Final = 200_000
-
-_WRAPPER = re.compile(r"^(?:define|with|extend|merge|create)\w*$|Config$")
-_PATH_CALLS = {"path.resolve", "path.join", "path.posix.join", "path.posix.resolve", "resolve"}
-_PATH_CALLS |= {"join", "require.resolve", "fileURLToPath"}
-
-
-class _Reader:
-    """One configuration: its tokens, and where each name of the top level gets its value."""
-
-    def __init__(self, source: str) -> None:
-        self.tokens = tokenize(source)
-        self.pairs = bracket_pairs(self.tokens)
-        self.at = 0
-        self.depth = 0
-        self.steps = 0
-        self.names: dict[str, int] = {}
-        self.exported: list[int] = []
-        self.assigned: list[tuple[str, str, int]] = []  # config.baseUrl = …
-        self.busy: set[str] = set()
-        self.known: dict[str, object] = {}
-        self._declarations()
-
-    def _text(self, index: int) -> str:
-        token = self.tokens[min(index, len(self.tokens) - 1)]
-        return token.text if token.kind in ("punct", "name") else ""
-
-    def _declarations(self) -> None:
-        index, counts = 0, dict[str, int]()
-        while index < len(self.tokens):
-            text, after = self._text(index), self._text(index + 1)
-            if text in ("const", "let", "var") and self.tokens[index + 1].kind == "name":
-                start = self._after_type(index + 2)
-                if self._text(start) == "=":
-                    self.names[after] = start + 1
-                    counts[after] = counts.get(after, 0) + 1
-                index += 2
-                continue
-            if text == "export" and after == "default":
-                self.exported.append(index + 2)
-            elif text in ("module", "exports") and self._text(index + 2) == "exports":
-                if self._text(index + 3) == "=":
-                    self.exported.append(index + 4)
-            elif self.tokens[index].kind == "name" and after == "=":
-                counts[text] = counts.get(text, 0) + 1
-            elif after == "." and self._text(index + 3) == "=":
-                self.assigned.append((text, self._text(index + 2), index + 4))
-            if text in OPEN and index in self.pairs:
-                index = self.pairs[index]
-            index += 1
-        # A name that is set more than once has the value of whichever line ran last.
-        self.names = {name: at for name, at in self.names.items() if counts[name] == 1}
-
-    def _after_type(self, index: int) -> int:
-        """Past `: Type<X>` when there is one, to the `=`."""
-        if self._text(index) != ":":
-            return index
-        while index < len(self.tokens) and self._text(index) not in ("=", ";", "const", "export"):
-            index = self.pairs.get(index, index) + 1
-        return index
-
-    # -- values -----------------------------------------------------------------------------
-
-    def value_at(self, index: int) -> object:
-        at, self.at = self.at, index
-        try:
-            return self.expression()
-        finally:
-            self.at = at
-
-    def named(self, name: str) -> object:
-        if name in self.known:
-            return self.known[name]
-        if name not in self.names or name in self.busy:
-            return UNKNOWN
-        self.busy.add(name)
-        value = self.value_at(self.names[name])
-        self.busy.discard(name)
-        if isinstance(value, dict):
-            for owner, key, start in self.assigned:
-                if owner == name:
-                    value[key] = self.value_at(start)
-        self.known[name] = value
-        return value
-
-    def expression(self) -> object:
-        self.depth += 1
-        self.steps += 1
-        try:
-            if self.depth > _MAX_DEPTH or self.steps > _MAX_STEPS:
-                self._skip_operand()
-                return UNKNOWN
-            if self._is_function():
-                self._skip_operand()
-                return UNKNOWN
-            test = self._binary(0)
-            if self._text(self.at) != "?":
-                return test
-            self.at += 1
-            yes = self.expression()
-            if self._text(self.at) == ":":
-                self.at += 1
-            no = self.expression()
-            return UNKNOWN if test is UNKNOWN else yes if test else no
-        finally:
-            self.depth -= 1
-
-    def _is_function(self) -> bool:
-        at = self.at
-        if self._text(at) == "async":
-            at += 1
-        if self._text(at) in ("function", "class"):
-            return True
-        if self.tokens[at].kind == "name" and self._text(at + 1) == "=>":
-            return True
-        if self._text(at) != "(" or at not in self.pairs:
-            return False
-        after = self.pairs[at] + 1
-        if self._text(after) == ":":  # a result type, unless this is the middle of `a ? (b) : c`
-            for index in range(after + 1, min(after + 12, len(self.tokens))):
-                if self._text(index) == "=>":
-                    return True
-                if self._text(index) in (",", ";", ")", "}", "{"):
-                    return False
-        return self._text(after) == "=>"
-
-    def _skip_operand(self) -> None:
-        """To the `,` or closing bracket that ends the expression."""
-        while self.tokens[self.at].kind != "end":
-            text = self._text(self.at)
-            if text in (",", ";") or text in CLOSE:
-                return
-            was = text
-            self.at = self.pairs.get(self.at, self.at) + 1
-            if was == "{" and self.tokens[self.at].kind == "name" and self.depth <= 1:
-                return  # a function's body at the top level needs no semicolon
-
-    _OPERATORS: Final = (("??", "||"), ("&&",), ("===", "!==", "==", "!="), ("+",))
-
-    def _binary(self, level: int) -> object:
-        if level == len(self._OPERATORS):
-            return self._unary()
-        left = self._binary(level + 1)
-        while (operator := self._text(self.at)) in self._OPERATORS[level]:
-            self.at += 1
-            left = combine(operator, left, self._binary(level + 1))
-        if level == 0 and self._text(self.at) in ("-", "*", "/", "%", "<", ">", "&", "|", "^"):
-            self._skip_operand()
-            return UNKNOWN
-        return left
-
-    def _unary(self) -> object:
-        inverted = 0
-        while self._text(self.at) == "!":
-            inverted += 1
-            self.at += 1
-        if self._text(self.at) in ("-", "+", "~", "typeof", "void", "new", "await", "delete"):
-            word = self._text(self.at)
-            self.at += 1
-            value = self._postfix()
-            if word == "-" and isinstance(value, float):
-                return -value
-            return value if word in ("await", "new") else UNKNOWN
-        value = self._postfix()
-        if not inverted or value is UNKNOWN:
-            return value
-        return bool(value) == (inverted % 2 == 0)
-
-    def _postfix(self) -> object:
-        value, name = self._primary()
-        while True:
-            text = self._text(self.at)
-            if text in (".", "?."):
-                member = self._text(self.at + 1)
-                name = f"{name}.{member}" if name else ""
-                value = member_of(value, member, name)
-                self.at += 2
-            elif text == "[" and self.at in self.pairs:
-                end = self.pairs[self.at]
-                self.at += 1
-                value, name = member_of(value, self.expression(), ""), ""
-                self.at = end + 1
-            elif text == "<" and name and (start := self._type_arguments()):
-                self.at = start
-            elif text == "(" and self.at in self.pairs:
-                value = self._call(name)
-                name = ""
-            elif text in ("as", "satisfies"):
-                self.at += 1
-                while self._text(self.at) not in (",", ";", "=", "?", "") and (
-                    self._text(self.at) not in CLOSE
-                ):
-                    self.at = self.pairs.get(self.at, self.at) + 1
-            elif text == "!" and self._text(self.at + 1) in (".", ",", ")", "}"):
-                self.at += 1
-            else:
-                return value
-
-    def _type_arguments(self) -> int:
-        """Index of the `(` after `<T>`; 0 when this `<` compares."""
-        level = 0
-        for index in range(self.at, min(self.at + 60, len(self.tokens))):
-            text = self._text(index)
-            level += (text == "<") - (text == ">")
-            if level == 0:
-                return index + 1 if self._text(index + 1) == "(" else 0
-        return 0
-
-    def _call(self, name: str) -> object:
-        arguments = self._items("(")
-        if name in _PATH_CALLS:
-            parts = [part for part in arguments if isinstance(part, str)]
-            return "/".join(parts) if parts and len(parts) == len(arguments) else UNKNOWN
-        if name == "URL" and arguments and isinstance(arguments[0], str):
-            return arguments[0]
-        if _WRAPPER.search(name):
-            return next((part for part in arguments if isinstance(part, dict)), UNKNOWN)
+def _number(text: str) -> object:
+    try:
+        return float(int(text, 16)) if text[:2].lower() == "0x" else float(text.replace("_", ""))
+    except ValueError:  # 0b1, 1n
         return UNKNOWN
 
-    def _primary(self) -> tuple[object, str]:
-        token = self.tokens[self.at]
-        if token.kind == "end" or token.text in CLOSE or token.text in (",", ";"):
-            return UNKNOWN, ""
-        if token.text in OPEN and token.kind == "punct" and self.at not in self.pairs:
-            self.at = len(self.tokens) - 1  # never closed: nothing after it can be trusted
-            return UNKNOWN, ""
-        if token.text == "(" and token.kind == "punct":
-            values = self._items("(")
-            return (values[-1] if values else UNKNOWN), ""
-        if token.text == "[" and token.kind == "punct":
-            return self._items("["), ""
-        if token.text == "{" and token.kind == "punct":
-            return self._object(), ""
-        self.at += 1
-        if token.kind != "name":
-            return (UNKNOWN if token.kind == "punct" else token.value), ""
-        constants = {"true": True, "false": False, "null": None, "undefined": None}
-        if token.text in constants:
-            return constants[token.text], ""
-        if token.text == "__dirname":
-            return ".", ""
-        if token.text == "import" and self._text(self.at) == ".":
-            return UNKNOWN, "import"
-        return self.named(token.text), token.text
 
-    def _items(self, opening: str) -> list[object]:
-        end = self.pairs[self.at]
-        self.at += 1
-        values: list[object] = []
-        while self.at < end:
-            before = self.at
-            spread = self._text(self.at) == "..."
-            if spread:
-                self.at += 1
-            value = self.expression()
-            if spread and isinstance(value, list):
-                values.extend(value)
-            else:
-                values.append(UNKNOWN if spread else value)
-            while self.at < end and self._text(self.at) != ",":
-                self.at = max(self.pairs.get(self.at, self.at), before) + 1
-            self.at += 1
-        self.at = end + 1
-        return values
-
-    def _object(self) -> dict[str, object]:
-        end = self.pairs[self.at]
-        self.at += 1
-        values: dict[str, object] = {}
-        while self.at < end:
-            token, after = self.tokens[self.at], self._text(self.at + 1)
-            if token.text == "..." and token.kind == "punct":
-                self.at += 1
-                value = self.expression()
-                if isinstance(value, dict):
-                    values.update(value)
-            elif token.kind in ("name", "string", "number") and after == ":":
-                key = str(token.value) if token.kind == "string" else token.text
-                self.at += 2
-                values[key] = self.expression()
-            elif token.kind == "name" and after in (",", "}"):
-                values[token.text] = self.named(token.text)
-                self.at += 1
-            elif token.kind == "name" and after == "(":  # a method
-                values[token.text] = UNKNOWN
-            while self.at < end and self._text(self.at) != ",":
-                self.at = self.pairs.get(self.at, self.at) + 1
-            self.at += 1
-        self.at = end + 1
-        return values
+def _combine(operator: str, left: object, right: object) -> object:
+    if operator == "&&" and (left is False or right is False):
+        return False
+    if left is UNKNOWN:
+        return UNKNOWN
+    match operator:
+        case "??":
+            return right if left is None else left
+        case "||":
+            return left or right
+        case "&&":
+            return right if left else left
+        case "+":
+            texts = isinstance(left, str) and isinstance(right, str)
+            return _short(f"{left}{right}") if texts else UNKNOWN
+        case "==" | "===" | "!=" | "!==" if right is not UNKNOWN:
+            return (left == right) == (operator in ("==", "==="))
+    return UNKNOWN
 
 
-def read_object(source: str, wanted: Iterable[str]) -> dict[str, object]:
-    """The exported configuration, or the object that has most of the `wanted` keys.
+def _short(text: str) -> object:
+    return text if len(text) <= _MAX_SIZE else UNKNOWN
 
-    Empty when there is none. Values are str, float, bool, None, list, dict or `UNKNOWN`.
-    """
-    if len(source) > MAX_CHARS:
-        return {}
-    reader = _Reader(source)
-    for index in reader.exported:
-        value = reader.value_at(index)
-        if isinstance(value, dict):
-            return value
-    keys = frozenset(wanted)
-    score: Callable[[dict[str, object]], int] = lambda found: len(keys & found.keys())  # noqa: E731
-    named = [reader.named(name) for name in reader.names]
-    found = [value for value in named if isinstance(value, dict)]
-    for index, token in enumerate(reader.tokens):
-        if token.text == "{" and token.kind == "punct" and index in reader.pairs:
-            before = (reader._text(index - 1), reader._text(index - 2))
-            if before[0] == "return" or before == ("(", "=>") or before[0] == "(":
-                value = reader.value_at(index)
-                if isinstance(value, dict):
-                    found.append(value)
-    best = max(found, key=score, default={})
-    return best if score(best) else {}
+
+def _member(value: object, key: object, name: str) -> object:
+    if name.startswith(("process.env.", "import.meta.env.")):
+        return "production" if key == "NODE_ENV" else None
+    if isinstance(value, dict) and isinstance(key, str):
+        return value.get(key)
+    if isinstance(value, list) and isinstance(key, float) and 0 <= key < len(value):
+        return value[int(key)]
+    return UNKNOWN

@@ -43,6 +43,14 @@ def value(expression: str, before: str = "") -> object:
         ("/re'gex[/]\\//.test('x') ? 1 : 2", UNKNOWN),
         ("({x: 1} satisfies Options)", {"x": 1.0}),
         ("'x' as const", "x"),
+        ("(/* why */ 'x')", "x"),
+        ("[/* none */]", []),
+        ("a.b?.c", UNKNOWN),
+        ("[['x'], 'y'][0]", ["x"]),
+        ("fileURLToPath(new URL('./src', import.meta.url))", "./src"),
+        ("import.meta.env.BASE ?? 'x'", "x"),
+        ("await {x: 1}", {"x": 1.0}),
+        ("1n", UNKNOWN),
         ("() => { return 'no' }", UNKNOWN),
         ("async function f() { return {a: 1} }", UNKNOWN),
         ("class { a = 'no' }", UNKNOWN),
@@ -121,7 +129,17 @@ def test_an_object_without_the_wanted_keys_is_no_configuration() -> None:
         "a < " * 25_000,
         "".join(f"const a{i} = [a{i + 1}, a{i + 1}];" for i in range(300))
         + "export default {a: a0}",
-        "x" * 2_2_000,
+        "".join(f"const a{i} = a{i + 1} + a{i + 1};" for i in range(90))
+        + "const a90 = 'xx'; export default {a: a0}",
+        "".join(f"const a{i} = join(a{i + 1}, a{i + 1});" for i in range(90))
+        + "const a90 = 'xx'; export default {a: a0}",
+        "".join(f"const a{i} = [...a{i + 1}, ...a{i + 1}];" for i in range(90))
+        + "const a90 = ['xx']; export default {a: a0}",
+        "x" * 22_000,
+        "-`<;" * 8_000,
+        "export default " + "[|aasync " * 4_000,
+        "export default " + "{a:" * 300_000,
+        "export default " + "[" * 30_000 + "]" * 30_000,
     ],
 )
 def test_hostile_sources_end_soon(source: str) -> None:
