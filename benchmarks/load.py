@@ -40,7 +40,7 @@ from benchmarks.load_figures import HEADER, Row, Run, summed_up
 from benchmarks.readers import Asking, Plan, Read, read_all, request
 from benchmarks.served import Served, served
 from benchmarks.upstream import Script, running_upstream
-from lib.cli import whole_number
+from lib.cli import integer_argument
 from lib.golden import read_questions
 
 QUESTIONS: Final = "questions.jsonl"
@@ -95,13 +95,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("book_content"))
     parser.add_argument("--streams", type=numbers, default=[1, 100, 300], metavar="N,N")
-    parser.add_argument("--rounds", type=whole_number(1, 1000), default=2)
+    parser.add_argument("--rounds", type=integer_argument(1, 1000), default=2)
     parser.add_argument("--ramp", type=float, help="seconds; 0: a burst")
-    parser.add_argument("--repeat", type=whole_number(1, 1000), default=5)
+    parser.add_argument("--repeat", type=integer_argument(1, 1000), default=5)
     parser.add_argument("--embedding", type=float, default=scripted.embedding, help="seconds")
     parser.add_argument("--first-token", type=float, default=scripted.first_token, help="seconds")
     parser.add_argument("--rate", type=float, default=scripted.rate, help="tokens a second")
-    parser.add_argument("--tokens", type=whole_number(2, 10_000), default=scripted.tokens)
+    parser.add_argument("--tokens", type=integer_argument(2, 10_000), default=scripted.tokens)
     options = parser.parse_args(arguments)
     script = Script(options.embedding, options.first_token, options.rate, options.tokens)
     with many_files():
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def numbers(given: str) -> list[int]:
     """How many streams, of `--streams`."""
-    return [whole_number(1, 10_000)(each) for each in given.split(",")]
+    return [integer_argument(1, 10_000)(each) for each in given.split(",")]
 
 
 @contextmanager

@@ -46,7 +46,7 @@ from benchmarks.book_index import Index, ingested, missing_files, seen, settings
 from benchmarks.calibration import print_calibration
 from benchmarks.retrieval_measures import Answer, judge
 from benchmarks.retrieval_report import details, print_report
-from lib.cli import whole_number
+from lib.cli import integer_argument
 from lib.embedding import Similarity
 from lib.golden import BadQuestions, Question, read_questions
 from lib.ranking import Passage, Ranked, passages, rank
@@ -120,9 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("questions", type=Path, nargs="+")
     parser.add_argument("--model", nargs="+", default=[MULTILINGUAL])
-    parser.add_argument("--k", type=whole_number(1, 50), default=DEFAULT_K, help="passages")
+    parser.add_argument("--k", type=integer_argument(1, 50), default=DEFAULT_K, help="passages")
     parser.add_argument(
-        "--budget", type=whole_number(1, 1_000_000), default=4_000, help="characters"
+        "--budget", type=integer_argument(1, 1_000_000), default=4_000, help="characters"
     )
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--details", type=Path)

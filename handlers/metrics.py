@@ -51,7 +51,7 @@ async def metrics() -> Response:
     return Response(services().metrics.text(), content_type=CONTENT_TYPE)
 
 
-def show(services: Services, middleware: Middleware) -> None:
+def register_gauges(services: Services, middleware: Middleware) -> None:
     """Let Prometheus see what is in the application whenever it asks."""
     gauge, ingestion = services.metrics.gauge, services.ingestion
     monitor = services.loop_monitor

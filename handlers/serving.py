@@ -1,4 +1,4 @@
-"""The server: one process that listens, and that ends in time when it is told to."""
+"""Run the server: one process that listens, and exits within seconds of SIGTERM."""
 
 import asyncio
 import gc
@@ -22,108 +22,111 @@ from lib.settings import Settings
 
 log = logging.getLogger(__name__)
 
-GRACE_SECONDS = 2.0
-"""So long open streams may go on after the server was told to stop."""
-CONNECTIONS_SECONDS = 0.5
-"""For connections to be closed, once what ran on them has ended."""
-PATIENCE_SECONDS = 0.75
-"""For the server to have come so far that it closes the application."""
-LEAVE_SECONDS = 4.5
-"""After which the process ends whatever hangs: a thread, or a reader who does not read."""
-BACKLOG = 1024
-"""Connections that may wait to be taken: with fewer, some of a burst come a second late."""
-MOST_FILES = 65_536
-"""Open at once. A stream takes two, the reader's connection and the model's, and Hypercorn keeps an
-idle connection for five seconds after its reader has closed it: the usual thousand is soon gone."""
+_GRACE_SECONDS = 2.0
+"""Open streams may go on for this long after SIGTERM."""
+_CONNECTIONS_SECONDS = 0.5
+"""For connections to close after their requests have ended."""
+_SHUTDOWN_SECONDS = 0.75
+"""Before the server task is cancelled, if it has not begun to shut down the application."""
+_EXIT_SECONDS = 4.5
+"""After this the process exits, whatever hangs: a thread, or a reader who does not read."""
+_BACKLOG = 1024
+"""Pending connections. With a shorter queue, some connections of a burst wait a second."""
+_MAX_FILES = 65_536
+"""Open files. A stream takes two, the reader's connection and the model's, and Hypercorn keeps an
+idle connection for five seconds. The usual limit of 1,024 is soon reached."""
 
 
 def serve(settings: Settings, app: Quart) -> None:
-    """Serve until told to stop. Raises `OSError` where the address cannot be listened on."""
-    listener = listen(settings.api_host, settings.api_port)
-    allow_files()
-    # While an ingestion's threads work, the event loop waits for so long each time it has to wake.
+    """Serve until SIGINT or SIGTERM. Raises `OSError` if the address is not available."""
+    listener = _listen(settings.api_host, settings.api_port)
+    _raise_file_limit()
+    host = settings.api_host
+    host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    log.info("Open http://%s:%d/ in a browser.", host, listener.getsockname()[1])
+    # The event loop waits this long for the interpreter lock while an ingestion's threads work.
     sys.setswitchinterval(0.0005)
     freeze_heap()
-    # Each connection that was closed leaves a cycle of some 7 KB: by the interpreter's own last
-    # threshold, tens of megabytes of them would lie about.
+    # A closed connection leaves a reference cycle of about 7 KB. With the default thresholds of
+    # the oldest generation, tens of megabytes would accumulate.
     gc.set_threshold(5_000, 5, 2)
-    asyncio.run(run(app, listener))
+    asyncio.run(_run(app, listener))
 
 
-def allow_files() -> None:
-    """Let this process open as many files as the system has for it, where that is more."""
+def _raise_file_limit() -> None:
+    """Raise the soft limit of open files as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        # Some systems have a limit besides, which they do not tell.
+    limit = _MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        # Some systems have an additional limit that they do not report.
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket whose connections break when their reader takes nothing for a while."""
+def _listen(host: str, port: int) -> socket.socket:
+    """Open a socket that drops connections whose reader takes no data for a while."""
     six = ":" in host
     listener = socket.create_server(
         (host, port),
         family=socket.AF_INET6 if six else socket.AF_INET,
-        backlog=BACKLOG,
+        backlog=_BACKLOG,
         dualstack_ipv6=six and socket.has_dualstack_ipv6(),
     )
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Of a closed connection the system keeps what is not sent yet; nobody else would ever
-        # give up a reader who holds the connection and reads nothing.
+        # The system keeps unsent data of a closed connection. Without this option it would do so
+        # while a reader holds the connection open and reads nothing.
         listener.setsockopt(
             socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * STALLED_SECONDS)
         )
     return listener
 
 
-async def run(app: Quart, listener: socket.socket) -> None:
+async def _run(app: Quart, listener: socket.socket) -> None:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
-    config.backlog = BACKLOG
-    config.graceful_timeout = CONNECTIONS_SECONDS
+    config.backlog = _BACKLOG
+    config.graceful_timeout = _CONNECTIONS_SECONDS
     config.accesslog = None  # the middleware writes its own
     config.errorlog = logging.getLogger("hypercorn.error")
     middleware: Middleware = app.extensions["middleware"]
-    loop, told = asyncio.get_running_loop(), asyncio.Event()
-    loop.set_exception_handler(complain)
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_exception_handler(_handle_exception)
 
-    def tell() -> None:
-        told.set()
-        watchdog = threading.Timer(LEAVE_SECONDS, leave)
+    def begin_shutdown() -> None:
+        stopping.set()
+        watchdog = threading.Timer(_EXIT_SECONDS, _exit)
         watchdog.daemon = True
         watchdog.start()
 
     for name in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(name, tell)
+        loop.add_signal_handler(name, begin_shutdown)
 
-    async def stop() -> None:
-        await told.wait()
-        await middleware.drain(GRACE_SECONDS)
-        loop.call_later(PATIENCE_SECONDS, give_up)
+    async def drain() -> None:
+        await stopping.wait()
+        await middleware.drain(_GRACE_SECONDS)
+        loop.call_later(_SHUTDOWN_SECONDS, cancel_server)
 
-    def give_up() -> None:
+    def cancel_server() -> None:
         if not app.shutdown_event.is_set():
             server.cancel()
 
-    server = asyncio.create_task(serve_app(app, config, shutdown_trigger=stop))
+    server = asyncio.create_task(serve_app(app, config, shutdown_trigger=drain))
     try:
         await server
     except asyncio.CancelledError:
-        # On Python 3.12 and later the server waits for its last connection for ever.
+        # On Python 3.12 and later the server waits for its last connection without a limit.
         await app.shutdown()
 
 
-def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Of all but connections that broke or were given up: asyncio takes that for an error."""
+def _handle_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log unhandled exceptions, except those of connections that were lost or cancelled."""
     error = context.get("exception")
-    broke = "transport" in context and isinstance(error, OSError)
-    if not broke and not isinstance(error, asyncio.CancelledError):
+    connection_lost = "transport" in context and isinstance(error, OSError)
+    if not connection_lost and not isinstance(error, asyncio.CancelledError):
         loop.default_exception_handler(context)
 
 
-def leave() -> None:
-    """From a thread of its own, which runs even while others hang."""
-    log.warning("not everything has ended in time; leaving all the same")
+def _exit() -> None:
+    """Runs in its own thread, so that nothing can block it."""
+    log.warning("shutdown took too long; exiting anyway")
     os._exit(0)

@@ -1,20 +1,22 @@
-"""The command line beside the server: `ingest`, `ask` and `eval`.
+"""The command line: `serve`, `ingest`, `ask` and `eval`.
 
 Answers and tables go to stdout, everything else to stderr.
 """
 
 import argparse
 import asyncio
+import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
 
 from tqdm import tqdm
 
+from lib import __version__
 from lib.answer import stream
 from lib.chat import DEFAULT_K, ChatRequest, prepare
 from lib.citations import Citation
@@ -25,108 +27,164 @@ from lib.events import Cited, Failed, TextDelta
 from lib.golden import BadQuestions, read_questions
 from lib.indexing import IngestStatus
 from lib.ingest import IngestRequest, Preview
+from lib.logs import configure_logging
 from lib.services import Services, ingest_if_needed, open_services
-from lib.settings import Settings
+from lib.settings import Settings, SettingsError, load_settings, unknown_settings
 from lib.sites.link_check import SitemapError
 
-POLL_SECONDS = 0.1
-SHOWN_LINES = 20
-MAX_K = 20
-"""The most passages that an answer may have (`lib.chat.ChatRequest`)."""
+log = logging.getLogger("quire")
+
+_POLL_SECONDS = 0.1
+_LOG_SECONDS = 10.0
+"""Between two progress lines if stderr is not a terminal."""
+_SHOWN_LINES = 20
+_MAX_K = 20
+"""The limit of `lib.chat.ChatRequest.k`."""
+_INTERRUPTED = 130
+"""128 + SIGINT, as shells report it."""
 
 
-def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
+def run(
+    arguments: Sequence[str], environ: Mapping[str, str], serve: Callable[[Settings], None]
+) -> int:
+    """Run one command and return its exit code. `serve` runs the server until it is stopped.
+
+    Exit codes: 0 success, 1 failure, 2 wrong usage or settings, 130 interrupted by Ctrl-C. Wrong
+    usage raises `SystemExit`.
+    """
+    command = _parse_arguments(arguments)
+    try:
+        settings = load_settings(environ)
+    except SettingsError as error:
+        print(f"Quire cannot start: {error}", file=sys.stderr)
+        return 2
+    configure_logging(settings)
+    for message in unknown_settings(environ):
+        log.warning("%s", message)
+    try:
+        match command.command:
+            case "ingest":
+                return asyncio.run(_ingest(settings, command))
+            case "ask":
+                return asyncio.run(_ask(settings, command.question))
+            case "eval":
+                return asyncio.run(_eval(settings, command))
+        return _serve(settings, serve)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """`command` is `serve`, `ingest`, `ask` or `eval`. Exits with 2 for wrong usage."""
     parser = argparse.ArgumentParser(
         prog="main.py", description="Ask a book; every claim links to its heading."
     )
+    parser.add_argument("--version", action="version", version=f"Quire {__version__}")
     commands = parser.add_subparsers(dest="command")
     parser.set_defaults(command="serve")
-    commands.add_parser("serve", help="serve (the same as no command)")
+    commands.add_parser("serve", help="start the server (default)")
     ingest = commands.add_parser("ingest", help="index the book")
-    ingest.add_argument("path", nargs="?", help="a folder inside BOOK_CONTENT_PATH; default: it")
     ingest.add_argument(
-        "--force", action="store_true", help="build all anew, and publish even a smaller index"
+        "path", nargs="?", help="a folder inside BOOK_CONTENT_PATH (default: all of it)"
     )
     ingest.add_argument(
-        "--dry-run", action="store_true", help="say what would change and be embedded; do nothing"
+        "--force", action="store_true", help="rebuild everything; publish even a smaller index"
+    )
+    ingest.add_argument(
+        "--dry-run", action="store_true", help="show what would change, without changing it"
     )
     ingest.add_argument(
         "--check-links",
         metavar="SITE",
-        help="check every address against a sitemap.xml or a folder of built HTML; "
-        "the exit code is 1 if one leads nowhere",
+        help="check all links against a sitemap.xml or a folder of built HTML; exit with 1 if one "
+        "is broken",
     )
     ask = commands.add_parser("ask", help="ask the book a question")
     ask.add_argument("question")
-    add_eval(commands.add_parser("eval", help="ask golden questions and measure the answers"))
+    _add_eval(commands.add_parser("eval", help="measure answers to golden questions"))
     return parser.parse_args(arguments)
 
 
-def add_eval(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("questions", type=Path, help="a JSON object a line; see lib/golden.py")
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("questions", type=Path, help="one JSON object per line; see lib/golden.py")
     parser.add_argument(
         "--k",
-        type=whole_number(1, MAX_K),
+        type=integer_argument(1, _MAX_K),
         default=DEFAULT_K,
-        help="passages of an answer, among which its place has to be (default: %(default)s)",
+        help="passages per answer (default: %(default)s)",
     )
     parser.add_argument(
         "--concurrency",
-        type=whole_number(1, 64),
+        type=integer_argument(1, 64),
         default=4,
-        help="questions at once (default: %(default)s)",
+        help="concurrent questions (default: %(default)s)",
     )
     parser.add_argument(
-        "--no-answers", action="store_true", help="only look for passages; costs next to nothing"
+        "--no-answers", action="store_true", help="only retrieve passages; costs almost nothing"
     )
     parser.add_argument(
         "--check-links", metavar="SITE", help="check links as `ingest --check-links` does"
     )
-    parser.add_argument("--json", type=new_file, metavar="FILE", help="write everything there")
-    parser.add_argument("--junit", type=new_file, metavar="FILE", help="write JUnit XML there")
+    parser.add_argument("--json", type=_output_file, metavar="FILE", help="write a JSON report")
+    parser.add_argument("--junit", type=_output_file, metavar="FILE", help="write a JUnit report")
     parser.add_argument(
         "--fail-under",
-        type=threshold,
+        type=_threshold,
         action="append",
         default=[],
         metavar="METRIC=SHARE",
-        help="exit with 1 if it is less, such as hit@5=0.8; may be given several times",
+        help="exit with 1 if the metric is lower, such as hit@5=0.8; may be repeated",
     )
 
 
-def whole_number(low: int, high: int) -> Callable[[str], int]:
+def integer_argument(low: int, high: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from `low` to `high`."""
+
     def parse(raw: str) -> int:
         if not raw.isdecimal() or not low <= int(raw) <= high:
-            raise argparse.ArgumentTypeError(f"{raw!r} is no whole number from {low} to {high}")
+            raise argparse.ArgumentTypeError(f"{raw!r} is not a whole number from {low} to {high}")
         return int(raw)
 
     return parse
 
 
-def new_file(raw: str) -> Path:
-    """Looked at before the questions are paid for."""
+def _output_file(raw: str) -> Path:
+    """Checked before the questions cost anything."""
     if not Path(raw).parent.is_dir() or Path(raw).is_dir():
-        raise argparse.ArgumentTypeError(f"{raw} cannot be written: no such folder, or it is one")
+        raise argparse.ArgumentTypeError(f"{raw} is not a file name in an existing folder")
     return Path(raw)
 
 
-def threshold(raw: str) -> tuple[str, float]:
+def _threshold(raw: str) -> tuple[str, float]:
     found = re.fullmatch(r"([a-z]+|hit@([0-9]{1,2}))=([0-9.]+)", raw)
-    if not found or not (found[1] in SHARES or 1 <= int(found[2] or 0) <= MAX_K):
-        names = ", ".join(("hit@1", f"... hit@{MAX_K}", *SHARES))
-        raise argparse.ArgumentTypeError(f"{raw!r} is not METRIC=SHARE with one of {names}")
+    if not found or not (found[1] in SHARES or 1 <= int(found[2] or 0) <= _MAX_K):
+        names = ", ".join(("hit@1", f"... hit@{_MAX_K}", *SHARES))
+        raise argparse.ArgumentTypeError(f"{raw!r} is not METRIC=SHARE, with METRIC one of {names}")
     try:
-        least = float(found[3])
+        share = float(found[3])
     except ValueError:
-        least = -1.0
-    if not 0 <= least <= 1:
-        raise argparse.ArgumentTypeError(f"{raw!r} does not name a share from 0 to 1")
-    return found[1], least
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"the share in {raw!r} is not a number from 0 to 1")
+    return found[1], share
 
 
-async def run_ingest(settings: Settings, command: argparse.Namespace) -> int:
-    """Ingest with a progress bar. 0 when all is well, else 1."""
+def _serve(settings: Settings, serve: Callable[[Settings], None]) -> int:
+    try:
+        serve(settings)
+    except OSError as error:
+        reason = error.strerror or "the system refuses"
+        print(
+            f"Quire cannot listen on {settings.api_host}:{settings.api_port}: {reason}. "
+            "Check API_HOST and API_PORT.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+async def _ingest(settings: Settings, command: argparse.Namespace) -> int:
     if command.check_links:
         settings = replace(settings, site_check_path=Path(command.check_links))
     request = IngestRequest(content_path=command.path, force_reindex=command.force)
@@ -134,27 +192,27 @@ async def run_ingest(settings: Settings, command: argparse.Namespace) -> int:
         try:
             await services.store.open()
             if command.dry_run:
-                print_preview(await services.ingestion.preview(request), sys.stdout)
+                _print_preview(await services.ingestion.preview(request))
                 return 0
             await services.ingestion.start(request)
-            status = await watch(services, sys.stderr)
+            status = await _follow_ingestion(services)
         except QuireError as error:
-            return complain(error)
+            return _fail(error)
     if command.check_links and status.progress.links_unresolved:
         return 1
     return 0 if status.status == "completed" else 1
 
 
-async def run_ask(settings: Settings, question: str) -> int:
-    """Print the answer as it is written, then its sources. 0 for a complete answer, else 1."""
-    settings = replace(settings, text_fragments=False)  # a person reads the addresses here
+async def _ask(settings: Settings, question: str) -> int:
+    """Print the answer while it is generated, then its sources."""
+    settings = replace(settings, text_fragments=False)  # people read these addresses
     async with open_services(settings) as services:
         try:
-            if not await has_index(services):
+            if not await _ensure_index(services):
                 return 1
             turn = await prepare(services.chat, ChatRequest(question=question))
         except QuireError as error:
-            return complain(error)
+            return _fail(error)
         citations: list[Citation] = []
         async with aclosing(stream(services.chat, turn)) as events:
             async for event in events:
@@ -166,13 +224,15 @@ async def run_ask(settings: Settings, question: str) -> int:
                     case Failed():
                         print(f"\n{event.error}", file=sys.stderr)
                         return 1
-    print_sources(citations, sys.stdout)
+    _print_sources(citations)
     return 0
 
 
-async def run_eval(settings: Settings, command: argparse.Namespace) -> int:
-    """Ask golden questions and print what was measured. 1 below a threshold, or for an answer
-    that broke off; 2 for what cannot be asked."""
+async def _eval(settings: Settings, command: argparse.Namespace) -> int:
+    """Ask golden questions and print the metrics.
+
+    Returns 1 below a threshold or if an answer failed, 2 for invalid questions or an invalid site.
+    """
     plan = Plan(command.k, command.concurrency, not command.no_answers)
     site = Path(command.check_links) if command.check_links else settings.site_check_path
     try:
@@ -182,90 +242,124 @@ async def run_eval(settings: Settings, command: argparse.Namespace) -> int:
     except BadQuestions as error:
         print(error, file=sys.stderr)
         return 2
+    asked, total = 0, len(questions)
+
+    def count() -> None:
+        nonlocal asked
+        asked += 1
+        progress.show(asked, total)
+
     async with open_services(settings) as services:
         try:
-            if not await has_index(services):
+            if not await _ensure_index(services):
                 return 1
             known = await known_links(services, site)
-            with tqdm(total=len(questions), unit=" questions", file=sys.stderr) as bar:
-                outcomes = await evaluate(services, questions, plan, known, bar.update)
+            with _Progress("Asking", "questions") as progress:
+                outcomes = await evaluate(services, questions, plan, known, count)
         except SitemapError as error:
-            print(f"The links cannot be checked against {site}: {error}.", file=sys.stderr)
+            print(f"Cannot check the links against {site}: {error}.", file=sys.stderr)
             return 2
         except QuireError as error:
-            return complain(error)
+            return _fail(error)
         models = {"embedder": services.embedder.model_id}
         if services.chat.model and plan.answers:
             models["model"] = services.chat.model.name
     report = report_on(outcomes, plan, dict(command.fail_under), models)
     print(as_text(report))
-    for path, form in ((command.json, as_json), (command.junit, as_junit)):
+    for path, encode in ((command.json, as_json), (command.junit, as_junit)):
         if path:
-            path.write_bytes(form(report))
+            path.write_bytes(encode(report))
     return 0 if report.passed else 1
 
 
-async def has_index(services: Services) -> bool:
-    """Open the store, and ingest the book where that is needed; whether there is an index now.
+async def _ensure_index(services: Services) -> bool:
+    """Open the store and ingest the book if needed. Returns False if the ingestion failed.
 
     Raises `QuireError`.
     """
     await services.store.open()
     if not await ingest_if_needed(services):
         return True
-    return (await watch(services, sys.stderr)).status == "completed"
+    return (await _follow_ingestion(services)).status == "completed"
 
 
-async def watch(services: Services, out: TextIO) -> IngestStatus:
-    """Wait for the end of the ingestion that runs, under a progress bar, and tell how it went."""
-    with tqdm(total=0, unit=" chunks", desc="Ingesting", file=out) as bar:
+async def _follow_ingestion(services: Services) -> IngestStatus:
+    """Show the progress of the running ingestion, and its result."""
+    with _Progress("Ingesting", "chunks") as progress_bar:
         while True:
             status = services.ingestion.status(None)
             progress = status.progress
-            bar.total = progress.chunks_created
-            bar.n = progress.chunks_embedded + progress.chunks_reused
-            bar.set_postfix_str(f"{progress.files_processed}/{progress.total_files} files")
+            progress_bar.show(
+                progress.chunks_embedded + progress.chunks_reused,
+                progress.chunks_created,
+                f"{progress.files_processed}/{progress.total_files} files",
+            )
             if status.finished_at:
                 break
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
     for lines in (progress.errors, progress.links_unresolved):
-        for line in lines[:SHOWN_LINES]:
-            print(line, file=out)
-        if len(lines) > SHOWN_LINES:
-            print(f"... and {len(lines) - SHOWN_LINES} more", file=out)
+        for line in lines[:_SHOWN_LINES]:
+            print(line, file=sys.stderr)
+        if len(lines) > _SHOWN_LINES:
+            print(f"... and {len(lines) - _SHOWN_LINES} more", file=sys.stderr)
     print(
         f"{status.status.capitalize()}: {progress.files_processed} files, "
         f"{progress.chunks_created} chunks, {progress.chunks_embedded} embedded, "
         f"{progress.chunks_reused} unchanged.",
-        file=out,
+        file=sys.stderr,
     )
     return status
 
 
-def print_preview(preview: Preview, out: TextIO) -> None:
+class _Progress:
+    """A progress bar on a terminal; elsewhere a log line every `_LOG_SECONDS`."""
+
+    def __init__(self, action: str, unit: str) -> None:
+        self._action = action
+        self._unit = unit
+        self._logged_at = time.monotonic()
+        # `disable=None` hides the bar if stderr is not a terminal.
+        self._bar = tqdm(desc=action, unit=f" {unit}", total=0, file=sys.stderr, disable=None)
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, done: int, total: int, note: str = "") -> None:
+        if not self._bar.disable:
+            self._bar.n, self._bar.total = done, total
+            self._bar.set_postfix_str(note)
+        elif time.monotonic() - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = time.monotonic()
+            parts = filter(None, (f"{done}/{total} {self._unit}", note))
+            log.info("%s: %s", self._action, ", ".join(parts))
+
+
+def _print_preview(preview: Preview) -> None:
     for line in preview.errors:
         print(line, file=sys.stderr)
     for mark, paths in (("+", preview.files_changed), ("-", preview.files_removed)):
         for path in paths:
-            print(f"{mark} {path}", file=out)
+            print(f"{mark} {path}")
     print(
-        f"{len(preview.files_changed)} files new or changed, {len(preview.files_removed)} gone, "
-        f"{preview.files_unchanged} unchanged. {preview.chunks} chunks to look at, about "
-        f"{preview.tokens} tokens to embed at the most.",
-        file=out,
+        f"{len(preview.files_changed)} files new or changed, {len(preview.files_removed)} removed, "
+        f"{preview.files_unchanged} unchanged. {preview.chunks} chunks in changed files, at most "
+        f"about {preview.tokens} tokens to embed."
     )
 
 
-def print_sources(citations: Sequence[Citation], out: TextIO) -> None:
+def _print_sources(citations: Sequence[Citation]) -> None:
     if citations:
-        print("\nSources", file=out)
+        print("\nSources")
     for citation in citations:
         source = citation.source
         parts = dict.fromkeys(filter(None, (source.chapter, source.section, source.heading)))
-        where = " > ".join(parts) or source.file_path
-        print(f"  [{citation.marker}] {where}\n      {source.url or source.file_path}", file=out)
+        title = " > ".join(parts) or source.file_path
+        print(f"  [{citation.marker}] {title}\n      {source.url or source.file_path}")
 
 
-def complain(error: QuireError) -> int:
+def _fail(error: QuireError) -> int:
     print(error.message, file=sys.stderr)
     return 1

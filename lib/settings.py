@@ -1,22 +1,14 @@
-"""The configuration: one frozen object, read once from a mapping of environment variables.
+"""Settings: one frozen object, read from a mapping of environment variables.
 
-Every variable is a field of `Settings` and carries its name in capitals (`api_port` is `API_PORT`).
-A value that cannot be used stops the start with a sentence that names the variable, what was read
-and what is allowed. Keys are stripped of white space and never shown, not even in a `repr`.
-
-Variables by an older or another name, and misspelt ones.
-
-How the text of an environment variable becomes a value.
-
-Each function takes what is set, without white space around it, and returns what it means or raises
-`ValueError`, whose message says what is allowed: it ends a sentence that begins with the variable's
-name. No message repeats the text, which may be a key.
+Each field of `Settings` is a variable of the same name in capitals (`api_port` is `API_PORT`). An
+invalid value stops the start with a message that names the variable, its value and what is allowed.
+Keys are stripped of white space and never shown, not even in a `repr`.
 """
 
 import difflib
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,79 +19,34 @@ from lib.documents import DocumentLimits
 from lib.pricing import PRICES, Price
 from lib.sites.site import GENERATORS
 
-RENAMED = {
-    "OPENAI_API_BASE": "OPENAI_BASE_URL",
-    "OPENAI_MODEL_NAME": "OPENAI_MODEL",
-    "QDRANT_COLLECTION_NAME": "QDRANT_COLLECTION",
-}
-"""Old name to new: a setting that is renamed gets its line here, and both work from then on."""
-OTHERS = frozenset({"API_KEY"})
-"""Names that are near to one of ours and belong to other programs."""
-NEAR = 0.87
-"""Share of letters in common (`difflib`): a slip of the finger, not another word."""
-
-
-def find_variable(environ: Mapping[str, str], name: str) -> tuple[str, str]:
-    """The value of the setting `name` and the variable that has it; empty where none has.
-
-    The new name wins over an old one.
-    """
-    for each in (name, *(old for old, new in RENAMED.items() if new == name)):
-        if raw := environ.get(each, "").strip():
-            return raw, each
-    return "", name
-
-
-def complaints(environ: Mapping[str, str], names: Collection[str]) -> list[str]:
-    """Sentences for the log about variables that are old, or look like misspelt `names`.
-
-    No value is shown, since it may be a key.
-    """
-    found = []
-    for old, new in RENAMED.items():
-        if environ.get(old, "").strip():
-            if environ.get(new, "").strip():
-                found.append(f"{old} is not read, since {new}, its new name, is set as well.")
-            else:
-                found.append(f"{old} is now called {new}: rename it; the old name still works.")
-    for name in environ.keys() - set(names) - RENAMED.keys() - OTHERS:
-        family = name.partition("_")[0] + "_"
-        relatives = [each for each in names if each.startswith(family)]
-        found.extend(
-            f"{name} is no setting and is not read: is {meant} meant?"
-            for meant in difflib.get_close_matches(name, relatives, n=1, cutoff=NEAR)
-        )
-    return sorted(found)
-
-
-MAX_ADDITION: Final = 2_000
 MULTILINGUAL: Final = "multilingual"
-REMOVED_MODEL: Final = "english"
-REDIS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
+_MAX_ADDITION: Final = 2_000
+_REMOVED_MODEL: Final = "english"
+_REDIS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
 
 
-def short_text(raw: str) -> str:
-    if len(raw) > MAX_ADDITION:
-        raise ValueError(f"at most {MAX_ADDITION} characters")
+def _short_text(raw: str) -> str:
+    if len(raw) > _MAX_ADDITION:
+        raise ValueError(f"at most {_MAX_ADDITION} characters")
     return raw
 
 
-def api_key(raw: str) -> str:
-    # A key with a stray newline would otherwise travel, whole, inside an HTTP client's error.
+def _api_key(raw: str) -> str:
+    # HTTP clients repeat a header with a stray newline in their exceptions, key included.
     if not raw.isprintable() or any(c.isspace() for c in raw):
         raise ValueError("a key of printable characters without white space")
     return raw
 
 
-def reader_keys(raw: str) -> tuple[str, ...]:
-    """`key` or `name:key`, separated by commas."""
+def _reader_keys(raw: str) -> tuple[str, ...]:
+    """Comma-separated entries, each `key` or `name:key`."""
     entries = tuple(part.strip() for part in raw.split(",") if part.strip())
     for entry in entries:
         parse_key(entry)
     return entries
 
 
-def flag(raw: str) -> bool:
+def _flag(raw: str) -> bool:
     match raw.lower():
         case "true" | "1" | "yes" | "on":
             return True
@@ -108,7 +55,7 @@ def flag(raw: str) -> bool:
     raise ValueError("true or false")
 
 
-def whole_number(low: int, high: int) -> Callable[[str], int]:
+def _whole_number(low: int, high: int) -> Callable[[str], int]:
     def parse(raw: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,15}", raw) or not low <= int(raw) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
@@ -117,8 +64,8 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def one_of(allowed: tuple[str, ...], fold: Callable[[str], str]) -> Callable[[str], str]:
-    """One of the words `allowed`, which are as `fold` writes them."""
+def _one_of(allowed: tuple[str, ...], fold: Callable[[str], str]) -> Callable[[str], str]:
+    """Parse one of `allowed`, after `fold` (such as `str.lower`)."""
 
     def parse(raw: str) -> str:
         if fold(raw) not in allowed:
@@ -128,29 +75,29 @@ def one_of(allowed: tuple[str, ...], fold: Callable[[str], str]) -> Callable[[st
     return parse
 
 
-def local_model(raw: str) -> str:
-    """`multilingual`, or the folder of another model."""
+def _local_model(raw: str) -> str:
+    """Accept `multilingual` or the folder of another model."""
     own_model = "a folder that holds model.onnx and tokenizer.json"
     if raw.lower() == MULTILINGUAL:
         return MULTILINGUAL
-    if raw.lower() == REMOVED_MODEL:
-        raise ValueError(f"{MULTILINGUAL}, which replaces {REMOVED_MODEL}, or {own_model}")
+    if raw.lower() == _REMOVED_MODEL:
+        raise ValueError(f"{MULTILINGUAL}, which replaces {_REMOVED_MODEL}, or {own_model}")
     folder = Path(raw)
     try:
         complete = any(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file()
-    except OSError:  # too long a name, for one
+    except OSError:  # for example, the name is too long
         complete = False
     if not complete:
         raise ValueError(f"{MULTILINGUAL} or {own_model}")
     return raw
 
 
-def http_url(raw: str) -> str:
-    """Without slashes at its end."""
-    expected = "an address that begins with http:// or https://"
+def _http_url(raw: str) -> str:
+    """Strip trailing slashes."""
+    expected = "an address that starts with http:// or https://"
     try:
         parts = urlsplit(raw)
-        _ = parts.port  # a port that is no number is noticed only here
+        _ = parts.port  # raises ValueError for an invalid port
     except ValueError:
         raise ValueError(expected) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", raw):
@@ -158,10 +105,10 @@ def http_url(raw: str) -> str:
     return raw.rstrip("/")
 
 
-def redis_url(raw: str) -> str:
+def _redis_url(raw: str) -> str:
     expected = (
-        "an address such as redis://:password@host:6379/0, or rediss:// for TLS; after a ? only "
-        + ", ".join(sorted(REDIS_OPTIONS))
+        "an address such as redis://:password@host:6379/0, or rediss:// for TLS; options after ?: "
+        + ", ".join(sorted(_REDIS_OPTIONS))
     )
     try:
         parts = urlsplit(raw)
@@ -173,7 +120,7 @@ def redis_url(raw: str) -> str:
         parts.scheme not in ("redis", "rediss")
         or not parts.hostname
         or not re.fullmatch(r"/?[0-9]{0,5}", parts.path)
-        or not options.keys() <= REDIS_OPTIONS
+        or not options.keys() <= _REDIS_OPTIONS
         or (options and parts.scheme == "redis")
         or parts.fragment
         or re.search(r"\s", raw)
@@ -182,14 +129,14 @@ def redis_url(raw: str) -> str:
     return raw
 
 
-def exact_origins(raw: str) -> tuple[str, ...]:
-    """Separated by commas; in lower case, each once."""
+def _exact_origins(raw: str) -> tuple[str, ...]:
+    """Comma-separated origins, in lower case, without duplicates."""
     origins = []
     for part in (p.strip() for p in raw.split(",")):
         if not part:
             continue
-        # Exact origins only: a wildcard cannot be combined with credentials, which existing
-        # widgets send, and a pattern is too easily wider than it looks.
+        # Exact origins only: browsers refuse a wildcard with credentials, which existing widgets
+        # send, and a pattern easily matches more than intended.
         if not re.fullmatch(r"https?://[^\s/*?#@]+", part.rstrip("/"), re.IGNORECASE):
             raise ValueError(
                 "exact origins such as https://book.example.org, separated by commas, without a "
@@ -199,13 +146,13 @@ def exact_origins(raw: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(origins))
 
 
-def collection_name(raw: str) -> str:
+def _collection_name(raw: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", raw):
         raise ValueError("1 to 64 letters, digits, _ and -")
     return raw
 
 
-def json_object(raw: str) -> Mapping[str, Any]:
+def _json_object(raw: str) -> Mapping[str, Any]:
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):
@@ -215,10 +162,10 @@ def json_object(raw: str) -> Mapping[str, Any]:
     return value
 
 
-def price_table(raw: str) -> Mapping[str, Price]:
-    """`PRICES` with what the JSON adds to them and replaces: input and output, or input alone."""
-    table = json_object(raw)
-    expected = 'a JSON object such as {"gpt-4.1-mini": [0.4, 1.6]}: US dollars for a million tokens'
+def _price_table(raw: str) -> Mapping[str, Price]:
+    """`PRICES`, updated with `[input, output]` or `[input]` by model."""
+    table = _json_object(raw)
+    expected = 'a JSON object such as {"gpt-4.1-mini": [0.4, 1.6]}: US dollars per million tokens'
     try:
         return PRICES | {model: Price(*map(_dollars, each)) for model, each in table.items()}
     except (TypeError, ValueError):
@@ -231,126 +178,126 @@ def _dollars(value: object) -> float:
     return float(value)
 
 
-def dollars_a_day(raw: str) -> float:
+def _dollars_a_day(raw: str) -> float:
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", raw):
         raise ValueError("US dollars such as 0.50, at most 999999; 0 for no limit")
     return float(raw)
 
 
-EmbeddingProvider = Literal["openai", "local"]
-TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
-Quantization = Literal["none", "scalar", "binary"]
+_EmbeddingProvider = Literal["openai", "local"]
+_TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
+_Quantization = Literal["none", "scalar", "binary"]
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-LOG_FORMATS = ("text", "json")
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_LOG_FORMATS = ("text", "json")
 LOCAL_ORIGINS = tuple(
     f"http://{host}:{port}"
     for host in ("localhost", "127.0.0.1")
     # Docusaurus, Hugo, Vite dev and preview, VitePress, MkDocs and Sphinx, Jekyll
     for port in (3000, 1313, 5173, 4173, 8000, 4000)
 )
-OPENAI_BASE_URL = "https://api.openai.com/v1"
+_OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 
 class SettingsError(Exception):
-    """A variable has a value that cannot be used. The message is for the person who set it."""
+    """A setting has an invalid value. The message is for the person who set it."""
 
 
 def _setting(
     default: Any, parse: Callable[[str], Any], *, secret: bool = False, fallback: str = ""
 ) -> Any:
-    """`fallback` is a variable that is read when the setting's own is not set."""
+    """`fallback`: a variable that is read if the setting's own is not set."""
     metadata = {"parse": parse, "secret": secret, "fallback": fallback}
     return field(default=default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the environment says, checked and typed. `.env.example` explains each variable."""
+    """Validated settings. `.env.example` explains each variable."""
 
-    openai_api_key: str = _setting("", api_key, secret=True)
-    openai_base_url: str = _setting("", http_url)
+    openai_api_key: str = _setting("", _api_key, secret=True)
+    openai_base_url: str = _setting("", _http_url)
     openai_model: str = _setting("gpt-4.1-mini", str)
-    openai_token_limit_field: TokenLimitField | None = _setting(
-        None, one_of(("max_tokens", "max_completion_tokens"), str.lower)
+    openai_token_limit_field: _TokenLimitField | None = _setting(
+        None, _one_of(("max_tokens", "max_completion_tokens"), str.lower)
     )
-    openai_timeout: int = _setting(30, whole_number(1, 600))
-    max_output_tokens: int = _setting(800, whole_number(16, 32_000))
+    openai_timeout: int = _setting(30, _whole_number(1, 600))
+    max_output_tokens: int = _setting(800, _whole_number(16, 32_000))
     openai_embedding_model: str = _setting("text-embedding-3-small", str)
-    embedding_provider: EmbeddingProvider | None = _setting(
-        None, one_of(("openai", "local"), str.lower)
+    embedding_provider: _EmbeddingProvider | None = _setting(
+        None, _one_of(("openai", "local"), str.lower)
     )
 
-    local_embedding_model: str = _setting(MULTILINGUAL, local_model)
-    prompt_addition: str = _setting("", short_text)
-    answer_cache_size: int = _setting(500, whole_number(0, 100_000))
-    text_fragments: bool = _setting(True, flag)
+    local_embedding_model: str = _setting(MULTILINGUAL, _local_model)
+    prompt_addition: str = _setting("", _short_text)
+    answer_cache_size: int = _setting(500, _whole_number(0, 100_000))
+    text_fragments: bool = _setting(True, _flag)
     prices: Mapping[str, Price] = field(
-        default_factory=lambda: PRICES, metadata={"parse": price_table, "secret": False}
+        default_factory=lambda: PRICES, metadata={"parse": _price_table, "secret": False}
     )
-    daily_tokens: int = _setting(0, whole_number(0, 10**12))
-    daily_usd: float = _setting(0.0, dollars_a_day)
-    reader_daily_tokens: int = _setting(0, whole_number(0, 10**12))
-    max_concurrent_answers: int = _setting(600, whole_number(1, 100_000))
+    daily_tokens: int = _setting(0, _whole_number(0, 10**12))
+    daily_usd: float = _setting(0.0, _dollars_a_day)
+    reader_daily_tokens: int = _setting(0, _whole_number(0, 10**12))
+    max_concurrent_answers: int = _setting(600, _whole_number(1, 100_000))
 
-    qdrant_url: str = _setting("", http_url)
-    qdrant_api_key: str = _setting("", api_key, secret=True)
+    qdrant_url: str = _setting("", _http_url)
+    qdrant_api_key: str = _setting("", _api_key, secret=True)
     qdrant_path: Path = _setting(Path("./qdrant_data"), Path)
-    qdrant_collection: str = _setting("quire", collection_name)
-    qdrant_quantization: Quantization = _setting(
-        "none", one_of(("none", "scalar", "binary"), str.lower)
+    qdrant_collection: str = _setting("quire", _collection_name)
+    qdrant_quantization: _Quantization = _setting(
+        "none", _one_of(("none", "scalar", "binary"), str.lower)
     )
-    qdrant_on_disk: bool = _setting(False, flag)
-    qdrant_grpc_port: int = _setting(0, whole_number(0, 65_535))
-    redis_url: str = _setting("", redis_url, secret=True)
+    qdrant_on_disk: bool = _setting(False, _flag)
+    qdrant_grpc_port: int = _setting(0, _whole_number(0, 65_535))
+    redis_url: str = _setting("", _redis_url, secret=True)
 
     book_content_path: Path = _setting(Path("./book_content"), Path)
-    site_url: str = _setting("", http_url)
-    site_generator: str = _setting("auto", one_of(("auto", *GENERATORS, "none"), str.lower))
+    site_url: str = _setting("", _http_url)
+    site_generator: str = _setting("auto", _one_of(("auto", *GENERATORS, "none"), str.lower))
     site_options: Mapping[str, Any] = field(
-        default_factory=dict, metadata={"parse": json_object, "secret": False}
+        default_factory=dict, metadata={"parse": _json_object, "secret": False}
     )
     site_check_path: Path | None = _setting(None, Path)
-    chunk_tokens: int = _setting(270, whole_number(50, 2_000))
-    max_files: int = _setting(20_000, whole_number(1, 1_000_000))
-    max_file_bytes: int = _setting(2_000_000, whole_number(1_000, 100_000_000))
-    max_total_bytes: int = _setting(500_000_000, whole_number(1_000, 10_000_000_000))
-    max_depth: int = _setting(32, whole_number(1, 100))
-    max_archive_bytes: int = _setting(50_000_000, whole_number(1_000, 1_000_000_000))
+    chunk_tokens: int = _setting(270, _whole_number(50, 2_000))
+    max_files: int = _setting(20_000, _whole_number(1, 1_000_000))
+    max_file_bytes: int = _setting(2_000_000, _whole_number(1_000, 100_000_000))
+    max_total_bytes: int = _setting(500_000_000, _whole_number(1_000, 10_000_000_000))
+    max_depth: int = _setting(32, _whole_number(1, 100))
+    max_archive_bytes: int = _setting(50_000_000, _whole_number(1_000, 1_000_000_000))
 
-    allowed_origins: tuple[str, ...] | None = _setting(None, exact_origins)
-    admin_api_key: str = _setting("", api_key, secret=True)
-    api_keys: tuple[str, ...] = _setting((), reader_keys, secret=True)
+    allowed_origins: tuple[str, ...] | None = _setting(None, _exact_origins)
+    admin_api_key: str = _setting("", _api_key, secret=True)
+    api_keys: tuple[str, ...] = _setting((), _reader_keys, secret=True)
     api_keys_file: Path | None = _setting(None, Path)
-    require_origin: bool = _setting(False, flag)
-    rate_limit_enabled: bool = _setting(True, flag)
-    trusted_proxy_hops: int = _setting(0, whole_number(0, 10))
+    require_origin: bool = _setting(False, _flag)
+    rate_limit_enabled: bool = _setting(True, _flag)
+    trusted_proxy_hops: int = _setting(0, _whole_number(0, 10))
 
     api_host: str = _setting("0.0.0.0", str)
-    # Cloud Run, Render, Railway and Koyeb tell a container its port in PORT.
-    api_port: int = _setting(7860, whole_number(0, 65_535), fallback="PORT")
-    stream_timeout: int = _setting(900, whole_number(10, 86_400))
-    log_level: str = _setting("INFO", one_of(LOG_LEVELS, str.upper))
-    log_format: str = _setting("text", one_of(LOG_FORMATS, str.lower))
-    metrics_public: bool = _setting(False, flag)
+    # Cloud Run, Render, Railway and Koyeb pass the port in PORT.
+    api_port: int = _setting(7860, _whole_number(0, 65_535), fallback="PORT")
+    stream_timeout: int = _setting(900, _whole_number(10, 86_400))
+    log_level: str = _setting("INFO", _one_of(_LOG_LEVELS, str.upper))
+    log_format: str = _setting("text", _one_of(_LOG_FORMATS, str.lower))
+    metrics_public: bool = _setting(False, _flag)
 
     @property
     def has_model(self) -> bool:
-        """Whether a language model is configured: a key, or a server of one's own."""
+        """Whether a language model is configured, by a key or a server address."""
         return bool(self.openai_api_key or self.openai_base_url)
 
     @property
-    def embeddings_from(self) -> EmbeddingProvider:
-        """Where vectors come from: as configured, else by whether there is a key."""
+    def embeddings_from(self) -> _EmbeddingProvider:
+        """Source of embeddings: as configured, else OpenAI if there is a key."""
         return self.embedding_provider or ("openai" if self.openai_api_key else "local")
 
     @property
     def model_base_url(self) -> str:
-        return self.openai_base_url or OPENAI_BASE_URL
+        return self.openai_base_url or _OPENAI_BASE_URL
 
     @property
-    def token_limit_field(self) -> TokenLimitField:
-        """OpenAI's newer models know only the new name, most other servers only the old one."""
+    def token_limit_field(self) -> _TokenLimitField:
+        """The request field that OpenAI's newer models need, or the one that other servers know."""
         if self.openai_token_limit_field:
             return self.openai_token_limit_field
         is_openai = urlsplit(self.model_base_url).hostname == "api.openai.com"
@@ -358,7 +305,7 @@ class Settings:
 
     @property
     def limits(self) -> DocumentLimits:
-        """How much of a content folder is read."""
+        """Size limits of a content folder."""
         return DocumentLimits(
             max_files=self.max_files,
             max_file_bytes=self.max_file_bytes,
@@ -368,7 +315,7 @@ class Settings:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Origins whose browsers may call: as configured, else the site's own and local ones."""
+        """Allowed origins: as configured, else those of `SITE_URL` and local development."""
         if self.allowed_origins is not None:
             return self.allowed_origins
         if not self.site_url:
@@ -378,24 +325,25 @@ class Settings:
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read every variable that `environ` has, by an old name too; an empty one is not set.
+    """Read the settings from `environ`. An empty variable counts as not set.
 
-    Raises `SettingsError` for the first that cannot be used, or where two contradict each other.
+    Raises `SettingsError` for an invalid value, or if two settings contradict each other.
     """
     values: dict[str, Any] = {}
     for each in fields(Settings):
-        raw, name = find_variable(environ, each.name.upper())
+        name = each.name.upper()
+        raw = environ.get(name, "").strip()
         if not raw and (fallback := each.metadata.get("fallback")):
-            raw, name = environ.get(fallback, "").strip(), fallback
+            name, raw = fallback, environ.get(fallback, "").strip()
         if not raw:
             continue
         try:
             values[each.name] = each.metadata["parse"](raw)
         except ValueError as error:
-            # An address may hold a name and a password.
-            told = re.sub(r"^(\w+://)?.*@", r"\1[hidden]@", raw, flags=re.DOTALL)
-            shown = "a value that is not shown" if each.metadata["secret"] else repr(told[:200])
-            raise SettingsError(f"{name} is {shown}, but must be {error}.") from None
+            # An address may contain a user name and a password.
+            redacted = re.sub(r"^(\w+://)?.*@", r"\1[hidden]@", raw, flags=re.DOTALL)
+            shown = "not valid (value hidden)" if each.metadata["secret"] else repr(redacted[:200])
+            raise SettingsError(f"{name} is {shown}. It must be {error}.") from None
     settings = Settings(**values)
     if settings.embeddings_from == "openai" and not settings.has_model:
         raise SettingsError(
@@ -409,12 +357,32 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         for model in used:
             if model not in settings.prices:
                 raise SettingsError(
-                    f"DAILY_USD is set, but the price of {model!r} is not known. Add it to PRICES: "
-                    "0 for a model that costs nothing."
+                    f"DAILY_USD is set, but the price of {model!r} is unknown. Add it to PRICES; "
+                    "use 0 for a free model."
                 )
     return settings
 
 
 def setting_names() -> tuple[str, ...]:
-    """The name of every variable that is read, in the order of `Settings`."""
+    """The names of all variables, in the order of `Settings`."""
     return tuple(each.name.upper() for each in fields(Settings))
+
+
+_OTHER_PROGRAMS = frozenset({"API_KEY"})
+"""Variables of other programs that resemble a setting."""
+_SIMILARITY = 0.87
+"""Minimum ratio of `difflib`: a typing error, not another word."""
+
+
+def unknown_settings(environ: Mapping[str, str]) -> list[str]:
+    """Messages about variables that look like misspelt settings. They contain no value."""
+    names = setting_names()
+    messages: list[str] = []
+    for name in environ.keys() - set(names) - _OTHER_PROGRAMS:
+        prefix = name.partition("_")[0] + "_"
+        candidates = [each for each in names if each.startswith(prefix)]
+        messages.extend(
+            f"Unknown setting {name}. Did you mean {similar}?"
+            for similar in difflib.get_close_matches(name, candidates, n=1, cutoff=_SIMILARITY)
+        )
+    return sorted(messages)

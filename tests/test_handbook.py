@@ -17,8 +17,8 @@ import regex
 import yaml
 
 from lib import errors
-from lib.cli import parse_arguments
-from lib.settings import RENAMED, load_settings, setting_names
+from lib.cli import _parse_arguments
+from lib.settings import load_settings, setting_names
 from tests.handbook import CHAPTERS, PAGES, ROOT, Block, anchors, blocks, links, prose
 
 BUILD_ARGUMENTS = frozenset(
@@ -41,7 +41,7 @@ OTHERS = frozenset(
 CODES = frozenset(
     code for each in vars(errors).values() if isinstance(code := getattr(each, "code", None), str)
 ) | frozenset(re.findall(r"`([A-Z_]+)`", (ROOT / "book_content/http.md").read_text()))
-KNOWN = frozenset(setting_names()) | frozenset(RENAMED) | BUILD_ARGUMENTS | OTHERS
+KNOWN = frozenset(setting_names()) | BUILD_ARGUMENTS | OTHERS
 
 ASSIGNED = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 
@@ -166,7 +166,7 @@ def test_every_command_of_quire_exists(capsys: pytest.CaptureFixture[str]) -> No
                 assert line == match[0], f"{place}: {line}"
                 continue
             try:
-                parse_arguments(arguments)
+                _parse_arguments(arguments)
             except SystemExit:
                 pytest.fail(f"{place}: {line}\n{capsys.readouterr().err}")
     assert {"", "ask", "eval", "ingest"} <= seen

@@ -227,7 +227,7 @@ async def hang():
 import handlers.serving
 from lib.logs import configure_logging
 configure_logging(main.read_settings())
-handlers.serving.LEAVE_SECONDS = 1
+handlers.serving._EXIT_SECONDS = 1
 handlers.serving.serve(main.read_settings(), app)
 """
 
@@ -238,4 +238,4 @@ async def test_a_thread_that_hangs_does_not_hold_the_process(
     async with started(own_book, own_index, ("-c", HANGING)) as server:
         assert await server.stop() < EXIT_SECONDS
         assert server.process.returncode == 0
-    assert "leaving all the same" in server.log[-1]
+    assert "exiting anyway" in server.log[-1]

@@ -88,7 +88,7 @@ def test_what_cannot_be_calibrated_is_said(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["{book}", "{questions}", "--k", "51"], "no whole number from 1 to 50"),
+        (["{book}", "{questions}", "--k", "51"], "not a whole number from 1 to 50"),
         (["{book}/none", "{questions}"], "is not a folder"),
         (["{book}", "{questions}", "--details", "{book}/none/x"], "is not a folder"),
         (["{book}", "{questions}", "--model", "none"], "LOCAL_EMBEDDING_MODEL is 'none'"),

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from handlers.middleware import STALLED_SECONDS
-from handlers.serving import MOST_FILES, listen
+from handlers.serving import _MAX_FILES, _listen
 
 IPV6 = socket.has_dualstack_ipv6()
 
@@ -16,7 +16,7 @@ IPV6 = socket.has_dualstack_ipv6()
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="not on this system")
 def test_the_system_gives_up_readers_who_do_not_read() -> None:
     with (
-        listen("127.0.0.1", 0) as listener,
+        _listen("127.0.0.1", 0) as listener,
         socket.create_connection(listener.getsockname()),
         listener.accept()[0] as taken,
     ):
@@ -27,24 +27,24 @@ def test_the_system_gives_up_readers_who_do_not_read() -> None:
 @pytest.mark.skipif(not IPV6, reason="not on this system")
 def test_all_of_ipv6_is_ipv4_too() -> None:
     with (
-        listen("::", 0) as listener,
+        _listen("::", 0) as listener,
         socket.create_connection(("127.0.0.1", listener.getsockname()[1])),
     ):
         pass
 
 
 def test_an_address_in_use_is_an_error() -> None:
-    with listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
-        listen("127.0.0.1", listener.getsockname()[1])
+    with _listen("127.0.0.1", 0) as listener, pytest.raises(OSError, match="in use"):
+        _listen("127.0.0.1", listener.getsockname()[1])
 
 
 FEW_FILES = """
 import resource
-from handlers.serving import allow_files
+from handlers.serving import _raise_file_limit
 
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-allow_files()
+_raise_file_limit()
 print(*resource.getrlimit(resource.RLIMIT_NOFILE), hard)
 """
 
@@ -55,4 +55,4 @@ def test_streams_do_not_end_at_the_shells_limit_of_files() -> None:
     )
     soft, hard, before = map(int, ran.stdout.split())
     assert hard == before
-    assert soft == (MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES))
+    assert soft == (_MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, _MAX_FILES))

@@ -1,23 +1,33 @@
-"""The command line, from `main.main` down."""
+"""The command line, called through `main.main` or as a process."""
 
+import asyncio
 import json
+import os
 import re
+import signal
+import sys
+import termios
 import xml.etree.ElementTree as ET
+from asyncio.subprocess import Process
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+import lib.cli
+from lib import __version__
 from lib.golden import read_questions
 from lib.settings import setting_names
 from main import main
 from tests.tiny_book import SITE, write_book
+from tests.upstream import Hang, Upstream, delta
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def environment(own_book: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Of a fresh index for the tiny book, without a model; what the machine has set is left out."""
+    """Settings for the tiny book and an empty index, without a model. Others are unset."""
     variables = dict.fromkeys(setting_names(), "") | {
         "BOOK_CONTENT_PATH": str(own_book),
         "QDRANT_PATH": str(tmp_path / "fresh"),
@@ -49,8 +59,8 @@ def test_asking_first_ingests(
     assert main(["ask", "When does the tide turn?"]) == 0
     printed = capsys.readouterr()
     assert "The tide turns every six hours" in printed.out
-    assert "Ingesting" in printed.err
-    assert "Ingesting" not in printed.out
+    assert "Completed: 4 files" in printed.err
+    assert "Completed" not in printed.out
 
 
 def test_a_dry_run_changes_nothing(
@@ -116,8 +126,6 @@ def test_golden_questions_are_measured(
     )
     printed = capsys.readouterr()
     assert re.search(r"^hit@5 +1\.000 ", printed.out, re.MULTILINE)
-    assert "2/2" in printed.err
-    assert "2/2" not in printed.out
     whole = json.loads((tmp_path / "all.json").read_text())
     assert whole["passed"] is True
     assert whole["answers"] == {"extractive": 2}
@@ -147,7 +155,7 @@ def test_a_site_that_cannot_be_read_is_wrong_usage(
     golden: str, tmp_path: Path, site: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["eval", golden, "--check-links", str(tmp_path / site)]) == 2
-    assert "The links cannot be checked against" in capsys.readouterr().err
+    assert "Cannot check the links against" in capsys.readouterr().err
 
 
 def test_bad_questions_are_named(golden: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -162,15 +170,15 @@ def test_bad_questions_are_named(golden: str, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--k", "21"], "no whole number from 1 to 20"),
-        (["--concurrency", "0"], "no whole number from 1 to 64"),
+        (["--k", "21"], "not a whole number from 1 to 20"),
+        (["--concurrency", "0"], "not a whole number from 1 to 64"),
         (["--fail-under", "hits=0.5"], "is not METRIC=SHARE"),
         (["--fail-under", "hit@21=0.5"], "is not METRIC=SHARE"),
         (["--fail-under", "hit@5"], "is not METRIC=SHARE"),
-        (["--fail-under", "mrr=80"], "does not name a share from 0 to 1"),
-        (["--fail-under", "mrr=0.5.1"], "does not name a share from 0 to 1"),
-        (["--json", "no/such/folder/x.json"], "cannot be written"),
-        (["--junit", "."], "cannot be written"),
+        (["--fail-under", "mrr=80"], "is not a number from 0 to 1"),
+        (["--fail-under", "mrr=0.5.1"], "is not a number from 0 to 1"),
+        (["--json", "no/such/folder/x.json"], "is not a file name in an existing folder"),
+        (["--junit", "."], "is not a file name in an existing folder"),
     ],
 )
 def test_wrong_usage_of_eval(
@@ -184,6 +192,78 @@ def test_wrong_usage_of_eval(
 
 def test_the_handbook_s_questions_are_about_the_handbook() -> None:
     assert len(read_questions([ROOT / "book_content/questions.jsonl"], ROOT / "book_content")) > 30
+
+
+async def start(arguments: list[str], stderr: int = asyncio.subprocess.PIPE) -> Process:
+    """Run `main.py` with the environment of the test."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "main.py",
+        *arguments,
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=stderr,
+    )
+
+
+@pytest.mark.parametrize("command", ["ingest", "ask", "eval"])
+async def test_ctrl_c_ends_a_command_without_a_traceback(
+    golden: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", upstream.base_url)
+    upstream.replies.extend([[delta("The tide "), Hang()]] * 2)
+    arguments = {"ingest": [], "ask": ["When does the tide turn?"], "eval": [golden]}[command]
+    if command == "ingest":
+        monkeypatch.setenv("EMBEDDING_PROVIDER", "openai")
+        upstream.embedding_gate = asyncio.Event()
+    process = await start([command, *arguments])
+    async with asyncio.timeout(60):
+        while not (upstream.embedded() if command == "ingest" else upstream.chats()):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 130, err
+    assert b"Traceback" not in err + out
+    assert err.endswith(b"Interrupted.\n")
+
+
+async def test_a_progress_bar_is_for_terminals(environment: dict[str, str]) -> None:
+    screen, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    process = await start(["ingest"], stderr=terminal)
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError), open(screen, "rb", buffering=0) as file:  # noqa: ASYNC230
+        while data := await asyncio.to_thread(file.read, 4096):
+            shown += data
+    assert await process.wait() == 0
+    assert b"Ingesting:" in shown
+    assert b"4/4 files" in shown
+
+    process = await start(["ingest", "--force"])
+    _, err = await process.communicate()
+    assert b"Completed: 4 files" in err
+    assert b"\r" not in err
+    assert b"Ingesting" not in err
+
+
+def test_without_a_terminal_progress_is_logged(
+    golden: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(lib.cli, "_LOG_SECONDS", 0.0)
+    assert main(["eval", golden]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert any(re.search(r"INFO quire: Ingesting: .* chunks, .*/4 files$", line) for line in lines)
+    assert any(line.endswith("INFO quire: Asking: 2/2 questions") for line in lines)
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"Quire {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -204,5 +284,5 @@ def test_a_wrong_setting_stops_the_start(
     monkeypatch.setenv("API_PORT", "eighty")
     assert main(["ask", "tide?"]) == 2
     assert capsys.readouterr().err == (
-        "Quire cannot start: API_PORT is 'eighty', but must be a whole number from 0 to 65535.\n"
+        "Quire cannot start: API_PORT is 'eighty'. It must be a whole number from 0 to 65535.\n"
     )
