@@ -172,7 +172,7 @@ async def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
 async def test_an_answer_streams_through_nginx(
     make_settings: MakeSettings, upstream: Upstream, tmp_path: Path
 ) -> None:
-    location = block("deploy.md", "nginx", "nginx")
+    location = block("deploy.md", "nginx configuration", "nginx")
     named = f"http://127.0.0.1:{PORT}"
     assert location.count(named) == 1
     settings = make_settings(openai_base_url=upstream.base_url, trusted_proxy_hops=1)
