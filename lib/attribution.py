@@ -24,15 +24,24 @@ import re
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Final
 
 import msgspec
 
+from lib.languages import (
+    ENGLISH,
+    negation_limits,
+    negations,
+    number_words,
+    opposites,
+    page_language,
+)
 from lib.ranking import Passage, kept
 from lib.runtime import run_to_end
 from lib.sentences import Sentence, split_markdown, split_passage
-from lib.terms import ENGLISH, language_of, terms
+from lib.terms import terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,58 +89,26 @@ def read_claims(answer: str, known: Collection[int]) -> list[Claim]:
     return claims
 
 
-_WORDS_OF_NUMBERS: Final = {
-    word: str(number)
-    for number, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty".split()
-    )
-}
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TOKEN: Final = re.compile(r"\w+(?:['’]\w+)*|[.,;:()]")
-_NOT: Final = frozenset(
-    """not no never cannot without neither nor none nothing nobody hardly unable
-    nicht kein keine keinen keiner nie niemals ohne pas jamais aucun aucune sans nunca jamás sin
-    ningún ninguna não sem nem niet geen nooit zonder non mai senza не нет без никогда""".split()
-)
 SAME_SUBJECT: Final = 0.6
 """Share of a sentence's words from which a claim that has them speaks of the same."""
 SHORTEST: Final = 4
 """Letters from which a stem may have an "un-" before it."""
-_NOT_SO: Final = frozenset("only just merely necessarily".split())
-"""Behind a negation, they take it back."""
-_OPPOSITES: Final = tuple(
-    tuple(pair.split("/"))
-    for pair in """increase/decrease increase/reduce rise/fall raise/lower grow/shrink more/less
-    more/fewer most/least higher/lower high/low larger/smaller large/small big/small longer/shorter
-    long/short faster/slower fast/slow stronger/weaker strong/weak older/younger hot/cold warm/cool
-    better/worse best/worst first/last early/late before/after above/below over/under up/down
-    left/right inside/outside internal/external input/output read/write open/close start/stop
-    begin/end add/remove insert/delete enable/disable allow/forbid allow/prevent permit/prohibit
-    accept/reject include/exclude always/never all/none same/different mutable/immutable
-    safe/unsafe valid/invalid possible/impossible public/private static/dynamic true/false
-    required/optional required/forbidden minimum/maximum min/max positive/negative
-    success/failure succeed/fail easy/hard easier/harder simple/complex cheap/expensive
-    win/lose gain/lose import/export push/pull send/receive encode/decode lock/unlock
-    synchronous/asynchronous sequential/parallel local/remote temporary/permanent north/south
-    east/west northern/southern eastern/western mandatory/optional manual/automatic
-    manually/automatically correct/incorrect complete/incomplete consistent/inconsistent
-    compatible/incompatible dependent/independent direct/indirect visible/invisible
-    active/inactive secure/insecure finite/infinite legal/illegal regular/irregular""".split()
-)
 
 
 def _stem(word: str) -> str:
     return next(iter(terms(word)), word)
 
 
-_OPPOSITE: Final[dict[str, frozenset[str]]] = {
-    _stem(word): frozenset(
-        _stem(other) for pair in _OPPOSITES if word in pair for other in pair if other != word
-    )
-    for word in {word for pair in _OPPOSITES for word in pair}
-}
+@cache
+def _opposite_stems() -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for one, other in opposites():
+        found.setdefault(_stem(one), set()).add(_stem(other))
+        found.setdefault(_stem(other), set()).add(_stem(one))
+    return {stem: frozenset(others) for stem, others in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +130,15 @@ class Told:
 
 def told(text: str) -> Told:
     tokens = _TOKEN.findall(text.casefold())
-    spelled = {_WORDS_OF_NUMBERS[each] for each in tokens if each in _WORDS_OF_NUMBERS} - {"1"}
+    digits_of = number_words()
+    spelled = {digits_of[each] for each in tokens if each in digits_of} - {"1"}
     denied, stems, content = set[str](), set[str](), set[str]()
     denying = False
     for at, token in enumerate(tokens):
         if not token[0].isalnum():
             denying = False
-        elif token in _NOT or token.endswith(("n't", "n’t")):
-            denying = tokens[at + 1 : at + 2] != [] and tokens[at + 1] not in _NOT_SO
+        elif token in negations() or token.endswith(("n't", "n’t")):
+            denying = tokens[at + 1 : at + 2] != [] and tokens[at + 1] not in negation_limits()
         else:
             stemmed = terms(token)
             stem = stemmed[0] if stemmed else token
@@ -183,7 +161,7 @@ def told(text: str) -> Told:
 
 def in_digits(term: str) -> str:
     """A number that is written in letters, in digits; any other term as it is."""
-    return _WORDS_OF_NUMBERS.get(term, term)
+    return number_words().get(term, term)
 
 
 def number(digits: str) -> str:
@@ -216,15 +194,15 @@ def contradicts(
     ):
         return True
     return any(
-        opposites(stem) & stems - claim.stems
+        opposites_of(stem) & stems - claim.stems
         for stem in claim.stems
         if stem not in stems and stem not in denied
     )
 
 
-def opposites(stem: str) -> frozenset[str]:
+def opposites_of(stem: str) -> frozenset[str]:
     """Of a stem: those in the list, and what "un-" makes of it."""
-    found = _OPPOSITE.get(stem, frozenset())
+    found = _opposite_stems().get(stem, frozenset())
     bare = stem.removeprefix("un")
     if len(bare) < SHORTEST:
         return found
@@ -283,7 +261,7 @@ def checking(
     claims = read_claims(answer, passages_by_marker)
     if not claims:
         return []
-    spoken = language_of(" ".join(claim.text for claim in claims))
+    spoken = page_language(" ".join(claim.text for claim in claims))
     sources: dict[int, Source] = {}
     for number in sorted({marker for claim in claims for marker in claim.markers}):
         yield
@@ -335,7 +313,7 @@ class Source:
 
     def __init__(self, passage: Passage) -> None:
         self.text = passage.text
-        self.language = language_of(passage.text, passage.locale)
+        self.language = page_language(passage.text, passage.locale)
         self.latin = latin(passage.text)
         texts = [text for sentence in split_passage(passage) for text in pieces(sentence)]
         self.units = [unit_of(text, self.language) for text in texts]
@@ -397,7 +375,7 @@ _LATIN: Final = re.compile(r"[A-Za-zÀ-ɏ]")
 
 
 def check(claim: Claim, sources: Sequence[Source], rarity: Rarity, spoken: str) -> SentenceCheck:
-    own = language_of(claim.text)
+    own = page_language(claim.text)
     spoken = own if own != ENGLISH else spoken
     written = latin(claim.text)
     foreign = all(source.language != spoken or source.latin != written for source in sources)

@@ -16,12 +16,13 @@ from lib.chunking import CHUNKER_VERSION, Chunk, chunk_page
 from lib.documents import Document, DocumentError, DocumentLimits, is_draft, read_document
 from lib.errors import InvalidRequest
 from lib.includes import Includes
+from lib.languages import page_language
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
 from lib.sites.router import PageAddress, Router, link
 from lib.sites.site import Site
 from lib.store import FileRecord, Ledger, StoredChunk
-from lib.terms import SPARSE_VERSION, SparseVector, document_vectors, language_of
+from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
 from lib.tokens import estimate_tokens
 
 REPOSITORY_LEVELS = 4
@@ -257,7 +258,7 @@ class BookReader:
             included = [os.path.relpath(file, book.root) for file in self._includes.used_by(path)]
             problems += self._includes.problems_of(path)
         file_hash = self._hasher.hash_of(document, included)
-        language = language_of(document.text, address.locale)
+        language = page_language(document.text, address.locale)
         texts = [chunk.embed_text for chunk in chunks]
         pieces = [
             Piece(chunk, text, terms)

@@ -20,11 +20,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from lib.languages import page_language
 from lib.ranking import TEXTS_KEPT, Passage, kept
 from lib.sanitizer import AnswerBuffer
 from lib.sanitizer_syntax import Addresses, expand, link_target
 from lib.sentences import split_passage
-from lib.terms import language_of, terms
+from lib.terms import terms
 
 ENOUGH: Final = 0.4
 """Dice's coefficient of a claim's terms and a sentence's from which the sentence is marked..."""
@@ -87,7 +88,7 @@ class Markable:
         """Those of which the words stand in the file as a page shows them."""
         if self._sentences is None:
             passage = self._passage
-            self._language = language_of(passage.text, passage.locale)
+            self._language = page_language(passage.text, passage.locale)
             source = " ".join(passage.text.split())
             self._sentences = [
                 Marked(frozenset(terms(sentence.text, self._language)), directive)

@@ -42,8 +42,9 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from lib.embedding import Similarity
+from lib.languages import may_be_in
 from lib.store import Candidates, Hit, Manifest, StoredChunk
-from lib.terms import CEILING, SparseVector, may_be_in, number, terms, terms_of_chunk
+from lib.terms import CEILING, SparseVector, number, terms, terms_of_chunk
 
 _FIELDS: Final = {
     "file": "paths",

@@ -26,23 +26,24 @@ import regex
 from lib.citations import link_target
 from lib.embedding import Embedder
 from lib.languages import (
-    BY_LANGUAGE,
-    OPENINGS,
-    UNSPACED_POINTING,
-    asked_in,
-    meaning_of,
+    ENGLISH,
+    book_question_words,
+    languages,
+    most_spoken,
+    opening_phrases,
+    question_language,
+    question_words,
     small_words,
-    spoken,
-    words_of,
+    unspaced_pointing,
+    word_meaning,
 )
 from lib.ranking import Passage, Ranked, best_first, passages
 from lib.refusal import evidence, is_small_talk, worth_reading
 from lib.search import Retrieved, retrieve
 from lib.sessions import Message
 from lib.store import Manifest, Store
-from lib.terms import ENGLISH
 
-BOOK_OPENINGS: Final = (
+_BOOK_OPENINGS: Final = (
     "index",
     "readme",
     "intro",
@@ -56,49 +57,16 @@ BOOK_OPENINGS: Final = (
 )
 """What the file is called that says what a book is about; the likeliest first."""
 
-_BOOKS: Final = (
-    "book|handbook|documentation|docs?|guide|manual|tutorial|course|site|website|text"
-    "|libro|manual|documentación|guía|curso|sitio"
-    "|livre|documentation|manuel|guide|cours|site"
-    "|buch|handbuch|dokumentation|anleitung|leitfaden|kurs"
-    "|libro|manuale|documentazione|guida|corso|sito"
-    "|livro|manual|documentação|guia|curso"
-    "|книга|книге|книги|книгу|документация|руководство"
-    "|किताब|पुस्तक|کتاب|الكتاب"
-)
-_ASKS: Final = (
-    r"about|summar\w+|overview|outline|contents|cover(?:s|ed)?|topics|chapters|purpose|for|learn"
-    r"|trata|resum\w+|temas|capítulos"
-    r"|parle|résum\w+|sujets|chapitres"
-    r"|geht|handelt|worum|fasse|zusammen\w*|themen|kapitel|inhalt"
-    r"|parla|riassum\w+|argomenti|capitoli"
-    r"|fala|resum\w+|tópicos"
-    r"|чём|чем|содержание|темы|кратко"
-    r"|बारे|सारांश|بارے|خلاصہ|عن|يتحدث|ملخص|موضوع"
-)
-_PLAIN: Final = (
-    "what|which|who|whom|is|are|does|do|the|this|that|a|an|of|in|to|me|tell|give|please|can|could"
-    "|you|i|will|would|from|be|it|its|whole|entire|short|brief|main|and|here|should|read|why"
-    "|de|qué|que|este|esta|el|la|los|las|en|sobre|se|del|un|una|haz|dame"
-    "|quoi|ce|cette|le|les|du|des|est|sont|me|fais|moi|quels|quelles"
-    "|um|was|es|in|dem|der|die|das|diesem|dieses|diese|dieser|mir|bitte|ist|sind|welche|geht's"
-    "|di|cosa|questo|questa|il|lo|gli|che|quali"
-    "|sobre|o|os|as|é|esse|essa|deste|quais"
-    "|о|об|эта|этой|эту|какие|что|в"
-    "|यह|इस|किस|में|है|का|की|क्या|के|یہ|اس|کس|میں|ہے|کا|کی|کیا|کے|ما|هذا|هو|عم|ماذا|في"
-)
 _WORD: Final = regex.compile(r"[\p{L}\p{M}']+")
-_IS_BOOK, _IS_ASKED, _IS_PLAIN = (
-    regex.compile(each, regex.IGNORECASE) for each in (_BOOKS, _ASKS, _PLAIN)
-)
 
 
 def is_about_the_book(question: str) -> bool:
     """Whether a question asks for the book as a whole, and for nothing in it."""
     words = [word.casefold() for word in _WORD.findall(question)]
-    rest = [word for word in words if not _IS_PLAIN.fullmatch(word)]
-    books = [word for word in rest if _IS_BOOK.fullmatch(word)]
-    asked = [word for word in rest if _IS_ASKED.fullmatch(word)]
+    book, about, fillers = book_question_words()
+    rest = [word for word in words if word not in fillers]
+    books = [word for word in rest if book.fullmatch(word)]
+    asked = [word for word in rest if about.fullmatch(word)]
     return bool(books) and bool(asked) and set(rest) == {*books, *asked}
 
 
@@ -144,7 +112,7 @@ def read(question: str, before: Sequence[str]) -> tuple[str, ...]:
 def carried(before: str, question: str) -> str:
     """`question` behind the one before it, or behind the words of that which mean something."""
     if len(before) > MAX_CARRIED:
-        small = small_words(asked_in(before[:MAX_CARRIED]))
+        small = small_words(question_language(before[:MAX_CARRIED]))
         plain = " ".join(word for word in before.split() if word.casefold() not in small)
         before = plain[:MAX_CARRIED].rpartition(" ")[0] or plain[:MAX_CARRIED]
     return f"{before} {question}"
@@ -152,22 +120,23 @@ def carried(before: str, question: str) -> str:
 
 def leans(question: str, before: str) -> bool | None:
     """Whether a question needs the one before it; None where its words do not tell."""
-    found = words_of(question)
+    found = question_words(question)
     if len(found) > MAX_WORDS:
         return False
-    language = spoken(found)
+    language = most_spoken(found)
     if language == ENGLISH:  # so it is, too, for want of a sign
-        language = spoken([*words_of(before[:MAX_CARRIED]), *found])
-    known = BY_LANGUAGE[language]
-    meaning = [meaning_of(word, language) for word in found]
-    if (found[:1] and found[0] in known.opening) or question.casefold().startswith(OPENINGS):
+        language = most_spoken([*question_words(before[:MAX_CARRIED]), *found])
+    known = languages()[language]
+    opening, pointing = known.opening.split(), known.pointing.split()
+    meaning = [word_meaning(word, language) for word in found]
+    if (found[:1] and found[0] in opening) or question.casefold().startswith(opening_phrases()):
         return sum(meaning) <= MAX_OPENED
     # What a pointing word stands for may have been named before it in the question itself.
     points = any(
-        word in known.pointing and (sum(meaning[:place]) <= 1 or place == len(found) - 1)
+        word in pointing and (sum(meaning[:place]) <= 1 or place == len(found) - 1)
         for place, word in enumerate(found)
     )
-    if points or any(each in question for each in UNSPACED_POINTING):
+    if points or any(each in question for each in unspaced_pointing()):
         return sum(meaning) <= MAX_POINTING
     return None if sum(meaning) <= MAX_OPEN_TO_BOTH else False
 
@@ -258,7 +227,7 @@ async def find_grounds(
 
 async def find_opening(embedder: Embedder, store: Store, question: str, k: int) -> Grounds | None:
     """The passages in which the book says what it is about; None where no file is named so."""
-    for name in BOOK_OPENINGS:
+    for name in _BOOK_OPENINGS:
         found = await retrieve(embedder, store, question, k, only={"paths": name})
         if found.passages:
             # Folders may have such a file each; the book's own lies highest. A page begins with

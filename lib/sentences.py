@@ -16,6 +16,7 @@ from typing import Final
 
 import regex
 
+from lib.languages import abbreviations, final_abbreviations, sentence_openers
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, fence
 from lib.ranking import Passage, kept
@@ -187,22 +188,6 @@ _LONGEST_WORD: Final = 50
 _WORD_AFTER: Final = regex.compile(r"[\p{L}\p{M}\d']+")
 _INITIAL: Final = regex.compile(r"(?:\p{L}\.)*\p{L}")
 _CAMEL: Final = regex.compile(r"\p{Ll}\p{Lu}")
-_NEVER: Final = frozenset(
-    """mr mrs ms dr prof st sr jr sra srta mme mlle gen col sgt capt lt cmdr adm gov sen rep rev hon
-    e.g i.e eg ie cf vs viz resp approx ca fig figs eq eqs sec sect ch chap vol vols ed eds pp no
-    nos ref refs tab min max avg incl excl ex orig dept est jan feb mar apr jun jul aug sep sept oct
-    nov dec bzw z.b d.h u.a vgl nr abb bspw p.ej ej pág cap núm env párr art av mt ft""".split()
-)
-"""Abbreviations that something follows."""
-_SOMETIMES: Final = frozenset("etc al inc ltd co corp bros usw ph.d m.d b.c a.d u.s u.k".split())
-"""Abbreviations that can stand last: they end a sentence if one clearly begins behind them."""
-_STARTERS: Final = frozenset(
-    """a an the this that these those it its he she they we you i there here in on at by as for from
-    to with if when while where although because since after before however but and so or thus
-    then also both each all some many most one his her their our my your what who how why not no
-    another other such once until during despite der die das ein eine es er sie wir el la los las
-    un una le les il elle""".split()
-)
 
 
 def split_text(text: str) -> list[str]:
@@ -231,10 +216,10 @@ def _ends(line: str, begin: int, stop: "regex.Match[str]") -> bool:
     word = before[0] if before else ""
     if mark == "." and not stop["close"] and word:
         known = word.casefold().lstrip(".")
-        if known in _NEVER or (word.isdecimal() and before and before.start() == begin):
+        if known in abbreviations() or (word.isdecimal() and before and before.start() == begin):
             return False
-        if known in _SOMETIMES or _INITIAL.fullmatch(known):
-            return after[0].casefold() in _STARTERS and not small
+        if known in final_abbreviations() or _INITIAL.fullmatch(known):
+            return after[0].casefold() in sentence_openers() and not small
         # A name from code may begin a sentence in small letters.
         return not small or bool(_CAMEL.match(after[0])) or (len(word) > 3 and not word.istitle())
     return not small or bool(_CAMEL.match(after[0]))

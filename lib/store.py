@@ -15,8 +15,9 @@ import msgspec
 
 from lib.embedding import Vectors
 from lib.errors import IndexUnreadable, StoreUnavailable, UpstreamError
+from lib.languages import ENGLISH
 from lib.resilience import Breaker
-from lib.terms import ENGLISH, SparseVector
+from lib.terms import SparseVector
 
 Key = TypeVar("Key")
 INDEX_FORMAT = 2  # of the manifest and of `StoredChunk`; a change asks for a new index
@@ -64,7 +65,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     chunks: dict[str, str] = {}
     """`chunk_id` to `content_hash`. None for a draft, or a page that the site does not publish."""
     language: str = ENGLISH
-    """What its words were stemmed as (`lib.terms.LANGUAGES`)."""
+    """What its words were stemmed as (`lib.languages.stemmed_languages`)."""
     includes: list[str] = []
     """Other files that the chunks were made from, relative to the content folder."""
     problems: list[str] = []
@@ -90,7 +91,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int
     created_at: str
     languages: tuple[str, ...] = (ENGLISH,)
-    """Of its pages (`lib.terms.LANGUAGES`): a question is stemmed as each of them."""
+    """Of its pages (`lib.languages.stemmed_languages`): a question is stemmed as each of them."""
     configured: str = ""
     """A hash of the settings that decided what it holds (`lib.indexing.configured`)."""
     index_format: int = INDEX_FORMAT

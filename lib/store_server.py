@@ -43,6 +43,7 @@ import numpy as np
 
 from lib.embedding import Vectors
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
+from lib.languages import ENGLISH
 from lib.runtime import SingleFlight
 from lib.store import (
     DENSE,
@@ -60,7 +61,7 @@ from lib.store import (
     parse_manifest,
 )
 from lib.store_server_errors import OLDEST, TOO_OLD, translated
-from lib.terms import ENGLISH, SparseVector
+from lib.terms import SparseVector
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, models

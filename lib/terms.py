@@ -16,10 +16,9 @@ seven sets of questions, this finds 2 to 4 in a hundred passages more than the c
 
 import functools
 import itertools
-import re
 import threading
 import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -27,90 +26,21 @@ from zlib import crc32
 
 import regex
 import Stemmer
-from stop_words import get_stop_words
 
-ENGLISH: Final = "english"
-LANGUAGES: Final = {
-    "ar": "arabic",
-    "ca": "catalan",
-    "cs": "czech",
-    "da": "danish",
-    "de": "german",
-    "el": "greek",
-    "en": ENGLISH,
-    "es": "spanish",
-    "fa": "persian",
-    "fi": "finnish",
-    "fr": "french",
-    "hi": "hindi",
-    "hu": "hungarian",
-    "id": "indonesian",
-    "it": "italian",
-    "nb": "norwegian",
-    "nl": "dutch",
-    "nn": "norwegian",
-    "no": "norwegian",
-    "pl": "polish",
-    "pt": "portuguese",
-    "ro": "romanian",
-    "ru": "russian",
-    "sv": "swedish",
-    "tr": "turkish",
-}
-"""Languages that have both a stemmer and a list of stop words, by their code."""
+from lib.languages import ENGLISH, IS_UNSPACED, WORD, split_words, stop_words, words
 
-# English has its own list: the library's holds a thousand words, many of which name things in
-# technical books (help, open, state, system).
-_ENGLISH_STOP_WORDS: Final = frozenset(
-    """a about an and any are as at be been but by can could did do does for from had has have how
-    i if in into is it its just may me more most my no not of on or our out should so some such
-    than that the their them then there these they this those to up us use used using was we were
-    what when where which who whom whose why will with would you your""".split()
-)
-
-_UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-# `\w` of this library counts vowel signs as letters: Hindi words stay whole.
-_WORD: Final = regex.compile(
-    rf"[{_UNSPACED}]+|[\w--[{_UNSPACED}]]+(?:(?:::|\.|->|-|/)[\w--[{_UNSPACED}]]+)*", regex.V1
-)
-_ASCII_WORD: Final = re.compile(r"\w+(?:(?:::|\.|->|-|/)\w+)*", re.ASCII)
-"""Finds the same in a text of ASCII alone, in a quarter of the time."""
-_IS_UNSPACED: Final = regex.compile(rf"[{_UNSPACED}]")
 _PARTS: Final = regex.compile(
     r"[_.:/>-]+|(?<=[\p{Ll}\d])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll})|(?<=\p{L})(?=\d)|(?<=\d)(?=\p{L})",
     regex.V1,
 )
-_SAMPLE: Final = 2_000
-"""Characters that are enough to tell a language by."""
-_CLEAR_LEAD: Final = 1.5
-_FEWEST: Final = 3
-"""Small words that must be there to tell a language by them."""
-_LONG_LIST: Final = 500
-"""Lists of stop words that are longer hold words that name things as well..."""
-_SMALL: Final = 4
-"""...but hardly any of so few letters."""
-_SCRIPTS: Final = {
-    "arabic": "Arabic",
-    "persian": "Arabic",
-    "greek": "Greek",
-    "hindi": "Devanagari",
-    "russian": "Cyrillic",
-}
-"""Of the languages that are not written in Latin letters."""
-_BY_SCRIPT: Final = ("greek", "hindi", "russian")
-_LETTER: Final = regex.compile(r"\p{L}")
-_OF_SCRIPT: Final = {
-    script: regex.compile(rf"(?=\p{{L}})\p{{Script={script}}}")
-    for script in {"Latin", *_SCRIPTS.values()}
-}
 _local = threading.local()  # a stemmer keeps state and is not safe to share between threads
 
 
 def terms(text: str, language: str = ENGLISH) -> list[str]:
-    """The terms of `text` in order, stop words left out. `language` is one of `LANGUAGES`."""
+    """The terms of `text` in order, without stop words; `language` has a stemmer."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", text)  # a letter and its accent may come apart
-    return [term for word in _words_in(text) for term in _terms_of(word, language)]
+    return [term for word in split_words(text) for term in _terms_of(word, language)]
 
 
 @functools.lru_cache(maxsize=5_000)  # readers ask for the same places
@@ -124,7 +54,7 @@ def _terms_of(word: str, language: str) -> tuple[str, ...]:
     stop, stem = stop_words(language), _stemmer(language)
     if word.isascii() and word.isalpha() and (word.islower() or word.istitle()):
         parts = [word.lower()]  # as most are: what follows would find no other
-    elif _IS_UNSPACED.match(word):
+    elif IS_UNSPACED.match(word):
         return tuple(map("".join, itertools.pairwise(word))) if word[1:] else (word,)
     else:
         parts = [part.casefold() for part in _PARTS.split(word) if part]
@@ -141,81 +71,8 @@ def without_small_words(text: str, languages: Sequence[str]) -> str:
     one must not count as a rare word in another.
     """
     small = frozenset[str]().union(*map(stop_words, languages))
-    rest = _WORD.sub(lambda word: "" if word[0].casefold() in small else word[0], text)
-    return rest if _WORD.search(rest) else text
-
-
-def words(text: str) -> list[str]:
-    """The words of `text` in order, in lower case; a name from code is one word."""
-    return [word.casefold() for word in _words_in(text)]
-
-
-def _words_in(text: str) -> list[str]:
-    found: list[str] = (_ASCII_WORD if text.isascii() else _WORD).findall(text)
-    return found
-
-
-@functools.lru_cache(maxsize=2_000)  # readers ask for the same places
-def language_of(text: str, locale: str = "") -> str:
-    """The value of `LANGUAGES` that `text` is written in.
-
-    The locale tells, else a script that only one of them has, else the text's small words. English
-    where nothing is clear: names and code are the same in every language.
-    """
-    known = LANGUAGES.get(locale.replace("_", "-").partition("-")[0].lower())
-    if known:
-        return known
-    sample = text[:_SAMPLE]
-    letters = len(_LETTER.findall(sample))
-    for language in _BY_SCRIPT:
-        if letters and 2 * len(_OF_SCRIPT[_SCRIPTS[language]].findall(sample)) > letters:
-            return language
-    speakers = _small_words()
-    counts: Counter[str] = Counter()
-    points: defaultdict[str, float] = defaultdict(float)
-    for word in words(sample):
-        for language in speakers.get(word, ()):
-            counts[language] += 1
-            points[language] += 1 / len(speakers[word])  # a word of one language tells most
-    best = max(points, key=lambda language: points[language], default=ENGLISH)
-    if counts[best] < min(_FEWEST, len(sample.split()) / 2):
-        return ENGLISH
-    return best if counts[best] > _CLEAR_LEAD * counts[ENGLISH] else ENGLISH
-
-
-def may_be_in(text: str, languages: Sequence[str]) -> bool:
-    """Whether `text` may be written in one of `languages`: its script is theirs, and its small
-    words, if there are any, are not clearly another language's."""
-    scripts = {_SCRIPTS.get(language, "Latin") for language in languages}
-    letters = len(_LETTER.findall(text))
-    own = sum(len(_OF_SCRIPT[script].findall(text)) for script in scripts)
-    if 2 * own < letters:
-        return False
-    language = language_of(text)
-    return language == ENGLISH or language in languages
-
-
-@functools.cache
-def _small_words() -> dict[str, list[str]]:
-    """The languages of every stop word; single letters stand in every listing of code."""
-    found: dict[str, list[str]] = {}
-    for language in LANGUAGES.values():
-        for word in stop_words(language):
-            if len(word) > 1:
-                found.setdefault(word, []).append(language)
-    return found
-
-
-@functools.cache
-def stop_words(language: str) -> frozenset[str]:
-    if language == ENGLISH:
-        return _ENGLISH_STOP_WORDS
-    if language == "greek":
-        return frozenset()  # the library's list is of ancient Greek
-    listed = get_stop_words(language)
-    if len(listed) > _LONG_LIST:
-        listed = [word for word in listed if len(word) <= _SMALL]
-    return frozenset(listed)
+    rest = WORD.sub(lambda word: "" if word[0].casefold() in small else word[0], text)
+    return rest if WORD.search(rest) else text
 
 
 def _stemmer(language: str) -> Callable[[str], str]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.embedding import Similarity
-from lib.languages import ASK, BY_LANGUAGE, NEAREST, NOT_IN_BOOK, asked_in, is_foreign
+from lib.languages import languages, question_language
 from lib.ranking import Passage, parse_query
 from lib.refusal import (
     FEWEST,
@@ -151,20 +151,6 @@ def test_the_evidence_means_the_same_for_every_embedding_model() -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "foreign"),
-    [
-        ("How do I tune it?", False),
-        ("std::sync::Mutex", False),
-        ("¿Qué es la regla que impide implementar un rasgo externo?", True),
-        ("1901 में वारसॉ के निवासियों में कितने प्रतिशत कैथोलिक थे?", True),
-        ("什么是所有权？", True),
-    ],
-)
-def test_the_language_of_a_question_to_an_english_book(question: str, foreign: bool) -> None:
-    assert is_foreign(question, ["english"]) is foreign
-
-
-@pytest.mark.parametrize(
     ("question", "language"),
     [
         ("How do I bake bread?", "english"),
@@ -185,16 +171,12 @@ def test_the_language_of_a_question_to_an_english_book(question: str, foreign: b
     ],
 )
 def test_a_reader_is_told_in_the_language_of_the_question(question: str, language: str) -> None:
-    assert asked_in(question) == language
+    assert question_language(question) == language
     said = refusal(question, [passage(1)])
-    assert (said.sentence, said.lead) == (NOT_IN_BOOK[language], NEAREST[language])
-
-
-def test_every_language_has_all_its_words() -> None:
-    assert set(NOT_IN_BOOK) == set(NEAREST) == set(ASK)
-    assert set(BY_LANGUAGE) <= set(NOT_IN_BOOK)
-    for sentence in (*NOT_IN_BOOK.values(), *NEAREST.values(), *ASK.values()):
-        assert sentence == sentence.strip() != ""
+    assert (said.sentence, said.lead) == (
+        languages()[language].not_in_book,
+        languages()[language].nearest,
+    )
 
 
 def passage(
@@ -250,7 +232,7 @@ def test_what_a_reader_sees() -> None:
 def test_small_talk_is_no_question_to_a_book(question: str) -> None:
     assert is_small_talk(question)
     said = refusal(question, [passage(1)])
-    assert said.markdown() == said.sentence == ASK[asked_in(question)]
+    assert said.markdown() == said.sentence == languages()[question_language(question)].ask_me
 
 
 @pytest.mark.parametrize(
