@@ -44,7 +44,7 @@ import msgspec
 from lib.embedding import Similarity
 from lib.languages import may_be_in
 from lib.store import Candidates, Hit, Manifest, StoredChunk
-from lib.terms import CEILING, SparseVector, number, terms, terms_of_chunk
+from lib.terms import CEILING, SparseVector, term_number, terms, terms_of_chunk
 
 _FIELDS: Final = {
     "file": "paths",
@@ -169,7 +169,7 @@ class Pairs:
         self._weights: dict[tuple[str, str], float] = {}
         for language in languages:
             for one, other in pairwise(terms(text, language)):
-                known = [rarity.get(number(term), 0.0) for term in (one, other)]
+                known = [rarity.get(term_number(term), 0.0) for term in (one, other)]
                 if all(known):
                     self._weights[one, other] = sum(known)
         self._all = sum(self._weights.values())

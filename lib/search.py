@@ -12,7 +12,7 @@ from lib.embedding import Embedder, Similarity, Vectors
 from lib.errors import IndexNotReady, IndexOutdated, RedisUnavailable, UpstreamError
 from lib.ranking import ParsedQuery, Passage, Ranked, parse_query, passages, rank
 from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
-from lib.terms import SparseVector, query_vector, together, without_small_words
+from lib.terms import SparseVector, merge_vectors, query_vector, without_small_words
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ async def look(
         plain = without_small_words(query.text, manifest.languages)
         asked = [query_vector(plain, language) for language in manifest.languages]
         restricted = {**query.only, **(only or {})}
-        found = await store.search(vector, together(asked), n, only=restricted)
+        found = await store.search(vector, merge_vectors(asked), n, only=restricted)
         if found.hits or not query.only:
             break
     return Looked(query, asked, found, vector is not None)

@@ -1,17 +1,13 @@
-"""Words as search compares them: lower case, stemmed, without the words every sentence has.
+"""Terms (stemmed, lower-case words without stop words) and BM25 as sparse vectors.
 
-A name from code counts twice: whole, as `std::sync::mutex`, and in its parts, so that "mutex",
-"use state" and `useState` find it. Scripts that are written without spaces are cut into pairs of
-characters, the usual substitute for a dictionary.
+An identifier counts whole, as `std::sync::mutex`, and in its parts, so that "mutex", "use state"
+and `useState` find it. Scripts written without spaces are cut into pairs of characters, the usual
+substitute for a dictionary.
 
-BM25 as sparse vectors, one number a term.
-
-A document's numbers are its saturated term frequencies, a question's are the weights of its
-terms; Qdrant multiplies them by the terms' rarity in the book (`Modifier.IDF`) and adds them up.
-
-A chunk also has, at a fraction of their weight, the terms of the chunks before and after it: a
-sentence in the middle of a long section seldom repeats what the section is about. Measured on
-seven sets of questions, this finds 2 to 4 in a hundred passages more than the chunk alone.
+A document's weights are saturated term frequencies, a query's are 1. Qdrant multiplies them by the
+terms' IDF (`Modifier.IDF`) and adds them up. A chunk also gets the terms of its two neighbours, at
+a fraction of their weight, because a sentence in the middle of a long section seldom repeats the
+topic. On seven sets of questions this finds 2 to 4 % more passages.
 """
 
 import functools
@@ -33,19 +29,19 @@ _PARTS: Final = regex.compile(
     r"[_.:/>-]+|(?<=[\p{Ll}\d])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll})|(?<=\p{L})(?=\d)|(?<=\d)(?=\p{L})",
     regex.V1,
 )
-_local = threading.local()  # a stemmer keeps state and is not safe to share between threads
+_local = threading.local()  # a stemmer has state and is not thread-safe
 
 
 def terms(text: str, language: str = ENGLISH) -> list[str]:
     """The terms of `text` in order, without stop words; `language` has a stemmer."""
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text)  # a letter and its accent may come apart
+        text = unicodedata.normalize("NFC", text)  # an accent may be a character of its own
     return [term for word in split_words(text) for term in _terms_of(word, language)]
 
 
-@functools.lru_cache(maxsize=5_000)  # readers ask for the same places
+@functools.lru_cache(maxsize=5_000)  # readers ask about the same passages
 def terms_of_chunk(text: str, language: str = ENGLISH) -> tuple[str, ...]:
-    """The same as `terms`, remembered for the texts that were asked for last."""
+    """`terms`, cached for recent texts."""
     return tuple(terms(text, language))
 
 
@@ -53,7 +49,7 @@ def terms_of_chunk(text: str, language: str = ENGLISH) -> tuple[str, ...]:
 def _terms_of(word: str, language: str) -> tuple[str, ...]:
     stop, stem = stop_words(language), _stemmer(language)
     if word.isascii() and word.isalpha() and (word.islower() or word.istitle()):
-        parts = [word.lower()]  # as most are: what follows would find no other
+        parts = [word.lower()]  # the usual case, and nothing to split
     elif IS_UNSPACED.match(word):
         return tuple(map("".join, itertools.pairwise(word))) if word[1:] else (word,)
     else:
@@ -65,10 +61,10 @@ def _terms_of(word: str, language: str) -> tuple[str, ...]:
 
 
 def without_small_words(text: str, languages: Sequence[str]) -> str:
-    """`text` without the stop words of all `languages`, unless it has no others.
+    """`text` without the stop words of all `languages`, unless it has no other words.
 
-    A question to a book of several languages is stemmed as each of them: what is a small word in
-    one must not count as a rare word in another.
+    A query to a book in several languages is stemmed in each of them. A stop word of one language
+    must not count as a rare word in another.
     """
     small = frozenset[str]().union(*map(stop_words, languages))
     rest = WORD.sub(lambda word: "" if word[0].casefold() in small else word[0], text)
@@ -83,31 +79,31 @@ def _stemmer(language: str) -> Callable[[str], str]:
 
 
 SPARSE_VERSION: Final = 1
-"""Of everything here and in `lib.terms` that decides a document's numbers."""
+"""Version of everything that decides a document's weights. A change makes a new index."""
 
 SATURATION: Final = 1.2
 LENGTH_SHARE: Final = 0.5
-"""How much a long text's terms count less, 0 to 1. Chunks are much alike in length."""
+"""BM25's b, 0 to 1. Low, because chunks have similar lengths."""
 MEAN_LENGTH: Final = 120.0
-"""Terms of a usual chunk, its share of the neighbours included. A constant, since an index that
-changes a page at a time never knows its mean; only the relation of chunks to one another counts."""
+"""Terms of a typical chunk, neighbours included. A constant, because an index that is updated page
+by page does not know its mean. Only the proportions between chunks matter."""
 NEIGHBOUR_SHARE: Final = 0.3
 MAX_ASKED: Final = 100
-"""Different terms of a question that count: each costs the engine a look."""
+"""Distinct terms of a query that are searched; each costs a look-up."""
 CEILING: Final = SATURATION + 1
-"""What a term that is repeated for ever comes to."""
+"""Limit of a weight as the term frequency grows."""
 
 
 @dataclass(frozen=True, slots=True)
 class SparseVector:
-    """Term numbers, 32 bits and without repetitions, and the weight of each."""
+    """Distinct 32-bit term numbers, and the weight of each."""
 
     indices: list[int]
     values: list[float]
 
 
 def document_vectors(texts: Sequence[str], language: str = ENGLISH) -> list[SparseVector]:
-    """Of the chunks of one page, in order."""
+    """Vectors of the chunks of one page, in order."""
     counted = [Counter(terms(text, language)) for text in texts]
     vectors = []
     for place, own in enumerate(counted):
@@ -117,15 +113,15 @@ def document_vectors(texts: Sequence[str], language: str = ENGLISH) -> list[Spar
 
 
 def query_vector(text: str, language: str = ENGLISH) -> SparseVector:
-    """Of a question that is asked of texts in `language`; every term counts once. Never empty."""
-    # Small words are better than nothing.
+    """Vector of a query to texts in `language`; every term counts once. Never empty."""
+    # Stop words are better than nothing.
     found = terms(text, language) or words(text) or [text]
-    numbers = list(dict.fromkeys(map(number, found)))[:MAX_ASKED]
+    numbers = list(dict.fromkeys(map(term_number, found)))[:MAX_ASKED]
     return SparseVector(numbers, [1.0] * len(numbers))
 
 
-def together(vectors: Iterable[SparseVector]) -> SparseVector:
-    """All terms of all, each once: one question to a book of several languages."""
+def merge_vectors(vectors: Iterable[SparseVector]) -> SparseVector:
+    """The union of `vectors`: one query to a book in several languages."""
     weights = {
         index: value
         for vector in vectors
@@ -135,8 +131,8 @@ def together(vectors: Iterable[SparseVector]) -> SparseVector:
 
 
 @functools.lru_cache(maxsize=50_000)
-def number(term: str) -> int:
-    """The number of a term. Two in a hundred thousand terms may share one, which does no harm."""
+def term_number(term: str) -> int:
+    """CRC-32 of a term. Among 100,000 terms about two share a number, which is harmless."""
     return crc32(term.encode("utf-8", "surrogatepass"))
 
 
@@ -155,5 +151,5 @@ def _weighed(counts: Mapping[str, float]) -> SparseVector:
     slack = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length / MEAN_LENGTH)
     weights: dict[int, float] = {}
     for term, count in counts.items():
-        weights[number(term)] = count * CEILING / (count + slack)
+        weights[term_number(term)] = count * CEILING / (count + slack)
     return SparseVector(list(weights), list(weights.values()))

@@ -14,10 +14,10 @@ from lib.terms import (
     NEIGHBOUR_SHARE,
     SparseVector,
     document_vectors,
-    number,
+    merge_vectors,
     query_vector,
+    term_number,
     terms,
-    together,
     without_small_words,
 )
 
@@ -121,7 +121,7 @@ def weights(vector: SparseVector) -> dict[int, float]:
 
 def weight(term: str, *texts: str, of: int = 0) -> float:
     """Of `term` in one of the chunks of a page; 0 where it has none."""
-    return weights(document_vectors(texts)[of]).get(number(term), 0.0)
+    return weights(document_vectors(texts)[of]).get(term_number(term), 0.0)
 
 
 FILLER = " ".join(f"filler{letter}" for letter in "abcdefghijklmnop")
@@ -145,20 +145,20 @@ def test_a_term_in_a_long_text_counts_less() -> None:
 def test_a_neighbour_s_terms_count_a_share() -> None:
     page = ["alpha alpha", "beta", "gamma", "delta"]
     [of_alpha, of_beta, of_gamma, of_delta] = [weights(v) for v in document_vectors(page)]
-    assert {*of_alpha} == {number("alpha"), number("beta")}
-    assert {*of_beta} == {number("alpha"), number("beta"), number("gamma")}
-    assert {*of_gamma} == {number("beta"), number("gamma"), number("delta")}
-    assert {*of_delta} == {number("gamma"), number("delta")}
-    assert 0 < of_alpha[number("beta")] < of_beta[number("beta")]
+    assert {*of_alpha} == {term_number("alpha"), term_number("beta")}
+    assert {*of_beta} == {term_number("alpha"), term_number("beta"), term_number("gamma")}
+    assert {*of_gamma} == {term_number("beta"), term_number("gamma"), term_number("delta")}
+    assert {*of_delta} == {term_number("gamma"), term_number("delta")}
+    assert 0 < of_alpha[term_number("beta")] < of_beta[term_number("beta")]
 
 
 def test_a_neighbour_s_share_is_one_of_occurrences() -> None:
     """A term once in each of both neighbours counts as two shares of one occurrence."""
     middle = weights(document_vectors(["tide", "beta", "tide"])[1])
-    assert {*middle} == {number("tide"), number("beta")}
-    slack = CEILING / middle[number("beta")] - 1  # of its one occurrence
+    assert {*middle} == {term_number("tide"), term_number("beta")}
+    slack = CEILING / middle[term_number("beta")] - 1  # of its one occurrence
     shares = 2 * NEIGHBOUR_SHARE
-    assert middle[number("tide")] == pytest.approx(shares * CEILING / (shares + slack))
+    assert middle[term_number("tide")] == pytest.approx(shares * CEILING / (shares + slack))
 
 
 def test_both_have_what_they_share() -> None:
@@ -173,7 +173,7 @@ def test_texts_without_words() -> None:
 
 def test_a_page_is_stemmed_in_its_language() -> None:
     [vector] = document_vectors(["die Häuser"], "german")
-    assert vector.indices == [number("haus")]
+    assert vector.indices == [term_number("haus")]
 
 
 def test_no_term_twice() -> None:
@@ -184,25 +184,25 @@ def test_no_term_twice() -> None:
 
 def test_a_question_has_every_term_once() -> None:
     vector = query_vector("Tides: when does the tide turn, the tide?")
-    assert vector == SparseVector([number("tide"), number("turn")], [1.0, 1.0])
+    assert vector == SparseVector([term_number("tide"), term_number("turn")], [1.0, 1.0])
 
 
 def test_a_question_of_small_words_only_keeps_them() -> None:
     vector = query_vector("What is it?")
-    assert vector == SparseVector([*map(number, ("what", "is", "it"))], [1.0] * 3)
-    assert query_vector("???").indices == [number("???")]
+    assert vector == SparseVector([*map(term_number, ("what", "is", "it"))], [1.0] * 3)
+    assert query_vector("???").indices == [term_number("???")]
 
 
 def test_a_question_is_stemmed_in_every_language_of_the_book() -> None:
     each = [query_vector("moored boat", language) for language in ("english", "french")]
-    vector = together(each)
+    vector = merge_vectors(each)
     assert {*vector.indices} == {*each[0].indices, *each[1].indices}
     assert len(vector.indices) == len(vector.values) == 3  # "boat" is the same in both
 
 
 def test_the_numbers_are_the_same_in_every_process() -> None:
     """They are kept in the index."""
-    assert number("tide") == 0xBE56230C
+    assert term_number("tide") == 0xBE56230C
     code = "from lib.terms import document_vectors as d; print(d(['the tide turns', 'a boat']))"
     seeds = [{"PYTHONHASHSEED": seed} for seed in ("1", "2")]
     shown = {
@@ -215,4 +215,4 @@ def test_the_numbers_are_the_same_in_every_process() -> None:
 
 
 def test_a_lone_surrogate_has_a_number() -> None:
-    assert number("\ud800") >= 0
+    assert term_number("\ud800") >= 0
