@@ -8,7 +8,6 @@ tree-sitter is imported on first use: most sites have no such configuration.
 """
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
 JAVASCRIPT_SUFFIXES: Final = (".js", ".ts", ".mjs", ".mts", ".cjs", ".cts")
 _MAX_BYTES: Final = 100_000
 """From about 240 kB of nested brackets, tree-sitter exhausts a thread's stack of 8 MB."""
-_PARSE_SECONDS: Final = 0.5
+_PARSE_STEPS: Final = 300_000
+"""A usual configuration takes two or three a byte. Steps and not seconds: what is read must not
+depend on how busy the machine is."""
 _READ_BYTES: Final = 64
 _MAX_DEPTH: Final = 100
 _MAX_STEPS: Final = 200_000
@@ -80,24 +81,25 @@ def read_object(source: str, wanted: Iterable[str]) -> dict[str, object]:
 
 
 def _parse(data: bytes) -> "Tree":
-    """Parse up to the first syntax error, for at most `_PARSE_SECONDS`.
+    """Parse up to the first syntax error, in at most `_PARSE_STEPS`.
 
     The bindings have no timeout, hold the interpreter lock while parsing, and recover from errors
-    in more than quadratic time: 16 kB of "-`<;" took 15 s. The parser reports to its logger when
-    it starts to recover, so from then on, or past the deadline, it is given no more text.
+    in more than quadratic time: 16 kB of "-`<;" took 15 s. The parser's logger tells when it
+    starts to recover. From then on, and after too many steps, it is given no more text.
     """
     import tree_sitter
     import tree_sitter_typescript
 
-    stopped = False
-    deadline = time.perf_counter() + _PARSE_SECONDS
+    steps = 0
 
     def log(_: object, message: str) -> None:
-        nonlocal stopped
-        stopped = stopped or message.startswith("resume")
+        nonlocal steps
+        steps += _PARSE_STEPS if message.startswith("resume") else 1
 
     def read(at: int, _: object) -> bytes:
-        return b"" if stopped or time.perf_counter() > deadline else data[at : at + _READ_BYTES]
+        nonlocal steps
+        steps += 1
+        return data[at : at + _READ_BYTES] if steps < _PARSE_STEPS else b""
 
     parser = tree_sitter.Parser(
         tree_sitter.Language(tree_sitter_typescript.language_typescript()), logger=log

@@ -143,9 +143,9 @@ def test_an_object_without_the_wanted_keys_is_no_configuration() -> None:
     ],
 )
 def test_hostile_sources_end_soon(source: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     read_object(source, WANTED)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @given(st.text(alphabet="{}[]()'\"`/*,:;.=>?!$ \\\nabaseUrlreturn export default", max_size=200))
