@@ -22,12 +22,12 @@ from main import create_app
 
 ADMIN_KEY = "the-admin-key"
 READER_KEY = "a-reader-key"
-STRANGER = ("203.0.113.9", 4321)
-MACHINE_ITSELF = ("127.0.0.1", 4321)
+REMOTE_CLIENT = ("203.0.113.9", 4321)
+LOCAL_CLIENT = ("127.0.0.1", 4321)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """An HTTP answer, read to its end."""
 
     status: int
@@ -58,7 +58,7 @@ def parse_events(stream: bytes) -> list[dict[str, Any]]:
     return events
 
 
-def text_of(events: list[dict[str, Any]]) -> str:
+def answer_text(events: list[dict[str, Any]]) -> str:
     return "".join(e["content"] for e in events if e["type"] == "chunk")
 
 
@@ -82,10 +82,10 @@ class Api:
         method: str,
         path: str,
         *,
-        caller: tuple[str, int] = STRANGER,
+        caller: tuple[str, int] = REMOTE_CLIENT,
         headers: dict[str, str] | Headers | None = None,
         **kwargs: Any,
-    ) -> Answer:
+    ) -> Response:
         if "data" in kwargs:
             headers = Headers(headers or {})
             headers.setdefault("Content-Type", "application/json")
@@ -94,25 +94,25 @@ class Api:
             path, method=method, headers=headers, scope_base={"client": caller}, **kwargs
         )
         content = await response.get_data(as_text=False)
-        answer = Answer(response.status_code, response.headers, content)
+        answer = Response(response.status_code, response.headers, content)
         await self.check(method, path, answer)
         return answer
 
-    async def get(self, path: str, **kwargs: Any) -> Answer:
+    async def get(self, path: str, **kwargs: Any) -> Response:
         return await self.request("GET", path, **kwargs)
 
-    async def post(self, path: str, body: Any = None, **kwargs: Any) -> Answer:
+    async def post(self, path: str, body: Any = None, **kwargs: Any) -> Response:
         if body is not None:
             kwargs["json"] = body
         return await self.request("POST", path, **kwargs)
 
-    async def ask(self, question: str = "When does the tide turn?", **fields: Any) -> Answer:
+    async def ask(self, question: str = "When does the tide turn?", **fields: Any) -> Response:
         """One JSON answer, unless `stream` says otherwise."""
         headers = fields.pop("headers", None)
         body = {"question": question, "stream": False} | fields
         return await self.post("/chat", body, headers=headers)
 
-    async def as_admin(self, method: str, path: str, **kwargs: Any) -> Answer:
+    async def as_admin(self, method: str, path: str, **kwargs: Any) -> Response:
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
         return await self.request(method, path, headers=headers, **kwargs)
 
@@ -123,7 +123,7 @@ class Api:
         path = f"/ingest/status?task_id={started['task_id']}"
         return cast(dict[str, Any], (await self.as_admin("GET", path)).json())
 
-    async def check(self, method: str, path: str, answer: Answer) -> None:
+    async def check(self, method: str, path: str, answer: Response) -> None:
         assert answer.headers["X-Request-Id"]
         if method in ("HEAD", "OPTIONS"):
             return
@@ -154,7 +154,7 @@ class Api:
         return self.document
 
 
-def assert_failure(answer: Answer) -> None:
+def assert_failure(answer: Response) -> None:
     """The shape of every failure, and nothing in it that only the server may know."""
     body = answer.json()
     assert set(body) == {"error", "code", "details"}

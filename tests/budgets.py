@@ -4,15 +4,15 @@ from lib.budget import DAY, Budget, Reservation, Spending
 from lib.replicas.budget import RedisBudget
 from tests.clock import Clock
 
-LAPSE = 600.0
+LAPSE_SECONDS = 600.0
 
 
-def at_noon() -> Clock:
+def clock_at_noon() -> Clock:
     """Of a Friday in 2024, in UTC."""
     return Clock(20_000 * DAY + DAY / 2)
 
 
-async def state_of(budget: Budget) -> Spending:
+async def current_spending(budget: Budget) -> Spending:
     """Once all that was settled is heard of."""
     if isinstance(budget, RedisBudget):
         await budget.refresh()
@@ -25,7 +25,7 @@ async def reserve(budget: Budget, tokens: int, usd: float = 0.0, reader: str = "
     return reservation
 
 
-async def spend(budget: Budget, steps: list[tuple[int, int, int]]) -> None:
+async def run_steps(budget: Budget, steps: list[tuple[int, int, int]]) -> None:
     """No answer takes more than its estimate."""
     running: list[Reservation] = []
     spent = 0
@@ -38,7 +38,7 @@ async def spend(budget: Budget, steps: list[tuple[int, int, int]]) -> None:
             used = min(tokens, reservation.tokens)
             spent += used if kind == 2 else 0
             reservation.settle(used, used / 200) if kind == 2 else reservation.release()
-        state = await state_of(budget)
+        state = await current_spending(budget)
         assert state.tokens == spent
         assert state.tokens_reserved == sum(each.tokens for each in running)
         assert state.tokens + state.tokens_reserved <= 100

@@ -62,7 +62,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_book(tmp_path_factory.mktemp("book"), BOOK)
 
 
-async def ended(ingestion: Ingestion) -> None:
+async def wait_for_ingestion(ingestion: Ingestion) -> None:
     """Wait until the latest task is over."""
     assert ingestion.latest is not None
     assert ingestion.latest.run is not None
@@ -83,7 +83,7 @@ def indexed(book: Path, tmp_path_factory: pytest.TempPathFactory, model_loaded_o
     async def ingest() -> None:
         async with open_services(settings) as services:
             started = await services.ingestion.start(IngestRequest())
-            await ended(services.ingestion)
+            await wait_for_ingestion(services.ingestion)
             status = services.ingestion.status(started.task_id)
             assert status.status == "completed", status
 

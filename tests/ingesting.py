@@ -15,7 +15,7 @@ FILES = {
 }
 
 
-def settings_of(folder: Path, upstream: Upstream) -> Settings:
+def ingest_settings(folder: Path, upstream: Upstream) -> Settings:
     """The pages lie in `folder/book`."""
     return Settings(
         openai_base_url=upstream.base_url,

@@ -48,7 +48,7 @@ class Document:
         path = os.environ.get(VARIABLE)
         return cls(Path(path)) if path else None
 
-    def complaints(self, exchange: Exchange) -> list[str]:
+    def violations(self, exchange: Exchange) -> list[str]:
         """What the document does not know of a request and of its answer; none is as it should be.
 
         Qdrant's answers to a wrong key are plain text, and those to an address that it does not

@@ -71,13 +71,13 @@ class QdrantServer:
     def __init__(self, folder: Path, *, api_key: str = "", strict: bool = False) -> None:
         self.folder = folder
         self.api_key = api_key
-        self.refusal = 401
+        self.denied_status = 401
         """The status for a wrong key; a key without the rights for a request is told 403."""
         self.strict = strict
         """Refuse to filter on a field that has no index, as Qdrant Cloud does."""
         self.version = "1.19.0"
         self.port = 0
-        self.complaints: list[str] = []
+        self.violations: list[str] = []
         """Of Qdrant's own description about what was asked and answered, where there is a copy."""
         self._document = Document.from_environment()
         self.requests: list[str] = []
@@ -128,7 +128,7 @@ class QdrantServer:
 
         The first `after` of them are answered as usual, and so are those after `times` faults.
         """
-        first = len(self.asked(on)) + after
+        first = len(self.requests_matching(on)) + after
         self._faults.append((on, fault, range(first, first + times)))
         try:
             yield
@@ -140,7 +140,7 @@ class QdrantServer:
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(lambda: predicate(self))
 
-    def asked(self, pattern: str) -> list[str]:
+    def requests_matching(self, pattern: str) -> list[str]:
         """The requests whose "METHOD /path" contains `pattern`."""
         return [each for each in self.requests if re.search(pattern, each)]
 
@@ -151,14 +151,14 @@ class QdrantServer:
             self.requests.append(line)
             self._changed.notify_all()
         for pattern, fault, places in list(self._faults):
-            if re.search(pattern, line) and len(self.asked(pattern)) - 1 in places:
+            if re.search(pattern, line) and len(self.requests_matching(pattern)) - 1 in places:
                 failed = await self._fail(request, fault)
                 if failed is not None:
                     return failed
         answer = self._respond(request, body)
         if self._document:
             told = b"" if answer.body is None else bytes(answer.body)  # type: ignore[arg-type]
-            self.complaints += self._document.complaints(
+            self.violations += self._document.violations(
                 Exchange(request.method, request.path, request.query, body, answer.status, told)
             )
         return answer
@@ -210,7 +210,7 @@ class QdrantServer:
         if request.path == "/":
             return  # open to all, as Qdrant's is
         if self.api_key and request.headers.get("api-key") != self.api_key:
-            raise Denied(self.refusal, "Invalid API key or JWT")
+            raise Denied(self.denied_status, "Invalid API key or JWT")
 
     def _answer(self, method: str, path: str, body: bytes) -> Any:
         """The `result` for a request. Raises `Refused`, and pydantic's error for a wrong form."""
@@ -318,8 +318,8 @@ async def running_qdrant(
         yield server
     finally:
         await server.stop()
-    if server.complaints:
-        raise AssertionError("\n".join(server.complaints))
+    if server.violations:
+        raise AssertionError("\n".join(server.violations))
 
 
 async def serve(arguments: argparse.Namespace) -> None:

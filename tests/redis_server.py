@@ -55,7 +55,7 @@ class RedisServer:
             self._process = None
 
     @contextmanager
-    def hanging(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Connections are taken, and nothing is answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -64,20 +64,20 @@ class RedisServer:
         finally:
             self._process.send_signal(signal.SIGCONT)
 
-    def empty(self) -> None:
-        assert self._told(b"FLUSHALL") == b"+OK\r\n"
+    def flush(self) -> None:
+        assert self._command(b"FLUSHALL") == b"+OK\r\n"
 
     def size(self) -> int:
         """The number of keys."""
-        return int(self._told(b"DBSIZE").lstrip(b":"))
+        return int(self._command(b"DBSIZE").lstrip(b":"))
 
     def _listens(self) -> bool:
         try:
-            return bool(self._told(b"PING"))
+            return bool(self._command(b"PING"))
         except OSError:
             return False
 
-    def _told(self, command: bytes) -> bytes:
+    def _command(self, command: bytes) -> bytes:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
             connection.sendall(command + b"\r\n")
             return connection.recv(100)

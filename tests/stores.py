@@ -58,7 +58,7 @@ def chunk(number: int, file_path: str = "a.md", **changes: Any) -> StoredChunk:
     return StoredChunk(**(values | changes))
 
 
-def ledger_of(chunks: list[StoredChunk]) -> Ledger:
+def make_ledger(chunks: list[StoredChunk]) -> Ledger:
     ledger: Ledger = {}
     for each in chunks:
         record = ledger.setdefault(each.file_path, FileRecord(file_hash=each.file_hash, chunks={}))
@@ -66,7 +66,7 @@ def ledger_of(chunks: list[StoredChunk]) -> Ledger:
     return ledger
 
 
-def manifest_of(generation: str, chunks: int, **changes: Any) -> Manifest:
+def make_manifest(generation: str, chunks: int, **changes: Any) -> Manifest:
     values: dict[str, Any] = {
         "generation": generation,
         "embedding_model": MODEL,
@@ -88,7 +88,7 @@ def random_vectors(count: int, seed: int = 1) -> Vectors:
     )
 
 
-def terms_of(chunks: Sequence[StoredChunk]) -> list[SparseVector]:
+def sparse_vectors(chunks: Sequence[StoredChunk]) -> list[SparseVector]:
     """Each as if it stood alone."""
     return [document_vectors([each.text])[0] for each in chunks]
 
@@ -103,9 +103,9 @@ async def publish(
 ) -> Manifest:
     generation = new_generation()
     builder = await store.build(generation, model)
-    await builder.add(chunks, vectors, terms_of(chunks) if terms is None else terms)
-    manifest = manifest_of(generation, len(chunks), embedding_model=model)
-    await builder.publish(manifest, ledger_of(chunks))
+    await builder.add(chunks, vectors, sparse_vectors(chunks) if terms is None else terms)
+    manifest = make_manifest(generation, len(chunks), embedding_model=model)
+    await builder.publish(manifest, make_ledger(chunks))
     await builder.discard()  # as the caller's `finally` does: nothing happens after `publish`
     return manifest
 
@@ -118,7 +118,7 @@ async def nearest(
     return sorted(found.hits, key=lambda hit: (-hit.cosine, hit.chunk.chunk_id))[:k]
 
 
-def change_policies(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+def change_retry_policies(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
     """With a server, for every kind of request (`lib.store_server_client.RetryPolicy`)."""
     client = lib.store_server_client
     changed = [(pattern, replace(each, **changes)) for pattern, each in client.POLICIES]
@@ -128,11 +128,11 @@ def change_policies(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
 MakeStore = Callable[[], Store]
 REAL_URL = os.environ.get("QDRANT_TEST_URL", "")
 REAL_KEY = os.environ.get("QDRANT_TEST_API_KEY", "")
-KINDS = ["edge", "server", "wire", *(["real"] if REAL_URL else [])]
+STORE_KINDS = ["edge", "server", "wire", *(["real"] if REAL_URL else [])]
 
 
 @asynccontextmanager
-async def stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
+async def open_stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
     """Stores of separate processes on the same index."""
     made: list[Store] = []
     async with AsyncExitStack() as stack:

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.api import Api, listening, serving, text_of
+from tests.api import Api, answer_text, listening, serving
 from tests.conftest import MakeSettings
 from tests.upstream import DONE, Drop, Hang, Step, Upstream, delta, event, finish, usage
 
@@ -67,7 +67,7 @@ def check(events: list[dict[str, Any]], shown: bool, reason: str | None) -> None
     """`shown`: whether the model wrote something; `reason`: of a complete answer."""
     kinds = [each["type"] for each in events]
     assert kinds.count("done") + kinds.count("error") == 1
-    text, last = text_of(events), events[-1]
+    text, last = answer_text(events), events[-1]
     if not shown:
         assert last["type"] == "done"
         assert text.startswith("*The language model cannot answer right now.")
@@ -106,7 +106,7 @@ async def test_silence_at_any_position(impatient: Api, upstream: Upstream) -> No
     for at, reply in enumerate(replies):
         check(reply.events(), shown=True, reason=None)
         assert await impatient.services.chat.sessions.history(f"s{at}") == ()
-    await upstream.until(lambda u: u.left_early == len(TOKENS))
+    await upstream.until(lambda u: u.disconnects == len(TOKENS))
 
 
 async def test_a_reader_who_leaves_at_any_position(
@@ -126,6 +126,6 @@ async def test_a_reader_who_leaves_at_any_position(
                 while b'"chunk"' not in await response.content.readuntil(b"\n\n"):
                     pass
                 response.close()
-            await upstream.until(lambda u, n=at: u.left_early == n)  # type: ignore[misc]
+            await upstream.until(lambda u, n=at: u.disconnects == n)  # type: ignore[misc]
         # A conversation that had been remembered would stand in the prompt.
         assert all(len(chat["messages"]) == 2 for chat in upstream.chats())

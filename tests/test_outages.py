@@ -22,7 +22,7 @@ from lib.settings import Settings
 from lib.store import Ledger
 from lib.store_server import ServerStore
 from tests.api import Api, serving
-from tests.conftest import ended
+from tests.conftest import wait_for_ingestion
 from tests.qdrant_server import QdrantServer, running_qdrant
 from tests.tiny_book import write_book
 from tests.upstream import Hang, Status, Upstream
@@ -86,12 +86,12 @@ async def killed(
             stderr=file,
         )
         reached = asyncio.create_task(at)
-        ended = asyncio.create_task(process.wait())
-        await asyncio.wait((reached, ended), return_when=asyncio.FIRST_COMPLETED)
+        exited = asyncio.create_task(process.wait())
+        await asyncio.wait((reached, exited), return_when=asyncio.FIRST_COMPLETED)
         if process.returncode is None:
             process.kill()
-        await ended
-    # Else it ended by itself: what it said tells why.
+        await exited
+    # Otherwise it exited early; its output says why.
     assert process.returncode == -signal.SIGKILL, await asyncio.to_thread(output.read_text)
     await reached
 
@@ -146,7 +146,7 @@ def assert_same(one: Kept, other: Kept) -> None:
 async def first_index(api: Api) -> None:
     """Wait for the ingestion that a start without an index begins by itself."""
     await api.services.index_checked.wait()
-    await ended(api.services.ingestion)
+    await wait_for_ingestion(api.services.ingestion)
     assert api.services.ingestion.status(None).status == "completed"
 
 
@@ -161,7 +161,7 @@ async def test_a_first_ingestion_that_is_killed(
 ) -> None:
     upserts = r"PUT .*/points$"
     with server.failing(Hang(), upserts, after=1):
-        second = server.until(lambda s: len(s.asked(upserts)) > 1)
+        second = server.until(lambda s: len(s.requests_matching(upserts)) > 1)
         await killed(settings, at=second, output=tmp_path / "output")
     assert len(server.collections) == 1
     assert server.aliases == {}
@@ -184,9 +184,9 @@ async def test_an_ingestion_that_is_killed_before_its_publication(
     async with serving(settings) as api:
         await first_index(api)
     change(settings.book_content_path, CHANGED)
-    before = len(server.asked(step))
+    before = len(server.requests_matching(step))
     with server.failing(Hang(), step):
-        arrived = server.until(lambda s: len(s.asked(step)) > before)
+        arrived = server.until(lambda s: len(s.requests_matching(step)) > before)
         await killed(settings, "ingest", at=arrived, output=tmp_path / "output")
     assert len(server.collections) == 2
     async with serving(settings) as api:

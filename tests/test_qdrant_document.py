@@ -16,7 +16,7 @@ from lib.store import new_generation
 from lib.store_server import Layout, ServerStore
 from tests.qdrant_document import VARIABLE, Document, Exchange
 from tests.qdrant_server import running_qdrant
-from tests.stores import MODEL, chunk, nearest, publish, random_vectors, terms_of
+from tests.stores import MODEL, chunk, nearest, publish, random_vectors, sparse_vectors
 
 DOCUMENT = {
     "paths": {
@@ -85,7 +85,7 @@ def told(folder: Path, changes: dict[str, Any]) -> list[str]:
     path = folder / "openapi.json"
     path.write_text(json.dumps(DOCUMENT))
     made = GOOD | changes
-    return Document(path).complaints(
+    return Document(path).violations(
         Exchange(
             "PUT",
             made["path"],
@@ -149,6 +149,6 @@ async def test_everything_that_is_asked_and_answered_is_in_the_document(tmp_path
             builder = await store.build(new_generation(), MODEL)
             await builder.reuse_vectors([chunk(0).content_hash])
             await builder.copy_unchanged(without=["b.md"])
-            await builder.add([chunk(50)], random_vectors(1), terms_of([chunk(50)]))
+            await builder.add([chunk(50)], random_vectors(1), sparse_vectors([chunk(50)]))
             await store.close()
-        assert server.complaints == []
+        assert server.violations == []

@@ -18,7 +18,7 @@ from lib.ingest import Ingestion
 from lib.replicas.client import RedisClient
 from lib.settings import Settings
 from tests.api import ADMIN_KEY, READER_KEY, Api, serving
-from tests.conftest import MakeSettings, ended
+from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import RedisServer, running_redis
 from tests.upstream import Upstream, answer
@@ -109,7 +109,7 @@ async def test_redis_goes_away_and_comes_back(
         await assert_away()
         server.start()
     else:
-        with server.hanging():
+        with server.paused():
             await assert_away()
     assert len(upstream.chats()) == asked  # nothing was spent unseen
     upstream.replies.append(answer("Six hours [1]."))
@@ -141,7 +141,7 @@ async def test_an_answer_that_runs_meanwhile_is_whole_and_settled_later(
     async with aclosing(stream(services.chat, turn)) as events:
         while not isinstance(await anext(events), TextDelta):
             continue
-        with server.hanging():
+        with server.paused():
             rest = [event async for event in events]
     assert isinstance(rest[-1], Done)
     while services.chat.budget.state().tokens_reserved:
@@ -185,7 +185,7 @@ async def test_nobody_ingests_without_redis(
             # The start goes on by itself.
             while api.services.ingestion.latest is None:
                 await health(api)
-            await ended(api.services.ingestion)
+            await wait_for_ingestion(api.services.ingestion)
             assert api.services.ingestion.status(None).status == "completed"
             async with serving(settings) as other:
                 await other.services.index_checked.wait()

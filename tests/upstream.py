@@ -96,7 +96,7 @@ def bag_of_words(text: str) -> npt.NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRequest:
     """A request as it came."""
 
     method: str
@@ -115,15 +115,15 @@ class Upstream:
 
     def __init__(self) -> None:
         self.base_url = ""
-        self.requests: list[Recorded] = []
+        self.requests: list[RecordedRequest] = []
         self.replies: deque[Reply] = deque()
         self.embedding_replies: deque[Reply | Callable[[list[str]], Reply]] = deque()
         self.models_reply: Reply = Body(b'{"object": "list", "data": []}')
         self.vector: Callable[[str], npt.NDArray[np.float32]] = bag_of_words
-        self.embeddings_as = "base64"
+        self.embedding_encoding = "base64"
         self.embedding_gate: asyncio.Event | None = None
         """While it is not set, embeddings wait."""
-        self.left_early = 0
+        self.disconnects = 0
         """Connections that the client closed before their reply was whole."""
         self._changed = asyncio.Condition()
 
@@ -149,7 +149,7 @@ class Upstream:
             for name, _, value in (line.partition(":") for line in lines if line)
         }
         raw = await reader.readexactly(int(headers.get("content-length", 0)))
-        recorded = Recorded(method, path, headers, json.loads(raw) if raw else None)
+        recorded = RecordedRequest(method, path, headers, json.loads(raw) if raw else None)
         async with self._changed:
             self.requests.append(recorded)
             self._changed.notify_all()
@@ -160,7 +160,7 @@ class Upstream:
             await asyncio.wait((gone, reply), return_when=asyncio.FIRST_COMPLETED)
             if not reply.done() or isinstance(reply.exception(), ConnectionError):
                 async with self._changed:
-                    self.left_early += 1
+                    self.disconnects += 1
                     self._changed.notify_all()
         finally:
             for task in (gone, reply):
@@ -168,7 +168,7 @@ class Upstream:
             with suppress(ConnectionError):
                 await asyncio.gather(gone, reply, return_exceptions=True)
 
-    async def _choose(self, recorded: Recorded) -> Reply:
+    async def _choose(self, recorded: RecordedRequest) -> Reply:
         match recorded.path:
             case "/v1/chat/completions":
                 return self.replies.popleft() if self.replies else answer("The answer [1].")
@@ -190,7 +190,7 @@ class Upstream:
         for index, text in enumerate(texts):
             row = self.vector(text)
             shown: Any = row.tolist()
-            if self.embeddings_as == "base64":
+            if self.embedding_encoding == "base64":
                 shown = base64.b64encode(row.astype("<f4").tobytes()).decode()
             rows.append({"object": "embedding", "index": index, "embedding": shown})
         usage = {"prompt_tokens": 1, "total_tokens": 1}

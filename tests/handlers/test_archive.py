@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api import ADMIN_KEY, Answer, Api, serving
-from tests.conftest import MakeSettings, ended
+from tests.api import ADMIN_KEY, Api, Response, serving
+from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.tiny_book import BOOK
 from tests.upstream import Upstream
 
@@ -67,7 +67,7 @@ async def api(make_settings: MakeSettings, own_index: Path) -> AsyncIterator[Api
         yield running
 
 
-async def push(api: Api, body: bytes) -> Answer:
+async def push(api: Api, body: bytes) -> Response:
     return await api.post("/ingest/archive", data=body, headers=ADMIN)
 
 
@@ -81,7 +81,7 @@ async def test_a_pushed_book_is_ingested(api: Api, pack: type) -> None:
     assert answer.status == 200
     assert answer.json()["status"] == "started"
     assert answer.json()["estimated_files"] == 2
-    await ended(api.services.ingestion)
+    await wait_for_ingestion(api.services.ingestion)
     status = (await api.get(f"/ingest/status?task_id={answer.json()['task_id']}")).json()
     assert status["status"] == "completed"
     assert set(await api.services.store.ledger()) == {"index.md", "guide/new.md"}
@@ -92,7 +92,7 @@ async def test_a_pushed_book_is_ingested(api: Api, pack: type) -> None:
 async def test_a_second_push_replaces_the_first(api: Api) -> None:
     for files in (PUSHED, {"other.md": "# Other\n\nNothing is left of the first.\n"}):
         await push(api, tar_of(files))
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
     passages = (await api.post("/search", {"query": "first", "k": 50})).json()["passages"]
     assert {p["file_path"] for p in passages} == {"other.md"}
 
@@ -164,7 +164,7 @@ async def test_while_an_ingestion_runs_nothing_is_taken(
         assert answer.status == 409
         assert answer.json()["code"] == "CONFLICT"
         upstream.embedding_gate.set()
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
 
 
 async def test_an_ingestion_can_be_stopped(

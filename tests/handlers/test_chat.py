@@ -18,10 +18,10 @@ from lib.pricing import Price
 from lib.prompt import RULES
 from lib.resilience import Admission, Breaker
 from lib.sessions import Message
-from tests.api import Api, listening, serving, text_of
+from tests.api import Api, answer_text, listening, serving
 from tests.clock import Clock
 from tests.conftest import MakeSettings
-from tests.tiny_book import EVERYTHING, SITE
+from tests.tiny_book import BROAD_QUESTION, SITE
 from tests.upstream import DONE, Drop, Hang, Status, Upstream, answer, cut, delta, event, finish
 
 QUESTION = "When does the tide turn?"
@@ -35,7 +35,7 @@ async def test_a_stream_is_pieces_citations_and_one_done(api: Api) -> None:
     assert kinds[-1] == "done"
     assert kinds.count("done") == 1
     assert set(kinds) == {"chunk", "citation", "done"}
-    assert "The tide turns every six hours and a quarter." in text_of(events)
+    assert "The tide turns every six hours and a quarter." in answer_text(events)
     done = events[-1]
     assert done["session_id"] == "widget-1"
     assert done["response_time"] >= 0
@@ -93,7 +93,7 @@ async def test_a_citation_has_the_fields_of_the_contract(api: Api) -> None:
 async def test_the_json_answer_is_the_stream_collected(api: Api) -> None:
     whole = (await api.ask(QUESTION)).json()
     events = (await api.ask(QUESTION, stream=True)).events()
-    assert whole["answer"] == text_of(events).strip()
+    assert whole["answer"] == answer_text(events).strip()
     assert whole["citations"] == [e["citation"] for e in events if e["type"] == "citation"]
     done = events[-1]
     for name in ("tokens_used", "finish_reason"):
@@ -269,7 +269,7 @@ async def test_the_answer_is_the_model_s_with_resolved_markers(
 async def test_the_prompt_holds_numbered_passages_and_the_question(
     generating: Api, upstream: Upstream
 ) -> None:
-    await generating.ask(EVERYTHING, k=3)
+    await generating.ask(BROAD_QUESTION, k=3)
     [chat] = upstream.chats()
     assert chat["stream"] is True
     [system, user] = chat["messages"]
@@ -278,7 +278,7 @@ async def test_the_prompt_holds_numbered_passages_and_the_question(
     assert user["role"] == "user"
     assert re.findall(r'<passage number="(\d+)"', user["content"]) == ["1", "2", "3"]
     assert "The tide turns every six hours and a quarter." in user["content"]
-    assert user["content"].endswith(f"Question: {EVERYTHING}")
+    assert user["content"].endswith(f"Question: {BROAD_QUESTION}")
 
 
 @pytest.mark.parametrize("name", ["k", "top_k"])
@@ -286,7 +286,7 @@ async def test_the_prompt_holds_numbered_passages_and_the_question(
 async def test_k_by_either_name_bounds_the_passages(
     generating: Api, upstream: Upstream, name: str, count: int
 ) -> None:
-    await generating.ask(EVERYTHING, **{name: count})
+    await generating.ask(BROAD_QUESTION, **{name: count})
     assert upstream.chats()[0]["messages"][-1]["content"].count("<passage ") == count
 
 
@@ -397,7 +397,7 @@ async def test_the_same_first_question_is_paid_once(generating: Api, upstream: U
     assert again["tokens_used"] == 0
     assert again["usage"]["cached"]
     assert again["usage"]["cost_usd"] == 0
-    assert text_of(streamed) == first["answer"]
+    assert answer_text(streamed) == first["answer"]
     assert [e["citation"] for e in streamed if e["type"] == "citation"] == first["citations"]
     # It is part of the second reader's conversation all the same.
     assert (await generating.services.chat.sessions.history("other"))[1].content == first["answer"]
@@ -471,7 +471,7 @@ async def test_what_is_not_in_the_book_costs_no_model(
 ) -> None:
     reply = await generating.ask(NOT_THERE, stream=streamed, session_id="s")
     end = reply.events()[-1] if streamed else reply.json()
-    text = text_of(reply.events()) if streamed else end["answer"]
+    text = answer_text(reply.events()) if streamed else end["answer"]
     assert upstream.chats() == []
     assert text.startswith("The book does not seem to answer this. These pages come closest:")
     assert (end["finish_reason"], end["mode"], end["tokens_used"]) == ("not_in_book", "none", 0)
@@ -551,7 +551,7 @@ async def test_a_model_that_fails_before_its_first_word_is_replaced_by_the_book(
     upstream.replies.append(fault)
     reply = await generating.ask(QUESTION, stream=streamed)
     assert reply.status == 200
-    text = text_of(reply.events()) if streamed else reply.json()["answer"]
+    text = answer_text(reply.events()) if streamed else reply.json()["answer"]
     assert text.startswith("*The language model cannot answer right now.")
     assert "The tide turns every six hours and a quarter." in text
     assert MARKER.search(text)
@@ -582,7 +582,7 @@ async def test_a_stream_that_breaks_ends_with_an_error_event(
     assert events[-1]["type"] == "error"
     assert events[-1]["code"] == "UPSTREAM_ERROR"
     assert events[-1]["error"]
-    assert text_of(events).startswith("The tide turns")
+    assert answer_text(events).startswith("The tide turns")
     assert await generating.services.chat.sessions.history("s") == ()
 
 
@@ -748,4 +748,4 @@ async def test_the_model_is_left_when_the_reader_leaves(
             await upstream.until(lambda u: len(u.chats()) == 1)
             asking.cancel()
             await asyncio.wait((asking,))
-        await upstream.until(lambda u: u.left_early == 1)
+        await upstream.until(lambda u: u.disconnects == 1)

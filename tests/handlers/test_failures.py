@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from werkzeug.datastructures import Headers
 
-from tests.api import ADMIN_KEY, Answer, Api, assert_failure, listening
+from tests.api import ADMIN_KEY, Api, Response, assert_failure, listening
 from tests.conftest import MakeSettings
 from tests.tiny_book import SITE
 
@@ -265,7 +265,7 @@ async def test_head_of_a_page_has_no_body(address: str) -> None:
 
 def test_the_shape_of_failures_can_fail() -> None:
     body = {"error": "No.", "code": "NO", "details": {}}
-    assert_failure(Answer(400, Headers(), json.dumps(body).encode()))
+    assert_failure(Response(400, Headers(), json.dumps(body).encode()))
     for wrong in ({"error": "No"}, {"code": "no"}, {"details": 5}, {"more": 1}):
         with pytest.raises(AssertionError):
-            assert_failure(Answer(400, Headers(), json.dumps(body | wrong).encode()))
+            assert_failure(Response(400, Headers(), json.dumps(body | wrong).encode()))

@@ -15,7 +15,7 @@ import lib.services
 from lib import __version__
 from lib.services import Services
 from tests.api import Api, serving
-from tests.conftest import MakeSettings, ended
+from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.tiny_book import BOOK
 from tests.upstream import Body, Drop, Hang, Status, Upstream
 
@@ -226,7 +226,7 @@ async def test_an_index_of_another_version_is_made_anew_by_itself(
     rewrite_manifest(own_index, older)
     async with serving(make_settings(qdrant_path=own_index)) as api:
         await api.services.index_checked.wait()
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
         health = await settled(api)
         assert health["ready"] is True
         assert health["message"] is None

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lib.terms import query_vector
-from tests.api import MACHINE_ITSELF, READER_KEY, STRANGER, Api, serving
-from tests.conftest import MakeSettings, ended
+from tests.api import LOCAL_CLIENT, READER_KEY, REMOTE_CLIENT, Api, serving
+from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.tiny_book import BOOK, write_book
 from tests.upstream import Upstream
 
@@ -32,7 +32,7 @@ async def test_an_ingestion_starts_at_once_and_completes(ingest_settings: MakeSe
         assert set(started) == {"status", "message", "task_id", "estimated_files"}
         assert started["status"] == "started"
         assert started["estimated_files"] == len(BOOK)
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
         answer = await api.get(f"/ingest/status?task_id={started['task_id']}")
         assert answer.status == 200
         status = answer.json()
@@ -153,7 +153,7 @@ async def test_a_second_request_gets_the_running_task(
         assert running["status"] in ("pending", "processing")
         assert (await api.get("/health")).json()["ingesting"] is True
         upstream.embedding_gate.set()
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
         assert (await api.get("/ingest/status")).json()["status"] == "completed"
         third = (await api.as_admin("POST", "/ingest")).json()
         assert third["status"] == "started"
@@ -168,7 +168,7 @@ async def test_two_requests_at_the_same_moment_start_one_task(
         bodies = [answer.json() for answer in answers]
         assert len({body["task_id"] for body in bodies}) == 1
         assert [body["status"] for body in bodies].count("started") == 1
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
 
 
 async def test_readers_keep_the_old_book_while_the_new_one_is_made(
@@ -191,7 +191,7 @@ async def test_readers_keep_the_old_book_while_the_new_one_is_made(
         found = await old.search(unit_vector(upstream, "tide"), query_vector("tide"), 50)
         assert any("every six hours" in hit.chunk.text for hit in found.hits)
         upstream.embedding_gate.set()
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
         passages = (await api.post("/search", {"query": "tides", "k": 50})).json()["passages"]
         assert any("no tides any more" in p["text"] for p in passages)
         assert not any("every six hours" in p["text"] for p in passages)
@@ -263,7 +263,7 @@ async def test_the_admin_key_opens(ingest_settings: MakeSettings, headers: dict[
     async with serving(ingest_settings()) as api:
         answer = await api.request("POST", "/ingest", headers=headers)
         assert answer.status == 200
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ async def test_the_admin_key_opens(ingest_settings: MakeSettings, headers: dict[
     ],
     ids=str,
 )
-@pytest.mark.parametrize("caller", [STRANGER, MACHINE_ITSELF], ids=["stranger", "machine"])
+@pytest.mark.parametrize("caller", [REMOTE_CLIENT, LOCAL_CLIENT], ids=["stranger", "machine"])
 async def test_without_the_admin_key_nothing_starts(
     api: Api, headers: dict[str, str], caller: tuple[str, int]
 ) -> None:
@@ -302,7 +302,7 @@ async def test_without_a_configured_key_the_machine_itself_may(
     async with serving(ingest_settings(admin_api_key="")) as api:
         answer = await api.request("POST", "/ingest", caller=(caller, 1))
         assert answer.status == 200
-        await ended(api.services.ingestion)
+        await wait_for_ingestion(api.services.ingestion)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 import lib.auth
 from handlers.limits import BURST, MAX_READERS, NETWORK, SEARCH_BURST, WITH_KEY, BoundedStore
-from tests.api import ADMIN_KEY, READER_KEY, Answer, Api, serving
+from tests.api import ADMIN_KEY, READER_KEY, Api, Response, serving
 from tests.conftest import MakeSettings
 from tests.redis_server import RedisServer
 from tests.tiny_book import SITE
@@ -23,11 +23,11 @@ def make_settings(make_settings: MakeSettings, request: pytest.FixtureRequest) -
     if request.param == "memory":
         return make_settings
     server: RedisServer = request.getfixturevalue("redis_server")
-    server.empty()
+    server.flush()
     return partial(make_settings, redis_url=server.url)
 
 
-async def ask(api: Api, caller: str = "203.0.113.9", **headers: str) -> Answer:
+async def ask(api: Api, caller: str = "203.0.113.9", **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return await api.post("/chat", BAD, caller=(caller, 1), headers=named)
 
@@ -158,7 +158,7 @@ async def test_the_limit_can_be_turned_off(make_settings: MakeSettings) -> None:
 async def test_searches_are_limited_more_generously(api: Api, method: str) -> None:
     assert SEARCH_BURST == 120
 
-    async def search(**headers: str) -> Answer:
+    async def search(**headers: str) -> Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if method == "GET":
             return await api.get("/search?q=", headers=named)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from tests.api import ADMIN_KEY, MACHINE_ITSELF, READER_KEY, Api, serving
+from tests.api import ADMIN_KEY, LOCAL_CLIENT, READER_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.tiny_book import SITE
 from tests.upstream import Status, Upstream
@@ -21,7 +21,7 @@ async def figures(api: Api) -> dict[str, float]:
 async def test_the_author_and_the_machine_itself_may_read(api: Api) -> None:
     for answer in (
         await api.get("/metrics", headers=ADMIN),
-        await api.get("/metrics", caller=MACHINE_ITSELF),
+        await api.get("/metrics", caller=LOCAL_CLIENT),
     ):
         assert answer.status == 200
         assert answer.headers["Content-Type"].startswith("text/plain")
@@ -34,7 +34,7 @@ async def test_the_author_and_the_machine_itself_may_read(api: Api) -> None:
     ids=str,
 )
 async def test_nobody_else_may(api: Api, headers: dict[str, str]) -> None:
-    caller = MACHINE_ITSELF if "X-Forwarded-For" in headers else ("203.0.113.9", 1)
+    caller = LOCAL_CLIENT if "X-Forwarded-For" in headers else ("203.0.113.9", 1)
     assert (await api.get("/metrics", headers=headers, caller=caller)).status == 401
 
 

@@ -203,7 +203,7 @@ async def test_a_stream_ends_at_its_deadline(
         streamed, whole = await asyncio.gather(
             api.post("/chat", QUESTION), api.ask(headers={"Origin": SITE})
         )
-        await upstream.until(lambda u: u.left_early == 2)
+        await upstream.until(lambda u: u.disconnects == 2)
     assert streamed.events()[-1]["code"] == "TIMED_OUT"
     assert (whole.status, whole.json()["code"]) == (504, "TIMED_OUT")
     assert whole.headers["Access-Control-Allow-Origin"] == SITE
@@ -248,7 +248,7 @@ async def test_a_reader_who_does_not_read_loses_the_model_and_holds_up_nobody(
             http.post(f"{address}/chat", json=QUESTION) as other,
         ):
             assert parse_events(await other.read())[-1]["type"] == "done"
-        await upstream.until(lambda u: u.left_early == 1)
+        await upstream.until(lambda u: u.disconnects == 1)
 
 
 async def test_head_of_a_stream_does_not_start_it(generating: Api, upstream: Upstream) -> None:

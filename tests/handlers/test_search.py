@@ -11,7 +11,7 @@ import pytest
 import lib.embedding_openai
 from tests.api import Api, serving
 from tests.conftest import MakeSettings
-from tests.tiny_book import BOOK, EVERYTHING, SITE, write_book
+from tests.tiny_book import BOOK, BROAD_QUESTION, SITE, write_book
 from tests.upstream import Body, Drop, Reply, Status, Upstream
 
 FIELDS = {
@@ -45,7 +45,7 @@ async def test_passages_have_the_fields_of_the_contract(api: Api) -> None:
 
 
 async def test_the_text_is_the_file_s_own_between_its_offsets(api: Api, book: Path) -> None:
-    passages = (await api.post("/search", {"query": EVERYTHING, "k": 50})).json()["passages"]
+    passages = (await api.post("/search", {"query": BROAD_QUESTION, "k": 50})).json()["passages"]
     assert {p["file_path"] for p in passages} == set(BOOK)
     for passage in passages:
         text = (book / passage["file_path"]).read_bytes().decode()
@@ -56,8 +56,8 @@ async def test_the_text_is_the_file_s_own_between_its_offsets(api: Api, book: Pa
 @pytest.mark.parametrize("name", ["k", "top_k"])
 async def test_k_by_either_name_bounds_the_passages(api: Api, name: str) -> None:
     for count in (1, 2):
-        posted = await api.post("/search", {"query": EVERYTHING, name: count})
-        linked = await api.get("/search?" + urlencode({"q": EVERYTHING, name: count}))
+        posted = await api.post("/search", {"query": BROAD_QUESTION, name: count})
+        linked = await api.get("/search?" + urlencode({"q": BROAD_QUESTION, name: count}))
         assert len(posted.json()["passages"]) == len(linked.json()["passages"]) == count
 
 

@@ -17,7 +17,7 @@ from tests.redis_server import RedisServer, running_redis
 async def test_replicas_count_together(
     make_settings: MakeSettings, redis_server: RedisServer
 ) -> None:
-    redis_server.empty()
+    redis_server.flush()
     shared = make_settings(redis_url=redis_server.url)
     async with serving(shared) as here, serving(shared) as there:
         for _ in range(BURST // 2):
@@ -37,7 +37,7 @@ async def test_requests_at_the_same_moment_are_all_counted(
     make_settings: MakeSettings, redis_server: RedisServer
 ) -> None:
     """Between what one has read and what it writes, no other gets through."""
-    redis_server.empty()
+    redis_server.flush()
     shared = make_settings(redis_url=redis_server.url)
     async with serving(shared) as here, serving(shared) as there:
         answers = await asyncio.gather(*(ask(each) for each in (here, there) * BURST))
@@ -48,7 +48,7 @@ async def test_requests_at_the_same_moment_are_all_counted(
 async def test_who_is_known_to_ask_too_much_costs_redis_nothing(
     make_settings: MakeSettings, redis_server: RedisServer
 ) -> None:
-    redis_server.empty()
+    redis_server.flush()
     async with serving(make_settings(redis_url=redis_server.url)) as api:
         while (await ask(api)).status != 429:
             continue
@@ -100,7 +100,7 @@ async def test_while_redis_hangs_requests_at_the_same_moment_are_all_counted(
         async with serving(make_settings(redis_url=server.url)) as api:
             assert api.services.redis is not None
             await api.services.redis.check()
-            with server.hanging():
+            with server.paused():
                 answers = await asyncio.gather(*(ask(api) for _ in range(2 * BURST)))
     served = sum(answer.status == 400 for answer in answers)
     assert BURST <= served <= BURST + 1  # one may have come back on a slow machine

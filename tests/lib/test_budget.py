@@ -23,7 +23,7 @@ from lib.budget import DAY, MAX_TRACKED_READERS, Budget, BudgetLimits, MemoryBud
 from lib.replicas.budget import RedisBudget
 from lib.replicas.client import RedisClient
 from lib.runtime import write_atomically
-from tests.budgets import LAPSE, at_noon, reserve, spend, state_of
+from tests.budgets import LAPSE_SECONDS, clock_at_noon, current_spending, reserve, run_steps
 from tests.clock import Clock
 from tests.redis_server import RedisServer
 
@@ -32,7 +32,7 @@ Make = Callable[..., Budget]
 
 @pytest.fixture
 def clock() -> Clock:
-    return at_noon()
+    return clock_at_noon()
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -46,7 +46,7 @@ async def make(clock: Clock, request: pytest.FixtureRequest) -> AsyncIterator[Ma
     made: list[RedisBudget] = []
 
     def shared(**limits: Any) -> Budget:
-        made.append(RedisBudget(BudgetLimits(**limits), client, lapse=LAPSE, clock=clock))
+        made.append(RedisBudget(BudgetLimits(**limits), client, lapse=LAPSE_SECONDS, clock=clock))
         return made[-1]
 
     yield shared
@@ -59,7 +59,7 @@ async def test_without_limits_there_is_always_room(make: Make) -> None:
     budget = make()
     for _ in range(100):
         (await reserve(budget, 10**9, 10.0)).settle(10**9, 10.0)
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.usd) == (10**11, 1_000.0)
     assert (state.tokens_limit, state.usd_limit, state.share) == (None, None, 0.0)
     assert not budget.is_nearly_exhausted()
@@ -70,12 +70,12 @@ async def test_what_is_reserved_counts_and_what_is_settled_replaces_it(make: Mak
     first = await reserve(budget, 60)
     assert await budget.reserve("b", 41, 0.0) is None
     second = await reserve(budget, 40)
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved, state.share, state.refused) == (0, 100, 1.0, 1)
     assert budget.is_nearly_exhausted()
     first.settle(10, 0.0)
     second.release()
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved, state.share) == (10, 0, 0.1)
     await reserve(budget, 90)
     assert await budget.reserve("a", 1, 0.0) is None
@@ -87,7 +87,7 @@ async def test_a_reservation_is_settled_once(make: Make) -> None:
     reservation.settle(10, 0.0)
     reservation.settle(50, 1.0)
     reservation.release()
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved, state.usd) == (10, 0, 0.0)
 
 
@@ -103,7 +103,7 @@ async def test_money(make: Make) -> None:
     await reserve(budget, 10**9, 0.75)
     assert await budget.reserve("a", 1, 0.5) is None
     (await reserve(budget, 1, 0.25)).settle(1, None)
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.usd, state.usd_reserved, state.usd_limit) == (0.25, 0.75, 1.0)
 
 
@@ -115,26 +115,28 @@ async def test_what_has_no_price_has_no_room_in_a_budget_of_money(make: Make) ->
 async def test_a_reader_s_own_share(make: Make) -> None:
     budget = make(tokens=100, reader_tokens=30)
     (await reserve(budget, 30, reader="a")).settle(20, 0.0)
-    assert (await state_of(budget)).tokens == 20
+    assert (await current_spending(budget)).tokens == 20
     assert await budget.reserve("a", 11, 0.0) is None
     await reserve(budget, 10, reader="a")
     await reserve(budget, 30, reader="b")
     await reserve(budget, 30, reader="c")
     assert await budget.reserve("d", 30, 0.0) is None
-    assert (await state_of(budget)).tokens + (await state_of(budget)).tokens_reserved == 90
+    assert (await current_spending(budget)).tokens + (
+        await current_spending(budget)
+    ).tokens_reserved == 90
 
 
 async def test_a_day_ends_at_midnight_utc(make: Make, clock: Clock) -> None:
     budget = make(tokens=100, reader_tokens=100)
-    assert (await state_of(budget)).resets_at == "2024-10-05T00:00:00+00:00"
+    assert (await current_spending(budget)).resets_at == "2024-10-05T00:00:00+00:00"
     running = await reserve(budget, 100)
     clock.now += DAY / 2 - 1
     assert await budget.reserve("a", 1, 0.0) is None
     clock.now += 1
-    assert (await state_of(budget)).resets_at == "2024-10-06T00:00:00+00:00"
+    assert (await current_spending(budget)).resets_at == "2024-10-06T00:00:00+00:00"
     (await reserve(budget, 100)).settle(40, 0.0)
     running.settle(1_000, 5.0)  # of yesterday
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved, state.usd) == (40, 0, 0.0)
     assert await budget.reserve("a", 61, 0.0) is None
 
@@ -153,7 +155,7 @@ async def test_a_clock_that_is_set_back_gives_no_second_budget(make: Make, clock
 async def test_many_steps_stay_within_the_budget(make: Make) -> None:
     draw = random.Random(1)
     steps = [(draw.randrange(4), draw.randrange(60), draw.randrange(10)) for _ in range(300)]
-    await spend(make(tokens=100, usd=0.5, reader_tokens=70), steps)
+    await run_steps(make(tokens=100, usd=0.5, reader_tokens=70), steps)
 
 
 async def test_many_answers_at_once_stay_within_it(make: Make) -> None:
@@ -184,7 +186,7 @@ async def test_many_answers_at_once_stay_within_it(make: Make) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert 0 < billed <= 5_000
     for budget in budgets:
-        state = await state_of(budget)
+        state = await current_spending(budget)
         assert state.tokens > 0
         assert state.tokens + state.tokens_reserved <= 5_000
 
@@ -192,7 +194,7 @@ async def test_many_answers_at_once_stay_within_it(make: Make) -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(0, 9))))
 async def test_all_steps_stay_within_the_budget(steps: list[tuple[int, int, int]]) -> None:
     limits = BudgetLimits(tokens=100, usd=0.5, reader_tokens=70)
-    await spend(MemoryBudget(limits, clock=at_noon()), steps)
+    await run_steps(MemoryBudget(limits, clock=clock_at_noon()), steps)
 
 
 async def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

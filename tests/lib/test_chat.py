@@ -13,7 +13,7 @@ from lib.errors import InvalidRequest, UpstreamError
 from lib.events import Done, Event, Failed, Ping, TextDelta
 from lib.services import Services, open_services
 from tests.conftest import MakeSettings
-from tests.tiny_book import EVERYTHING
+from tests.tiny_book import BROAD_QUESTION
 from tests.upstream import Drop, Hang, Upstream, answer, delta
 
 DONE = Done(session_id="s", response_time=1.0, tokens_used=0, finish_reason="stop", mode="m")
@@ -73,7 +73,7 @@ async def test_a_reader_who_leaves_is_not_remembered(
                 break
     assert services.chat.model is not None
     assert services.chat.model.pacer.streams == 0  # closed before anything else is done
-    await upstream.until(lambda u: u.left_early == 1)
+    await upstream.until(lambda u: u.disconnects == 1)
     assert await services.chat.sessions.history("s") == ()
 
 
@@ -166,6 +166,6 @@ async def test_the_model_s_markers_are_numbered_by_appearance(
     services: Services, upstream: Upstream
 ) -> None:
     upstream.replies.append(answer("A [3]. B [1]."))
-    events = await ask(services, question=EVERYTHING, k=3)
+    events = await ask(services, question=BROAD_QUESTION, k=3)
     text = "".join(event.content for event in events if isinstance(event, TextDelta))
     assert text.index("[1](") < text.index("[2](")

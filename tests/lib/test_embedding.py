@@ -16,7 +16,7 @@ from lib.errors import StoreUnavailable, UpstreamError
 from lib.store import Candidates, GenerationBuilder, GuardedStore, Ledger, Manifest, store_breaker
 from lib.store_server import ServerStore
 from lib.terms import SparseVector
-from tests.stores import change_policies
+from tests.stores import change_retry_policies
 from tests.upstream import Drop, Reply, Status, Upstream
 
 
@@ -192,7 +192,7 @@ async def test_a_service_that_hangs_keeps_only_the_first_waiting(
 async def test_a_qdrant_that_cannot_be_reached_is_asked_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
+    change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
     breaker = store_breaker()
     store = GuardedStore(ServerStore("http://127.0.0.1:1", "", "book"), breaker)
     for _ in range(10):

@@ -26,7 +26,7 @@ async def embedder(upstream: Upstream) -> AsyncIterator[OpenAIEmbedder]:
 async def test_vectors_come_in_the_order_of_the_texts(
     embedder: OpenAIEmbedder, upstream: Upstream, form: str
 ) -> None:
-    upstream.embeddings_as = form
+    upstream.embedding_encoding = form
     texts = ["the tide turns", "two lines at the quay", "three fenders"]
     vectors = await embedder.embed_documents(texts)
     expected = np.stack([bag_of_words(text) for text in texts])

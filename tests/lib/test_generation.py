@@ -237,7 +237,7 @@ async def test_a_line_without_end_is_cut(
     upstream.replies.append([delta("a"), b"data: " + b"x" * 5_000, Hang()])
     with pytest.raises(UpstreamError):
         await run(model)
-    await upstream.until(lambda u: u.left_early == 1)
+    await upstream.until(lambda u: u.disconnects == 1)
 
 
 async def test_a_server_that_is_not_there() -> None:
@@ -270,7 +270,7 @@ async def test_silence_is_told_and_then_ended(
     pieces, error = await until_it_fails(made)
     assert isinstance(error, UpstreamError)
     assert Idle() in pieces
-    await upstream.until(lambda u: u.left_early == 1)
+    await upstream.until(lambda u: u.disconnects == 1)
     await made.close()
 
 
@@ -322,7 +322,7 @@ async def test_closing_leaves_the_server(
         async for _ in pieces:
             await upstream.until(lambda u: len(u.chats()) == 1)
             break
-    await upstream.until(lambda u: u.left_early == 1)
+    await upstream.until(lambda u: u.disconnects == 1)
 
 
 async def test_cancelling_leaves_the_server(model: ChatModel, upstream: Upstream) -> None:
@@ -332,7 +332,7 @@ async def test_cancelling_leaves_the_server(model: ChatModel, upstream: Upstream
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
-    await upstream.until(lambda u: u.left_early == 1)
+    await upstream.until(lambda u: u.disconnects == 1)
 
 
 async def test_cancelling_twice_leaves_the_server_too(model: ChatModel, upstream: Upstream) -> None:
@@ -352,7 +352,7 @@ async def test_cancelling_twice_leaves_the_server_too(model: ChatModel, upstream
     # While the exception is referenced, the objects in its traceback are not collected.
     with pytest.raises(asyncio.CancelledError) as failure:
         await asking
-    await upstream.until(lambda u: u.left_early == 1)
+    await upstream.until(lambda u: u.disconnects == 1)
     del failure
 
 

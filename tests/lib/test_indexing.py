@@ -20,15 +20,15 @@ from lib.settings import Settings
 from lib.store import Candidates, FileRecord, GenerationBuilder, Ledger, new_generation
 from lib.store_edge import EdgeStore
 from lib.terms import query_vector
-from tests.ingesting import FILES, run, settings_of
-from tests.stores import chunk, terms_of
+from tests.ingesting import FILES, ingest_settings, run
+from tests.stores import chunk, sparse_vectors
 from tests.tiny_book import write_book
 from tests.upstream import Body, Status, Upstream
 
 
 @pytest.fixture
 def settings(tmp_path: Path, upstream: Upstream) -> Settings:
-    return settings_of(tmp_path, upstream)
+    return ingest_settings(tmp_path, upstream)
 
 
 @pytest.fixture
@@ -325,7 +325,8 @@ async def builder(tmp_path: Path) -> AsyncIterator[GenerationBuilder]:
 def pieces(count: int) -> list[Piece]:
     chunks = [chunk(number) for number in range(count)]
     return [
-        Piece(each, each.text, terms) for each, terms in zip(chunks, terms_of(chunks), strict=True)
+        Piece(each, each.text, terms)
+        for each, terms in zip(chunks, sparse_vectors(chunks), strict=True)
     ]
 
 

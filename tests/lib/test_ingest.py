@@ -11,14 +11,14 @@ from lib.errors import InvalidRequest, NotFound
 from lib.ingest import IngestRequest
 from lib.services import Services, open_services
 from lib.settings import Settings
-from tests.ingesting import run, settings_of
+from tests.ingesting import ingest_settings, run
 from tests.tiny_book import write_book
 from tests.upstream import Upstream
 
 
 @pytest.fixture
 def settings(tmp_path: Path, upstream: Upstream) -> Settings:
-    return settings_of(tmp_path, upstream)
+    return ingest_settings(tmp_path, upstream)
 
 
 @pytest.fixture

@@ -29,14 +29,14 @@ from lib.ranking import (
 from lib.sites.site import Site
 from lib.store import FILTERS, Candidates, Hit, StoredChunk
 from lib.terms import CEILING, SparseVector, document_vectors, query_vector
-from tests.stores import chunk, manifest_of
+from tests.stores import chunk, make_manifest
 
 SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
 TWO_TERMS = SparseVector([1, 2], [1.0, 1.0])
 RARITY = {1: 3.0, 2: 1.0}
 MOST = CEILING * 4.0
 CHUNKS = 100
-BOOK = manifest_of("g", CHUNKS)
+BOOK = make_manifest("g", CHUNKS)
 
 
 def hit(number: int, *, cosine: float = 0.0, bm25: float = 0.0, text: str = "text") -> Hit:
@@ -186,7 +186,7 @@ def test_a_page_in_another_language_lowers_no_score() -> None:
         rarity = {term: 3.0 for term in indices if term in weights}
         bm25 = sum(weights[term] * rarity[term] for term in rarity)
         found = Candidates([hit(0, bm25=bm25)], rarity)
-        manifest = manifest_of("g", CHUNKS, languages=languages)
+        manifest = make_manifest("g", CHUNKS, languages=languages)
         return rank(parse_query(question), terms, found, manifest, None)[0]
 
     alone = asked("english").score

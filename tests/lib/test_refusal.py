@@ -24,7 +24,7 @@ from lib.refusal import (
 )
 from lib.store import Candidates, Hit
 from lib.terms import CEILING, SparseVector
-from tests.stores import chunk, manifest_of
+from tests.stores import chunk, make_manifest
 
 SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
 ANSWERED = Evidence(coverage=0.5, known=1.0, terms=4, nearest=0.9, lead=0.4, foreign=False)
@@ -82,7 +82,7 @@ def test_more_of_anything_never_counts_against_a_question(
 
 RARITY = {1: 3.0, 2: 1.0}
 CHUNKS = 100
-BOOK = manifest_of("g", CHUNKS)
+BOOK = make_manifest("g", CHUNKS)
 MISSING = math.log(100.5 / 0.5 + 1)
 
 

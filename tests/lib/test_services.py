@@ -18,9 +18,9 @@ from lib.resilience import CachedProbe
 from lib.services import open_services, warm_up
 from lib.settings import Settings
 from lib.store_server import ServerStore
-from tests.conftest import MakeSettings, ended
+from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.qdrant_server import running_qdrant
-from tests.stores import change_policies
+from tests.stores import change_retry_policies
 from tests.tiny_book import write_book
 from tests.upstream import Hang, Upstream
 
@@ -30,7 +30,7 @@ async def test_warming_up_ingests_where_there_is_no_index(
 ) -> None:
     async with open_services(make_settings(qdrant_path=tmp_path / "index")) as services:
         await warm_up(services)
-        await ended(services.ingestion)
+        await wait_for_ingestion(services.ingestion)
         assert await services.store.manifest() is not None
 
 
@@ -41,7 +41,7 @@ async def test_warming_up_follows_the_configured_folder(
     settings = make_settings(qdrant_path=own_index, book_content_path=other)
     async with open_services(settings) as services:
         await warm_up(services)
-        await ended(services.ingestion)
+        await wait_for_ingestion(services.ingestion)
         assert set(await services.store.ledger()) == {"other.md"}
 
 
@@ -74,7 +74,7 @@ async def test_the_callback_runs_when_everything_is_loaded(
 async def test_a_store_that_is_down_does_not_stop_the_start(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
+    change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
     async with open_services(Settings(qdrant_url="http://127.0.0.1:9")) as services:
         warming = asyncio.create_task(warm_up(services))
         await asyncio.sleep(0)
@@ -91,7 +91,7 @@ async def test_a_store_that_was_down_is_looked_for_again(
     make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.services, "_RETRY_SECONDS", 0.01)
-    change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
+    change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
     async with running_qdrant(tmp_path / "qdrant") as server:
         settings = make_settings(qdrant_url=server.url, qdrant_path=tmp_path / "unused")
         await server.stop()
@@ -102,7 +102,7 @@ async def test_a_store_that_was_down_is_looked_for_again(
             assert services.ingestion.latest is None
             await server.start()
             await asyncio.wait_for(warming, 30)
-            await ended(services.ingestion)
+            await wait_for_ingestion(services.ingestion)
             assert await services.store.manifest() is not None
 
 
@@ -132,7 +132,7 @@ async def test_closing_cancels_a_probe_that_hangs(
         assert services.model_probe is not None
         await services.model_probe.answer(0)
         await upstream.until(lambda u: bool(u.requests))
-    await upstream.until(lambda u: u.left_early == 1)
+    await upstream.until(lambda u: u.disconnects == 1)
     left = [repr(task) for task in asyncio.all_tasks()]
     assert not [task for task in left if "Probe" in task or "ChatModel" in task]
 

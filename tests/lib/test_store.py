@@ -24,17 +24,17 @@ from lib.store_server import ServerStore
 from lib.terms import SparseVector
 from tests.stores import (
     DIMENSION,
-    KINDS,
     MODEL,
+    STORE_KINDS,
     MakeStore,
     chunk,
-    ledger_of,
-    manifest_of,
+    make_ledger,
+    make_manifest,
     nearest,
+    open_stores,
     publish,
     random_vectors,
-    stores,
-    terms_of,
+    sparse_vectors,
 )
 
 pytestmark = [
@@ -45,13 +45,13 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=STORE_KINDS)
 async def make(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[MakeStore]:
     """Stores of separate processes on the same index."""
     monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
-    async with stores(request.param, tmp_path) as make_one:
+    async with open_stores(request.param, tmp_path) as make_one:
         yield make_one
 
 
@@ -73,7 +73,7 @@ async def test_what_was_published_is_found(store: Store) -> None:
     chunks, vectors = [chunk(n) for n in range(5)], random_vectors(5)
     manifest = await publish(store, chunks, vectors)
     assert await store.manifest() == manifest
-    assert await store.ledger() == ledger_of(chunks)
+    assert await store.ledger() == make_ledger(chunks)
     assert await store.urls() == {each.url for each in chunks}
     for each, vector in zip(chunks, vectors, strict=True):
         [hit] = await nearest(store, vector, 1)
@@ -130,7 +130,7 @@ async def test_the_search_can_be_restricted(
 async def test_readers_see_nothing_of_what_is_being_built(store: Store) -> None:
     old = await publish(store, [chunk(1)], random_vectors(1))
     builder = await store.build(new_generation(), MODEL)
-    await builder.add([chunk(2)], random_vectors(1, seed=9), terms_of([chunk(2)]))
+    await builder.add([chunk(2)], random_vectors(1, seed=9), sparse_vectors([chunk(2)]))
     assert await store.manifest() == old
     hits = await nearest(store, random_vectors(1, seed=9)[0], 10)
     assert [hit.chunk.start_char for hit in hits] == [1]
@@ -172,22 +172,22 @@ async def test_unchanged_files_are_taken_over(store: Store, gone: list[str]) -> 
     chunks = [chunk(n, path) for path in ("a.md", "b.md", "c.md") for n in range(3)]
     vectors = random_vectors(9)
     wordless = SparseVector([], [])
-    await publish(store, chunks, vectors, [*terms_of(chunks[:-1]), wordless])
+    await publish(store, chunks, vectors, [*sparse_vectors(chunks[:-1]), wordless])
     generation = new_generation()
     builder = await store.build(generation, MODEL)
     await builder.copy_unchanged(without=gone)
     new, new_vector = chunk(7, "new.md"), random_vectors(1, seed=5)
-    await builder.add([new], new_vector, terms_of([new]))
+    await builder.add([new], new_vector, sparse_vectors([new]))
     assert builder.dimension == DIMENSION
     kept = [each for each in chunks if each.file_path not in gone]
-    await builder.publish(manifest_of(generation, len(kept) + 1), ledger_of([*kept, new]))
+    await builder.publish(make_manifest(generation, len(kept) + 1), make_ledger([*kept, new]))
     hits = await nearest(store, random_vectors(1)[0], 50)
     assert {hit.chunk.chunk_id for hit in hits} == {each.chunk_id for each in [*kept, new]}
     for each, vector in zip(chunks, vectors, strict=True):
         if each in kept:
             [hit] = await nearest(store, vector, 1)
             assert hit.chunk == each
-    assert await store.ledger() == ledger_of([*kept, new])
+    assert await store.ledger() == make_ledger([*kept, new])
 
 
 async def test_inheriting_from_nothing(store: Store) -> None:
@@ -211,7 +211,7 @@ async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> Non
     """Those of a run that broke off were paid for."""
     builder = await make().build(new_generation(), MODEL)
     vectors = random_vectors(2)
-    await builder.add([chunk(1), chunk(2)], vectors, terms_of([chunk(1), chunk(2)]))
+    await builder.add([chunk(1), chunk(2)], vectors, sparse_vectors([chunk(1), chunk(2)]))
     await builder.discard()
     store = make()
     await store.open()
@@ -225,7 +225,7 @@ async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> Non
 async def test_vectors_of_another_model_are_not_lent(store: Store) -> None:
     await publish(store, [chunk(1)], random_vectors(1), model="other/model")
     abandoned = await store.build(new_generation(), "third/model")
-    await abandoned.add([chunk(2)], random_vectors(1), terms_of([chunk(2)]))
+    await abandoned.add([chunk(2)], random_vectors(1), sparse_vectors([chunk(2)]))
     await abandoned.discard()
     builder = await store.build(new_generation(), MODEL)
     assert await builder.reuse_vectors([chunk(1).content_hash, chunk(2).content_hash]) == {}
@@ -234,9 +234,9 @@ async def test_vectors_of_another_model_are_not_lent(store: Store) -> None:
 
 async def test_vectors_of_another_length_are_refused(store: Store) -> None:
     builder = await store.build(new_generation(), MODEL)
-    await builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
+    await builder.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
     with pytest.raises(UpstreamError, match="vectors of 3 numbers"):
-        await builder.add([chunk(2)], np.ones((1, 3), np.float32), terms_of([chunk(2)]))
+        await builder.add([chunk(2)], np.ones((1, 3), np.float32), sparse_vectors([chunk(2)]))
     await builder.discard()
 
 
@@ -249,7 +249,7 @@ async def test_the_same_chunk_twice_is_one(store: Store) -> None:
 async def test_many_chunks_at_once(store: Store) -> None:
     chunks = [chunk(n, f"{n % 7}.md") for n in range(700)]
     await publish(store, chunks, random_vectors(700))
-    assert await store.ledger() == ledger_of(chunks)
+    assert await store.ledger() == make_ledger(chunks)
 
 
 async def test_the_first_batches_may_come_at_once(store: Store) -> None:
@@ -257,10 +257,10 @@ async def test_the_first_batches_may_come_at_once(store: Store) -> None:
     chunks, vectors = [chunk(n) for n in range(40)], random_vectors(40)
     generation = new_generation()
     builder = await store.build(generation, MODEL)
-    terms = terms_of(chunks)
+    terms = sparse_vectors(chunks)
     parts = [slice(at, at + 10) for at in range(0, 40, 10)]
     await asyncio.gather(*(builder.add(chunks[part], vectors[part], terms[part]) for part in parts))
-    await builder.publish(manifest_of(generation, 40), ledger_of(chunks))
+    await builder.publish(make_manifest(generation, 40), make_ledger(chunks))
     assert len(await nearest(store, vectors[0], 50)) == 40
 
 
@@ -269,14 +269,14 @@ async def test_what_the_points_do_not_tell_is_kept(store: Store) -> None:
     builder = await store.build(generation, MODEL)
     german = chunk(2, "de.md", file_hash="f")
     chunks = [chunk(1), german]
-    await builder.add(chunks, random_vectors(2), terms_of(chunks))
+    await builder.add(chunks, random_vectors(2), sparse_vectors(chunks))
     kept = {german.chunk_id: german.content_hash}
-    ledger = ledger_of([chunk(1)]) | {
+    ledger = make_ledger([chunk(1)]) | {
         "draft.md": FileRecord(file_hash="d"),
         "b.md": FileRecord(file_hash="b", includes=["x.md"], problems=["odd"]),
         "de.md": FileRecord(file_hash="f", language="german", chunks=kept),
     }
-    await builder.publish(manifest_of(generation, 1), ledger)
+    await builder.publish(make_manifest(generation, 1), ledger)
     assert await store.ledger() == ledger
 
 
@@ -294,7 +294,7 @@ def test_names_of_generations() -> None:
 
 
 def test_a_manifest_survives_its_encoding() -> None:
-    manifest = manifest_of("g", 5)
+    manifest = make_manifest("g", 5)
     assert msgspec.json.decode(msgspec.json.encode(manifest), type=Manifest) == manifest
 
 
@@ -369,7 +369,7 @@ async def test_opening_clears_old_attempts(edge: EdgeStore, tmp_path: Path) -> N
     live = await publish(edge, [chunk(0)], random_vectors(1))
     for day in range(1, 9):
         builder = await edge.build(f"2099010{day}T000000-abcdef", MODEL)
-        await builder.add([chunk(day)], random_vectors(1), terms_of([chunk(day)]))
+        await builder.add([chunk(day)], random_vectors(1), sparse_vectors([chunk(day)]))
         await builder.discard()
     other = EdgeStore(tmp_path / "index")
     await other.open()
@@ -382,13 +382,13 @@ async def test_opening_clears_old_attempts(edge: EdgeStore, tmp_path: Path) -> N
 
 async def test_opening_leaves_what_another_builds(edge: EdgeStore, tmp_path: Path) -> None:
     builder = await edge.build("20000101T000000-abcdef", MODEL)
-    await builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
+    await builder.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
     for day in range(1, 6):
         await asyncio.to_thread(os.makedirs, tmp_path / f"index/generations/2099010{day}T000000-a")
     other = EdgeStore(tmp_path / "index")
     await other.open()
-    manifest = manifest_of("20000101T000000-abcdef", 1)
-    await builder.publish(manifest, ledger_of([chunk(1)]))
+    manifest = make_manifest("20000101T000000-abcdef", 1)
+    await builder.publish(manifest, make_ledger([chunk(1)]))
     assert await other.manifest() == manifest
     await other.close()
 
@@ -455,7 +455,7 @@ async def test_cancelling_in_the_midst_of_writing_does_no_harm(
 ) -> None:
     builder = await edge.build(new_generation(), MODEL)
     chunks = [chunk(n) for n in range(500)]
-    writing = asyncio.create_task(builder.add(chunks, random_vectors(500), terms_of(chunks)))
+    writing = asyncio.create_task(builder.add(chunks, random_vectors(500), sparse_vectors(chunks)))
     await asyncio.sleep(0)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):

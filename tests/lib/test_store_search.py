@@ -18,15 +18,15 @@ from lib.store_edge_shard import ShardSearch, how_to_compare, open_shard
 from lib.terms import MAX_ASKED, SparseVector, document_vectors, query_vector
 from tests.stores import (
     DIMENSION,
-    KINDS,
     MODEL,
+    STORE_KINDS,
     chunk,
-    ledger_of,
-    manifest_of,
+    make_ledger,
+    make_manifest,
+    open_stores,
     publish,
     random_vectors,
-    stores,
-    terms_of,
+    sparse_vectors,
 )
 
 pytestmark = [
@@ -38,9 +38,9 @@ FILES_OF = 10
 """Chunks, in the made-up books."""
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=STORE_KINDS)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    async with stores(request.param, tmp_path) as make:
+    async with open_stores(request.param, tmp_path) as make:
         made = make()
         await made.open()
         yield made
@@ -199,7 +199,7 @@ async def test_without_a_vector_words_alone_decide(store: Store) -> None:
 async def test_a_chunk_without_words_is_kept_and_found(store: Store) -> None:
     """A table of numbers in a heading-less page, say: `---`."""
     chunks = [chunk(0, text="---"), chunk(1, text="the tide")]
-    terms = terms_of(chunks)
+    terms = sparse_vectors(chunks)
     assert terms[0].indices == []
     vectors = np.eye(2, DIMENSION, dtype=np.float32)
     await publish(store, chunks, vectors, terms)
@@ -208,7 +208,7 @@ async def test_a_chunk_without_words_is_kept_and_found(store: Store) -> None:
     generation = new_generation()
     builder = await store.build(generation, MODEL)
     await builder.copy_unchanged(without=[])
-    await builder.publish(manifest_of(generation, 2), ledger_of(chunks))
+    await builder.publish(make_manifest(generation, 2), make_ledger(chunks))
     assert_same(await store.search(vectors[0], query_vector("tide"), 2), found)
 
 
@@ -259,8 +259,8 @@ async def test_each_of_the_names_of_a_file_finds_it(store: Store) -> None:
 
 async def test_the_engines_agree(tmp_path: Path) -> None:
     book, found = made_up(300), []
-    for kind in KINDS:
-        async with stores(kind, tmp_path / kind) as make:
+    for kind in STORE_KINDS:
+        async with open_stores(kind, tmp_path / kind) as make:
             store = make()
             await store.open()
             await published(store, book)
@@ -302,7 +302,7 @@ async def test_what_was_taken_over_is_found_by_its_words(store: Store, gone: lis
     generation = new_generation()
     builder = await store.build(generation, MODEL)
     await builder.copy_unchanged(without=gone)
-    await builder.publish(manifest_of(generation, len(places)), ledger_of(left.chunks))
+    await builder.publish(make_manifest(generation, len(places)), make_ledger(left.chunks))
     for question in QUESTIONS:
         terms = query_vector(question)
         found = await store.search(None, terms, 300)
@@ -323,7 +323,7 @@ async def test_what_is_lent_are_dense_vectors_only(store: Store) -> None:
     assert lent.shape == (DIMENSION,)
     assert lent.dtype == np.float32
     await builder.add([old], lent[np.newaxis], document_vectors(["a lighthouse"]))
-    await builder.publish(manifest_of(generation, 1), ledger_of([old]))
+    await builder.publish(make_manifest(generation, 1), make_ledger([old]))
     [hit] = (await store.search(lent, query_vector("lighthouse"), 5)).hits
     assert hit.bm25 > 0
     assert hit.cosine == pytest.approx(1, abs=1e-5)
@@ -386,7 +386,7 @@ async def test_an_index_is_made_warm_without_and_with_chunks(tmp_path: Path) -> 
     generation = new_generation()
     builder = await store.build(generation, MODEL)
     await builder.copy_unchanged(without={chunk(0).content_hash})
-    await builder.publish(manifest_of(generation, 0), ledger_of([]))
+    await builder.publish(make_manifest(generation, 0), make_ledger([]))
     await publish(store, [chunk(1)], random_vectors(1))
     await store.close()
     for path in (tmp_path / "generations").iterdir():

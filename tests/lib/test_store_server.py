@@ -43,20 +43,20 @@ from lib.settings import Settings
 from lib.store import DENSE, FILTERS, GENERATION_TIME, SPARSE, new_generation
 from lib.store_server import Layout, ServerStore
 from lib.terms import query_vector
-from tests.conftest import ended
+from tests.conftest import wait_for_ingestion
 from tests.qdrant_server import Fault, QdrantServer, running_qdrant
 from tests.stores import (
     DIMENSION,
     KEY,
     MODEL,
-    change_policies,
+    change_retry_policies,
     chunk,
-    ledger_of,
-    manifest_of,
+    make_ledger,
+    make_manifest,
     nearest,
     publish,
     random_vectors,
-    terms_of,
+    sparse_vectors,
 )
 from tests.tiny_book import write_book
 from tests.upstream import Body, Drop, Hang, Status, Upstream
@@ -81,7 +81,7 @@ MakeStore = Callable[..., ServerStore]
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause for nothing between two attempts, and wait for no answer longer than a second."""
-    change_policies(monkeypatch, first_pause=0.0, longest_pause=0.0, timeout=1.0)
+    change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=0.0, timeout=1.0)
     monkeypatch.setattr(lib.store_server_client, "TIMEOUT", 1)
 
 
@@ -108,7 +108,7 @@ Call = Callable[[ServerStore], Coroutine[Any, Any, object]]
 
 async def write(store: ServerStore) -> None:
     builder = await store.build(new_generation(), MODEL)
-    await builder.add([chunk(5)], random_vectors(1), terms_of([chunk(5)]))
+    await builder.add([chunk(5)], random_vectors(1), sparse_vectors([chunk(5)]))
 
 
 async def copy_unchanged(store: ServerStore) -> None:
@@ -177,9 +177,9 @@ async def test_every_call_tells_a_fault_in_our_words(
     assert len(await nearest(store, random_vectors(1)[0], 3)) == 1  # and nothing is left of it
 
 
-@pytest.mark.parametrize("refusal", [401, 403])
-async def test_a_wrong_key(server: QdrantServer, make: MakeStore, refusal: int) -> None:
-    server.refusal = refusal
+@pytest.mark.parametrize("denied_status", [401, 403])
+async def test_a_wrong_key(server: QdrantServer, make: MakeStore, denied_status: int) -> None:
+    server.denied_status = denied_status
     store = make("the-key-but-wrong")
     assert not await store.reachable()
     for call in CALLS.values():
@@ -211,8 +211,8 @@ async def test_a_fault_at_any_step_leaves_readers_what_they_had(
         builder = await store.build(generation, MODEL)
         await builder.reuse_vectors([chunk(0).content_hash])
         await builder.copy_unchanged(without=[])
-        await builder.add([chunk(1)], random_vectors(1, seed=2), terms_of([chunk(1)]))
-        await builder.publish(manifest_of(generation, 2), ledger_of([chunk(0), chunk(1)]))
+        await builder.add([chunk(1)], random_vectors(1, seed=2), sparse_vectors([chunk(1)]))
+        await builder.publish(make_manifest(generation, 2), make_ledger([chunk(0), chunk(1)]))
 
     with server.failing(Status(500, message=VENDOR), step):
         assert "the status 500" in await complaint(ingest())
@@ -321,7 +321,7 @@ async def test_a_manifest_is_read_once(server: QdrantServer, make: MakeStore) ->
         manifest = await publish(writer, [chunk(number)], random_vectors(1))
         for _ in range(3):
             assert await reader.manifest() == manifest
-    assert len(server.asked("GET /collections/book--")) == 2
+    assert len(server.requests_matching("GET /collections/book--")) == 2
 
 
 async def test_a_collection_weighs_words_by_their_rarity(make: MakeStore) -> None:
@@ -369,17 +369,17 @@ async def test_readers_have_the_old_generation_until_the_one_request(
         hits = await nearest(reader, random_vectors(1)[0], 9)
         return await reader.manifest(), [hit.chunk.start_char for hit in hits]
 
-    before = len(server.asked("POST /collections/aliases"))
+    before = len(server.requests_matching("POST /collections/aliases"))
     gate = asyncio.Event()
     with server.failing(gate, "POST /collections/aliases"):
         publishing = asyncio.create_task(publish(writer, [chunk(2)], random_vectors(1)))
-        await server.until(lambda s: len(s.asked("POST /collections/aliases")) > before)
+        await server.until(lambda s: len(s.requests_matching("POST /collections/aliases")) > before)
         assert len(server.collections) == 2
         assert await seen() == (old, [1])
         gate.set()
         new = await publishing
     assert await seen() == (new, [2])
-    assert len(server.asked("POST /collections/aliases")) == before + 1
+    assert len(server.requests_matching("POST /collections/aliases")) == before + 1
     assert [*server.collections] == [f"book--{new.generation}"]
     # What is replaced goes only after nobody is sent there any more.
     last = server.requests.index(f"DELETE /collections/book--{old.generation}")
@@ -412,7 +412,7 @@ async def test_opening_removes_what_a_killed_publication_left(
     with server.failing(Status(500), "DELETE "):
         new = await publish(store, [chunk(2)], random_vectors(1))
     attempt = await store.build(new_generation(), MODEL)
-    await attempt.add([chunk(3)], random_vectors(1), terms_of([chunk(3)]))
+    await attempt.add([chunk(3)], random_vectors(1), sparse_vectors([chunk(3)]))
     assert len(server.collections) == 3
     other = make()
     await other.open()
@@ -428,7 +428,9 @@ async def test_attempts_lend_their_vectors_until_the_next_publication(
     vectors = random_vectors(3)
     for number in range(3):
         builder = await make().build(new_generation(), MODEL)
-        await builder.add([chunk(number)], vectors[number : number + 1], terms_of([chunk(number)]))
+        await builder.add(
+            [chunk(number)], vectors[number : number + 1], sparse_vectors([chunk(number)])
+        )
         await builder.discard()
     assert len(server.collections) == 3
     store = make()
@@ -439,8 +441,8 @@ async def test_attempts_lend_their_vectors_until_the_next_publication(
     assert sorted(lent) == hashes[:3]
     for number in range(3):
         assert lent[hashes[number]] == pytest.approx(vectors[number], abs=1e-6)
-    await builder.add([chunk(9)], random_vectors(1), terms_of([chunk(9)]))
-    await builder.publish(manifest_of(generation, 1), ledger_of([chunk(9)]))
+    await builder.add([chunk(9)], random_vectors(1), sparse_vectors([chunk(9)]))
+    await builder.publish(make_manifest(generation, 1), make_ledger([chunk(9)]))
     assert [*server.collections] == [f"book--{generation}"]
 
 
@@ -450,13 +452,13 @@ async def test_of_two_that_build_the_loser_is_told_and_harms_nobody(
     """A server has no lock that would end with the process that holds it."""
     generation = new_generation()
     slow = await make().build(generation, MODEL)
-    await slow.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
+    await slow.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
     quick = make()
     manifest = await publish(quick, [chunk(2)], random_vectors(1))
     assert "ingest to build it anew" in await complaint(
-        slow.add([chunk(3)], random_vectors(1), terms_of([chunk(3)]))
+        slow.add([chunk(3)], random_vectors(1), sparse_vectors([chunk(3)]))
     )
-    publishing = slow.publish(manifest_of(generation, 1), ledger_of([chunk(1)]))
+    publishing = slow.publish(make_manifest(generation, 1), make_ledger([chunk(1)]))
     assert "ingest to build it anew" in await complaint(publishing)
     assert await quick.manifest() == manifest
     assert len(await nearest(quick, random_vectors(1)[0], 5)) == 1
@@ -558,7 +560,7 @@ async def test_a_fresh_attempt_of_another_process_is_left(
     """To embed a large book takes days."""
     generation = f"{datetime.now(UTC) - timedelta(days=days):{GENERATION_TIME}}-abcdef"
     builder = await ServerStore("", "", "book", client=client).build(generation, MODEL)
-    await builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)]))
+    await builder.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
     await ServerStore("", "", "book", client=client).open()
     assert len(await collections(client)) == 1
 
@@ -570,9 +572,9 @@ async def test_the_manifest_is_asked_for_now_and_then(client: AsyncQdrantClient)
     assert await reader.manifest() == first
     builder = await writer.build(generation := new_generation(), MODEL)
     assert await writer.manifest() == first
-    await builder.add([chunk(2)], random_vectors(1), terms_of([chunk(2)]))
-    second = manifest_of(generation, 1)
-    await builder.publish(second, ledger_of([chunk(2)]))
+    await builder.add([chunk(2)], random_vectors(1), sparse_vectors([chunk(2)]))
+    second = make_manifest(generation, 1)
+    await builder.publish(second, make_ledger([chunk(2)]))
     assert await writer.manifest() == second
     assert await reader.manifest() == first
     reader.forget()
@@ -718,7 +720,7 @@ async def test_a_changed_layout_takes_effect_with_the_next_start_and_costs_nothi
         async with open_services(settings) as services:
             await warm_up(services)
             if services.ingestion.latest:
-                await ended(services.ingestion)
+                await wait_for_ingestion(services.ingestion)
             return services.ingestion.latest is not None
 
     assert await start(settings)

@@ -22,12 +22,12 @@ from lib.terms import query_vector
 from tests.qdrant_server import Fault, Page, QdrantServer, running_qdrant
 from tests.stores import (
     MODEL,
-    change_policies,
+    change_retry_policies,
     chunk,
     nearest,
     publish,
     random_vectors,
-    terms_of,
+    sparse_vectors,
 )
 from tests.upstream import Drop, Hang, Status
 
@@ -49,7 +49,7 @@ async def server(tmp_path: Path) -> AsyncIterator[QdrantServer]:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause for nothing, unless the server asks for it."""
-    change_policies(monkeypatch, first_pause=0.0, longest_pause=1.0)
+    change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=1.0)
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ async def search(store: ServerStore) -> object:
 
 async def write(store: ServerStore) -> None:
     builder = await store.build(new_generation(), MODEL)
-    await builder.add([chunk(5)], random_vectors(1), terms_of([chunk(5)]))
+    await builder.add([chunk(5)], random_vectors(1), sparse_vectors([chunk(5)]))
 
 
 async def overwrite(store: ServerStore) -> object:
@@ -92,10 +92,10 @@ REPEATED: dict[str, tuple[Call, str, int]] = {
 async def test_what_is_safe_to_repeat_is_sent_again(
     server: QdrantServer, store: ServerStore, call: Call, on: str, repeats: int
 ) -> None:
-    before = len(server.asked(on))
+    before = len(server.requests_matching(on))
     with server.failing(Status(503), on, times=repeats):
         await call(store)
-    assert len(server.asked(on)) > before + repeats
+    assert len(server.requests_matching(on)) > before + repeats
 
 
 @pytest.mark.parametrize("fault", BUSY.values(), ids=BUSY)
@@ -107,11 +107,11 @@ async def test_when_it_is_sent_again(
 
 
 async def test_it_is_not_sent_for_ever(server: QdrantServer, store: ServerStore) -> None:
-    before = len(server.asked("query/batch"))
+    before = len(server.requests_matching("query/batch"))
     fault = server.failing(Status(503), "query/batch")
     with fault, pytest.raises(StoreUnavailable, match="overloaded"):
         await search(store)
-    assert len(server.asked("query/batch")) == before + 1 + READING.retries
+    assert len(server.requests_matching("query/batch")) == before + 1 + READING.retries
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ async def test_it_is_not_sent_for_ever(server: QdrantServer, store: ServerStore)
 async def test_what_will_not_pass_is_not_repeated(
     server: QdrantServer, store: ServerStore, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    change_policies(monkeypatch, timeout=0.1)
-    before = len(server.asked("query/batch"))
+    change_retry_policies(monkeypatch, timeout=0.1)
+    before = len(server.requests_matching("query/batch"))
     with server.failing(fault, "query/batch"), pytest.raises(StoreUnavailable):
         async with asyncio.timeout(5):
             await search(store)
-    assert len(server.asked("query/batch")) == before + 1
+    assert len(server.requests_matching("query/batch")) == before + 1
 
 
 @pytest.mark.parametrize("fault", [Status(503), Drop()], ids=["503", "dropped"])
@@ -136,20 +136,20 @@ async def test_what_must_not_be_done_twice_is_sent_once(
     server: QdrantServer, store: ServerStore, fault: Fault, on: str
 ) -> None:
     """A collection is refused the second time, and an alias may have moved on since."""
-    before = len(server.asked(on))
+    before = len(server.requests_matching(on))
     with server.failing(fault, on), pytest.raises(StoreUnavailable):
         await overwrite(store)
-    assert len(server.asked(on)) == before + 1
+    assert len(server.requests_matching(on)) == before + 1
 
 
 async def test_nobody_waits_longer_than_they_have_patience_for(
     server: QdrantServer, store: ServerStore
 ) -> None:
-    before = len(server.asked("query/batch"))
+    before = len(server.requests_matching("query/batch"))
     hour = Status(429, {"Retry-After": "3600"})
     with server.failing(hour, "query/batch"), pytest.raises(StoreUnavailable) as caught:
         await search(store)
-    assert len(server.asked("query/batch")) == before + 1
+    assert len(server.requests_matching("query/batch")) == before + 1
     assert caught.value.retry_after == 3600  # which the reader is told
 
 

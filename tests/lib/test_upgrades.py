@@ -17,7 +17,7 @@ from lib.ingest import IngestRequest
 from lib.services import Services, open_services, warm_up
 from lib.settings import Settings
 from lib.store import INDEX_FORMAT
-from tests.conftest import ended
+from tests.conftest import wait_for_ingestion
 from tests.qdrant_server import QdrantServer, running_qdrant
 from tests.tiny_book import write_book
 from tests.upstream import Upstream
@@ -77,7 +77,7 @@ async def started(place: Place, look: Callable[[Services], Any] | None = None) -
     async with open_services(place.settings) as services:
         await warm_up(services)
         if services.ingestion.latest:
-            await ended(services.ingestion)
+            await wait_for_ingestion(services.ingestion)
             assert services.ingestion.status(None).status == "completed"
         return await look(services) if look else services.ingestion.latest
 
@@ -96,7 +96,7 @@ async def is_whole(services: Services) -> None:
 
 async def ingest(services: Services) -> None:
     await services.ingestion.start(IngestRequest())
-    await ended(services.ingestion)
+    await wait_for_ingestion(services.ingestion)
     assert services.ingestion.status(None).status == "completed"
     await is_whole(services)
 

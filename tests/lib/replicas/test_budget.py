@@ -15,14 +15,14 @@ from lib.budget import DAY, BudgetLimits, Spending
 from lib.errors import RedisUnavailable
 from lib.replicas.budget import KEYS, RedisBudget
 from lib.replicas.client import RedisClient
-from tests.budgets import LAPSE, at_noon, reserve, state_of
+from tests.budgets import LAPSE_SECONDS, clock_at_noon, current_spending, reserve
 from tests.clock import Clock
 from tests.redis_server import running_redis
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return at_noon()
+    return clock_at_noon()
 
 
 Make = Callable[..., RedisBudget]
@@ -36,7 +36,7 @@ async def make(redis: RedisClient, clock: Clock) -> AsyncIterator[Make]:
     def make_one(
         client: RedisClient = redis, clock: Clock | None = clock, **limits: int
     ) -> RedisBudget:
-        made.append(RedisBudget(BudgetLimits(**limits), client, lapse=LAPSE, clock=clock))
+        made.append(RedisBudget(BudgetLimits(**limits), client, lapse=LAPSE_SECONDS, clock=clock))
         return made[-1]
 
     yield make_one
@@ -73,15 +73,15 @@ async def test_replicas_have_one_budget(make: Make) -> None:
 async def test_what_a_killed_replica_had_reserved_is_spent(clock: Clock, make: Make) -> None:
     killed, budget = make(tokens=100), make(tokens=100)
     lost = await reserve(killed, 60, 0.5)
-    clock.now += LAPSE - 1
-    assert (await state_of(budget)).tokens_reserved == 60
+    clock.now += LAPSE_SECONDS - 1
+    assert (await current_spending(budget)).tokens_reserved == 60
     clock.now += 1
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved, state.usd, state.usd_reserved) == (60, 0, 0.5, 0)
     assert await budget.reserve("a", 41, 0.0) is None
     lost.settle(10, 0.0)  # it was not killed, only late
     await killed.refresh()
-    assert (await state_of(budget)).tokens == 60
+    assert (await current_spending(budget)).tokens == 60
 
 
 async def test_redis_keeps_as_many_readers_as_there_is_room_for(
@@ -99,7 +99,7 @@ async def test_what_counts_for_no_reader_counts_for_all(make: Make) -> None:
     nobodys = await budget.reserve(None, 60, 0.0)
     assert nobodys is not None
     nobodys.settle(50, 0.0)
-    assert (await state_of(budget)).tokens == 50
+    assert (await current_spending(budget)).tokens == 50
     assert await budget.reserve(None, 51, 0.0) is None
     assert await budget.reserve("a", 11, 0.0) is None
 
@@ -112,7 +112,7 @@ async def test_a_reader_whom_redis_forgot_is_owed_nothing(
     first = await reserve(budget, 30, reader="a")
     (await reserve(budget, 30, reader="b")).release()
     first.settle(25, 0.0)
-    assert (await state_of(budget)).tokens == 25
+    assert (await current_spending(budget)).tokens == 25
     assert await budget.reserve("a", 31, 0.0) is None
     await reserve(budget, 30, reader="a")
 
@@ -135,9 +135,9 @@ async def test_what_is_asked_twice_after_a_lost_answer_counts_once(
 
     monkeypatch.setattr(redis, "run", twice)
     reservation = await reserve(budget, 60)
-    assert (await state_of(budget)).tokens_reserved == 60
+    assert (await current_spending(budget)).tokens_reserved == 60
     reservation.settle(10, 0.0)
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved) == (10, 0)
 
 
@@ -157,7 +157,7 @@ async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
         budget = make(client, tokens=100)
         await budget.open()
         first, second = await reserve(budget, 60), await reserve(budget, 40)
-        with server.hanging():
+        with server.paused():
             first.settle(10, 0.0)
             with pytest.raises(RedisUnavailable):
                 await budget.reserve("a", 1, 0.0)
@@ -191,10 +191,10 @@ async def test_a_redis_that_forgot_is_told_what_was_spent(
     state = budget.state()
     assert (state.tokens, state.tokens_reserved, state.usd) == (70, 0, 0.25)
     running.settle(1, 0.0)  # too late: it counts whole
-    assert (await state_of(budget)).tokens == 70
+    assert (await current_spending(budget)).tokens == 70
     clock.now += DAY
     await redis.run(FORGET, KEYS)
-    assert (await state_of(budget)).tokens == 0
+    assert (await current_spending(budget)).tokens == 0
 
 
 async def test_what_any_replica_was_told_of_the_day_is_not_forgotten(
@@ -208,24 +208,24 @@ async def test_what_any_replica_was_told_of_the_day_is_not_forgotten(
     await settled(knows_more)
     await redis.run(FORGET, KEYS)
     new = make(tokens=100)
-    assert (await state_of(new)).tokens == 0
-    assert (await state_of(knows)).tokens == 30
-    state = await state_of(knows_more)
+    assert (await current_spending(new)).tokens == 0
+    assert (await current_spending(knows)).tokens == 30
+    state = await current_spending(knows_more)
     assert (state.tokens, state.usd) == (50, 0.25)
     for each in (new, knows, knows_more):
-        assert (await state_of(each)).tokens == 50
+        assert (await current_spending(each)).tokens == 50
         assert await each.reserve("a", 51, 0.0) is None
 
 
 async def test_what_was_spent_yesterday_is_told_of_no_other_day(clock: Clock, make: Make) -> None:
     """Not by a replica either that has not heard of the new day."""
-    behind = make(clock=at_noon(), tokens=100)
+    behind = make(clock=clock_at_noon(), tokens=100)
     (await reserve(behind, 60)).settle(60, 0.0)
     await settled(behind)
     clock.now += DAY
     budget = make(tokens=100)
     for each in (budget, behind, budget):
-        assert (await state_of(each)).tokens == 0
+        assert (await current_spending(each)).tokens == 0
 
 
 async def test_a_redis_that_comes_back_as_it_was_before_is_told_what_was_spent_since(
@@ -243,10 +243,10 @@ async def test_a_redis_that_comes_back_as_it_was_before_is_told_what_was_spent_s
         "redis.call('RESTORE', KEYS[2 * n - 1], 0, ARGV[n], 'REPLACE') end"
     )
     await redis.run(restore, KEYS, *copies)
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved, state.usd) == (50, 20, 0.25)
     running.settle(10, 0.0)
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved) == (60, 0)
 
 
@@ -259,7 +259,7 @@ async def test_what_redis_lost_of_the_budget_s_keys_leaves_no_debt(
     await settled(budget)
     await redis.run(FORGET, KEYS[:1])
     running.settle(10, 0.0)
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved) == (60, 0)
     assert await make(tokens=100).reserve("a", 41, 0.0) is None
 
@@ -269,13 +269,13 @@ async def test_a_replica_with_a_wrong_clock_neither_ends_the_day_nor_lets_others
 ) -> None:
     right, wrong = make(clock=None, tokens=100), make(clock=None, tokens=100)
     await reserve(right, 60)
-    day = (await state_of(right)).resets_at
+    day = (await current_spending(right)).resets_at
     now = time.time() + 400 * DAY
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: now)
         assert await wrong.reserve("a", 41, 0.0) is None
         await reserve(wrong, 40)
-    state = await state_of(right)
+    state = await current_spending(right)
     assert (state.tokens, state.tokens_reserved, state.resets_at) == (0, 100, day)
 
 
@@ -302,7 +302,7 @@ async def test_what_may_have_been_granted_unheard_is_given_back(
             asking.cancel()
         with pytest.raises((RedisUnavailable, asyncio.CancelledError)):
             await asking
-    state = await state_of(budget)
+    state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved) == (0, 0)
 
 

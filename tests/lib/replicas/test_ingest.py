@@ -32,9 +32,9 @@ from lib.settings import MULTILINGUAL, Settings
 from lib.store import new_generation
 from lib.store_edge import EdgeStore
 from tests.clock import Clock
-from tests.conftest import ended
+from tests.conftest import wait_for_ingestion
 from tests.redis_server import running_redis
-from tests.stores import MODEL, chunk, manifest_of, random_vectors, terms_of
+from tests.stores import MODEL, chunk, make_manifest, random_vectors, sparse_vectors
 from tests.tiny_book import BOOK, write_book
 
 
@@ -170,8 +170,8 @@ async def test_who_lost_it_writes_no_more(
     calls: list[Coroutine[Any, Any, object]] = [
         builder.reuse_vectors([]),
         builder.copy_unchanged([]),
-        builder.add([chunk(1)], random_vectors(1), terms_of([chunk(1)])),
-        builder.publish(manifest_of("g", 1), {}),
+        builder.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)])),
+        builder.publish(make_manifest("g", 1), {}),
     ]
     for call in calls:
         with pytest.raises(Conflict, match="its turn"):
@@ -214,7 +214,7 @@ async def ingestion(redis: RedisClient, tmp_path: Path) -> AsyncIterator[Ingesti
 
 async def run(ingestion: Ingestion) -> str:
     started = await ingestion.start(IngestRequest(force_reindex=True))
-    await ended(ingestion)
+    await wait_for_ingestion(ingestion)
     return ingestion.status(started.task_id).error or "published"
 
 
@@ -309,7 +309,7 @@ async def test_either_tells_of_both(
         assert (await reports[1].status(asked)).status == "processing"
         assert (await reports[0].status(asked)).task_id == first.task_id
     assert 0 < await redis.run(TIME_LEFT, [place(first.task_id)]) <= LIVE_SECONDS
-    await ended(here)
+    await wait_for_ingestion(here)
     await reports[0].tell()
     told = await reports[1].status(first.task_id)
     assert told == await reports[0].status(None) == here.status(None)
