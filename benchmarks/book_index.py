@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from lib.embedding import Embedder, Vectors
 from lib.golden import Question
 from lib.ingest import Ingestion, IngestRequest
-from lib.search import Looked, check_index, look
+from lib.search import Lookup, check_index, look_up
 from lib.services import make_local_embedder, make_store
 from lib.settings import Settings, load_settings
 from lib.store import Manifest, Store
@@ -34,13 +34,13 @@ async def seen(
     *,
     meaning: bool = True,
     only: Mapping[str, str] | None = None,
-) -> Looked:
+) -> Lookup:
     """What `lib.search` looks at."""
 
     async def embed(question: str) -> Vectors | None:
         return await index.embedder.embed_query(question) if meaning else None
 
-    return await look(index.store, index.manifest, text, n, embed, only=only)
+    return await look_up(index.store, index.manifest, text, n, embed, only=only)
 
 
 def settings_for(folder: Path, model: str) -> Settings:

@@ -9,8 +9,9 @@ Those of `--elsewhere` are about other things, whatever they say of themselves. 
 
     kept     share of its answerable questions that get an answer
     stopped  share of its other questions that are refused
-    AUROC    how often an answerable one has the larger margin (`lib.refusal.margin`); of a
-             file that has one kind only, compared with all of the other kind; 0.5 is chance
+    AUROC    how often an answerable one has the larger margin
+             (`lib.refusal.answerability_margin`); 0.5 is chance. A file that has one kind only
+             is compared with all questions of the other kind.
 
 each with vectors and with words alone, and as well the AUROC of the first passage's score, which
 is what a plain threshold would go by. In brackets stands the 95 % interval.
@@ -41,18 +42,18 @@ from benchmarks.tables import print_table, shown
 from lib.evaluation import Estimate, Numbers, estimate
 from lib.golden import BadQuestions, read_questions
 from lib.ranking import rank
-from lib.refusal import Evidence, evidence, length, margin
+from lib.refusal import AnswerabilitySignals, answerability_margin, answerability_signals, log_terms
 from lib.search import CANDIDATES
 from lib.settings import MULTILINGUAL, Settings, SettingsError
 
 KEPT: Final = 0.95
 """Share of the answerable questions of each file that a threshold has to let through."""
-FEATURES: Final[Mapping[str, Callable[[Evidence], float]]] = {
+FEATURES: Final[Mapping[str, Callable[[AnswerabilitySignals], float]]] = {
     "nearest": lambda each: each.nearest or 0.0,
     "lead": lambda each: each.lead,
     "coverage": lambda each: each.coverage,
     "known": lambda each: each.known,
-    "terms": length,
+    "terms": log_terms,
 }
 BY_CASE: Final = {
     "own": tuple(FEATURES),
@@ -72,8 +73,8 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     answerable: bool
     score: float
     """Of the first passage."""
-    evidence: Evidence
-    words: Evidence
+    evidence: AnswerabilitySignals
+    words: AnswerabilitySignals
     """As if there were no vectors."""
 
     @property
@@ -99,7 +100,7 @@ async def ask(index: Index, settings: Settings, file: str, text: str, answerable
             index.manifest,
             index.embedder.similarity if meaning else None,
         )
-        found[meaning] = evidence(*arguments), rank(*arguments)
+        found[meaning] = answerability_signals(*arguments), rank(*arguments)
     (with_vectors, ranked), (words, _) = found[True], found[False]
     return Asked(
         book=str(settings.book_content_path),
@@ -153,9 +154,9 @@ def print_report(asked: Sequence[Asked]) -> None:
             no or [each for each in asked if not each.answerable],
         )
         rows[f"{file} ({len(yes)}, {len(no)})"] = [
-            *judged(yes, no, versus, lambda each: margin(each.evidence)),
+            *judged(yes, no, versus, lambda each: answerability_margin(each.evidence)),
             compared(versus, lambda each: each.score),
-            *judged(yes, no, versus, lambda each: margin(each.words)),
+            *judged(yes, no, versus, lambda each: answerability_margin(each.words)),
         ]
     columns = ("kept", "stopped", "AUROC", "of the score", "kept, words", "stopped, words", "AUROC")
     print_table("file (answerable, not)", columns, rows)
@@ -190,16 +191,16 @@ class Fitted:
     weights: Numbers
     threshold: float
 
-    def passes(self, of: Evidence) -> bool:
+    def passes(self, of: AnswerabilitySignals) -> bool:
         return float(inputs([of], self.names)[0] @ self.weights) >= self.threshold
 
 
-def inputs(of: Iterable[Evidence], names: Sequence[str]) -> Numbers:
+def inputs(of: Iterable[AnswerabilitySignals], names: Sequence[str]) -> Numbers:
     """`(n, len(names))`"""
     return np.array([[FEATURES[name](each) for name in names] for each in of])
 
 
-def evidence_of(each: Asked, case: str) -> Evidence:
+def evidence_of(each: Asked, case: str) -> AnswerabilitySignals:
     return each.words if case == "words" else each.evidence
 
 

@@ -49,24 +49,24 @@ from benchmarks.retrieval_report import details, print_report
 from lib.cli import integer_argument
 from lib.embedding import Similarity
 from lib.golden import BadQuestions, Question, read_questions
-from lib.ranking import Passage, Ranked, passages, rank
-from lib.search import CANDIDATES, DEFAULT_K, retrieve
+from lib.ranking import Passage, Ranked, rank, select_passages
+from lib.search import CANDIDATES, DEFAULT_K, search_passages
 from lib.settings import MULTILINGUAL, Settings, SettingsError
 from lib.store import Candidates
 
 
 async def hybrid(index: Index, text: str, k: int) -> list[Passage]:
-    return (await retrieve(index.embedder, index.store, text, k)).passages
+    return (await search_passages(index.embedder, index.store, text, k)).passages
 
 
 async def words_alone(index: Index, text: str, k: int) -> list[Passage]:
     looked = await seen(index, text, max(CANDIDATES, 4 * k), meaning=False)
-    return passages(rank(looked.query, looked.asked, looked.found, index.manifest, None), k)
+    return select_passages(rank(looked.query, looked.asked, looked.found, index.manifest, None), k)
 
 
 async def meaning_alone(index: Index, text: str, k: int) -> list[Passage]:
     looked = await seen(index, text, max(CANDIDATES, 4 * k))
-    return passages(by_cosine(looked.found, index.embedder.similarity), k)
+    return select_passages(by_cosine(looked.found, index.embedder.similarity), k)
 
 
 def by_cosine(found: Candidates, similarity: Similarity) -> list[Ranked]:

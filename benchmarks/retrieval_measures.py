@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from lib.golden import Gold, Question, ranks, recall
+from lib.golden import GoldPlaces, Question, find_ranks, recall
 from lib.ranking import Passage
 
 MEASURES: Final = ("recall@5", "recall@10", "MRR@10", "recall in budget", "IoU@5")
@@ -36,7 +36,7 @@ class Answer:
 def judge(question: Question, found: Sequence[Passage], budget: int) -> Judged:
     if not question.answer:
         return Judged((), {})
-    hits = ranks(question.answer, found)
+    hits = find_ranks(question.answer, found)
     best = min(filter(None, hits), default=11)
     measures = {
         "recall@5": recall(hits, 5),
@@ -54,7 +54,7 @@ def fitting(found: Iterable[Passage], budget: int) -> int:
     return sum(size <= budget for size in itertools.accumulate(len(p.text) for p in found))
 
 
-def overlap(answer: Iterable[Gold], found: Iterable[Passage]) -> float:
+def overlap(answer: Iterable[GoldPlaces], found: Iterable[Passage]) -> float:
     """Characters both found and asked for, over those that are either."""
     given = {(p.file_path, at) for p in found for at in range(p.start_char, p.end_char)}
     wanted: set[tuple[str, int]] = set()

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from lib.evaluation import SEED, Estimate, Numbers, resampled, within
+from lib.evaluation import SEED, Estimate, Numbers, percentile_interval, resample_weights
 
 RIDGE: Final = 1e-4
 """Keeps the curve from being infinitely steep where the two kinds do not overlap."""
@@ -26,8 +26,11 @@ def auroc(higher: Sequence[float], lower: Sequence[float]) -> Estimate | None:
     above, below = np.asarray(higher)[:, np.newaxis], np.asarray(lower)
     wins: Numbers = (above > below) + 0.5 * (above == below)
     generator = np.random.default_rng(SEED)
-    rows, columns = resampled(generator, len(higher)), resampled(generator, len(lower))
-    return within(float(wins.mean()), ((rows @ wins) * columns).sum(axis=1))
+    rows, columns = (
+        resample_weights(generator, len(higher)),
+        resample_weights(generator, len(lower)),
+    )
+    return percentile_interval(float(wins.mean()), ((rows @ wins) * columns).sum(axis=1))
 
 
 def logistic(table: Numbers, truth: Numbers, shares: Numbers) -> tuple[Numbers, float]:

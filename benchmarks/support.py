@@ -39,7 +39,7 @@ import msgspec
 
 from benchmarks.support_cases import Book, Case, make_cases
 from lib.attribution import SentenceCheck, check_answer
-from lib.evaluation import share
+from lib.evaluation import estimate_share
 from lib.golden import BadQuestions, read_questions
 from lib.ranking import Passage
 
@@ -76,7 +76,7 @@ def print_report(cases: Sequence[Case], checks: Sequence[Sequence[SentenceCheck]
         rows = {kind: by_kind[kind] for kind in kinds if kind in by_kind}
         rows[f"{title}, all"] = [value for values in rows.values() for value in values]
         for kind, values in rows.items():
-            found_share = share(values)
+            found_share = estimate_share(values)
             if found_share is not None:
                 print(
                     f"{kind:16} {len(values):5}  {found_share.value:.3f} "

@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.support_changes import CHANGES, FEWEST_WORDS, NAME, rename
 from lib.chunking import chunk_page
 from lib.documents import DocumentLimits, read_document
-from lib.golden import Place, Question
+from lib.golden import GoldPlace, Question
 from lib.markdown import parse_page
 from lib.ranking import Passage
 from lib.sentences import split_passage, split_text
@@ -75,7 +75,7 @@ class Book:
             ]
         return self._read[file]
 
-    def around(self, place: Place) -> list[Passage]:
+    def around(self, place: GoldPlace) -> list[Passage]:
         return [
             each
             for each in self.passages(place.file)

@@ -7,7 +7,14 @@ from quart_rate_limiter import rate_limit
 from handlers import body, operation, query, require_known_origin, respond, services
 from handlers.limits import SEARCH_BURST, limits
 from lib.api import Operation, trimmed
-from lib.search import DEFAULT_K, MAX_QUERY_CHARACTERS, Query, SearchAnswer, SearchRequest, retrieve
+from lib.search import (
+    DEFAULT_K,
+    MAX_QUERY_CHARACTERS,
+    Query,
+    SearchAnswer,
+    SearchRequest,
+    search_passages,
+)
 
 blueprint = Blueprint("search", __name__)
 
@@ -56,7 +63,7 @@ async def search_by_link() -> Response:
 async def found(request: SearchRequest, field: str) -> Response:
     text = trimmed(request.query, field, MAX_QUERY_CHARACTERS)
     await services().chat.until_indexed()
-    retrieved = await retrieve(
+    retrieved = await search_passages(
         services().embedder,
         services().store,
         text,

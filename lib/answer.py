@@ -13,7 +13,7 @@ from types import TracebackType
 
 import msgspec
 
-from lib.attribution import SentenceCheck, checking
+from lib.attribution import SentenceCheck, check_answer_in_steps
 from lib.budget import Budget, BudgetExhausted, Reservation
 from lib.chat import Chat, Turn
 from lib.citations import Citation, Citations, MarkerResolver
@@ -30,11 +30,11 @@ from lib.events import (
     Transcript,
     text_of,
 )
-from lib.extractive import extracting, quoted
+from lib.extractive import extract_in_steps, render_extracts
 from lib.generation import ChatModel, Delta, Finish, Idle, PromptMessage
 from lib.pricing import Price, price_usage, token_cost
 from lib.prompt import build_prompt
-from lib.refusal import Refusal, Suggestion, is_refusal, refusal, suggestions
+from lib.refusal import Refusal, Suggestion, is_refusal, make_refusal, suggest_places
 from lib.runtime import run_cooperatively
 from lib.tokens import estimate_tokens
 
@@ -220,7 +220,7 @@ async def _finish(
         NOT_IN_BOOK if refused else finish.reason,
         "generated",
         check=await run_cooperatively(_check(turn, answer)),
-        suggestions=suggestions(turn.passages) if refused else (),
+        suggestions=suggest_places(turn.passages) if refused else (),
         model=model.name,
         prompt_tokens=finish.prompt_tokens or 0,
         completion_tokens=finish.completion_tokens or 0,
@@ -242,11 +242,11 @@ def _fallback_notice(error: Exception, transcript: Transcript) -> str:
 
 async def _quote_book(chat: Chat, turn: Turn, notice: str) -> _Answer:
     """Answer with sentences from the passages, each with its marker."""
-    extracts = await run_cooperatively(extracting(turn.reading, turn.passages))
+    extracts = await run_cooperatively(extract_in_steps(turn.reading, turn.passages))
     if not extracts:
-        return _refuse(chat, turn, refusal(turn.question, turn.passages))
+        return _refuse(chat, turn, make_refusal(turn.question, turn.passages))
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
-    pieces = list(quoted(extracts, citations))
+    pieces = list(render_extracts(extracts, citations))
     answer = [TextDelta(content=f"*{notice}*\n\n"), *_as_events(pieces)]
     check = await run_cooperatively(_check(turn, answer))
     return answer, _done(chat, turn, "stop", "extractive", check=check)
@@ -268,7 +268,9 @@ async def _remember(chat: Chat, turn: Turn, answer: _Pieces, done: Done) -> None
 def _check(turn: Turn, answer: _Pieces) -> Generator[None, None, list[SentenceCheck]]:
     passages = {passage.chunk_id: passage for passage in turn.passages}
     cited = [event.citation for event in answer if isinstance(event, Cited)]
-    return checking(text_of(answer), {each.marker: passages[each.chunk_id] for each in cited})
+    return check_answer_in_steps(
+        text_of(answer), {each.marker: passages[each.chunk_id] for each in cited}
+    )
 
 
 def _as_events(pieces: Sequence[str | Citation]) -> list[TextDelta | Cited]:

@@ -38,7 +38,7 @@ from lib.languages import (
     opposites,
     page_language,
 )
-from lib.ranking import Passage, kept
+from lib.ranking import Passage, cached_per_passage
 from lib.runtime import run_to_end
 from lib.sentences import Sentence, split_markdown, split_passage
 from lib.terms import terms
@@ -92,9 +92,9 @@ def read_claims(answer: str, known: Collection[int]) -> list[Claim]:
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TOKEN: Final = re.compile(r"\w+(?:['’]\w+)*|[.,;:()]")
-SAME_SUBJECT: Final = 0.6
+SAME_SUBJECT_SHARE: Final = 0.6
 """Share of a sentence's words from which a claim that has them speaks of the same."""
-SHORTEST: Final = 4
+MIN_STEM_LETTERS: Final = 4
 """Letters from which a stem may have an "un-" before it."""
 
 
@@ -112,7 +112,7 @@ def _opposite_stems() -> dict[str, frozenset[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Statement:
     """What a text says, as far as single words can turn it round."""
 
     numbers: frozenset[str]
@@ -128,7 +128,7 @@ class Told:
     """Of all words but stop words."""
 
 
-def told(text: str) -> Told:
+def read_statement(text: str) -> Statement:
     tokens = _TOKEN.findall(text.casefold())
     digits_of = number_words()
     spelled = {digits_of[each] for each in tokens if each in digits_of} - {"1"}
@@ -148,8 +148,8 @@ def told(text: str) -> Told:
                 denying = False
             else:
                 stems.add(stem)
-    digits = {number(each) for each in _NUMBER.findall(text)}
-    return Told(
+    digits = {normalize_number(each) for each in _NUMBER.findall(text)}
+    return Statement(
         frozenset(digits | spelled),
         frozenset(pair for pair in pairwise(tokens) if pair[1].isdecimal() and terms(pair[0])),
         frozenset(spelled),
@@ -159,12 +159,12 @@ def told(text: str) -> Told:
     )
 
 
-def in_digits(term: str) -> str:
+def spell_in_digits(term: str) -> str:
     """A number that is written in letters, in digits; any other term as it is."""
     return number_words().get(term, term)
 
 
-def number(digits: str) -> str:
+def normalize_number(digits: str) -> str:
     """One form of a number: 1,000 and 1000, 2.0 and 2 are the same."""
     if _THOUSANDS.fullmatch(digits):
         digits = digits.replace(",", "")
@@ -173,7 +173,10 @@ def number(digits: str) -> str:
 
 
 def contradicts(
-    claim: Told, sources: Sequence[Told], heading: Told, named: frozenset[tuple[str, str]]
+    claim: Statement,
+    sources: Sequence[Statement],
+    heading: Statement,
+    named: frozenset[tuple[str, str]],
 ) -> bool:
     """Whether the claim has a number that stands in none of the sources' sentences, nor in the
     heading above them, nor is part of a name (`Told.numbered`) that is `named` somewhere; or says
@@ -189,44 +192,44 @@ def contradicts(
     # What a sentence denies, the claim may say of something else.
     if any(
         (each.denied & claim.stems) - claim.denied - each.stems
-        and len(each.content & claim.content) >= SAME_SUBJECT * len(each.content)
+        and len(each.content & claim.content) >= SAME_SUBJECT_SHARE * len(each.content)
         for each in sources
     ):
         return True
     return any(
-        opposites_of(stem) & stems - claim.stems
+        find_opposites(stem) & stems - claim.stems
         for stem in claim.stems
         if stem not in stems and stem not in denied
     )
 
 
-def opposites_of(stem: str) -> frozenset[str]:
+def find_opposites(stem: str) -> frozenset[str]:
     """Of a stem: those in the list, and what "un-" makes of it."""
     found = _opposite_stems().get(stem, frozenset())
     bare = stem.removeprefix("un")
-    if len(bare) < SHORTEST:
+    if len(bare) < MIN_STEM_LETTERS:
         return found
     return found | {bare if bare != stem else f"un{stem}"}
 
 
-SUPPORTED: Final = 0.54
+MIN_COVERAGE: Final = 0.54
 """Coverage from which a claim is supported."""
-WIDEST: Final = 3
+MAX_WINDOW_LINES: Final = 3
 """Neighbouring sentences that may support a claim together."""
-WIDER: Final = 0.06
+COST_PER_LINE: Final = 0.06
 """What each further sentence has to add."""
-LOOKED_AT: Final = 5
+MAX_WINDOWS: Final = 5
 """Of a passage's stretches, those that hold most."""
-AS_GOOD: Final = 0.85
+COMPARABLE_SHARE: Final = 0.85
 """Share of the best stretch's coverage from which another one counts, should that contradict."""
-HEADING_SHARE: Final = 0.9
+HEADING_WEIGHT: Final = 0.9
 """What a term counts that stands in the heading alone."""
 NAME_WEIGHT: Final = 1.5
-FEWEST_TERMS: Final = 2
+MIN_TERMS: Final = 2
 """With less there is nothing to compare: "Yes, it does." """
-CONTRADICTED: Final = 0.4
+CONTRADICTION_FACTOR: Final = 0.4
 """What is left of the coverage then..."""
-STRANGE_NAME: Final = 0.55
+UNKNOWN_NAME_FACTOR: Final = 0.55
 """...and of a claim with a name that stands nowhere in the passages."""
 
 
@@ -251,10 +254,10 @@ def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list
     A sentence answers for its own markers, before or after its full stop; one without a marker
     names no source, and is left out. So is code.
     """
-    return run_to_end(checking(answer, passages_by_marker))
+    return run_to_end(check_answer_in_steps(answer, passages_by_marker))
 
 
-def checking(
+def check_answer_in_steps(
     answer: str, passages_by_marker: Mapping[int, Passage]
 ) -> Generator[None, None, list[SentenceCheck]]:
     """The same in slices: each passage takes some 2 ms the first time, each claim half of one."""
@@ -262,15 +265,15 @@ def checking(
     if not claims:
         return []
     spoken = page_language(" ".join(claim.text for claim in claims))
-    sources: dict[int, Source] = {}
+    sources: dict[int, CitedPassage] = {}
     for number in sorted({marker for claim in claims for marker in claim.markers}):
         yield
-        sources[number] = read_source(passages_by_marker[number])
+        sources[number] = read_cited_passage(passages_by_marker[number])
     rarity = Rarity(unit.bag for source in sources.values() for unit in source.units)
     checks: list[SentenceCheck] = []
     for claim in claims:
         yield
-        checks.append(check(claim, [sources[n] for n in claim.markers], rarity, spoken))
+        checks.append(check_claim(claim, [sources[n] for n in claim.markers], rarity, spoken))
     return checks
 
 
@@ -278,50 +281,50 @@ def checking(
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class Line:
     """A sentence of a passage, or a line of its code."""
 
     text: str
     language: str
     bag: frozenset[str]
-    said: Told
+    said: Statement
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Window:
     """Neighbouring units under a heading."""
 
-    units: Sequence[Unit]
-    heading: Unit
+    units: Sequence[Line]
+    heading: Line
     bag: frozenset[str]
 
     @classmethod
-    def of(cls, units: Sequence[Unit], heading: Unit) -> "Stretch":
+    def of(cls, units: Sequence[Line], heading: Line) -> "Window":
         return cls(units, heading, frozenset[str]().union(*(unit.bag for unit in units)))
 
     @classmethod
-    def union(cls, several: Sequence["Stretch"]) -> "Stretch":
+    def union(cls, several: Sequence["Window"]) -> "Window":
         """As if they stood together, under all of their headings. `several` may not be empty."""
-        heading = unit_of(
+        heading = read_line(
             " ".join(each.heading.text for each in several), several[0].heading.language
         )
         return cls.of([unit for each in several for unit in each.units], heading)
 
 
-class Source:
+class CitedPassage:
     """A passage, read once for all claims that cite it."""
 
     def __init__(self, passage: Passage) -> None:
         self.text = passage.text
         self.language = page_language(passage.text, passage.locale)
-        self.latin = latin(passage.text)
-        texts = [text for sentence in split_passage(passage) for text in pieces(sentence)]
-        self.units = [unit_of(text, self.language) for text in texts]
+        self.latin = is_latin(passage.text)
+        texts = [text for sentence in split_passage(passage) for text in split_lines(sentence)]
+        self.units = [read_line(text, self.language) for text in texts]
         path = f"{passage.chapter}. {passage.section}. {passage.heading}"
-        self.heading = unit_of(path, self.language)
+        self.heading = read_line(path, self.language)
         self.stretches = [
-            Stretch.of(self.units[at : at + size], self.heading)
-            for size in range(1, WIDEST + 1)
+            Window.of(self.units[at : at + size], self.heading)
+            for size in range(1, MAX_WINDOW_LINES + 1)
             for at in range(len(self.units) - size + 1)
         ]
         self.named = self.heading.said.numbered.union(*(u.said.numbered for u in self.units))
@@ -333,16 +336,16 @@ class Source:
         return whole in self._names or (bool(parts) and self._names.issuperset(parts))
 
 
-@kept(100)  # some 10 MB
-def read_source(passage: Passage) -> Source:
-    return Source(passage)
+@cached_per_passage(100)  # some 10 MB
+def read_cited_passage(passage: Passage) -> CitedPassage:
+    return CitedPassage(passage)
 
 
-def unit_of(text: str, language: str) -> Unit:
-    return Unit(text, language, frozenset(read_terms(text, language)), told(text))
+def read_line(text: str, language: str) -> Line:
+    return Line(text, language, frozenset(read_terms(text, language)), read_statement(text))
 
 
-def pieces(sentence: Sentence) -> list[str]:
+def split_lines(sentence: Sentence) -> list[str]:
     lines = [line.strip() for line in sentence.code.split("\n")]
     code = [line for line in lines if line and not line.startswith(("```", "~~~"))]
     return [sentence.text, *code] if sentence.text else code
@@ -374,38 +377,44 @@ _CONTRACTED: Final = re.compile(
 _LATIN: Final = re.compile(r"[A-Za-zÀ-ɏ]")
 
 
-def check(claim: Claim, sources: Sequence[Source], rarity: Rarity, spoken: str) -> SentenceCheck:
+def check_claim(
+    claim: Claim, sources: Sequence[CitedPassage], rarity: Rarity, spoken: str
+) -> SentenceCheck:
     own = page_language(claim.text)
     spoken = own if own != ENGLISH else spoken
-    written = latin(claim.text)
+    written = is_latin(claim.text)
     foreign = all(source.language != spoken or source.latin != written for source in sources)
-    weights = weigh(claim.text, sources[0].language, rarity)
-    if len(weights) < FEWEST_TERMS:
-        return verdict(claim, None, 0.0, None)
-    by_source = [best_stretches(weights, source) for source in sources]
+    weights = weigh_terms(claim.text, sources[0].language, rarity)
+    if len(weights) < MIN_TERMS:
+        return make_check(claim, None, 0.0, None)
+    by_source = [find_best_windows(weights, source) for source in sources]
     stretches = [each for several in by_source for each in several]
     firsts = [several[0] for several in by_source if several]
     if len(firsts) > 1:  # what one of them does not say, another one may
-        stretches.append(Stretch.union(firsts))
-    said, names = told(claim.text), names_in(claim.text)
+        stretches.append(Window.union(firsts))
+    said, names = read_statement(claim.text), find_names(claim.text)
     strange = any(not any(source.has(name) for source in sources) for name in names)
     named = frozenset[tuple[str, str]]().union(*(source.named for source in sources))
-    shares = [covered(weights, each.bag, each.heading.bag) for each in stretches]
-    enough = AS_GOOD * max(shares, default=0.0)
-    found: list[tuple[float, Stretch]] = []
+    shares = [weigh_coverage(weights, each.bag, each.heading.bag) for each in stretches]
+    enough = COMPARABLE_SHARE * max(shares, default=0.0)
+    found: list[tuple[float, Window]] = []
     for share, each in zip(shares, stretches, strict=True):
         if contradicts(said, [unit.said for unit in each.units], each.heading.said, named):
-            found.append((CONTRADICTED * share, each))
+            found.append((CONTRADICTION_FACTOR * share, each))
         elif share >= enough:
             found.append((share, each))
-    score = max((share for share, _ in found), default=0.0) * (STRANGE_NAME if strange else 1.0)
-    if score >= SUPPORTED:
-        _, best = max(found, key=lambda each: each[0] - WIDER * len(each[1].units))
-        return verdict(claim, True, score, " ".join(unit.text for unit in best.units))
-    return verdict(claim, None if foreign else False, score, None)
+    score = max((share for share, _ in found), default=0.0) * (
+        UNKNOWN_NAME_FACTOR if strange else 1.0
+    )
+    if score >= MIN_COVERAGE:
+        _, best = max(found, key=lambda each: each[0] - COST_PER_LINE * len(each[1].units))
+        return make_check(claim, True, score, " ".join(unit.text for unit in best.units))
+    return make_check(claim, None if foreign else False, score, None)
 
 
-def verdict(claim: Claim, supported: bool | None, score: float, quote: str | None) -> SentenceCheck:
+def make_check(
+    claim: Claim, supported: bool | None, score: float, quote: str | None
+) -> SentenceCheck:
     return SentenceCheck(
         sentence=claim.text,
         markers=claim.markers,
@@ -415,13 +424,13 @@ def verdict(claim: Claim, supported: bool | None, score: float, quote: str | Non
     )
 
 
-def latin(text: str) -> bool:
+def is_latin(text: str) -> bool:
     """Whether most of the letters are Latin."""
     letters = sum(map(str.isalpha, text))
     return 2 * len(_LATIN.findall(text)) >= letters
 
 
-def weigh(text: str, language: str, rarity: Rarity) -> dict[str, float]:
+def weigh_terms(text: str, language: str, rarity: Rarity) -> dict[str, float]:
     """The terms of a claim and what each of them counts."""
     names = {term for name in _NAME.findall(text) for term in read_terms(name, language)}
     return {
@@ -430,7 +439,7 @@ def weigh(text: str, language: str, rarity: Rarity) -> dict[str, float]:
     }
 
 
-def names_in(text: str) -> list[str]:
+def find_names(text: str) -> list[str]:
     """Names and identifiers."""
     return [re.sub(r"['’]s?$", "", name) for name in _NAME.findall(text) if not name.isdecimal()]
 
@@ -438,27 +447,29 @@ def names_in(text: str) -> list[str]:
 def read_terms(text: str, language: str) -> list[str]:
     """`lib.terms.terms` without what is left of contractions, numbers in digits."""
     plain = _CONTRACTED.sub("", text)
-    return [in_digits(term) for term in terms(plain, language)]
+    return [spell_in_digits(term) for term in terms(plain, language)]
 
 
-def best_stretches(weights: Mapping[str, float], source: Source) -> list[Stretch]:
+def find_best_windows(weights: Mapping[str, float], source: CitedPassage) -> list[Window]:
     """Those that hold most of the claim, the shorter ones first where they hold as much."""
-    above = covered(weights, frozenset(), source.heading.bag)
+    above = weigh_coverage(weights, frozenset(), source.heading.bag)
 
-    def value(each: Stretch) -> float:
+    def value(each: Window) -> float:
         # Most of them hold nothing of the claim.
         nothing = each.bag.isdisjoint(weights)
-        share = above if nothing else covered(weights, each.bag, source.heading.bag)
-        return share - WIDER * len(each.units)
+        share = above if nothing else weigh_coverage(weights, each.bag, source.heading.bag)
+        return share - COST_PER_LINE * len(each.units)
 
-    return heapq.nlargest(LOOKED_AT, source.stretches, key=value)
+    return heapq.nlargest(MAX_WINDOWS, source.stretches, key=value)
 
 
-def covered(weights: Mapping[str, float], bag: frozenset[str], heading: frozenset[str]) -> float:
+def weigh_coverage(
+    weights: Mapping[str, float], bag: frozenset[str], heading: frozenset[str]
+) -> float:
     """The share of the weight of the terms that a stretch or its heading holds."""
     here = weights.keys() & bag
     above = (weights.keys() & heading) - here
     found = math.fsum(map(weights.__getitem__, here))
-    return (found + HEADING_SHARE * math.fsum(map(weights.__getitem__, above))) / math.fsum(
+    return (found + HEADING_WEIGHT * math.fsum(map(weights.__getitem__, above))) / math.fsum(
         weights.values()
     )

@@ -17,11 +17,11 @@ from lib.budget import Budget
 from lib.embedding import Embedder
 from lib.generation import ChatModel
 from lib.pricing import Price
-from lib.prompt import SELECTION, here_first, pack, prompt_id
+from lib.prompt import SELECTION, pack_passages, prefer_page, prompt_id
 from lib.ranking import Passage
-from lib.refusal import Refusal, refusal
+from lib.refusal import Refusal, make_refusal
 from lib.resilience import Admission, Breaker
-from lib.retrieval import find_grounds
+from lib.retrieval import retrieve_passages
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message, Sessions, new_session_id
 from lib.store import Store
@@ -138,8 +138,8 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
     k = request.k or request.top_k or DEFAULT_K
     selection = _selection_passage(request.context)
     page = request.page or (request.context.source if request.context else "")
-    grounds = await find_grounds(chat.embedder, chat.store, question, history, k)
-    found, refused = here_first(grounds.passages, page), not grounds.worth_reading
+    grounds = await retrieve_passages(chat.embedder, chat.store, question, history, k)
+    found, refused = prefer_page(grounds.passages, page), not grounds.worth_reading
     if selection:
         found, refused = [selection, *found][:k], False
     key = None
@@ -158,8 +158,8 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
         reader=reader,
         question=question,
         reading=grounds.reading,
-        passages=pack(found, request.context_window, estimate_tokens),
-        refusal=refusal(question, found) if refused else None,
+        passages=pack_passages(found, request.context_window, estimate_tokens),
+        refusal=make_refusal(question, found) if refused else None,
         history=history,
         started=started,
         embedding_tokens=grounds.embedding_tokens,

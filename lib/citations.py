@@ -21,24 +21,24 @@ from urllib.parse import quote
 import msgspec
 
 from lib.languages import page_language
-from lib.ranking import TEXTS_KEPT, Passage, kept
+from lib.ranking import TEXT_CACHE_SIZE, Passage, cached_per_passage
 from lib.sanitizer import AnswerBuffer
-from lib.sanitizer_syntax import Addresses, expand, link_target
+from lib.sanitizer_syntax import Addresses, link_target
 from lib.sentences import split_passage
 from lib.terms import terms
 
-ENOUGH: Final = 0.4
+MIN_SIMILARITY: Final = 0.4
 """Dice's coefficient of a claim's terms and a sentence's from which the sentence is marked..."""
-FEWEST: Final = 2
+MIN_COMMON_TERMS: Final = 2
 """...if they have so many in common..."""
-LEAD: Final = 1.15
+MIN_LEAD: Final = 1.15
 """...and no other is as near: the best is ahead by this factor."""
-LONG: Final = 10
+LONG_SENTENCE_WORDS: Final = 10
 """Words from which a text is named by its first and its last ones."""
-ENDS: Final = 4
+END_WORDS: Final = 4
 """Words of each end."""
-SHORTEST: Final = 3
-LONGEST_CLAIM: Final = 600
+MIN_WORDS: Final = 3
+MAX_CLAIM_CHARACTERS: Final = 600
 
 _MARKERS: Final = re.compile(r"\[\d+\](?:\([^()\s]*\))?")
 _STOP: Final = re.compile(r"[.!?…][\"'”’)*_]*\s+(?=\S)|[。！？।]\s*(?=\S)")
@@ -49,20 +49,20 @@ _PUNCTUATION: Final = " \t.,;:!?()[]{}*_|。！？，、；："
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class LinkableSentence:
     """A sentence that can be marked: its terms, and the directive that names it."""
 
     terms: frozenset[str]
     directive: str
 
 
-class Markable:
+class FragmentFinder:
     """A passage's sentences, read when they are first asked for."""
 
     def __init__(self, passage: Passage) -> None:
         self._passage = passage
         self._language = ""
-        self._sentences: list[Marked] | None = None
+        self._sentences: list[LinkableSentence] | None = None
 
     def directive(self, said: str) -> str:
         """`text=...` for the sentence that clearly says the same as the end of `said`, else ""."""
@@ -76,22 +76,22 @@ class Markable:
         for sentence in sentences:
             common = len(wanted & sentence.terms)
             score = 2 * common / (len(wanted) + len(sentence.terms) or 1)
-            if common < FEWEST or score <= second:
+            if common < MIN_COMMON_TERMS or score <= second:
                 continue
             if score > best:
                 best, second, found = score, best, sentence.directive
             else:
                 second = score
-        return found if best >= max(ENOUGH, LEAD * second) else ""
+        return found if best >= max(MIN_SIMILARITY, MIN_LEAD * second) else ""
 
-    def sentences(self) -> list[Marked]:
+    def sentences(self) -> list[LinkableSentence]:
         """Those of which the words stand in the file as a page shows them."""
         if self._sentences is None:
             passage = self._passage
             self._language = page_language(passage.text, passage.locale)
             source = " ".join(passage.text.split())
             self._sentences = [
-                Marked(frozenset(terms(sentence.text, self._language)), directive)
+                LinkableSentence(frozenset(terms(sentence.text, self._language)), directive)
                 for sentence in split_passage(passage)
                 if (directive := text_directive(sentence.text, source))
             ]
@@ -100,7 +100,7 @@ class Markable:
 
 def last_sentence(said: str) -> str:
     """What the marker behind `said` stands for: its last sentence, without other markers."""
-    text = _MARKERS.sub("", said[-LONGEST_CLAIM:]).rstrip()
+    text = _MARKERS.sub("", said[-MAX_CLAIM_CHARACTERS:]).rstrip()
     begin = 0
     for stop in _STOP.finditer(text):
         begin = stop.end()
@@ -114,15 +114,15 @@ def text_directive(sentence: str, source: str) -> str:
     harm between the two ends of a longer one.
     """
     words = sentence.split()
-    if len(words) > LONG:
-        start = _clean(" ".join(words[:ENDS]))
-        end = _clean(" ".join(words[-ENDS:]))
+    if len(words) > LONG_SENTENCE_WORDS:
+        start = _clean(" ".join(words[:END_WORDS]))
+        end = _clean(" ".join(words[-END_WORDS:]))
         if not (_shown(start, source) and _shown(end, source)) or sentence.count(start) > 1:
             return ""
         return f"text={_encoded(start)},{_encoded(end)}"
     whole = _clean(sentence)
     # Scripts without spaces have words of their own kind.
-    if len(words) < SHORTEST and whole.isascii():
+    if len(words) < MIN_WORDS and whole.isascii():
         return ""
     return f"text={_encoded(whole)}" if _shown(whole, source) and len(whole) > 5 else ""
 
@@ -150,26 +150,14 @@ def with_directive(url: str, directive: str) -> str:
     return f"{address}#{fragment}:~:{directive}" if hash_ else f"{address}#:~:{directive}"
 
 
-def markables(passages: Sequence[Passage]) -> list[Markable]:
-    return [markable(passage) for passage in passages]
+def markables(passages: Sequence[Passage]) -> list[FragmentFinder]:
+    return [fragment_finder(passage) for passage in passages]
 
 
-@kept(300)
-def markable(passage: Passage) -> Markable:
-    return Markable(passage)
+@cached_per_passage(300)
+def fragment_finder(passage: Passage) -> FragmentFinder:
+    return FragmentFinder(passage)
 
-
-__all__ = [
-    "EXCERPT_CHARACTERS",
-    "Citation",
-    "Citations",
-    "MarkerResolver",
-    "Source",
-    "citation",
-    "excerpt",
-    "expand",
-    "link_target",
-]
 
 EXCERPT_CHARACTERS = 240
 
@@ -223,7 +211,7 @@ class Citations:
             if self._markables is not None:
                 target = with_directive(target, self._markables[number - 1].directive(said))
             shown += f"({target})"
-        return shown, citation(marker, passage) if first else None
+        return shown, make_citation(marker, passage) if first else None
 
 
 class MarkerResolver(AnswerBuffer[Citation]):
@@ -240,7 +228,7 @@ class MarkerResolver(AnswerBuffer[Citation]):
         super().__init__(citations.cite, Addresses(addresses))
 
 
-def citation(marker: int, passage: Passage) -> Citation:
+def make_citation(marker: int, passage: Passage) -> Citation:
     return Citation(
         marker=marker,
         text=excerpt(passage.text),
@@ -256,7 +244,7 @@ def citation(marker: int, passage: Passage) -> Citation:
     )
 
 
-@functools.lru_cache(maxsize=TEXTS_KEPT)
+@functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
 def excerpt(text: str) -> str:
     """The beginning of `text` on one line, cut between words. Remembered, as the text is."""
     line = " ".join(text.split())

@@ -21,8 +21,8 @@ from lib.answer import stream
 from lib.chat import DEFAULT_K, ChatRequest, prepare
 from lib.citations import Citation
 from lib.errors import QuireError
-from lib.evaluation import SHARES, Plan, evaluate, known_links
-from lib.evaluation_report import as_json, as_junit, as_text, report_on
+from lib.evaluation import SHARES, Plan, evaluate, find_valid_links
+from lib.evaluation_report import format_json, format_junit, format_text, make_report
 from lib.events import Cited, Failed, TextDelta
 from lib.golden import BadQuestions, read_questions
 from lib.indexing import IngestStatus
@@ -253,7 +253,7 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
         try:
             if not await _ensure_index(services):
                 return 1
-            known = await known_links(services, site)
+            known = await find_valid_links(services, site)
             with _Progress("Asking", "questions") as progress:
                 outcomes = await evaluate(services, questions, plan, known, count)
         except SitemapError as error:
@@ -264,9 +264,9 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
         models = {"embedder": services.embedder.model_id}
         if services.chat.model and plan.answers:
             models["model"] = services.chat.model.name
-    report = report_on(outcomes, plan, dict(command.fail_under), models)
-    print(as_text(report))
-    for path, encode in ((command.json, as_json), (command.junit, as_junit)):
+    report = make_report(outcomes, plan, dict(command.fail_under), models)
+    print(format_text(report))
+    for path, encode in ((command.json, format_json), (command.junit, format_junit)):
         if path:
             path.write_bytes(encode(report))
     return 0 if report.passed else 1

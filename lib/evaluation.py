@@ -37,7 +37,7 @@ from lib.answer import collect, stream
 from lib.chat import ChatRequest, prepare
 from lib.errors import QuireError
 from lib.events import NOT_IN_BOOK, ChatAnswer, Event, TextDelta
-from lib.golden import Question, ranks, recall
+from lib.golden import Question, find_ranks, recall
 from lib.ranking import Passage
 from lib.search import check_index
 from lib.services import Services
@@ -64,11 +64,11 @@ def estimate(numbers: Sequence[float]) -> Estimate | None:
     """The mean and its interval by resampling; None for no numbers."""
     if not numbers:
         return None
-    weights = resampled(np.random.default_rng(SEED), len(numbers))
-    return within(statistics.fmean(numbers), weights @ np.asarray(numbers))
+    weights = resample_weights(np.random.default_rng(SEED), len(numbers))
+    return percentile_interval(statistics.fmean(numbers), weights @ np.asarray(numbers))
 
 
-def share(numbers: Sequence[float]) -> Estimate | None:
+def estimate_share(numbers: Sequence[float]) -> Estimate | None:
     """The mean of numbers from 0 to 1 and its interval; None for no numbers.
 
     The interval is Wilson's (1927), which says something even where all numbers are the same:
@@ -83,18 +83,18 @@ def share(numbers: Sequence[float]) -> Estimate | None:
     return Estimate(mean, max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)))
 
 
-def resampled(generator: np.random.Generator, n: int) -> Numbers:
+def resample_weights(generator: np.random.Generator, n: int) -> Numbers:
     """`(RESAMPLES, n)`: the weight of each of `n` where as many are drawn with repetitions."""
     return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
 
 
-def within(value: float, resamples: Numbers) -> Estimate:
+def percentile_interval(value: float, resamples: Numbers) -> Estimate:
     """`value` between the ends of the middle 95 % of `resamples` `(n,)`."""
     low, high = np.percentile(resamples, [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 
 
-LOOKED_AT: Final = 10
+MIN_PASSAGES: Final = 10
 """Passages that are looked at, at the least."""
 MAX_CONTEXT_WINDOW: Final = 8_000
 """Tokens: the most that a question may ask for, and enough for all passages that are looked at."""
@@ -116,7 +116,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class EvaluatedLink:
     """Where a citation, or a passage, leads."""
 
     url: str | None
@@ -130,10 +130,10 @@ class Outcome:
 
     question: Question
     found: Sequence[Passage] = ()
-    """Best first; at least `LOOKED_AT`, if there are as many."""
+    """Best first; at least `MIN_PASSAGES`, if there are as many."""
     ranks: tuple[int | None, ...] = ()
     """Of each part of the answer, the first passage that hits it, from 1."""
-    links: Sequence[Link] = ()
+    links: Sequence[EvaluatedLink] = ()
     answer: ChatAnswer | None = None
     search_seconds: float | None = None
     first_seconds: float | None = None
@@ -147,7 +147,7 @@ class Outcome:
         return self.answer is not None and self.answer.finish_reason == NOT_IN_BOOK
 
 
-async def known_links(services: Services, place: Path | None) -> set[str]:
+async def find_valid_links(services: Services, place: Path | None) -> set[str]:
     """The addresses in the index that lead somewhere.
 
     Without a `place` (as in `lib.sites.link_check.missing_links`) all of them are taken to. Raises
@@ -186,7 +186,7 @@ async def evaluate(
     async def one(question: Question) -> Outcome:
         async with gate:
             try:
-                return await ask(services, question, plan, known)
+                return await evaluate_question(services, question, plan, known)
             except QuireError as error:
                 return Outcome(question=question, error=error.message)
             finally:
@@ -197,7 +197,7 @@ async def evaluate(
     return [task.result() for task in tasks]
 
 
-async def ask(
+async def evaluate_question(
     services: Services, question: Question, plan: Plan, known: Collection[str]
 ) -> Outcome:
     """Raises `QuireError` where it cannot be searched, or an earlier question not be answered."""
@@ -216,15 +216,15 @@ async def ask(
     looked = ChatRequest(
         question=question.text,
         session_id=session,
-        k=max(LOOKED_AT, plan.k),
+        k=max(MIN_PASSAGES, plan.k),
         context_window=MAX_CONTEXT_WINDOW,
     )
     found = (await prepare(services.chat, looked)).passages
     outcome = Outcome(
         question=question,
         found=found,
-        ranks=ranks(question.answer, found),
-        links=[Link(each.url, each.url in known) for each in found[: plan.k]],
+        ranks=find_ranks(question.answer, found),
+        links=[EvaluatedLink(each.url, each.url in known) for each in found[: plan.k]],
         search_seconds=searched,
     )
     if not plan.answers:
@@ -244,7 +244,7 @@ async def ask(
     urls = [each.source.url for each in answer.citations]
     return replace(
         outcome,
-        links=[Link(url, url in known) for url in urls],
+        links=[EvaluatedLink(url, url in known) for url in urls],
         answer=answer,
         first_seconds=searched + first[0] if first else None,
         total_seconds=searched + time.perf_counter() - began,
@@ -265,41 +265,41 @@ class Metric:
     """Of how many questions, citations or links."""
 
 
-def metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[str, Metric]:
+def compute_metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[str, Metric]:
     """By name, for these n of hit@n. What broke off counts as not right."""
     outcomes = list(outcomes)
     answerable = [each for each in outcomes if each.question.answer]
     other = [each for each in outcomes if not each.question.answer]
     links = [link for each in outcomes for link in each.links]
     given = [link.valid for link in links if link.url]
-    measured = {f"hit@{n}": shares([hit(each, n) for each in answerable]) for n in hits}
+    measured = {f"hit@{n}": measure_share([hit_rate(each, n) for each in answerable]) for n in hits}
     first = [min(filter(None, each.ranks), default=0) for each in answerable]
     measured["mrr"] = Metric(estimate([1 / nth if nth else 0.0 for nth in first]), len(first))
-    measured["linked"] = shares([link.url is not None for link in links])
-    measured["links"] = shares(given)
+    measured["linked"] = measure_share([link.url is not None for link in links])
+    measured["links"] = measure_share(given)
     answers = [each.answer for each in outcomes if each.answer]
     if answers:
         told = [each.supported for answer in answers for each in answer.check]
-        measured["support"] = shares([each for each in told if each is not None])
-        measured["refusal"] = shares([each.refused for each in other])
-        measured["answered"] = shares([bool(e.answer) and not e.refused for e in answerable])
+        measured["support"] = measure_share([each for each in told if each is not None])
+        measured["refusal"] = measure_share([each.refused for each in other])
+        measured["answered"] = measure_share([bool(e.answer) and not e.refused for e in answerable])
     return measured
 
 
-def hit(outcome: Outcome, n: int) -> float:
+def hit_rate(outcome: Outcome, n: int) -> float:
     return recall(outcome.ranks, n) if outcome.ranks else 0.0
 
 
-def shares(numbers: Sequence[float]) -> Metric:
-    return Metric(share(numbers), len(numbers))
+def measure_share(numbers: Sequence[float]) -> Metric:
+    return Metric(estimate_share(numbers), len(numbers))
 
 
-def failures(outcome: Outcome, k: int) -> list[str]:
+def describe_failures(outcome: Outcome, k: int) -> list[str]:
     """What is wrong with an outcome, in sentences; nothing where all is well."""
     if outcome.error:
         return [outcome.error]
     wrong = []
-    if outcome.question.answer and hit(outcome, k) < 1:
+    if outcome.question.answer and hit_rate(outcome, k) < 1:
         wrong.append(f"The first {k} passages do not hold the answer.")
     if outcome.refused and outcome.question.answer:
         wrong.append("It was refused, though the book answers it.")

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from lib.evaluation import HITS, Metric, Outcome, Plan, failures, metrics
+from lib.evaluation import HITS, Metric, Outcome, Plan, compute_metrics, describe_failures
 from lib.pricing import Usage
 from lib.ranking import Passage
 
@@ -51,7 +51,7 @@ class Report:
         return not self.below and not self.errors
 
 
-def report_on(
+def make_report(
     outcomes: Sequence[Outcome],
     plan: Plan,
     thresholds: Mapping[str, float],
@@ -59,7 +59,7 @@ def report_on(
 ) -> Report:
     """`thresholds` are the least values of metrics, by name."""
     asked = (int(name.removeprefix("hit@")) for name in thresholds if name.startswith("hit@"))
-    measured = metrics(outcomes, sorted({*HITS, plan.k, *asked}))
+    measured = compute_metrics(outcomes, sorted({*HITS, plan.k, *asked}))
     answers = [each.answer for each in outcomes if each.answer]
     return Report(
         outcomes=outcomes,
@@ -72,12 +72,12 @@ def report_on(
             if (times := [each for each in map(seconds, outcomes) if each is not None])
         },
         modes=Counter(each.mode for each in answers),
-        usage=together([each.usage for each in answers]) if answers else None,
-        below=list(missed(measured, thresholds)),
+        usage=sum_usage([each.usage for each in answers]) if answers else None,
+        below=list(describe_missed(measured, thresholds)),
     )
 
 
-def together(used: Sequence[Usage]) -> Usage:
+def sum_usage(used: Sequence[Usage]) -> Usage:
     costs = [each.cost_usd for each in used if each.cost_usd is not None]
     return Usage(
         prompt_tokens=sum(each.prompt_tokens for each in used),
@@ -92,7 +92,9 @@ def percentiles(times: Sequence[float]) -> tuple[float, float]:
     return float(middle), float(late)
 
 
-def missed(measured: Mapping[str, Metric], thresholds: Mapping[str, float]) -> Iterator[str]:
+def describe_missed(
+    measured: Mapping[str, Metric], thresholds: Mapping[str, float]
+) -> Iterator[str]:
     """What was not measured is not reached: a build must not pass for want of questions."""
     for name, least in thresholds.items():
         found = measured[name].estimate if name in measured else None
@@ -105,7 +107,7 @@ def missed(measured: Mapping[str, Metric], thresholds: Mapping[str, float]) -> I
 # For people
 
 
-def as_text(report: Report) -> str:
+def format_text(report: Report) -> str:
     """A table, then a line for each question that went wrong."""
     answerable = sum(bool(each.question.answer) for each in report.outcomes)
     lines = [
@@ -113,7 +115,7 @@ def as_text(report: Report) -> str:
         f"{report.errors} errors",
         *(f"{name}: {model}" for name, model in report.models.items()),
         "",
-        *(metric_row(name, metric) for name, metric in report.metrics.items()),
+        *(format_metric(name, metric) for name, metric in report.metrics.items()),
     ]
     if report.seconds:
         lines += ["", f"{'':14}{'p50':>10}{'p95':>10}"]
@@ -121,9 +123,11 @@ def as_text(report: Report) -> str:
             lines.append(f"{name:14}{middle * 1e3:>7.0f} ms{late * 1e3:>7.0f} ms")
     if report.usage:
         modes = ", ".join(f"{count} {mode}" for mode, count in sorted(report.modes.items()))
-        lines += ["", f"answers: {modes}", *usage_lines(report.usage, report.modes.total())]
-    lines += ["", *category_rows(report)]
-    wrong = [(each, why) for each in report.outcomes if (why := failures(each, report.plan.k))]
+        lines += ["", f"answers: {modes}", *format_usage(report.usage, report.modes.total())]
+    lines += ["", *format_categories(report)]
+    wrong = [
+        (each, why) for each in report.outcomes if (why := describe_failures(each, report.plan.k))
+    ]
     if wrong:
         lines += ["", "Wrong:"]
         lines += [f"  {name_of(each)}: {' '.join(why)}" for each, why in wrong[:SHOWN_FAILURES]]
@@ -132,7 +136,7 @@ def as_text(report: Report) -> str:
     return "\n".join([*lines, *([""] if report.below else []), *report.below])
 
 
-def metric_row(name: str, metric: Metric) -> str:
+def format_metric(name: str, metric: Metric) -> str:
     found = metric.estimate
     if found is None:
         return f"{name:14}{'-':>8}"
@@ -140,7 +144,7 @@ def metric_row(name: str, metric: Metric) -> str:
     return f"{name:14}{found.value:>8.3f}{interval:>14}  of {metric.n}"
 
 
-def usage_lines(used: Usage, answers: int) -> Iterator[str]:
+def format_usage(used: Usage, answers: int) -> Iterator[str]:
     yield (
         f"tokens: {used.prompt_tokens} prompt, {used.completion_tokens} completion, "
         f"{used.embedding_tokens} embedding"
@@ -151,7 +155,7 @@ def usage_lines(used: Usage, answers: int) -> Iterator[str]:
         yield f"cost: about ${used.cost_usd:.4f}, ${used.cost_usd / answers:.6f} an answer"
 
 
-def category_rows(report: Report) -> Iterator[str]:
+def format_categories(report: Report) -> Iterator[str]:
     judged = [each for each in report.outcomes if report.plan.judges(each.question)]
     counts = Counter(each.question.category for each in judged)
     if len(counts) < 2:
@@ -159,7 +163,7 @@ def category_rows(report: Report) -> Iterator[str]:
     yield f"{'category':24}{'questions':>10}{'right':>8}"
     for category, count in sorted(counts.items()):
         of = [each for each in judged if each.question.category == category]
-        right = sum(not failures(each, report.plan.k) for each in of)
+        right = sum(not describe_failures(each, report.plan.k) for each in of)
         yield f"{category or 'none':24}{count:>10}{right:>8}"
 
 
@@ -170,7 +174,7 @@ def name_of(outcome: Outcome) -> str:
 # For programs
 
 
-def as_json(report: Report) -> bytes:
+def format_json(report: Report) -> bytes:
     """Everything, indented; null for what was not measured. Times are in seconds."""
     whole = {
         "passed": report.passed,
@@ -205,7 +209,7 @@ def question_json(outcome: Outcome, k: int) -> dict[str, Any]:
         "question": question.text,
         "category": question.category,
         "answerable": bool(question.answer),
-        "wrong": failures(outcome, k),
+        "wrong": describe_failures(outcome, k),
         "ranks": outcome.ranks,
         "seconds": outcome.total_seconds or outcome.search_seconds,
         "answer": answer and answer.answer,
@@ -234,7 +238,7 @@ SHOWN_PASSAGES: Final = 5
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def as_junit(report: Report) -> bytes:
+def format_junit(report: Report) -> bytes:
     """One test case a question."""
     suites = ET.Element("testsuites", name="quire")
     suite = ET.SubElement(
@@ -243,7 +247,10 @@ def as_junit(report: Report) -> bytes:
         name="golden questions",
         tests=str(len(report.outcomes)),
         failures=str(
-            sum(not each.error and bool(failures(each, report.plan.k)) for each in report.outcomes)
+            sum(
+                not each.error and bool(describe_failures(each, report.plan.k))
+                for each in report.outcomes
+            )
         ),
         errors=str(report.errors),
         skipped=str(sum(not report.plan.judges(each.question) for each in report.outcomes)),
@@ -251,19 +258,19 @@ def as_junit(report: Report) -> bytes:
     )
     properties = ET.SubElement(suite, "properties")
     for name, value in property_values(report):
-        ET.SubElement(properties, "property", name=name, value=valid(value))
+        ET.SubElement(properties, "property", name=name, value=escape_xml(value))
     for outcome in report.outcomes:
         case = ET.SubElement(
             suite,
             "testcase",
-            classname=valid(outcome.question.category or "questions"),
-            name=valid(name_of(outcome)),
+            classname=escape_xml(outcome.question.category or "questions"),
+            name=escape_xml(name_of(outcome)),
             time=f"{seconds_of(outcome):.3f}",
         )
-        if wrong := failures(outcome, report.plan.k):
+        if wrong := describe_failures(outcome, report.plan.k):
             kind = "error" if outcome.error else "failure"
-            told = ET.SubElement(case, kind, message=valid(" ".join(wrong)))
-            told.text = valid("\n".join(told_in_full(outcome)))
+            told = ET.SubElement(case, kind, message=escape_xml(" ".join(wrong)))
+            told.text = escape_xml("\n".join(describe_question(outcome)))
         elif not report.plan.judges(outcome.question):
             ET.SubElement(case, "skipped", message="Without answers nothing can be refused.")
     ET.indent(suites)
@@ -283,7 +290,7 @@ def property_values(report: Report) -> Iterable[tuple[str, str]]:
         yield "cost, US dollars", f"{report.usage.cost_usd:.6f}"
 
 
-def told_in_full(outcome: Outcome) -> Iterator[str]:
+def describe_question(outcome: Outcome) -> Iterator[str]:
     """The question, where its answer stands, and what was found instead."""
     yield outcome.question.text
     for gold in outcome.question.answer:
@@ -293,7 +300,7 @@ def told_in_full(outcome: Outcome) -> Iterator[str]:
     if outcome.found:
         yield "Found:"
     for nth, passage in enumerate(outcome.found[:SHOWN_PASSAGES], 1):
-        yield f"  {nth}. {place_of(passage)} (score {passage.score:.2f})"
+        yield f"  {nth}. {format_place(passage)} (score {passage.score:.2f})"
     if outcome.answer:
         yield f"Answer ({outcome.answer.mode}): {outcome.answer.answer}"
         for each in outcome.answer.check:
@@ -301,7 +308,7 @@ def told_in_full(outcome: Outcome) -> Iterator[str]:
                 yield f"Not in its passages: {each.sentence}"
 
 
-def place_of(passage: Passage) -> str:
+def format_place(passage: Passage) -> str:
     headings = dict.fromkeys(filter(None, (passage.chapter, passage.section, passage.heading)))
     return f"{passage.file_path}: {' > '.join(headings)}"
 
@@ -310,6 +317,6 @@ def seconds_of(outcome: Outcome) -> float:
     return outcome.total_seconds or outcome.search_seconds or 0.0
 
 
-def valid(text: str) -> str:
+def escape_xml(text: str) -> str:
     """`text` with what XML cannot hold written out, such as `\\x1b`."""
     return _NOT_XML.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -32,9 +32,9 @@ MAX_CHARACTERS: Final = 900
 MAX_CODE_CHARACTERS: Final = 3_000
 """Of all code together. A longer block is left out."""
 MAX_PASSAGES: Final = 3
-KEPT_SHARE: Final = 0.6
+MIN_SHARE_OF_BEST: Final = 0.6
 """A sentence with less than this share of the best one's weight is left out."""
-SAME: Final = 0.9
+REDUNDANT_OVERLAP: Final = 0.9
 """Share of a sentence's terms that another one holds as well, from which it says nothing new."""
 
 CONTEXT_WEIGHT: Final = 0.6
@@ -58,7 +58,7 @@ class Extract:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class CandidateSentence:
     """A sentence of passage `number`, its terms, and those of its heading and of the sentence
     before it."""
 
@@ -78,23 +78,25 @@ def extract(question: str, passages: Sequence[Passage]) -> list[Extract]:
 
     Empty only where no passage has a sentence.
     """
-    return run_to_end(extracting(question, passages))
+    return run_to_end(extract_in_steps(question, passages))
 
 
-def extracting(question: str, passages: Sequence[Passage]) -> Generator[None, None, list[Extract]]:
+def extract_in_steps(
+    question: str, passages: Sequence[Passage]
+) -> Generator[None, None, list[Extract]]:
     """The same in slices: each passage takes some 2 ms the first time."""
-    candidates: list[Candidate] = []
+    candidates: list[CandidateSentence] = []
     for number, passage in enumerate(passages, start=1):
         candidates += read_candidates(number, passage)
         yield
-    weigh = weights(question, candidates, [passage.score for passage in passages])
+    weigh = weigh_sentences(question, candidates, [passage.score for passage in passages])
     ranked = sorted(range(len(candidates)), key=lambda i: (-weigh[i], i))
     taken: list[int] = []
     for index in ranked:
-        if weigh[index] < KEPT_SHARE * weigh[ranked[0]]:
+        if weigh[index] < MIN_SHARE_OF_BEST * weigh[ranked[0]]:
             break
-        for each in together(candidates, index, alone=not taken):
-            if adds(candidates, taken, each):
+        for each in with_companions(candidates, index, alone=not taken):
+            if fits(candidates, taken, each):
                 taken.append(each)
     extracts: dict[int, list[int]] = {}
     for index in taken:
@@ -105,7 +107,7 @@ def extracting(question: str, passages: Sequence[Passage]) -> Generator[None, No
     ]
 
 
-def read_candidates(number: int, passage: Passage) -> Iterator[Candidate]:
+def read_candidates(number: int, passage: Passage) -> Iterator[CandidateSentence]:
     """What may be quoted of `passage`: sentences with two terms or more."""
     heading = frozenset(terms(f"{passage.chapter} {passage.section} {passage.heading}"))
     before: frozenset[str] = frozenset()
@@ -117,11 +119,13 @@ def read_candidates(number: int, passage: Passage) -> Iterator[Candidate]:
         held = terms(f"{sentence.text} {sentence.code}")
         if len(held) > 1:
             bag = frozenset(held)
-            yield Candidate(number, sentence, bag, heading | before)
+            yield CandidateSentence(number, sentence, bag, heading | before)
             before = bag
 
 
-def weights(question: str, candidates: Sequence[Candidate], scores: Sequence[float]) -> list[float]:
+def weigh_sentences(
+    question: str, candidates: Sequence[CandidateSentence], scores: Sequence[float]
+) -> list[float]:
     """One weight for each candidate. `scores` are those of the passages."""
     rarity = {
         **inverse_frequency([each.context for each in candidates]),
@@ -157,7 +161,9 @@ def inverse_frequency(bags: Sequence[frozenset[str]]) -> Mapping[str, float]:
     return {term: math.log(1 + (n - df + 0.5) / (df + 0.5)) for term, df in count.items()}
 
 
-def together(candidates: Sequence[Candidate], index: int, *, alone: bool) -> list[int]:
+def with_companions(
+    candidates: Sequence[CandidateSentence], index: int, *, alone: bool
+) -> list[int]:
     """What is read with a candidate: the list that it announces, or what announces its list.
 
     Nothing, not even itself, if it announces what is not there, unless it stands `alone`.
@@ -165,7 +171,7 @@ def together(candidates: Sequence[Candidate], index: int, *, alone: bool) -> lis
     candidate = candidates[index]
     if candidate.sentence.listed:
         start = index
-        while start > 0 and same_list(candidates[start - 1], candidate):
+        while start > 0 and is_same_list(candidates[start - 1], candidate):
             start -= 1
         above = candidates[start - 1] if start else candidate
         announced = above.announces and above.number == candidate.number
@@ -173,16 +179,16 @@ def together(candidates: Sequence[Candidate], index: int, *, alone: bool) -> lis
     if not candidate.announces or candidate.sentence.code:
         return [index]
     end = index + 1
-    while end < len(candidates) and same_list(candidates[end], candidate):
+    while end < len(candidates) and is_same_list(candidates[end], candidate):
         end += 1
     return list(range(index, end)) if end > index + 1 or alone else []
 
 
-def same_list(candidate: Candidate, other: Candidate) -> bool:
+def is_same_list(candidate: CandidateSentence, other: CandidateSentence) -> bool:
     return candidate.sentence.listed and candidate.number == other.number
 
 
-def adds(candidates: Sequence[Candidate], taken: Sequence[int], index: int) -> bool:
+def fits(candidates: Sequence[CandidateSentence], taken: Sequence[int], index: int) -> bool:
     """Whether there is room for a candidate, and those taken do not say it already."""
     new, others = candidates[index], [candidates[i] for i in taken]
     quoted = [each.sentence for each in (*others, new)]
@@ -191,7 +197,7 @@ def adds(candidates: Sequence[Candidate], taken: Sequence[int], index: int) -> b
         and len({each.number for each in (*others, new)}) <= MAX_PASSAGES
         and sum(len(each.text) for each in quoted) <= MAX_CHARACTERS
         and sum(len(each.code) for each in quoted) <= MAX_CODE_CHARACTERS
-        and all(len(new.terms & each.terms) < SAME * len(new.terms) for each in others)
+        and all(len(new.terms & each.terms) < REDUNDANT_OVERLAP * len(new.terms) for each in others)
     )
 
 
@@ -200,17 +206,17 @@ def adds(candidates: Sequence[Candidate], taken: Sequence[int], index: int) -> b
 _MARKUP: Final = re.compile(r"[\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#>+~-]|(?<=^\d)[.)](?=\s)")
 
 
-def quoted(extracts: Sequence[Extract], citations: Citations) -> Iterator[str | Citation]:
+def render_extracts(extracts: Sequence[Extract], citations: Citations) -> Iterator[str | Citation]:
     """The pieces of an answer in order, each citation after its first marker."""
     for extract in extracts:
         before: Sentence | None = None
         for sentence in extract.sentences:
             if before is not None:
-                yield gap(before, sentence)
+                yield separator_between(before, sentence)
             if sentence.text:
-                lead = "- " if sentence.listed and not same_block(before, sentence) else ""
+                lead = "- " if sentence.listed and not is_same_block(before, sentence) else ""
                 marker, citation = citations.cite(extract.number, sentence.text)
-                yield f"{lead}{plain(sentence.text)} {marker}"
+                yield f"{lead}{escape_markdown(sentence.text)} {marker}"
                 if citation:
                     yield citation
             if sentence.code:
@@ -225,18 +231,18 @@ def quoted(extracts: Sequence[Extract], citations: Citations) -> Iterator[str | 
         yield "\n\n"
 
 
-def gap(before: Sentence, sentence: Sentence) -> str:
+def separator_between(before: Sentence, sentence: Sentence) -> str:
     if before.code or (sentence.code and not sentence.text):
         return "\n\n"
-    if same_block(before, sentence):
+    if is_same_block(before, sentence):
         return " "
     return "\n" if before.listed and sentence.listed else "\n\n"
 
 
-def same_block(before: Sentence | None, sentence: Sentence) -> bool:
+def is_same_block(before: Sentence | None, sentence: Sentence) -> bool:
     return before is not None and not before.code and before.block == sentence.block
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Markdown that reads as `text` does."""
     return _MARKUP.sub(r"\\\g<0>", text)

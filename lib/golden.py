@@ -39,7 +39,7 @@ TextOf = Callable[[str], str]
 """The text of a file of the book. Raises `BadQuestions`."""
 
 
-class Span(msgspec.Struct):
+class AnswerSpan(msgspec.Struct):
     """A part of an answer, as it stands in the file of questions."""
 
     file: str
@@ -48,17 +48,17 @@ class Span(msgspec.Struct):
     start: int | None = None
     end: int | None = None
     alts: list[tuple[int, int]] = []
-    also: list["Span"] = []
+    also: list["AnswerSpan"] = []
 
 
-class Line(msgspec.Struct):
+class QuestionRow(msgspec.Struct):
     """A question, as it stands in the file of questions."""
 
     question: str
     file: str | None = None
     text: str | None = None
     heading: str | None = None
-    spans: list[Span] = []
+    spans: list[AnswerSpan] = []
     id: str = ""
     category: str | None = None
     answerable: bool = True
@@ -67,7 +67,7 @@ class Line(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GoldPlace:
     """Characters of a file that answer, or all of it, of which any are enough."""
 
     file: str
@@ -85,14 +85,14 @@ class Place:
         )
 
 
-Gold = tuple[Place, ...]
+GoldPlaces = tuple[GoldPlace, ...]
 """Places that are as good as each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     text: str
-    answer: tuple[Gold, ...] = ()
+    answer: tuple[GoldPlaces, ...] = ()
     """Its parts; none for a question that the book does not answer."""
     category: str = ""
     id: str = ""
@@ -143,24 +143,24 @@ def read_questions(
 def parse_question(line: str, text_of: TextOf) -> Question:
     """Raises `BadQuestions`."""
     try:
-        row = msgspec.json.decode(line, type=Line)
+        row = msgspec.json.decode(line, type=QuestionRow)
     except msgspec.MsgspecError as error:
         raise BadQuestions(f"not a question: {error}") from None
     asked = [row.question.strip(), *(each.strip() for each in row.history)]
     if not all(1 <= len(each) <= MAX_QUERY_CHARACTERS for each in asked):
         raise BadQuestions(f"a question has to have 1 to {MAX_QUERY_CHARACTERS} characters")
-    answer: tuple[Gold, ...] = ()
+    answer: tuple[GoldPlaces, ...] = ()
     if row.answerable:
         # Beside `spans`, the file and the heading of a question are only its description.
-        spans = row.spans or ([Span(row.file, row.text, row.heading)] if row.file else [])
+        spans = row.spans or ([AnswerSpan(row.file, row.text, row.heading)] if row.file else [])
         if not spans:
             raise BadQuestions("it needs a `file`, or `spans`, or `answerable` false")
         whole = row.level == "file"
-        answer = tuple(tuple(places(span, text_of, whole=whole)) for span in spans)
+        answer = tuple(tuple(find_places(span, text_of, whole=whole)) for span in spans)
     return Question(asked[0], answer, row.category or "", row.id, tuple(asked[1:]))
 
 
-def places(span: Span, text_of: TextOf, *, whole: bool) -> list[Place]:
+def find_places(span: AnswerSpan, text_of: TextOf, *, whole: bool) -> list[GoldPlace]:
     """Where a part of an answer stands. Raises `BadQuestions`."""
     text = text_of(span.file)
     whole = whole or (not span.heading and span.text is None and span.start is None)
@@ -171,46 +171,46 @@ def places(span: Span, text_of: TextOf, *, whole: bool) -> list[Place]:
         if span.text is not None and text[span.start : span.end] != span.text:
             raise BadQuestions(
                 f"{span.file} has another text at {span.start} to {span.end}: "
-                f"{shortened(text[span.start : span.end])}"
+                f"{shorten(text[span.start : span.end])}"
             )
     else:
-        found = named(span, text)
+        found = find_ranges(span, text)
     found += span.alts
     for start, end in found:
         if not 0 <= start < end <= len(text):
             raise BadQuestions(f"{span.file} has no characters {start} to {end}")
     return [
-        *(Place(span.file, start, end, whole) for start, end in found),
-        *(place for other in span.also for place in places(other, text_of, whole=whole)),
+        *(GoldPlace(span.file, start, end, whole) for start, end in found),
+        *(place for other in span.also for place in find_places(other, text_of, whole=whole)),
     ]
 
 
-def named(span: Span, text: str) -> list[tuple[int, int]]:
+def find_ranges(span: AnswerSpan, text: str) -> list[tuple[int, int]]:
     """Where the heading, the quote, or the quote below the heading stands in `text`."""
     sections = [(0, len(text))]
     below = ""
     if span.heading:
-        sections = headed(span.heading, text)
-        below = f" below the heading {shortened(span.heading)}"
+        sections = find_sections(span.heading, text)
+        below = f" below the heading {shorten(span.heading)}"
         if not sections:
-            raise BadQuestions(f"{span.file} does not have the heading {shortened(span.heading)}")
+            raise BadQuestions(f"{span.file} does not have the heading {shorten(span.heading)}")
     if span.text is None:
         return sections
     if not span.text.strip():
         raise BadQuestions("the `text` of an answer is empty")
     found = [
         (start, end)
-        for start, end in quoted(span.text, text)
+        for start, end in find_quotes(span.text, text)
         if any(first <= start and end <= last for first, last in sections)
     ]
     if not found:
-        raise BadQuestions(f"{span.file} does not have the quote {shortened(span.text)}{below}")
+        raise BadQuestions(f"{span.file} does not have the quote {shorten(span.text)}{below}")
     return found
 
 
-def headed(heading: str, text: str) -> list[tuple[int, int]]:
+def find_sections(heading: str, text: str) -> list[tuple[int, int]]:
     """Every section of a page below that heading, or all of it for the page's title."""
-    wanted = folded(heading)
+    wanted = fold_heading(heading)
     for flavour in FLAVOURS:  # what the site makes of the page is not known here
         page = parse_page(text, flavour)
         found = [
@@ -222,22 +222,22 @@ def headed(heading: str, text: str) -> list[tuple[int, int]]:
                 ),
             )
             for at, here in enumerate(page.headings, 1)
-            if folded(here.text) == wanted
+            if fold_heading(here.text) == wanted
         ]
         if found:
             return found
-        if folded(page.title) == wanted:
+        if fold_heading(page.title) == wanted:
             return [(0, len(text))]
     return []
 
 
-def quoted(quote: str, text: str) -> list[tuple[int, int]]:
+def find_quotes(quote: str, text: str) -> list[tuple[int, int]]:
     """Every place where `quote` stands in `text`, however the lines are broken."""
     pattern = r"\s+".join(map(re.escape, quote.split()))
     return [found.span() for found in re.finditer(pattern, text)]
 
 
-def ranks(answer: Iterable[Gold], found: Sequence[Passage]) -> tuple[int | None, ...]:
+def find_ranks(answer: Iterable[GoldPlaces], found: Sequence[Passage]) -> tuple[int | None, ...]:
     """Of each part of the answer, the first passage that hits it, from 1."""
     return tuple(
         next((nth for nth, each in enumerate(found, 1) if any(p.hit_by(each) for p in gold)), None)
@@ -250,9 +250,9 @@ def recall(places_found: Sequence[int | None], first: int) -> float:
     return sum(nth is not None and nth <= first for nth in places_found) / len(places_found)
 
 
-def folded(heading: str) -> str:
+def fold_heading(heading: str) -> str:
     return " ".join(heading.split()).casefold()
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")

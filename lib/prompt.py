@@ -16,9 +16,9 @@ from lib.terms import terms_of_chunk
 PROMPT_VERSION: Final = 2
 SELECTION: Final = "Selected text"
 """The heading of what the reader has marked on the page."""
-HERE: Final = 0.05
+PAGE_BONUS: Final = 0.05
 """How much likelier a passage may be than one of the reader's own page and still come second."""
-NEW: Final = 0.1
+MIN_NEW_SHARE: Final = 0.1
 """The share of a passage's terms that the others before it must not have."""
 
 RULES = """\
@@ -55,13 +55,13 @@ def build_prompt(
     `addition` are the author's own words to the model; they follow the rules.
     """
     numbered = "\n\n".join(
-        tagged(number, passage) for number, passage in enumerate(passages, start=1)
+        format_passage(number, passage) for number, passage in enumerate(passages, start=1)
     )
     rules = f"{RULES}\n\nThe author of the book adds:\n{addition}" if addition else RULES
     return [
         PromptMessage("system", rules),
         *(PromptMessage(message.role, _MARKER.sub("", message.content)) for message in history),
-        PromptMessage("user", f"{numbered}\n\nQuestion: {unframed(question)}"),
+        PromptMessage("user", f"{numbered}\n\nQuestion: {escape_frame(question)}"),
     ]
 
 
@@ -70,16 +70,16 @@ def prompt_id(addition: str) -> str:
     return f"{PROMPT_VERSION}:{addition}"
 
 
-def tagged(number: int, passage: Passage) -> str:
+def format_passage(number: int, passage: Passage) -> str:
     """A passage as delimited data, under the headings it stands under."""
     where = " > ".join(dict.fromkeys(filter(None, heading_path(passage))))
     # A passage that holds the closing tag itself must not end its own frame.
-    place = unframed(" ".join(where.replace('"', "'").split()))
-    text = unframed(passage.text)
+    place = escape_frame(" ".join(where.replace('"', "'").split()))
+    text = escape_frame(passage.text)
     return f'<passage number="{number}" from="{place}">\n{text}\n</passage>'
 
 
-def unframed(text: str) -> str:
+def escape_frame(text: str) -> str:
     """`text` without anything that may be taken for the beginning or the end of a frame."""
     return _TAG.sub(r"<\\", text)
 
@@ -88,24 +88,24 @@ def heading_path(passage: Passage) -> tuple[str, str, str]:
     return passage.chapter, passage.section, passage.heading
 
 
-def here_first(passages: Sequence[Passage], page: str) -> list[Passage]:
+def prefer_page(passages: Sequence[Passage], page: str) -> list[Passage]:
     """`passages` (best first), those of the page that the reader is on first among equals.
 
     `page` is its address, whole or from the root of the site, or its file.
     """
-    here = page_path(page)
+    here = page_key(page)
     if not here:
         return list(passages)
 
     def worth(passage: Passage) -> float:
         # A path is enough: a preview of the site has another host.
-        on_page = here in (page_path(passage.url or ""), passage.file_path.strip("/"))
-        return passage.score + (HERE if on_page else 0.0)
+        on_page = here in (page_key(passage.url or ""), passage.file_path.strip("/"))
+        return passage.score + (PAGE_BONUS if on_page else 0.0)
 
     return sorted(passages, key=worth, reverse=True)
 
 
-def page_path(address: str) -> str:
+def page_key(address: str) -> str:
     """What tells the pages of one site apart."""
     try:
         return urlsplit(address).path.strip("/").removesuffix(".html").removesuffix("/index")
@@ -113,7 +113,7 @@ def page_path(address: str) -> str:
         return ""
 
 
-def pack(
+def pack_passages(
     passages: Sequence[Passage], tokens: int, count_tokens: Callable[[str], int]
 ) -> list[Passage]:
     """Those of `passages` (best first) that are worth their place in `tokens`, best first.
@@ -122,7 +122,9 @@ def pack(
     the one is next that adds most for each of its tokens: its score, for the share of its terms
     that those before it do not have. What says hardly anything new is left out.
     """
-    costs = [count_tokens(tagged(number, each)) for number, each in enumerate(passages, start=1)]
+    costs = [
+        count_tokens(format_passage(number, each)) for number, each in enumerate(passages, start=1)
+    ]
     bags = [frozenset(terms_of_chunk(each.text)) for each in passages]
     packed: list[int] = []
     known: set[str] = set()
@@ -132,7 +134,7 @@ def pack(
         worth = {place: passages[place].score * new[place] / costs[place] for place in rest}
         place = max(rest, key=worth.__getitem__) if packed else 0
         rest.remove(place)
-        if packed and (costs[place] > left or new[place] <= NEW):
+        if packed and (costs[place] > left or new[place] <= MIN_NEW_SHARE):
             continue
         packed.append(place)
         left -= costs[place]

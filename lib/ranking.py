@@ -81,11 +81,13 @@ def parse_query(text: str) -> ParsedQuery:
     rest = " ".join(_RESTRICTION.sub(" ", text).split()) if only else text
     if not re.search(r"\w", rest):
         rest, only = text, {}
-    phrases = (even(next(filter(None, found.groups()))) for found in _PHRASE.finditer(rest))
+    phrases = (
+        normalize_text(next(filter(None, found.groups()))) for found in _PHRASE.finditer(rest)
+    )
     return ParsedQuery(rest, only, tuple(phrase for phrase in phrases if phrase))
 
 
-def even(text: str) -> str:
+def normalize_text(text: str) -> str:
     """In lower case, with single spaces: two texts that read the same are equal."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
@@ -113,7 +115,7 @@ PHRASE_WEIGHT: Final = 1.0
 """For a chunk that has a phrase the reader has put in quotation marks."""
 PAIR_WEIGHT: Final = 0.2
 """For a chunk that has all pairs of neighbouring words of the question."""
-LOOKED_AT_AGAIN: Final = 20
+RERANKED: Final = 20
 STEEPNESS: Final = 7.5
 MIDDLE: Final = 0.42
 """Of the logistic curve over the weighted sum."""
@@ -133,9 +135,9 @@ def rank(
     """
     # A word is asked for as each language of the book would have it; the question's own language
     # is the one of whose terms the book knows most.
-    most = min(best_bm25(each, found, manifest.chunks) for each in asked)
+    most = min(max_bm25(each, found, manifest.chunks) for each in asked)
     coverages = [hit.bm25 / most for hit in found.hits]
-    known = max(known_share(each, found) for each in asked)
+    known = max(share_of_known_terms(each, found) for each in asked)
     if known < FOREIGN_SHARE and not may_be_in(query.text, manifest.languages):
         weight = FOREIGN_WEIGHT
     else:
@@ -146,22 +148,22 @@ def rank(
         if similarity is not None:
             total += weight * similarity.scaled(hit.cosine)
         if query.phrases:
-            total += PHRASE_WEIGHT * phrases_in(hit, query.phrases)
+            total += PHRASE_WEIGHT * share_of_phrases(hit, query.phrases)
         ranked.append(Ranked(hit, total))
-    ranked.sort(key=best_first)
-    pairs = Pairs(query.text, manifest.languages, found.rarity)
+    ranked.sort(key=sort_key)
+    pairs = WordPairs(query.text, manifest.languages, found.rarity)
     again = [
         Ranked(each.hit, each.total + PAIR_WEIGHT * pairs.share_in(each.hit.chunk.text))
-        for each in ranked[:LOOKED_AT_AGAIN]
+        for each in ranked[:RERANKED]
     ]
-    return sorted(again, key=best_first) + ranked[LOOKED_AT_AGAIN:]
+    return sorted(again, key=sort_key) + ranked[RERANKED:]
 
 
-def best_first(ranked: Ranked) -> tuple[float, str]:
+def sort_key(ranked: Ranked) -> tuple[float, str]:
     return -ranked.total, ranked.hit.chunk.chunk_id
 
 
-class Pairs:
+class WordPairs:
     """Terms that stand side by side in a question, each pair weighted by how rare its terms are."""
 
     def __init__(self, text: str, languages: Sequence[str], rarity: Mapping[int, float]) -> None:
@@ -187,9 +189,9 @@ class Pairs:
         return sum(map(self._weights.__getitem__, sorted(here))) / self._all
 
 
-def phrases_in(hit: Hit, phrases: Sequence[str]) -> float:
+def share_of_phrases(hit: Hit, phrases: Sequence[str]) -> float:
     """The share of the phrases that the chunk has word for word."""
-    text = even(hit.chunk.text)
+    text = normalize_text(hit.chunk.text)
     return sum(phrase in text for phrase in phrases) / len(phrases)
 
 
@@ -197,12 +199,12 @@ def logistic(total: float) -> float:
     return 1 / (1 + math.exp(-STEEPNESS * (total - MIDDLE)))
 
 
-def known_share(weights: SparseVector, found: Candidates) -> float:
+def share_of_known_terms(weights: SparseVector, found: Candidates) -> float:
     """The share of terms that the book has at all."""
     return sum(term in found.rarity for term in weights.indices) / len(weights.indices)
 
 
-def best_bm25(weights: SparseVector, found: Candidates, chunks: int) -> float:
+def max_bm25(weights: SparseVector, found: Candidates, chunks: int) -> float:
     """What a chunk would get that had every term of the question over and over.
 
     A term that the book does not have counts as much as the rarest: who asks for something that
@@ -216,13 +218,13 @@ T = TypeVar("T")
 
 MAX_JOINED: Final = 2_000
 """Characters up to which neighbours are joined."""
-KEPT_SHARE: Final = 0.57
+MIN_SHARE_OF_BEST: Final = 0.57
 """A chunk with less than this share of the best one's sum is left out: it would only cost the
 reader's time and the model's tokens. Of the right answers, 1 in a hundred is lost so."""
-SLACK: Final = 0.1
+ALWAYS_KEPT_MARGIN: Final = 0.1
 """So far behind the best one it is always kept: where all sums are small, shares say little."""
-TEXTS_KEPT: Final = 256
-SAME: Final = 0.9
+TEXT_CACHE_SIZE: Final = 256
+DUPLICATE_OVERLAP: Final = 0.9
 """Share of common terms from which two texts are the same to a reader."""
 
 
@@ -250,7 +252,7 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     score: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-def kept(most: int) -> Callable[[Callable[[Passage], T]], Callable[[Passage], T]]:
+def cached_per_passage(most: int) -> Callable[[Callable[[Passage], T]], Callable[[Passage], T]]:
     """Remember what a function makes of a passage, for the `most` that were used last: readers ask
     for the same places. It may not look at the score or the id, which differ by question."""
 
@@ -276,7 +278,7 @@ class _Run:
     def joined_with(self, chunk: StoredChunk) -> list[StoredChunk] | None:
         """With `chunk` at one of its ends, if it belongs there and there is room."""
         first, last = self.chunks[0], self.chunks[-1]
-        if place(chunk) != place(first):
+        if heading_of(chunk) != heading_of(first):
             return None
         if chunk.ordinal == last.ordinal + 1:
             joined = [*self.chunks, chunk]
@@ -294,7 +296,7 @@ class _Run:
         texts = [text for each in self.chunks[1:] for text in (each.before or "", each.text)]
         return Passage(
             chunk_id=best.chunk_id,
-            text=joined(first.text, *texts),
+            text=join_texts(first.text, *texts),
             file_path=best.file_path,
             chapter=best.chapter,
             section=best.section,
@@ -310,14 +312,14 @@ class _Run:
         )
 
 
-@functools.lru_cache(maxsize=TEXTS_KEPT)
-def joined(*texts: str) -> str:
+@functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
+def join_texts(*texts: str) -> str:
     """Remembered, so that readers who ask for the same places share it: hundreds of answers are
     written at once, and each holds its passages until its end."""
     return "".join(texts)
 
 
-def passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
+def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     """At most `k` of those that are not far behind the best; best first.
 
     A chunk whose neighbour is already there joins it, which leaves its place to another; one that
@@ -328,11 +330,11 @@ def passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     best: float | None = None
     for each in ranked:
         best = each.total if best is None else best
-        if runs and each.total < min(KEPT_SHARE * best, best - SLACK):
+        if runs and each.total < min(MIN_SHARE_OF_BEST * best, best - ALWAYS_KEPT_MARGIN):
             break
         chunk = each.hit.chunk
         bag = frozenset(terms_of_chunk(chunk.text))
-        if any(alike(bag, other) for other in seen):
+        if any(is_near_duplicate(bag, other) for other in seen):
             continue
         run, joined = next(
             ((run, joined) for run in runs if (joined := run.joined_with(chunk))), (None, None)
@@ -347,13 +349,13 @@ def passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     return [run.passage() for run in runs]
 
 
-def place(chunk: StoredChunk) -> tuple[str, str | None, str, str]:
+def heading_of(chunk: StoredChunk) -> tuple[str, str | None, str, str]:
     """The heading that a chunk stands under. Only what stands under one is joined: a claim from
     the passage leads to the very heading it was found below."""
     return chunk.file_path, chunk.url, chunk.section, chunk.heading
 
 
-def alike(one: frozenset[str], other: frozenset[str]) -> bool:
+def is_near_duplicate(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether a reader who has read one text gains nothing from the other."""
     both = len(one & other)
-    return both > 0 and both >= SAME * max(len(one), len(other))
+    return both > 0 and both >= DUPLICATE_OVERLAP * max(len(one), len(other))

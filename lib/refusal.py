@@ -1,7 +1,7 @@
 """Whether the book has anything on a question at all, before a model is asked.
 
 Search always finds something. Five measurements, each of which means the same for every book and
-every embedding model, tell whether it is worth reading (`Evidence`); a weighted sum adds them up.
+every embedding model, tell whether it answers (`AnswerabilitySignals`); a weighted sum adds them.
 Its weights were fitted to questions about nine books, headings and single words among them, asked
 of the book that answers and of others that do not, with two embedding models. The threshold keeps
 at least 95 in a hundred of the questions that the book answers, in each of their sets: refusing a
@@ -27,7 +27,6 @@ from typing import Final
 
 import regex
 
-from lib.citations import link_target
 from lib.embedding import Similarity
 from lib.languages import (
     is_foreign,
@@ -36,14 +35,15 @@ from lib.languages import (
     refusal_pattern,
     small_talk,
 )
-from lib.ranking import ParsedQuery, Passage, best_bm25
+from lib.ranking import ParsedQuery, Passage, max_bm25
+from lib.sanitizer_syntax import link_target
 from lib.store import Candidates, Manifest
 from lib.terms import SparseVector
 
 MAX_SUGGESTIONS: Final = 3
-NEAREST: Final = 50
+COMPARED_HITS: Final = 50
 """Hits that the best one is compared with."""
-FEWEST: Final = 5
+MIN_COMPARED_HITS: Final = 5
 """So many at the least: those that a book of one or two pages lacks count as unrelated. Without
 them its only page would stand out from nothing, and be refused."""
 
@@ -56,7 +56,7 @@ _MARKUP: Final = re.compile(r"[\\`*_\[\]<>]")
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class AnswerabilitySignals:
     """What search knows of a question as a whole."""
 
     coverage: float
@@ -82,73 +82,81 @@ class Weights:
     coverage: float
     known: float
     terms: float
-    """Of `length`."""
+    """Of `log_terms`."""
     threshold: float
 
-    def passes(self, evidence: Evidence) -> bool:
+    def passes(self, evidence: AnswerabilitySignals) -> bool:
         return self.margin(evidence) >= 0
 
-    def margin(self, evidence: Evidence) -> float:
+    def margin(self, evidence: AnswerabilitySignals) -> float:
         """How far above the threshold."""
         return (
             self.nearest * (evidence.nearest or 0.0)
             + self.lead * evidence.lead
             + self.coverage * evidence.coverage
             + self.known * evidence.known
-            + self.terms * length(evidence)
+            + self.terms * log_terms(evidence)
             - self.threshold
         )
 
 
-OWN: Final = Weights(nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5)
-FOREIGN: Final = Weights(nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9)
+OWN_LANGUAGE: Final = Weights(
+    nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5
+)
+FOREIGN_LANGUAGE: Final = Weights(
+    nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9
+)
 """For a question in another language than the book's."""
-WORDS: Final = Weights(nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3)
+WORDS_ONLY: Final = Weights(
+    nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3
+)
 """While the embedding model is away."""
-MOST_TERMS: Final = 8
+MAX_COUNTED_TERMS: Final = 8
 """More of them say no more: they only make it rarer that one chunk has many."""
 
 
-def length(evidence: Evidence) -> float:
+def log_terms(evidence: AnswerabilitySignals) -> float:
     """What the number of terms counts: its logarithm."""
-    return math.log(min(MOST_TERMS, max(1, evidence.terms)))
+    return math.log(min(MAX_COUNTED_TERMS, max(1, evidence.terms)))
 
 
-def worth_reading(evidence: Evidence) -> bool:
+def is_answerable(evidence: AnswerabilitySignals) -> bool:
     """Whether what was found is worth an answer."""
-    return margin(evidence) >= 0
+    return answerability_margin(evidence) >= 0
 
 
-def margin(evidence: Evidence) -> float:
+def answerability_margin(evidence: AnswerabilitySignals) -> float:
     """How sure that is: below 0, the question counts as not in the book."""
     if evidence.nearest is None:
         # Words of another language tell nothing, and there is nothing else.
-        return math.inf if evidence.foreign else WORDS.margin(evidence)
+        return math.inf if evidence.foreign else WORDS_ONLY.margin(evidence)
     if evidence.foreign:
-        return max(OWN.margin(evidence), FOREIGN.margin(evidence))
-    return OWN.margin(evidence)
+        return max(OWN_LANGUAGE.margin(evidence), FOREIGN_LANGUAGE.margin(evidence))
+    return OWN_LANGUAGE.margin(evidence)
 
 
-def evidence(
+def answerability_signals(
     query: ParsedQuery,
     asked: Sequence[SparseVector],
     found: Candidates,
     manifest: Manifest,
     similarity: Similarity | None,
-) -> Evidence:
+) -> AnswerabilitySignals:
     """Arguments as for `lib.ranking.rank`; no `similarity` where the question has no vector."""
-    most = min(best_bm25(each, found, manifest.chunks) for each in asked)
-    shares = {known_rarity(each, found, manifest.chunks): len(each.indices) for each in asked}
+    most = min(max_bm25(each, found, manifest.chunks) for each in asked)
+    shares = {
+        share_of_known_rarity(each, found, manifest.chunks): len(each.indices) for each in asked
+    }
     known = max(shares)
-    near = sorted((hit.cosine for hit in found.hits), reverse=True)[:NEAREST]
+    near = sorted((hit.cosine for hit in found.hits), reverse=True)[:COMPARED_HITS]
     nearest, lead = None, 0.0
     if similarity is not None:
         scale = similarity.answering - similarity.unrelated
         nearest = (near[0] - similarity.unrelated) / scale if near else 0.0
         nearest += 0.0 if similarity.measured else BENEFIT_OF_DOUBT
-        compared = near + [similarity.unrelated] * (FEWEST - len(near))
+        compared = near + [similarity.unrelated] * (MIN_COMPARED_HITS - len(near))
         lead = max(0.0, near[0] - sum(compared) / len(compared)) / scale if near else 0.0
-    return Evidence(
+    return AnswerabilitySignals(
         coverage=max((hit.bm25 / most for hit in found.hits), default=0.0),
         known=known,
         terms=shares[known],
@@ -158,7 +166,7 @@ def evidence(
     )
 
 
-def known_rarity(weights: SparseVector, found: Candidates, chunks: int) -> float:
+def share_of_known_rarity(weights: SparseVector, found: Candidates, chunks: int) -> float:
     """The share of a question's terms that the book has, each weighted by its rarity; one that it
     does not have counts as the rarest."""
     rarest = math.log((chunks + 0.5) / 0.5 + 1)
@@ -188,19 +196,19 @@ class Refusal:
     def markdown(self) -> str:
         if not self.suggestions:
             return self.sentence
-        items = "\n".join(f"- {shown(each)}" for each in self.suggestions)
+        items = "\n".join(f"- {format_suggestion(each)}" for each in self.suggestions)
         return f"{self.sentence} {self.lead}\n\n{items}"
 
 
-def refusal(question: str, passages: Sequence[Passage]) -> Refusal:
+def make_refusal(question: str, passages: Sequence[Passage]) -> Refusal:
     """The words for a question that is not in the book, with the nearest of `passages`."""
     language = languages()[question_language(question)]
     if is_small_talk(question):
         return Refusal(language.ask_me, "", ())
-    return Refusal(language.not_in_book, language.nearest, tuple(suggestions(passages)))
+    return Refusal(language.not_in_book, language.nearest, tuple(suggest_places(passages)))
 
 
-def suggestions(passages: Sequence[Passage]) -> list[Suggestion]:
+def suggest_places(passages: Sequence[Passage]) -> list[Suggestion]:
     """The nearest places, each once and at most `MAX_SUGGESTIONS`, in the order of `passages`."""
     places: dict[Suggestion, None] = {}
     for passage in passages:
@@ -210,7 +218,7 @@ def suggestions(passages: Sequence[Passage]) -> list[Suggestion]:
     return list(places)[:MAX_SUGGESTIONS]
 
 
-def shown(suggestion: Suggestion) -> str:
+def format_suggestion(suggestion: Suggestion) -> str:
     """As Markdown; a link only where the address leads somewhere from a page elsewhere."""
     title = _MARKUP.sub(r"\\\g<0>", suggestion.title)
     url = suggestion.url or ""
@@ -222,9 +230,9 @@ def is_small_talk(question: str) -> bool:
     return " ".join(_NO_WORD.sub(" ", question.casefold()).split()) in small_talk()
 
 
-LONGEST: Final = 700
+MAX_REFUSAL_CHARACTERS: Final = 700
 """Characters of an answer that declines, at the most."""
-LONGEST_CITING: Final = 350
+MAX_CITING_REFUSAL_CHARACTERS: Final = 350
 """The same where it cites something: what the passages do cover, say."""
 
 _MARKER: Final = regex.compile(r"\[\d+\](?:\([^)\s]*\))?")
@@ -236,7 +244,7 @@ def is_refusal(answer: str) -> bool:
     """Whether `answer`, as the reader sees it, says no more than that the book does not tell."""
     text = answer.translate(_APOSTROPHES).strip()
     plain = _MARKER.sub("", text)
-    longest = LONGEST if plain == text else LONGEST_CITING
+    longest = MAX_REFUSAL_CHARACTERS if plain == text else MAX_CITING_REFUSAL_CHARACTERS
     if len(plain) > longest or "```" in text:
         return False
     first = _SENTENCE_END.split(text, maxsplit=1)[0]

@@ -12,12 +12,19 @@ from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
 from lib import sanitizer_syntax as links
-from lib.sanitizer_syntax import Addresses, Blocks, Line, find_marker, read_line, without_unfinished
+from lib.sanitizer_syntax import (
+    Addresses,
+    LineKind,
+    OpenBlocks,
+    classify_line,
+    drop_unfinished_marker,
+    find_marker,
+)
 
-LONGEST_SPAN: Final = 400
+MAX_CODE_SPAN: Final = 400
 """Characters after which a backtick that has found no other is text."""
-LONGEST_DOMAIN: Final = 255
-LONGEST_PREFIX: Final = 1_000
+MAX_DOMAIN: Final = 255
+MAX_LINE_PREFIX: Final = 1_000
 """Characters of a rule or of white space after which another line begins."""
 
 T = TypeVar("T")
@@ -61,8 +68,8 @@ class AnswerBuffer(Generic[T]):
         self._out: list[str | T] = []
         self._held = ""
         self._line = ""  # what the reader has of this line
-        self._blocks = Blocks()
-        self._after = Blocks()
+        self._blocks = OpenBlocks()
+        self._after = OpenBlocks()
         self._begins = True  # what kind of line it is must still be found out
         self._in_code = False
         self._gap = ""
@@ -85,7 +92,7 @@ class AnswerBuffer(Generic[T]):
     def finish(self) -> list[str | T]:
         """What was held back at the end; half a marker of an answer that was cut goes."""
         if not self._in_code:
-            self._held = without_unfinished(self._held)
+            self._held = drop_unfinished_marker(self._held)
         return self._run("", final=True)
 
     def _run(self, delta: str, *, final: bool) -> list[str | T]:
@@ -144,19 +151,19 @@ class AnswerBuffer(Generic[T]):
 
     def _begin_line(self, text: str, final: bool) -> str | None:
         end = text.find("\n")
-        line = (self._line + (text if end < 0 else text[:end]))[: LONGEST_PREFIX + 1]
-        whole = len(line) <= LONGEST_PREFIX
-        read = read_line(self._blocks, line, whole and (final or end >= 0))
+        line = (self._line + (text if end < 0 else text[:end]))[: MAX_LINE_PREFIX + 1]
+        whole = len(line) <= MAX_LINE_PREFIX
+        read = classify_line(self._blocks, line, whole and (final or end >= 0))
         if read is None:
             if not whole:
-                cut = LONGEST_PREFIX - len(self._line)
+                cut = MAX_LINE_PREFIX - len(self._line)
                 return f"{text[:cut]}\n{text[cut:]}"
             self._held = text
             return None
         kind, after = read
-        if kind is Line.UNCLEAR:
+        if kind is LineKind.UNCLEAR:
             return ("\\" if self._line else "\n") + text
-        if kind is Line.FENCE:
+        if kind is LineKind.FENCE:
             if end < 0 and not final:
                 self._held = text
                 return None
@@ -164,7 +171,7 @@ class AnswerBuffer(Generic[T]):
             text = text[:end].replace("|", " ") + text[end:] if end >= 0 else text.replace("|", " ")
         self._begins = False
         self._after = after
-        self._in_code = kind in (Line.FENCE, Line.CODE)
+        self._in_code = kind in (LineKind.FENCE, LineKind.CODE)
         return text
 
     def _end_line(self) -> None:
@@ -264,7 +271,7 @@ class AnswerBuffer(Generic[T]):
         if not following and not final:
             return None
         if following == "(":  # some models add a target of their own
-            own = links.target(text, end, final)
+            own = links.find_target(text, end, final)
             if own is None:
                 return None
             end = own[1] or end
@@ -338,7 +345,7 @@ class AnswerBuffer(Generic[T]):
             return None
         ticks = text[at:begin]
         for found in _TICKS_OR_BREAK.finditer(text, begin):
-            if found.start() >= at + LONGEST_SPAN:
+            if found.start() >= at + MAX_CODE_SPAN:
                 break
             after = text[found.end() :]
             if found[0] == "\n":
@@ -357,7 +364,7 @@ class AnswerBuffer(Generic[T]):
                 # On one line, it is code to those as well who see two blocks.
                 shown = f"{ticks}{code}{ticks}".replace("\n", " ")
                 return self._show(text, at, shown, found.end())
-        if not final and len(text) < at + LONGEST_SPAN:
+        if not final and len(text) < at + MAX_CODE_SPAN:
             return None
         return self._literal_ticks(text, at, begin)
 
@@ -380,7 +387,7 @@ class AnswerBuffer(Generic[T]):
         return self._show(text, at, text[at:end], end)
 
     def _angle(self, text: str, at: int, final: bool) -> str | None:
-        tag = links.tag(text, at, final)
+        tag = links.find_tag(text, at, final)
         if tag is None:
             return None
         stays, end = tag
@@ -392,7 +399,7 @@ class AnswerBuffer(Generic[T]):
         return self._show(text, at, "<" if safe else "&lt;", at + 1)
 
     def _entity(self, text: str, at: int, final: bool) -> str | None:
-        entity = links.entity(text, at, final)
+        entity = links.find_entity(text, at, final)
         if entity is None:
             return None
         char, end = entity
@@ -401,7 +408,7 @@ class AnswerBuffer(Generic[T]):
         return self._rewrite(text, at, char, end)
 
     def _email(self, text: str, at: int, final: bool) -> str | None:
-        local = _LOCAL_PART.search(self._before(text, at)[-LONGEST_DOMAIN:])
+        local = _LOCAL_PART.search(self._before(text, at)[-MAX_DOMAIN:])
         domain = _DOMAIN.match(text, at)
         if local is None:
             return self._show(text, at, "@", at + 1)
@@ -413,7 +420,7 @@ class AnswerBuffer(Generic[T]):
         end = domain.end()
         # A stop, or an escaped one, may go on with the domain.
         if not final and len(text) < end + 3 and text[end:] in ("", ".", "\\", "\\."):
-            return None if len(text) - at < LONGEST_DOMAIN else self._show(text, at, " at ", at + 1)
+            return None if len(text) - at < MAX_DOMAIN else self._show(text, at, " at ", at + 1)
         dotted = "." in domain[0] or text[end : end + 1] in _MAKES_TEXT
         if not dotted or self._addresses.mention(local[0] + domain[0]):
             return self._show(text, at, domain[0], end)
@@ -446,7 +453,7 @@ class AnswerBuffer(Generic[T]):
         previous = self._before(text, at)[-1:]
         if previous.isascii() and previous.isalnum():
             return self._show(text, at, found[0], found.end())
-        address = links.address(text, at, final)
+        address = links.find_address(text, at, final)
         if address is None or (len(text) - at < 4 and not final):
             return None
         written, host, end = address
@@ -457,7 +464,7 @@ class AnswerBuffer(Generic[T]):
             self._emit(text[:at])
             self._emit_link(f"<{known[0]}>")
             return text[at + known[1] :]
-        if len(written) >= links.LONGEST_ADDRESS:
+        if len(written) >= links.MAX_ADDRESS:
             self._skip, end = _IN_ADDRESS, at + len(written)
         if not host:
             return self._drop(text, text[:at], end, "hard")
@@ -473,7 +480,7 @@ def _link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None
     The end is 0 where there is no link, and the label None where it has no end either; None while
     more of the text must decide.
     """
-    close = links.closing_bracket(text, at, final)
+    close = links.find_closing_bracket(text, at, final)
     if close is None:
         return None
     if close < 0:
@@ -483,7 +490,7 @@ def _link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None
     label = text[at + 1 : close]
     if not text.startswith("(", close + 1):
         return label, "", 0
-    target = links.target(text, close + 1, final)
+    target = links.find_target(text, close + 1, final)
     return None if target is None else (label, *target)
 
 

@@ -22,10 +22,10 @@ from enum import Enum, auto
 from typing import Final
 from urllib.parse import quote
 
-LONGEST_LABEL: Final = 300
-LONGEST_TARGET: Final = 2_000
-LONGEST_TAG: Final = 1_000
-LONGEST_ADDRESS: Final = 2_000
+MAX_LABEL: Final = 300
+MAX_TARGET: Final = 2_000
+MAX_TAG: Final = 1_000
+MAX_ADDRESS: Final = 2_000
 """Characters after which a label, a link's target, a tag or an address is given up."""
 
 _IN_LABEL: Final = re.compile(r"\\.|`+|[\[\]\n]")
@@ -44,10 +44,10 @@ _SIMPLE: Final = re.compile(r"(?:[^\[\]`<>&\\@/\n]|/(?!/)|(?<!`)`[^`\n|]+`(?!`))
 _WEB: Final = re.compile(r"www\.", re.IGNORECASE)
 
 
-def closing_bracket(text: str, start: int, final: bool) -> int | None:
+def find_closing_bracket(text: str, start: int, final: bool) -> int | None:
     """Where the bracket that opens at `start` closes, on the same line; -1 if nowhere."""
-    end = min(len(text), start + LONGEST_LABEL)
-    whole = final or end == start + LONGEST_LABEL
+    end = min(len(text), start + MAX_LABEL)
+    whole = final or end == start + MAX_LABEL
     depth, at = 0, start
     while match := _IN_LABEL.search(text, at, end):
         mark, at = match[0], match.end()
@@ -69,13 +69,13 @@ def closing_bracket(text: str, start: int, final: bool) -> int | None:
     return -1 if whole else None
 
 
-def target(text: str, start: int, final: bool) -> tuple[str, int] | None:
+def find_target(text: str, start: int, final: bool) -> tuple[str, int] | None:
     """The target in the parentheses that open at `start`, and where they end; 0 if it is none."""
-    window = text[start : start + LONGEST_TARGET]
+    window = text[start : start + MAX_TARGET]
     match = _TARGET.match(window)
     if match is not None:
         return match[1] or match[2] or "", start + match.end()
-    if final or len(window) == LONGEST_TARGET or not _TARGET_SO_FAR.match(window):
+    if final or len(window) == MAX_TARGET or not _TARGET_SO_FAR.match(window):
         return "", 0
     return None
 
@@ -109,11 +109,11 @@ _HTML: Final = _INLINE | frozenset(
 )
 
 
-def tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
+def find_tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
     """What stays of the tag, comment or autolink at `start`, and where it ends; 0 if the `<` is
     only that."""
-    window = text[start : start + LONGEST_TAG]
-    whole = final or len(window) == LONGEST_TAG
+    window = text[start : start + MAX_TAG]
+    whole = final or len(window) == MAX_TAG
     if window.startswith("<!"):
         if comment := _COMMENT.match(window):
             return "", start + comment.end()
@@ -147,7 +147,7 @@ _ENTITY: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,3
 _ENTITY_SO_FAR: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{0,7}|[A-Za-z][A-Za-z0-9]{0,31})?\Z")
 
 
-def entity(text: str, start: int, final: bool) -> tuple[str, int] | None:
+def find_entity(text: str, start: int, final: bool) -> tuple[str, int] | None:
     """The character that the entity at `start` stands for, if an address or a marker can be made
     of it, and where it ends; 0 if it may stay."""
     match = _ENTITY.match(text, start)
@@ -173,13 +173,13 @@ _HOST: Final = re.compile(r"(?:[^\s/?#@]*@)?([\w-]+(?:\\?\.[\w-]+)*(?::\d{1,5}\b
 _ENDS_WITH: Final = re.compile(r"[?!.,:;*_~'\")}\]]+\Z")
 
 
-def address(text: str, start: int, final: bool) -> tuple[str, str, int] | None:
+def find_address(text: str, start: int, final: bool) -> tuple[str, str, int] | None:
     """The address that is written out at `start`, its host, and where it ends; 0 if it is none.
 
     The host has no scheme and no `www.`, and its dots are escaped: nobody makes a link of it.
     """
-    window = text[start : start + LONGEST_ADDRESS]
-    whole = final or len(window) == LONGEST_ADDRESS
+    window = text[start : start + MAX_ADDRESS]
+    whole = final or len(window) == MAX_ADDRESS
     scheme = _SCHEME.match(window)
     if scheme is None:
         return None if not whole and _SCHEME_SO_FAR.match(window) else ("", "", 0)
@@ -197,11 +197,11 @@ def address(text: str, start: int, final: bool) -> tuple[str, str, int] | None:
     return written, name.replace(".", "\\."), start + stop
 
 
-LONGEST_INFO: Final = 200
+MAX_FENCE_LINE: Final = 200
 """Characters after which the line of a fence that has not ended is taken for text."""
 
 
-class Line(Enum):
+class LineKind(Enum):
     """What a line is."""
 
     TEXT = auto()
@@ -215,7 +215,7 @@ class Line(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
+class OpenBlocks:
     """The blocks that are open between two lines."""
 
     containers: tuple[int, ...] = ()
@@ -243,7 +243,9 @@ _ORDERED: Final = re.compile(r"(\d{1,9})[.)](?= |\Z)")
 _ORDERED_SO_FAR: Final = re.compile(r"\d{1,9}[.)]?|[-+*]")
 
 
-def read_line(blocks: Blocks, line: str, complete: bool) -> tuple[Line, Blocks] | None:
+def classify_line(
+    blocks: OpenBlocks, line: str, complete: bool
+) -> tuple[LineKind, OpenBlocks] | None:
     """What `line`, or what is there of it, is, and the blocks that are open behind it.
 
     None while the rest must decide; never if the line is `complete`.
@@ -273,32 +275,32 @@ def read_line(blocks: Blocks, line: str, complete: bool) -> tuple[Line, Blocks] 
     return _starts(blocks, text, at, matched, complete)
 
 
-def _blank(blocks: Blocks, matched: int) -> tuple[Line, Blocks]:
+def _blank(blocks: OpenBlocks, matched: int) -> tuple[LineKind, OpenBlocks]:
     containers = blocks.containers
     while matched < len(containers) and containers[matched] != QUOTE:
         matched += 1
     whole = matched == len(containers)
     if whole and blocks.fence:
-        return Line.CODE, blocks
+        return LineKind.CODE, blocks
     if whole and blocks.bare:
         matched -= 1
-    return Line.BLANK, Blocks(containers[:matched])
+    return LineKind.BLANK, OpenBlocks(containers[:matched])
 
 
-def _in_fence(blocks: Blocks, rest: str, complete: bool) -> tuple[Line, Blocks] | None:
+def _in_fence(blocks: OpenBlocks, rest: str, complete: bool) -> tuple[LineKind, OpenBlocks] | None:
     marks = rest.lstrip(" ")
     run = len(marks) - len(marks.lstrip(blocks.fence[0]))
     if len(rest) - len(marks) <= 3 and not marks[run:].strip(" "):
         if not complete:
             return None
         if run >= len(blocks.fence):
-            return Line.FENCE, replace(blocks, fence="")
-    return Line.CODE, blocks
+            return LineKind.FENCE, replace(blocks, fence="")
+    return LineKind.CODE, blocks
 
 
 def _starts(
-    blocks: Blocks, text: str, at: int, matched: int, complete: bool
-) -> tuple[Line, Blocks] | None:
+    blocks: OpenBlocks, text: str, at: int, matched: int, complete: bool
+) -> tuple[LineKind, OpenBlocks] | None:
     """The blocks that a line of text opens."""
     open_ = blocks.containers[:matched]
     whole = matched == len(blocks.containers)
@@ -312,7 +314,7 @@ def _starts(
         if not rest:
             if not complete:
                 return None
-            return Line.TEXT, Blocks(open_, bare=open_[-1] != QUOTE)
+            return LineKind.TEXT, OpenBlocks(open_, bare=open_[-1] != QUOTE)
         if indent >= 4:
             break
         if not complete and (_RULE_SO_FAR.fullmatch(rest) or _ORDERED_SO_FAR.fullmatch(rest)):
@@ -323,18 +325,20 @@ def _starts(
             width = 1 + rest.startswith(" ", 1)
             open_ = (*open_, QUOTE)
         elif rest[0] in "`~" and (fence := _fence(rest, complete)) != "":
-            return None if fence is None else (Line.FENCE, Blocks(open_, fence=fence))
+            return None if fence is None else (LineKind.FENCE, OpenBlocks(open_, fence=fence))
         elif rest[0] == "#" and not complete and not rest.strip("#"):
             return None
         elif _HEADING.match(rest):
-            return Line.TEXT, Blocks(open_)
+            return LineKind.TEXT, OpenBlocks(open_)
         elif (own and _UNDERLINE.fullmatch(rest)) or _RULE.fullmatch(rest):
-            return Line.TEXT, Blocks(open_, table=table or bool(_DELIMITERS.fullmatch(rest)))
+            return LineKind.TEXT, OpenBlocks(
+                open_, table=table or bool(_DELIMITERS.fullmatch(rest))
+            )
         elif found := _item(rest, complete):
             columns, interrupts = found
             if own and not interrupts:
                 if table:
-                    return Line.UNCLEAR, blocks
+                    return LineKind.UNCLEAR, blocks
                 break
             if columns is None:
                 return None
@@ -345,18 +349,18 @@ def _starts(
         at += indent + width
         goes_on = own = table = False
     if goes_on and table and (indent >= 4 or not whole):
-        return Line.UNCLEAR, blocks
+        return LineKind.UNCLEAR, blocks
     if not complete and _RULE_SO_FAR.fullmatch(rest):
         return None
     if indent >= 4 and not goes_on:
-        return Line.TEXT, Blocks(open_)  # code, too, but of a kind that no model means
+        return LineKind.TEXT, OpenBlocks(open_)  # code, too, but of a kind that no model means
     delimiters = bool(_DELIMITERS.fullmatch(rest))
     if delimiters and blocks.bar and "|" in rest:
-        return Line.UNCLEAR, blocks
+        return LineKind.UNCLEAR, blocks
     table = table or delimiters
     if goes_on:
-        return Line.TEXT, replace(blocks, bare=False, table=table, bar=False)
-    return Line.TEXT, Blocks(open_, paragraph=True, table=table)
+        return LineKind.TEXT, replace(blocks, bare=False, table=table, bar=False)
+    return LineKind.TEXT, OpenBlocks(open_, paragraph=True, table=table)
 
 
 def _fence(rest: str, complete: bool) -> str | None:
@@ -369,7 +373,7 @@ def _fence(rest: str, complete: bool) -> str | None:
         return ""
     if marks[0] == "~":
         return marks
-    if "`" in rest[len(marks) :] or len(rest) > LONGEST_INFO:
+    if "`" in rest[len(marks) :] or len(rest) > MAX_FENCE_LINE:
         return ""
     return marks if complete else None
 
@@ -392,9 +396,9 @@ def _indent(text: str, at: int) -> int:
     return len(text) - at - len(text[at:].lstrip(" "))
 
 
-LONGEST: Final = 80
+MAX_MARKER_CHARACTERS: Final = 80
 """Characters after which a bracket that has not closed is no marker."""
-WIDEST_RANGE: Final = 10
+MAX_RANGE: Final = 10
 """A range over more is taken as its ends."""
 
 # Possessive: two of these side by side must not share out the spaces in every possible way.
@@ -442,10 +446,10 @@ _UNFINISHED: Final = re.compile(
 )
 
 
-def without_unfinished(text: str) -> str:
+def drop_unfinished_marker(text: str) -> str:
     """`text`, the last of an answer, without a marker that was cut off in its midst."""
     cut = _UNFINISHED.search(text)
-    return text[: cut.start()] if cut and len(cut[0]) < LONGEST else text
+    return text[: cut.start()] if cut and len(cut[0]) < MAX_MARKER_CHARACTERS else text
 
 
 def find_marker(text: str, start: int, final: bool) -> tuple[int, list[int]] | None:
@@ -454,25 +458,25 @@ def find_marker(text: str, start: int, final: bool) -> tuple[int, list[int]] | N
     `(start, [])` where there is none; None while more of the text must decide. `final` says that
     no more comes.
     """
-    window = text[start : start + LONGEST]
+    window = text[start : start + MAX_MARKER_CHARACTERS]
     match = _MARKER.match(window)
     if match is None:
-        if final or len(window) == LONGEST or not _MAY_BEGIN.match(window):
+        if final or len(window) == MAX_MARKER_CHARACTERS or not _MAY_BEGIN.match(window):
             return start, []
         closed = _CLOSED.search(window, 1)
         # An escaped or a double bracket may have one more to come.
         return (start, []) if closed and closed.end() < len(window) else None
-    if match.end() == len(window) < LONGEST and not final:
+    if match.end() == len(window) < MAX_MARKER_CHARACTERS and not final:
         return None  # a second bracket may follow
-    return start + match.end(), expand(match[1] or match[2] or match[3])
+    return start + match.end(), expand_numbers(match[1] or match[2] or match[3])
 
 
-def expand(numbers: str) -> list[int]:
+def expand_numbers(numbers: str) -> list[int]:
     """`"1, 3-5"` as `[1, 3, 4, 5]`; a range over more than ten is taken as its ends."""
     found: list[int] = []
     for match in _RANGE.finditer(numbers):
         first, last = int(match[1]), int(match[2] or match[1])
-        wide = not first < last <= first + WIDEST_RANGE
+        wide = not first < last <= first + MAX_RANGE
         found.extend((first, last) if wide else range(first, last + 1))
     return list(dict.fromkeys(found))
 

@@ -10,7 +10,7 @@ import msgspec
 from lib.budget import BudgetExhausted
 from lib.embedding import Embedder, Similarity, Vectors
 from lib.errors import IndexNotReady, IndexOutdated, RedisUnavailable, UpstreamError
-from lib.ranking import ParsedQuery, Passage, Ranked, parse_query, passages, rank
+from lib.ranking import ParsedQuery, Passage, Ranked, parse_query, rank, select_passages
 from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
 from lib.terms import SparseVector, merge_vectors, query_vector, without_small_words
 
@@ -64,11 +64,11 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieved:
+class SearchResult:
     """What a search found, and what it rests on."""
 
     passages: list[Passage]
-    looked: "Looked"
+    looked: "Lookup"
     ranked: Sequence[Ranked]
     """The chunks behind the passages, and those that were left out."""
     manifest: Manifest
@@ -78,14 +78,14 @@ class Retrieved:
     """About what it cost."""
 
 
-async def retrieve(
+async def search_passages(
     embedder: Embedder,
     store: Store,
     query: str,
     k: int,
     *,
     only: Mapping[str, str] | None = None,
-) -> Retrieved:
+) -> SearchResult:
     """The `k` passages that fit `query` best, best first; `only` as in `Store.search`.
 
     Restrictions in the query itself (`lib.ranking`) hold as well, unless nothing is left by them:
@@ -112,14 +112,14 @@ async def retrieve(
         tokens += paid
         return vector
 
-    looked = await look(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
+    looked = await look_up(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
     similarity = embedder.similarity if looked.with_meaning else None
     ranked = rank(looked.query, looked.asked, looked.found, manifest, similarity)
-    return Retrieved(passages(ranked, k), looked, ranked, manifest, similarity, tokens)
+    return SearchResult(select_passages(ranked, k), looked, ranked, manifest, similarity, tokens)
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Lookup:
     """Chunks with what words and meaning say of them, before anything is decided."""
 
     query: ParsedQuery
@@ -130,7 +130,7 @@ class Looked:
     """Whether the question had a vector."""
 
 
-async def look(
+async def look_up(
     store: Store,
     manifest: Manifest,
     text: str,
@@ -138,7 +138,7 @@ async def look(
     embed: Callable[[str], Awaitable[Vectors | None]],
     *,
     only: Mapping[str, str] | None = None,
-) -> Looked:
+) -> Lookup:
     """What the index has for a question; `n` and `only` as in `Store.search`.
 
     Where `embed` gives no vector, only words are looked for. Restrictions in the question itself
@@ -153,7 +153,7 @@ async def look(
         found = await store.search(vector, merge_vectors(asked), n, only=restricted)
         if found.hits or not query.only:
             break
-    return Looked(query, asked, found, vector is not None)
+    return Lookup(query, asked, found, vector is not None)
 
 
 def check_index(manifest: Manifest | None, embedder: Embedder) -> Manifest:

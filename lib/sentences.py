@@ -19,7 +19,7 @@ import regex
 from lib.languages import abbreviations, final_abbreviations, sentence_openers
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, fence
-from lib.ranking import Passage, kept
+from lib.ranking import Passage, cached_per_passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Sentence:
     """Whether it stands in a list or a table."""
 
 
-@kept(500)
+@cached_per_passage(500)
 def split_passage(passage: Passage) -> tuple[Sentence, ...]:
     """The sentences of `passage` in reading order."""
     text = passage.text

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.refusal import KEPT, Asked, fitted, main
-from lib.refusal import Evidence, worth_reading
+from lib.refusal import AnswerabilitySignals, is_answerable
 from lib.settings import setting_names
 
 PAGE = "# Tides\n\nThe tide turns every six hours.\n\n# Moon\n\nThe moon pulls at the sea.\n"
@@ -25,8 +25,8 @@ def asked(number: int, answerable: bool, coverage: float, nearest: float, file: 
         question=str(number),
         answerable=answerable,
         score=0.5,
-        evidence=Evidence(coverage, 0.9, 5, nearest, 0.2, foreign=False),
-        words=Evidence(coverage, 0.9, 5, None, 0.0, foreign=False),
+        evidence=AnswerabilitySignals(coverage, 0.9, 5, nearest, 0.2, foreign=False),
+        words=AnswerabilitySignals(coverage, 0.9, 5, None, 0.0, foreign=False),
     )
 
 
@@ -98,7 +98,11 @@ def test_from_questions_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "others (elsewhere) (0, 1)" in printed
     rows = [json.loads(line) for line in details.read_text().splitlines()]
     assert [row["answerable"] for row in rows] == [True, False, False]
-    assert [worth_reading(Evidence(**row["evidence"])) for row in rows] == [True, False, False]
+    assert [is_answerable(AnswerabilitySignals(**row["evidence"])) for row in rows] == [
+        True,
+        False,
+        False,
+    ]
     main(["--fit", str(details)])
     assert "own: nearest=" in capsys.readouterr().out
 

@@ -1,16 +1,16 @@
 from benchmarks.retrieval_measures import fitting, judge, overlap
-from lib.golden import Place, Question
+from lib.golden import GoldPlace, Question
 from tests.passages import passage_at
 
 
-def question(*answer: tuple[Place, ...]) -> Question:
+def question(*answer: tuple[GoldPlace, ...]) -> Question:
     return Question("When does the tide turn?", answer)
 
 
 def test_an_answer_in_two_parts() -> None:
     asked = question(
-        (Place("a.md", 0, 10),),
-        (Place("b.md", 0, 10), Place("c.md", 50, 60)),
+        (GoldPlace("a.md", 0, 10),),
+        (GoldPlace("b.md", 0, 10), GoldPlace("c.md", 50, 60)),
     )
     elsewhere = [passage_at("d.md", n, n + 10) for n in range(4)]
     found = [
@@ -32,7 +32,7 @@ def test_an_answer_in_two_parts() -> None:
 
 
 def test_nothing_is_found_and_nothing_is_asked_for() -> None:
-    asked = question((Place("a.md", 0, 10),))
+    asked = question((GoldPlace("a.md", 0, 10),))
     assert judge(asked, [], 4000).ranks == (None,)
     assert set(judge(asked, [], 4000).measures.values()) == {0.0}
     assert judge(question(), [passage_at("a.md", 0, 10)], 4000).measures == {}
@@ -41,7 +41,7 @@ def test_nothing_is_found_and_nothing_is_asked_for() -> None:
 
 
 def test_whole_files_have_no_share_of_characters() -> None:
-    asked = question((Place("a.md", 0, 10, whole=True),))
+    asked = question((GoldPlace("a.md", 0, 10, whole=True),))
     assert "IoU@5" not in judge(asked, [passage_at("a.md", 9, 20)], 4000).measures
 
 
@@ -51,6 +51,6 @@ def test_a_budget_is_for_whole_passages() -> None:
 
 
 def test_characters_are_counted_once() -> None:
-    answer = ((Place("a.md", 0, 10),), (Place("a.md", 5, 15),))
+    answer = ((GoldPlace("a.md", 0, 10),), (GoldPlace("a.md", 5, 15),))
     found = [passage_at("a.md", 0, 10), passage_at("a.md", 0, 20)]
     assert overlap(answer, found) == 15 / 20

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support_cases import Book, make_cases, says
-from lib.golden import Place, Question
+from lib.golden import GoldPlace, Question
 from tests.tiny_book import write_book
 
 TIDES = """# Tides
@@ -21,7 +21,7 @@ def book(tmp_path: Path) -> Book:
 
 def about(text: str, page: str, file: str) -> Question:
     at = page.index(text)
-    return Question("How often does the tide turn?", ((Place(file, at, at + len(text)),),))
+    return Question("How often does the tide turn?", ((GoldPlace(file, at, at + len(text)),),))
 
 
 def test_claims_cite_the_passages_around_the_answer(book: Book) -> None:
@@ -41,8 +41,8 @@ def test_claims_cite_the_passages_around_the_answer(book: Book) -> None:
     "question",
     [
         Question("Who?", ()),
-        Question("Who?", ((Place("tides.md", 0, 9),),), history=("When?",)),
-        Question("Who?", ((Place("tides.md", 0, 9, whole=True),),)),
+        Question("Who?", ((GoldPlace("tides.md", 0, 9),),), history=("When?",)),
+        Question("Who?", ((GoldPlace("tides.md", 0, 9, whole=True),),)),
     ],
 )
 def test_some_questions_make_no_claims(book: Book, question: Question) -> None:

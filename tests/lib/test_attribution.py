@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from lib.attribution import check_answer, contradicts, in_digits, number, told
+from lib.attribution import (
+    check_answer,
+    contradicts,
+    normalize_number,
+    read_statement,
+    spell_in_digits,
+)
 from lib.extractive import extract
 from lib.ranking import Passage
 
@@ -203,7 +209,7 @@ def test_no_text_raises(answer: str, text: str) -> None:
         assert (each.quote is not None) == (each.supported is True)
 
 
-NOTHING = told("")
+NOTHING = read_statement("")
 
 
 @pytest.mark.parametrize(
@@ -228,19 +234,24 @@ NOTHING = told("")
     ],
 )
 def test_what_turns_a_sentence_round(claim: str, source: str, expected: bool) -> None:
-    assert contradicts(told(claim), [told(source)], NOTHING, frozenset()) is expected
+    assert (
+        contradicts(read_statement(claim), [read_statement(source)], NOTHING, frozenset())
+        is expected
+    )
 
 
 def test_a_number_may_stand_in_the_heading() -> None:
-    claim = told("Pier 4 has a bell.")
-    assert contradicts(claim, [told("The pier has a bell.")], NOTHING, frozenset())
-    assert not contradicts(claim, [told("The pier has a bell.")], told("Pier 4"), frozenset())
+    claim = read_statement("Pier 4 has a bell.")
+    assert contradicts(claim, [read_statement("The pier has a bell.")], NOTHING, frozenset())
+    assert not contradicts(
+        claim, [read_statement("The pier has a bell.")], read_statement("Pier 4"), frozenset()
+    )
 
 
 def test_a_number_may_be_part_of_a_name() -> None:
-    claim = told("Pier 4 has a bell.")
-    elsewhere = told("Boats moor at Pier 4 by night.").numbered
-    assert not contradicts(claim, [told("The pier has a bell.")], NOTHING, elsewhere)
+    claim = read_statement("Pier 4 has a bell.")
+    elsewhere = read_statement("Boats moor at Pier 4 by night.").numbered
+    assert not contradicts(claim, [read_statement("The pier has a bell.")], NOTHING, elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -248,8 +259,8 @@ def test_a_number_may_be_part_of_a_name() -> None:
     [("1,000", "1000"), ("2.0", "2"), ("2.50", "2.50"), ("3.10.2", "3.10.2"), ("1,5", "1,5")],
 )
 def test_one_form_of_a_number(digits: str, expected: str) -> None:
-    assert number(digits) == expected
+    assert normalize_number(digits) == expected
 
 
 def test_numbers_in_letters() -> None:
-    assert [in_digits(each) for each in ("six", "sixth", "6")] == ["6", "sixth", "6"]
+    assert [spell_in_digits(each) for each in ("six", "sixth", "6")] == ["6", "sixth", "6"]

@@ -11,16 +11,15 @@ from lib.citations import (
     EXCERPT_CHARACTERS,
     Citation,
     Citations,
-    Markable,
+    FragmentFinder,
     MarkerResolver,
     excerpt,
-    expand,
     last_sentence,
-    link_target,
     text_directive,
     with_directive,
 )
 from lib.ranking import Passage
+from lib.sanitizer_syntax import link_target
 
 
 def passage(
@@ -278,24 +277,6 @@ def test_an_excerpt_is_cut_between_words() -> None:
     assert excerpt("word, " * 100).endswith("word …")
 
 
-@pytest.mark.parametrize(
-    ("numbers", "expanded"),
-    [
-        ("1", [1]),
-        ("1, 3", [1, 3]),
-        ("3,1,3", [3, 1]),
-        ("2-4", [2, 3, 4]),
-        ("2 – 4", [2, 3, 4]),
-        ("4-2", [4, 2]),
-        ("1-12", [1, 12]),
-        ("1-3; 5 & 7 and 9", [1, 2, 3, 5, 7, 9]),
-        ("1-999", [1, 999]),
-    ],
-)
-def test_expand(numbers: str, expanded: list[int]) -> None:
-    assert expand(numbers) == expanded
-
-
 TIDES = """## Tides
 
 The tide turns every six hours and a quarter at the old stone quay. Spring tides are higher. It
@@ -325,12 +306,12 @@ depends on the moon-phase, too.
     ],
 )
 def test_the_sentence_that_says_the_same_is_marked(said: str, directive: str) -> None:
-    assert Markable(passage(1, text=TIDES)).directive(said) == directive
+    assert FragmentFinder(passage(1, text=TIDES)).directive(said) == directive
 
 
 def test_nothing_is_marked_where_two_sentences_say_it() -> None:
     text = "Spring tides are higher in summer. Spring tides are higher in winter."
-    assert Markable(passage(1, text=text)).directive("Spring tides are higher") == ""
+    assert FragmentFinder(passage(1, text=text)).directive("Spring tides are higher") == ""
 
 
 @pytest.mark.parametrize(

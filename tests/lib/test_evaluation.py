@@ -11,18 +11,18 @@ import pytest
 from lib.attribution import SentenceCheck
 from lib.evaluation import (
     Estimate,
-    Link,
+    EvaluatedLink,
     Outcome,
     Plan,
+    compute_metrics,
+    describe_failures,
     estimate,
+    estimate_share,
     evaluate,
-    failures,
-    known_links,
-    metrics,
-    share,
+    find_valid_links,
 )
 from lib.events import NOT_IN_BOOK, ChatAnswer
-from lib.golden import Place, Question
+from lib.golden import GoldPlace, Question
 from lib.services import Services, open_services
 from lib.sites.link_check import SitemapError
 from tests.conftest import MakeSettings
@@ -36,7 +36,7 @@ SEARCH_ONLY = Plan(k=5, concurrency=4, answers=False)
 
 def about(text: str, quote: str = "", file: str = TIDES, history: Sequence[str] = ()) -> Question:
     start = BOOK[file].index(quote)
-    place = Place(file, start, start + len(quote or BOOK[file]), whole=not quote)
+    place = GoldPlace(file, start, start + len(quote or BOOK[file]), whole=not quote)
     return Question(text, ((place,),), history=tuple(history))
 
 
@@ -90,7 +90,7 @@ async def test_what_the_book_does_not_say_is_refused(services: Services) -> None
     tide, unknown = await outcomes_of(services, TIDE, UNKNOWN)
     assert not tide.refused
     assert unknown.refused
-    assert failures(unknown, 5) == []
+    assert describe_failures(unknown, 5) == []
 
 
 async def test_without_answers_only_passages_are_looked_for(
@@ -103,7 +103,7 @@ async def test_without_answers_only_passages_are_looked_for(
     assert outcome.answer is None
     assert outcome.total_seconds is None
     assert [link.url for link in outcome.links] == [each.url for each in outcome.found[:5]]
-    assert "refusal" not in metrics([outcome], [1])
+    assert "refusal" not in compute_metrics([outcome], [1])
 
 
 async def test_what_was_asked_before_is_asked_in_the_same_session(
@@ -123,10 +123,10 @@ async def test_an_answer_that_breaks_off_is_an_outcome(
         generating, TIDE, TIDE, plan=Plan(k=5, concurrency=1, answers=True)
     )
     assert "incomplete" in broken.error
-    assert failures(broken, 5) == [broken.error]
+    assert describe_failures(broken, 5) == [broken.error]
     assert whole.error == ""
     assert broken.links == ()
-    measured = metrics([broken, whole], [5])
+    measured = compute_metrics([broken, whole], [5])
     for name, expected in (("hit@5", 1.0), ("answered", 0.5)):  # the search is not to blame
         found = measured[name].estimate
         assert found is not None
@@ -171,14 +171,14 @@ async def test_k_bounds_the_answer_but_not_what_is_looked_at(services: Services)
 async def test_links_are_compared_with_the_built_site(services: Services, tmp_path: Path) -> None:
     page = '<h1>Tides</h1><h2 id="currents">'
     site = write_book(tmp_path, {"docs/guide/tides/index.html": page})
-    known = await known_links(services, site)
+    known = await find_valid_links(services, site)
     assert f"{SITE}/docs/guide/tides#currents" in known
     assert f"{SITE}/docs/guide/mooring#fenders" not in known
-    assert f"{SITE}/docs/guide/mooring#fenders" in await known_links(services, None)
+    assert f"{SITE}/docs/guide/mooring#fenders" in await find_valid_links(services, None)
     (outcome,) = await evaluate(services, [FENDERS], PLAN, known, lambda: None)
-    assert f"{SITE}/docs/guide/mooring#fenders leads nowhere." in failures(outcome, 5)
+    assert f"{SITE}/docs/guide/mooring#fenders leads nowhere." in describe_failures(outcome, 5)
     with pytest.raises(SitemapError):
-        await known_links(services, tmp_path / "none.xml")
+        await find_valid_links(services, tmp_path / "none.xml")
 
 
 def test_an_estimate_is_the_same_each_time() -> None:
@@ -202,21 +202,21 @@ def test_wilson_s_interval() -> None:
         (0, 20, 0.0, 0.1611),
         (1, 29, 0.0061, 0.1718),
     ):
-        found = share([1.0] * hits + [0.0] * (n - hits))
+        found = estimate_share([1.0] * hits + [0.0] * (n - hits))
         assert found is not None
         assert found.value == pytest.approx(hits / n)
         assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_all_the_same_leaves_doubt() -> None:
-    sure = share([1.0] * 30)
+    sure = estimate_share([1.0] * 30)
     assert sure is not None
     assert (sure.value, sure.high) == (1, 1)
     assert 0.85 < sure.low < 0.9
-    assert share([]) is None
+    assert estimate_share([]) is None
 
 
-TIDE_QUESTION = Question("When does the tide turn?", ((Place("tides.md", 15, 40),),))
+TIDE_QUESTION = Question("When does the tide turn?", ((GoldPlace("tides.md", 15, 40),),))
 
 
 def outcome(question: Question, *, rank: int | None = None, reason: str = "stop") -> Outcome:
@@ -238,7 +238,9 @@ def value(estimate: Estimate | None) -> float:
 
 
 def test_ranks_make_shares() -> None:
-    measured = metrics([outcome(TIDE_QUESTION, rank=nth) for nth in (1, 2, 6, None)], [1, 5, 10])
+    measured = compute_metrics(
+        [outcome(TIDE_QUESTION, rank=nth) for nth in (1, 2, 6, None)], [1, 5, 10]
+    )
     values = {name: value(measured[name].estimate) for name in ("hit@1", "hit@5", "hit@10", "mrr")}
     assert values == pytest.approx(
         {"hit@1": 0.25, "hit@5": 0.5, "hit@10": 0.75, "mrr": (1 + 1 / 2 + 1 / 6) / 4}
@@ -250,12 +252,12 @@ def test_to_refuse_is_right_or_wrong() -> None:
     refused = outcome(UNKNOWN, reason=NOT_IN_BOOK)
     too_shy = outcome(TIDE_QUESTION, rank=1, reason=NOT_IN_BOOK)
     too_bold = outcome(UNKNOWN)
-    measured = metrics([refused, too_bold, too_shy, outcome(TIDE_QUESTION, rank=1)], [5])
+    measured = compute_metrics([refused, too_bold, too_shy, outcome(TIDE_QUESTION, rank=1)], [5])
     assert value(measured["refusal"].estimate) == 0.5
     assert value(measured["answered"].estimate) == 0.5
-    assert failures(refused, 5) == []
-    assert failures(too_shy, 5) == ["It was refused, though the book answers it."]
-    assert failures(too_bold, 5) == ["It was answered, though the book does not."]
+    assert describe_failures(refused, 5) == []
+    assert describe_failures(too_shy, 5) == ["It was refused, though the book answers it."]
+    assert describe_failures(too_bold, 5) == ["It was answered, though the book does not."]
 
 
 def test_sentences_that_nobody_can_judge_are_left_out() -> None:
@@ -266,14 +268,21 @@ def test_sentences_that_nobody_can_judge_are_left_out() -> None:
     answered = outcome(TIDE_QUESTION, rank=1)
     assert answered.answer is not None
     given = msgspec.structs.replace(answered.answer, check=told)
-    support = metrics([replace(answered, answer=given)], [5])["support"]
+    support = compute_metrics([replace(answered, answer=given)], [5])["support"]
     assert value(support.estimate) == pytest.approx(2 / 3)
     assert support.n == 3
 
 
 def test_only_links_that_were_given_can_lead_nowhere() -> None:
-    links = [Link("https://a.example", True), Link("https://b.example", False), Link(None, False)]
-    measured = metrics([Outcome(question=TIDE_QUESTION, ranks=(1,), links=links)], [5])
+    links = [
+        EvaluatedLink("https://a.example", True),
+        EvaluatedLink("https://b.example", False),
+        EvaluatedLink(None, False),
+    ]
+    measured = compute_metrics([Outcome(question=TIDE_QUESTION, ranks=(1,), links=links)], [5])
     assert value(measured["linked"].estimate) == pytest.approx(2 / 3)
     assert value(measured["links"].estimate) == 0.5
-    assert metrics([Outcome(question=TIDE_QUESTION, ranks=(1,))], [5])["links"].estimate is None
+    assert (
+        compute_metrics([Outcome(question=TIDE_QUESTION, ranks=(1,))], [5])["links"].estimate
+        is None
+    )

@@ -8,15 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.evaluation import Link, Outcome, Plan
-from lib.evaluation_report import Report, as_json, as_junit, as_text, report_on, valid
+from lib.evaluation import EvaluatedLink, Outcome, Plan
+from lib.evaluation_report import (
+    Report,
+    escape_xml,
+    format_json,
+    format_junit,
+    format_text,
+    make_report,
+)
 from lib.events import ChatAnswer
-from lib.golden import Place, Question
+from lib.golden import GoldPlace, Question
 from lib.pricing import Usage
 from lib.ranking import Passage
 
-TIDE = Question("When does it turn?", ((Place("tides.md", 15, 40),),), "fact", "tide")
-DEPTH = Question("How deep is it?", ((Place("depth.md", 0, 9, whole=True),),), "fact", "depth")
+TIDE = Question("When does it turn?", ((GoldPlace("tides.md", 15, 40),),), "fact", "tide")
+DEPTH = Question("How deep is it?", ((GoldPlace("depth.md", 0, 9, whole=True),),), "fact", "depth")
 UNKNOWN = Question("Who composed the ninth?", (), "not in the book")
 PASSAGE = Passage(
     chunk_id="1",
@@ -44,7 +51,7 @@ RIGHT = Outcome(
     question=TIDE,
     found=[PASSAGE],
     ranks=(1,),
-    links=[Link(PASSAGE.url, True)],
+    links=[EvaluatedLink(PASSAGE.url, True)],
     answer=ANSWER,
     search_seconds=0.01,
     first_seconds=0.2,
@@ -57,11 +64,11 @@ BROKEN = Outcome(question=TIDE, error="The answer broke off.")
 
 def report(*outcomes: Outcome, thresholds: Mapping[str, float] | None = None) -> Report:
     plan = Plan(k=3, concurrency=1, answers=True)
-    return report_on(outcomes, plan, thresholds or {}, {"embedder": "words"})
+    return make_report(outcomes, plan, thresholds or {}, {"embedder": "words"})
 
 
 def test_the_table() -> None:
-    lines = as_text(report(RIGHT, NOT_FOUND, BOLD, thresholds={"hit@5": 0.8})).splitlines()
+    lines = format_text(report(RIGHT, NOT_FOUND, BOLD, thresholds={"hit@5": 0.8})).splitlines()
     assert lines[0] == "2 answerable questions, 1 not, 0 errors"
     rows = {line.split("  ")[0]: line.split() for line in lines}
     assert rows["hit@3"] == ["hit@3", "0.500", "[0.09", "0.91]", "of", "2"]
@@ -80,13 +87,13 @@ def test_the_table() -> None:
 def test_a_price_that_is_not_known_leaves_the_sum_unknown() -> None:
     unknown = msgspec.structs.replace(ANSWER, usage=Usage(prompt_tokens=9, cost_usd=None))
     found = report(RIGHT, replace(RIGHT, answer=unknown))
-    assert "cost: not known; see PRICES" in as_text(found)
-    assert json.loads(as_json(found))["usage"]["cost_usd"] is None
-    assert "US dollars" not in as_junit(found).decode()
+    assert "cost: not known; see PRICES" in format_text(found)
+    assert json.loads(format_json(found))["usage"]["cost_usd"] is None
+    assert "US dollars" not in format_junit(found).decode()
 
 
 def test_a_long_list_of_wrong_ones_is_cut() -> None:
-    lines = as_text(report(*[NOT_FOUND] * 25)).splitlines()
+    lines = format_text(report(*[NOT_FOUND] * 25)).splitlines()
     assert sum(line.startswith("  depth:") for line in lines) == 20
     assert lines[-1] == "  ... and 5 more"
 
@@ -108,7 +115,7 @@ def test_what_passes(outcomes: list[Outcome], thresholds: dict[str, float], pass
 
 
 def test_the_json() -> None:
-    whole = json.loads(as_json(report(RIGHT, BROKEN, BOLD, thresholds={"links": 1.0})))
+    whole = json.loads(format_json(report(RIGHT, BROKEN, BOLD, thresholds={"links": 1.0})))
     assert whole["passed"] is False
     assert whole["errors"] == 1
     assert whole["metrics"]["hit@1"]["value"] == 0.5
@@ -120,12 +127,12 @@ def test_the_json() -> None:
     assert broken["wrong"] == ["The answer broke off."]
     assert broken["answer"] is None
     assert bold["answerable"] is False
-    unmeasured = json.loads(as_json(report(BOLD)))["metrics"]["links"]
+    unmeasured = json.loads(format_json(report(BOLD)))["metrics"]["links"]
     assert unmeasured == {"value": None, "low": None, "high": None, "n": 0}
 
 
 def test_the_junit_xml() -> None:
-    suite = ET.fromstring(as_junit(report(RIGHT, NOT_FOUND, BROKEN, BOLD)))[0]
+    suite = ET.fromstring(format_junit(report(RIGHT, NOT_FOUND, BROKEN, BOLD)))[0]
     assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["4", "2", "1"]
     properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
     assert properties["hit@5"] == "0.3333"
@@ -149,16 +156,16 @@ def test_the_junit_xml() -> None:
 def test_what_cannot_be_judged_is_left_out() -> None:
     searched = [replace(each, answer=None) for each in (RIGHT, BOLD)]
     plan = Plan(k=3, concurrency=1, answers=False)
-    found = report_on(searched, plan, {}, {})
-    assert "not in the book" not in as_text(found)
-    suite = ET.fromstring(as_junit(found))[0]
+    found = make_report(searched, plan, {}, {})
+    assert "not in the book" not in format_text(found)
+    suite = ET.fromstring(format_junit(found))[0]
     assert suite.get("skipped") == "1"
     assert [case.find("skipped") is not None for case in suite.iter("testcase")] == [False, True]
 
 
 @given(st.text())
 def test_any_text_can_be_held_by_xml(text: str) -> None:
-    element = ET.Element("e", name=valid(text))
-    element.text = valid(text)
+    element = ET.Element("e", name=escape_xml(text))
+    element.text = escape_xml(text)
     read = ET.fromstring(ET.tostring(element, encoding="utf-8"))
-    assert read.get("name") == valid(text)
+    assert read.get("name") == escape_xml(text)

@@ -13,9 +13,9 @@ from lib.extractive import (
     MAX_PASSAGES,
     MAX_SENTENCES,
     Extract,
+    escape_markdown,
     extract,
-    plain,
-    quoted,
+    render_extracts,
 )
 from lib.ranking import Passage
 from lib.sentences import Sentence
@@ -192,7 +192,7 @@ PASSAGES = [
 
 
 def text_of(*extracts: Extract) -> str:
-    pieces = quoted(extracts, Citations(PASSAGES))
+    pieces = render_extracts(extracts, Citations(PASSAGES))
     return "".join(piece for piece in pieces if isinstance(piece, str))
 
 
@@ -226,7 +226,7 @@ def test_code_that_nothing_announces_has_its_marker_below() -> None:
 
 def test_a_source_is_cited_after_its_first_marker_once() -> None:
     extracts = (Extract(2, (Sentence("One."), Sentence("Two."))), Extract(1, (Sentence("Three."),)))
-    pieces = list(quoted(extracts, Citations(PASSAGES)))
+    pieces = list(render_extracts(extracts, Citations(PASSAGES)))
     cited = [piece for piece in pieces if isinstance(piece, Citation)]
     assert [(each.marker, each.chunk_id) for each in cited] == [(1, "b"), (2, "a")]
     assert pieces.index(cited[0]) == pieces.index("One. [1]") + 1
@@ -234,14 +234,14 @@ def test_a_source_is_cited_after_its_first_marker_once() -> None:
 
 @pytest.mark.parametrize("text", ["Vec<T> and *args", "a[0] `x` __init__ _x_", "# no heading"])
 def test_what_looks_like_markup_is_shown_as_it_is(text: str) -> None:
-    assert shown(plain(text)) == text
+    assert shown(escape_markdown(text)) == text
 
 
 @given(st.text(st.sampled_from("ab _*`<>[]\\#-+1.)~!&"), min_size=1, max_size=20))
 def test_whatever_a_sentence_holds(text: str) -> None:
     text = " ".join(text.split())
     if text:
-        assert shown(plain(text)) == text
+        assert shown(escape_markdown(text)) == text
 
 
 def shown(markdown: str) -> str:

@@ -6,12 +6,12 @@ import pytest
 
 from lib.golden import (
     BadQuestions,
-    Place,
+    GoldPlace,
     Question,
-    headed,
+    find_quotes,
+    find_ranks,
+    find_sections,
     parse_question,
-    quoted,
-    ranks,
     read_questions,
     recall,
 )
@@ -54,7 +54,7 @@ def parsed(**fields: Any) -> Question:
 
 def test_the_short_form() -> None:
     assert parsed(file="tides.md", text="every six hours. It rises") == Question(
-        "When?", ((Place("tides.md", 15, 40),),)
+        "When?", ((GoldPlace("tides.md", 15, 40),),)
     )
     assert parsed(answerable=False) == Question("When?")
 
@@ -67,8 +67,8 @@ def test_the_rich_form() -> None:
     assert parsed(spans=spans, category="howto", id="x-1", level="span", lang="en") == Question(
         "When?",
         (
-            (Place("tides.md", 4, 8), Place("tides.md", 32, 34)),
-            (Place("tides.md", 35, 40), Place("tides.md", 57, 62)),
+            (GoldPlace("tides.md", 4, 8), GoldPlace("tides.md", 32, 34)),
+            (GoldPlace("tides.md", 35, 40), GoldPlace("tides.md", 57, 62)),
         ),
         "howto",
         "x-1",
@@ -77,12 +77,12 @@ def test_the_rich_form() -> None:
 
 def test_beside_spans_the_heading_is_a_description() -> None:
     asked = parsed(file="x.md", heading="Nowhere", spans=[{"file": "tides.md", "text": "rises"}])
-    assert asked.answer == ((Place("tides.md", 35, 40),),)
+    assert asked.answer == ((GoldPlace("tides.md", 35, 40),),)
 
 
 @pytest.mark.parametrize("fields", [{}, {"level": "file", "text": "tide"}])
 def test_any_passage_of_a_file_will_do(fields: dict[str, str]) -> None:
-    whole = Place("tides.md", 0, len(TIDES), whole=True)
+    whole = GoldPlace("tides.md", 0, len(TIDES), whole=True)
     assert parsed(file="tides.md", **fields).answer == ((whole,),)
 
 
@@ -92,7 +92,7 @@ def test_what_was_asked_before() -> None:
 
 
 def section(heading: str) -> list[str]:
-    return [PAGE[start:end] for start, end in headed(heading, PAGE)]
+    return [PAGE[start:end] for start, end in find_sections(heading, PAGE)]
 
 
 def test_a_section_ends_where_the_next_of_its_level_begins() -> None:
@@ -104,7 +104,7 @@ def test_a_section_ends_where_the_next_of_its_level_begins() -> None:
     assert section("Tides") == [PAGE[PAGE.index("# Tides") :]]
     assert section("All about tides") == [PAGE]
     assert section("Nothing") == []
-    assert headed("Same", "# Same\na\n# Same\nb") == [(0, 9), (9, 17)]
+    assert find_sections("Same", "# Same\na\n# Same\nb") == [(0, 9), (9, 17)]
 
 
 def test_a_quote_below_a_heading() -> None:
@@ -156,8 +156,8 @@ def test_what_is_wrong_with_a_line(line: str, expected: str) -> None:
 
 
 def test_a_quote_is_found_wherever_it_stands() -> None:
-    assert quoted(" It\n rises ", TIDES + " It rises") == [(32, 40), (70, 78)]
-    assert quoted("(a|b)*", "all of (a|b)* and ab") == [(7, 13)]
+    assert find_quotes(" It\n rises ", TIDES + " It rises") == [(32, 40), (70, 78)]
+    assert find_quotes("(a|b)*", "all of (a|b)* and ab") == [(7, 13)]
 
 
 def test_every_bad_line_is_named(book: Path, tmp_path: Path) -> None:
@@ -182,20 +182,20 @@ def test_a_file_without_questions(book: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "found", "hit"),
     [
-        (Place("a.md", 10, 30), passage_at("a.md", 20, 90), True),  # half of it
-        (Place("a.md", 10, 30), passage_at("a.md", 21, 90), False),
-        (Place("a.md", 10, 30), passage_at("b.md", 10, 30), False),
-        (Place("a.md", 0, 900), passage_at("a.md", 800, 1500), True),  # a hundred characters
-        (Place("a.md", 0, 900), passage_at("a.md", 801, 1500), False),
-        (Place("a.md", 0, 900, whole=True), passage_at("a.md", 899, 950), True),
+        (GoldPlace("a.md", 10, 30), passage_at("a.md", 20, 90), True),  # half of it
+        (GoldPlace("a.md", 10, 30), passage_at("a.md", 21, 90), False),
+        (GoldPlace("a.md", 10, 30), passage_at("b.md", 10, 30), False),
+        (GoldPlace("a.md", 0, 900), passage_at("a.md", 800, 1500), True),  # a hundred characters
+        (GoldPlace("a.md", 0, 900), passage_at("a.md", 801, 1500), False),
+        (GoldPlace("a.md", 0, 900, whole=True), passage_at("a.md", 899, 950), True),
     ],
 )
-def test_what_hits(place: Place, found: Passage, hit: bool) -> None:
+def test_what_hits(place: GoldPlace, found: Passage, hit: bool) -> None:
     assert place.hit_by(found) is hit
 
 
 def test_each_part_of_an_answer_has_a_rank() -> None:
-    parts = ((Place("a.md", 0, 10),), (Place("b.md", 0, 10), Place("c.md", 50, 60)))
-    found = ranks(parts, [passage_at("x.md", 0, 10), passage_at("c.md", 40, 60)])
+    parts = ((GoldPlace("a.md", 0, 10),), (GoldPlace("b.md", 0, 10), GoldPlace("c.md", 50, 60)))
+    found = find_ranks(parts, [passage_at("x.md", 0, 10), passage_at("c.md", 40, 60)])
     assert found == (None, 2)
     assert [recall(found, k) for k in (1, 2)] == [0, 0.5]

@@ -9,51 +9,55 @@ from lib.embedding import Similarity
 from lib.languages import languages, question_language
 from lib.ranking import Passage, parse_query
 from lib.refusal import (
-    FEWEST,
-    LONGEST,
+    MAX_REFUSAL_CHARACTERS,
     MAX_SUGGESTIONS,
-    Evidence,
+    MIN_COMPARED_HITS,
+    AnswerabilitySignals,
     Suggestion,
-    evidence,
+    answerability_margin,
+    answerability_signals,
+    is_answerable,
     is_refusal,
     is_small_talk,
-    margin,
-    refusal,
-    suggestions,
-    worth_reading,
+    make_refusal,
+    suggest_places,
 )
 from lib.store import Candidates, Hit
 from lib.terms import CEILING, SparseVector
 from tests.stores import chunk, make_manifest
 
 SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
-ANSWERED = Evidence(coverage=0.5, known=1.0, terms=4, nearest=0.9, lead=0.4, foreign=False)
-OFF_TOPIC = Evidence(coverage=0.1, known=0.4, terms=4, nearest=0.1, lead=0.1, foreign=False)
+ANSWERED = AnswerabilitySignals(
+    coverage=0.5, known=1.0, terms=4, nearest=0.9, lead=0.4, foreign=False
+)
+OFF_TOPIC = AnswerabilitySignals(
+    coverage=0.1, known=0.4, terms=4, nearest=0.1, lead=0.1, foreign=False
+)
 
 
-def without_vectors(of: Evidence) -> Evidence:
+def without_vectors(of: AnswerabilitySignals) -> AnswerabilitySignals:
     return replace(of, nearest=None, lead=0.0)
 
 
 def test_what_the_book_answers_is_told_from_what_it_does_not() -> None:
-    assert worth_reading(ANSWERED)
-    assert not worth_reading(OFF_TOPIC)
-    assert worth_reading(without_vectors(ANSWERED))
-    assert not worth_reading(without_vectors(OFF_TOPIC))
+    assert is_answerable(ANSWERED)
+    assert not is_answerable(OFF_TOPIC)
+    assert is_answerable(without_vectors(ANSWERED))
+    assert not is_answerable(without_vectors(OFF_TOPIC))
 
 
 def test_a_question_in_the_readers_own_words_gets_the_benefit_of_the_doubt() -> None:
-    assert worth_reading(replace(ANSWERED, coverage=0.15, nearest=0.7, lead=0.2))
+    assert is_answerable(replace(ANSWERED, coverage=0.15, nearest=0.7, lead=0.2))
 
 
 def test_words_are_not_asked_of_another_language() -> None:
     foreign = replace(ANSWERED, coverage=0.0, known=0.1, nearest=0.8, lead=0.25, foreign=True)
-    assert worth_reading(foreign)
-    assert not worth_reading(replace(foreign, nearest=0.2, lead=0.05))
+    assert is_answerable(foreign)
+    assert not is_answerable(replace(foreign, nearest=0.2, lead=0.05))
     # A name may still be found by its letters.
-    assert worth_reading(replace(ANSWERED, foreign=True))
+    assert is_answerable(replace(ANSWERED, foreign=True))
     # Without vectors, nothing can be said of it.
-    assert worth_reading(without_vectors(replace(foreign, known=0.0)))
+    assert is_answerable(without_vectors(replace(foreign, known=0.0)))
 
 
 shares = st.floats(0, 1)
@@ -61,7 +65,7 @@ shares = st.floats(0, 1)
 
 @given(
     st.builds(
-        Evidence,
+        AnswerabilitySignals,
         coverage=shares,
         known=shares,
         terms=st.integers(1, 50),
@@ -73,11 +77,13 @@ shares = st.floats(0, 1)
     shares,
 )
 def test_more_of_anything_never_counts_against_a_question(
-    of: Evidence, field: str, more: float
+    of: AnswerabilitySignals, field: str, more: float
 ) -> None:
     value = getattr(of, field)
     if value is not None:
-        assert margin(replace(of, **{field: value + more})) >= margin(of)
+        assert answerability_margin(replace(of, **{field: value + more})) >= answerability_margin(
+            of
+        )
 
 
 RARITY = {1: 3.0, 2: 1.0}
@@ -91,9 +97,9 @@ def measured(
     terms: SparseVector,
     similarity: Similarity | None = SIMILARITY,
     question: str = "How does the compiler work?",
-) -> Evidence:
+) -> AnswerabilitySignals:
     found = Candidates(hits, {each: RARITY[each] for each in terms.indices if each in RARITY})
-    return evidence(parse_query(question), [terms], found, BOOK, similarity)
+    return answerability_signals(parse_query(question), [terms], found, BOOK, similarity)
 
 
 def test_the_evidence() -> None:
@@ -104,18 +110,20 @@ def test_the_evidence() -> None:
     assert found.coverage == pytest.approx(2.0 / (4.0 + MISSING))
     assert found.terms == 3
     assert found.nearest == pytest.approx(1.0)
-    others = [0.3] + [SIMILARITY.unrelated] * (FEWEST - 2)
-    assert found.lead == pytest.approx((0.5 - (0.5 + sum(others)) / FEWEST) / 0.4)
+    others = [0.3] + [SIMILARITY.unrelated] * (MIN_COMPARED_HITS - 2)
+    assert found.lead == pytest.approx((0.5 - (0.5 + sum(others)) / MIN_COMPARED_HITS) / 0.4)
     assert not found.foreign
     alone = measured(*hits, terms=terms, similarity=None)
     assert alone == replace(found, nearest=None, lead=0.0)
 
 
 def test_the_best_of_many_is_compared_with_them_alone() -> None:
-    cosines = [0.5, *[0.3] * (FEWEST - 1)]
+    cosines = [0.5, *[0.3] * (MIN_COMPARED_HITS - 1)]
     hits = (Hit(chunk(n), cosine, 0.0) for n, cosine in enumerate(cosines))
     found = measured(*hits, terms=SparseVector([1], [1.0]))
-    assert found.lead == pytest.approx((0.5 - (0.5 + 0.3 * (FEWEST - 1)) / FEWEST) / 0.4)
+    assert found.lead == pytest.approx(
+        (0.5 - (0.5 + 0.3 * (MIN_COMPARED_HITS - 1)) / MIN_COMPARED_HITS) / 0.4
+    )
 
 
 def test_the_only_page_of_a_book_stands_out_from_what_is_unrelated() -> None:
@@ -124,9 +132,9 @@ def test_the_only_page_of_a_book_stands_out_from_what_is_unrelated() -> None:
     near, far = (
         measured(Hit(chunk(1), cosine, 0.0), terms=terms, question=ask) for cosine in (0.25, 0.02)
     )
-    assert worth_reading(near)
+    assert is_answerable(near)
     assert far.lead == 0.0
-    assert not worth_reading(far)
+    assert not is_answerable(far)
 
 
 def test_nothing_found_is_nothing_worth_reading() -> None:
@@ -134,7 +142,7 @@ def test_nothing_found_is_nothing_worth_reading() -> None:
     for similarity in (SIMILARITY, None):
         found = measured(terms=terms, similarity=similarity)
         assert (found.coverage, found.known, found.lead) == (0.0, 0.0, 0.0)
-        assert not worth_reading(found)
+        assert not is_answerable(found)
 
 
 def test_the_evidence_means_the_same_for_every_embedding_model() -> None:
@@ -147,7 +155,7 @@ def test_the_evidence_means_the_same_for_every_embedding_model() -> None:
     two = measured(
         *(Hit(chunk(n), c, 1.0) for n, c in enumerate(there)), terms=terms, similarity=other
     )
-    assert margin(one) == pytest.approx(margin(two))
+    assert answerability_margin(one) == pytest.approx(answerability_margin(two))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +180,7 @@ def test_the_evidence_means_the_same_for_every_embedding_model() -> None:
 )
 def test_a_reader_is_told_in_the_language_of_the_question(question: str, language: str) -> None:
     assert question_language(question) == language
-    said = refusal(question, [passage(1)])
+    said = make_refusal(question, [passage(1)])
     assert (said.sentence, said.lead) == (
         languages()[language].not_in_book,
         languages()[language].nearest,
@@ -200,7 +208,7 @@ def passage(
 
 
 def test_the_nearest_places_come_once_each() -> None:
-    found = suggestions(
+    found = suggest_places(
         [
             passage(1),
             passage(2),
@@ -219,19 +227,19 @@ def test_the_nearest_places_come_once_each() -> None:
 
 def test_what_a_reader_sees() -> None:
     near = [passage(1, heading="Use [it]", url="https://b.ex/a (1)#r"), passage(2, url="/a")]
-    assert refusal("How do I bake bread?", near).markdown() == (
+    assert make_refusal("How do I bake bread?", near).markdown() == (
         "The book does not seem to answer this. These pages come closest:\n\n"
         "- [Setup \\> Use \\[it\\]](https://b.ex/a%20%281%29#r)\n"
         "- Setup \\> Run it"
     )
     alone = "The book does not seem to answer this."
-    assert refusal("How do I bake bread?", []).markdown() == alone
+    assert make_refusal("How do I bake bread?", []).markdown() == alone
 
 
 @pytest.mark.parametrize("question", ["Hello!", "thanks", "Who are you?", "¿Quién eres?", "你好！"])
 def test_small_talk_is_no_question_to_a_book(question: str) -> None:
     assert is_small_talk(question)
-    said = refusal(question, [passage(1)])
+    said = make_refusal(question, [passage(1)])
     assert said.markdown() == said.sentence == languages()[question_language(question)].ask_me
 
 
@@ -303,7 +311,9 @@ def test_an_answer_that_answers(answer: str) -> None:
 def test_who_goes_on_has_answered() -> None:
     more = "Word after word follows here. "
     assert is_refusal("The passages do not answer this. " + more * 3)
-    assert not is_refusal("The passages do not answer this. " + more * (LONGEST // len(more) + 1))
+    assert not is_refusal(
+        "The passages do not answer this. " + more * (MAX_REFUSAL_CHARACTERS // len(more) + 1)
+    )
     assert not is_refusal("The passages do not answer this, but try:\n\n```sh\nmake run\n```")
 
 

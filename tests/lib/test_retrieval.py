@@ -13,15 +13,15 @@ from lib.errors import UpstreamError
 from lib.ingest import Ingestion, IngestRequest
 from lib.ranking import Passage, Ranked
 from lib.retrieval import (
-    MAX_CARRIED,
-    SAME_PAGE,
+    CITED_PAGE_BONUS,
+    MAX_CONTEXT_CHARACTERS,
+    boost_pages,
     cited_pages,
-    find_grounds,
+    do_overlap,
+    interleave,
+    interpret,
     is_about_the_book,
-    merged,
-    nearer,
-    overlap,
-    readings,
+    retrieve_passages,
 )
 from lib.services import make_local_embedder, make_store
 from lib.sessions import Message
@@ -63,7 +63,7 @@ def after(*questions: str) -> list[Message]:
     ],
 )
 def test_a_question_that_leans_takes_the_one_before_it_along(before: str, question: str) -> None:
-    found = readings(question, after(before))
+    found = interpret(question, after(before))
     assert found[-1] == f"{before} {question}"
     if len(found) == 2:  # a single word may be a subject of its own
         assert found[0] == question
@@ -84,37 +84,37 @@ def test_a_question_that_leans_takes_the_one_before_it_along(before: str, questi
     ],
 )
 def test_a_question_that_stands_on_its_own_stays_as_it_is(question: str) -> None:
-    assert readings(question, after("What is the Zero Moment Point?")) == (question,)
+    assert interpret(question, after("What is the Zero Moment Point?")) == (question,)
 
 
 @pytest.mark.parametrize("question", ["What is shadowing?", "What's the catch?"])
 def test_a_short_question_may_be_meant_either_way(question: str) -> None:
     before = "What does opt-level do?"
-    assert readings(question, after(before)) == (question, f"{before} {question}")
+    assert interpret(question, after(before)) == (question, f"{before} {question}")
 
 
 def test_a_paragraph_leans_on_nothing() -> None:
     question = "And so " + "it is as it is, " * 10 + "or is it?"
-    assert readings(question, after("What is a mutex?")) == (question,)
+    assert interpret(question, after("What is a mutex?")) == (question,)
 
 
 def test_the_subject_is_carried_through_several_exchanges() -> None:
     history = after("What is Rc<T>?", "And can I use it from several threads?")
-    assert readings("Why not?", history) == (
+    assert interpret("Why not?", history) == (
         "What is Rc<T>? And can I use it from several threads? Why not?",
     )
 
 
 def test_what_was_asked_before_a_new_subject_is_forgotten() -> None:
     history = after("What is the Zero Moment Point?", "How long are translation jobs kept on disk?")
-    assert readings("And why?", history) == (
+    assert interpret("And why?", history) == (
         "How long are translation jobs kept on disk? And why?",
     )
 
 
 def test_both_readings_of_a_short_question_are_carried_on() -> None:
     history = after("What does opt-level do?", "What is shadowing?")
-    assert readings("And why?", history) == (
+    assert interpret("And why?", history) == (
         "What is shadowing? And why?",
         "What does opt-level do? What is shadowing? And why?",
     )
@@ -122,16 +122,16 @@ def test_both_readings_of_a_short_question_are_carried_on() -> None:
 
 @given(st.text(), st.lists(st.text(max_size=2_000), max_size=4))
 def test_readings_end_in_the_question_and_stay_short(question: str, before: list[str]) -> None:
-    found = readings(question, after(*before))
+    found = interpret(question, after(*before))
     assert 1 <= len(found) <= 2
     assert all(each.endswith(question) for each in found)
-    assert all(len(each) <= MAX_CARRIED + 1 + len(question) for each in found)
-    assert readings(question, []) == (question,)
+    assert all(len(each) <= MAX_CONTEXT_CHARACTERS + 1 + len(question) for each in found)
+    assert interpret(question, []) == (question,)
 
 
 def test_a_long_question_is_carried_by_its_words_that_mean_something() -> None:
     before = "I would like to know what it is that the " + "scheduler " * 60 + "does?"
-    (found,) = readings("And why?", after(before))
+    (found,) = interpret("And why?", after(before))
     assert found.startswith("like know scheduler ")
     assert found.endswith("scheduler And why?")
 
@@ -143,9 +143,9 @@ def places(passages: Sequence[Passage]) -> list[int]:
 def test_the_first_reading_gives_two_passages_for_one_of_the_second() -> None:
     first = [passage_at("a.md", n, n + 10) for n in (0, 10, 20, 30)]
     second = [passage_at("a.md", n, n + 10) for n in (100, 110, 120)]
-    assert places(merged([first, second], 5)) == [0, 10, 100, 20, 30]
-    assert places(merged([first], 3)) == [0, 10, 20]
-    assert places(merged([[], second], 2)) == [100, 110]
+    assert places(interleave([first, second], 5)) == [0, 10, 100, 20, 30]
+    assert places(interleave([first], 3)) == [0, 10, 20]
+    assert places(interleave([[], second], 2)) == [100, 110]
 
 
 def test_no_text_comes_twice() -> None:
@@ -153,13 +153,13 @@ def test_no_text_comes_twice() -> None:
         [passage_at("a.md", 0, 50)],
         [passage_at("a.md", 40, 90), passage_at("b.md", 0, 50), passage_at("a.md", 50, 90)],
     )
-    found = merged([first, second], 5)
+    found = interleave([first, second], 5)
     assert [(each.file_path, each.start_char) for each in found] == [
         ("a.md", 0),
         ("b.md", 0),
         ("a.md", 50),
     ]
-    assert not any(overlap(a, b) for n, a in enumerate(found) for b in found[:n])
+    assert not any(do_overlap(a, b) for n, a in enumerate(found) for b in found[:n])
 
 
 ANSWER = "Drop it. [1](https://b.example/a%20b/#drop) And [see](https://elsewhere.example/) [2]."
@@ -175,10 +175,10 @@ def test_pages_are_those_that_the_last_answer_cites() -> None:
 def test_hits_on_a_cited_page_move_up() -> None:
     urls = ("https://b.example/c/#x", "https://b.example/a b/#y", None)
     ranked = [Ranked(Hit(chunk(n, url=url), 0.0, 0.0), 1 - n / 20) for n, url in enumerate(urls)]
-    found = nearer(ranked, cited_pages([Message("assistant", ANSWER)]))
+    found = boost_pages(ranked, cited_pages([Message("assistant", ANSWER)]))
     assert [each.hit.chunk.url for each in found] == [urls[1], urls[0], urls[2]]
-    assert found[0].total == ranked[1].total + SAME_PAGE
-    assert nearer(ranked, ()) == ranked
+    assert found[0].total == ranked[1].total + CITED_PAGE_BONUS
+    assert boost_pages(ranked, ()) == ranked
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def exchange(question: str, answer: str = "Yes. [1](https://b.example/x#y)") -> 
 async def test_a_follow_up_finds_what_its_subject_has(book: tuple[Embedder, Store]) -> None:
     for subject, page in (("kettle", "kettle.md"), ("toaster", "toaster.md")):
         history = exchange(f"What does the {subject} do?")
-        found = await find_grounds(*book, "and how long is the warranty?", history, 1)
+        found = await retrieve_passages(*book, "and how long is the warranty?", history, 1)
         assert found.passages[0].file_path == page
         assert found.worth_reading
 
@@ -270,10 +270,10 @@ async def test_of_two_pages_that_fit_the_one_that_was_cited_wins(
     book: tuple[Embedder, Store],
 ) -> None:
     for page in ("kettle", "toaster"):
-        first = await find_grounds(*book, f"What does the {page} do?", [], 1)
+        first = await retrieve_passages(*book, f"What does the {page} do?", [], 1)
         url = first.passages[0].url
         history = exchange("Which things are there in the kitchen?", f"That one. [1]({url})")
-        found = await find_grounds(*book, "and how is it cleaned?", history, 1)
+        found = await retrieve_passages(*book, "and how is it cleaned?", history, 1)
         assert found.passages[0].file_path == f"{page}.md"
 
 
@@ -283,8 +283,8 @@ async def test_a_new_subject_is_found_whatever_was_said_before(
 ) -> None:
     question = "Which bulbs of how many watts fit into the lamp?"
     history = exchange("What does the kettle do?") + exchange("and how is it cleaned?")
-    alone = await find_grounds(*book, question, [], 3)
-    after = await find_grounds(*book, question, history, 3)
+    alone = await retrieve_passages(*book, question, [], 3)
+    after = await retrieve_passages(*book, question, history, 3)
     assert after == alone
     assert after.passages[0].file_path == "lamp.md"
 
@@ -292,14 +292,14 @@ async def test_a_new_subject_is_found_whatever_was_said_before(
 @pytest.mark.asyncio(loop_scope="module")
 async def test_what_the_book_does_not_have(book: tuple[Embedder, Store]) -> None:
     for question in ("Who painted the Starry Night in 1889?", "Thank you!"):
-        found = await find_grounds(*book, question, [], 3)
+        found = await retrieve_passages(*book, question, [], 3)
         assert not found.worth_reading
         assert found.passages
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_who_names_a_file_gets_its_passages(book: tuple[Embedder, Store]) -> None:
-    found = await find_grounds(*book, "file:lamp Starry Night painter", [], 3)
+    found = await retrieve_passages(*book, "file:lamp Starry Night painter", [], 3)
     assert found.worth_reading
     assert {each.file_path for each in found.passages} == {"lamp.md"}
 
@@ -324,5 +324,5 @@ async def test_words_alone_tell_while_the_embedder_is_away(book: tuple[Embedder,
         ("How long does the warranty of the kettle last?", True),
         ("Who painted the Starry Night in 1889?", False),
     ):
-        found = await find_grounds(embedder, store, question, [], 3)
+        found = await retrieve_passages(embedder, store, question, [], 3)
         assert found.worth_reading is worth
