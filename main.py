@@ -14,7 +14,7 @@ from handlers import archive, chat, health, ingest, metrics, pages, search
 from handlers.failures import register_failures
 from handlers.limits import make_limit_store
 from handlers.middleware import Middleware
-from lib.logs import exchange
+from lib.logs import current_request
 from lib.metrics import Metrics
 from lib.services import open_services, warm_up
 from lib.settings import Settings, load_settings
@@ -85,14 +85,14 @@ def create_app(
 
     @app.before_request
     async def log_route() -> None:
-        if (note := exchange.get()) and request.url_rule:
+        if (note := current_request.get()) and request.url_rule:
             note.route = request.url_rule.rule
 
     @app.after_request
     async def log_reader(response: Response) -> Response:
         # The middleware has already noted an address; the name of a key replaces it.
         reader = str(g.get("reader", ""))
-        if (note := exchange.get()) and reader.startswith(("key:", "admin")):
+        if (note := current_request.get()) and reader.startswith(("key:", "admin")):
             note.reader = reader
         return response
 

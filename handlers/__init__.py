@@ -1,4 +1,7 @@
-"""One module an endpoint: parse into a typed request, await one call of `lib`, respond."""
+"""HTTP endpoints, one per module, and what they share.
+
+A handler parses the request into a struct, awaits one call of `lib`, and responds.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar, cast
@@ -12,30 +15,30 @@ from lib.errors import Forbidden, Unauthorized, UnsupportedMediaType
 from lib.services import Services
 from lib.settings import Settings
 
-R = TypeVar("R", bound=msgspec.Struct)
-View = TypeVar("View", bound=Callable[..., object])
+_R = TypeVar("_R", bound=msgspec.Struct)
+_View = TypeVar("_View", bound=Callable[..., object])
 
 FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 OPERATION = "operation"
 
 
 def services() -> Services:
-    """The collaborators that `create_app` opened."""
+    """The services of the running application."""
     return cast(Services, current_app.extensions["services"])
 
 
-def operation(described: Operation) -> Callable[[View], View]:
-    """Say what a route takes and gives, for the OpenAPI document."""
+def operation(described: Operation) -> Callable[[_View], _View]:
+    """Decorator: describe a route for the OpenAPI document."""
 
-    def mark(view: View) -> View:
+    def mark(view: _View) -> _View:
         setattr(view, OPERATION, described)
         return view
 
     return mark
 
 
-async def body(form: type[R]) -> R:
-    """The request's JSON as `form`. Raises `InvalidRequest` and `UnsupportedMediaType`."""
+async def body(form: type[_R]) -> _R:
+    """Decode the JSON body. Raises `InvalidRequest` and `UnsupportedMediaType`."""
     data = cast(bytes, await request.get_data(as_text=False))
     if data and not request.is_json:
         raise UnsupportedMediaType(
@@ -44,8 +47,8 @@ async def body(form: type[R]) -> R:
     return decode_body(data, form)
 
 
-def query(form: type[R]) -> R:
-    """The query string as `form`. Raises `InvalidRequest`."""
+def query(form: type[_R]) -> _R:
+    """Decode the query string. Raises `InvalidRequest`."""
     return decode_query(request.args.to_dict(), form)
 
 
@@ -53,47 +56,40 @@ def respond(answer: msgspec.Struct | dict[str, object], status: int = 200) -> Re
     return Response(msgspec.json.encode(answer), status, content_type="application/json")
 
 
-def given_key() -> str:
-    """The key of the request that is being handled."""
-    return key_of(request)
-
-
-def key_of(request: Request) -> str:
-    """The key that a request carries, in either header."""
+def api_key(request: Request) -> str:
+    """The key in the `Authorization` or `X-API-Key` header; empty without one."""
     return bearer(request.headers.get("Authorization", "")) or request.headers.get("X-API-Key", "")
 
 
 def require_known_origin() -> None:
-    """Refuse pages of foreign origins before anything is spent. Raises `Forbidden`.
+    """Refuse requests from pages of other origins. Raises `Forbidden`.
 
-    Their browsers would keep the answer from them, but only once it is made. What is no browser
-    sends no origin, and may call unless the settings say otherwise.
+    Their browser would block the answer anyway, but only after it has cost tokens. Programs send no
+    `Origin` and are allowed unless `REQUIRE_ORIGIN` is set.
     """
     origin = request.headers.get("Origin", "").lower()
-    # Of a GET by a page of its own, a browser tells only that.
-    named = origin or request.headers.get("Sec-Fetch-Site") == "same-origin"
-    if services().settings.require_origin and not named:
-        raise Forbidden("Only pages of known origins may call. See REQUIRE_ORIGIN.")
-    # The page that Quire itself serves may, whatever the scheme: a proxy may end TLS before it.
-    own = origin.partition("://")[2] == request.host.lower()
-    if origin and not own and origin not in services().settings.origins:
-        raise Forbidden("Pages of this origin may not call. See ALLOWED_ORIGINS.")
+    # For a same-origin GET, browsers send this header instead of Origin.
+    has_origin = origin or request.headers.get("Sec-Fetch-Site") == "same-origin"
+    if services().settings.require_origin and not has_origin:
+        raise Forbidden("Requests must come from a page of an allowed origin. See REQUIRE_ORIGIN.")
+    # Quire's own page. Its scheme may differ: a proxy may terminate TLS.
+    is_own = origin.partition("://")[2] == request.host.lower()
+    if origin and not is_own and origin not in services().settings.origins:
+        raise Forbidden("The origin of this page is not allowed. See ALLOWED_ORIGINS.")
 
 
 def require_admin() -> None:
-    """Let the author pass. Raises `Unauthorized` with the reason."""
+    """Raises `Unauthorized` without the admin key (see `is_admin`)."""
     if is_admin(services().settings, request):
         return
     if services().settings.admin_api_key:
-        raise Unauthorized("This needs the admin key, as `Authorization: Bearer <key>`.")
-    raise Unauthorized(
-        "No ADMIN_API_KEY is configured, so this is open only to the machine itself."
-    )
+        raise Unauthorized("The admin key is required, as `Authorization: Bearer <key>`.")
+    raise Unauthorized("ADMIN_API_KEY is not set, so only requests from this machine are allowed.")
 
 
 def is_admin(settings: Settings, request: Request) -> bool:
-    """Whether the author calls: by key, or where none is configured, from the machine itself."""
+    """Whether the request has the admin key or, if none is configured, comes from this machine."""
     if settings.admin_api_key:
-        return has_key(key_of(request), (settings.admin_api_key,))
+        return has_key(api_key(request), (settings.admin_api_key,))
     forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
     return is_local(request.remote_addr or "", forwarded=forwarded)

@@ -23,14 +23,14 @@ blueprint = Blueprint("archive", __name__)
 @blueprint.post(PATH)
 @operation(
     Operation(
-        "Push a docs folder as .tar.gz or .zip, and ingest it.",
+        "Upload a content folder as .tar.gz or .zip, and ingest it.",
         binary=True,
         answer=IngestStarted,
         statuses={
-            400: "The archive cannot be unpacked safely.",
+            400: "The archive is invalid or unsafe.",
             401: "The admin key is missing or wrong.",
             409: "An ingestion is running.",
-            503: "Redis, which lets one replica ingest at a time, cannot be reached.",
+            503: "Redis, which coordinates ingestion between replicas, cannot be reached.",
         },
         admin=True,
     )
@@ -39,7 +39,7 @@ async def push() -> Response:
     require_admin()
     settings, ingestion = services().settings, services().ingestion
     if ingestion.latest and ingestion.latest.running:
-        raise Conflict("An ingestion is running; push again when it is done.")
+        raise Conflict("An ingestion is running. Try again when it has finished.")
     folder = settings.qdrant_path / settings.qdrant_collection
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=folder, prefix="archive-") as file:
@@ -54,21 +54,21 @@ async def push() -> Response:
         await asyncio.to_thread(unpack, Path(file.name), content, settings.limits)
     started = await ingestion.start(IngestRequest(), root=content.resolve())
     if reports := services().reports:
-        await reports.tell()  # the next request may come to another replica
+        await reports.tell()  # the next request may reach another replica
     return respond(started)
 
 
 def request_class(settings: Settings) -> type[Request]:
-    """Requests whose body may be an archive, for the author alone.
+    """Make a request class with a larger body limit for archives that the admin uploads.
 
-    The limit has to be known before a handler runs: until then whatever arrives is kept in memory.
+    The limit must be set before a handler runs, because until then the body is kept in memory.
     """
 
-    class BookRequest(Request):
+    class ArchiveRequest(Request):
         def __init__(self, method: str, scheme: str, path: str, *args: Any, **options: Any) -> None:
             super().__init__(method, scheme, path, *args, **options)
             if path == PATH and is_admin(settings, self):
                 options["max_content_length"] = settings.max_archive_bytes
                 super().__init__(method, scheme, path, *args, **options)
 
-    return BookRequest
+    return ArchiveRequest

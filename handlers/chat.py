@@ -18,7 +18,7 @@ blueprint = Blueprint("chat", __name__)
 @rate_limit(limits=limits())
 @operation(
     Operation(
-        "Answer a question, streamed unless `stream` is false.",
+        "Answer a question. The answer is streamed unless `stream` is false.",
         body=ChatRequest,
         answer=ChatAnswer,
         events=(TextDelta, Cited, Done, Failed),

@@ -15,9 +15,9 @@ blueprint = Blueprint("health", __name__)
 @blueprint.get("/health")
 @operation(
     Operation(
-        "How the service is. Spends no token, waits for nobody.",
+        "Health of the service. Costs no tokens and waits for no dependency.",
         answer=Health,
-        statuses={503: "Chat cannot be served at all."},
+        statuses={503: "Chat is not available."},
         same_answer=(503,),
     )
 )

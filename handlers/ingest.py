@@ -14,20 +14,20 @@ blueprint = Blueprint("ingest", __name__)
 
 
 class StatusQuery(msgspec.Struct, kw_only=True):
-    """Which task."""
+    """Selects an ingestion task."""
 
-    task_id: Annotated[str, msgspec.Meta(description="Absent: the latest task.")] | None = None
+    task_id: Annotated[str, msgspec.Meta(description="Default: the latest task.")] | None = None
 
 
 @blueprint.post("/ingest")
 @operation(
     Operation(
-        "Begin to ingest the book in the background.",
+        "Start an ingestion in the background.",
         body=IngestRequest,
         answer=IngestStarted,
         statuses={
             401: "The admin key is missing or wrong.",
-            503: "Redis, which lets one replica ingest at a time, cannot be reached.",
+            503: "Redis, which coordinates ingestion between replicas, cannot be reached.",
         },
         admin=True,
     )
@@ -36,20 +36,20 @@ async def start() -> Response:
     require_admin()
     started = await services().ingestion.start(await body(IngestRequest))
     if reports := services().reports:
-        await reports.tell()  # the next request may come to another replica
+        await reports.tell()  # the next request may reach another replica
     return respond(started)
 
 
 @blueprint.delete("/ingest")
 @operation(
     Operation(
-        "Stop the ingestion that runs; readers keep the index they have.",
+        "Stop the running ingestion. The current index stays.",
         query=StatusQuery,
         answer=IngestStatus,
         statuses={
-            400: "A parameter is not valid.",
+            400: "A parameter is invalid.",
             401: "The admin key is missing or wrong.",
-            404: "There is no such task, or none ran.",
+            404: "Unknown task, or no ingestion has run.",
         },
         admin=True,
     )
@@ -62,12 +62,12 @@ async def cancel() -> Response:
 @blueprint.get("/ingest/status")
 @operation(
     Operation(
-        "How far an ingestion has come.",
+        "Progress of an ingestion.",
         query=StatusQuery,
         answer=IngestStatus,
         statuses={
-            400: "A parameter is not valid.",
-            404: "There is no such task, or none ran.",
+            400: "A parameter is invalid.",
+            404: "Unknown task, or no ingestion has run.",
         },
     )
 )

@@ -1,8 +1,8 @@
-"""How much a reader may ask: ten questions a minute in bursts of twenty, and six times as many
-searches; ten times that with a key.
+"""Rate limits: ten questions a minute in bursts of twenty; six times as many searches; ten times
+that with a key.
 
-quart-rate-limiter counts; what it counts by, and where, is decided here: its own key is the
-leftmost X-Forwarded-For, which anyone can invent, and its own store never forgets a reader.
+quart-rate-limiter counts requests. Its default client key is the leftmost `X-Forwarded-For`, which
+anyone can forge, and its default store never evicts. This module replaces both.
 """
 
 import heapq
@@ -16,99 +16,98 @@ from quart import current_app, g, request
 from quart_rate_limiter import RateLimit, RateLimitExceeded
 from quart_rate_limiter.store import RateLimiterStoreABC
 
-from handlers import given_key, services
+from handlers import api_key, services
 from lib.auth import Keys, client_address, has_key, wider_network
 from lib.errors import RedisUnavailable
 from lib.replicas.client import RedisClient, take_allowance
 from lib.settings import Settings
 
-PERIOD = timedelta(minutes=2)
-BURST = 20
+_PERIOD = timedelta(minutes=2)
+_BURST = 20
 SEARCH_BURST = 120
-WITH_KEY = 10
-"""So much more, with a key."""
-NETWORK = 10
-"""So much more, for all readers of one IPv6 /48 together."""
-MAX_READERS = 50_000
-ADMIN = "admin"
+_KEY_FACTOR = 10
+"""Factor for readers with a key."""
+_NETWORK_FACTOR = 10
+"""Factor for all readers of one IPv6 /48 together."""
+_MAX_READERS = 50_000
 
 
-class ReaderLimit(RateLimit):
-    """`burst` requests at once, and one more each `PERIOD / burst`; more for a reader's key."""
+class _ReaderLimit(RateLimit):
+    """A burst of `burst` requests, then one per `_PERIOD / burst`; more with a reader's key."""
 
-    def __init__(self, burst: int = BURST) -> None:
-        super().__init__(burst, PERIOD, reader, is_free)
+    def __init__(self, burst: int = _BURST) -> None:
+        super().__init__(burst, _PERIOD, reader, _is_free)
 
     @property
     def count(self) -> int:
-        return self._burst * (WITH_KEY if g.get("has_key") else 1)
+        return self._burst * (_KEY_FACTOR if g.get("has_key") else 1)
 
     @count.setter
     def count(self, value: int) -> None:
         self._burst = value
 
 
-class NetworkLimit(RateLimit):
-    """Whoever is given an IPv6 /48, as customers may be, has 65,536 addresses to be counted by."""
+class _NetworkLimit(RateLimit):
+    """A limit per IPv6 /48. Providers give whole /48s to customers: 65,536 networks of readers."""
 
-    def __init__(self, burst: int = BURST) -> None:
-        super().__init__(burst * NETWORK, PERIOD, network, has_no_network)
-
-
-def limits(burst: int = BURST) -> list[RateLimit]:
-    """The limits of one route. The first is what the headers tell of."""
-    return [ReaderLimit(burst), NetworkLimit(burst)]
+    def __init__(self, burst: int = _BURST) -> None:
+        super().__init__(burst * _NETWORK_FACTOR, _PERIOD, _network, _has_no_network)
 
 
-class KeyInBody(msgspec.Struct):
+def limits(burst: int = _BURST) -> list[RateLimit]:
+    """The limits of one route. The `RateLimit-*` headers report the first."""
+    return [_ReaderLimit(burst), _NetworkLimit(burst)]
+
+
+class _KeyInBody(msgspec.Struct):
     api_key: str = ""
 
 
-class BoundedStore(RateLimiterStoreABC):
-    """When each reader's allowance will be whole again, for those whose is not.
+class _BoundedStore(RateLimiterStoreABC):
+    """For each reader, the time at which their allowance will be full again (GCRA's TAT).
 
-    Who has asked little is soon forgotten. When more than `max_readers` ask at once, those who have
-    asked least go first, and get the little back: a flood of invented addresses takes nothing from
-    other readers, and does not make the store forget whoever has asked a lot.
+    Entries of readers with a full allowance are dropped. With more than `max_readers`, those who
+    asked least are dropped first. So a flood of forged addresses takes nothing from other readers,
+    and does not evict readers who asked a lot.
     """
 
-    def __init__(self, max_readers: int = MAX_READERS) -> None:
+    def __init__(self, max_readers: int = _MAX_READERS) -> None:
         self._max_readers = max_readers
-        self._whole: dict[str, datetime] = {}
+        self._full_at: dict[str, datetime] = {}
         self._order: list[tuple[datetime, str]] = []
-        """A heap of all that was set; what was replaced since is passed over."""
+        """A heap of all values that were set. Replaced ones are skipped."""
 
     def __len__(self) -> int:
-        return len(self._whole)
+        return len(self._full_at)
 
     async def get(self, key: str, default: datetime) -> datetime:
-        whole = self._whole.get(key, default)
-        # No allowance takes so long: the clock was set back, and nobody is to wait for that.
-        return whole if whole <= datetime.now(UTC) + 2 * PERIOD else default
+        full_at = self._full_at.get(key, default)
+        # A later time means that the clock was set back.
+        return full_at if full_at <= datetime.now(UTC) + 2 * _PERIOD else default
 
     async def set(self, key: str, tat: datetime) -> None:
-        self._whole[key] = tat
+        self._full_at[key] = tat
         heapq.heappush(self._order, (tat, key))
         now = datetime.now(UTC)
         while (
-            len(self._whole) > self._max_readers
+            len(self._full_at) > self._max_readers
             or len(self._order) > 4 * self._max_readers
             or (self._order and self._order[0][0] < now)
         ):
-            when, who = heapq.heappop(self._order)
-            if self._whole.get(who) == when:
-                del self._whole[who]
+            full_at, reader = heapq.heappop(self._order)
+            if self._full_at.get(reader) == full_at:
+                del self._full_at[reader]
 
     async def before_serving(self) -> None: ...
 
     async def after_serving(self) -> None: ...
 
 
-class SharedStore(BoundedStore):
-    """The same for all replicas together, as far as Redis can be reached.
+class _SharedStore(_BoundedStore):
+    """Limits shared by all replicas; without Redis, each replica counts for itself.
 
-    What is in memory here can only be less than what Redis knows of a reader, so whoever asks too
-    much by it is refused without asking Redis. Who does not is counted there, in one step.
+    Memory never counts more than Redis. A reader who exceeds the limit in memory is refused without
+    asking Redis; all others are counted in Redis, atomically.
     """
 
     def __init__(self, redis: Callable[[], RedisClient]) -> None:
@@ -116,86 +115,85 @@ class SharedStore(BoundedStore):
         self._redis = redis
 
     async def set(self, key: str, tat: datetime) -> None:
-        """Raises `RateLimitExceeded` for who has asked too much of other replicas."""
-        # Before anything is awaited: it is the difference to what the limiter has just read.
-        each = (tat - await self._whole_at(key)).total_seconds()
-        period = PERIOD.total_seconds()
+        """Raises `RateLimitExceeded` if other replicas have used up the reader's allowance."""
+        # The difference to the value that the limiter has just read, so before any real wait.
+        each = (tat - await self._current(key)).total_seconds()
+        period = _PERIOD.total_seconds()
         try:
             taken, left = await take_allowance(self._redis(), key, each, period)
         except RedisUnavailable:
-            # Others may have been counted while it was waited for.
-            left = (await self._whole_at(key) - datetime.now(UTC)).total_seconds()
+            # Other requests may have been counted during the wait.
+            left = (await self._current(key) - datetime.now(UTC)).total_seconds()
             taken = left <= period - each
             left += each if taken else 0
         await super().set(key, datetime.now(UTC) + timedelta(seconds=left))
         if not taken:
             raise RateLimitExceeded(math.ceil(left - (period - each)))
 
-    async def _whole_at(self, key: str) -> datetime:
+    async def _current(self, key: str) -> datetime:
         now = datetime.now(UTC)
         return max(await self.get(key, now), now)
 
 
-def make_limit_store(settings: Settings) -> BoundedStore:
-    """Of this process, or of all that share the Redis of the settings."""
-    return SharedStore(shared_redis) if settings.redis_url else BoundedStore()
+def make_limit_store(settings: Settings) -> _BoundedStore:
+    """Make the store of this process, or of all replicas if Redis is configured."""
+    return _SharedStore(_shared_redis) if settings.redis_url else _BoundedStore()
 
 
-def shared_redis() -> RedisClient:
+def _shared_redis() -> RedisClient:
     return cast(RedisClient, services().redis)
 
 
 async def reader() -> str:
-    """Whom a request is counted for: `key:<name>`, `admin`, or an address."""
+    """The identity that the request is counted for: `key:<name>`, `admin`, or an address."""
     if "reader" not in g:
-        # First without a key: what reads the body may end the request.
-        g.reader = address()
-        g.reader = await key_holder() or g.reader
+        # Set before the body is read, which may end the request.
+        g.reader = _address()
+        g.reader = await _key_holder() or g.reader
     return cast(str, g.reader)
 
 
-async def key_holder() -> str:
-    """Whose valid key the request has; empty without one. Sets `g.has_key`."""
-    given = given_key() or key_in_body(cast(bytes, await request.get_data(as_text=False)))
-    name = keys().name(given)
+async def _key_holder() -> str:
+    """The name behind the request's key; empty without a valid one. Sets `g.has_key`."""
+    given = api_key(request) or _key_in_body(cast(bytes, await request.get_data(as_text=False)))
+    name = _keys().name(given)
     admin = has_key(given, (services().settings.admin_api_key,))
     g.has_key = admin or bool(name)
-    return ADMIN if admin else name and f"key:{name}"
+    return "admin" if admin else name and f"key:{name}"
 
 
-async def network() -> str:
+async def _network() -> str:
     return f"network:{wider_network(await reader())}"
 
 
-async def has_no_network() -> bool:
-    return await is_free() or not wider_network(await reader())
+async def _has_no_network() -> bool:
+    return await _is_free() or not wider_network(await reader())
 
 
-async def is_free() -> bool:
-    """A browser's preflight is no question. Asked first, so it finds out whose key there is."""
+async def _is_free() -> bool:
+    """CORS preflights are not counted. The limiter calls this first, so it also sets the reader."""
     if request.method == "OPTIONS":
         return True
     await reader()
     return False
 
 
-def address() -> str:
+def _address() -> str:
     hops = services().settings.trusted_proxy_hops
     forwarded = ",".join(request.headers.getlist("X-Forwarded-For"))
     return client_address(request.remote_addr or "", forwarded, hops)
 
 
-def keys() -> Keys:
-    """The keys of this application's readers."""
+def _keys() -> Keys:
     extensions, settings = current_app.extensions, services().settings
     if "reader_keys" not in extensions:
         extensions["reader_keys"] = Keys(settings.api_keys, settings.api_keys_file)
     return cast(Keys, extensions["reader_keys"])
 
 
-def key_in_body(data: bytes) -> str:
-    """The key as older clients send it, in the body; empty where there is none."""
+def _key_in_body(data: bytes) -> str:
+    """The `api_key` field that older clients send; empty without one."""
     try:
-        return msgspec.json.decode(data, type=KeyInBody).api_key
+        return msgspec.json.decode(data, type=_KeyInBody).api_key
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return ""  # the handler says what is wrong with the body
+        return ""  # the handler reports the invalid body

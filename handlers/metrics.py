@@ -18,26 +18,30 @@ from lib.services import Services
 
 blueprint = Blueprint("metrics", __name__)
 
-INGESTION: tuple[tuple[str, str, Callable[[Task], float]], ...] = (
-    ("running", "1 while an ingestion runs.", lambda task: task.running),
+_INGESTION: tuple[tuple[str, str, Callable[[Task], float]], ...] = (
+    ("running", "1 while an ingestion is running.", lambda task: task.running),
     ("failed", "1 if the latest ingestion failed.", lambda task: task.status == "failed"),
     ("chunks", "Chunks of the latest ingestion.", lambda task: task.chunks_created),
-    ("chunks_embedded", "Those that needed a new vector.", lambda task: task.counts.embedded),
-    ("errors", "What was wrong with files of it.", lambda task: len(task.errors)),
-    ("seconds", "How long it has taken.", lambda task: seconds(task)),
+    ("chunks_embedded", "Chunks that needed a new embedding.", lambda task: task.counts.embedded),
+    ("errors", "Files of the latest ingestion with an error.", lambda task: len(task.errors)),
+    ("seconds", "Duration of the latest ingestion.", lambda task: _duration(task)),
 )
 
-BREAKER: tuple[tuple[str, str, Callable[[Breaker], float]], ...] = (
-    ("away", "1 while a service is taken for down.", lambda breaker: breaker.state != "closed"),
-    ("errors", "Failed calls of a service.", lambda breaker: breaker.failed),
-    ("spared", "Calls not made since it was down.", lambda breaker: breaker.refused),
+_BREAKER: tuple[tuple[str, str, Callable[[Breaker], float]], ...] = (
+    (
+        "away",
+        "1 while the circuit breaker is open.",
+        lambda breaker: breaker.state != "closed",
+    ),
+    ("errors", "Failed calls to a service.", lambda breaker: breaker.failed),
+    ("spared", "Calls refused by an open circuit breaker.", lambda breaker: breaker.refused),
 )
 
 
 @blueprint.get("/metrics")
 @operation(
     Operation(
-        "Figures for Prometheus, for the machine itself and the author.",
+        "Prometheus metrics, for this machine and the admin.",
         text=True,
         statuses={401: "The admin key is missing or wrong."},
         admin=True,
@@ -52,35 +56,37 @@ async def metrics() -> Response:
 
 
 def register_gauges(services: Services, middleware: Middleware) -> None:
-    """Let Prometheus see what is in the application whenever it asks."""
-    gauge, ingestion = services.metrics.gauge, services.ingestion
-    monitor = services.loop_monitor
-    gauge("quire_open_streams", "Answers that are being streamed.", lambda: middleware.streams)
-    gauge("quire_loop_lag_seconds", "How late the event loop is.", lambda: monitor.lag)
-    gauge(
-        "quire_loop_lag_worst_seconds", "The same, in the last minute.", lambda: monitor.worst_lag
+    """Register gauges that read the state of the services at each scrape."""
+    monitor, chat, ingestion = services.loop_monitor, services.chat, services.ingestion
+    budget, admission = chat.budget, chat.admission
+    gauges: tuple[tuple[str, str, Callable[[], float]], ...] = (
+        ("open_streams", "Open answer streams.", lambda: middleware.streams),
+        ("loop_lag_seconds", "Event loop lag.", lambda: monitor.lag),
+        ("loop_lag_worst_seconds", "Worst lag of the last minute.", lambda: monitor.worst_lag),
+        ("tasks", "asyncio tasks.", lambda: len(asyncio.all_tasks())),
+        ("sessions", "Conversations in memory.", lambda: len(chat.sessions)),
+        ("budget_share", "Used share of today's budget, 0 to 1.", lambda: budget.state().share),
+        ("budget_tokens", "Tokens used today.", lambda: budget.state().tokens),
+        ("budget_usd", "Estimated cost of today, US dollars.", lambda: budget.state().usd),
+        ("budget_refused", "Answers refused by the budget today.", lambda: budget.state().refused),
+        ("answers_running", "Answers being generated.", lambda: admission.running),
+        ("answers_waiting", "Readers in the queue.", lambda: admission.waiting),
+        ("answers_refused", "Readers that the queue refused.", lambda: admission.refused),
     )
-    gauge("quire_tasks", "Tasks of the event loop.", lambda: len(asyncio.all_tasks()))
-    gauge("quire_sessions", "Conversations in memory.", lambda: len(services.chat.sessions))
-
-    budget, answers = services.chat.budget, services.chat.admission
-    gauge("quire_budget_share", "Of today's budget, 0 to 1.", lambda: budget.state().share)
-    gauge("quire_budget_tokens", "Spent today.", lambda: budget.state().tokens)
-    gauge("quire_budget_usd", "Spent today, estimated.", lambda: budget.state().usd)
-    gauge("quire_budget_refused", "Answers without room, today.", lambda: budget.state().refused)
-    gauge("quire_answers_running", "Answers that a model writes.", lambda: answers.running)
-    gauge("quire_answers_waiting", "Readers who wait for a place.", lambda: answers.waiting)
-    gauge("quire_answers_refused", "Those who waited in vain.", lambda: answers.refused)
+    for name, help_text, read in gauges:
+        services.metrics.gauge(f"quire_{name}", help_text, read)
     for service, breaker in services.breakers.items():
-        for name, about, tell in BREAKER:
-            gauge(f"quire_upstream_{name}", about, partial(tell, breaker), service=service)
+        for name, help_text, read_breaker in _BREAKER:
+            services.metrics.gauge(
+                f"quire_upstream_{name}", help_text, partial(read_breaker, breaker), service=service
+            )
 
     def of_latest(read: Callable[[Task], float]) -> Callable[[], float]:
         return lambda: read(ingestion.latest) if ingestion.latest else 0.0
 
-    for name, about, read in INGESTION:
-        gauge(f"quire_ingest_{name}", about, of_latest(read))
+    for name, help_text, read_task in _INGESTION:
+        services.metrics.gauge(f"quire_ingest_{name}", help_text, of_latest(read_task))
 
 
-def seconds(task: Task) -> float:
+def _duration(task: Task) -> float:
     return ((task.finished_at or datetime.now(UTC)) - task.started_at).total_seconds()

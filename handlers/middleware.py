@@ -33,7 +33,7 @@ from hypercorn.typing import (
 from lib.auth import client_address
 from lib.errors import BodyTimedOut, QuireError, Stopping, TimedOut
 from lib.events import CONTENT_TYPE, INTERNAL_ERROR, encode_error
-from lib.logs import DayNames, Exchange, exchange, write_access
+from lib.logs import AccessRecord, DailyPseudonyms, current_request, write_access
 from lib.metrics import Metrics
 from lib.settings import Settings
 
@@ -80,7 +80,7 @@ class Middleware:
         self._body_limit = body_limit
         self._slow_paths = frozenset(slow_paths)
         self._exposed = ", ".join(exposed_headers).encode()
-        self._names = DayNames()
+        self._names = DailyPseudonyms()
         self._active: set[_ActiveRequest] = set()
         self._idle = asyncio.Event()
 
@@ -91,8 +91,8 @@ class Middleware:
             await self._app(scope, receive, send)
             return
         path = scope["path"]
-        note = Exchange(_request_id(scope), scope["method"], self._reader(scope))
-        token = exchange.set(note)
+        note = AccessRecord(_request_id(scope), scope["method"], self._reader(scope))
+        token = current_request.set(note)
         request = _ActiveRequest(
             receive,
             send,
@@ -114,7 +114,7 @@ class Middleware:
                 self._idle.set()
             note.seconds = time.perf_counter() - began
             self._report(note, request)
-            exchange.reset(token)
+            current_request.reset(token)
 
     @property
     def streams(self) -> int:
@@ -180,7 +180,7 @@ class Middleware:
         forwarded = _header(scope, b"x-forwarded-for")
         return self._names.name(client_address(remote, forwarded, self._trusted_proxy_hops))
 
-    def _report(self, note: Exchange, request: "_ActiveRequest") -> None:
+    def _report(self, note: AccessRecord, request: "_ActiveRequest") -> None:
         note.status = request.status or _CLIENT_CLOSED_REQUEST
         if request.closed_by:
             note.mode = request.closed_by.code.lower()

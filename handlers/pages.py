@@ -1,41 +1,41 @@
-"""The pages for people, GET / and GET /docs, and the document behind the latter, /openapi.json."""
+"""GET /, GET /docs and GET /openapi.json"""
 
 from pathlib import Path
 
 from quart import Blueprint, Response, current_app, send_from_directory
 
 from handlers import OPERATION, operation, respond
-from lib.api import Operation, document
+from lib.api import Operation, openapi_document
 
-ASSETS = Path(__file__).with_name("assets")
-CONTENT_SECURITY_POLICY = (
+_ASSETS = Path(__file__).with_name("assets")
+_CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
 
-blueprint = Blueprint("pages", __name__, static_folder=str(ASSETS), static_url_path="/assets")
+blueprint = Blueprint("pages", __name__, static_folder=str(_ASSETS), static_url_path="/assets")
 
 
 @blueprint.get("/")
-@operation(Operation("A page that says what this is and lets a person ask.", html=True))
+@operation(Operation("A page to ask questions.", html=True))
 async def home() -> Response:
-    return await page("home.html")
+    return await _send_page("home.html")
 
 
 @blueprint.get("/docs")
-@operation(Operation("This interface, readable.", html=True))
+@operation(Operation("This API as a page.", html=True))
 async def docs() -> Response:
-    return await page("docs.html")
+    return await _send_page("docs.html")
 
 
 @blueprint.get("/openapi.json")
-@operation(Operation("This interface, for programs."))
+@operation(Operation("This API as an OpenAPI document."))
 async def openapi() -> Response:
-    return respond(document(described_routes()))
+    return respond(openapi_document(_described_routes()))
 
 
-def described_routes() -> list[tuple[str, str, Operation]]:
-    """`(method, path, operation)` of every route that a caller may use."""
+def _described_routes() -> list[tuple[str, str, Operation]]:
+    """`(method, path, operation)` of all public routes."""
     routes = []
     for rule in current_app.url_map.iter_rules():
         described = getattr(current_app.view_functions[rule.endpoint], OPERATION, None)
@@ -45,7 +45,7 @@ def described_routes() -> list[tuple[str, str, Operation]]:
     return sorted(routes, key=lambda route: (route[1], route[0]))
 
 
-async def page(name: str) -> Response:
-    response = await send_from_directory(ASSETS, name)
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+async def _send_page(name: str) -> Response:
+    response = await send_from_directory(_ASSETS, name)
+    response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     return response

@@ -18,14 +18,14 @@ from lib.search import (
 
 blueprint = Blueprint("search", __name__)
 
-FAILURES = {
-    403: "A page of a foreign origin.",
-    503: "There is no index that can be searched.",
+_ERRORS = {
+    403: "The origin of the page is not allowed.",
+    503: "There is no usable index.",
 }
 
 
 class SearchQuery(SearchRequest, kw_only=True):
-    """The same request as a query string."""
+    """`SearchRequest` as a query string."""
 
     query: Query = msgspec.field(name="q")
 
@@ -34,33 +34,33 @@ class SearchQuery(SearchRequest, kw_only=True):
 @rate_limit(limits=limits(SEARCH_BURST))
 @operation(
     Operation(
-        "The passages that fit a query, best first.",
+        "Search for passages, best first.",
         body=SearchRequest,
         answer=SearchAnswer,
-        statuses=FAILURES,
+        statuses=_ERRORS,
     )
 )
 async def search() -> Response:
     require_known_origin()
-    return await found(await body(SearchRequest), "query")
+    return await _search(await body(SearchRequest), "query")
 
 
 @blueprint.get("/search")
 @rate_limit(limits=limits(SEARCH_BURST))
 @operation(
     Operation(
-        "The same for a link or a shell.",
+        "Search with a query string.",
         query=SearchQuery,
         answer=SearchAnswer,
-        statuses={400: "A parameter is not valid.", **FAILURES},
+        statuses={400: "A parameter is invalid.", **_ERRORS},
     )
 )
 async def search_by_link() -> Response:
     require_known_origin()
-    return await found(query(SearchQuery), "q")
+    return await _search(query(SearchQuery), "q")
 
 
-async def found(request: SearchRequest, field: str) -> Response:
+async def _search(request: SearchRequest, field: str) -> Response:
     text = trimmed(request.query, field, MAX_QUERY_CHARACTERS)
     await services().chat.until_indexed()
     retrieved = await search_passages(

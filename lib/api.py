@@ -1,8 +1,7 @@
-"""The OpenAPI 3.1 document, made from the typed requests and responses of the handlers.
+"""Decode requests into typed structs, and describe the API as an OpenAPI 3.1 document.
 
-What strangers send, turned into typed requests: the one parser of bodies and query strings.
-
-Every failure is an `InvalidRequest` whose sentence names the field. Unknown fields are ignored.
+Every decoding error is an `InvalidRequest` whose message names the field. Unknown fields are
+ignored.
 """
 
 import re
@@ -15,30 +14,30 @@ import msgspec
 from lib import __version__
 from lib.errors import InvalidRequest
 
-R = TypeVar("R", bound=msgspec.Struct)
+_R = TypeVar("_R", bound=msgspec.Struct)
 
-_PLACE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
+_FIELD_PATH = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _MISSING = re.compile(r"Object missing required field `(\w+)`")
 
 
-def decode_body(body: bytes, form: type[R]) -> R:
-    """The JSON `body` as `form`. An empty body stands for an empty object."""
+def decode_body(body: bytes, form: type[_R]) -> _R:
+    """Decode a JSON body. An empty body counts as an empty object."""
     try:
-        # The decoder itself passes over the bytes of fields it does not know.
+        # The decoder does not validate the bytes of unknown fields.
         body.decode("utf-8")
-        request = decode_json(body or b"{}", form)
+        request = _decode_json(body or b"{}", form)
     except UnicodeDecodeError:
         raise InvalidRequest("The body is not valid UTF-8.") from None
     except msgspec.ValidationError as error:
-        raise wrong_field(str(error)) from None
+        raise _field_error(str(error)) from None
     except (msgspec.DecodeError, RecursionError):
         raise InvalidRequest("The body is not valid JSON.") from None
-    refuse_nul(request)
+    _refuse_nul(request)
     return request
 
 
-def decode_json(body: bytes, form: type[R]) -> R:
-    """As the decoder does, but for numbers such as 5.0, which JSON Schema counts as integers."""
+def _decode_json(body: bytes, form: type[_R]) -> _R:
+    """Accept numbers such as 5.0 for integers, as JSON Schema does."""
     try:
         return msgspec.json.decode(body, type=form)
     except msgspec.ValidationError as error:
@@ -46,12 +45,12 @@ def decode_json(body: bytes, form: type[R]) -> R:
             plain = msgspec.json.decode(body)
         except msgspec.ValidationError:
             raise error from None
-        # Encoded again, since only the decoder of JSON names the field that is wrong.
-        return msgspec.json.decode(msgspec.json.encode(with_integers(plain)), type=form)
+        # Encoded again, because only the JSON decoder names the wrong field.
+        return msgspec.json.decode(msgspec.json.encode(_with_integers(plain)), type=form)
 
 
-def with_integers(value: Any) -> Any:
-    """`value` with every number that has no fraction as an integer; the first level is enough."""
+def _with_integers(value: Any) -> Any:
+    """Turn top-level numbers without a fraction into integers."""
     if not isinstance(value, dict):
         return value
     return {
@@ -60,46 +59,46 @@ def with_integers(value: Any) -> Any:
     }
 
 
-def decode_query(query: Mapping[str, str], form: type[R]) -> R:
-    """The query string as `form`; its numbers and booleans come as text."""
+def decode_query(query: Mapping[str, str], form: type[_R]) -> _R:
+    """Decode a query string, in which numbers and booleans are text."""
     try:
         request = msgspec.convert(query, form, strict=False)
     except msgspec.ValidationError as error:
-        raise wrong_field(str(error)) from None
-    refuse_nul(request)
+        raise _field_error(str(error)) from None
+    _refuse_nul(request)
     return request
 
 
-def trimmed(text: str, field: str, longest: int) -> str:
-    """`text` without surrounding white space, 1 to `longest` characters of it."""
+def trimmed(text: str, field: str, max_length: int) -> str:
+    """Strip white space. Raises `InvalidRequest` unless 1 to `max_length` characters are left."""
     text = text.strip()
     if not text:
         raise InvalidRequest(f"The field {field} is empty.", details={"field": field})
-    if len(text) > longest:
+    if len(text) > max_length:
         raise InvalidRequest(
-            f"The field {field} has {len(text)} characters; at most {longest} are allowed.",
+            f"The field {field} has {len(text)} characters; at most {max_length} are allowed.",
             details={"field": field},
         )
     return text
 
 
-def wrong_field(message: str) -> InvalidRequest:
-    """From the decoder's "Expected `int` <= 20 - at `$.k`" to a sentence."""
-    place = _PLACE.search(message)
-    field = place[1] if place else ""
-    what = message[: place.start()] if place else message
+def _field_error(message: str) -> InvalidRequest:
+    """Turn msgspec's "Expected `int` <= 20 - at `$.k`" into a sentence."""
+    path = _FIELD_PATH.search(message)
+    field = path[1] if path else ""
+    what = message[: path.start()] if path else message
     if missing := _MISSING.search(what):
         field = f"{field}.{missing[1]}" if field else missing[1]
         return InvalidRequest(f"The field {field} is missing.", details={"field": field})
     what = what.replace("`", "")
     what = what[:1].lower() + what[1:]
     if not field:
-        return InvalidRequest(f"The body is not what was expected: {what}.")
-    return InvalidRequest(f"The field {field} is not valid: {what}.", details={"field": field})
+        return InvalidRequest(f"The body is invalid: {what}.")
+    return InvalidRequest(f"The field {field} is invalid: {what}.", details={"field": field})
 
 
-def refuse_nul(value: Any, field: str = "") -> None:
-    """NUL ends strings in much of what the text passes through; nobody means it."""
+def _refuse_nul(value: Any, field: str = "") -> None:
+    """Raises `InvalidRequest` for NUL characters, which C libraries take for the end of a text."""
     if isinstance(value, str):
         if "\0" in value:
             raise InvalidRequest(
@@ -107,27 +106,27 @@ def refuse_nul(value: Any, field: str = "") -> None:
             )
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
-            refuse_nul(getattr(value, name), f"{field}.{name}" if field else name)
+            _refuse_nul(getattr(value, name), f"{field}.{name}" if field else name)
 
 
-JSON = "application/json"
-EVENT_STREAM = "text/event-stream"
-OCTETS = "application/octet-stream"
+_JSON = "application/json"
+_EVENT_STREAM = "text/event-stream"
+_OCTETS = "application/octet-stream"
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What every failure is answered with."""
+    """The body of every error response."""
 
     error: str
-    """A sentence for a person."""
+    """A sentence for people."""
     code: str
-    """Stable, for programs."""
+    """A stable code for programs."""
     details: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What a route takes and gives. `body` and `query` are the typed requests, if any."""
+    """Description of a route. `body` and `query` are its typed requests, if any."""
 
     summary: str
     answer: type[msgspec.Struct] | None = None
@@ -138,31 +137,31 @@ class Operation:
     html: bool = False
     text: bool = False
     binary: bool = False
-    """Whether the body is a file as it is."""
+    """Whether the request body is a file."""
     statuses: Mapping[int, str] = field(default_factory=dict)
-    """Failures beside those that every route has."""
+    """Error responses in addition to the common ones."""
     same_answer: Sequence[int] = ()
-    """Statuses besides 200 that carry the same answer."""
+    """Statuses besides 200 with the same answer."""
     admin: bool = False
 
 
-COMMON_FAILURES = {
+_COMMON_ERRORS = {
     405: "The method is not allowed here.",
     408: "The request did not arrive in time.",
     413: "The body is too large.",
-    429: "Too many requests; `Retry-After` tells when to come back.",
-    500: "An error of the program.",
-    503: "The server is being stopped.",
+    429: "Too many requests. Retry after `Retry-After` seconds.",
+    500: "Internal error.",
+    503: "The server is shutting down.",
     504: "The answer was not ready in time.",
 }
-BODY_FAILURES = {
-    400: "The body or one of its fields is not valid; `details.field` names it.",
+_BODY_ERRORS = {
+    400: "The body or the field in `details.field` is invalid.",
     415: "The body is not JSON.",
 }
 
 
-def document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, Any]:
-    """The document for `(method, path, operation)` of every route."""
+def openapi_document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, Any]:
+    """Build the OpenAPI document from `(method, path, operation)` of each route."""
     forms = {
         form
         for _, _, operation in routes
@@ -175,13 +174,13 @@ def document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, Any]:
     )
     paths: dict[str, dict[str, Any]] = {}
     for method, path, operation in routes:
-        paths.setdefault(path, {})[method.lower()] = describe(method, path, operation, components)
+        paths.setdefault(path, {})[method.lower()] = _describe(method, path, operation, components)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Quire",
             "version": __version__,
-            "description": "Ask a book; every claim links to the heading it stands under.",
+            "description": "Ask a book; every claim links to its heading.",
         },
         "paths": paths,
         "components": {
@@ -194,79 +193,79 @@ def document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, Any]:
     }
 
 
-def describe(
+def _describe(
     method: str, path: str, operation: Operation, components: Mapping[str, Any]
 ) -> dict[str, Any]:
     described: dict[str, Any] = {
         "summary": operation.summary,
         "operationId": f"{method.lower()}{path.replace('/', '_').replace('.', '_').rstrip('_')}",
-        "responses": responses(operation),
+        "responses": _responses(operation),
     }
     if operation.body:
         described["requestBody"] = {
             "required": bool(components[operation.body.__name__].get("required")),
-            "content": {JSON: {"schema": reference(operation.body)}},
+            "content": {_JSON: {"schema": _reference(operation.body)}},
         }
     if operation.binary:
         schema = {"schema": {"type": "string", "format": "binary"}}
-        described["requestBody"] = {"required": True, "content": {OCTETS: schema}}
+        described["requestBody"] = {"required": True, "content": {_OCTETS: schema}}
     if operation.query:
-        described["parameters"] = parameters(components[operation.query.__name__])
+        described["parameters"] = _parameters(components[operation.query.__name__])
     if operation.admin:
         described["security"] = [{"admin": []}, {"reader": []}, {}]
     return described
 
 
-def responses(operation: Operation) -> dict[str, Any]:
+def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if operation.answer:
-        content[JSON] = {"schema": reference(operation.answer)}
+        content[_JSON] = {"schema": _reference(operation.answer)}
     if operation.html:
         content["text/html"] = {"schema": {"type": "string"}}
     if operation.text:
         content["text/plain"] = {"schema": {"type": "string"}}
     if operation.events:
-        kinds = [reference(event) for event in operation.events]
-        # The schema of one event, as OpenAPI 3.2 has it for streams.
+        kinds = [_reference(event) for event in operation.events]
+        # The schema of one event, as OpenAPI 3.2 describes streams.
         data = {
             "type": "string",
-            "contentMediaType": JSON,
+            "contentMediaType": _JSON,
             "contentSchema": {"oneOf": kinds},
         }
         schema = {"type": "object", "properties": {"data": data}, "required": ["data"]}
-        content[EVENT_STREAM] = {"schema": schema}
-    failures = dict(COMMON_FAILURES)
+        content[_EVENT_STREAM] = {"schema": schema}
+    errors = dict(_COMMON_ERRORS)
     if operation.body:
-        failures |= BODY_FAILURES
-    failures |= operation.statuses
-    answered = {"200": {"description": "Done.", "content": content}}
+        errors |= _BODY_ERRORS
+    errors |= operation.statuses
+    answered = {"200": {"description": "Success.", "content": content}}
     for status in operation.same_answer:
-        answered[str(status)] = {"description": failures.pop(status), "content": content}
-    error = {JSON: {"schema": reference(ErrorAnswer)}}
+        answered[str(status)] = {"description": errors.pop(status), "content": content}
+    error_content = {_JSON: {"schema": _reference(ErrorAnswer)}}
     return answered | {
-        str(status): {"description": failures[status], "content": error}
-        for status in sorted(failures)
+        str(status): {"description": errors[status], "content": error_content}
+        for status in sorted(errors)
     }
 
 
-def parameters(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _parameters(schema: Mapping[str, Any]) -> list[dict[str, Any]]:
     required = set(schema.get("required", ()))
     return [
         {
             "name": name,
             "in": "query",
             "required": name in required,
-            "schema": without_null(field_schema),
+            "schema": _without_null(field_schema),
         }
         for name, field_schema in schema["properties"].items()
     ]
 
 
-def without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A query string has no null: the form of a value that is given."""
+def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of a value without null, which a query string cannot contain."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     return dict(kinds[0]) if len(kinds) == 1 else dict(schema)
 
 
-def reference(form: type[msgspec.Struct]) -> dict[str, str]:
+def _reference(form: type[msgspec.Struct]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{form.__name__}"}

@@ -1,7 +1,4 @@
-"""Readers' keys: whose a key is. From the configuration, and from a file that may change.
-
-Who is calling: keys, and the address a limit is counted for.
-"""
+"""API keys of readers, and the client address that limits count by."""
 
 import hmac
 import logging
@@ -15,45 +12,47 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Final
 
-NOBODY = "unknown"
+log = logging.getLogger(__name__)
+
+_UNKNOWN = "unknown"
+_CHECK_SECONDS: Final = 1.0
+_MAX_FILE_BYTES: Final = 1_000_000
+_NAMED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):(.*)")
 
 
 def has_key(given: str, keys: Iterable[str]) -> bool:
-    """Whether `given` is one of `keys`, in a time that tells nothing about them.
-
-    An empty key in the configuration means that there is none, never that all may pass.
-    """
-    # Bytes, since the comparison of text refuses characters outside ASCII.
+    """Whether `given` is one of `keys`, compared in constant time. Empty keys never match."""
+    # `compare_digest` accepts only ASCII in str, but any bytes.
     matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys if key]
     return bool(given) and any(matches)
 
 
 def bearer(authorization: str) -> str:
-    """The key of an `Authorization: Bearer` header; empty where it has another form."""
+    """The key of an `Authorization: Bearer` header; empty for any other value."""
     scheme, _, key = authorization.partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
 
 
 def is_local(remote: str, *, forwarded: bool) -> bool:
-    """Whether the call comes from this machine itself, not through a proxy that runs on it."""
-    address = parse_address(remote)
+    """Whether a request comes from this machine, and not through a proxy on it."""
+    address = _parse_address(remote)
     return address is not None and address.is_loopback and not forwarded
 
 
 def client_address(remote: str, forwarded_for: str, hops: int) -> str:
-    """The reader's address for counting: the last that a trusted proxy has written.
+    """The reader's address, as written by the outermost of `hops` trusted proxies.
 
-    Each of `hops` trusted proxies appends whom it saw to X-Forwarded-For, so the reader stands
-    `hops` places from the right; whatever is left of that, anyone can invent. An IPv6 reader is
-    counted by their /64, the smallest network that one customer gets.
+    Each trusted proxy appends its client to `X-Forwarded-For`, so the reader is `hops` entries from
+    the right. Clients can forge everything to the left of it. An IPv6 reader is identified by the
+    /64, the smallest network that one customer gets.
     """
     seen = [part.strip() for part in forwarded_for.split(",") if part.strip()]
     chosen = remote
     if hops and seen:
         chosen = seen[-hops] if len(seen) >= hops else seen[0]
-    address = parse_address(chosen)
+    address = _parse_address(chosen)
     if address is None:
-        return NOBODY
+        return _UNKNOWN
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             return str(address.ipv4_mapped)
@@ -62,15 +61,15 @@ def client_address(remote: str, forwarded_for: str, hops: int) -> str:
 
 
 def wider_network(address: str) -> str:
-    """The /48 around a reader's /64, as `client_address` tells it; empty for all others."""
+    """The /48 around a /64 from `client_address`; empty for any other address."""
     try:
         return str(IPv6Network(address).supernet(new_prefix=48))
     except ValueError:
         return ""
 
 
-def parse_address(text: str) -> IPv4Address | IPv6Address | None:
-    """The address in `text`, a port or brackets around it left out; None where there is none."""
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Parse an address with optional port and brackets; None if it is invalid."""
     host = text.strip()
     if host.startswith("["):
         host = host[1:].partition("]")[0]
@@ -82,27 +81,20 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-log = logging.getLogger(__name__)
-
-CHECK_SECONDS: Final = 1.0
-MAX_FILE_BYTES: Final = 1_000_000
-_NAMED = re.compile(r"([A-Za-z0-9_.-]{1,64}):(.*)")
-
-
 @dataclass(frozen=True, slots=True)
 class NamedKey:
-    """A key, and the name that its reader is counted and told apart by."""
+    """A key, and the name that identifies its reader in limits and logs."""
 
     name: str
     key: str = field(repr=False)
 
 
 class Keys:
-    """The keys that hold now. Those of `file` are read again when it changes.
+    """The valid keys of readers. `file` is read again when it changes.
 
-    The file has a key a line, `name:key` or the key alone; empty lines and those that begin with #
-    are passed over. Two keys of one name are one reader: a new key may be given out before the old
-    one is taken away. A file that cannot be read or understood changes nothing, and is logged.
+    The file has one key per line, `name:key` or the key alone; empty lines and lines that start
+    with # are skipped. Keys with the same name belong to one reader, so a new key can be issued
+    before the old one is removed. An invalid file is logged and changes nothing.
     """
 
     def __init__(
@@ -121,10 +113,9 @@ class Keys:
         self._names = self._by_digest(self._configured)
 
     def name(self, given: str) -> str:
-        """Of the reader whose key `given` is; empty for what is no key.
+        """The name of the reader with this key; empty for an invalid key.
 
-        What is looked up is a keyed hash, which a caller cannot steer: the time that it takes
-        tells nothing about the keys, however many there are.
+        Looks up a keyed hash, which callers cannot predict, so the time reveals nothing about keys.
         """
         self._refresh()
         return self._names.get(self._digest(given), "") if given else ""
@@ -136,40 +127,40 @@ class Keys:
         return {self._digest(each.key): each.name for each in keys}
 
     def _refresh(self) -> None:
-        """A look at the file's date costs microseconds, and is taken once a second."""
+        """Check the file once a second; a `stat` takes microseconds."""
         now = self._clock()
-        if self._file is None or now - self._checked_at < CHECK_SECONDS:
+        if self._file is None or now - self._checked_at < _CHECK_SECONDS:
             return
         self._checked_at = now
-        seen = stamp(self._file)
+        seen = _stamp(self._file)
         if seen == self._seen:
             return
         self._seen = seen
         try:
-            found = read_keys(self._file)
+            found = _read_keys(self._file)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            log.error("API_KEYS_FILE cannot be used, so keys stay as they were: %s", reason)
+            log.error("API_KEYS_FILE is invalid; keys are unchanged: %s", reason)
             return
         self._names = self._by_digest([*self._configured, *found])
-        log.info("API_KEYS_FILE has %d keys", len(found))
+        log.info("read %d keys from API_KEYS_FILE", len(found))
 
 
 def parse_key(entry: str) -> NamedKey:
-    """`name:key`, or a key alone, which is named by a hash. Raises `ValueError` without a key."""
-    named = _NAMED.fullmatch(entry)
+    """Parse `name:key` or a key, whose name is then a hash. Raises `ValueError` without a key."""
+    named = _NAMED_KEY.fullmatch(entry)
     name, key = named.groups() if named else ("", entry)
     if not key or not key.isprintable() or any(c.isspace() for c in key):
         raise ValueError("keys of printable characters without white space, as key or name:key")
     return NamedKey(name or blake2b(key.encode(), digest_size=4).hexdigest(), key)
 
 
-def read_keys(file: Path) -> list[NamedKey]:
-    """The keys of a file. Raises `OSError`, and `ValueError` which names no key."""
+def _read_keys(file: Path) -> list[NamedKey]:
+    """Read a file of keys. Raises `OSError`, and `ValueError` without any key in its message."""
     with file.open("rb") as opened:
-        content = opened.read(MAX_FILE_BYTES + 1)
-    if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"it has more than {MAX_FILE_BYTES} bytes")
+        content = opened.read(_MAX_FILE_BYTES + 1)
+    if len(content) > _MAX_FILE_BYTES:
+        raise ValueError(f"it has more than {_MAX_FILE_BYTES} bytes")
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
@@ -186,10 +177,10 @@ def read_keys(file: Path) -> list[NamedKey]:
     return keys
 
 
-def stamp(file: Path) -> tuple[int, ...]:
-    """What changes when the file does, or when it comes or goes."""
+def _stamp(file: Path) -> tuple[int, ...]:
+    """A value that changes when the file is changed, created or removed."""
     try:
-        found = file.stat()
+        stat = file.stat()
     except OSError:
         return (-1,)
-    return (found.st_mtime_ns, found.st_ino, found.st_size)
+    return (stat.st_mtime_ns, stat.st_ino, stat.st_size)

@@ -1,4 +1,4 @@
-"""The errors a caller may see, as one small tree.
+"""The errors that callers may see, as one tree.
 
 ::
 
@@ -21,11 +21,9 @@
     ├── TimedOut                  504 TIMED_OUT
     └── UpstreamError             502 UPSTREAM_ERROR
 
-Every message is a sentence for a person: no vendor's words, no key, no path outside the content
-folder. Settings and documents have errors of their own (`lib.settings.SettingsError`,
-`lib.documents.DocumentError`), which never travel over HTTP.
-
-What every server that speaks the OpenAI API has in common: how its failures are told.
+Every message is a sentence for people, without a vendor's text, a key, or a path outside the
+content folder. `lib.settings.SettingsError` and `lib.documents.DocumentError` are separate: they
+never appear in an HTTP response.
 """
 
 from collections.abc import Mapping
@@ -33,7 +31,7 @@ from typing import Any, ClassVar
 
 
 class QuireError(Exception):
-    """Base of all errors that are answered to a caller: a status, a stable code, a sentence."""
+    """Base of all errors in responses: a status, a stable code, a message."""
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "INTERNAL"
@@ -49,7 +47,7 @@ class QuireError(Exception):
         self.message = message
         self.details = dict(details or {})
         self.retry_after = retry_after
-        """Seconds after which trying again makes sense; sent as `Retry-After`."""
+        """Seconds, sent as `Retry-After`."""
 
 
 class InvalidRequest(QuireError):
@@ -63,7 +61,7 @@ class Unauthorized(QuireError):
 
 
 class Forbidden(QuireError):
-    """A page of an origin that may not call would spend what its reader's browser never shows."""
+    """The origin of the page is not allowed."""
 
     status = 403
     code = "FORBIDDEN"
@@ -75,7 +73,7 @@ class NotFound(QuireError):
 
 
 class Conflict(QuireError):
-    """It cannot be done now because something else is under way."""
+    """Another operation is running that excludes this one."""
 
     status = 409
     code = "CONFLICT"
@@ -92,14 +90,14 @@ class TooManyRequests(QuireError):
 
 
 class IndexNotReady(QuireError):
-    """There is no index yet: nothing was ingested, or the first ingestion still runs."""
+    """No index yet: nothing was ingested, or the first ingestion is running."""
 
     status = 503
     code = "INDEX_NOT_READY"
 
 
 class IndexOutdated(QuireError):
-    """The index was made with another embedding model or version, and must be built anew."""
+    """The index was built with another embedding model or version and must be rebuilt."""
 
     status = 503
     code = "INDEX_OUTDATED"
@@ -113,11 +111,11 @@ class StoreUnavailable(QuireError):
 
 
 class IndexUnreadable(StoreUnavailable):
-    """The store is there, but another version made its index, or it is damaged: build it anew."""
+    """The index is damaged or was built by another version, and must be rebuilt."""
 
     code = "INDEX_UNREADABLE"
     embedding_model: str | None = None
-    """Of the vectors that a new index can take over; None where that is not known."""
+    """Model of the vectors, which a new index can reuse; None if unknown."""
 
 
 class RedisUnavailable(QuireError):
@@ -128,28 +126,28 @@ class RedisUnavailable(QuireError):
 
 
 class Stopping(QuireError):
-    """The server was told to stop, and takes nothing new."""
+    """The server is shutting down and accepts no new requests."""
 
     status = 503
     code = "STOPPING"
 
 
 class BodyTimedOut(QuireError):
-    """The request did not arrive whole in the time that a request may take."""
+    """The request body did not arrive within the time limit."""
 
     status = 408
     code = "REQUEST_TIMEOUT"
 
 
 class TimedOut(QuireError):
-    """The answer was not ready in the time that a request may take, or its reader stalled."""
+    """The answer was not ready within the time limit, or its reader stalled."""
 
     status = 504
     code = "TIMED_OUT"
 
 
 class Busy(QuireError):
-    """As many answers are being written as may be at once, and enough readers wait already."""
+    """All slots for answers are in use, and the queue is full or too slow."""
 
     status = 503
     code = "BUSY"
@@ -162,31 +160,28 @@ class UpstreamError(QuireError):
     code = "UPSTREAM_ERROR"
 
 
-AUTH_STATUSES = (401, 403)
-
-
 def upstream_error(
     service: str, status: int | None = None, *, retry_after: float | None = None
 ) -> UpstreamError:
-    """The sentence for a failure of `service` ("The language model", "The embedding service").
+    """Make the error for a failure of `service` ("The language model", "The embedding service").
 
-    `status` is the HTTP status it answered with, None when it did not answer at all. What the
-    server wrote itself is never repeated: it may hold the key, or the reader's text.
+    `status`: its HTTP status, None if it did not respond. Its own message is never repeated: it
+    may contain the key or the reader's text.
     """
     match status:
         case None:
             what = "cannot be reached"
         case 401 | 403:
-            what = "refuses the configured key"
+            what = "rejected the configured key"
         case 404:
             what = "does not know the configured model or address"
         case 408 | 504:
             what = "took too long"
         case 429:
-            what = "takes no more requests for now: a rate limit or a quota is reached"
+            what = "accepts no more requests for now: a rate limit or quota is reached"
         case _ if status >= 500:
-            what = "has a problem of its own"
+            what = "reported an internal error"
         case _:
-            what = "did not accept the request"
+            what = "rejected the request"
     details = {} if status is None else {"upstream_status": status}
     return UpstreamError(f"{service} {what}.", details=details, retry_after=retry_after)

@@ -1,4 +1,4 @@
-"""What /health says: from memory, in milliseconds, whatever the dependencies do."""
+"""The health report: served from cached probes, in milliseconds, whatever the dependencies do."""
 
 import asyncio
 import time
@@ -7,70 +7,72 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from lib import __version__
+from lib.embedding import Embedder
 from lib.errors import QuireError
 from lib.resilience import CachedProbe
 from lib.search import check_index
 from lib.services import Services, StoreState
 
-PATIENCE = 0.02  # seconds; a probe that takes longer is answered from memory
+_PROBE_WAIT = 0.02
+"""Seconds. Then the previous result of a probe is reported."""
+
+_STOPPING = "The server is shutting down."
+_MODEL_DOWN = "The language model does not respond. Answers are quotes from the book."
+_REDIS_DOWN = "Redis cannot be reached. Until then, conversations are not remembered."
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the service is."""
+    """State of the service and its dependencies."""
 
     status: Literal["healthy", "degraded"]
     version: str
     uptime: Annotated[float, msgspec.Meta(description="Seconds.")]
     qdrant_connected: bool
     openai_connected: bool
-    redis_connected: Annotated[bool | None, msgspec.Meta(description="null: none is configured.")]
+    redis_connected: Annotated[bool | None, msgspec.Meta(description="null if not configured.")]
     documents_count: int
     chunks_count: int
-    ready: Annotated[bool, msgspec.Meta(description="Whether a question can be answered now.")]
+    ready: Annotated[bool, msgspec.Meta(description="Whether questions can be answered now.")]
     ingesting: bool
     embedder: str
     model: Annotated[
-        str | None, msgspec.Meta(description="null: answers are the book's own words.")
+        str | None, msgspec.Meta(description="null if answers are quotes from the book.")
     ]
     site_generator: str | None
     index_version: str | None
-    draining: Annotated[bool, msgspec.Meta(description="Whether the server was told to stop.")]
+    draining: Annotated[bool, msgspec.Meta(description="Whether the server is shutting down.")]
     loop_lag: Annotated[
-        float, msgspec.Meta(description="Seconds that the server was late, in the last minute.")
+        float, msgspec.Meta(description="Worst event loop lag of the last minute, in seconds.")
     ]
-    message: Annotated[str | None, msgspec.Meta(description="What is wrong, in a sentence.")]
+    message: Annotated[str | None, msgspec.Meta(description="The problem, if there is one.")]
     inside: Annotated[
-        dict[str, Any] | msgspec.UnsetType, msgspec.Meta(description="For the author alone.")
+        dict[str, Any] | msgspec.UnsetType, msgspec.Meta(description="With the admin key only.")
     ] = msgspec.UNSET
-
-
-STOPPING = "The server is being stopped."
-NO_REDIS = "Redis cannot be reached; until it can, conversations are not remembered."
 
 
 async def check_health(
     services: Services, *, draining: bool = False, inside: bool = False
 ) -> tuple[Health, bool]:
-    """The state of things, and whether chat can be served or soon will be.
+    """Report the state of all services, and whether chat is available now or soon.
 
-    `draining`: whether the server was told to stop; `inside`: whether the author asks.
+    `draining`: the server is shutting down. `inside`: include details for the admin.
     """
     store, model, redis = await asyncio.gather(
-        services.store_probe.answer(PATIENCE),
-        connected(services.model_probe),
-        connected(services.redis_probe),
+        services.store_probe.answer(_PROBE_WAIT),
+        _connected(services.model_probe),
+        _connected(services.redis_probe),
     )
     latest = services.ingestion.latest
     ingesting = latest is not None and latest.finished_at is None
-    problem = STOPPING if draining else index_problem(services, store)
-    degraded = problem
-    if problem is None and services.chat.model is not None and model is False:
-        degraded = "The language model does not answer; answers are the book's own words."
+    problem = _STOPPING if draining else _index_problem(store, services.embedder)
+    message = problem
+    if problem is None and model is False:
+        message = _MODEL_DOWN
     elif problem is None and redis is False:
-        degraded = NO_REDIS
+        message = _REDIS_DOWN
     manifest = store.manifest if store else None
     health = Health(
-        status="degraded" if degraded else "healthy",
+        status="degraded" if message else "healthy",
         version=__version__,
         uptime=round(time.monotonic() - services.started, 3),
         qdrant_connected=bool(store and store.connected),
@@ -79,7 +81,7 @@ async def check_health(
         documents_count=manifest.documents if manifest else 0,
         chunks_count=manifest.chunks if manifest else 0,
         ready=problem is None,
-        # Right after the start it is not known yet whether one begins by itself.
+        # Until the index has been checked, an ingestion may still start.
         ingesting=ingesting or not services.index_checked.is_set(),
         embedder=services.embedder.model_id,
         model=services.chat.model.name if services.chat.model else None,
@@ -87,39 +89,39 @@ async def check_health(
         index_version=manifest.generation if manifest else None,
         draining=draining,
         loop_lag=round(services.loop_monitor.worst_lag, 3),
-        message=degraded,
-        inside=look_inside(services) if inside else msgspec.UNSET,
+        message=message,
+        inside=_details(services) if inside else msgspec.UNSET,
     )
     return health, not draining and (problem is None or ingesting or store is None)
 
 
-def look_inside(services: Services) -> dict[str, Any]:
-    """What only the author may know."""
+def _details(services: Services) -> dict[str, Any]:
+    chat = services.chat
     return {
-        "sessions": len(services.chat.sessions),
-        "budget": services.chat.budget.state(),
+        "sessions": len(chat.sessions),
+        "budget": chat.budget.state(),
         "answers": {
-            "running": services.chat.admission.running,
-            "waiting": services.chat.admission.waiting,
-            "refused": services.chat.admission.refused,
+            "running": chat.admission.running,
+            "waiting": chat.admission.waiting,
+            "refused": chat.admission.refused,
         },
         "breakers": {name: breaker.state for name, breaker in services.breakers.items()},
     }
 
 
-async def connected(probe: CachedProbe[bool] | None) -> bool | None:
-    """Whether a service answered lately; None while that is not known, or there is none."""
-    return await probe.answer(PATIENCE) if probe else None
+async def _connected(probe: CachedProbe[bool] | None) -> bool | None:
+    """None if the service is not configured or not probed yet."""
+    return await probe.answer(_PROBE_WAIT) if probe else None
 
 
-def index_problem(services: Services, store: StoreState | None) -> str | None:
-    """Why no question can be answered now; None when one can."""
+def _index_problem(store: StoreState | None, embedder: Embedder) -> str | None:
+    """Why no question can be answered now; None if one can."""
     if store is None:
         return "The index is being opened."
     if store.problem:
         return store.problem
     try:
-        check_index(store.manifest, services.embedder)
+        check_index(store.manifest, embedder)
     except QuireError as error:
         return error.message
     return None

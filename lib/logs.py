@@ -1,7 +1,7 @@
-"""What is written down: lines for a person or JSON for programs, and never a reader's words.
+"""Logging as text or JSON lines, never with a reader's words.
 
-Every line that is written while a request is handled carries that request's id. Configured keys,
-and whatever looks like one, are replaced before anything leaves the process.
+Lines written while a request is handled carry its id. Configured keys, and anything that looks like
+a key, are redacted.
 """
 
 import logging
@@ -19,102 +19,102 @@ import msgspec
 
 from lib.settings import Settings
 
-log = logging.getLogger("access")
+_access_log = logging.getLogger("access")
 
-REDACTED = "[redacted]"
-SHORTEST_SECRET = 4
-"""Characters; a shorter key would black out half of every line, and is guessed anyway."""
-KEY_SHAPES = re.compile(r"(?i)\bbearer\s+[^\s'\",]+|\bsk-[A-Za-z0-9_-]{4,}")
-CHATTY = ("httpx", "httpx2", "markdown_it")
-"""A line for each request, or for each rule."""
-NOTABLE = ("/chat", "/search", "/ingest", "/ingest/archive")
-"""Routes whose every request is worth a line."""
-DAY = 86_400
+_REDACTED = "[redacted]"
+_MIN_SECRET_LENGTH = 4
+"""Redacting a shorter key would hide half of every line."""
+_KEY_PATTERN = re.compile(r"(?i)\bbearer\s+[^\s'\",]+|\bsk-[A-Za-z0-9_-]{4,}")
+_VERBOSE_LOGGERS = ("httpx", "httpx2", "markdown_it")
+"""They log each request or each rule."""
+_LOGGED_ROUTES = ("/chat", "/search", "/ingest", "/ingest/archive")
+"""Routes whose successful requests are logged at INFO; others at DEBUG."""
+_DAY = 86_400
 
-Redact = Callable[[str], str]
+_Redact = Callable[[str], str]
 
 
 @dataclass(slots=True)
-class Exchange:
-    """A request and what became of it, filled in by whoever knows."""
+class AccessRecord:
+    """The access-log fields of one request, filled in while it is handled."""
 
     id: str
     method: str
     reader: str = "-"
-    """Who asked, as a name that tells nothing about them and lasts a day."""
+    """A pseudonym that lasts a day (`DailyPseudonyms`), or the name of a key."""
     route: str = "other"
-    """The rule that matched, never the path: that may hold a reader's words."""
+    """The URL rule, never the path, which may contain a reader's words."""
     status: int = 0
     seconds: float = 0.0
     mode: str = ""
-    """How it was answered (`lib.events.Ending.mode`, cached), or what broke it off."""
+    """The answer's mode (`lib.events.Ending.mode`), "cached", or why it was interrupted."""
     first: float | None = None
-    """Seconds to the first piece of text."""
+    """Seconds to the first token."""
     tokens: int = 0
 
 
-exchange: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
-"""The request that is being handled, also in the threads that work for it."""
+current_request: ContextVar[AccessRecord | None] = ContextVar("current_request", default=None)
+"""The request being handled, also in its threads."""
 
 
 def configure_logging(settings: Settings) -> None:
-    """One handler, to stderr, in the form that the settings ask for."""
+    """Log to stderr in the configured format."""
     handler = logging.StreamHandler()
-    form = JsonLines if settings.log_format == "json" else TextLines
-    handler.setFormatter(form(redactor(settings)))
-    handler.addFilter(says_more_than_left)
+    formatter = _JsonFormatter if settings.log_format == "json" else _TextFormatter
+    handler.setFormatter(formatter(_redactor(settings)))
+    handler.addFilter(_is_not_send_warning)
     logging.root.handlers = [handler]
     logging.root.setLevel(settings.log_level)
-    for name in CHATTY:
+    for name in _VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
 
 
-def says_more_than_left(record: logging.LogRecord) -> bool:
-    """Not of what asyncio warns for each piece that is sent to a reader who has gone."""
+def _is_not_send_warning(record: logging.LogRecord) -> bool:
+    """False for asyncio's warning about each write to a closed connection."""
     return record.name != "asyncio" or record.msg != "socket.send() raised exception."
 
 
-def redactor(settings: Settings) -> Redact:
-    """Replaces every configured key, and what has the shape of one."""
+def _redactor(settings: Settings) -> _Redact:
+    """A function that replaces configured keys and strings that look like keys."""
     known: set[str] = set()
     for each in fields(settings):
         if each.metadata.get("secret"):
             value = getattr(settings, each.name)
             for entry in [value] if isinstance(value, str) else value:
-                known |= {entry, entry.partition(":")[2]}  # a reader's key may have a name
-    # The longer first: one key may begin like another.
-    named = sorted((key for key in known if len(key) >= SHORTEST_SECRET), key=len, reverse=True)
-    keys = re.compile("|".join(map(re.escape, named))) if named else None
+                known |= {entry, entry.partition(":")[2]}  # name:key
+    # The longest first: one key may be the beginning of another.
+    secrets = sorted((k for k in known if len(k) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
+    keys = re.compile("|".join(map(re.escape, secrets))) if secrets else None
 
     def redact(text: str) -> str:
-        text = keys.sub(REDACTED, text) if keys else text
-        return KEY_SHAPES.sub(REDACTED, text)
+        text = keys.sub(_REDACTED, text) if keys else text
+        return _KEY_PATTERN.sub(_REDACTED, text)
 
     return redact
 
 
-class TextLines(logging.Formatter):
-    """`2025-01-31 12:00:00,000 INFO lib.ingest: the message id=...`, tracebacks below."""
+class _TextFormatter(logging.Formatter):
+    """`2025-01-31 12:00:00,000 INFO lib.ingest: the message id=...`, then the traceback."""
 
-    def __init__(self, redact: Redact) -> None:
+    def __init__(self, redact: _Redact) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._redact = redact
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        # A line break from outside could else forge a line.
+        # A line break in a value could forge a line.
         line = super().formatMessage(record).replace("\r", "\\r").replace("\n", "\\n")
-        current = exchange.get()
+        current = current_request.get()
         return f"{line} id={current.id}" if current else line
 
     def format(self, record: logging.LogRecord) -> str:
         return self._redact(super().format(record))
 
 
-class JsonLines(logging.Formatter):
-    """One object a line: `time`, `level`, `logger`, `message`, and where there are any `id`, the
-    fields of an access line, `exception`."""
+class _JsonFormatter(logging.Formatter):
+    """One object per line: `time`, `level`, `logger`, `message`, and if present `id`, the fields of
+    an access line, and `exception`."""
 
-    def __init__(self, redact: Redact) -> None:
+    def __init__(self, redact: _Redact) -> None:
         super().__init__()
         self._redact = redact
 
@@ -125,7 +125,7 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": self._redact(record.getMessage()),
         }
-        if current := exchange.get():
+        if current := current_request.get():
             line["id"] = current.id
         line |= getattr(record, "fields", {})
         if record.exc_info:
@@ -133,10 +133,10 @@ class JsonLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-def write_access(done: Exchange) -> None:
-    """The line of a request that is over: `POST /chat 200 generated 1.92s first 0.24s ...`."""
-    level = logging.INFO if done.route in NOTABLE or done.status >= 400 else logging.DEBUG
-    if not log.isEnabledFor(level):
+def write_access(done: AccessRecord) -> None:
+    """Log a finished request: `POST /chat 200 generated 1.92s first 0.24s ...`."""
+    level = logging.INFO if done.route in _LOGGED_ROUTES or done.status >= 400 else logging.DEBUG
+    if not _access_log.isEnabledFor(level):
         return
     parts = [done.method, done.route, str(done.status), done.mode, f"{done.seconds:.2f}s"]
     if done.first is not None:
@@ -144,7 +144,7 @@ def write_access(done: Exchange) -> None:
     if done.tokens:
         parts.append(f"{done.tokens} tokens")
     parts.append(f"reader={done.reader}")
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "method": done.method,
         "route": done.route,
         "status": done.status,
@@ -154,12 +154,14 @@ def write_access(done: Exchange) -> None:
         "tokens": done.tokens,
         "reader": done.reader,
     }
-    log.log(level, "%s", " ".join(filter(None, parts)), extra={"fields": told})
+    _access_log.log(level, "%s", " ".join(filter(None, parts)), extra={"fields": record})
 
 
-class DayNames:
-    """Names for addresses: the same for a day, and then no longer, by a secret that is thrown
-    away. Without it all addresses could be tried until one fits."""
+class DailyPseudonyms:
+    """Pseudonyms for addresses, by a secret that is replaced every day.
+
+    Without a secret, all addresses could be hashed to find one.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -168,7 +170,7 @@ class DayNames:
 
     def name(self, address: str) -> str:
         """Eight hexadecimal digits."""
-        day = int(self._clock() // DAY)
+        day = int(self._clock() // _DAY)
         if day != self._day:
             self._day, self._secret = day, secrets.token_bytes(16)
         return blake2b(address.encode(), key=self._secret, digest_size=4).hexdigest()

@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_late
 
 from lib import __version__
 from lib.events import NOT_IN_BOOK, Done, Event, Failed, TextDelta
-from lib.logs import exchange
+from lib.logs import current_request
 
 # Saves one line per metric with the time of its first value.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -119,7 +119,7 @@ class AnswerRecorder:
         self._started = started
         self._streamed = streamed
         self._first: float | None = None
-        self._note = exchange.get()
+        self._note = current_request.get()
 
     def record(self, event: Event) -> None:
         match event:

@@ -1,4 +1,4 @@
-"""Conversations: bounded in number, size and time, and lost on restart by design."""
+"""Conversations in memory: limited in number, size and age, and lost on restart by design."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +10,11 @@ import msgspec
 from cachetools import TTLCache
 
 SESSION_SECONDS = 30 * 60
-MAX_SESSIONS = 10_000
-SESSION_BYTES = 3_000
-"""A longer one takes the place of several."""
+_MAX_SESSIONS = 10_000
+_SESSION_BYTES = 3_000
+"""Size that the limit counts with. A longer session counts as several."""
 MAX_EXCHANGES = 3
-MAX_MESSAGE_CHARACTERS = 4_000
+_MAX_MESSAGE_CHARACTERS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,34 +28,34 @@ _decode = msgspec.msgpack.Decoder(tuple[Message, ...]).decode
 
 
 class Sessions(Protocol):
-    """The last exchanges of each conversation. Never raises."""
+    """Store of the last exchanges of each conversation. Never raises."""
 
     def __len__(self) -> int:
-        """How many are in the memory of this process."""
+        """Number of sessions in the memory of this process."""
 
     async def history(self, session_id: str) -> tuple[Message, ...]:
-        """Oldest first, question and answer in turn; empty for a session that is not known."""
+        """Questions and answers, oldest first; empty for an unknown session."""
 
     async def remember(self, session_id: str, question: str, answer: str) -> None:
-        """Append a finished exchange, whole or not at all, and begin the session's time anew."""
+        """Append a complete exchange atomically, and restart the session's expiry."""
 
 
 class MemorySessions:
-    """Of one process. The one used longest ago goes first."""
+    """Sessions of one process. The least recently used is evicted first."""
 
     def __init__(
         self,
         *,
-        max_sessions: int = MAX_SESSIONS,
+        max_sessions: int = _MAX_SESSIONS,
         seconds: float = SESSION_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # As bytes: one emoji makes a text in memory four times as large.
+        # As bytes: one emoji makes a str four times as large.
         self._histories: TTLCache[str, bytes] = TTLCache(
-            max_sessions * SESSION_BYTES,
+            max_sessions * _SESSION_BYTES,
             seconds,
             timer=clock,
-            getsizeof=lambda history: max(SESSION_BYTES, len(history)),
+            getsizeof=lambda history: max(_SESSION_BYTES, len(history)),
         )
 
     def __len__(self) -> int:
@@ -74,10 +74,10 @@ class MemorySessions:
 
 
 def exchange_of(question: str, answer: str) -> tuple[Message, Message]:
-    """As much of both as is kept."""
+    """The two messages of an exchange, truncated to what is kept."""
     return (
-        Message("user", question[:MAX_MESSAGE_CHARACTERS]),
-        Message("assistant", answer[:MAX_MESSAGE_CHARACTERS]),
+        Message("user", question[:_MAX_MESSAGE_CHARACTERS]),
+        Message("assistant", answer[:_MAX_MESSAGE_CHARACTERS]),
     )
 
 

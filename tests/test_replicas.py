@@ -16,9 +16,9 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from handlers.limits import BURST, WITH_KEY
 from tests.api import ADMIN_KEY, READER_KEY
 from tests.handbook import block
+from tests.limits import BURST, KEY_FACTOR
 from tests.nginx import needs_nginx, running_nginx
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import RedisServer, running_redis
@@ -151,7 +151,7 @@ async def test_limits_are_shared(replicas: Replicas) -> None:
     assert statuses[BURST:].count(429) >= 2
     key = await replicas.ask()
     assert key.status == 200
-    assert BURST * WITH_KEY == 200
+    assert BURST * KEY_FACTOR == 200
 
 
 async def test_the_budget_is_shared(replicas: Replicas) -> None:

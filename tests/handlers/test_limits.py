@@ -8,14 +8,12 @@ from pathlib import Path
 import pytest
 
 import lib.auth
-from handlers.limits import BURST, MAX_READERS, NETWORK, SEARCH_BURST, WITH_KEY, BoundedStore
+from handlers.limits import _MAX_READERS, SEARCH_BURST, _BoundedStore
 from tests.api import ADMIN_KEY, READER_KEY, Api, Response, serving
 from tests.conftest import MakeSettings
+from tests.limits import BAD, BURST, KEY_FACTOR, NETWORK_FACTOR, ask, use_up
 from tests.redis_server import RedisServer
 from tests.tiny_book import SITE
-
-BAD = {"question": ""}
-"""Counted as any other question, and answered sooner."""
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -27,18 +25,7 @@ def make_settings(make_settings: MakeSettings, request: pytest.FixtureRequest) -
     return partial(make_settings, redis_url=server.url)
 
 
-async def ask(api: Api, caller: str = "203.0.113.9", **headers: str) -> Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return await api.post("/chat", BAD, caller=(caller, 1), headers=named)
-
-
-async def use_up(api: Api, count: int = BURST, caller: str = "203.0.113.9", **headers: str) -> None:
-    for _ in range(count):
-        assert (await ask(api, caller, **headers)).status == 400
-
-
 async def test_twenty_at_once_and_then_a_429(api: Api) -> None:
-    assert BURST == 20
     for asked in range(1, BURST + 1):
         answer = await ask(api)
         assert answer.status == 400
@@ -73,7 +60,6 @@ async def test_readers_are_counted_apart(api: Api) -> None:
     ids=str,
 )
 async def test_a_key_gets_two_hundred(api: Api, headers: dict[str, str]) -> None:
-    assert BURST * WITH_KEY == 200
     await use_up(api)
     answer = await api.post("/chat", BAD, headers=headers)
     assert answer.status == 400
@@ -82,7 +68,7 @@ async def test_a_key_gets_two_hundred(api: Api, headers: dict[str, str]) -> None
 
 
 async def test_two_hundred_are_an_end_too(api: Api) -> None:
-    await use_up(api, BURST * WITH_KEY, X_API_Key=READER_KEY)
+    await use_up(api, BURST * KEY_FACTOR, X_API_Key=READER_KEY)
     # One comes back every 0.6 seconds; on a slow machine some may have.
     for address in ("203.0.113.9", "198.51.100.7"):
         asked = [await ask(api, address, X_API_Key=READER_KEY) for _ in range(5)]
@@ -202,7 +188,7 @@ async def test_every_answer_of_a_limited_route_tells_the_limit(api: Api) -> None
 
 
 async def test_a_network_of_many_networks_is_limited_too(api: Api) -> None:
-    for number in range(BURST * NETWORK):
+    for number in range(BURST * NETWORK_FACTOR):
         assert (await ask(api, f"2001:db8:1:{number:x}::1")).status == 400
     # One comes back every 0.6 seconds; on a slow machine some may have.
     while (answer := await ask(api, f"2001:db8:1:{number:x}::1")).status != 429:
@@ -216,7 +202,7 @@ async def test_keys_of_one_name_are_one_reader(make_settings: MakeSettings) -> N
     async with serving(make_settings(api_keys=("ann:one", "ann:two", "bob:three"))) as api:
         await use_up(api, 5, X_API_Key="one")
         answer = await ask(api, X_API_Key="two")
-        assert int(answer.headers["RateLimit-Remaining"]) < BURST * WITH_KEY - 5
+        assert int(answer.headers["RateLimit-Remaining"]) < BURST * KEY_FACTOR - 5
         answer = await ask(api, X_API_Key="three")
         assert answer.headers["RateLimit-Remaining"] == "199"
         for wrong in ("ann", "ann:one"):
@@ -226,7 +212,7 @@ async def test_keys_of_one_name_are_one_reader(make_settings: MakeSettings) -> N
 async def test_keys_change_without_a_restart(
     make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.auth, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(lib.auth, "_CHECK_SECONDS", 0.0)
 
     async def limit_of(key: str) -> str:
         return (await ask(api, X_API_Key=key)).headers["RateLimit-Limit"]
@@ -245,12 +231,12 @@ async def test_keys_change_without_a_restart(
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-async def known(store: BoundedStore, *readers: str) -> list[str]:
+async def known(store: _BoundedStore, *readers: str) -> list[str]:
     return [reader for reader in readers if await store.get(reader, NEVER) != NEVER]
 
 
 async def test_the_store_forgets_whose_allowance_is_whole() -> None:
-    store, now = BoundedStore(), datetime.now(UTC)
+    store, now = _BoundedStore(), datetime.now(UTC)
     await store.set("a", now - timedelta(seconds=1))
     await store.set("b", now + timedelta(minutes=1))
     assert await known(store, "a", "b") == ["b"]
@@ -260,21 +246,21 @@ async def test_the_store_forgets_whose_allowance_is_whole() -> None:
 
 
 async def test_a_clock_that_is_set_back_shuts_nobody_out() -> None:
-    store, now = BoundedStore(), datetime.now(UTC)
+    store, now = _BoundedStore(), datetime.now(UTC)
     await store.set("a", now + timedelta(minutes=2))
     await store.set("b", now + timedelta(minutes=30))  # asked before it was
     assert await known(store, "a", "b") == ["a"]
 
 
 async def test_who_has_asked_least_is_forgotten_first() -> None:
-    store, now = BoundedStore(3), datetime.now(UTC)
+    store, now = _BoundedStore(3), datetime.now(UTC)
     for number, seconds in enumerate([50, 10, 30, 40, 20, 60]):
         await store.set(str(number), now + timedelta(seconds=seconds))
     assert await known(store, *"012345") == ["0", "3", "5"]
 
 
 async def test_a_reader_who_goes_on_asking_takes_no_more_room() -> None:
-    store, now = BoundedStore(10), datetime.now(UTC)
+    store, now = _BoundedStore(10), datetime.now(UTC)
     for number in range(1_000):
         await store.set("a", now + timedelta(seconds=60, milliseconds=number))
     assert await known(store, "a") == ["a"]
@@ -282,8 +268,8 @@ async def test_a_reader_who_goes_on_asking_takes_no_more_room() -> None:
 
 
 async def test_a_flood_of_addresses_is_bounded_and_forgets_no_one_who_asked_a_lot() -> None:
-    assert MAX_READERS <= 100_000
-    store, now = BoundedStore(1_000), datetime.now(UTC)
+    assert _MAX_READERS <= 100_000
+    store, now = _BoundedStore(1_000), datetime.now(UTC)
     greedy = now + timedelta(minutes=2)
     await store.set("greedy", greedy)
     tracemalloc.start()

@@ -129,13 +129,13 @@ async def test_every_line_of_a_request_has_its_id(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also that of an error of the program."""
-    from lib.logs import JsonLines
+    from lib.logs import _JsonFormatter
 
     lines: list[str] = []
 
     class Kept(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            lines.append(JsonLines(str).format(record))
+            lines.append(_JsonFormatter(str).format(record))
 
     monkeypatch.setattr(api.services.store, "manifest", None)
     logging.root.addHandler(kept := Kept())

@@ -8,7 +8,7 @@ import pytest
 
 from tests.api import Api, listening, serving
 from tests.conftest import MakeSettings
-from tests.handlers.test_limits import use_up
+from tests.limits import use_up
 from tests.tiny_book import SITE
 from tests.upstream import Drop, Hang, Upstream, delta
 

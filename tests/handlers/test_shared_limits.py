@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 import lib.replicas.client
-from handlers.limits import BURST
 from lib.replicas.client import RedisClient, take_allowance
 from tests.api import serving
 from tests.conftest import MakeSettings
-from tests.handlers.test_limits import ask, use_up
+from tests.limits import BURST, ask, use_up
 from tests.redis_server import RedisServer, running_redis
 
 

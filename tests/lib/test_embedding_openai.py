@@ -64,7 +64,7 @@ async def test_documents_are_tried_again(
 
 async def test_trying_again_has_an_end(embedder: OpenAIEmbedder, upstream: Upstream) -> None:
     upstream.embedding_replies.extend([Status(429, SOON)] * 50)
-    with pytest.raises(UpstreamError, match="rate limit or a quota") as caught:
+    with pytest.raises(UpstreamError, match="rate limit or quota") as caught:
         await embedder.embed_documents(["a"])
     assert caught.value.details == {"upstream_status": 429}
     assert len(upstream.requests) == lib.embedding_openai.DOCUMENT_RETRIES + 1
@@ -72,7 +72,7 @@ async def test_trying_again_has_an_end(embedder: OpenAIEmbedder, upstream: Upstr
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(400, "did not accept"), (401, "refuses the configured key"), (404, "does not know")],
+    [(400, "rejected the request"), (401, "rejected the configured key"), (404, "does not know")],
 )
 async def test_what_will_not_change_is_not_tried_again(
     embedder: OpenAIEmbedder, upstream: Upstream, status: int, words: str

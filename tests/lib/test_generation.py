@@ -193,19 +193,19 @@ async def test_implausible_usage_is_ignored(
 
 
 FAULTS: dict[str, Any] = {
-    "a wrong key": (Status(401), "refuses the configured key"),
-    "a forbidden key": (Status(403), "refuses the configured key"),
+    "a wrong key": (Status(401), "rejected the configured key"),
+    "a forbidden key": (Status(403), "rejected the configured key"),
     "an unknown model": (Status(404), "does not know"),
-    "a bad request": (Status(400), "did not accept"),
-    "a rate limit": (Status(429, {"Retry-After": "60"}), "rate limit or a quota"),
+    "a bad request": (Status(400), "rejected the request"),
+    "a rate limit": (Status(429, {"Retry-After": "60"}), "rate limit or quota"),
     "a timeout": (Status(504), "took too long"),
-    "a failure": (Status(500), "problem of its own"),
-    "a redirect to nowhere": (Status(307), "did not accept"),
+    "a failure": (Status(500), "internal error"),
+    "a redirect to nowhere": (Status(307), "rejected the request"),
     "nothing": ([], "cannot be reached"),
     "a drop": ([delta("a"), Drop()], "cannot be reached"),
     "a drop before the head": ([Drop()], "cannot be reached"),
     "no reason": ([delta("a"), DONE], "cannot be reached"),
-    "an error event": ([delta("a"), event({"error": {"message": "sk-x"}})], "problem of its own"),
+    "an error event": ([delta("a"), event({"error": {"message": "sk-x"}})], "internal error"),
     "a JSON answer": (Body(b'{"choices": [{"message": {"content": "a"}}]}'), "cannot be reached"),
     "a web page": (Body(b"<html>\n</html>\n", "text/html"), "cannot be reached"),
 }

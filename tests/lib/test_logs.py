@@ -1,26 +1,26 @@
+"""Text and JSON lines, access lines, redaction and pseudonyms."""
+
 import asyncio
 import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from lib.logs import (
-    REDACTED,
-    DayNames,
-    Exchange,
-    JsonLines,
-    TextLines,
+    AccessRecord,
+    DailyPseudonyms,
     configure_logging,
-    exchange,
-    redactor,
+    current_request,
     write_access,
 )
 from lib.settings import Settings
 
+REDACTED = "[redacted]"
 SETTINGS = Settings(
     openai_api_key="the-model-key",
     qdrant_api_key="the-store-key",
@@ -30,11 +30,22 @@ SETTINGS = Settings(
 
 
 @pytest.fixture
-def handled() -> Iterator[Exchange]:
-    note = Exchange("the-id", "POST", "ab12cd34", "/chat", 200, 1.916, "generated", 0.238, 312)
-    token = exchange.set(note)
+def handled() -> Iterator[AccessRecord]:
+    note = AccessRecord("the-id", "POST", "ab12cd34", "/chat", 200, 1.916, "generated", 0.238, 312)
+    token = current_request.set(note)
     yield note
-    exchange.reset(token)
+    current_request.reset(token)
+
+
+def formatter(form: str) -> logging.Formatter:
+    """The formatter that `configure_logging` installs."""
+    handlers, level = logging.root.handlers, logging.root.level
+    configure_logging(replace(SETTINGS, log_format=form))
+    made = logging.root.handlers[0].formatter
+    logging.root.handlers = handlers
+    logging.root.setLevel(level)
+    assert made is not None
+    return made
 
 
 def record(message: str, *args: object, error: BaseException | None = None) -> logging.LogRecord:
@@ -56,17 +67,15 @@ def record(message: str, *args: object, error: BaseException | None = None) -> l
         "sk-proj_0123456789",
     ],
 )
-@pytest.mark.parametrize("form", [TextLines, JsonLines])
-def test_no_key_is_written_not_even_in_a_traceback(
-    secret: str, form: type[TextLines | JsonLines]
-) -> None:
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_key_is_written_not_even_in_a_traceback(secret: str, form: str) -> None:
     try:
         try:
             raise ValueError(f"header {secret}!")
         except ValueError as error:
             raise RuntimeError("outside") from error
     except RuntimeError as error:
-        line = form(redactor(SETTINGS)).format(record("sent %s.", secret, error=error))
+        line = formatter(form).format(record("sent %s.", secret, error=error))
     assert secret not in line
     assert "more" not in line
     assert line.count(REDACTED) >= 2
@@ -74,20 +83,21 @@ def test_no_key_is_written_not_even_in_a_traceback(
 
 
 def test_without_keys_nothing_is_replaced() -> None:
-    assert redactor(Settings())("a task, an ask-me, x") == "a task, an ask-me, x"
+    line = formatter("text").format(record("a task, an ask-me, x"))
+    assert line.endswith("lib.x: a task, an ask-me, x")
 
 
-def test_a_text_line_is_one_line(handled: Exchange) -> None:
-    line = TextLines(redactor(SETTINGS)).format(record("a\r\n2025 INFO forged"))
+def test_a_text_line_is_one_line(handled: AccessRecord) -> None:
+    line = formatter("text").format(record("a\r\n2025 INFO forged"))
     assert line.endswith(r"ERROR lib.x: a\r\n2025 INFO forged id=the-id")
     assert "\n" not in line
 
 
-def test_a_json_line(handled: Exchange) -> None:
+def test_a_json_line(handled: AccessRecord) -> None:
     try:
         raise ZeroDivisionError("oh")
     except ZeroDivisionError as error:
-        line = JsonLines(redactor(SETTINGS)).format(record("failed: %d", 5, error=error))
+        line = formatter("json").format(record("failed: %d", 5, error=error))
     assert "\n" not in line
     told = json.loads(line)
     assert told["exception"].endswith("ZeroDivisionError: oh")
@@ -99,16 +109,16 @@ def test_a_json_line(handled: Exchange) -> None:
     }
 
 
-def test_the_access_line_is_for_people(handled: Exchange, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_access_line_is_text(handled: AccessRecord, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     write_access(handled)
     [line] = caplog.records
     assert (
-        TextLines(redactor(SETTINGS))
+        formatter("text")
         .format(line)
         .endswith("POST /chat 200 generated 1.92s first 0.24s 312 tokens reader=ab12cd34 id=the-id")
     )
-    told = json.loads(JsonLines(redactor(SETTINGS)).format(line))
+    told = json.loads(formatter("json").format(line))
     assert (told["route"], told["first_seconds"], told["tokens"]) == ("/chat", 0.238, 312)
 
 
@@ -128,13 +138,13 @@ def test_what_is_worth_a_line(
     caplog: pytest.LogCaptureFixture, route: str, status: int, level: int
 ) -> None:
     caplog.set_level("DEBUG")
-    write_access(Exchange("id", "GET", route=route, status=status))
+    write_access(AccessRecord("id", "GET", route=route, status=status))
     assert [each.levelno for each in caplog.records] == [level]
 
 
 def test_a_name_lasts_a_day_and_tells_nothing() -> None:
     now = 0.0
-    names, others = DayNames(lambda: now), DayNames(lambda: now)
+    names, others = DailyPseudonyms(lambda: now), DailyPseudonyms(lambda: now)
     first = names.name("203.0.113.9")
     assert len(first) == 8
     assert names.name("203.0.113.9") == first != names.name("203.0.113.8")

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from lib import __version__
 from lib.events import Done, Event, Failed, Ping, TextDelta
-from lib.logs import Exchange, exchange
+from lib.logs import AccessRecord, current_request
 from lib.metrics import AnswerRecorder, Metrics
 from lib.pricing import Usage
 
@@ -92,10 +92,10 @@ def test_the_program_and_its_process_are_told() -> None:
     assert told["process_open_fds"] > 2
 
 
-def record(metrics: Metrics, *events: Event, streamed: bool = True) -> Exchange:
+def record(metrics: Metrics, *events: Event, streamed: bool = True) -> AccessRecord:
     """What is noted for the access log."""
-    note = Exchange("id", "POST")
-    exchange.set(note)
+    note = AccessRecord("id", "POST")
+    current_request.set(note)
     recorder = AnswerRecorder(metrics, 0.0, streamed=streamed)
     for event in events:
         recorder.record(event)
@@ -134,7 +134,7 @@ async def test_an_answer_that_breaks_off_is_a_failure() -> None:
 
 
 async def test_an_answer_may_pass_without_a_request() -> None:
-    exchange.set(None)
+    current_request.set(None)
     recorder = AnswerRecorder(Metrics(), 0.0, streamed=True)
     for event in (TextDelta(content="a"), done(), Failed(error="It broke.", code="BUSY")):
         recorder.record(event)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import lib.replicas.client
 from lib.replicas.client import LATEST, RedisClient, RedisSessions
 from lib.sessions import (
+    _MAX_MESSAGE_CHARACTERS,
+    _MAX_SESSIONS,
+    _SESSION_BYTES,
     MAX_EXCHANGES,
-    MAX_MESSAGE_CHARACTERS,
-    MAX_SESSIONS,
-    SESSION_BYTES,
     SESSION_SECONDS,
     MemorySessions,
     Message,
@@ -73,7 +73,7 @@ async def test_what_is_asked_again_is_another_exchange(sessions: Sessions) -> No
 
 async def test_a_long_message_is_cut(sessions: Sessions) -> None:
     await sessions.remember("s", "q" * 100_000, "a" * 100_000)
-    assert {len(m.content) for m in await sessions.history("s")} == {MAX_MESSAGE_CHARACTERS}
+    assert {len(m.content) for m in await sessions.history("s")} == {_MAX_MESSAGE_CHARACTERS}
 
 
 async def test_what_was_said_is_kept_as_it_was(sessions: Sessions) -> None:
@@ -108,17 +108,17 @@ async def test_only_so_many_sessions_are_kept_and_the_least_used_goes_first() ->
 
 async def test_there_is_a_bound_by_default() -> None:
     sessions = MemorySessions()
-    for number in range(MAX_SESSIONS + 10):
+    for number in range(_MAX_SESSIONS + 10):
         await sessions.remember(str(number), "?", ".")
-    assert len(sessions) == MAX_SESSIONS
+    assert len(sessions) == _MAX_SESSIONS
 
 
 async def test_long_sessions_take_the_place_of_several() -> None:
     sessions = MemorySessions(max_sessions=20)
     for number in range(20):
-        await sessions.remember(str(number), "?", "\U0001f30a" * MAX_MESSAGE_CHARACTERS)
-    assert len(sessions) == 20 * SESSION_BYTES // (4 * MAX_MESSAGE_CHARACTERS + 30) == 3
-    assert (await sessions.history("19"))[1].content == "\U0001f30a" * MAX_MESSAGE_CHARACTERS
+        await sessions.remember(str(number), "?", "\U0001f30a" * _MAX_MESSAGE_CHARACTERS)
+    assert len(sessions) == 20 * _SESSION_BYTES // (4 * _MAX_MESSAGE_CHARACTERS + 30) == 3
+    assert (await sessions.history("19"))[1].content == "\U0001f30a" * _MAX_MESSAGE_CHARACTERS
 
 
 @given(st.lists(st.tuples(st.text(), st.text()), max_size=MAX_EXCHANGES))
