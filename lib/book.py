@@ -324,6 +324,4 @@ def names(path: str) -> list[str]:
 
 def flavour_of(site: Site, path: str) -> Flavour:
     """Which Markdown the file is written in: the extension tells, else the site's generator."""
-    if path.endswith(".mdx") or site.generator == "docusaurus":
-        return "mdx"
-    return "myst" if site.generator == "sphinx" else "commonmark"
+    return "mdx" if path.endswith(".mdx") else site.generator.markdown

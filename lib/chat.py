@@ -24,6 +24,7 @@ from lib.resilience import Admission, Breaker
 from lib.retrieval import retrieve_passages
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message, Sessions, new_session_id
+from lib.sites.generators import generator_named
 from lib.store import Store
 from lib.tokens import estimate_tokens
 
@@ -163,8 +164,8 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
         history=history,
         started=started,
         embedding_tokens=grounds.embedding_tokens,
-        # VitePress resolves the anchor of a link itself and would not find a text fragment.
-        text_fragments=chat.text_fragments and grounds.manifest.generator != "vitepress",
+        text_fragments=chat.text_fragments
+        and generator_named(grounds.manifest.generator).text_fragments,
         key=key,
     )
 

@@ -246,8 +246,6 @@ SHRINK_LIMIT = 0.5
 """An index of less than this share of the old one's chunks is not published unless told."""
 SMALL_BOOK = 20
 """With fewer chunks than this a book may shrink as it likes."""
-PUBLISH_UNDERSCORED = frozenset({"hugo", "jekyll", "mkdocs", "sphinx", "vitepress"})
-"""Generators to which a leading underscore does not mean a partial: `_index.md`, `_posts/`."""
 RARE_LANGUAGE = 0.02
 """Share of a book's pages below which a language does not count."""
 
@@ -276,7 +274,7 @@ async def open_book(settings: Settings, folder: Path, task: Task) -> Book:
             discover,
             folder,
             settings.limits,
-            underscored=site.generator in PUBLISH_UNDERSCORED,
+            underscored=site.generator.underscored_pages,
         )
     except DocumentError as error:
         raise InvalidRequest(f"The book cannot be read: {error}.") from None
@@ -367,7 +365,7 @@ async def index_book(
                 dimension=builder.dimension,
                 chunker=book.chunker,
                 site=book.site_hash(),
-                generator=book.site.generator,
+                generator=book.site.generator.name,
                 content=book.content,
                 configured=configured(settings),
                 languages=languages_of(ledger),

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from lib.auth import parse_key
 from lib.documents import DocumentLimits
 from lib.pricing import PRICES, Price
-from lib.sites.site import GENERATORS
+from lib.sites.generators import GENERATORS
 
 MULTILINGUAL: Final = "multilingual"
 _MAX_ADDITION: Final = 2_000

@@ -7,7 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lib.markdown import parse_page
-from lib.sites.anchors import github_slug
+from lib.sites.generators import GENERATORS
+from lib.sites.site import Site
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = tuple(sorted((ROOT / "book_content").glob("*.md")))
@@ -68,4 +69,7 @@ def links(path: Path) -> Iterator[str]:
 
 def anchors(path: Path) -> set[str]:
     page = parse_page(path.read_text(encoding="utf-8"), "commonmark")
-    return {github_slug(heading.text) for heading in page.headings}
+    # GitHub's slugs, which Docusaurus uses
+    slugify = GENERATORS["docusaurus"].heading_rules(Site(), "").slugify
+    assert slugify is not None
+    return {slugify(heading.text) for heading in page.headings}

@@ -192,7 +192,7 @@ async def test_the_space_gets_the_book_and_its_configuration(tmp_path: Path) -> 
     assert not (tmp_path / "space/.git").exists()
     assert '\ntitle: "Ask my book"\n' in (tmp_path / "space/README.md").read_text(encoding="utf-8")
     site = detect_site(content)
-    assert (site.generator, site.base_url) == ("mkdocs", "/book/")
+    assert (site.generator.name, site.base_url) == ("mkdocs", "/book/")
 
 
 @pytest.mark.parametrize("command", [r'hf"? upload', "make_space_readme.py"])

@@ -1,21 +1,27 @@
-"""Paths of Docusaurus 3: docs, blog posts and standalone pages."""
+"""Docusaurus 3: docs, blog posts and standalone pages, with versions and translations."""
 
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from lib.sites.anchors import word_slug
 from lib.sites.config_files import glob_matches, read_text, section, string, strings
-from lib.sites.javascript import UNKNOWN
+from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
     ContentRoot,
+    Generator,
+    HeadingRules,
+    HeadingText,
+    NamedHeading,
     PagePath,
     PageSource,
+    Project,
     Site,
     below,
     joined,
@@ -28,32 +34,34 @@ _LIKE_A_DATE: Final = re.compile(r"\d+[-_.]\d+")
 _BLOG_DATE: Final = re.compile(r"(.*?)(\d{4}[-/]\d{1,2}[-/]\d{1,2})[-/]?(.*)")
 
 
-def without_number(segment: str) -> str:
+def _without_number(segment: str) -> str:
     """`02-Guide` is `Guide`, while `2021-11-notes` and `7.0-notes` stay."""
     match = None if _LIKE_A_DATE.match(segment) else _PREFIX.fullmatch(segment)
     return match[1] if match else segment
 
 
-def docusaurus(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
+def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     front = source.front_matter
-    if glob_matches(mount.exclude, source.path) or front.get("draft") is True:
+    if glob_matches(root.exclude, source.path) or front.get("draft") is True:
         return NOT_BUILT
-    if mount.route is None:
+    if root.route is None:
         return UNKNOWN_PATH
-    path = {"blog": _blog_post, "pages": _standalone}.get(mount.kind, _doc)(mount, source)
-    path = joined(site.base_url, mount.locale, mount.route, path)
-    if site.trailing_slash is not None and path not in ("/", site.base_url):
-        path = path.rstrip("/") + ("/" if site.trailing_slash else "")
+    path = {"blog": _blog_post, "pages": _standalone}.get(root.kind, _doc)(root, source)
+    path = joined(site.base_url, root.locale, root.route, path)
+    configured = site.settings.get("trailingSlash")
+    slash = site.switch("trailing_slash", configured if isinstance(configured, bool) else None)
+    if slash is not None and path not in ("/", site.base_url):
+        path = path.rstrip("/") + ("/" if slash else "")
     return PagePath(path)
 
 
-def _doc(mount: ContentRoot, source: PageSource) -> str:
+def _doc(root: ContentRoot, source: PageSource) -> str:
     folder, name = split_name(source.path)
     slug, ident = text_of(source.front_matter.get("slug")), text_of(source.front_matter.get("id"))
     if slug.startswith("/"):
         return unquote(slug)
-    strip = mount.number_prefixes and source.front_matter.get("parse_number_prefixes") is not False
-    clean: Callable[[str], str] = without_number if strip else str
+    strip = root.number_prefixes and source.front_matter.get("parse_number_prefixes") is not False
+    clean: Callable[[str], str] = _without_number if strip else str
     parent = "/".join(clean(segment) for segment in folder.split("/")) + "/" if folder else ""
     own = folder.rsplit("/", 1)[-1].lower()
     if not slug and name.lower() in ("index", "readme", own):
@@ -83,9 +91,7 @@ def _standalone(_: ContentRoot, source: PageSource) -> str:
     return f"/{folder}/" if name == "index" else joined(folder, name)
 
 
-# --- Docusaurus ---------------------------------------------------------------------------------
-
-EXCLUDED: Final = (
+_EXCLUDED: Final = (
     "**/_*.{js,jsx,ts,tsx,md,mdx}",
     "**/_*/**",
     "**/*.test.{js,jsx,ts,tsx}",
@@ -93,17 +99,18 @@ EXCLUDED: Final = (
 )
 
 
-def docusaurus_roots(
-    folder: Path | None, config: Mapping[str, Any], root: Path, docs_route: object
-) -> tuple[ContentRoot, ...]:
-    """Mounts of every docs, blog and pages plugin, with their versions and translations.
+def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
+    """Content roots of every docs, blog and pages plugin, with their versions and translations.
 
-    `docs_route` (the operator's) is the route of the docs under `root`, and says that `root` holds
-    docs when no plugin that could be read does.
+    The option `docs_route` is the route of the docs in the content folder. It also says that the
+    folder holds docs where no plugin that could be read has it.
     """
-    route = docs_route.strip("/") if isinstance(docs_route, str) else None
-    if folder is None:
-        return (ContentRoot(root.as_posix(), route or "", main=True, exclude=EXCLUDED),)
+    folder, root, config = project.folder, project.content_root, project.settings
+    option = project.options.get("docs_route")
+    route = option.strip("/") if isinstance(option, str) else None
+    if not project.configured:
+        route = "docs" if route is None else route
+        return (ContentRoot(root.as_posix(), route, exclude=_EXCLUDED),)
     plugins = [*_plugins(config)]
     if route is not None:
         index = _plugin_of(plugins, folder, root)
@@ -111,15 +118,16 @@ def docusaurus_roots(
             plugins.append(("docs", {"path": root.as_posix(), "routeBasePath": route, "id": "\0"}))
         else:
             plugins[index] = ("docs", {**plugins[index][1], "routeBasePath": route})
-    mounts: list[ContentRoot] = []
     i18n = section(config, "i18n")
     default = string(i18n, "defaultLocale", "en")
     locales = _folders(folder / "i18n")
     if (built := i18n.get("locales", [default])) is not UNKNOWN:
         locales = [locale for locale in locales if locale in strings(built)]
-    for kind, options in plugins:
-        mounts.extend(_plugin_mounts(kind, options, folder, (default, *locales), not mounts))
-    return tuple(mounts)
+    return tuple(
+        found
+        for kind, options in plugins
+        for found in _plugin_roots(kind, options, folder, (default, *locales))
+    )
 
 
 def _plugins(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -158,14 +166,14 @@ def _plugin_of(plugins: list[tuple[str, dict[str, Any]]], folder: Path, root: Pa
     for index, (kind, options) in enumerate(plugins):
         if kind != "docs":
             continue
-        mounts = _plugin_mounts(kind, options, folder, ("", *_folders(folder / "i18n")), True)
-        if any(mount.overlaps(root.as_posix()) for mount in mounts):
+        roots = _plugin_roots(kind, options, folder, ("", *_folders(folder / "i18n")))
+        if any(found.overlaps(root.as_posix()) for found in roots):
             return index
     return None
 
 
-def _plugin_mounts(
-    kind: str, options: Mapping[str, Any], folder: Path, languages: tuple[str, ...], first: bool
+def _plugin_roots(
+    kind: str, options: Mapping[str, Any], folder: Path, languages: tuple[str, ...]
 ) -> Iterator[ContentRoot]:
     """`languages`: the default one, then those whose translations are built."""
     default, *locales = languages
@@ -175,7 +183,7 @@ def _plugin_mounts(
     route: str | None = _DEFAULT_ROUTE[kind]
     if (told := options.get("routeBasePath")) is not None:
         route = told.strip("/") if isinstance(told, str) else None
-    exclude = strings(options.get("exclude")) or EXCLUDED
+    exclude = strings(options.get("exclude")) or _EXCLUDED
     prefixes = options.get("numberPrefixParser") is not False
     name = string(options, "id", "default")
     prefix = "" if name == "default" else f"{name}_"
@@ -183,21 +191,20 @@ def _plugin_mounts(
     current = below(folder, path)
     versions = _versions(folder, prefix, options) if kind == "docs" else [("", "", "")]
 
-    def mount(where: str, version: tuple[str, str, str], locale: str) -> ContentRoot:
+    def root(where: str, version: tuple[str, str, str], locale: str) -> ContentRoot:
         place = None if route is None else "/".join(p for p in (route, version[1]) if p)
-        main = first and kind == "docs" and not locale and version[1] == ""
-        return ContentRoot(where, place, kind, version[0], locale, main, exclude, prefixes)
+        return ContentRoot(where, place, kind, version[0], locale, exclude, prefixes)
 
     for version in versions:
         where = current
         if version[2]:
             where = below(folder, f"{prefix}versioned_docs/{version[2]}")
-        yield mount(where, version, "")
+        yield root(where, version, "")
         for locale in locales:
             translated = f"i18n/{locale}/{plugin}"
             if kind == "docs":
                 translated += f"/{version[2] or 'current'}"
-            yield mount(below(folder, translated), version, "" if locale == default else locale)
+            yield root(below(folder, translated), version, "" if locale == default else locale)
 
 
 def _versions(folder: Path, prefix: str, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -227,3 +234,65 @@ def _folders(folder: Path) -> list[str]:
         return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())[:200]
     except OSError:
         return []
+
+
+_EXPLICIT_ID: Final = re.compile(r"\s*\\?\{(?:#((?:(?!\{#|\}).)+)|/\*\s*#(\S+)(?: .*?)?\*/)\}\s*$")
+_BACKSLASH: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
+
+
+def _explicit_id(source: str, _text: str, _end: int) -> tuple[str, str | None]:
+    """`{#my-id}`, also as `\\{#my-id}` and `{/* #my-id */}`."""
+    found = _EXPLICIT_ID.search(source)
+    if found is None:
+        return source, None
+    return source[: found.start()], _BACKSLASH.sub(r"\1", found[1] or found[2]).strip()
+
+
+def _github_slug(text: str, *, lower: bool = True) -> str:
+    """github-slugger. It drops tabs."""
+    return word_slug((text.lower() if lower else text).replace("\t", ""))
+
+
+def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
+    """github-slugger's way of counting; explicit ids take no part in it."""
+    occurrences: dict[str, int] = {}
+    anchors = []
+    for slug, explicit in slugs:
+        anchor = slug
+        if not explicit:
+            while anchor in occurrences:
+                occurrences[slug] += 1
+                anchor = f"{slug}-{occurrences[slug]}"
+            occurrences[anchor] = 0
+        anchors.append(anchor)
+    return anchors
+
+
+def _heading_rules(site: Site, _text: str) -> HeadingRules:
+    kept = section(site.settings, "markdown", "anchors").get("maintainCase") is True
+    return HeadingRules(
+        slugify=lambda text: _github_slug(text, lower=not kept),
+        number=_numbered,
+        text=HeadingText(mdx=True),
+        explicit_id=_explicit_id,
+        h1_has_anchor=False,  # but it uses up a slug
+    )
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    keys = ("baseUrl", "url", "presets", "plugins", "themeConfig", "title")
+    return read_object(read_text(file), keys)
+
+
+GENERATOR: Final = Generator(
+    name="docusaurus",
+    config_files=tuple(f"docusaurus.config{suffix}" for suffix in JAVASCRIPT_SUFFIXES),
+    read_settings=_read_settings,
+    address=lambda settings: (string(settings, "url"), string(settings, "baseUrl", "/")),
+    content_roots=_content_roots,
+    claims_project=True,  # the options of a plugin may be unreadable
+    implied_by="docs_route",
+    page_path=_page_path,
+    heading_rules=_heading_rules,
+    markdown="mdx",
+)

@@ -1,20 +1,25 @@
-"""Paths of Hugo: bundles, languages, `url`, `slug` and permalink patterns."""
+"""Hugo: bundles, languages, `url`, `slug` and permalink patterns."""
 
 import posixpath
 import re
 import unicodedata
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
-from lib.sites.config_files import section, string
+from lib.sites.anchors import attribute_list, numbered
+from lib.sites.config_files import read_config, section, string
 from lib.sites.site import (
     NOT_BUILT,
     ContentRoot,
+    Generator,
+    HeadingRules,
+    HeadingText,
     PagePath,
     PageSource,
+    Project,
     Site,
     below,
     date_of,
@@ -24,7 +29,7 @@ from lib.sites.site import (
 )
 
 
-def _hugo_sanitized(site: Site, path: str) -> str:
+def _sanitized(site: Site, path: str) -> str:
     kept, gap = "", False
     for char in path:
         if char in "./\\_#+~-@" or unicodedata.category(char)[0] in "LM" or char.isdecimal():
@@ -39,7 +44,7 @@ def _hugo_sanitized(site: Site, path: str) -> str:
     return kept if site.settings.get("disablepathtolower") is True else kept.lower()
 
 
-def hugo(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
+def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     front = {str(key).lower(): value for key, value in source.front_matter.items()}
     build = section(front, "build") or section(front, "_build")
     if front.get("draft") is True or front.get("headless") is True:
@@ -48,8 +53,8 @@ def hugo(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
         return NOT_BUILT
     folder, name = split_name(source.path)
     languages = section(site.settings, "languages")
-    locale, suffix = mount.locale, name.rpartition(".")[2]
-    prefix = mount.route or ""
+    locale, suffix = root.locale, name.rpartition(".")[2]
+    prefix = root.route or ""
     if "." in name and suffix in languages:
         name = name.rpartition(".")[0]
         default = string(site.settings, "defaultcontentlanguage", "en")
@@ -57,7 +62,7 @@ def hugo(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
         locale = prefix = suffix if suffix != default or shown else ""
     if _in_leaf_bundle(source, folder, name):
         return NOT_BUILT
-    path = _hugo_path(site, source, front, folder, name)
+    path = _file_path(site, source, front, folder, name)
     if path is None:
         return PagePath(None, locale=locale)
     if path.startswith("//"):  # an absolute `url` stands above languages
@@ -86,14 +91,14 @@ def _bundles(pages: frozenset[str]) -> frozenset[str]:
     )
 
 
-def _hugo_path(
+def _file_path(
     site: Site, source: PageSource, front: Mapping[str, object], folder: str, name: str
 ) -> str | None:
     if url := text_of(front.get("url")):
         ending = "" if url.endswith("/") or "." in url else "/"
         return ("/" if url.startswith("/") else "") + joined(unquote(url)) + ending
     if name == "_index":
-        return _hugo_sanitized(site, f"/{folder}/".replace(" ", "-"))
+        return _sanitized(site, f"/{folder}/".replace(" ", "-"))
     where, base = (folder, name) if name != "index" else posixpath.split(folder)
     slug = text_of(front.get("slug"))
     permalinks = section(site.settings, "permalinks")
@@ -102,19 +107,19 @@ def _hugo_path(
     )
     pattern = permalinks.get((where.split("/")[0] if where else "").lower())
     if isinstance(pattern, str):
-        expanded = _hugo_permalink(pattern, source, front, where, base, slug)
+        expanded = _permalink(pattern, source, front, where, base, slug)
         if expanded is None:
             return None
         path = expanded
     else:
         path = posixpath.join(where.replace(" ", "-"), slug or base.replace(" ", "-"))
-    path = _hugo_sanitized(site, posixpath.normpath("/" + path.strip("/")))
+    path = _sanitized(site, posixpath.normpath("/" + path.strip("/")))
     if path == "/":
         return path
     return path + (".html" if site.settings.get("uglyurls") is True else "/")
 
 
-def _hugo_permalink(
+def _permalink(
     pattern: str, source: PageSource, front: Mapping[str, object], where: str, base: str, slug: str
 ) -> str | None:
     day = date_of(front.get("date"))
@@ -139,22 +144,103 @@ def _hugo_permalink(
     return re.sub(r":([a-z]+)", lambda m: values[m[1]] or "", pattern)
 
 
-# --- Hugo and Jekyll ----------------------------------------------------------------------------
-
-
-def hugo_roots(folder: Path, config: Mapping[str, Any]) -> tuple[ContentRoot, ...]:
+def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
     """`content`, or one folder a language; the default language has no part in the address."""
+    if not project.configured:
+        return project.single_root(".")
+    folder, config = project.folder, project.settings
     languages = section(config, "languages")
     default = string(config, "defaultcontentlanguage", "en")
     shown = config.get("defaultcontentlanguageinsubdir") is True
     content = string(config, "contentdir", "content")
-    mounts = []
+    roots = []
     for language in languages:
         where = string(section(languages, language), "contentdir")
         if where and where != content:
             hidden = language == default and not shown
             route = "" if hidden else language
-            mounts.append(ContentRoot(below(folder, where), route, locale=route))
+            roots.append(ContentRoot(below(folder, where), route, locale=route))
     prefix = default if shown else ""
-    mounts.append(ContentRoot(below(folder, content), prefix, locale=prefix))
-    return tuple(mounts)
+    roots.append(ContentRoot(below(folder, content), prefix, locale=prefix))
+    return tuple(roots)
+
+
+def _slug(text: str, *, ascii_only: bool = False) -> str:
+    """`autoHeadingIDType: github`, the default, or `github-ascii`."""
+    if ascii_only:
+        text = unicodedata.normalize("NFD", text)
+    kept = []
+    for char in text.strip():
+        if ascii_only and not char.isascii():
+            continue
+        if char in "- ":
+            kept.append("-")
+        elif char == "_" or unicodedata.category(char)[0] == "L" or char.isdecimal():
+            kept.append(char.lower() if len(char.lower()) == 1 else char.lower()[0])
+    return "".join(kept) or "heading"
+
+
+def _blackfriday_slug(text: str) -> str:
+    """`autoHeadingIDType: blackfriday`, of old versions."""
+    words = re.split(r"[\W_]+", text.lower())
+    return "-".join(word for word in words if word) or "heading"
+
+
+def _heading_rules(site: Site, _text: str) -> HeadingRules:
+    goldmark = section(site.settings, "markup", "goldmark")
+    kind = section(goldmark, "parser").get("autoheadingidtype")
+    smart = section(goldmark, "extensions", "typographer").get("disable") is not True
+    return HeadingRules(
+        slugify=_blackfriday_slug
+        if kind == "blackfriday"
+        else partial(_slug, ascii_only=kind == "github-ascii"),
+        number=partial(numbered, explicit_count=True),
+        text=HeadingText(
+            attributes=True, smart_dashes=smart, first_leaf_only=True, last_line_only=True
+        ),
+        explicit_id=attribute_list,
+        template=re.compile(r"\{\{[<%]"),
+    )
+
+
+_SUFFIXES: Final = (".toml", ".yaml", ".yml", ".json")
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    """Hugo's keys ignore case. The other files of a configuration folder are sections."""
+    config: dict[str, Any] = _lower(read_config(file))
+    if file.parent.name == "_default":
+        for other in sorted(file.parent.iterdir())[:50]:
+            if other != file and other.suffix in _SUFFIXES:
+                config.setdefault(other.stem.lower(), _lower(read_config(other)))
+    return config
+
+
+def _lower(config: object, depth: int = 0) -> Any:
+    if isinstance(config, dict) and depth < 8:
+        return {str(key).lower(): _lower(value, depth + 1) for key, value in config.items()}
+    return config
+
+
+def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
+    if file.stem != "config" or file.parent.name == "_default":
+        return True
+    return bool({"baseurl", "contentdir", "theme", "module"} & settings.keys())
+
+
+GENERATOR: Final = Generator(
+    name="hugo",
+    config_files=tuple(
+        f"{stem}{suffix}"
+        for stem in ("hugo", "config/_default/hugo", "config/_default/config", "config")
+        for suffix in _SUFFIXES
+    ),
+    read_settings=_read_settings,
+    recognises=_recognises,
+    project_folder=lambda file: file.parents[2] if file.parent.name == "_default" else file.parent,
+    address=lambda settings: (string(settings, "baseurl"), None),
+    content_roots=_content_roots,
+    page_path=_page_path,
+    heading_rules=_heading_rules,
+    underscored_pages=True,
+)

@@ -1,21 +1,27 @@
-"""Paths of Jekyll: pages, posts and collections."""
+"""Jekyll: pages, posts and collections."""
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from lib.sites.config_files import section, string, strings
+from lib.sites.anchors import attribute_id, word_slug
+from lib.sites.config_files import read_text, section, string, strings
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
     ContentRoot,
+    Generator,
+    HeadingRules,
+    HeadingText,
+    NamedHeading,
     PagePath,
     PageSource,
+    Project,
     Site,
     below,
     date_of,
@@ -33,29 +39,29 @@ _STYLES: Final = {
 }
 
 
-def jekyll(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
+def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     plugins = strings(site.settings.get("plugins")) + strings(site.settings.get("gems"))
-    if not source.has_front_matter and "jekyll-optional-front-matter" not in plugins:
+    if not _has_front_matter(source) and "jekyll-optional-front-matter" not in plugins:
         return UNKNOWN_PATH  # GitHub Pages renders it, Jekyll alone does not; no file tells which
-    top = site.config_file.parent.as_posix() if site.config_file else mount.folder
-    project_path = posixpath.relpath(posixpath.join(mount.folder, source.path), top)
-    if mount.kind == "pages" and _jekyll_hidden(site, source.path):
+    top = site.config_file.parent.as_posix() if site.config_file else root.folder
+    project_path = posixpath.relpath(posixpath.join(root.folder, source.path), top)
+    if root.kind == "pages" and _hidden(site, source.path):
         return NOT_BUILT
-    front = {**_jekyll_defaults(site, mount, project_path), **source.front_matter}
+    front = {**_defaults(site, root, project_path), **source.front_matter}
     if front.get("published") is False:
         return NOT_BUILT
     folder, name = split_name(source.path)
     style = string(site.settings, "permalink", "date")
     values: dict[str, str] = {"path": posixpath.join(folder, name), "output_ext": ".html"}
     template = text_of(front.get("permalink"))
-    if mount.kind == "pages":
+    if root.kind == "pages":
         if name == "README" and "jekyll-readme-index" in plugins:
             name = "index"
         if not template and name == "index":
             return PagePath(joined(site.base_url, folder, "/"))
-        template = template or "/:path/:basename" + _jekyll_suffix(style)
+        template = template or "/:path/:basename" + _suffix(style)
         values |= {"path": folder, "basename": name}
-    elif mount.kind == "posts":
+    elif root.kind == "posts":
         post = _POST_NAME.fullmatch(name)
         if post is None:
             return NOT_BUILT
@@ -63,15 +69,13 @@ def jekyll(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
         if day is None:
             return UNKNOWN_PATH
         template = template or _STYLES.get(style, style)
-        values |= _jekyll_post_values(front, post[2], day)
+        values |= _post_values(front, post[2], day)
     else:
-        own = section(site.settings, "collections", mount.kind)
-        template = (
-            template or string(own, "permalink") or "/:collection/:path" + _jekyll_suffix(style)
-        )
+        own = section(site.settings, "collections", root.kind)
+        template = template or string(own, "permalink") or "/:collection/:path" + _suffix(style)
         slug = text_of(front.get("slug")) or name
-        values |= {"collection": mount.kind, "name": _jekyll_slug(name)}
-        values |= {"title": _jekyll_pretty(slug), "slug": _jekyll_slug(slug)}
+        values |= {"collection": root.kind, "name": _path_slug(name)}
+        values |= {"title": _pretty(slug), "slug": _path_slug(slug)}
     unknown = False
 
     def one(match: re.Match[str]) -> str:
@@ -84,13 +88,20 @@ def jekyll(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
     return UNKNOWN_PATH if unknown else PagePath(joined(site.base_url, unquote(path)))
 
 
-def _jekyll_suffix(style: str) -> str:
+def _has_front_matter(source: PageSource) -> bool:
+    """Empty front matter counts."""
+    if source.front_matter:
+        return True
+    return re.match(r"\ufeff?---[ \t]*\r?\n", source.text or read_text(source.file)) is not None
+
+
+def _suffix(style: str) -> str:
     if style in _STYLES or style == "weekdate":
         return "/" if style == "pretty" else ":output_ext"
     return "/" if style.endswith("/") else ":output_ext" if style.endswith(":output_ext") else ""
 
 
-def _jekyll_hidden(site: Site, path: str) -> bool:
+def _hidden(site: Site, path: str) -> bool:
     included = strings(site.settings.get("include"))
     for part in path.split("/"):
         if (part[0] in "_.#" or part.endswith("~")) and part not in included:
@@ -102,13 +113,13 @@ def _jekyll_hidden(site: Site, path: str) -> bool:
     return False
 
 
-def _jekyll_defaults(site: Site, mount: ContentRoot, path: str) -> dict[str, object]:
+def _defaults(site: Site, root: ContentRoot, path: str) -> dict[str, object]:
     found: dict[str, object] = {}
     defaults = site.settings.get("defaults")
     for entry in defaults if isinstance(defaults, list) else []:
         scope = section(entry, "scope")
         where, kind = string(scope, "path").strip("/"), string(scope, "type")
-        if kind in ("", mount.kind) and (
+        if kind in ("", root.kind) and (
             where in ("", ".")
             or path.startswith(where)  # a prefix, not a folder
             or fnmatch(path, where)
@@ -117,16 +128,16 @@ def _jekyll_defaults(site: Site, mount: ContentRoot, path: str) -> dict[str, obj
     return found
 
 
-def _jekyll_slug(text: str) -> str:
+def _path_slug(text: str) -> str:
     return re.sub(r"[\W_]+", "-", text).strip("-").lower()
 
 
-def _jekyll_pretty(text: str) -> str:
+def _pretty(text: str) -> str:
     kept = "".join(c if c.isalnum() or c in "._~!$&'()+,;=@" else "-" for c in text)
     return re.sub(r"^-|-$", "", re.sub(r"-{2,}", "-", kept))
 
 
-def _jekyll_post_values(front: Mapping[str, object], name: str, day: date) -> dict[str, str]:
+def _post_values(front: Mapping[str, object], name: str, day: date) -> dict[str, str]:
     categories = front.get("categories", front.get("category"))
     words = categories.split() if isinstance(categories, str) else strings(categories)
     slug = text_of(front.get("slug")) or name
@@ -139,20 +150,87 @@ def _jekyll_post_values(front: Mapping[str, object], name: str, day: date) -> di
         "i_day": str(day.day),
         "y_day": f"{day.timetuple().tm_yday:03}",
         "short_year": f"{day.year % 100:02}",
-        "title": _jekyll_pretty(slug),
-        "slug": _jekyll_slug(slug),
+        "title": _pretty(slug),
+        "slug": _path_slug(slug),
     }
 
 
-def jekyll_roots(folder: Path, config: Mapping[str, Any]) -> tuple[ContentRoot, ...]:
-    """The project itself, its posts, and the collections that are written out."""
-    source = below(folder, string(config, "source", "."))
+def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
+    """The project itself, its posts, and the collections that have pages."""
+    config = project.settings
+    source = below(project.folder, string(config, "source", "."))
     base = Path(source) / string(config, "collections_dir", "")
-    mounts = [ContentRoot(source, kind="pages"), ContentRoot(below(base, "_posts"), kind="posts")]
+    roots = [ContentRoot(source, kind="pages"), ContentRoot(below(base, "_posts"), kind="posts")]
     collections = config.get("collections")
-    mounts += [
+    roots += [
         ContentRoot(below(base, f"_{name}"), kind=str(name))
         for name in (collections if isinstance(collections, Mapping) else {})
         if section(collections, name).get("output") is True and name != "posts"
     ]
-    return tuple(mounts)
+    return tuple(roots)
+
+
+_EXPLICIT_ID: Final = re.compile(r"(?:^|[ \t]+)\{#([A-Za-z][\w:-]*)\}\s*$")
+_LINE_BELOW: Final = re.compile(r"[ \t]*\r?\n {0,3}\{:([^{}\n]*)\}[ \t]*(?=\r?\n|\Z)")
+
+
+def _explicit_id(source: str, text: str, end: int) -> tuple[str, str | None]:
+    """`{#id}` after the heading, else `{: #id}` on the line below."""
+    if found := _EXPLICIT_ID.search(source):
+        return source[: found.start()], found[1]
+    below_it = _LINE_BELOW.match(text, end) if text else None
+    return source, attribute_id(below_it[1]) if below_it else None
+
+
+def _slug(text: str) -> str:
+    """kramdown's GitHub flavour, Jekyll's default."""
+    return word_slug(text.lower())
+
+
+def _plain_slug(text: str) -> str:
+    """kramdown's own flavour: from the first ASCII letter on, and ASCII only."""
+    text = re.sub(r"^[^a-zA-Z]+", "", text)
+    return re.sub(r"[^a-zA-Z0-9 -]", "", text).replace(" ", "-").lower() or "section"
+
+
+def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
+    """A counter for each slug that ignores other slugs: two headings may share an anchor."""
+    seen: dict[str, int] = {}
+    anchors = []
+    for slug, explicit in slugs:
+        count = seen.get(slug, 0)
+        anchors.append(slug if explicit or not count else f"{slug}-{count}")
+        if not explicit:
+            seen[slug] = count + 1
+    return anchors
+
+
+def _heading_rules(site: Site, _text: str) -> HeadingRules:
+    kramdown = section(site.settings, "kramdown")
+    plain = str(kramdown.get("input", "GFM")).lower() == "kramdown"
+    slugify = _plain_slug if plain else _slug
+    return HeadingRules(
+        slugify=None if kramdown.get("auto_ids") is False else slugify,
+        number=_numbered,
+        text=HeadingText(image_alt=False, span_attributes=True, smart_dashes=True),
+        explicit_id=_explicit_id,
+        template=re.compile(r"\{\{|\{%"),
+    )
+
+
+def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
+    """Jupyter Book has a _config.yml beside its _toc.yml; Hexo's has other settings."""
+    hexo = {"source_dir", "public_dir"} & settings.keys()
+    return not hexo and not file.with_name("_toc.yml").is_file()
+
+
+GENERATOR: Final = Generator(
+    name="jekyll",
+    config_files=("_config.yml", "_config.yaml"),
+    recognises=_recognises,
+    address=lambda settings: (string(settings, "url"), string(settings, "baseurl", "/")),
+    content_roots=_content_roots,
+    page_path=_page_path,
+    heading_rules=_heading_rules,
+    underscored_pages=True,
+)

@@ -1,22 +1,39 @@
-"""TODO"""
+"""mdBook."""
 
 import posixpath
 import re
-from typing import Final
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 from urllib.parse import unquote
 
-from lib.sites.config_files import section
-from lib.sites.site import ContentRoot, PagePath, PageSource, Site, joined, split_name
+import regex
 
-# --- mdBook -------------------------------------------------------------------------------------
+from lib.sites.anchors import attribute_list, numbered
+from lib.sites.config_files import read_text, section, string
+from lib.sites.site import (
+    ContentRoot,
+    Generator,
+    HeadingRules,
+    HeadingText,
+    PagePath,
+    PageSource,
+    Site,
+    joined,
+    split_name,
+)
 
 _SUMMARY_LINK: Final = re.compile(
     r"^[ \t]*(?:[-*+][ \t]+)?\[(?:[^\]\\]|\\.)*\]\((?:<([^<>]*)>|([^()]*))\)"
 )
 
 
-def summary_pages(summary: str) -> frozenset[str]:
-    """The files that SUMMARY.md lists, relative to it."""
+def _listed_pages(root: ContentRoot) -> frozenset[str] | None:
+    """The pages that SUMMARY.md lists, relative to it; None without one."""
+    summary = read_text(Path(root.folder) / "SUMMARY.md")
+    if not summary:
+        return None
     pages = set()
     without_comments = re.sub(r"<!--.*?-->", "", summary, flags=re.DOTALL)
     for line in without_comments.splitlines():
@@ -27,7 +44,7 @@ def summary_pages(summary: str) -> frozenset[str]:
     return frozenset(pages)
 
 
-def mdbook(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
+def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     folder, name = split_name(source.path)
     build = section(site.settings, "build")
     preprocessed = build.get("use-default-preprocessors") is not False or isinstance(
@@ -36,3 +53,43 @@ def mdbook(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
     if preprocessed and name.lower() == "readme":
         name = "index"
     return PagePath(joined(site.base_url, folder, name) + ".html")
+
+
+# `is_alphanumeric` of Rust
+_NOT_IN_SLUG: Final = regex.compile(r"[^\p{Alphabetic}\p{N}_\s-]+")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"\s", "-", _NOT_IN_SLUG.sub("", text.strip().lower())) or "section"
+
+
+def _heading_rules(site: Site, _text: str) -> HeadingRules:
+    html = section(site.settings, "output", "html")
+    smart = html.get("smart-punctuation") is not False
+    return HeadingRules(
+        slugify=_slug,
+        number=partial(numbered, explicit_count=False),
+        text=HeadingText(image_alt=False, attributes=True, smart_dashes=smart),
+        explicit_id=attribute_list,
+    )
+
+
+def _source(settings: Mapping[str, Any]) -> str:
+    return string(section(settings, "book"), "src", "src")
+
+
+def _address(settings: Mapping[str, Any]) -> tuple[str, str | None]:
+    place = string(section(settings, "output", "html"), "site-url")
+    return (place, None) if "://" in place else ("", place)
+
+
+GENERATOR: Final = Generator(
+    name="mdbook",
+    config_files=("book.toml",),
+    recognises=lambda file, settings: (file.parent / _source(settings) / "SUMMARY.md").is_file(),
+    address=_address,
+    content_roots=lambda project: project.single_root(_source(project.settings)),
+    listed_pages=_listed_pages,
+    page_path=_page_path,
+    heading_rules=_heading_rules,
+)

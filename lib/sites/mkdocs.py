@@ -1,72 +1,86 @@
-"""Paths of MkDocs, its translations and the posts of Material's blog plugin."""
+"""MkDocs, with its translations (static-i18n) and the posts of Material's blog plugin."""
 
 import posixpath
 import re
-from collections.abc import Mapping
-from typing import Any
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
 
-from lib.sites.anchors import pymdownx_slug
-from lib.sites.config_files import glob_matches, string, strings
-from lib.sites.detection import extension_settings
+from pathspec import GitIgnoreSpec
+
+from lib.sites.anchors import attribute_list
+from lib.sites.config_files import Tagged, merged, read_config, section, string, strings
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
     ContentRoot,
+    Generator,
+    HeadingRules,
+    HeadingText,
+    NamedHeading,
     PagePath,
     PageSource,
     Site,
+    Slugify,
     date_of,
     joined,
+    no_explicit_id,
     split_name,
     text_of,
 )
 
 
-def mkdocs(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
-    plugins = extension_settings(site.settings, "plugins")
+def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
+    plugins = _extensions(site.settings, "plugins")
     for name in ("blog", "material/blog"):
         if name in plugins and (post := _material_post(site, plugins[name], source)):
             return post
-    path, locale = _mkdocs_locale(plugins.get("i18n", {}), source.path)
-    if _ignored(("/templates/", ".*", *_lines(site.settings.get("exclude_docs"))), source.path):
+    path, locale = _locale(plugins.get("i18n", {}), source.path)
+    if _matches(site.settings.get("exclude_docs"), source.path, _EXCLUDED):
         return NOT_BUILT
-    if _ignored(_lines(site.settings.get("draft_docs")), source.path):
+    if _matches(site.settings.get("draft_docs"), source.path):
         return NOT_BUILT
     folder, name = split_name(path)
     if name == "README" and posixpath.join(folder, "index.md") in source.siblings:
         return NOT_BUILT
     if name in ("index", "README"):
-        name = "" if site.use_directory_urls else "index.html"
+        name = "" if _directory_urls(site) else "index.html"
         folder += "/" if folder else ""
     else:
-        name += "/" if site.use_directory_urls else ".html"
+        name += "/" if _directory_urls(site) else ".html"
     return PagePath(joined(site.base_url, locale, folder, name), locale=locale)
 
 
-def _lines(value: object) -> tuple[str, ...]:
-    lines = (line.strip() for line in value.splitlines()) if isinstance(value, str) else ()
-    return tuple(line for line in lines if line and not line.startswith("#"))[:500]
+def _directory_urls(site: Site) -> bool:
+    configured = site.settings.get("use_directory_urls") is not False
+    return site.switch("use_directory_urls", configured) is True
 
 
-def _ignored(patterns: tuple[str, ...], path: str) -> bool:
-    """Whether gitignore-like patterns hide the path; the last that matches decides."""
-    hidden = False
-    places = [path, *(path[:at] + "/" for at in range(len(path)) if path[at] == "/")]
-    for pattern in patterns:
-        wanted = not pattern.startswith("!")
-        glob = pattern.removeprefix("!")
-        folder_only = glob.endswith("/")
-        glob = glob.rstrip("/")
-        glob = glob.lstrip("/") if "/" in glob or pattern.startswith("/") else f"**/{glob}"
-        if pattern.removeprefix("!").startswith("/"):
-            glob = glob.removeprefix("**/")
-        hits = (p.rstrip("/") for p in places if p.endswith("/") or not folder_only)
-        if any(glob_matches((glob,), hit) for hit in hits):
-            hidden = wanted
-    return hidden
+# MkDocs leaves these out before the patterns of `exclude_docs` apply.
+_EXCLUDED: Final = ".*\n/templates/\n"
 
 
-def _mkdocs_locale(i18n: Mapping[str, Any], path: str) -> tuple[str, str]:
+@lru_cache(maxsize=8)
+def _patterns(lines: str) -> GitIgnoreSpec:
+    """Patterns in the syntax of .gitignore; broken ones are skipped, as is a line with so many
+    stars that its regular expression could take minutes."""
+    spec = GitIgnoreSpec.from_lines([])
+    for line in lines.splitlines()[:500]:
+        with suppress(ValueError):
+            if line.count("*") <= 8:
+                spec += GitIgnoreSpec.from_lines([line])
+    return spec
+
+
+def _matches(patterns: object, path: str, before: str = "") -> bool:
+    return _patterns(before + (patterns if isinstance(patterns, str) else "")).match_file(path)
+
+
+def _locale(i18n: Mapping[str, Any], path: str) -> tuple[str, str]:
     """The path without its language, and the language's part of the address (static-i18n)."""
     languages = i18n.get("languages")
     entries = (
@@ -110,9 +124,160 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> P
         days = days.replace("M", str(day.month)).replace("d", str(day.day))
     categories = strings(source.front_matter.get("categories"))
     path = form.replace("{date}", days).replace("{file}", split_name(source.path)[1])
-    path = path.replace("{slug}", own or pymdownx_slug(source.title, case="lower"))
+    path = path.replace("{slug}", own or _pymdownx_slug(source.title, case="lower"))
     path = path.replace(
-        "{categories}", pymdownx_slug(categories[0], case="lower") if categories else ""
+        "{categories}", _pymdownx_slug(categories[0], case="lower") if categories else ""
     )
-    ending = "/" if site.use_directory_urls else ".html"
+    ending = "/" if _directory_urls(site) else ".html"
     return PagePath(joined(site.base_url, home, path.strip("/")) + ending)
+
+
+def _extensions(settings: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
+    """MkDocs' `plugins` and `markdown_extensions`: a list of names and mappings, or a mapping."""
+    value = settings.get(key)
+    entries = value if isinstance(value, list) else [value] if isinstance(value, Mapping) else []
+    found: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if isinstance(entry, str):
+            found[entry] = {}
+        elif isinstance(entry, Mapping):
+            found.update({str(k): section(entry, str(k)) for k in entry})
+    return found
+
+
+def _slug(text: str, separator: str = "-", *, ascii_only: bool = True) -> str:
+    """`slugify` of Python-Markdown's toc extension, the default."""
+    if ascii_only:
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    text = re.sub(r"[^\w\s-]", "", text).strip().lower()
+    return re.sub(rf"[{re.escape(separator)}\s]+", lambda _: separator, text)
+
+
+def _pymdownx_slug(
+    text: str,
+    separator: str = "-",
+    *,
+    case: str = "none",
+    normalize: str = "NFC",
+    percent_encode: bool = False,
+) -> str:
+    """`pymdownx.slugs.slugify`."""
+    form: dict[str, Callable[[str], str]] = {
+        "lower": str.lower,
+        "lower-ascii": lambda t: re.sub(r"[A-Z]", lambda m: m[0].lower(), t),
+        "fold": str.casefold,
+    }
+    if normalize in ("NFC", "NFD", "NFKC", "NFKD"):  # the library wants it as a literal type
+        text = unicodedata.normalize(normalize, text)  # type: ignore[arg-type]
+    text = form.get(case, str)(re.sub(r"</?[^>]*>", "", text).strip())
+    text = re.sub(r"[^\w\- ]", "", text).replace(" ", separator)
+    return quote(text) if percent_encode else text
+
+
+def _slugger(toc: Mapping[str, object]) -> Slugify | None:
+    """The slug function of the `toc` settings; None when it is the site's own code."""
+    separator = toc.get("separator")
+    separator = separator if isinstance(separator, str) else "-"
+    name, arguments = toc.get("slugify"), toc.get("slugify_arguments")
+    keywords = arguments if isinstance(arguments, Mapping) else {}
+    match name:
+        case None | "" | "markdown.extensions.toc.slugify":
+            return lambda text: _slug(text, separator)
+        case "markdown.extensions.toc.slugify_unicode":
+            return lambda text: _slug(text, separator, ascii_only=False)
+        case "pymdownx.slugs.slugify":
+            case, form = keywords.get("case", "none"), keywords.get("normalize", "NFC")
+            encode = keywords.get("percent_encode", False) is True
+            return lambda text: _pymdownx_slug(
+                text, separator, case=str(case), normalize=str(form), percent_encode=encode
+            )
+        # What the same package called them before it took keywords.
+        case "pymdownx.slugs.uslugify" | "pymdownx.slugs.uslugify_encoded":
+            encode = str(name).endswith("encoded")
+            return lambda t: _pymdownx_slug(t, separator, case="lower", percent_encode=encode)
+        case "pymdownx.slugs.uslugify_cased" | "pymdownx.slugs.uslugify_cased_encoded":
+            encode = str(name).endswith("encoded")
+            return lambda t: _pymdownx_slug(t, separator, percent_encode=encode)
+        case "pymdownx.slugs.gfm" | "pymdownx.slugs.gfm_encoded":
+            encode = str(name).endswith("encoded")
+            return lambda t: _pymdownx_slug(t, separator, case="lower-ascii", percent_encode=encode)
+    return None
+
+
+def _toc(site: Site) -> dict[str, object]:
+    extensions = _extensions(site.settings, "markdown_extensions")
+    toc: dict[str, object] = dict(extensions.get("markdown.extensions.toc", {}))
+    toc |= extensions.get("toc", {})
+    if isinstance(slugify := toc.get("slugify"), Tagged):
+        toc["slugify"] = slugify.tag.partition(":")[2]
+        toc["slugify_arguments"] = section(slugify.value, "kwds")
+    return toc
+
+
+def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
+    """Python-Markdown: `_1`, `_2`; explicit ids anywhere in the page are taken from the start."""
+    used = {slug for slug, explicit in slugs if explicit}
+    following: dict[str, int] = {}  # the highest number of a base that is known to be taken
+    anchors = []
+    for slug, explicit in slugs:
+        anchor = slug
+        if not explicit and (anchor in used or not anchor):
+            ended = re.fullmatch(r"(.*)_([0-9]+)", anchor, re.DOTALL)
+            base = ended[1] if ended else anchor
+            count = int(ended[2]) if ended else following.get(base, 0)
+            while anchor in used or not anchor:
+                count += 1
+                anchor = f"{base}_{count}"
+            if not ended:
+                following[base] = count
+        used.add(anchor)
+        anchors.append(anchor)
+    return anchors
+
+
+_ATTRIBUTE_LIST: Final = re.compile(r"(?:^|[ ]+)\{:?[ ]*([^}\n ][^}\n]*?)[ ]*\}[ ]*$")
+
+
+def _heading_rules(site: Site, _text: str) -> HeadingRules:
+    extensions = _extensions(site.settings, "markdown_extensions").keys()
+    plugins = _extensions(site.settings, "plugins").keys()
+    # Without a configuration: the extensions of nearly every site that writes ids.
+    assumed = site.config_file is None
+    lists = assumed or bool(
+        {"attr_list", "extra", "markdown.extensions.attr_list", "markdown.extensions.extra"}
+        & extensions
+    )
+    templates = ["<!--"] if site.settings.get("hooks") else []
+    if {"macros", "zensical.extensions.macros"} & (plugins | extensions):
+        templates.append(r"\{\{|\{%")
+    return HeadingRules(
+        slugify=_slugger(_toc(site)),
+        number=_numbered,
+        text=HeadingText(
+            image_alt=False,
+            emoji_codes=not (assumed or "pymdownx.emoji" in extensions),
+            attributes=lists,
+        ),
+        explicit_id=partial(attribute_list, pattern=_ATTRIBUTE_LIST) if lists else no_explicit_id,
+        template=re.compile("|".join(templates)) if templates else None,
+    )
+
+
+def _read_settings(file: Path, depth: int = 0) -> dict[str, Any]:
+    config = read_config(file)
+    parent = string(config, "INHERIT")
+    if parent and depth < 3 and not parent.startswith("/"):
+        return merged(_read_settings(file.parent / parent, depth + 1), config)
+    return config
+
+
+GENERATOR: Final = Generator(
+    name="mkdocs",
+    config_files=("mkdocs.yml", "mkdocs.yaml"),
+    read_settings=_read_settings,
+    address=lambda settings: (string(settings, "site_url"), None),
+    content_roots=lambda project: project.single_root(string(project.settings, "docs_dir", "docs")),
+    page_path=_page_path,
+    heading_rules=_heading_rules,
+    underscored_pages=True,
+)

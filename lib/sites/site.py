@@ -1,40 +1,35 @@
-"""What is known of a published site: its generator, its address, and where its pages come from.
+"""A published site, and the record of rules that describes its generator.
 
-`base_url` among the operator's options is the whole path that the site is served under; `site_url`
-then only says scheme and host. Without it the path is that of `site_url`, else the configuration's,
-so that `https://x.org/book` works as well as `https://x.org` with a configured `/book/`.
-
-The folders of a project that hold pages, and where the site serves each of them.
-
-What decides about a page's path, and what comes out.
-
-The path functions of each generator stand in `lib.*_paths`. They take a page's path relative to its
-mount and return it as the generator writes it, unencoded, with a leading slash: `Place("/guide/")`.
+`lib/sites/<generator>.py` defines one `Generator` each; `lib.sites.generators` registers them.
 Their rules were read from the generators' sources and from real builds.
 """
 
 import posixpath
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal
+
+from lib.sites.config_files import read_config
+
+_MARKDOWN_SUFFIX: Final = re.compile(r"\.(?:mdx?|markdown|mkdn?|mkdown|mdown)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class ContentRoot:
+    """A folder of pages, and the part of the site that serves it."""
+
     folder: str
-    """Absolute, with `/`, none at its end."""
+    """Absolute, with `/`, without a slash at its end."""
     route: str | None = ""
     """Path below the site's base, no slash at either end; None when it could not be read."""
     kind: str = "docs"
     """docs, blog or pages (Docusaurus); a collection's name (Jekyll)."""
     version: str = ""
     locale: str = ""
-    main: bool = False
     exclude: tuple[str, ...] = ()
     number_prefixes: bool = True
 
@@ -54,27 +49,43 @@ def below(folder: Path, path: str) -> str:
     return posixpath.normpath(posixpath.join(folder.as_posix(), path))
 
 
-def single_root(folder: Path, path: str) -> tuple[ContentRoot, ...]:
-    return (ContentRoot(below(folder, path)),)
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A generator's project folder and its settings."""
+
+    folder: Path
+    """The folder that paths in the configuration are relative to."""
+    content_root: Path
+    options: Mapping[str, object]
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    configured: bool = True
+    """False for a generator that the operator named and that has no configuration file."""
+
+    def single_root(self, path: str) -> tuple[ContentRoot, ...]:
+        """One content root at `path`; without a configuration, the content root itself."""
+        return (ContentRoot(below(self.folder, path if self.configured else ".")),)
 
 
 @dataclass(frozen=True, slots=True)
 class PageSource:
-    """What decides about one page's path."""
+    """The facts that determine a page's path."""
 
     path: str
-    """Relative to its mount."""
+    """Relative to its content root."""
     front_matter: Mapping[str, object]
     title: str
-    has_front_matter: bool
     siblings: frozenset[str]
-    """All pages of the same mount, relative to it; this one too."""
+    """All pages of the same content root, relative to it; this one too."""
+    file: Path
+    text: str
+    """Text of the file; may be empty when the caller has only the parsed page."""
 
 
 @dataclass(frozen=True, slots=True)
 class PagePath:
     path: str | None
-    """None when it cannot be known, or there is no such page."""
+    """As the generator writes it, unencoded, with a leading slash; None when it is unknown or the
+    page is not built."""
     published: bool = True
     """False when the site's own rules keep the page out of the build."""
     locale: str = ""
@@ -83,20 +94,142 @@ class PagePath:
 NOT_BUILT: Final = PagePath(None, published=False)
 UNKNOWN_PATH: Final = PagePath(None)
 
+Slugify = Callable[[str], str]
+NamedHeading = tuple[str, bool]
+"""A heading's slug, or its explicit id (True)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadingText:
+    """How a generator turns a heading's inline Markdown into the text of its anchor."""
+
+    mdx: bool = False
+    image_alt: bool = True
+    emoji_codes: bool = True
+    """Whether `:tada:` stays text; otherwise it becomes an image."""
+    footnotes: bool = True
+    """Whether `[^1]` is a footnote mark, which is not text."""
+    smart_dashes: bool = False
+    """Whether `--` becomes a dash and `<<` a quotation mark, which no anchor keeps."""
+    attributes: bool = False
+    """Whether `{.class}` and `{: .class}` are removed."""
+    span_attributes: bool = False
+    """Whether only `{: .class}` is removed."""
+    breaks: str = "\n"
+    raw_entities: bool = False
+    first_leaf_only: bool = False
+    """Whether only the first text inside emphasis or a link counts."""
+    last_line_only: bool = False
+    roles: bool = False
+    """Whether `{role}` before code is a MyST role."""
+
+
+def no_explicit_id(source: str, _text: str, _end: int) -> tuple[str, str | None]:
+    return source, None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadingRules:
+    """How a generator makes the anchors of a page's headings."""
+
+    slugify: Slugify | None
+    """From a heading's text to a slug; None when the site's own code does it."""
+    number: Callable[[Sequence[NamedHeading]], list[str]]
+    """Make the slugs of one page unique."""
+    text: HeadingText = HeadingText()
+    explicit_id: Callable[[str, str, int], tuple[str, str | None]] = no_explicit_id
+    """From a heading's source, its page's text and the heading's end in that text to the source
+    without the id, and the id."""
+    template: re.Pattern[str] | None = None
+    """Syntax in a heading whose text only the build knows."""
+    uncertain: re.Pattern[str] | None = None
+    """Anchors whose number only the build knows."""
+    h1_has_anchor: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Generator:
+    """What one static-site generator does with files and headings."""
+
+    name: str
+    page_path: Callable[["Site", ContentRoot, PageSource], PagePath]
+    heading_rules: Callable[["Site", str], HeadingRules]
+    """From the site and a page's text to the rules for the page's headings."""
+
+    config_files: tuple[str, ...] = ()
+    """Relative to a folder of the project, in order of preference; a folder ends with `/`."""
+    read_settings: Callable[[Path], dict[str, Any]] = read_config
+    recognises: Callable[[Path, Mapping[str, Any]], bool] = lambda _file, _settings: True
+    """Whether a configuration file with these settings is this generator's: other programs use
+    the same names."""
+    project_folder: Callable[[Path], Path] = lambda file: file.parent
+    """From the configuration file to the folder that its paths are relative to."""
+    address: Callable[[Mapping[str, Any]], tuple[str, str | None]] = lambda _settings: ("", None)
+    """From the settings to the site's address: the whole and None, or host and path."""
+    content_roots: Callable[[Project], tuple[ContentRoot, ...]] = lambda p: p.single_root(".")
+    claims_project: bool = False
+    """Whether it is the generator of a content root inside its project that is in none of its
+    content roots."""
+    implied_by: str = ""
+    """An option that only this generator has: set by the operator, it names the generator."""
+
+    markdown: Literal["commonmark", "mdx", "myst"] = "commonmark"
+    """Syntax of files that end in .md."""
+    underscored_pages: bool = False
+    """Whether names that begin with `_` may be pages, not partials: `_index.md`, `_posts/`."""
+    listed_pages: Callable[[ContentRoot], frozenset[str] | None] = lambda _root: None
+    """The pages that are built, relative to the content root; None when all are."""
+    text_fragments: bool = True
+    """Whether links may end in `:~:text=…`."""
+
+    def __repr__(self) -> str:
+        return f"Generator({self.name!r})"  # the same in every process: it is part of a hash
+
+
+NO_GENERATOR: Final = Generator(
+    name="none",
+    page_path=lambda _site, _root, _source: UNKNOWN_PATH,
+    content_roots=lambda _project: (),
+    heading_rules=lambda _site, _text: HeadingRules(slugify=None, number=lambda h: [""] * len(h)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A published site. `Site()` is a site without a known generator."""
+
+    generator: Generator = NO_GENERATOR
+    site_url: str = ""
+    """Scheme and host, no path, no slash at its end; empty when unknown."""
+    base_url: str = "/"
+    """The path the site is served under, with a slash at both ends."""
+    content_roots: tuple[ContentRoot, ...] = ()
+    """Longest folder first."""
+    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """The generator's own configuration, as far as it could be read."""
+    options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    """The operator's corrections of the configuration."""
+    config_file: Path | None = None
+
+    def switch(self, option: str, configured: bool | None) -> bool | None:
+        """The operator's option where it is true or false, else the configured value."""
+        value = self.options.get(option)
+        return value if isinstance(value, bool) else configured
+
 
 def split_name(path: str) -> tuple[str, str]:
     """Folder ("" at the top) and the file's name without its extension."""
     folder, name = posixpath.split(path)
-    return folder, re.sub(r"\.(?:mdx?|markdown|mkdn?|mkdown|mdown)$", "", name, flags=re.IGNORECASE)
+    return folder, _MARKDOWN_SUFFIX.sub("", name)
 
 
 def joined(*parts: str) -> str:
-    """With single slashes; a slash at the end stays."""
+    """A path with a leading slash and single slashes; a slash at the end stays."""
     return re.sub(r"/{2,}", "/", "/" + "/".join(part for part in parts if part))
 
 
 def text_of(value: object) -> str:
-    """Front matter that means a string but was read as a number."""
+    """A string of the front matter; one that YAML reads as a number counts."""
     return str(value) if isinstance(value, str | int | float) and value is not True else ""
 
 
@@ -109,74 +242,3 @@ def date_of(value: object) -> date | None:
         return datetime.fromisoformat(str(value)[:10]) if value else None
     except ValueError:
         return None
-
-
-GENERATORS: Final = ("docusaurus", "mkdocs", "mdbook", "vitepress", "hugo", "jekyll", "sphinx")
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What is known of a published site. `Site("none")` is a site of which nothing is known."""
-
-    generator: str
-    site_url: str = ""
-    """Scheme and host, no path, no slash at its end; empty when neither was told."""
-    base_url: str = "/"
-    """The path the site is served under, with a slash at both ends."""
-    docs_route: str = ""
-    """Docusaurus: where the main docs stand below `base_url`."""
-    trailing_slash: bool | None = None
-    clean_urls: bool = False
-    use_directory_urls: bool = True
-    mounts: tuple[ContentRoot, ...] = ()
-    """Which folders hold pages, and where each is served. Longest folder first."""
-    settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """The generator's own configuration, as far as it could be read."""
-    config_file: Path | None = None
-
-
-def placed(
-    site: Site, site_url: str, options: Mapping[str, object], url: str, base: str | None
-) -> Site:
-    """The site with its address, and what else the operator's `options` say of addresses.
-
-    `url` and `base` are the configuration's: either the whole address and None, or two parts.
-    """
-    given, configured = _split(site_url), _split(url)
-    option = options.get("base_url")
-    if isinstance(option, str):
-        path = _split(option)[1] if "://" in option else option
-    elif given[1].strip("/"):
-        path = given[1]
-    elif base is not None:
-        path = _split(base)[1] if "://" in base else base
-    elif given[0] and configured[0] and given[0].lower() != configured[0].lower():
-        path = "/"  # published elsewhere than the configuration says, at the host's top
-    else:
-        path = configured[1]
-    site = replace(site, site_url=given[0] or configured[0], base_url=_slashed(path))
-    changes: dict[str, Any] = {}
-    for key in ("trailing_slash", "clean_urls", "use_directory_urls"):
-        if isinstance(value := options.get(key), bool):
-            changes[key] = value
-    if site.generator == "docusaurus":
-        main = next((m.route for m in site.mounts if m.main), None)
-        changes["docs_route"] = main or ""
-    return replace(site, **changes)
-
-
-def _split(url: str) -> tuple[str, str]:
-    """Scheme with host, and path; both empty when it is no web address."""
-    try:
-        parts = urlsplit(url.strip())
-    except ValueError:
-        return "", ""
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        return "", ""
-    return f"{parts.scheme}://{parts.netloc}", parts.path
-
-
-def _slashed(path: str) -> str:
-    """`./` and an empty path, which generators allow for sites that may lie anywhere, are `/`."""
-    inner = "/".join(part for part in path.split("/") if part not in ("", "."))
-    return f"/{inner}/" if inner else "/"

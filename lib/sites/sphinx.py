@@ -1,20 +1,106 @@
-"""TODO"""
+"""Sphinx with MyST, and Jupyter Book."""
 
-from lib.sites.config_files import glob_matches, string, strings
-from lib.sites.site import NOT_BUILT, ContentRoot, PagePath, PageSource, Site, joined, split_name
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
 
-# --- Sphinx -------------------------------------------------------------------------------------
+from lib.sites.config_files import glob_matches, read_config, section, string, strings
+from lib.sites.site import (
+    NOT_BUILT,
+    ContentRoot,
+    Generator,
+    HeadingRules,
+    HeadingText,
+    NamedHeading,
+    PagePath,
+    PageSource,
+    Site,
+    joined,
+    split_name,
+)
 
 
-def sphinx(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
+def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     excluded = strings(site.settings.get("exclude_patterns"))
-    # Sphinx's own globs: a pattern names a file or a folder with all it holds.
+    # A pattern names a file, or a folder with its contents.
     if any(
         glob_matches((pattern, f"{pattern.rstrip('/')}/**"), source.path) for pattern in excluded
     ):
         return NOT_BUILT
     folder, name = split_name(source.path)
-    if site.use_directory_urls:
+    if site.switch("use_directory_urls", site.settings.get("html_builder") == "dirhtml"):
         return PagePath(joined(site.base_url, folder, "/" if name == "index" else f"{name}/"))
     suffix = string(site.settings, "html_file_suffix") or ".html"
     return PagePath(joined(site.base_url, folder, name) + suffix)
+
+
+_LETTERS: Final = str.maketrans(
+    {
+        "ø": "o", "đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ŧ": "t", "ƀ": "b", "ƃ": "b",
+        "ƈ": "c", "ƌ": "d", "ƒ": "f", "ƙ": "k", "ƚ": "l", "ƞ": "n", "ƥ": "p", "ƫ": "t",
+        "ƭ": "t", "ƴ": "y", "ƶ": "z", "ǥ": "g", "ȥ": "z", "ȴ": "l", "ȵ": "n", "ȶ": "t",
+        "ȷ": "j", "ȼ": "c", "ȿ": "s", "ɀ": "z", "ɇ": "e", "ɉ": "j", "ɋ": "q", "ɍ": "r",
+        "ɏ": "y", "ß": "sz", "æ": "ae", "œ": "oe", "ȸ": "db", "ȹ": "qp",
+    }
+)  # fmt: skip
+
+
+def _slug(text: str) -> str:
+    """`docutils.nodes.make_id`; empty where docutils numbers the heading."""
+    text = text.lower().translate(_LETTERS)
+    text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    text = re.sub(r"[^a-z0-9]+", "-", " ".join(text.split()))
+    return re.sub(r"^[-0-9]+|-+$", "", text)
+
+
+def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
+    """docutils: `id1`, `id2`, one counter for the page, for repeated and for empty names."""
+    used: set[str] = set()
+    count = 0
+    anchors = []
+    for slug, _ in slugs:
+        anchor = slug
+        while not anchor or anchor in used:
+            count += 1
+            anchor = f"id{count}"
+        used.add(anchor)
+        anchors.append(anchor)
+    return anchors
+
+
+def _heading_rules(_site: Site, text: str) -> HeadingRules:
+    return HeadingRules(
+        slugify=_slug,
+        number=_numbered,
+        text=HeadingText(image_alt=False, footnotes=False, roles=True),
+        # Footnotes draw from the same numbers, in an order that only the build knows.
+        uncertain=re.compile(r"id\d+") if "[^" in text else None,
+    )
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    if file.name != "_toc.yml":
+        return read_config(file)
+    book = read_config(file.with_name("_config.yml"))
+    base = string(section(book, "html"), "baseurl")
+    return {**section(book, "sphinx", "config"), "html_baseurl": base}
+
+
+def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
+    known = {"project", "extensions", "html_theme", "master_doc", "root_doc"}
+    return file.name == "_toc.yml" or bool(known & settings.keys())
+
+
+GENERATOR: Final = Generator(
+    name="sphinx",
+    config_files=("conf.py", "_toc.yml"),
+    read_settings=_read_settings,
+    recognises=_recognises,
+    address=lambda settings: (string(settings, "html_baseurl"), None),
+    page_path=_page_path,
+    heading_rules=_heading_rules,
+    markdown="myst",
+    underscored_pages=True,
+)

@@ -1,14 +1,21 @@
-"""Paths of VitePress, mdBook and Sphinx, which keep a file's name."""
+"""VitePress."""
 
 import re
-from typing import Final
+import unicodedata
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
-from lib.sites.config_files import glob_matches, strings
-from lib.sites.javascript import UNKNOWN
+from lib.sites.anchors import attribute_list, numbered
+from lib.sites.config_files import glob_matches, read_text, section, string, strings
+from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
     ContentRoot,
+    Generator,
+    HeadingRules,
+    HeadingText,
     PagePath,
     PageSource,
     Site,
@@ -16,28 +23,27 @@ from lib.sites.site import (
     split_name,
 )
 
-# --- VitePress ----------------------------------------------------------------------------------
 
-
-def vitepress(site: Site, mount: ContentRoot, source: PageSource) -> PagePath:
+def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     if glob_matches(strings(site.settings.get("srcExclude")), source.path):
         return NOT_BUILT
     if re.search(r"\[\w+\]", source.path) or glob_matches(("**/node_modules/**",), source.path):
-        return NOT_BUILT  # a template of pages that a program lists
+        return NOT_BUILT  # a template; code lists its pages
     path = _rewritten(site.settings.get("rewrites"), source.path)
     if path is None:
         return UNKNOWN_PATH
     folder, name = split_name(path)
     if name == "index":
         return PagePath(joined(site.base_url, folder, "/"))
-    return PagePath(joined(site.base_url, folder, name) + ("" if site.clean_urls else ".html"))
+    clean = site.switch("clean_urls", site.settings.get("cleanUrls") is True)
+    return PagePath(joined(site.base_url, folder, name) + ("" if clean else ".html"))
 
 
 _PARAMETER: Final = re.compile(r":(\w+)(?:\(([^()]*)\))?([*+?]?)")
 
 
 def _rewritten(rewrites: object, path: str) -> str | None:
-    """None when a program decides."""
+    """The path after `rewrites`; None when code decides."""
     if rewrites is UNKNOWN:
         return None
     if not isinstance(rewrites, dict):
@@ -60,3 +66,56 @@ def _rewritten(rewrites: object, path: str) -> str | None:
             pieces[1::4] = [values.get(name, "") for name in pieces[1::4]]
             return "".join(pieces[at] for at in range(len(pieces)) if at % 4 in (0, 1))
     return path
+
+
+_SPECIAL: Final = re.compile(r"""[\s~`!@#$%^&*()\-_+=\[\]{}|\\;:"'“”‘’<>,.?/]+""")
+_DROPPED: Final = re.compile(r"[\u0300-\u036f\u0000-\u001f]")
+
+
+def _slug(text: str) -> str:
+    """`slugify` of @mdit-vue/shared."""
+    text = _DROPPED.sub("", unicodedata.normalize("NFKD", text))
+    text = _SPECIAL.sub("-", text).strip("-")
+    # ASCII digits only: the rule is a JavaScript \\d.
+    return re.sub(r"^([0-9])", r"_\1", text).lower()
+
+
+def _heading_rules(site: Site, _text: str) -> HeadingRules:
+    anchor = section(site.settings, "markdown").get("anchor")
+    own = anchor is UNKNOWN or (isinstance(anchor, dict) and "slugify" in anchor)
+    return HeadingRules(
+        slugify=None if own else _slug,
+        number=partial(numbered, explicit_count=True),
+        text=HeadingText(
+            emoji_codes=False, footnotes=False, attributes=True, breaks="", raw_entities=True
+        ),
+        explicit_id=attribute_list,
+    )
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
+    wanted = ("base", "cleanUrls", "srcDir", "themeConfig", "title", "rewrites", "markdown")
+    return read_object(read_text(file), wanted) if file.is_file() else {}
+
+
+GENERATOR: Final = Generator(
+    name="vitepress",
+    config_files=(
+        *(f".vitepress/config{suffix}" for suffix in JAVASCRIPT_SUFFIXES),
+        *(f".vitepress/config/index{suffix}" for suffix in JAVASCRIPT_SUFFIXES),
+        ".vitepress/",
+    ),
+    read_settings=_read_settings,
+    project_folder=lambda file: next(
+        each.parent for each in (file, *file.parents) if each.name == ".vitepress"
+    ),
+    address=lambda settings: (
+        string(section(settings, "sitemap"), "hostname"),
+        string(settings, "base"),
+    ),
+    content_roots=lambda project: project.single_root(string(project.settings, "srcDir", ".")),
+    page_path=_page_path,
+    heading_rules=_heading_rules,
+    underscored_pages=True,
+    text_fragments=False,  # its client looks up the anchor itself and would not find this one
+)

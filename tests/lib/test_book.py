@@ -17,6 +17,7 @@ from lib.book import (
 )
 from lib.documents import DocumentLimits
 from lib.errors import InvalidRequest
+from lib.sites.generators import GENERATORS, generator_named
 from lib.sites.site import Site
 from lib.store import Ledger
 from tests.tiny_book import write_book
@@ -51,20 +52,20 @@ def test_nothing_else_is(root: Path, wanted: str) -> None:
 
 def test_files_are_included_from_the_repository(root: Path) -> None:
     config = root.parent / "mkdocs.yml"
-    assert boundary(root, Site("none")) == root
-    assert boundary(root, Site("mkdocs", config_file=config)) == root.parent
+    assert boundary(root, Site()) == root
+    assert boundary(root, Site(GENERATORS["mkdocs"], config_file=config)) == root.parent
     aside = root.parents[1] / "website/docusaurus.config.js"
-    assert boundary(root, Site("docusaurus", config_file=aside)) == root
+    assert boundary(root, Site(GENERATORS["docusaurus"], config_file=aside)) == root
     (root.parents[1] / ".git").mkdir()
-    assert boundary(root, Site("mkdocs", config_file=config)) == root.parents[1]
+    assert boundary(root, Site(GENERATORS["mkdocs"], config_file=config)) == root.parents[1]
 
 
 def test_a_repository_far_above_is_another_one_s(root: Path) -> None:
     deep = root / "1/2/3/4"
     deep.mkdir(parents=True)
     (root / ".git").mkdir()
-    assert boundary(deep, Site("none")) == root
-    assert boundary(deep / "5", Site("none")) == deep / "5"
+    assert boundary(deep, Site()) == root
+    assert boundary(deep / "5", Site()) == deep / "5"
 
 
 def test_a_digest_tells_where_one_text_ends() -> None:
@@ -87,7 +88,7 @@ def folder(tmp_path: Path) -> Path:
 
 def book(folder: Path) -> Book:
     paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.md"))
-    return Book(folder, Site("none"), paths, DocumentLimits(), 270)
+    return Book(folder, Site(), paths, DocumentLimits(), 270)
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_what_was_wrong_with_an_unchanged_file_is_told_again(folder: Path) -> No
 
 def book_of(root: Path, files: dict[str, str]) -> Book:
     write_book(root, files)
-    return Book(root, Site("none"), sorted(files), DocumentLimits(), 50)
+    return Book(root, Site(), sorted(files), DocumentLimits(), 50)
 
 
 def test_chunks_know_their_place(tmp_path: Path) -> None:
@@ -217,4 +218,4 @@ def test_what_a_reader_may_call_a_file() -> None:
     ],
 )
 def test_which_markdown_a_file_is_written_in(generator: str, path: str, flavour: str) -> None:
-    assert flavour_of(Site(generator), path) == flavour
+    assert flavour_of(Site(generator_named(generator)), path) == flavour

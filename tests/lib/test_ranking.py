@@ -442,7 +442,7 @@ def real() -> list[StoredChunk]:
     """The chunks of a real book: Quire's own."""
     root = ROOT / "book_content"
     paths = sorted(path.name for path in root.glob("*.md"))
-    book = Book(root, Site("none"), paths, DocumentLimits(), 120)
+    book = Book(root, Site(), paths, DocumentLimits(), 120)
     return [piece.chunk for piece in BookReader(book).read(paths).pieces]
 
 

@@ -1,6 +1,6 @@
-"""Slugs and their numbering. The expected values were made by the generators' own code.
+"""Slugs, their numbering, and anchors of whole pages.
 
-Anchors of whole pages. The expected values were read from real builds.
+The expected values were made by the generators' own code and read from real builds.
 """
 
 from pathlib import Path
@@ -10,11 +10,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.markdown import parse_page
-from lib.markdown_page import Flavour
-from lib.sites import anchors as slugs
 from lib.sites.anchors import anchors
 from lib.sites.config_files import parse_yaml
-from lib.sites.site import GENERATORS, Site
+from lib.sites.generators import GENERATORS, generator_named
+from lib.sites.site import HeadingRules, NamedHeading, Site
+
+
+def rules(generator: str, **settings: object) -> HeadingRules:
+    site = Site(GENERATORS[generator], settings=settings)
+    return site.generator.heading_rules(site, "")
+
+
+def slug_of(generator: str, text: str, **settings: object) -> str:
+    slugify = rules(generator, **settings).slugify
+    assert slugify is not None
+    return slugify(text)
+
+
+def numbers(generator: str, named: list[NamedHeading]) -> list[str]:
+    return rules(generator).number(named)
+
 
 HELLO = [("hello-world", False), ("hello-world", False), ("hello-world-1", False)]
 
@@ -35,11 +50,12 @@ HELLO = [("hello-world", False), ("hello-world", False), ("hello-world-1", False
     ],
 )
 def test_github_slug(text: str, slug: str) -> None:
-    assert slugs.github_slug(text) == slug
+    assert slug_of("docusaurus", text) == slug
 
 
 def test_github_slug_can_keep_the_case() -> None:
-    assert slugs.github_slug("API Client", lower=False) == "API-Client"
+    kept = {"anchors": {"maintainCase": True}}
+    assert slug_of("docusaurus", "API Client", markdown=kept) == "API-Client"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +71,7 @@ def test_github_slug_can_keep_the_case() -> None:
     ],
 )
 def test_vitepress_slug(text: str, slug: str) -> None:
-    assert slugs.vitepress_slug(text) == slug
+    assert slug_of("vitepress", text) == slug
 
 
 @pytest.mark.parametrize(
@@ -71,7 +87,7 @@ def test_vitepress_slug(text: str, slug: str) -> None:
     ],
 )
 def test_mdbook_slug(text: str, slug: str) -> None:
-    assert slugs.mdbook_slug(text) == slug
+    assert slug_of("mdbook", text) == slug
 
 
 @pytest.mark.parametrize(
@@ -85,12 +101,15 @@ def test_mdbook_slug(text: str, slug: str) -> None:
     ],
 )
 def test_hugo_slug(text: str, slug: str) -> None:
-    assert slugs.hugo_slug(text) == slug
+    assert slug_of("hugo", text) == slug
 
 
 def test_hugo_slug_in_ascii_keeps_what_accents_stand_on() -> None:
-    assert slugs.hugo_slug("Café ñ 日本", ascii_only=True) == "cafe-n-"
-    assert slugs.blackfriday_slug("Foo  bar_(baz)") == "foo-bar-baz"
+    def markup(kind: str) -> dict[str, object]:
+        return {"goldmark": {"parser": {"autoheadingidtype": kind}}}
+
+    assert slug_of("hugo", "Café ñ 日本", markup=markup("github-ascii")) == "cafe-n-"
+    assert slug_of("hugo", "Foo  bar_(baz)", markup=markup("blackfriday")) == "foo-bar-baz"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +123,7 @@ def test_hugo_slug_in_ascii_keeps_what_accents_stand_on() -> None:
     ],
 )
 def test_markdown_slug(text: str, slug: str) -> None:
-    assert slugs.markdown_slug(text) == slug
+    assert slug_of("mkdocs", text) == slug
 
 
 @pytest.mark.parametrize(
@@ -124,13 +143,13 @@ def test_markdown_slug(text: str, slug: str) -> None:
     ],
 )
 def test_the_slugs_that_mkdocs_can_be_told_to_make(toc: dict[str, object], slug: str) -> None:
-    slugger = slugs.markdown_slugger(toc)
-    assert slugger is not None
-    assert slugger("Café <b>Ab</b>  C".replace("<b>", "").replace("</b>", "")) == slug
+    extensions = {"toc": toc}
+    assert slug_of("mkdocs", "Café Ab  C", markdown_extensions=extensions) == slug
 
 
 def test_slugs_made_by_code_of_the_site_are_not_guessed() -> None:
-    assert slugs.markdown_slugger({"slugify": "my.own.slugify"}) is None
+    extensions = {"toc": {"slugify": "my.own.slugify"}}
+    assert rules("mkdocs", markdown_extensions=extensions).slugify is None
 
 
 @pytest.mark.parametrize(
@@ -143,48 +162,49 @@ def test_slugs_made_by_code_of_the_site_are_not_guessed() -> None:
     ],
 )
 def test_docutils_slug(text: str, slug: str) -> None:
-    assert slugs.docutils_slug(text) == slug
+    assert slug_of("sphinx", text) == slug
 
 
 def test_kramdown_slugs() -> None:
-    assert slugs.kramdown_slug("1. A_b & ½\tc") == "1-a_b---c"
-    assert slugs.kramdown_plain_slug("1. Café_b c") == "cafb-c"
-    assert slugs.kramdown_plain_slug("日本") == "section"
+    assert slug_of("jekyll", "1. A_b & ½\tc") == "1-a_b---c"
+    plain = {"input": "kramdown"}
+    assert slug_of("jekyll", "1. Café_b c", kramdown=plain) == "cafb-c"
+    assert slug_of("jekyll", "日本", kramdown=plain) == "section"
 
 
 def test_hello_world_twice_and_then_hello_world_1() -> None:
-    assert slugs.github_numbered(HELLO) == ["hello-world", "hello-world-1", "hello-world-1-1"]
-    assert slugs.numbered(HELLO, explicit_count=True) == [
+    assert numbers("docusaurus", HELLO) == ["hello-world", "hello-world-1", "hello-world-1-1"]
+    assert numbers("vitepress", HELLO) == [
         "hello-world",
         "hello-world-1",
         "hello-world-1-1",
     ]
     # kramdown's counter looks at nothing else, and so gives one anchor twice.
-    assert slugs.kramdown_numbered(HELLO) == ["hello-world", "hello-world-1", "hello-world-1"]
+    assert numbers("jekyll", HELLO) == ["hello-world", "hello-world-1", "hello-world-1"]
 
 
 def test_github_slugger_counts_by_the_first_form() -> None:
     named = [("a-1", False), ("a", False), ("a", False), ("a", False)]
-    assert slugs.github_numbered(named) == ["a-1", "a", "a-2", "a-3"]
+    assert numbers("docusaurus", named) == ["a-1", "a", "a-2", "a-3"]
 
 
 def test_explicit_ids_and_the_headings_around_them() -> None:
     named = [("x", False), ("x", True), ("x", False)]
-    assert slugs.github_numbered(named) == ["x", "x", "x-1"]
-    assert slugs.numbered(named[1:], explicit_count=True) == ["x", "x-1"]
-    assert slugs.numbered(named[1:], explicit_count=False) == ["x", "x"]
+    assert numbers("docusaurus", named) == ["x", "x", "x-1"]
+    assert numbers("vitepress", named[1:]) == ["x", "x-1"]
+    assert numbers("mdbook", named[1:]) == ["x", "x"]
     # Python-Markdown knows them before it comes to them.
-    assert slugs.markdown_numbered(named) == ["x_1", "x", "x_2"]
+    assert numbers("mkdocs", named) == ["x_1", "x", "x_2"]
 
 
 def test_python_markdown_counts_on_from_a_number() -> None:
     named = [("v_1", False), ("v_1", False), ("", False), ("", False), ("v", False), ("v", False)]
-    assert slugs.markdown_numbered(named) == ["v_1", "v_2", "_1", "_2", "v", "v_3"]
+    assert numbers("mkdocs", named) == ["v_1", "v_2", "_1", "_2", "v", "v_3"]
 
 
 def test_docutils_numbers_with_one_counter() -> None:
     named = [("a", False), ("a", False), ("", False), ("a", False), ("id1", False)]
-    assert slugs.docutils_numbered(named) == ["a", "id1", "id2", "id3", "id4"]
+    assert numbers("sphinx", named) == ["a", "id1", "id2", "id3", "id4"]
 
 
 _NAMED = st.lists(
@@ -193,43 +213,28 @@ _NAMED = st.lists(
 
 
 @given(_NAMED)
-def test_anchors_are_unique(named: list[slugs.Named]) -> None:
-    for numbered in (
-        slugs.github_numbered(named),
-        slugs.numbered(named, explicit_count=True),
-        slugs.markdown_numbered(named),
-        slugs.docutils_numbered(named),
-    ):
+def test_anchors_are_unique(named: list[NamedHeading]) -> None:
+    for generator in GENERATORS.keys() - {"jekyll"}:
+        numbered = numbers(generator, named)
         assert len(numbered) == len(set(numbered)) == len(named)
 
 
 @given(st.text())
 def test_slugs_hold_nothing_that_ends_a_fragment(text: str) -> None:
-    for slug in (
-        slugs.github_slug(text),
-        slugs.vitepress_slug(text),
-        slugs.mdbook_slug(text),
-        slugs.hugo_slug(text),
-        slugs.kramdown_slug(text),
-        slugs.markdown_slug(text),
-        slugs.docutils_slug(text),
-    ):
-        assert not set(slug) & set(" \t\r\n#<>\"'")
+    for generator in GENERATORS:
+        assert not set(slug_of(generator, text)) & set(" \t\r\n#<>\"'")
 
 
 def test_ten_thousand_equal_headings_are_numbered_quickly() -> None:
     named = [("same", False)] * 10_000
-    assert slugs.markdown_numbered(named)[-1] == "same_9999"
-    assert slugs.numbered(named, explicit_count=True)[-1] == "same-9999"
-    assert slugs.github_numbered(named)[-1] == "same-9999"
-
-
-FLAVOURS: dict[str, Flavour] = {"docusaurus": "mdx", "sphinx": "myst"}
+    assert numbers("mkdocs", named)[-1] == "same_9999"
+    assert numbers("vitepress", named)[-1] == "same-9999"
+    assert numbers("docusaurus", named)[-1] == "same-9999"
 
 
 def made(generator: str, text: str, **settings: object) -> list[str | None]:
-    site = Site(generator, settings=settings)
-    page = parse_page(text, FLAVOURS.get(generator, "commonmark"))
+    site = Site(generator_named(generator), settings=settings)
+    page = parse_page(text, site.generator.markdown)
     return list(anchors(site, page, text))
 
 
@@ -338,7 +343,8 @@ def test_mkdocs_repeats() -> None:
 
 def test_mkdocs_without_attr_list_takes_the_braces_for_text() -> None:
     page = parse_page("## A { #own }\n", "commonmark")
-    site = Site("mkdocs", config_file=Path("mkdocs.yml"), settings={"markdown_extensions": ["toc"]})
+    settings = {"markdown_extensions": ["toc"]}
+    site = Site(GENERATORS["mkdocs"], config_file=Path("mkdocs.yml"), settings=settings)
     assert anchors(site, page) == ("a-own",)
 
 

@@ -1,46 +1,46 @@
-"""The generators' own configuration files: which count, and what is read in them.
-
-Sites found from a project's own files, and what the operator's settings do to them.
-"""
+"""Sites found in a project's own files, and the operator's corrections."""
 
 from pathlib import Path
 
 import pytest
 
-from lib.sites.detection import (
-    candidates,
-    detect_site,
-    extension_settings,
-    plausible,
-    project_folder,
-    read_settings,
-)
-from lib.sites.site import GENERATORS, Site
+from lib.sites.detection import detect_site
+from lib.sites.generators import GENERATORS
+from lib.sites.site import Site
 from tests.tiny_book import write_book
 
 
 def test_the_nearest_configuration_comes_first(tmp_path: Path) -> None:
-    files = ["docs/guide/mkdocs.yml", "docs/conf.py", "mkdocs.yaml", "website/hugo.toml"]
-    write_book(tmp_path, dict.fromkeys([*files, ".git/HEAD"], ""))
-    found = list(candidates(tmp_path / "docs/guide", GENERATORS))
-    assert [file.relative_to(tmp_path).as_posix() for _, file in found[:4]] == files
-    assert [name for name, _ in candidates(tmp_path / "docs/guide", ("hugo",))] == ["hugo"]
+    files = ["docs/guide/mkdocs.yml", "mkdocs.yaml", "website/hugo.toml"]
+    texts = ["docs_dir: .", "docs_dir: docs", "contentDir = '../docs'"]
+    write_book(tmp_path, {**dict(zip(files, texts, strict=True)), ".git/HEAD": ""})
+    for file in files:
+        assert detect_site(tmp_path / "docs/guide").config_file == tmp_path / file
+        (tmp_path / file).unlink()
+    assert detect_site(tmp_path / "docs/guide") == Site()
 
 
 def test_two_configurations_in_one_folder_have_an_order(tmp_path: Path) -> None:
-    names = [".git/HEAD", "_config.yml", "conf.py", "mkdocs.yml", "mkdocs.yaml"]
-    write_book(tmp_path, dict.fromkeys(names, ""))
-    found = [(name, file.name) for name, file in candidates(tmp_path, GENERATORS)]
-    assert found == [("mkdocs", "mkdocs.yml"), ("sphinx", "conf.py"), ("jekyll", "_config.yml")]
+    files = {"mkdocs.yml": "docs_dir: .", "mkdocs.yaml": "docs_dir: .", "_config.yml": ""}
+    write_book(tmp_path, {".git/HEAD": "", **files, "conf.py": "project = 'x'"})
+    for name in ("mkdocs.yml", "mkdocs.yaml", "conf.py", "_config.yml"):
+        found = detect_site(tmp_path).config_file
+        assert found == tmp_path / name
+        found.unlink()
+
+
+def test_a_named_generator_reads_its_own_files_only(tmp_path: Path) -> None:
+    write_book(tmp_path, {"mkdocs.yml": "docs_dir: .", "hugo.toml": "contentDir = '.'"})
+    assert detect_site(tmp_path, generator="hugo").config_file == tmp_path / "hugo.toml"
 
 
 def test_a_jupyter_book_is_no_jekyll_site(tmp_path: Path) -> None:
     files = {".git/HEAD": "", "_config.yml": "html: {baseurl: /b}", "_toc.yml": ""}
     write_book(tmp_path, files)
-    ((name, file),) = candidates(tmp_path, GENERATORS)
-    assert (name, file.name) == ("sphinx", "_toc.yml")
-    assert plausible(name, file, {})
-    assert read_settings(name, file) == {"html_baseurl": "/b"}
+    site = detect_site(tmp_path)
+    assert (site.generator.name, site.config_file) == ("sphinx", tmp_path / "_toc.yml")
+    assert site.settings == {"html_baseurl": "/b"}
+    assert detect_site(tmp_path, generator="jekyll").config_file is None
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,10 @@ def test_a_jupyter_book_is_no_jekyll_site(tmp_path: Path) -> None:
         ("mkdocs", "mkdocs.yml", "."),
     ],
 )
-def test_the_folder_that_a_configuration_speaks_of(name: str, file: str, folder: str) -> None:
-    assert project_folder(name, Path("/x") / file) == Path("/x") / folder
+def test_the_folder_that_paths_of_a_configuration_are_relative_to(
+    name: str, file: str, folder: str
+) -> None:
+    assert GENERATORS[name].project_folder(Path("/x") / file) == Path("/x") / folder
 
 
 def test_a_configuration_builds_upon_another(tmp_path: Path) -> None:
@@ -66,38 +68,87 @@ def test_a_configuration_builds_upon_another(tmp_path: Path) -> None:
             "base.yml": "site_url: https://x.org/\ntheme: {name: a, language: en}",
         },
     )
-    read = read_settings("mkdocs", tmp_path / "own/mkdocs.yml")
+    read = GENERATORS["mkdocs"].read_settings(tmp_path / "own/mkdocs.yml")
     assert read["site_url"] == "https://x.org/"
     assert read["theme"] == {"name": "b", "language": "en"}
 
 
-def test_hugo_knows_no_case_and_names_settings_by_their_files(tmp_path: Path) -> None:
+def test_hugo_ignores_case_and_names_settings_by_their_files(tmp_path: Path) -> None:
     folder = tmp_path / "config/_default"
     write_book(folder, {"hugo.toml": 'baseURL = "/h/"', "languages.yaml": "EN: {Weight: 1}"})
-    read = read_settings("hugo", folder / "hugo.toml")
+    read = GENERATORS["hugo"].read_settings(folder / "hugo.toml")
     assert read == {"baseurl": "/h/", "languages": {"en": {"weight": 1}}}
 
 
 @pytest.mark.parametrize(
-    ("written", "read"),
+    ("written", "found"),
     [
-        (["toc", {"search": {"lang": "en"}}], {"toc": {}, "search": {"lang": "en"}}),
-        ({"toc": {"permalink": True}, "search": None}, {"toc": {"permalink": True}, "search": {}}),
-        (None, {}),
-        ("toc", {}),
-        ([1, ["toc"]], {}),
+        (["toc", {"attr_list": {"lang": "en"}}], True),
+        ({"toc": {"permalink": True}, "attr_list": None}, True),
+        ("attr_list", False),
+        (["toc"], False),
+        (None, False),
+        ([1, ["attr_list"]], False),
     ],
 )
-def test_plugins_are_a_list_or_a_mapping(written: object, read: dict[str, object]) -> None:
-    assert extension_settings({"plugins": written}, "plugins") == read
+def test_extensions_of_mkdocs_are_a_list_or_a_mapping(written: object, found: bool) -> None:
+    settings = {"markdown_extensions": written}
+    site = Site(GENERATORS["mkdocs"], settings=settings, config_file=Path("mkdocs.yml"))
+    assert site.generator.heading_rules(site, "").text.attributes is found
 
 
-def project(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    return root
+TWO_SETTINGS = {
+    "docusaurus.config.js": "module.exports = {url: 'https://x.github.io', baseUrl: '/book/'}"
+}
+ONE_SETTING = {"mkdocs.yml": "site_url: https://x.github.io/book/\ndocs_dir: ."}
+
+
+def address(root: Path, files: dict[str, str], site_url: str = "", **options: object) -> str:
+    write_book(root, files)
+    site = detect_site(root, site_url=site_url, options=options)
+    return site.site_url + site.base_url
+
+
+@pytest.mark.parametrize(
+    ("site_url", "options", "where"),
+    [
+        ("", {}, "https://x.github.io/book/"),
+        ("https://x.github.io", {}, "https://x.github.io/book/"),
+        ("https://x.github.io/", {}, "https://x.github.io/book/"),
+        ("https://x.github.io/book", {}, "https://x.github.io/book/"),  # not doubled
+        ("https://x.github.io/book/", {"base_url": "/book/"}, "https://x.github.io/book/"),
+        ("https://docs.org/a/b/", {}, "https://docs.org/a/b/"),
+        ("https://docs.org", {"base_url": "c"}, "https://docs.org/c/"),
+        ("https://docs.org/a", {"base_url": "/"}, "https://docs.org/"),
+        ("", {"base_url": "https://docs.org/d"}, "https://x.github.io/d/"),
+        ("not an address", {}, "https://x.github.io/book/"),
+    ],
+)
+def test_address_of_a_site_configured_in_two_settings(
+    tmp_path: Path, site_url: str, options: dict[str, object], where: str
+) -> None:
+    assert address(tmp_path, TWO_SETTINGS, site_url, **options) == where
+
+
+@pytest.mark.parametrize(
+    ("site_url", "where"),
+    [
+        ("", "https://x.github.io/book/"),
+        ("https://X.github.io", "https://X.github.io/book/"),  # the same host: the path is known
+        ("https://docs.org", "https://docs.org/"),  # another host: it is not
+        ("https://docs.org/y/", "https://docs.org/y/"),
+    ],
+)
+def test_address_of_a_site_configured_in_one_setting(
+    tmp_path: Path, site_url: str, where: str
+) -> None:
+    assert address(tmp_path, ONE_SETTING, site_url) == where
+
+
+@pytest.mark.parametrize("base", ["", ".", "./", "/", "//"])
+def test_a_relative_base_is_the_top(tmp_path: Path, base: str) -> None:
+    files = {".vitepress/config.js": f"export default {{base: '{base}'}}"}
+    assert address(tmp_path, files) == "/"
 
 
 DOCUSAURUS = "export default {url: 'https://x.org', baseUrl: '/book/', trailingSlash: false}"
@@ -165,17 +216,18 @@ PROJECTS: list[tuple[str, dict[str, str], str, str]] = [
 def test_detection(
     tmp_path: Path, generator: str, files: dict[str, str], content: str, base: str
 ) -> None:
-    root = project(tmp_path, files) / content
+    write_book(tmp_path, files)
+    root = tmp_path / content
     root.mkdir(parents=True, exist_ok=True)
     site = detect_site(root)
-    assert (site.generator, site.base_url) == (generator, base)
-    assert any(mount.overlaps(root.resolve().as_posix()) for mount in site.mounts)
+    assert (site.generator.name, site.base_url) == (generator, base)
+    assert any(found.overlaps(root.resolve().as_posix()) for found in site.content_roots)
     assert detect_site(root, generator=generator).base_url == base
 
 
 def test_the_whole_project_may_be_the_content_root(tmp_path: Path) -> None:
-    project(tmp_path, {"website/docusaurus.config.js": DOCUSAURUS, "website/docs/a.md": ""})
-    assert detect_site(tmp_path).generator == "docusaurus"
+    write_book(tmp_path, {"website/docusaurus.config.js": DOCUSAURUS, "website/docs/a.md": ""})
+    assert detect_site(tmp_path).generator.name == "docusaurus"
 
 
 @pytest.mark.parametrize(
@@ -191,17 +243,18 @@ def test_the_whole_project_may_be_the_content_root(tmp_path: Path) -> None:
     ],
 )
 def test_files_of_other_programs_and_projects(tmp_path: Path, files: dict[str, str]) -> None:
-    root = project(tmp_path, files) / "docs"
+    write_book(tmp_path, files)
+    root = tmp_path / "docs"
     root.mkdir(exist_ok=True)
-    assert detect_site(root) == Site("none")
+    assert detect_site(root) == Site()
 
 
 def test_only_a_few_parents_are_looked_at(tmp_path: Path) -> None:
     deep = tmp_path / "docs/1/2/3/4/5"
     deep.mkdir(parents=True)
-    project(tmp_path, {"mkdocs.yml": "site_name: x"})
-    assert detect_site(deep).generator == "none"
-    assert detect_site(deep.parents[2]).generator == "mkdocs"
+    write_book(tmp_path, {"mkdocs.yml": "site_name: x"})
+    assert detect_site(deep).generator.name == "none"
+    assert detect_site(deep.parents[2]).generator.name == "mkdocs"
 
 
 @pytest.mark.parametrize(
@@ -212,25 +265,38 @@ def test_only_a_few_parents_are_looked_at(tmp_path: Path) -> None:
     ],
 )
 def test_the_operator_s_address_wins(tmp_path: Path, name: str, config: str) -> None:
-    project(tmp_path, {name: config, "docs/a.md": ""})
+    write_book(tmp_path, {name: config, "docs/a.md": ""})
     configured = detect_site(tmp_path / "docs")
     assert configured.site_url + configured.base_url == "https://x.org/book/"
     told = detect_site(tmp_path / "docs", site_url="https://docs.org/a")
     assert told.site_url + told.base_url == "https://docs.org/a/"
 
 
-def test_options_win_over_the_configuration(tmp_path: Path) -> None:
-    project(tmp_path, {"docusaurus.config.js": DOCUSAURUS, "docs/a.md": ""})
-    options = {"trailing_slash": True, "docs_route": "/guide/", "clean_urls": True}
-    site = detect_site(tmp_path / "docs", options=options)
-    assert (site.trailing_slash, site.docs_route, site.clean_urls) == (True, "guide", True)
-    plain = detect_site(tmp_path / "docs", options={"trailing_slash": "yes", "docs_route": None})
-    assert (plain.trailing_slash, plain.docs_route, plain.clean_urls) == (False, "docs", False)
+@pytest.mark.parametrize(
+    ("option", "answers"),
+    [(True, True), (False, False), ("yes", None), (None, None), (1, None)],
+)
+def test_options_win_over_the_configuration(option: object, answers: bool | None) -> None:
+    site = Site(options={"trailing_slash": option})
+    for configured in (True, False, None):
+        expected = configured if answers is None else answers
+        assert site.switch("trailing_slash", configured) is expected
+
+
+def test_the_docs_route_of_the_options_wins(tmp_path: Path) -> None:
+    write_book(tmp_path, {"docusaurus.config.js": DOCUSAURUS, "docs/a.md": ""})
+
+    def route(option: object) -> str | None:
+        site = detect_site(tmp_path / "docs", options={"docs_route": option})
+        docs = (tmp_path / "docs").as_posix()
+        return next(root.route for root in site.content_roots if root.folder == docs)
+
+    assert (route("/guide/"), route(None)) == ("guide", "docs")
 
 
 def test_a_docs_route_means_docusaurus(tmp_path: Path) -> None:
-    assert detect_site(tmp_path, options={"docs_route": "docs"}).generator == "docusaurus"
-    assert detect_site(tmp_path, options={"docs_route": ""}).generator == "none"
+    assert detect_site(tmp_path, options={"docs_route": "docs"}).generator.name == "docusaurus"
+    assert detect_site(tmp_path, options={"docs_route": ""}).generator.name == "none"
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -238,8 +304,12 @@ def test_a_named_generator_without_its_files_has_its_defaults(
     tmp_path: Path, generator: str
 ) -> None:
     site = detect_site(tmp_path, generator=generator, site_url="https://x.org/b")
-    assert (site.generator, site.site_url, site.base_url) == (generator, "https://x.org", "/b/")
-    assert site.mounts
+    assert (site.generator.name, site.site_url, site.base_url) == (
+        generator,
+        "https://x.org",
+        "/b/",
+    )
+    assert site.content_roots
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
@@ -263,6 +333,6 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_nonsense_in_a_configuration_is_passed_over(tmp_path: Path, name: str, text: str) -> None:
-    project(tmp_path, {name: text, "docs/a.md": "", "content/a.md": ""})
+    write_book(tmp_path, {name: text, "docs/a.md": "", "content/a.md": ""})
     for content in (".", "docs", "content"):
         detect_site(tmp_path / content)
