@@ -1,8 +1,8 @@
-"""Where the chunks and their vectors live: one narrow interface over two engines of Qdrant.
+"""The vector store: one narrow interface over two engines of Qdrant.
 
-An index is a *generation*: built beside the one that readers use, then published in one step.
-Readers never see half of it. `lib.store_edge` keeps generations as folders, `lib.store_server` as
-collections behind an alias.
+An index is a *generation*: built beside the published one, then published in one step, so readers
+never see half an index. `lib.store_edge` (embedded) keeps generations as folders,
+`lib.store_server` as collections behind an alias.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,27 +20,31 @@ from lib.resilience import Breaker
 from lib.terms import SparseVector
 
 Key = TypeVar("Key")
-INDEX_FORMAT = 2  # of the manifest and of `StoredChunk`; a change asks for a new index
+INDEX_FORMAT = 2  # of `Manifest` and `StoredChunk`; increasing it re-indexes the book
 DENSE = "dense"
 SPARSE = "terms"
 FILTERS = ("file_path", "paths", "chapter", "kind", "version", "locale")
-"""The fields that a search may be restricted by."""
-GENERATION_TIME = "%Y%m%dT%H%M%S"
+"""The fields that a search can filter on."""
+SCROLL_LIMIT = 2_000
+"""Points read from an engine in one call, without vectors."""
+_GENERATION_TIME = "%Y%m%dT%H%M%S"
+_HANG_SECONDS = 3.0
+_LONGEST_PAUSE = 10.0
+"""Seconds; shorter than for other services, because every answer needs the index."""
 
 
 class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk as the index keeps it. `text` is the file's own `[start_char:end_char]`."""
+    """A chunk in the index. `text` equals the file's `[start_char:end_char]`."""
 
     chunk_id: str
     text: str
     file_path: str
     paths: list[str]
-    """Other names that a reader may give the file or a folder it stands in
-    (`lib.book.names`)."""
+    """Names by which a reader may filter on the file or its folders (`lib.book.names`)."""
     ordinal: int
-    """Its place among the chunks of its file, from 0."""
+    """Position among the chunks of its file, from 0."""
     before: str | None
-    """What stands between the chunk before it and this one; None where the two cannot be joined."""
+    """Text between the previous chunk and this one; None if the two cannot be joined."""
     chapter: str
     section: str
     heading: str
@@ -53,88 +57,89 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     locale: str
     content_hash: str
-    """Of what was embedded: a chunk whose hash is known needs no new vector."""
+    """Hash of the embedded text: a chunk with a known hash reuses its vector."""
     file_hash: str
-    """Of all that the file's chunks were made from: a file whose hash is known stays as it is."""
+    """Hash of everything the file's chunks depend on: a file with a known hash is unchanged."""
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What the next ingestion must know of a file."""
+    """One file of a generation, as the next ingestion needs it."""
 
     file_hash: str
     chunks: dict[str, str] = {}
-    """`chunk_id` to `content_hash`. None for a draft, or a page that the site does not publish."""
+    """`chunk_id` to `content_hash`. Empty for a draft or an unpublished page."""
     language: str = ENGLISH
-    """What its words were stemmed as (`lib.languages.stemmed_languages`)."""
+    """Language of its stems (`lib.languages.stemmed_languages`)."""
     includes: list[str] = []
-    """Other files that the chunks were made from, relative to the content folder."""
+    """Included files, relative to the content folder."""
     problems: list[str] = []
 
 
 Ledger = dict[str, FileRecord]
-"""Every file of a generation, by its path."""
+"""The files of a generation, by path."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generation was made of, and with what."""
+    """Metadata of a generation: sizes, model and hashes of the settings it depends on."""
 
     generation: str
     embedding_model: str
     dimension: int
     chunker: str
     site: str
-    """A hash of what decides addresses."""
+    """Hash of the settings that determine URLs."""
     generator: str
     content: str
-    """A hash of the place of the folder that was ingested: another folder is another book."""
+    """Hash of the content folder's path: another folder is another book."""
     documents: int
     chunks: int
     created_at: str
     languages: tuple[str, ...] = (ENGLISH,)
-    """Of its pages (`lib.languages.stemmed_languages`): a question is stemmed as each of them."""
+    """Languages of its pages (`lib.languages.stemmed_languages`): questions are stemmed in each of them."""
     configured: str = ""
-    """A hash of the settings that decided what it holds (`lib.indexing.configured`)."""
+    """Hash of the settings that determine its content (`lib.indexing.configured`)."""
     index_format: int = INDEX_FORMAT
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that a query found, with all that both of its vectors say of it."""
+    """A chunk found by a query, with its score for both vectors."""
 
     chunk: StoredChunk
     cosine: float
-    """Of the dense vectors, -1 to 1; 0 for a query without one."""
+    """Cosine of the dense vectors, -1 to 1; 0 for a query without one."""
     bm25: float
-    """The sum over shared terms of rarity times the chunk's weight; 0 where none is shared."""
+    """Sum over shared terms of IDF times the chunk's weight; 0 if no term is shared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What an index knows of a query."""
+    """Candidate chunks for a query, and the IDF of its terms."""
 
     hits: Sequence[Hit]
     rarity: Mapping[int, float]
-    """By number, how rare a term of the query is (its IDF); terms that no chunk has are missing."""
+    """IDF by term id; terms that no chunk contains are missing."""
 
 
 class GenerationBuilder(Protocol):
-    """A generation that is being written. Ends with `publish` or `discard`.
+    """Writes one generation, until `publish` or `discard`.
 
-    What was added is durable when the call returns. A generation that was abandoned, or left by a
-    killed process, is never seen by readers, but lends its vectors until the next one is published.
+    Added chunks are durable when `add` returns. Readers never see a discarded generation or one
+    left by a killed process; its vectors can be reused until the next one is published.
     """
 
     @property
     def dimension(self) -> int:
-        """Of its vectors; 0 before there are any."""
+        """Length of its vectors; 0 before the first."""
 
     async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        """By hash, vectors `(dimension,)` that earlier generations of the same model hold."""
+        """Return vectors `(dimension,)` by hash, as far as earlier generations of the same model
+        have them."""
 
     async def copy_unchanged(self, without: Collection[str]) -> None:
-        """Take over the published generation but for the chunks of the files in `without`.
+        """Copy the published generation except the chunks of the files in `without`.
 
-        To be called before the first `add`, and only for a generation of the same model.
+        Call it before the first `add`, and only for a generation of the same model.
         """
 
     async def add(
@@ -142,24 +147,24 @@ class GenerationBuilder(Protocol):
     ) -> None:
         """Write chunks; `vectors` is `(len(chunks), dimension) float32`, L2-normalised.
 
-        Raises `lib.errors.UpstreamError` for vectors of another dimension than those before.
+        Raises `lib.errors.UpstreamError` if the dimension differs from earlier vectors.
         """
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        """Let readers see it from now on, in one step, and drop what it replaces."""
+        """Switch readers to this generation in one step, then delete those it replaces."""
 
     async def discard(self) -> None:
-        """Stop; what was paid for stays for the next attempt. Nothing happens after `publish`."""
+        """Stop writing; the vectors stay for the next attempt. Does nothing after `publish`."""
 
 
 class Store(Protocol):
-    """Raises `lib.errors.StoreUnavailable` wherever the engine cannot be reached."""
+    """Raises `lib.errors.StoreUnavailable` if the engine cannot be reached."""
 
     async def open(self) -> None:
-        """Find the published generation, if any, and clear what is of no use to anyone."""
+        """Find the published generation, if any, and delete useless ones."""
 
     async def manifest(self) -> Manifest | None:
-        """Of the published generation; None when there is none."""
+        """The published generation's manifest; None without one."""
 
     async def search(
         self,
@@ -169,30 +174,29 @@ class Store(Protocol):
         *,
         only: Mapping[str, str] | None = None,
     ) -> Candidates:
-        """The `n` chunks nearest to `vector` `(dimension,)` and the `n` with the best BM25.
+        """Find the `n` chunks nearest to `vector` `(dimension,)` and the `n` with the best BM25.
 
-        Each is scored by both, so that nothing depends on which of the two found it; the order
-        means nothing, but is the same each time. Without a vector, terms alone decide. `only`
-        restricts to chunks with these values of `FILTERS`.
+        Every hit gets both scores, whichever query found it. The order is stable but meaningless.
+        Without a vector, only BM25 is used. `only` filters by values of `FILTERS`.
         """
 
     async def ledger(self) -> Ledger:
-        """Of the published generation; empty when there is none."""
+        """The published generation's files; empty without one."""
 
     async def urls(self) -> set[str]:
-        """Every address in the published generation."""
+        """All URLs in the published generation."""
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
-        """Begin a generation. Raises `lib.errors.Conflict` while another process builds one."""
+        """Start a generation. Raises `lib.errors.Conflict` while another process builds one."""
 
     async def reachable(self) -> bool:
-        """Whether the engine answers, within two seconds. Never raises."""
+        """Whether the engine answers within two seconds. Never raises."""
 
     async def close(self) -> None: ...
 
 
-class AroundStore:
-    """A store that passes every call on to another; for those that change some of them."""
+class StoreWrapper:
+    """Base of stores that change some calls of another store and pass the rest on."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -229,70 +233,8 @@ class AroundStore:
         await self._store.close()
 
 
-def make_candidates(
-    chunks: Mapping[Key, StoredChunk],
-    *,
-    bm25: Mapping[Key, float],
-    cosine: Mapping[Key, float],
-    rarity: Mapping[int, float],
-) -> Candidates:
-    """What an engine has found, chunks and scores by the points' ids."""
-    hits = [
-        Hit(chunk, float(cosine.get(key, 0.0)), float(bm25.get(key, 0.0)))
-        for key, chunk in chunks.items()
-    ]
-    return Candidates(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
-
-
-def parse_manifest(kept: Any, complaint: str) -> Manifest:
-    """The manifest from what was kept of it as JSON; fields that are not known are passed over.
-
-    Raises `IndexUnreadable` with the sentence `complaint` for one that lacks what this version
-    needs, or has it in another form.
-    """
-    try:
-        return msgspec.convert(kept, Manifest)
-    except msgspec.ValidationError:
-        error = IndexUnreadable(complaint)
-        model = kept.get("embedding_model") if isinstance(kept, dict) else None
-        error.embedding_model = model if isinstance(model, str) else None
-        raise error from None
-
-
-def new_generation() -> str:
-    """A name for a generation; later ones sort after earlier ones."""
-    return f"{datetime.now(UTC):{GENERATION_TIME}}-{uuid4().hex[:6]}"
-
-
-def generation_time(generation: str) -> datetime | None:
-    """When the generation was begun; None for what is no generation's name."""
-    try:
-        return datetime.strptime(generation[:-7], GENERATION_TIME).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-
-
-def check_dimension(found: int, expected: int) -> None:
-    """Raises `UpstreamError` when an embedder changes the length of its vectors in mid-run."""
-    if found != expected:
-        raise UpstreamError(
-            f"The embedder sent vectors of {found} numbers where the index has {expected}; the "
-            "index stays as it was. Check the embedding model, or ingest with force_reindex."
-        )
-
-
-STORE_PATIENCE = 3.0
-STORE_LONGEST_PAUSE = 10.0
-"""Seconds; shorter than the others', since without the index nothing can be answered."""
-
-
-def store_breaker() -> Breaker:
-    late = StoreUnavailable("The Qdrant server takes too long to answer; try again later.")
-    return Breaker(late, hang_after=STORE_PATIENCE, longest_pause=STORE_LONGEST_PAUSE)
-
-
-class GuardedStore(AroundStore):
-    """What readers wait for goes through the breaker; ingestion and probes do not."""
+class GuardedStore(StoreWrapper):
+    """Readers' calls go through the circuit breaker; ingestion and probes use the store itself."""
 
     def __init__(self, store: Store, breaker: Breaker) -> None:
         super().__init__(store)
@@ -312,3 +254,87 @@ class GuardedStore(AroundStore):
     ) -> Candidates:
         with self._breaker.call():
             return await super().search(vector, terms, n, only=only)
+
+
+def store_breaker() -> Breaker:
+    hang_error = StoreUnavailable("The Qdrant server takes too long to answer. Try again later.")
+    return Breaker(hang_error, hang_after=_HANG_SECONDS, longest_pause=_LONGEST_PAUSE)
+
+
+def sparse_vector(engine: Any, weights: SparseVector) -> Any:
+    """Convert to an engine's type; `engine` is `qdrant_edge` or `qdrant_client.models`."""
+    return engine.SparseVector(indices=weights.indices, values=weights.values)
+
+
+def payload_filter(engine: Any, only: Mapping[str, str]) -> Any:
+    """An engine's filter for payload fields with these values; None without any."""
+    if not only:
+        return None
+    return engine.Filter(
+        must=[
+            engine.FieldCondition(key=field, match=engine.MatchValue(value=value))
+            for field, value in only.items()
+        ]
+    )
+
+
+def term_idf(term: int, best: Sequence[Any]) -> float | None:
+    """IDF of a term: the score of the best chunk for it alone, over the term's weight there.
+
+    `best` holds that point with its sparse vector; empty if no chunk contains the term.
+    """
+    if not best:
+        return None
+    weights = best[0].vector[SPARSE]
+    return float(best[0].score / weights.values[weights.indices.index(term)])
+
+
+def make_candidates(
+    chunks: Mapping[Key, StoredChunk],
+    *,
+    bm25: Mapping[Key, float],
+    cosine: Mapping[Key, float],
+    rarity: Mapping[int, float],
+) -> Candidates:
+    """Join chunks and scores by point id."""
+    hits = [
+        Hit(chunk, float(cosine.get(key, 0.0)), float(bm25.get(key, 0.0)))
+        for key, chunk in chunks.items()
+    ]
+    return Candidates(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
+
+
+def parse_manifest(stored: Any, complaint: str) -> Manifest:
+    """Convert a stored manifest; unknown fields are ignored.
+
+    Raises `IndexUnreadable(complaint)` if a required field is missing or malformed.
+    """
+    try:
+        return msgspec.convert(stored, Manifest)
+    except msgspec.ValidationError:
+        error = IndexUnreadable(complaint)
+        model = stored.get("embedding_model") if isinstance(stored, dict) else None
+        error.embedding_model = model if isinstance(model, str) else None
+        raise error from None
+
+
+def new_generation() -> str:
+    """A unique name; later generations sort after earlier ones."""
+    return f"{datetime.now(UTC):{_GENERATION_TIME}}-{uuid4().hex[:6]}"
+
+
+def generation_time(generation: str) -> datetime | None:
+    """When a generation was started; None if this is not a generation's name."""
+    try:
+        return datetime.strptime(generation[:-7], _GENERATION_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def check_dimension(found: int, expected: int) -> None:
+    """Raises `UpstreamError` if an embedder changes its vectors' length during a run."""
+    if found != expected:
+        raise UpstreamError(
+            f"The embedder returned vectors of dimension {found}, but the index has {expected}. "
+            "The index was not changed. Check the embedding model, or ingest with force_reindex."
+        )

@@ -1,24 +1,15 @@
-"""The embedded store: Qdrant's own engine inside this process, an index in a folder.
-
-A shard is written without a write-ahead log, flushed after each batch, and never changed after it
-was published; a published one may therefore be open in several processes at once. What lies where
-is told in `lib.store_edge`.
-
-The folder of the embedded store: which generation is published, and which others are kept.
+"""The embedded store: Qdrant's engine inside this process, generations as folders.
 
 ::
 
-    <folder>/current                      the name of the published generation
+    <folder>/current                      name of the published generation
     <folder>/generations/<name>/manifest.json
-    <folder>/generations/<name>/files.json  what each file gave, for the next ingestion
-    <folder>/generations/<name>/model     the embedding model its vectors are of
-    <folder>/generations/<name>/shard/    Qdrant's segments
+    <folder>/generations/<name>/files.json  `lib.store.Ledger`, for the next ingestion
+    <folder>/generations/<name>/model     embedding model of its vectors
+    <folder>/generations/<name>/shard/    Qdrant's segments (`lib.store_edge_shard`)
     <folder>/building.lock                held by the process that builds
 
-A server follows a generation that `python main.py ingest` published beside it: `current` is looked
-at on every call.
-
-A generation of the embedded store while it is written.
+Every call checks `current`, so a server notices what `python main.py ingest` publishes.
 """
 
 import asyncio
@@ -32,10 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, ParamSpec, TypeVar
+from typing import IO, ParamSpec, TypeVar
 
 import msgspec
 import numpy as np
+import qdrant_edge
+from qdrant_edge import EdgeShard, FieldCondition, Filter, MatchAny, Point, UpdateOperation
 
 from lib.embedding import Vectors
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
@@ -50,76 +43,77 @@ from lib.store import (
     StoredChunk,
     check_dimension,
     parse_manifest,
+    sparse_vector,
 )
 from lib.store_edge_shard import (
     DAMAGED,
     ShardSearch,
-    as_sparse,
     copy_shard,
     create_shard,
     has_shard,
     open_shard,
-    payloads,
-    read_through,
+    preload_files,
+    scroll_payloads,
 )
 from lib.terms import SparseVector
 
-if TYPE_CHECKING:
-    from qdrant_edge import EdgeShard
+P = ParamSpec("P")
+T = TypeVar("T")
 
-
-KEPT_ATTEMPTS = 3
-"""Unfinished generations that may lend their vectors; older ones go."""
-LOCK_PATIENCE = 2.0
-"""Seconds a build waits for the lock: a store that opens holds it for a moment to clean up."""
+_KEPT_ATTEMPTS = 3
+"""Unfinished generations kept for their vectors."""
+_LOCK_SECONDS = 2.0
+"""Maximum wait of a build for the lock, which a store that opens holds for a moment."""
+_INLINE_CHUNKS = 5_000
+"""Up to so many chunks a search takes a millisecond, and the engine holds the interpreter lock
+anyway: a thread would cost more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
-    """An open, published generation."""
+class _Generation:
+    """The published generation, open."""
 
     path: Path
     manifest: Manifest
-    shard: "EdgeShard"
-    searching: ShardSearch
+    shard: EdgeShard
+    search: ShardSearch
     mtime_ns: int
 
 
-class EdgeFolder:
-    """Blocks, and is for several threads. Raises OSError where the disk fails it."""
+class _EdgeFolder:
+    """The generations in a folder. Thread-safe and blocking. Raises OSError on disk errors."""
 
     def __init__(self, path: Path) -> None:
         self._root = path
-        self._live: Generation | None = None
+        self._live: _Generation | None = None
         self._opening = threading.Lock()
 
-    def known(self) -> Generation | None:
-        """The open generation if it is still the published one; costs a look at one file."""
+    def known(self) -> _Generation | None:
+        """The open generation if it is still the published one; costs one `stat`."""
         live = self._live
         with contextlib.suppress(OSError):
             if live and live.mtime_ns == (self._root / "current").stat().st_mtime_ns:
                 return live
         return None
 
-    def current(self) -> Generation | None:
-        """The published generation, opened anew when another process has published since."""
-        # To open a large one takes a while, and memory: once is enough.
-        with self._opening:
+    def current(self) -> _Generation | None:
+        """The published generation, opened if another process has published since."""
+        with self._opening:  # opening a large one takes time and memory
             return self.known() or self._open()
 
-    def readable(self) -> Generation | None:
-        """The published generation; None also for one that another version made, or is damaged."""
+    def readable(self) -> _Generation | None:
+        """The published generation; None also if it is damaged or of another version."""
         try:
             return self.current()
         except IndexUnreadable:
             return None
 
-    def other_lenders(self, embedding_model: str) -> list[Path]:
-        """Generations that are not the live one but may hold more vectors of this model, latest
-        first."""
+    def other_sources(self, embedding_model: str) -> list[Path]:
+        """Unpublished generations with vectors of this model, latest first.
+
+        The replaced generation is included only if the live one is of another model.
+        """
         live = self.readable()
-        # The one that was replaced is still there. Where the live one has the same model's
-        # vectors, it has all that are of use.
         covered = live is not None and live.manifest.embedding_model == embedding_model
         found = []
         for path in self._generations():
@@ -140,59 +134,59 @@ class EdgeFolder:
             raise IndexUnreadable(DAMAGED) from None
 
     def publish(self, path: Path, manifest: Manifest, ledger: Ledger) -> set[Path]:
-        """Point readers to the generation in `path`; which generations are still of use.
+        """Switch readers to the generation in `path`; return the generations to keep.
 
-        For the builder, which holds the lock. Raises `lib.errors.IndexUnreadable`, and leaves the
-        pointer, for one that cannot be searched.
+        The caller holds the lock. Raises `lib.errors.IndexUnreadable`, without switching, if the
+        generation cannot be searched.
         """
         previous, pointer = self._live, self._root / "current"
         write_atomically(path / "files.json", msgspec.json.encode(ledger))
         write_atomically(path / "manifest.json", msgspec.json.encode(manifest))
-        # Readers go on with the other one until this one is open and warm.
-        shard, searching = open_warm(path)
+        # Readers keep the previous one until this one is open and warm.
+        shard, search = _open_warm(path)
         with self._opening:
             write_atomically(pointer, manifest.generation.encode())
             mtime_ns = pointer.stat().st_mtime_ns
-            self._live = Generation(path, manifest, shard, searching, mtime_ns)
-        # The one that was replaced stays until the next: another process may still read it.
+            self._live = _Generation(path, manifest, shard, search, mtime_ns)
+        # Another process may still read the previous one.
         return {path, previous.path} if previous else {path}
 
     def urls(self) -> set[str]:
-        """Every address in the published generation."""
+        """All URLs in the published generation."""
         live = self.current()
-        rows = payloads(live.shard, "url") if live else ()
+        rows = scroll_payloads(live.shard, "url") if live else ()
         return {url for _, url in rows if url}
 
     def begin(self, generation: str, embedding_model: str) -> tuple[Path, IO[bytes]]:
-        """A folder for a new generation, and the lock, which whoever builds it has to close.
+        """Create a folder for a new generation; return it and the lock, for the caller to close.
 
         Raises `lib.errors.Conflict` while another process builds one.
         """
         self._root.mkdir(parents=True, exist_ok=True)
-        lock = take_lock(self._root / "building.lock", LOCK_PATIENCE)
+        lock = _acquire_lock(self._root / "building.lock", _LOCK_SECONDS)
         if lock is None:
-            raise Conflict("Another process is building the index; wait until it is done.")
+            raise Conflict("Another process is building the index. Wait until it is done.")
         try:
             path = self._path(generation)
             path.mkdir(parents=True)
             (path / "model").write_text(embedding_model, encoding="utf-8")
-        except BaseException:  # raised again: whatever it is, the lock must not stay
+        except BaseException:  # always release the lock; re-raised below
             lock.close()
             raise
         return path, lock
 
     def clean(self) -> None:
-        """Remove generations that nobody needs any more, unless another process builds one."""
+        """Delete useless generations, unless another process is building one."""
         self._root.mkdir(parents=True, exist_ok=True)
         try:
-            lock = take_lock(self._root / "building.lock")
+            lock = _acquire_lock(self._root / "building.lock")
         except OSError:
-            return  # an index that came with a read-only disk is read all the same
+            return  # a read-only index can still be searched
         if lock is None:
             return
         with lock:
-            live = self.readable()  # of one that is damaged, whoever asks for it is told
-            keep = set(self._generations()[:KEPT_ATTEMPTS])
+            live = self.readable()  # damage is reported by the calls that read the index
+            keep = set(self._generations()[:_KEPT_ATTEMPTS])
             self.remove_others(keep | {live.path} if live else keep)
 
     def remove_others(self, keep: set[Path]) -> None:
@@ -203,22 +197,22 @@ class EdgeFolder:
     def close(self) -> None:
         self._live = None
 
-    def _open(self) -> Generation | None:
+    def _open(self) -> _Generation | None:
         pointer, live = self._root / "current", self._live
         try:
             mtime_ns = pointer.stat().st_mtime_ns
             path = self._path(pointer.read_text(encoding="utf-8").strip())
-            manifest = read_manifest(path)
+            manifest = _read_manifest(path)
         except FileNotFoundError:
             return None
-        except ValueError:  # no text, or no path
+        except ValueError:  # not UTF-8, or not a valid path
             raise IndexUnreadable(DAMAGED) from None
         if live is not None and live.path == path:
-            shard, searching = live.shard, live.searching
+            shard, search = live.shard, live.search
         else:
-            shard, searching = open_warm(path)
-        # The shard that is left is closed when the last search on it has let go of it.
-        self._live = Generation(path, manifest, shard, searching, mtime_ns)
+            shard, search = _open_warm(path)
+        # The previous shard closes when the last search releases it.
+        self._live = _Generation(path, manifest, shard, search, mtime_ns)
         return self._live
 
     def _path(self, generation: str) -> Path:
@@ -231,37 +225,34 @@ class EdgeFolder:
             return []
 
 
-def open_warm(path: Path) -> "tuple[EdgeShard, ShardSearch]":
-    """A generation's shard, opened so that its first search takes no longer than others.
-
-    Raises `lib.errors.IndexUnreadable`.
-    """
+def _open_warm(path: Path) -> tuple[EdgeShard, ShardSearch]:
+    """Open a generation's shard and warm it up. Raises `lib.errors.IndexUnreadable`."""
     shard = open_shard(path)
-    searching = ShardSearch(shard)
-    read_through(path)
+    search = ShardSearch(shard)
+    preload_files(path)
     try:
-        searching.warm()
-    except Exception as error:  # the engine raises nothing more specific
+        search.warm_up()
+    except Exception as error:  # the engine raises no more specific exception
         raise IndexUnreadable(DAMAGED) from error
-    return shard, searching
+    return shard, search
 
 
-def read_manifest(path: Path) -> Manifest:
-    """Raises FileNotFoundError where there is none, IndexUnreadable where it cannot be read."""
+def _read_manifest(path: Path) -> Manifest:
+    """Raises FileNotFoundError if it is missing, IndexUnreadable if it is damaged."""
     try:
-        kept = msgspec.json.decode((path / "manifest.json").read_bytes())
+        stored = msgspec.json.decode((path / "manifest.json").read_bytes())
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise IndexUnreadable(DAMAGED) from None
-    return parse_manifest(kept, DAMAGED)
+    return parse_manifest(stored, DAMAGED)
 
 
-def take_lock(path: Path, patience: float = 0.0) -> IO[bytes] | None:
-    """An exclusive lock that ends with the process, whatever kills it.
+def _acquire_lock(path: Path, max_wait: float = 0.0) -> IO[bytes] | None:
+    """Acquire an exclusive lock, which ends with the process even if it is killed.
 
-    None if another holds it, still after `patience` seconds.
+    None if another process still holds it after `max_wait` seconds.
     """
     file = path.open("ab")
-    until = time.monotonic() + patience
+    until = time.monotonic() + max_wait
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -274,13 +265,13 @@ def take_lock(path: Path, patience: float = 0.0) -> IO[bytes] | None:
             return file
 
 
-class EdgeBuilder:
-    """Writes one generation and holds the lock meanwhile."""
+class _EdgeBuilder:
+    """Writes one generation while holding the lock."""
 
     def __init__(
         self,
         store: "EdgeStore",
-        folder: EdgeFolder,
+        folder: _EdgeFolder,
         path: Path,
         embedding_model: str,
         lock: IO[bytes],
@@ -292,9 +283,8 @@ class EdgeBuilder:
         self._lock = lock
         self._shard: EdgeShard | None = None
         self.dimension = 0
-        self._lenders: list[tuple[EdgeShard, dict[str, str]]] | None = None
-        # An awaiting task may be cancelled while its thread goes on; the lock keeps the next
-        # call from meeting it half-way.
+        self._sources: list[tuple[EdgeShard, dict[str, str]]] | None = None
+        # A cancelled call's thread goes on; the lock keeps the next call from overlapping it.
         self._busy = threading.Lock()
         self._ended = False
 
@@ -317,50 +307,48 @@ class EdgeBuilder:
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
-            # Taken out of the thread's queue, it would never let the lock go.
+            # A call removed from the thread's queue would never release the lock.
             await ending
             raise
 
     def _reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         with self._busy:
-            if self._lenders is None:
-                self._lenders = list(self._open_lenders())
-        lent: dict[str, Vectors] = {}
-        for shard, known in self._lenders:
-            ids = {known[h]: h for h in content_hashes if h in known and h not in lent}
+            if self._sources is None:
+                self._sources = list(self._open_sources())
+        reused: dict[str, Vectors] = {}
+        for shard, known in self._sources:
+            ids = {known[h]: h for h in content_hashes if h in known and h not in reused}
             for record in shard.retrieve(list(ids), with_payload=False, with_vector=[DENSE]):
                 if isinstance(record.vector, dict):
                     vector = np.array(record.vector[DENSE], dtype=np.float32)
-                    lent[ids[str(record.id)]] = vector
-        return lent
+                    reused[ids[str(record.id)]] = vector
+        return reused
 
-    def _open_lenders(self) -> "Iterator[tuple[EdgeShard, dict[str, str]]]":
+    def _open_sources(self) -> Iterator[tuple[EdgeShard, dict[str, str]]]:
+        """Shards with vectors of this model, each with its chunk ids by content hash."""
         live = self._folder.readable()
         if live is not None and live.manifest.embedding_model == self._embedding_model:
-            yield live.shard, self._hashes_of(live)
-        for path in self._folder.other_lenders(self._embedding_model):
-            # One that was killed before its first flush, or is damaged, has nothing to lend.
+            yield live.shard, self._ids_by_hash(live)
+        for path in self._folder.other_sources(self._embedding_model):
+            # Damaged, or killed before its first flush: no vectors to reuse.
             with contextlib.suppress(StoreUnavailable):
                 if path != self._path and has_shard(path):
                     shard = open_shard(path)
-                    yield shard, {h: chunk for chunk, h in payloads(shard, "content_hash")}
+                    yield shard, {h: chunk for chunk, h in scroll_payloads(shard, "content_hash")}
 
-    def _hashes_of(self, live: Generation) -> dict[str, str]:
-        """By content hash, the id of a chunk."""
+    def _ids_by_hash(self, live: _Generation) -> dict[str, str]:
         try:
             records = self._folder.ledger().values()
         except IndexUnreadable:
-            return {h: chunk for chunk, h in payloads(live.shard, "content_hash")}
+            return {h: chunk for chunk, h in scroll_payloads(live.shard, "content_hash")}
         return {h: chunk for record in records for chunk, h in record.chunks.items()}
 
     def _copy_unchanged(self, without: Collection[str]) -> None:
-        from qdrant_edge import FieldCondition, Filter, MatchAny, UpdateOperation
-
         live = self._folder.current()
         if live is None:
             return
         with self._busy:
-            # A published shard is never written again, so its files can be copied as they are.
+            # A published shard never changes, so copying its files is safe.
             copy_shard(live.path, self._path / "shard")
             self._shard = open_shard(self._path)
             self.dimension = live.manifest.dimension
@@ -372,12 +360,10 @@ class EdgeBuilder:
     def _add(
         self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
     ) -> None:
-        from qdrant_edge import Point, UpdateOperation
-
         points = [
             Point(
                 chunk.chunk_id,
-                {DENSE: vector.tolist(), SPARSE: as_sparse(weights)},
+                {DENSE: vector.tolist(), SPARSE: sparse_vector(qdrant_edge, weights)},
                 msgspec.to_builtins(chunk),
             )
             for chunk, vector, weights in zip(chunks, vectors, terms, strict=True)
@@ -397,13 +383,13 @@ class EdgeBuilder:
             ending.callback(self._lock.close)
             with self._busy:
                 self._ended = True
-                self._let_go()
+                self._close_shard()
                 keep = self._folder.publish(self._path, manifest, ledger)
-            # Old generations may be hundreds of megabytes: nobody has to wait until they are gone.
-            self._store.afterwards(self._tidy, keep)
+            # Deleting hundreds of megabytes takes a while; publication need not wait for it.
+            self._store.in_background(self._delete_others, keep)
             ending.pop_all()
 
-    def _tidy(self, keep: set[Path]) -> None:
+    def _delete_others(self, keep: set[Path]) -> None:
         with self._lock:
             self._folder.remove_others(keep)
 
@@ -412,30 +398,23 @@ class EdgeBuilder:
             if not self._ended:
                 self._ended = True
                 empty = self._shard is None
-                self._let_go()
+                self._close_shard()
                 if empty:
                     shutil.rmtree(self._path, ignore_errors=True)
                 self._lock.close()
 
-    def _let_go(self) -> None:
-        self._lenders = []
+    def _close_shard(self) -> None:
+        self._sources = []
         if self._shard is not None:
             self._shard.close()
             self._shard = None
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-FEW_CHUNKS = 5_000
-"""So many are searched in a millisecond, where the engine holds the interpreter anyway: the way
-into a thread and back would cost readers more than it saves them."""
-
-
 class EdgeStore:
-    """Keeps generations below `folder`; every call into the engine runs in a thread of its own."""
+    """Generations below `folder`. Except for fast searches, calls run in threads."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = EdgeFolder(folder)
+        self._folder = _EdgeFolder(folder)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="store")
         self._builder_thread = ThreadPoolExecutor(1, thread_name_prefix="store-builder")
 
@@ -455,8 +434,8 @@ class EdgeStore:
         only: Mapping[str, str] | None = None,
     ) -> Candidates:
         live = self._folder.known()
-        if live and live.manifest.chunks <= FEW_CHUNKS:
-            return or_unavailable(partial(live.searching.search, vector, terms, n, only or {}))
+        if live and live.manifest.chunks <= _INLINE_CHUNKS:
+            return _call_disk(partial(live.search.search, vector, terms, n, only or {}))
         return await self.in_thread(self._search, vector, terms, n, only or {})
 
     async def ledger(self) -> Ledger:
@@ -472,7 +451,7 @@ class EdgeStore:
         try:
             return await asyncio.shield(building)
         except asyncio.CancelledError:
-            # The thread goes on and takes the lock, which nobody would ever let go.
+            # The thread goes on and takes the lock, which must be released.
             await (await building).discard()
             raise
 
@@ -482,24 +461,24 @@ class EdgeStore:
     async def close(self) -> None:
         self._folder.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        # What it has begun it brings to an end: it may hold the lock.
+        # Finish running calls: they may hold the lock.
         self._builder_thread.shutdown(wait=False)
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Await `call` in a thread of the readers'."""
-        return await run_in(self._threads, partial(call, *args, **kwargs))
+        """Run `call` in a thread for readers."""
+        return await _run_in(self._threads, partial(call, *args, **kwargs))
 
     async def in_builder_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Await `call` in the builder's own thread: readers do not stand in line behind it."""
-        return await run_in(self._builder_thread, partial(call, *args, **kwargs))
+        """Run `call` in the builder's thread, so that readers do not wait for it."""
+        return await _run_in(self._builder_thread, partial(call, *args, **kwargs))
 
-    def afterwards(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Have the builder's thread do `call` when it has nothing before it."""
+    def in_background(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Queue `call` for the builder's thread without waiting."""
         self._builder_thread.submit(call, *args, **kwargs)
 
-    def _build(self, generation: str, embedding_model: str) -> EdgeBuilder:
+    def _build(self, generation: str, embedding_model: str) -> _EdgeBuilder:
         path, lock = self._folder.begin(generation, embedding_model)
-        return EdgeBuilder(self, self._folder, path, embedding_model, lock)
+        return _EdgeBuilder(self, self._folder, path, embedding_model, lock)
 
     def _search(
         self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
@@ -507,20 +486,18 @@ class EdgeStore:
         live = self._folder.current()
         if live is None:
             return Candidates((), {})
-        return live.searching.search(vector, terms, n, only)
+        return live.search.search(vector, terms, n, only)
 
 
-async def run_in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    """Await `call` in one of `threads`, a disk's errors put into a sentence."""
-    return await asyncio.get_running_loop().run_in_executor(threads, or_unavailable, call)
+async def _run_in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, _call_disk, call)
 
 
-def or_unavailable(call: Callable[[], T]) -> T:
-    """What `call` returns. Raises `StoreUnavailable` where the disk fails it."""
+def _call_disk(call: Callable[[], T]) -> T:
+    """Return `call()`, with disk errors translated to `StoreUnavailable`."""
     try:
         return call()
     except OSError as error:
         raise StoreUnavailable(
-            "The folder of the index cannot be used: "
-            f"{error.strerror or 'the disk refused'}. See QDRANT_PATH."
+            f"The index folder cannot be used: {error.strerror or 'disk error'}. See QDRANT_PATH."
         ) from error

@@ -5,25 +5,7 @@
     <collection>                    alias: the published generation
     <collection>--<generation>      its points; the manifest is the collection's metadata
 
-Needs Qdrant 1.16 or later, the first whose collections carry metadata.
-
-How a collection on a Qdrant server keeps its vectors: the options for large books.
-
-Quantised vectors stay in memory and choose the candidates; the vectors as they were sent then score
-them, so a score means the same with and without.
-
-The collections of a Qdrant server that are generations of an index.
-
-::
-
-    <collection>                    alias: the published generation
-    <collection>--<generation>      its points; the manifest is the collection's metadata
-
-One question to a Qdrant server: candidates by meaning and by words, scored by both.
-
-Everything goes in one batch, so a question costs one way there and back.
-
-A generation of the store on a Qdrant server while it is written.
+Needs Qdrant 1.16 or later, the first release whose collections have metadata.
 """
 
 import asyncio
@@ -36,7 +18,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -45,9 +27,11 @@ from lib.embedding import Vectors
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
 from lib.languages import ENGLISH
 from lib.runtime import SingleFlight
+from lib.settings import Quantization
 from lib.store import (
     DENSE,
     FILTERS,
+    SCROLL_LIMIT,
     SPARSE,
     Candidates,
     FileRecord,
@@ -59,49 +43,59 @@ from lib.store import (
     generation_time,
     make_candidates,
     parse_manifest,
+    payload_filter,
+    sparse_vector,
+    term_idf,
 )
-from lib.store_server_errors import OLDEST, TOO_OLD, translated
+from lib.store_server_errors import OLDEST_VERSION, TOO_OLD, translate_qdrant_errors
 from lib.terms import SparseVector
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, models
-    from qdrant_client.models import Record, SearchParams
 
+log = logging.getLogger(__name__)
 
-Quantization = Literal["none", "scalar", "binary"]
-OVERSAMPLING = {"scalar": 2.0, "binary": 3.0}
-"""So many times as many candidates are scored again as are asked for."""
+_OVERSAMPLING = {"scalar": 2.0, "binary": 3.0}
+"""Candidates compared exactly per requested hit."""
+_UPSERT_LIMIT = 200
+"""Points with vectors in one request: some megabytes, well below a server's limit."""
+_SEPARATOR = "--"
+_PROBE_SECONDS = 2.0
+_MANIFEST_SECONDS = 5.0
+"""Maximum delay before another process's new generation is noticed."""
+_ABANDONED_AFTER = timedelta(days=7)
+"""Age of an unpublished generation that a killed run must have left. A large book may take days."""
+_OTHER_VERSION = (
+    "The index on the Qdrant server was made by another version of Quire and cannot be read. "
+    "Ingest the book again."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`quantization`: 1 byte (scalar) or 1 bit (binary) a number beside the vectors' 4 bytes.
+    """Storage options of a collection, for large books.
 
-    `on_disk`: vectors, their graph, terms and payloads are read from the disk and cached, not held.
+    `quantization` adds 1 byte (scalar) or 1 bit (binary) per number to the vectors' 4 bytes. The
+    quantised vectors stay in memory and select candidates; the full vectors then score them, so
+    scores do not depend on it. With `on_disk`, vectors, graph, terms and payloads are read from
+    disk and cached instead of kept in memory.
     """
 
     quantization: Quantization = "none"
     on_disk: bool = False
 
     def collection(self, dimension: int) -> dict[str, Any]:
-        """The arguments of `create_collection` for vectors of so many numbers."""
-        from qdrant_client.models import (
-            Distance,
-            HnswConfigDiff,
-            Modifier,
-            SparseIndexParams,
-            SparseVectorParams,
-            VectorParams,
-        )
+        """The arguments of `create_collection`."""
+        from qdrant_client import models
 
-        dense = VectorParams(size=dimension, distance=Distance.COSINE)
-        terms = SparseVectorParams(modifier=Modifier.IDF)
+        dense = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
+        terms = models.SparseVectorParams(modifier=models.Modifier.IDF)
         others: dict[str, Any] = {}
         if self.on_disk:
-            # Servers after 1.18 call this `memory`, but still take the name that all know.
+            # Renamed to `memory` after 1.18; newer servers still accept this name.
             dense.on_disk = True
-            terms.index = SparseIndexParams(on_disk=True)
-            others = {"hnsw_config": HnswConfigDiff(on_disk=True), "on_disk_payload": True}
+            terms.index = models.SparseIndexParams(on_disk=True)
+            others = {"hnsw_config": models.HnswConfigDiff(on_disk=True), "on_disk_payload": True}
         if self.quantization != "none":
             others["quantization_config"] = self._quantization_config()
         return {
@@ -110,77 +104,63 @@ class Layout:
             **others,
         }
 
-    def search_params(self) -> "SearchParams | None":
-        """For a query by meaning. A collection that was made without quantisation ignores them."""
-        from qdrant_client.models import QuantizationSearchParams, SearchParams
+    def search_params(self) -> "models.SearchParams | None":
+        """Parameters of a dense query; a collection without quantisation ignores them."""
+        from qdrant_client import models
 
         if self.quantization == "none":
             return None
-        return SearchParams(
-            quantization=QuantizationSearchParams(
-                rescore=True, oversampling=OVERSAMPLING[self.quantization]
+        return models.SearchParams(
+            quantization=models.QuantizationSearchParams(
+                rescore=True, oversampling=_OVERSAMPLING[self.quantization]
             )
         )
 
     def _quantization_config(self) -> Any:
-        from qdrant_client.models import (
-            BinaryQuantization,
-            BinaryQuantizationConfig,
-            ScalarQuantization,
-            ScalarQuantizationConfig,
-            ScalarType,
-        )
+        from qdrant_client import models
 
         if self.quantization == "binary":
-            return BinaryQuantization(binary=BinaryQuantizationConfig(always_ram=True))
-        return ScalarQuantization(
-            scalar=ScalarQuantizationConfig(type=ScalarType.INT8, quantile=0.99, always_ram=True)
+            return models.BinaryQuantization(
+                binary=models.BinaryQuantizationConfig(always_ram=True)
+            )
+        return models.ScalarQuantization(
+            scalar=models.ScalarQuantizationConfig(
+                type=models.ScalarType.INT8, quantile=0.99, always_ram=True
+            )
         )
 
 
-SCROLL_LIMIT = 2_000
-UPSERT_LIMIT = 200
-"""Points with vectors in one request: some megabytes, well under a server's limit."""
-SEPARATOR = "--"
+async def _collections_by_alias(client: "AsyncQdrantClient") -> dict[str, str]:
+    aliases = (await client.get_aliases()).aliases
+    return {each.alias_name: each.collection_name for each in aliases}
 
 
-async def published(client: "AsyncQdrantClient", alias: str) -> str | None:
-    """The collection behind the alias."""
-    return (await aliases(client)).get(alias)
-
-
-async def aliases(client: "AsyncQdrantClient") -> dict[str, str]:
-    """The collection behind each alias of the server."""
-    found = (await client.get_aliases()).aliases
-    return {each.alias_name: each.collection_name for each in found}
-
-
-async def generations(client: "AsyncQdrantClient", alias: str) -> list[str]:
+async def _generations(client: "AsyncQdrantClient", alias: str) -> list[str]:
     """The collections that are generations of `alias`, published or not."""
     names = (collection.name for collection in (await client.get_collections()).collections)
-    return [name for name in names if is_generation(name, alias)]
+    return [name for name in names if _is_generation(name, alias)]
 
 
-def is_generation(name: str, alias: str) -> bool:
-    """Whether Quire gave a collection its name."""
-    prefix = alias + SEPARATOR
+def _is_generation(name: str, alias: str) -> bool:
+    """Whether a collection's name is one that Quire gives."""
+    prefix = alias + _SEPARATOR
     return name.startswith(prefix) and generation_time(name.removeprefix(prefix)) is not None
 
 
-async def scroll(
+async def _scroll(
     client: "AsyncQdrantClient",
     name: str,
     payload: list[str] | bool,
     *,
     with_vectors: bool = False,
-) -> "AsyncIterator[Record]":
-    """Every point of a collection."""
+) -> "AsyncIterator[models.Record]":
+    """All points of a collection."""
     offset: Any = None
     while True:
-        async with translated(client):
+        async with translate_qdrant_errors(client, name):
             records, offset = await client.scroll(
                 name,
-                limit=UPSERT_LIMIT if with_vectors else SCROLL_LIMIT,
+                limit=_UPSERT_LIMIT if with_vectors else SCROLL_LIMIT,
                 offset=offset,
                 with_payload=payload,
                 with_vectors=with_vectors,
@@ -191,37 +171,37 @@ async def scroll(
             return
 
 
-async def remove_others(
+async def _delete_others(
     client: "AsyncQdrantClient", alias: str, *, older_than: timedelta = timedelta(0)
 ) -> None:
-    """Delete the generations of `alias` that are not published: those of before, and so old ones.
+    """Delete the unpublished generations of `alias`: those of at least this age, and replaced ones.
 
-    Those of before the published one are left where its process was killed while it cleaned up.
-    What somebody has given another alias stays.
+    A process killed during this clean-up leaves replaced ones. Generations behind another alias
+    stay.
     """
-    led_to = await aliases(client)
-    live = led_to.get(alias)
-    for name in await generations(client, alias):
-        began = generation_time(name.removeprefix(alias + SEPARATOR))
-        old = began is not None and datetime.now(UTC) - began >= older_than
-        if name not in led_to.values() and (old or (live and name < live)):
+    by_alias = await _collections_by_alias(client)
+    live = by_alias.get(alias)
+    for name in await _generations(client, alias):
+        started = generation_time(name.removeprefix(alias + _SEPARATOR))
+        old = started is not None and datetime.now(UTC) - started >= older_than
+        if name not in by_alias.values() and (old or (live and name < live)):
             await client.delete_collection(name)
 
 
-def worth_telling(record: FileRecord) -> bool:
-    """Whether the points of a file do not tell all of its record."""
+def _needs_metadata(record: FileRecord) -> bool:
+    """Whether a file's record cannot be restored from its points alone."""
     return bool(record.includes or record.problems or not record.chunks) or (
         record.language != ENGLISH
     )
 
 
-def vectors_of(record: "Record") -> tuple[Vectors, SparseVector]:
+def _vectors_of(record: "models.Record") -> tuple[Vectors, SparseVector]:
     vectors: Any = record.vector
     terms = vectors[SPARSE]
     return np.array(vectors[DENSE], dtype=np.float32), SparseVector(terms.indices, terms.values)
 
 
-async def search_collection(
+async def _search_collection(
     client: "AsyncQdrantClient",
     collection: str,
     vector: Vectors | None,
@@ -231,16 +211,16 @@ async def search_collection(
     *,
     params: "models.SearchParams | None" = None,
 ) -> Candidates:
-    """As `lib.store.Store.search`; `params` are for what is found by meaning.
+    """As `lib.store.Store.search`, in one batch request; `params` are for the dense query.
 
-    Raises what the client raises, and `msgspec.ValidationError` for points of another form.
+    Raises the client's errors, and `msgspec.ValidationError` for payloads of another version.
     """
     from qdrant_client import models
 
-    queries: list[tuple[str, Any]] = [(SPARSE, as_sparse(terms))]
+    queries: list[tuple[str, Any]] = [(SPARSE, sparse_vector(models, terms))]
     if vector is not None:
         queries.append((DENSE, vector.tolist()))
-    where = condition(only)
+    where = payload_filter(models, only)
     params_of = {DENSE: params}
     union = [
         models.Prefetch(
@@ -255,72 +235,35 @@ async def search_collection(
             using=using,
             prefetch=union,
             params=params_of.get(using),
-            # Both answers hold the same chunks, but for those without any of the terms.
+            # The dense answer holds all chunks; the sparse one lacks those without any term.
             with_payload=using == queries[-1][0],
         )
         for using, query in queries
     ]
-    answers = await client.query_batch_points(
-        collection, requests + [best_with(term) for term in terms.indices]
-    )
-    scored = [answer.points for answer in answers[: len(queries)]]
-    best = [answer.points for answer in answers[len(queries) :]]
+    for_idf = [
+        models.QueryRequest(
+            limit=1,
+            query=sparse_vector(models, SparseVector([term], [1.0])),
+            using=SPARSE,
+            with_vector=[SPARSE],
+        )
+        for term in terms.indices
+    ]
+    answers = [
+        answer.points for answer in await client.query_batch_points(collection, requests + for_idf)
+    ]
+    scored, best = answers[: len(queries)], answers[len(queries) :]
+    idfs = {term: term_idf(term, points) for term, points in zip(terms.indices, best, strict=True)}
     return make_candidates(
         {str(point.id): msgspec.convert(point.payload, StoredChunk) for point in scored[-1]},
         bm25={str(point.id): point.score for point in scored[0]},
         cosine={str(point.id): point.score for points in scored[1:] for point in points},
-        rarity={
-            term: point.score / weight_in(point, term)
-            for term, points in zip(terms.indices, best, strict=True)
-            for point in points
-        },
+        rarity={term: idf for term, idf in idfs.items() if idf is not None},
     )
 
 
-def best_with(term: int) -> "models.QueryRequest":
-    """The chunk that one term alone finds: its score, over the term's weight in it, is the IDF."""
-    from qdrant_client import models
-
-    return models.QueryRequest(
-        limit=1,
-        query=as_sparse(SparseVector([term], [1.0])),
-        using=SPARSE,
-        with_vector=[SPARSE],
-    )
-
-
-def weight_in(point: "models.ScoredPoint", term: int) -> float:
-    vectors: Any = point.vector
-    weights = vectors[SPARSE]
-    weight: float = weights.values[weights.indices.index(term)]
-    return weight
-
-
-def as_sparse(weights: SparseVector) -> "models.SparseVector":
-    from qdrant_client import models
-
-    return models.SparseVector(indices=weights.indices, values=weights.values)
-
-
-def condition(only: Mapping[str, str]) -> "models.Filter | None":
-    """The condition that payload fields have these values."""
-    from qdrant_client import models
-
-    if not only:
-        return None
-    return models.Filter(
-        must=[
-            models.FieldCondition(key=field, match=models.MatchValue(value=value))
-            for field, value in only.items()
-        ]
-    )
-
-
-log = logging.getLogger(__name__)
-
-
-class ServerBuilder:
-    """Writes one generation into a collection of its own, made with the first vectors."""
+class _ServerBuilder:
+    """Writes one generation into its own collection, which is created with the first vectors."""
 
     def __init__(
         self,
@@ -334,42 +277,42 @@ class ServerBuilder:
         self._store = store
         self._client = client
         self._alias = alias
-        self._name = f"{alias}{SEPARATOR}{generation}"
+        self._name = f"{alias}{_SEPARATOR}{generation}"
         self._embedding_model = embedding_model
         self._layout = layout
         self.dimension = 0
         self._creating = asyncio.Lock()
-        self._lenders: SingleFlight[dict[str, dict[str, str]]] = SingleFlight(self._find_lenders)
+        self._sources: SingleFlight[dict[str, dict[str, str]]] = SingleFlight(self._find_sources)
 
     async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        lent: dict[str, Vectors] = {}
-        for name, known in (await self._lenders.get()).items():
-            ids = {known[h]: h for h in content_hashes if h in known and h not in lent}
+        reused: dict[str, Vectors] = {}
+        for name, known in (await self._sources.get()).items():
+            ids = {known[h]: h for h in content_hashes if h in known and h not in reused}
             if not ids:
                 continue
-            async with translated(self._client):
+            async with translate_qdrant_errors(self._client, self._alias):
                 records = await self._client.retrieve(
                     name, list(ids), with_payload=False, with_vectors=[DENSE]
                 )
             for record in records:
                 if isinstance(record.vector, dict) and DENSE in record.vector:
                     vector = np.array(record.vector[DENSE], dtype=np.float32)
-                    lent[ids[str(record.id)]] = vector
-        return lent
+                    reused[ids[str(record.id)]] = vector
+        return reused
 
     async def copy_unchanged(self, without: Collection[str]) -> None:
-        """The points travel through this process: a server has no copy of a collection to offer."""
+        """The points pass through this process, because a server cannot copy a collection."""
         left_out = frozenset(without)
-        async with translated(self._client):
-            name = await published(self._client, self._alias)
+        async with translate_qdrant_errors(self._client, self._alias):
+            name = (await _collections_by_alias(self._client)).get(self._alias)
         if name is None:
             return
         rows: list[tuple[StoredChunk, Vectors, SparseVector]] = []
-        async for record in scroll(self._client, name, True, with_vectors=True):
+        async for record in _scroll(self._client, name, True, with_vectors=True):
             chunk = msgspec.convert(record.payload, StoredChunk)
             if chunk.file_path not in left_out:
-                rows.append((chunk, *vectors_of(record)))
-            if len(rows) == UPSERT_LIMIT:
+                rows.append((chunk, *_vectors_of(record)))
+            if len(rows) == _UPSERT_LIMIT:
                 await self._add(rows)
                 rows = []
         if rows:
@@ -381,66 +324,62 @@ class ServerBuilder:
         await self._add(list(zip(chunks, vectors, terms, strict=True)))
 
     async def _add(self, rows: Sequence[tuple[StoredChunk, Vectors, SparseVector]]) -> None:
-        from qdrant_client.models import PointStruct
+        from qdrant_client import models
 
         dimension = len(rows[0][1])
-        async with self._creating, translated(self._client):  # the first batches may come at once
+        # The first batches may overlap.
+        async with self._creating, translate_qdrant_errors(self._client, self._alias):
             if not self.dimension:
                 await self._create(dimension)
         check_dimension(dimension, self.dimension)
         points = [
-            PointStruct(
+            models.PointStruct(
                 id=chunk.chunk_id,
-                vector={DENSE: vector.tolist(), SPARSE: as_sparse(terms)},
+                vector={DENSE: vector.tolist(), SPARSE: sparse_vector(models, terms)},
                 payload=msgspec.to_builtins(chunk),
             )
             for chunk, vector, terms in rows
         ]
-        async with translated(self._client):
-            for start in range(0, len(points), UPSERT_LIMIT):
+        async with translate_qdrant_errors(self._client, self._alias):
+            for start in range(0, len(points), _UPSERT_LIMIT):
                 await self._client.upsert(
-                    self._name, points[start : start + UPSERT_LIMIT], wait=True
+                    self._name, points[start : start + _UPSERT_LIMIT], wait=True
                 )
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        from qdrant_client.models import (
-            CreateAlias,
-            CreateAliasOperation,
-            DeleteAlias,
-            DeleteAliasOperation,
-        )
+        from qdrant_client import models
 
         client = self._client
-        async with translated(self._client):
+        async with translate_qdrant_errors(self._client, self._alias):
             await client.update_collection(
                 self._name,
                 metadata={
                     "manifest": msgspec.to_builtins(manifest),
-                    # What the points themselves do not tell; the rest is read off them.
+                    # The rest is restored from the points.
                     "files": {
                         path: msgspec.to_builtins(msgspec.structs.replace(record, chunks={}))
                         for path, record in ledger.items()
-                        if worth_telling(record)
+                        if _needs_metadata(record)
                     },
                 },
             )
-            create = CreateAlias(collection_name=self._name, alias_name=self._alias)
-            switch: list[Any] = [CreateAliasOperation(create_alias=create)]
-            if await published(client, self._alias):
-                delete = DeleteAlias(alias_name=self._alias)
-                switch.insert(0, DeleteAliasOperation(delete_alias=delete))
-            # One request, so one step for every reader.
+            create = models.CreateAlias(collection_name=self._name, alias_name=self._alias)
+            switch: list[Any] = [models.CreateAliasOperation(create_alias=create)]
+            if self._alias in await _collections_by_alias(client):
+                delete = models.DeleteAlias(alias_name=self._alias)
+                switch.insert(0, models.DeleteAliasOperation(delete_alias=delete))
+            # One request, so that readers see one step.
             await client.update_collection_aliases(switch)
         self._store.forget()
         try:
-            async with translated(self._client):
-                await remove_others(client, self._alias)
+            async with translate_qdrant_errors(self._client, self._alias):
+                await _delete_others(client, self._alias)
         except StoreUnavailable as error:
-            # Readers have the new index; the next start removes what it replaced.
-            log.warning("what the new index replaces was not removed: %s", error.message)
+            # Readers have the new index; the next start deletes the old one.
+            log.warning("the replaced index was not deleted: %s", error.message)
 
     async def discard(self) -> None:
-        """Nothing to do: the collection lends its vectors until the next one is published."""
+        """Do nothing: the vectors can be reused until the next generation is published."""
 
     async def _create(self, dimension: int) -> None:
         from qdrant_client.models import PayloadSchemaType
@@ -451,40 +390,28 @@ class ServerBuilder:
             **self._layout.collection(dimension),
         )
         for field in FILTERS:
-            # Before the data: strict mode refuses to filter on a field without an index.
+            # Before the data: strict mode refuses filters on a field without an index.
             await self._client.create_payload_index(self._name, field, PayloadSchemaType.KEYWORD)
         self.dimension = dimension
 
-    async def _find_lenders(self) -> dict[str, dict[str, str]]:
-        """By collection of the same model, the chunk id of each content hash."""
-        lenders = {}
-        async with translated(self._client):
-            for name in sorted(await generations(self._client, self._alias), reverse=True):
+    async def _find_sources(self) -> dict[str, dict[str, str]]:
+        """Chunk ids by content hash, by collection of the same model."""
+        sources = {}
+        async with translate_qdrant_errors(self._client, self._alias):
+            for name in sorted(await _generations(self._client, self._alias), reverse=True):
                 metadata = (await self._client.get_collection(name)).config.metadata or {}
                 if name != self._name and metadata.get("embedding_model") == self._embedding_model:
-                    lenders[name] = {
+                    sources[name] = {
                         record.payload["content_hash"]: str(record.id)
-                        async for record in scroll(self._client, name, ["content_hash"])
-                        # An older version may have kept something else.
+                        async for record in _scroll(self._client, name, ["content_hash"])
+                        # An older version may have stored other payloads.
                         if record.payload and "content_hash" in record.payload
                     }
-        return lenders
-
-
-PROBE_TIMEOUT = 2.0
-MANIFEST_SECONDS = 5.0
-"""For so long another process's new generation may go unnoticed."""
-ABANDONED = timedelta(days=7)
-"""A generation that is neither published nor finished after so long was left by a killed run. To
-embed a large book may take days."""
-OTHER_VERSION = (
-    "The index on the Qdrant server was made by another version of Quire and cannot be read. "
-    "Ingest the book again."
-)
+        return sources
 
 
 class ServerStore:
-    """Keeps generations on the server at `url`; the client is made, and imported, on first use."""
+    """Generations on the server at `url`; the client is imported and created on first use."""
 
     def __init__(
         self,
@@ -496,7 +423,7 @@ class ServerStore:
         layout: Layout | None = None,
         client: "AsyncQdrantClient | None" = None,
     ) -> None:
-        """`grpc_port` 0: everything over HTTP. `layout` is that of generations yet to be built."""
+        """`grpc_port` 0: HTTP only. `layout` applies to new generations."""
         self._url = url
         self._api_key = api_key
         self._alias = collection
@@ -509,8 +436,8 @@ class ServerStore:
 
     async def open(self) -> None:
         client = await self._client.get()
-        async with translated(client):
-            await remove_others(client, self._alias, older_than=ABANDONED)
+        async with translate_qdrant_errors(client, self._alias):
+            await _delete_others(client, self._alias, older_than=_ABANDONED_AFTER)
 
     async def manifest(self) -> Manifest | None:
         live = await self._current()
@@ -526,8 +453,8 @@ class ServerStore:
     ) -> Candidates:
         client = await self._client.get()
         try:
-            async with translated(client):
-                return await search_collection(
+            async with translate_qdrant_errors(client, self._alias):
+                return await _search_collection(
                     client,
                     self._alias,
                     vector,
@@ -536,26 +463,27 @@ class ServerStore:
                     only or {},
                     params=self._layout.search_params(),
                 )
-        except msgspec.ValidationError:  # another version has just published
+        except msgspec.ValidationError:  # another version published meanwhile
             self.forget()
-            raise IndexUnreadable(OTHER_VERSION) from None
+            raise IndexUnreadable(_OTHER_VERSION) from None
 
     async def ledger(self) -> Ledger:
         live = await self._current()
         if live is None:
             return {}
         client = await self._client.get()
-        async with translated(client):
+        async with translate_qdrant_errors(client, self._alias):
             metadata = (await client.get_collection(live[0])).config.metadata or {}
         try:
             ledger = msgspec.convert(metadata.get("files") or {}, Ledger)
-            async for record in scroll(client, live[0], ["file_path", "file_hash", "content_hash"]):
+            fields = ["file_path", "file_hash", "content_hash"]
+            async for record in _scroll(client, live[0], fields):
                 payload = record.payload or {}
                 path, file_hash = payload["file_path"], payload["file_hash"]
                 found = ledger.setdefault(path, FileRecord(file_hash=file_hash, chunks={}))
                 found.chunks[str(record.id)] = payload["content_hash"]
         except (msgspec.ValidationError, KeyError):
-            raise IndexUnreadable(OTHER_VERSION) from None
+            raise IndexUnreadable(_OTHER_VERSION) from None
         return ledger
 
     async def urls(self) -> set[str]:
@@ -564,23 +492,23 @@ class ServerStore:
         client = await self._client.get()
         urls = {
             (record.payload or {}).get("url")
-            async for record in scroll(client, self._alias, ["url"])
+            async for record in _scroll(client, self._alias, ["url"])
         }
         return {url for url in urls if url}
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         client = await self._client.get()
-        # What another process has published in the last seconds is what the new one builds upon.
+        # The new generation builds on the latest, published perhaps seconds ago.
         self.forget()
         await self._check_alias(client)
-        await check_version(client)
-        return ServerBuilder(self, client, self._alias, generation, embedding_model, self._layout)
+        await _check_version(client, self._alias)
+        return _ServerBuilder(self, client, self._alias, generation, embedding_model, self._layout)
 
     async def reachable(self) -> bool:
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT):
+            async with asyncio.timeout(_PROBE_SECONDS):
                 client = await self._client.get()
-                async with translated(client):
+                async with translate_qdrant_errors(client, self._alias):
                     await client.get_aliases()
         except (TimeoutError, StoreUnavailable):
             return False
@@ -591,77 +519,77 @@ class ServerStore:
             await self._client.value.close()
 
     def forget(self) -> None:
-        """Ask the server anew which generation is published."""
+        """Ask the server again which generation is published."""
         self._asked_at = -math.inf
 
     async def _current(self) -> tuple[str, Manifest] | None:
-        """The published collection and its manifest, asked for once in `MANIFEST_SECONDS`."""
-        if time.monotonic() - self._asked_at < MANIFEST_SECONDS:
+        """The published collection and its manifest, cached for `_MANIFEST_SECONDS`."""
+        if time.monotonic() - self._asked_at < _MANIFEST_SECONDS:
             return self._live
         client = await self._client.get()
-        async with translated(client):
-            name = await published(client, self._alias)
+        async with translate_qdrant_errors(client, self._alias):
+            name = (await _collections_by_alias(client)).get(self._alias)
         if name is None:
             self._live = None
-        # What is published stays as it is, and with it may come megabytes of metadata.
+        # A published generation never changes, and its metadata may be megabytes.
         elif self._live is None or name != self._live[0]:
             self._live = (name, await self._manifest_of(name))
         self._asked_at = time.monotonic()
         return self._live
 
     async def _manifest_of(self, name: str) -> Manifest:
-        """Raises `IndexUnreadable`, and `StoreUnavailable` for a collection that is not ours."""
+        """Raises `IndexUnreadable`, or `StoreUnavailable` for a collection not made by Quire."""
         client = await self._client.get()
-        async with translated(client):
+        async with translate_qdrant_errors(client, self._alias):
             metadata = (await client.get_collection(name)).config.metadata or {}
         try:
-            return parse_manifest(metadata.get("manifest"), OTHER_VERSION)
+            return parse_manifest(metadata.get("manifest"), _OTHER_VERSION)
         except IndexUnreadable as error:
-            if is_generation(name, self._alias):
-                # Kept beside the manifest, too.
+            if _is_generation(name, self._alias):
+                # Also stored beside the manifest.
                 model = metadata.get("embedding_model")
                 error.embedding_model = model if isinstance(model, str) else None
                 raise
             raise StoreUnavailable(
-                f"The alias {self._alias} on the Qdrant server leads to a collection that "
-                "Quire did not make. Choose another QDRANT_COLLECTION."
+                f'The alias "{self._alias}" on the Qdrant server points to a collection that Quire '
+                "did not create. Choose another QDRANT_COLLECTION."
             ) from None
 
     async def _check_alias(self, client: "AsyncQdrantClient") -> None:
-        """Raises `Conflict` or `StoreUnavailable` where somebody else has the alias or its name.
+        """Raises `Conflict` or `StoreUnavailable` if the alias or its name belongs to others.
 
-        Asked before anything is embedded: to publish would then fail, or take it from them.
+        Checked before anything is embedded: publishing would fail, or take the alias from them.
         """
-        async with translated(client):
+        async with translate_qdrant_errors(client, self._alias):
             collections = (await client.get_collections()).collections
-            live = await published(client, self._alias)
+            live = (await _collections_by_alias(client)).get(self._alias)
         if any(collection.name == self._alias for collection in collections):
             raise Conflict(
-                f"The Qdrant server has a collection {self._alias} that Quire did not make. "
+                f'The Qdrant server has a collection "{self._alias}" that Quire did not create. '
                 "Choose another QDRANT_COLLECTION."
             )
-        if live and not is_generation(live, self._alias):
+        if live and not _is_generation(live, self._alias):
             await self._manifest_of(live)
 
     async def _connect(self) -> "AsyncQdrantClient":
         if self._given is not None:
             return self._given
-        # The import takes most of a second: not on the event loop.
+        # The import takes most of a second, too long for the event loop.
         module = await asyncio.to_thread(importlib.import_module, "lib.store_server_client")
         client: AsyncQdrantClient = module.connect(self._url, self._api_key, self._grpc_port)
         return client
 
 
-async def check_version(client: "AsyncQdrantClient") -> None:
-    """Raises `StoreUnavailable` for a server that is too old; one that does not tell passes.
+async def _check_version(client: "AsyncQdrantClient", alias: str) -> None:
+    """Raises `StoreUnavailable` if the server is too old; an unknown version passes.
 
-    Asked before anything is embedded: such a server would drop the manifest without a word.
+    Checked before anything is embedded: an old server would silently drop the manifest.
     """
-    told = ""
+    version = ""
     with suppress(StoreUnavailable):
-        async with translated(client):
-            told = (await client.info()).version
-    found = re.match(r"v?(\d+)\.(\d+)", told)
-    oldest = tuple(int(part) for part in OLDEST.split("."))
+        async with translate_qdrant_errors(client, alias):
+            version = (await client.info()).version
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    oldest = tuple(int(part) for part in OLDEST_VERSION.split("."))
     if found and (int(found[1]), int(found[2])) < oldest:
         raise StoreUnavailable(TOO_OLD)

@@ -1,7 +1,6 @@
-"""What goes wrong with a Qdrant server, as sentences of our own that a person can act on.
+"""Translate errors of a Qdrant server into messages that tell the author what to do.
 
-Nothing of the server's answer is repeated, since anybody may have written it: its words only
-choose among the sentences.
+The server's own words only select a message and are never repeated: anyone may have written them.
 """
 
 import json
@@ -10,7 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from lib.errors import StoreUnavailable
@@ -18,72 +17,75 @@ from lib.errors import StoreUnavailable
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
 
+OLDEST_VERSION: Final = "1.16"
+"""The first release whose collections have metadata."""
+TOO_OLD: Final = f"The Qdrant server is too old. Quire needs Qdrant {OLDEST_VERSION} or later."
 
-OLDEST = "1.16"
-"""The first release whose collections carry metadata."""
-CLOUD = ".cloud.qdrant.io"
-
-UNREACHABLE = "The Qdrant server cannot be reached: check QDRANT_URL, its port included."
-PAUSED = (
-    "The Qdrant Cloud cluster does not answer. It may be paused, as free clusters are after a week "
-    "without use: wake it in the Qdrant console. Else check QDRANT_URL."
+_CLOUD: Final = ".cloud.qdrant.io"
+_UNREACHABLE: Final = "The Qdrant server cannot be reached. Check QDRANT_URL and its port."
+_PAUSED: Final = (
+    "The Qdrant Cloud cluster does not answer. Free clusters pause after a week without use: "
+    "resume it in the Qdrant console. Otherwise check QDRANT_URL."
 )
-UNKNOWN_NAME = "The host name in QDRANT_URL is not known: check its spelling."
-LATE = "The Qdrant server takes too long to answer; try again later."
-FOREIGN = (
-    "What answers at QDRANT_URL is not a Qdrant server: check the address and its port, by default "
-    "6333."
+_UNKNOWN_HOST: Final = "The host name in QDRANT_URL is unknown. Check its spelling."
+_TIMED_OUT: Final = "The Qdrant server takes too long to answer. Try again later."
+_NOT_QDRANT: Final = (
+    "The server at QDRANT_URL is not a Qdrant server. Check the address and its port (default "
+    "6333)."
 )
-NOT_HTTP = (
-    "What answers at QDRANT_URL does not speak HTTP: check the port (6334 is that of gRPC), and "
-    "whether the address must begin with https://."
+_NOT_HTTP: Final = (
+    "The server at QDRANT_URL does not speak HTTP. Check the port (6334 is for gRPC) and whether "
+    "the address must begin with https://."
 )
-NOT_TLS = (
-    "What answers at QDRANT_URL does not speak TLS: check the port, and whether the address must "
+_NOT_TLS: Final = (
+    "The server at QDRANT_URL does not speak TLS. Check the port and whether the address must "
     "begin with http://."
 )
-CERTIFICATE = (
+_BAD_CERTIFICATE: Final = (
     "The certificate of the Qdrant server is not valid for the host name in QDRANT_URL, or its "
-    "issuer is not known here."
+    "issuer is not trusted here."
 )
-REFUSED_KEY = "The Qdrant server refuses the key: check QDRANT_API_KEY."
-FORBIDDEN_KEY = (
-    "The Qdrant server refuses the key: check QDRANT_API_KEY, and whether the key may write."
+_REFUSED_KEY: Final = "The Qdrant server refuses the key. Check QDRANT_API_KEY."
+_FORBIDDEN_KEY: Final = (
+    "The Qdrant server refuses the key. Check QDRANT_API_KEY and whether the key may write."
 )
-LOCKED = "The Qdrant server is locked for writing; readers keep the index they have."
-NO_COLLECTION = "The Qdrant server has no such collection; ingest to build it anew."
-TOO_OLD = f"The Qdrant server is too old: Quire needs Qdrant {OLDEST} or later."
-TOO_MANY = "The Qdrant server takes no more requests for now; try again later."
-BUSY = "The Qdrant server is starting or overloaded; try again later."
-FULL = (
-    "The Qdrant server has no room left, on its disk or in its memory: remove collections that are "
-    "not needed, or give it more."
+_LOCKED: Final = "The Qdrant server is locked for writing. Readers keep the present index."
+_NO_COLLECTION: Final = (
+    'Collection "{}" not found on the Qdrant server. Run an ingestion to create it.'
 )
-READ_ONLY = "The disk of the Qdrant server is read-only; readers keep the index they have."
-LIMITED = (
-    "A limit of the Qdrant server is reached, of its plan or of its strict mode: remove "
-    "collections that are not needed, or raise the limit."
+_TOO_MANY: Final = "The Qdrant server accepts no more requests for now. Try again later."
+_BUSY: Final = "The Qdrant server is starting or overloaded. Try again later."
+_FULL: Final = (
+    "The Qdrant server has no room left on disk or in memory. Delete unused collections, or give "
+    "it more."
 )
-STRICT = (
-    "The strict mode of the Qdrant server refuses this request: a field is not indexed there, or "
+_READ_ONLY: Final = "The disk of the Qdrant server is read-only. Readers keep the present index."
+_PLAN_LIMIT: Final = (
+    "A limit of the Qdrant server's plan or strict mode is reached. Delete unused collections, or "
+    "raise the limit."
+)
+_STRICT: Final = (
+    "The strict mode of the Qdrant server refuses this request: a field has no index there, or "
     "Quire asks for more than it allows. Ingest with force_reindex (--force in the shell)."
 )
-REASONS = (
-    (r"No space left|Insufficient storage|[Oo]ut of memory|Resident memory usage", FULL),
-    (r"Read-only file system", READ_ONLY),
-    (r"Storage locked", LOCKED),
-    (r"\bMax .*limit", LIMITED),
-    (r"Index required but not found|[Ll]imit exceeded|disabled!|is forbidden", STRICT),
+_REASONS: Final = (
+    (r"No space left|Insufficient storage|[Oo]ut of memory|Resident memory usage", _FULL),
+    (r"Read-only file system", _READ_ONLY),
+    (r"Storage locked", _LOCKED),
+    (r"\bMax .*limit", _PLAN_LIMIT),
+    (r"Index required but not found|[Ll]imit exceeded|disabled!|is forbidden", _STRICT),
 )
-"""Patterns of Qdrant's own words, in whatever status they come."""
+"""Patterns in Qdrant's error texts, whatever the status."""
 
 
 @asynccontextmanager
-async def translated(client: "AsyncQdrantClient") -> AsyncIterator[None]:
-    """Turn whatever the client raises into `StoreUnavailable` with a sentence of our own.
+async def translate_qdrant_errors(
+    client: "AsyncQdrantClient", collection: str
+) -> AsyncIterator[None]:
+    """Turn every error of the client into `StoreUnavailable` with one of our messages.
 
-    Only where there is a client: these imports, while a thread still imports the package, would
-    make the two wait for each other.
+    Enter it only after the client was created: these imports would deadlock with a thread that is
+    still importing the package.
     """
     import grpc
     import httpx
@@ -94,67 +96,65 @@ async def translated(client: "AsyncQdrantClient") -> AsyncIterator[None]:
         UnexpectedResponse,
     )
 
-    cloud = is_cloud(client)
+    host = urlsplit(client.init_options.get("url") or "").hostname or ""
+    away = _PAUSED if host.endswith(_CLOUD) else None
     try:
         yield
     except UnexpectedResponse as error:
         status = error.status_code or 0
         raise StoreUnavailable(
-            of_answer(status, error.content, cloud=cloud), details={"upstream_status": status}
+            _describe_response(status, error.content, away).format(collection),
+            details={"upstream_status": status},
         ) from None
-    except QdrantException as error:  # the client's only ones: a 429 with a Retry-After
+    except QdrantException as error:  # its only subclass is a 429 with a Retry-After
         seconds = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else None
         raise StoreUnavailable(
-            TOO_MANY, details={"upstream_status": 429}, retry_after=seconds
+            _TOO_MANY, details={"upstream_status": 429}, retry_after=seconds
         ) from None
     except ResponseHandlingException as error:
-        raise StoreUnavailable(of_failure(error.source, cloud=cloud)) from None
+        raise StoreUnavailable(_describe_failure(error.source, away)) from None
     except grpc.aio.AioRpcError as error:
-        raise StoreUnavailable(of_grpc(error.code().name, error.details(), cloud=cloud)) from None
+        message = _describe_grpc_status(error.code().name, error.details(), away)
+        raise StoreUnavailable(message.format(collection)) from None
     except (
         *(ApiException, httpx.HTTPError, ValueError, OSError, AssertionError),
-        RecursionError,  # of JSON without an end
+        RecursionError,  # of endlessly nested JSON
     ) as error:
-        raise StoreUnavailable(of_failure(error, cloud=cloud)) from None
+        raise StoreUnavailable(_describe_failure(error, away)) from None
 
 
-def is_cloud(client: "AsyncQdrantClient") -> bool:
-    host = urlsplit(client.init_options.get("url") or "").hostname or ""
-    return host.endswith(CLOUD)
-
-
-def of_answer(status: int, content: bytes, *, cloud: bool = False) -> str:
-    """What an answer without a result means to the author."""
-    reason = qdrant_reason(content)
-    for pattern, sentence in REASONS:
+def _describe_response(status: int, content: bytes, away: str | None) -> str:
+    """Message for an HTTP error status; `away` replaces "unreachable" for a cloud cluster."""
+    reason = _qdrant_reason(content)
+    for pattern, message in _REASONS:
         if re.search(pattern, reason or ""):
-            return sentence
+            return message
     match status:
         case 401:
-            return REFUSED_KEY
+            return _REFUSED_KEY
         case 403:
-            return FORBIDDEN_KEY
+            return _FORBIDDEN_KEY
         case 404 if reason is not None:
-            return NO_COLLECTION
+            return _NO_COLLECTION
         case 404 if not content:
-            return TOO_OLD  # it has no such route
+            return TOO_OLD  # the route does not exist
         case 404:
-            return PAUSED if cloud else FOREIGN
+            return away or _NOT_QDRANT
         case 405 | 501:
-            return FOREIGN
+            return _NOT_QDRANT
         case 408:
-            return LATE
+            return _TIMED_OUT
         case 429:
-            return TOO_MANY
+            return _TOO_MANY
         case 507:
-            return FULL
+            return _FULL
         case 502 | 503 | 504:
-            return PAUSED if cloud else BUSY
+            return away or _BUSY
     return f"The Qdrant server answered with the status {status}."
 
 
-def qdrant_reason(content: bytes) -> str | None:
-    """The error in an answer of Qdrant's form; None for what nobody but Qdrant would call one."""
+def _qdrant_reason(content: bytes) -> str | None:
+    """The error text of a response in Qdrant's form; None for any other response."""
     try:
         reason = json.loads(content)["status"]["error"]
     except (ValueError, RecursionError, LookupError, TypeError):
@@ -162,55 +162,55 @@ def qdrant_reason(content: bytes) -> str | None:
     return reason if isinstance(reason, str) else None
 
 
-def of_failure(error: BaseException, *, cloud: bool = False) -> str:
-    """What it means that there was no answer, or one that cannot be read."""
+def _describe_failure(error: BaseException, away: str | None) -> str:
+    """Message for a missing or unreadable response."""
     import httpx
 
-    causes = list(chain(error))
+    causes = list(_causes(error))
 
     def among(*kinds: type[BaseException]) -> bool:
         return any(isinstance(cause, kinds) for cause in causes)
 
     if among(socket.gaierror):
-        return PAUSED if cloud else UNKNOWN_NAME
+        return away or _UNKNOWN_HOST
     if among(ssl.SSLCertVerificationError):
-        return CERTIFICATE
+        return _BAD_CERTIFICATE
     if among(ssl.SSLError):
-        return NOT_TLS
+        return _NOT_TLS
     if among(httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout):
-        return LATE
+        return _TIMED_OUT
     if among(httpx.RemoteProtocolError) and "disconnected" not in str(error):
-        return NOT_HTTP
+        return _NOT_HTTP
     if among(httpx.TransportError, OSError):
-        return PAUSED if cloud else UNREACHABLE
-    return FOREIGN
+        return away or _UNREACHABLE
+    return _NOT_QDRANT
 
 
-def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from."""
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and its chain of causes."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def of_grpc(code: str, words: str | None, *, cloud: bool = False) -> str:
-    """The same for a status of gRPC, such as `UNAVAILABLE`."""
-    for pattern, sentence in REASONS:
-        if re.search(pattern, words or ""):
-            return sentence
+def _describe_grpc_status(code: str, details: str | None, away: str | None) -> str:
+    """Message for a gRPC status such as `UNAVAILABLE`."""
+    for pattern, message in _REASONS:
+        if re.search(pattern, details or ""):
+            return message
     match code:
         case "UNAUTHENTICATED":
-            return REFUSED_KEY
+            return _REFUSED_KEY
         case "PERMISSION_DENIED":
-            return FORBIDDEN_KEY
+            return _FORBIDDEN_KEY
         case "NOT_FOUND":
-            return NO_COLLECTION
+            return _NO_COLLECTION
         case "UNIMPLEMENTED":
             return TOO_OLD
         case "DEADLINE_EXCEEDED":
-            return LATE
+            return _TIMED_OUT
         case "RESOURCE_EXHAUSTED":
-            return TOO_MANY
+            return _TOO_MANY
         case "UNAVAILABLE":
-            return PAUSED if cloud else UNREACHABLE
+            return away or _UNREACHABLE
     return f"The Qdrant server answered with the status {code}."

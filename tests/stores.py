@@ -119,10 +119,10 @@ async def nearest(
 
 
 def change_retry_policies(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """With a server, for every kind of request (`lib.store_server_client.RetryPolicy`)."""
+    """With a server, for every kind of request (`lib.store_server_client._RetryPolicy`)."""
     client = lib.store_server_client
-    changed = [(pattern, replace(each, **changes)) for pattern, each in client.POLICIES]
-    monkeypatch.setattr(client, "POLICIES", changed)
+    changed = [(pattern, replace(each, **changes)) for pattern, each in client._POLICIES]
+    monkeypatch.setattr(client, "_POLICIES", changed)
 
 
 MakeStore = Callable[[], Store]

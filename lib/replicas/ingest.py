@@ -20,7 +20,7 @@ from lib.errors import Conflict, NotFound, RedisUnavailable
 from lib.indexing import IngestStatus
 from lib.ingest import Ingestion
 from lib.replicas.client import RedisClient
-from lib.store import AroundStore, GenerationBuilder, Ledger, Manifest, Store, StoredChunk
+from lib.store import GenerationBuilder, Ledger, Manifest, Store, StoredChunk, StoreWrapper
 from lib.terms import SparseVector
 
 KEY: Final = "ingest"
@@ -120,7 +120,7 @@ class Lease:
                 await self._hold(RENEW)
 
 
-class LeasedStore(AroundStore):
+class LeasedStore(StoreWrapper):
     """A store whose generations are built by one replica at a time."""
 
     def __init__(self, store: Store, redis: RedisClient) -> None:

@@ -50,7 +50,7 @@ async def make(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[MakeStore]:
     """Stores of separate processes on the same index."""
-    monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
+    monkeypatch.setattr(lib.store_server, "_MANIFEST_SECONDS", 0)
     async with open_stores(request.param, tmp_path) as make_one:
         yield make_one
 
@@ -235,7 +235,7 @@ async def test_vectors_of_another_model_are_not_lent(store: Store) -> None:
 async def test_vectors_of_another_length_are_refused(store: Store) -> None:
     builder = await store.build(new_generation(), MODEL)
     await builder.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
-    with pytest.raises(UpstreamError, match="vectors of 3 numbers"):
+    with pytest.raises(UpstreamError, match="vectors of dimension 3"):
         await builder.add([chunk(2)], np.ones((1, 3), np.float32), sparse_vectors([chunk(2)]))
     await builder.discard()
 
@@ -316,7 +316,7 @@ def generations_in(folder: Path) -> list[str]:
 async def test_only_one_builds_at_a_time(
     edge: EdgeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.store_edge, "LOCK_PATIENCE", 0.05)
+    monkeypatch.setattr(lib.store_edge, "_LOCK_SECONDS", 0.05)
     builder = await edge.build(new_generation(), MODEL)
     other = EdgeStore(tmp_path / "index")
     with pytest.raises(Conflict, match="Another process"):
@@ -327,7 +327,7 @@ async def test_only_one_builds_at_a_time(
 
 
 async def test_a_builder_waits_for_one_that_only_cleans_up(edge: EdgeStore, tmp_path: Path) -> None:
-    lock = lib.store_edge.take_lock(tmp_path / "index" / "building.lock")
+    lock = lib.store_edge._acquire_lock(tmp_path / "index" / "building.lock")
     assert lock is not None
     building = asyncio.create_task(edge.build(new_generation(), MODEL))
     await asyncio.sleep(0)
@@ -375,7 +375,7 @@ async def test_opening_clears_old_attempts(edge: EdgeStore, tmp_path: Path) -> N
     await other.open()
     left = generations_in(tmp_path)
     assert live.generation in left
-    assert len(left) == 1 + lib.store_edge.KEPT_ATTEMPTS
+    assert len(left) == 1 + lib.store_edge._KEPT_ATTEMPTS
     assert await other.manifest() == live
     await other.close()
 
@@ -492,7 +492,7 @@ async def test_a_replaced_index_lends_only_what_the_live_one_has_not(edge: EdgeS
     """It stays for processes that still read it; to read all of it again takes a second."""
     await publish(edge, [chunk(1), chunk(2)], random_vectors(2))
     await publish(edge, [chunk(1)], random_vectors(1))
-    assert await edge.in_thread(edge._folder.other_lenders, MODEL) == []
+    assert await edge.in_thread(edge._folder.other_sources, MODEL) == []
     await publish(edge, [chunk(1)], random_vectors(1), model="test/other")
-    [replaced] = await edge.in_thread(edge._folder.other_lenders, MODEL)
+    [replaced] = await edge.in_thread(edge._folder.other_sources, MODEL)
     assert (replaced / "manifest.json").exists()

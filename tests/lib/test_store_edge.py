@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lib import store_edge as edge_folder
+import lib.store_edge
 from lib.errors import IndexUnreadable
-from lib.store_edge import EdgeStore, open_warm
+from lib.store_edge import EdgeStore, _open_warm
 from tests.stores import chunk, publish, random_vectors
 
 
@@ -16,13 +16,13 @@ async def test_readers_have_the_old_index_until_the_new_one_is_warm(
     published = []
 
     def watched(path: Path) -> object:
-        opened = open_warm(path)
+        opened = _open_warm(path)
         published.append((tmp_path / "current").read_text())
         return opened
 
     store = EdgeStore(tmp_path)
     first = await publish(store, [chunk(1)], random_vectors(1))
-    monkeypatch.setattr(edge_folder, "open_warm", watched)
+    monkeypatch.setattr(lib.store_edge, "_open_warm", watched)
     second = await publish(store, [chunk(2)], random_vectors(1))
     assert published == [first.generation]
     assert await store.manifest() == second
@@ -38,7 +38,7 @@ async def test_what_cannot_be_searched_is_not_published(
     store = EdgeStore(tmp_path)
     first = await publish(store, [chunk(1)], random_vectors(1))
     with monkeypatch.context() as context:
-        context.setattr(edge_folder, "open_warm", damaged)
+        context.setattr(lib.store_edge, "_open_warm", damaged)
         with pytest.raises(IndexUnreadable):
             await publish(store, [chunk(2)], random_vectors(1))
     assert await store.manifest() == first

@@ -15,7 +15,7 @@ import pytest
 
 from lib.store import new_generation
 from lib.store_edge import EdgeStore
-from lib.store_edge_shard import read_through, written
+from lib.store_edge_shard import _data_ranges, preload_files
 from tests.stores import MODEL, chunk, publish, random_vectors
 
 ROOT = Path(__file__).parents[2]
@@ -95,11 +95,9 @@ async def test_an_index_that_cannot_be_written_is_read_if_there_is_room_for_a_co
     found, counts, refusal, no_room = read_only(index, LOOK, TMPDIR=str(copies))
     assert json.loads(found)[0] == chunk(1).chunk_id
     assert counts == "1 3"
-    assert refusal == (
-        "The folder of the index cannot be used: Read-only file system. See QDRANT_PATH."
-    )
+    assert refusal == ("The index folder cannot be used: Read-only file system. See QDRANT_PATH.")
     assert not list(copies.iterdir())
-    assert "nothing can be written" in no_room
+    assert "on a read-only disk" in no_room
     assert "TMPDIR" in no_room
     assert str(index) not in no_room
 
@@ -158,10 +156,10 @@ def test_files_are_read_through_whatever_they_hold(
         for place in places:
             file.seek(place)
             file.write(b"data" * 1_000)
-    found = [(begin, end) for begin, end, _ in written(tmp_path)]
+    found = [(begin, end) for begin, end, _ in _data_ranges(tmp_path)]
     assert [begin for begin, _ in found] == places
     assert all(4_000 <= end - begin < 1 << 20 for begin, end in found)
-    read_through(tmp_path)
+    preload_files(tmp_path)
     monkeypatch.delattr(os, "SEEK_DATA")
-    assert list(written(tmp_path)) == []
-    read_through(tmp_path)
+    assert list(_data_ranges(tmp_path)) == []
+    preload_files(tmp_path)

@@ -14,7 +14,7 @@ import pytest
 from lib.embedding import Vectors
 from lib.store import FILTERS, Candidates, Store, StoredChunk, new_generation
 from lib.store_edge import EdgeStore
-from lib.store_edge_shard import ShardSearch, how_to_compare, open_shard
+from lib.store_edge_shard import ShardSearch, _dense_search_params, open_shard
 from lib.terms import MAX_ASKED, SparseVector, document_vectors, query_vector
 from tests.stores import (
     DIMENSION,
@@ -352,7 +352,7 @@ async def test_the_same_question_is_searched_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the embedded engine: a server's collection may change behind its readers."""
-    monkeypatch.setattr(ShardSearch, "warm", lambda _: None)  # searches as well
+    monkeypatch.setattr(ShardSearch, "warm_up", lambda _: None)  # searches as well
     store = EdgeStore(tmp_path)
     chunks = [chunk(number, text=f"boat number{number}") for number in range(3)]
     await publish(store, chunks, random_vectors(3))
@@ -391,7 +391,7 @@ async def test_an_index_is_made_warm_without_and_with_chunks(tmp_path: Path) -> 
     await store.close()
     for path in (tmp_path / "generations").iterdir():
         warm, cold = ShardSearch(open_shard(path)), ShardSearch(open_shard(path))
-        warm.warm()
+        warm.warm_up()
         tide = query_vector("tide")
         assert warm.search(None, tide, 5, {}) == cold.search(None, tide, 5, {})
 
@@ -402,9 +402,9 @@ async def test_a_large_book_is_searched_in_brief_with_the_same_hits(tmp_path: Pa
     manifest = await publish(store, chunks, vectors)
     await store.close()
     shard = open_shard(tmp_path / "generations" / manifest.generation)
-    exact, brief = ShardSearch(shard), ShardSearch(shard, compared_all=2_999)
-    assert how_to_compare(shard, 3_000).exact
-    assert not how_to_compare(shard, 2_999).exact
+    exact, brief = ShardSearch(shard), ShardSearch(shard, exact_limit=2_999)
+    assert _dense_search_params(shard, 3_000).exact
+    assert not _dense_search_params(shard, 2_999).exact
     unknown = query_vector("zeppelin")
     for question in random_vectors(20, seed=7):
         found = [

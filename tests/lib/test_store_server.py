@@ -40,7 +40,7 @@ from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
 from lib.indexing import configured
 from lib.services import open_services, warm_up
 from lib.settings import Settings
-from lib.store import DENSE, FILTERS, GENERATION_TIME, SPARSE, new_generation
+from lib.store import _GENERATION_TIME, DENSE, FILTERS, SPARSE, new_generation
 from lib.store_server import Layout, ServerStore
 from lib.terms import query_vector
 from tests.conftest import wait_for_ingestion
@@ -82,13 +82,13 @@ MakeStore = Callable[..., ServerStore]
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pause for nothing between two attempts, and wait for no answer longer than a second."""
     change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=0.0, timeout=1.0)
-    monkeypatch.setattr(lib.store_server_client, "TIMEOUT", 1)
+    monkeypatch.setattr(lib.store_server_client, "_TIMEOUT", 1)
 
 
 @pytest.fixture
 async def make(server: QdrantServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeStore]:
     """Stores of separate processes on the server."""
-    monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
+    monkeypatch.setattr(lib.store_server, "_MANIFEST_SECONDS", 0)
     hurry(monkeypatch)
     made: list[ServerStore] = []
 
@@ -130,22 +130,28 @@ CALLS: dict[str, Call] = {
     "ledger": lambda store: store.ledger(),
     "urls": lambda store: store.urls(),
     "write": write,
-    "inherit": copy_unchanged,
-    "lend": reuse_vectors,
+    "copy unchanged": copy_unchanged,
+    "reuse vectors": reuse_vectors,
 }
 FAULTS: dict[str, tuple[Fault, str]] = {
-    "401": (Status(401, message=VENDOR), "refuses the key: check QDRANT_API_KEY"),
+    "401": (Status(401, message=VENDOR), "refuses the key. Check QDRANT_API_KEY"),
     "403": (Status(403, message=VENDOR), "whether the key may write"),
-    "404": (Status(404, message=VENDOR), "no such collection; ingest"),
+    "404": (
+        Status(404, message=VENDOR),
+        'Collection "book" not found on the Qdrant server. Run',
+    ),
     "408": (Status(408, message=VENDOR), "takes too long"),
-    "429": (Status(429, {"Retry-After": "3"}, VENDOR), "no more requests for now"),
-    "429 until a date": (Status(429, {"Retry-After": "Fri, 01"}, VENDOR), "no more requests"),
-    "429 of a proxy": (Status(429, message=VENDOR), "no more requests for now"),
+    "429": (Status(429, {"Retry-After": "3"}, VENDOR), "accepts no more requests for now"),
+    "429 until a date": (
+        Status(429, {"Retry-After": "Fri, 01"}, VENDOR),
+        "accepts no more requests",
+    ),
+    "429 of a proxy": (Status(429, message=VENDOR), "accepts no more requests for now"),
     "500": (Status(500, message=VENDOR), "the status 500"),
     "503": (Status(503, message=VENDOR), "is starting or overloaded"),
     "redirect": (Status(307, {"Location": "http://127.0.0.1:9/"}, VENDOR), "the status 307"),
     "hang": (Hang(), "takes too long to answer"),
-    "dropped": (Drop(), "cannot be reached: check QDRANT_URL"),
+    "dropped": (Drop(), "cannot be reached. Check QDRANT_URL"),
     "page": (Body(b"<html>vendor text</html>", "text/html"), "is not a Qdrant server"),
     "empty": (Body(b""), "is not a Qdrant server"),
     "null": (Body(b'{"result": null, "status": "ok"}'), "is not a Qdrant server"),
@@ -183,7 +189,7 @@ async def test_a_wrong_key(server: QdrantServer, make: MakeStore, denied_status:
     store = make("the-key-but-wrong")
     assert not await store.reachable()
     for call in CALLS.values():
-        assert "check QDRANT_API_KEY" in await complaint(call(store))
+        assert "Check QDRANT_API_KEY" in await complaint(call(store))
 
 
 @pytest.mark.parametrize(
@@ -229,7 +235,7 @@ async def test_a_server_that_hangs_is_not_reachable(
     store = make()
     assert await store.reachable()
     with server.failing(Hang()), monkeypatch.context() as patch:
-        patch.setattr(lib.store_server, "PROBE_TIMEOUT", 0.1)
+        patch.setattr(lib.store_server, "_PROBE_SECONDS", 0.1)
         assert not await store.reachable()
     assert await store.reachable()
 
@@ -405,7 +411,7 @@ async def test_opening_removes_what_a_killed_publication_left(
     began = datetime.now(UTC) - timedelta(hours=1)
     monkeypatch.setattr(
         "tests.stores.new_generation",
-        lambda: f"{began + timedelta(minutes=next(times)):{GENERATION_TIME}}-abcdef",
+        lambda: f"{began + timedelta(minutes=next(times)):{_GENERATION_TIME}}-abcdef",
     )
     store = make()
     await publish(store, [chunk(1)], random_vectors(1))
@@ -455,11 +461,11 @@ async def test_of_two_that_build_the_loser_is_told_and_harms_nobody(
     await slow.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
     quick = make()
     manifest = await publish(quick, [chunk(2)], random_vectors(1))
-    assert "ingest to build it anew" in await complaint(
+    assert "Run an ingestion to create it" in await complaint(
         slow.add([chunk(3)], random_vectors(1), sparse_vectors([chunk(3)]))
     )
     publishing = slow.publish(make_manifest(generation, 1), make_ledger([chunk(1)]))
-    assert "ingest to build it anew" in await complaint(publishing)
+    assert "Run an ingestion to create it" in await complaint(publishing)
     assert await quick.manifest() == manifest
     assert len(await nearest(quick, random_vectors(1)[0], 5)) == 1
 
@@ -558,7 +564,7 @@ async def test_a_fresh_attempt_of_another_process_is_left(
     client: AsyncQdrantClient, days: int
 ) -> None:
     """To embed a large book takes days."""
-    generation = f"{datetime.now(UTC) - timedelta(days=days):{GENERATION_TIME}}-abcdef"
+    generation = f"{datetime.now(UTC) - timedelta(days=days):{_GENERATION_TIME}}-abcdef"
     builder = await ServerStore("", "", "book", client=client).build(generation, MODEL)
     await builder.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
     await ServerStore("", "", "book", client=client).open()
@@ -706,7 +712,7 @@ async def test_what_the_collection_is_made_with(large_server: QdrantServer, layo
 async def test_a_changed_layout_takes_effect_with_the_next_start_and_costs_nothing(
     large_server: QdrantServer, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
+    monkeypatch.setattr(lib.store_server, "_MANIFEST_SECONDS", 0)
     settings = Settings(
         book_content_path=write_book(tmp_path / "book", {"a.md": "# A\n\nLamps burn oil.\n"}),
         qdrant_path=tmp_path / "unused",

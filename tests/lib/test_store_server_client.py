@@ -17,7 +17,7 @@ import lib.store_server
 from lib.errors import StoreUnavailable
 from lib.store import new_generation
 from lib.store_server import ServerStore
-from lib.store_server_client import INGESTING, READING, connect
+from lib.store_server_client import _INGESTING, _READING, connect
 from lib.terms import query_vector
 from tests.qdrant_server import Fault, Page, QdrantServer, running_qdrant
 from tests.stores import (
@@ -57,7 +57,7 @@ async def store(
     server: QdrantServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ServerStore]:
     """With one chunk in it."""
-    monkeypatch.setattr(lib.store_server, "MANIFEST_SECONDS", 0)
+    monkeypatch.setattr(lib.store_server, "_MANIFEST_SECONDS", 0)
     made = ServerStore(server.url, "", "book")
     await publish(made, [chunk(0)], random_vectors(1))
     yield made
@@ -79,12 +79,12 @@ async def overwrite(store: ServerStore) -> object:
 
 Call = Callable[[ServerStore], Awaitable[object]]
 REPEATED: dict[str, tuple[Call, str, int]] = {
-    "a search": (search, "POST .*/query/batch", READING.retries),
-    "a look": (lambda store: store.manifest(), "GET /aliases", READING.retries),
-    "a scroll": (lambda store: store.ledger(), "POST .*/scroll", INGESTING.retries),
-    "points": (write, "PUT .*/points", INGESTING.retries),
-    "a field's index": (write, "PUT .*/index", INGESTING.retries),
-    "the manifest": (overwrite, "PATCH ", INGESTING.retries),
+    "a search": (search, "POST .*/query/batch", _READING.retries),
+    "a look": (lambda store: store.manifest(), "GET /aliases", _READING.retries),
+    "a scroll": (lambda store: store.ledger(), "POST .*/scroll", _INGESTING.retries),
+    "points": (write, "PUT .*/points", _INGESTING.retries),
+    "a field's index": (write, "PUT .*/index", _INGESTING.retries),
+    "the manifest": (overwrite, "PATCH ", _INGESTING.retries),
 }
 
 
@@ -102,7 +102,7 @@ async def test_what_is_safe_to_repeat_is_sent_again(
 async def test_when_it_is_sent_again(
     server: QdrantServer, store: ServerStore, fault: Fault
 ) -> None:
-    with server.failing(fault, "query/batch", times=READING.retries):
+    with server.failing(fault, "query/batch", times=_READING.retries):
         await search(store)
 
 
@@ -111,7 +111,7 @@ async def test_it_is_not_sent_for_ever(server: QdrantServer, store: ServerStore)
     fault = server.failing(Status(503), "query/batch")
     with fault, pytest.raises(StoreUnavailable, match="overloaded"):
         await search(store)
-    assert len(server.requests_matching("query/batch")) == before + 1 + READING.retries
+    assert len(server.requests_matching("query/batch")) == before + 1 + _READING.retries
 
 
 @pytest.mark.parametrize(
@@ -154,14 +154,14 @@ async def test_nobody_waits_longer_than_they_have_patience_for(
 
 
 def test_pauses_grow_and_are_drawn() -> None:
-    drawn = {INGESTING.pause(2, None) for _ in range(50)}
+    drawn = {_INGESTING.pause(2, None) for _ in range(50)}
     assert len(drawn) > 40
     assert all(1 <= each <= 2 for each in drawn if each)
-    assert max(INGESTING.pause(20, None) or 0 for _ in range(50)) <= INGESTING.longest_pause
-    asked = INGESTING.pause(0, 7.0)
+    assert max(_INGESTING.pause(20, None) or 0 for _ in range(50)) <= _INGESTING.longest_pause
+    asked = _INGESTING.pause(0, 7.0)
     assert asked is not None
     assert 7.25 <= asked <= 7.5
-    assert READING.pause(0, 7.0) is None
+    assert _READING.pause(0, 7.0) is None
 
 
 # --- Wrong addresses ----------------------------------------------------------------------------
@@ -200,8 +200,8 @@ async def test_nobody_listens() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nowhere.invalid", "host name in QDRANT_URL is not known"),
-        ("gone.cloud.qdrant.io", "may be paused"),
+        ("nowhere.invalid", "host name in QDRANT_URL is unknown"),
+        ("gone.cloud.qdrant.io", "Free clusters pause"),
     ],
 )
 async def test_a_name_that_nobody_has(
@@ -264,11 +264,11 @@ IN_ITS_WORDS: dict[str, tuple[Status, str]] = {
     "locked": (Status(403, message="Storage locked: maintenance"), "locked for writing"),
     "collections": (
         Status(400, message="Bad request: Can't create. Max collections limit reached: 10"),
-        "A limit of the Qdrant server is reached",
+        "A limit of the Qdrant server's plan or strict mode is reached",
     ),
     "points": (
         Status(400, message="Bad request: Max points count limit of 1000 reached! Help: ..."),
-        "A limit of the Qdrant server is reached",
+        "A limit of the Qdrant server's plan or strict mode is reached",
     ),
     "unindexed": (
         Status(400, message='Bad request: Index required but not found for "kind" of one'),
@@ -317,8 +317,8 @@ async def test_a_paused_cluster(server: QdrantServer, cloud: str, fault: Fault) 
     """Its proxy answers in place of it, or nobody does."""
     with server.failing(fault):
         said = await told(f"http://{cloud}:{server.port}")
-    assert "may be paused" in said
-    assert "wake it in the Qdrant console" in said
+    assert "Free clusters pause" in said
+    assert "resume it in the Qdrant console" in said
     assert "QDRANT_URL" in said
 
 
@@ -326,7 +326,7 @@ async def test_a_missing_collection_in_the_cloud_is_no_pause(
     server: QdrantServer, cloud: str
 ) -> None:
     with server.failing(Status(404, message="Not found: Collection `x` doesn't exist!")):
-        assert "no such collection" in await told(f"http://{cloud}:{server.port}")
+        assert "not found on the Qdrant server" in await told(f"http://{cloud}:{server.port}")
 
 
 @pytest.mark.parametrize("version", ["1.15.5", "v0.11.0"])
@@ -336,7 +336,7 @@ async def test_a_server_that_is_too_old_is_said_before_anything_is_paid(
     """It would take the points and drop the manifest, of which it knows nothing."""
     server.version = version
     store = ServerStore(server.url, "", "book")
-    with pytest.raises(StoreUnavailable, match=r"too old: Quire needs Qdrant 1\.16"):
+    with pytest.raises(StoreUnavailable, match=r"too old. Quire needs Qdrant 1\.16"):
         await store.build(new_generation(), MODEL)
     await store.close()
 
