@@ -186,7 +186,7 @@ def _dollars_a_day(raw: str) -> float:
 
 _EmbeddingProvider = Literal["openai", "local"]
 _TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
-_Quantization = Literal["none", "scalar", "binary"]
+Quantization = Literal["none", "scalar", "binary"]
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LOG_FORMATS = ("text", "json")
@@ -244,7 +244,7 @@ class Settings:
     qdrant_api_key: str = _setting("", _api_key, secret=True)
     qdrant_path: Path = _setting(Path("./qdrant_data"), Path)
     qdrant_collection: str = _setting("quire", _collection_name)
-    qdrant_quantization: _Quantization = _setting(
+    qdrant_quantization: Quantization = _setting(
         "none", _one_of(("none", "scalar", "binary"), str.lower)
     )
     qdrant_on_disk: bool = _setting(False, _flag)

@@ -95,7 +95,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     chunks: int
     created_at: str
     languages: tuple[str, ...] = (ENGLISH,)
-    """Languages of its pages (`lib.languages.stemmed_languages`): questions are stemmed in each of them."""
+    """Languages of its pages (`lib.languages.stemmed_languages`): questions are stemmed in each."""
     configured: str = ""
     """Hash of the settings that determine its content (`lib.indexing.configured`)."""
     index_format: int = INDEX_FORMAT
