@@ -1,13 +1,13 @@
-"""Which files of a site's folder are its pages, and their text as it stands on disk.
+"""Find the pages of a content folder, read them, and unpack pushed archives.
 
-A content folder holds more than pages: build outputs, dependencies, hidden files, partials. What
-is left out silently is what no generator would publish; what ought to be readable and is not
-becomes one line in `Discovery.errors`, so that one bad file never stops a book.
+Hidden files, dependencies, build outputs and partials are skipped silently: no generator
+publishes them. Anything else that cannot be read becomes one line in `Discovery.errors`, so that
+one bad file never fails an ingestion.
 
-A docs folder pushed as a `.tar.gz` or `.zip`, unpacked without trusting a byte of it.
-
-Nothing is written outside the target, no link or device is made, and neither the headers' sizes
-nor the compression is believed: bytes are counted as they are written.
+`unpack` takes a `.tar.gz` or `.zip` and trusts none of it. It writes only below the target,
+creates no links or devices, and counts bytes as it writes them, because headers can lie. It does
+not use `tarfile.data_filter`: that strips a leading slash instead of refusing it, allows links
+inside the folder, and does not cover zip files.
 """
 
 import gzip
@@ -29,13 +29,13 @@ from pathspec import GitIgnoreSpec
 from lib.errors import InvalidRequest
 
 IGNORE_FILE: Final = ".quireignore"
-"""An author's own list of files to leave out, in gitignore's syntax, at the content root."""
+"""Optional list of files to skip, in gitignore syntax, at the content root."""
 
 _SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
 _NEVER: Final = frozenset(
     {"node_modules", "bower_components", "__pycache__", "venv", "site-packages"}
 )
-# Folders that no generator publishes pages from.
+# Folders that no generator publishes.
 _NEVER_UNDERSCORED: Final = frozenset(
     {
         "_build",
@@ -49,15 +49,15 @@ _NEVER_UNDERSCORED: Final = frozenset(
         "_templates",
     }
 )
-# Outputs of a site's build. A folder of one of these names may as well hold pages (a chapter on
-# how to build): it is an output if the files in it say so.
+# A folder with one of these names is a build output only if it contains one of _OUTPUT_SIGNS:
+# it may also be a chapter about building.
 _OUTPUTS: Final = frozenset({"_build", "_site", "build", "dist", "out", "public", "site", "target"})
 _OUTPUT_SIGNS: Final = ("index.html", "404.html", "sitemap.xml", "CACHEDIR.TAG", ".buildinfo")
 _IGNORE_BYTES: Final = 100_000
 
 
 class DocumentError(Exception):
-    """Why a file cannot be read: one sentence, which does not repeat the file's name."""
+    """Reason why a file cannot be read: one sentence, without the file name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class DocumentLimits:
     max_file_bytes: int = 2_000_000
     max_total_bytes: int = 500_000_000
     max_depth: int = 32
-    """Folders below the content root."""
+    """Levels of folders below the content root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +74,9 @@ class Document:
     path: str
     """POSIX, relative to the content root."""
     text: str
-    """The file's own characters: byte order mark and CR LF are kept, so that an offset counts
-    Unicode characters in the file as it stands on disk."""
+    """The decoded file, with byte order mark and CR LF, so that offsets match the file on disk."""
     sha256: str
-    """Hexadecimal, of the file's bytes."""
+    """Hex digest of the file's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ class Discovery:
     paths: tuple[str, ...]
     """Sorted, POSIX, relative to the content root."""
     errors: tuple[str, ...]
-    """`file: what is wrong with it`."""
+    """Lines of the form `file: problem`."""
 
 
 DEFAULT_LIMITS: Final = DocumentLimits()
@@ -94,12 +93,12 @@ DEFAULT_LIMITS: Final = DocumentLimits()
 def discover(
     root: Path, limits: DocumentLimits = DEFAULT_LIMITS, *, underscored: bool = False
 ) -> Discovery:
-    """The pages below `root`. Raises `DocumentError` if `root` is no folder that can be listed.
+    """List the pages below `root`. Raises `DocumentError` if `root` cannot be listed.
 
-    Left out: hidden files and folders, dependencies, build outputs, and what `.quireignore`
-    matches; without `underscored` also partials (`_name`), which some generators publish and
-    others build in. Symbolic links are refused and named in the errors, for they may lead
-    out of the folder. Whether a page is a draft stands in its front matter (`is_draft`).
+    Skips hidden files, dependencies, build outputs and matches of `.quireignore`. Partials
+    (`_name`) are skipped unless `underscored`, because some generators publish them. Symbolic
+    links are reported as errors: they may lead out of the folder. Drafts are included: only the
+    front matter marks them (`is_draft`).
     """
     if not root.is_dir():
         raise DocumentError("the content folder does not exist or is not a folder")
@@ -110,7 +109,8 @@ def discover(
     for path, size in _walk(root, limits, ignored, errors, underscored):
         if len(paths) >= limits.max_files:
             errors.append(
-                f"{path}: left out with all that follow it: more than {limits.max_files} files"
+                f"{path}: skipped, with all files after it: more than {limits.max_files} files "
+                "(MAX_FILES)"
             )
             break
         if size == 0:
@@ -121,8 +121,8 @@ def discover(
             continue
         if total + size > limits.max_total_bytes:
             errors.append(
-                f"{path}: left out with all that follow it: the files are together larger than "
-                f"{limits.max_total_bytes} bytes"
+                f"{path}: skipped, with all files after it: together they exceed "
+                f"{limits.max_total_bytes} bytes (MAX_TOTAL_BYTES)"
             )
             break
         total += size
@@ -131,20 +131,22 @@ def discover(
 
 
 def read_document(root: Path, path: str, limits: DocumentLimits = DEFAULT_LIMITS) -> Document:
-    """Read one page. Raises `DocumentError` for a path that leaves `root`, a symbolic link, and a
-    file that is missing, empty, too large, binary or not UTF-8."""
+    """Read one page.
+
+    Raises `DocumentError` for a path outside `root`, a symbolic link, and a file that is missing,
+    empty, too large, binary or not UTF-8.
+    """
     data = _read_bytes(_resolve(root, path), limits)
     return Document(path, _decode(data), hashlib.sha256(data).hexdigest())
 
 
 def is_draft(front_matter: Mapping[str, object]) -> bool:
-    """Whether a page's front matter keeps it from being published (`draft: true`, and Jekyll's
-    `published: false`)."""
-    return _says(front_matter.get("draft"), True) or _says(front_matter.get("published"), False)
+    """Tell whether the front matter says `draft: true` or, as in Jekyll, `published: false`."""
+    return _is_set(front_matter.get("draft"), True) or _is_set(front_matter.get("published"), False)
 
 
-def _says(value: object, wanted: bool) -> bool:
-    if isinstance(value, str):  # `draft: "true"`
+def _is_set(value: object, wanted: bool) -> bool:
+    if isinstance(value, str):  # quoted: `draft: "true"`
         return value.strip().lower() == str(wanted).lower()
     return value is wanted
 
@@ -152,21 +154,21 @@ def _says(value: object, wanted: bool) -> bool:
 def _resolve(root: Path, path: str) -> Path:
     pure = PurePosixPath(path)
     if not path or "\0" in path or "\\" in path or pure.is_absolute() or ".." in pure.parts:
-        raise DocumentError("the path leads out of the content folder")
+        raise DocumentError("the path is outside the content folder")
     target = root
     for part in pure.parts:
         target = target / part
         if target.is_symlink():
-            raise DocumentError("the file is a symbolic link or lies behind one")
+            raise DocumentError("the path is or contains a symbolic link")
     return target
 
 
 def _read_bytes(file: Path, limits: DocumentLimits) -> bytes:
-    # O_NOFOLLOW and O_NONBLOCK: what was a file when it was listed may be a link or a pipe now.
+    # the file may have been replaced by a link or a pipe since it was listed
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         if not file.is_file():
-            raise DocumentError("there is no such file")
+            raise DocumentError("no such file")
         descriptor = os.open(file, flags)
         with os.fdopen(descriptor, "rb") as stream:
             data = stream.read(limits.max_file_bytes + 1)
@@ -180,22 +182,24 @@ def _read_bytes(file: Path, limits: DocumentLimits) -> bytes:
 
 def _too_large(size: int, limits: DocumentLimits, *, at_least: bool = False) -> str:
     more = "at least " if at_least else ""
-    return f"the file has {more}{size} bytes, more than the {limits.max_file_bytes} allowed"
+    return f"the file has {more}{size} bytes; the limit is {limits.max_file_bytes} (MAX_FILE_BYTES)"
 
 
 def _decode(data: bytes) -> str:
     if not data.strip(b"\xef\xbb\xbf \t\r\n"):
         raise DocumentError("the file is empty")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DocumentError("the file is encoded in UTF-16; save it as UTF-8")
-    # A lone NUL can be a slip in a text; many are an image or an archive with the wrong name.
+        raise DocumentError("the file is UTF-16; save it as UTF-8")
+    # A single NUL may be a typo; many mean an image or archive with the wrong extension.
     if data.count(0) > max(1, len(data) // 1000):
         raise DocumentError("the file is binary, not text")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise DocumentError(f"the file is not valid UTF-8 (line {line})") from error
+        raise DocumentError(
+            f"the file is not valid UTF-8 (line {line}); save it as UTF-8"
+        ) from error
 
 
 def _ignore_rules(root: Path, errors: list[str]) -> GitIgnoreSpec | None:
@@ -208,8 +212,8 @@ def _ignore_rules(root: Path, errors: list[str]) -> GitIgnoreSpec | None:
     except DocumentError as error:
         if str(error) != "the file is empty":
             errors.append(f"{IGNORE_FILE}: {error}")
-    except ValueError as error:  # pathspec's pattern errors are ValueErrors
-        errors.append(f"{IGNORE_FILE}: a pattern is not valid: {error}")
+    except ValueError as error:  # raised by pathspec for a bad pattern
+        errors.append(f"{IGNORE_FILE}: invalid pattern: {error}")
     return None
 
 
@@ -220,7 +224,7 @@ def _walk(
     errors: list[str],
     underscored: bool,
 ) -> Iterator[tuple[str, int]]:
-    """Pages and their sizes in bytes, folder by folder in order of name."""
+    """Yield pages and their sizes in bytes, folder by folder in order of name."""
     folders: list[tuple[str, int]] = [("", 0)]
     while folders:
         folder, depth = folders.pop()
@@ -254,12 +258,14 @@ def _walk(
                 continue
             if is_link:
                 if is_page or os.path.isdir(entry.path):
-                    errors.append(f"{path}: symbolic links are not followed")
+                    errors.append(f"{path}: symbolic links are not followed; replace it by a copy")
             elif is_folder:
                 if name in _OUTPUTS and _is_output(Path(entry.path)):
                     continue
                 if depth >= limits.max_depth:
-                    errors.append(f"{path}: the folder lies deeper than {limits.max_depth} levels")
+                    errors.append(
+                        f"{path}: skipped: more than {limits.max_depth} levels deep (MAX_DEPTH)"
+                    )
                 else:
                     below.append((path, depth + 1))
             elif entry.is_file(follow_symlinks=False):
@@ -268,26 +274,31 @@ def _walk(
 
 
 def _is_output(folder: Path) -> bool:
-    """Whether a build wrote `folder`: then it holds what only a build puts there."""
+    """Tell whether a build wrote `folder`: it contains a file that only builds create."""
     return any((folder / sign).exists() for sign in _OUTPUT_SIGNS)
 
 
-COPY_BYTES = 64 * 1024
-MAX_READ_BYTES = 1 << 20
-MAX_DIRECTORY_BYTES = 16 << 20
-ZIP_TAIL_BYTES = 66_000
-"""A zip's last record begins so near its end at the most."""
-MAX_ENTRIES_PER_FILE = 10
-"""Images and other files that are no pages may be so many times more than pages."""
+COPY_BYTES: Final = 64 * 1024
+MAX_READ_BYTES: Final = 1 << 20
+MAX_DIRECTORY_BYTES: Final = 16 << 20
+ZIP_TAIL_BYTES: Final = 66_000
+"""The end-of-directory record of a zip starts within this distance of the end."""
+MAX_ENTRIES_PER_FILE: Final = 10
+"""Archive entries allowed per page of MAX_FILES: images and the like count too."""
+
+TOO_MANY: Final = "The archive has too many files. Send only the docs folder."
+NOT_A_FILE: Final = (
+    "The archive contains {!r}, a link or a device. Only files and folders are allowed."
+)
 
 Entry = tuple[str, Callable[[], IO[bytes] | None]]
 
 
 def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
-    """Replace the folder `target` by what the archive holds, whole or not at all.
+    """Replace the folder `target` with the contents of the archive, completely or not at all.
 
-    Raises `InvalidRequest` for what is no archive, is cut off, too large, or names a place
-    outside, a link or a device.
+    Raises `InvalidRequest` if the archive is invalid, truncated or too large, or contains a path
+    outside the folder, a link or a device.
     """
     beside = target.with_name(f"{target.name}.{uuid4().hex[:8]}")
     try:
@@ -305,14 +316,16 @@ def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
                     write(tar_entries(stream), beside, limits)
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk, not the archive
+                raise  # a disk error, not a bad archive
             raise InvalidRequest(
-                "The body is not a whole .tar.gz or .zip archive; it may have been cut off."
+                "The body is not a complete .tar.gz or .zip archive. "
+                "If it was truncated, send it again."
             ) from None
-        # What zipfile raises for a method it lacks, for a password, and for names in no encoding.
+        # zipfile raises these for unknown compression, a password and undecodable names
         except (NotImplementedError, RuntimeError, UnicodeError):
             raise InvalidRequest(
-                "The archive is encrypted or packed in a way that cannot be read."
+                "The archive is encrypted or uses an unsupported compression. "
+                "Send a plain .zip or .tar.gz."
             ) from None
         replace(target, beside)
     finally:
@@ -320,13 +333,13 @@ def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
 
 
 def write(entries: Iterator[Entry], folder: Path, limits: DocumentLimits) -> None:
-    """Write the files below `folder`, as long as they stay within the limits."""
+    """Write the entries below `folder`. Raises `InvalidRequest` above a limit."""
     left, count = limits.max_total_bytes, 0
     for name, opened in entries:
         path = safe_path(name, limits.max_depth)
         count += 1
         if count > limits.max_files * MAX_ENTRIES_PER_FILE:
-            raise InvalidRequest("The archive holds too many files.")
+            raise InvalidRequest(TOO_MANY)
         source = opened()
         if source is None:
             continue
@@ -338,12 +351,14 @@ def write(entries: Iterator[Entry], folder: Path, limits: DocumentLimits) -> Non
                     left -= len(data)
                     if left < 0:
                         raise InvalidRequest(
-                            "The archive is larger than "
-                            f"{limits.max_total_bytes} bytes when unpacked."
+                            f"The unpacked archive exceeds {limits.max_total_bytes} bytes "
+                            "(MAX_TOTAL_BYTES)."
                         )
                     out.write(data)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise InvalidRequest(f"The archive has {name!r} as a file and as a folder.") from None
+            raise InvalidRequest(
+                f"The archive has both a file and a folder named {name!r}."
+            ) from None
 
 
 def tar_entries(stream: tarfile.TarFile) -> Iterator[Entry]:
@@ -353,20 +368,14 @@ def tar_entries(stream: tarfile.TarFile) -> Iterator[Entry]:
         elif member.isfile():
             yield member.name, partial(stream.extractfile, member)
         else:
-            raise InvalidRequest(
-                f"The archive holds {safe_name(member.name)!r}, which is a link or a device; "
-                "only files and folders are taken."
-            )
+            raise InvalidRequest(NOT_A_FILE.format(safe_name(member.name)))
 
 
 def zip_entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
     for info in archive.infolist():
         kind = (info.external_attr >> 16) & 0o170000
         if kind not in (0, 0o100000, 0o040000):
-            raise InvalidRequest(
-                f"The archive holds {safe_name(info.filename)!r}, which is a link or a device; "
-                "only files and folders are taken."
-            )
+            raise InvalidRequest(NOT_A_FILE.format(safe_name(info.filename)))
         if info.is_dir():
             safe_name(info.filename)
         else:
@@ -374,49 +383,53 @@ def zip_entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
 
 
 def check_directory(archive: Path) -> None:
-    """Refuse a zip whose table of contents alone would fill the memory, which is where it goes."""
+    """Refuse a zip with a huge directory: `ZipFile` reads all of it into memory."""
     with archive.open("rb") as file:
         file.seek(-min(archive.stat().st_size, ZIP_TAIL_BYTES), 2)
         tail = file.read()
     at = tail.rfind(b"PK\5\6")
     size = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if at < 0 or size > MAX_DIRECTORY_BYTES:  # also what stands there for a zip64
-        raise InvalidRequest("The archive holds too many files.")
+    if at < 0 or size > MAX_DIRECTORY_BYTES:  # also true of a zip64, which has 0xFFFFFFFF here
+        raise InvalidRequest(TOO_MANY)
 
 
 class SmallReads(gzip.GzipFile):
-    """A compressed stream that refuses to hand out much at once.
+    """Gzip stream that refuses large reads.
 
-    A tar's extended headers may say that they are gigabytes long, and are read whole.
+    `tarfile` reads extended headers in one piece, and they may claim to be gigabytes long.
     """
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or not 0 <= size <= MAX_READ_BYTES:
-            raise InvalidRequest("The archive has a header of a size that no docs folder needs.")
+            raise InvalidRequest(
+                "The archive has an oversized header. Create it again with tar or zip."
+            )
         return super().read(size)
 
 
 def safe_path(name: str, max_depth: int) -> PurePosixPath:
-    """The place of an entry inside the target. Raises `InvalidRequest`."""
+    """Return the path of an entry inside the target. Raises `InvalidRequest`."""
     path = PurePosixPath(safe_name(name))
     if len(path.parts) > max_depth:
-        raise InvalidRequest(f"The archive is nested deeper than {max_depth} folders.")
+        raise InvalidRequest(f"The archive is more than {max_depth} folders deep (MAX_DEPTH).")
     if not path.parts or any(len(part.encode()) > 255 for part in path.parts):
-        raise InvalidRequest("The archive holds a file whose name cannot be used.")
+        raise InvalidRequest(
+            "The archive contains a file name that is empty or longer than 255 bytes."
+        )
     return path
 
 
 def safe_name(name: str) -> str:
-    """`name` if it stays inside. Raises `InvalidRequest`."""
+    """Return `name` if it stays inside the target. Raises `InvalidRequest`."""
     path = PurePosixPath(name)
     bad = "\0" in name or "\\" in name or ":" in name.partition("/")[0]
     if bad or path.is_absolute() or ".." in path.parts:
-        raise InvalidRequest(f"The archive holds {name[:200]!r}, which lies outside of it.")
+        raise InvalidRequest(f"The archive contains the path {name[:200]!r}, which is not allowed.")
     return name
 
 
 def replace(target: Path, beside: Path) -> None:
-    """Put the folder `beside` in the place of `target`."""
+    """Move the folder `beside` to `target`."""
     old = target.with_name(f"{beside.name}.old")
     if target.exists():
         target.rename(old)

@@ -125,7 +125,7 @@ def test_the_text_is_the_files_own_characters(tmp_path: Path, text: str) -> None
         (b"fine\nna\xefve\n", r"not valid UTF-8 \(line 2\)"),
         ("# A".encode("utf-16"), "UTF-16"),
         (b"\x89PNG\r\n\x1a\n" + bytes(200), "binary"),
-        (b"x" * 101, "101 bytes, more than the 100 allowed"),
+        (b"x" * 101, "101 bytes; the limit is 100"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why_in_one_sentence(
@@ -166,16 +166,16 @@ def test_what_is_over_a_limit_is_left_out_and_named(tmp_path: Path) -> None:
     paths, lines = errors(DocumentLimits(max_file_bytes=40))
     assert paths == 4
     assert "empty.md: the file is empty" in lines
-    assert "huge.md: the file has 50 bytes, more than the 40 allowed" in lines
+    assert "huge.md: the file has 50 bytes; the limit is 40 (MAX_FILE_BYTES)" in lines
     paths, lines = errors(DocumentLimits(max_files=2))
     assert paths == 2
-    assert "c.md: left out with all that follow it: more than 2 files" in lines
+    assert "c.md: skipped, with all files after it: more than 2 files (MAX_FILES)" in lines
     paths, lines = errors(DocumentLimits(max_total_bytes=12))
     assert paths == 2
-    assert "c.md: left out with all that follow it" in lines
+    assert "c.md: skipped, with all files after it" in lines
     paths, lines = errors(DocumentLimits(max_depth=1))
     assert paths == 4
-    assert "d/e: the folder lies deeper than 1 levels" in lines
+    assert "d/e: skipped: more than 1 levels deep" in lines
 
 
 def test_a_root_that_is_no_folder_is_an_error(tmp_path: Path) -> None:

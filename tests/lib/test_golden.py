@@ -168,7 +168,7 @@ def test_every_bad_line_is_named(book: Path, tmp_path: Path) -> None:
         read_questions([bad, tmp_path / "none.jsonl"], book)
     lines = str(caught.value).splitlines()
     assert lines[0].startswith(f"{bad}, line 3: not a question")
-    assert lines[1] == f"{bad}, line 4: ../x.md: the path leads out of the content folder"
+    assert lines[1] == f"{bad}, line 4: ../x.md: the path is outside the content folder"
     assert lines[2:] == [f"{tmp_path / 'none.jsonl'} cannot be read: No such file or directory"]
 
 
