@@ -1,9 +1,7 @@
-"""Reads a Markdown file as a page: front matter, headings, and a tree of blocks.
+"""Parse a Markdown file into front matter, headings and a tree of blocks.
 
-markdown-it reads the structure, with rules of its own for what sites write beside CommonMark
-(`lib.markdown_rules`); here its tokens become blocks with true offsets (`lib.markdown_page`).
-
-Front matter: YAML between `---` or TOML between `+++` at the top of a page.
+markdown-it parses the structure (`lib.markdown_rules`); its tokens become blocks with offsets into
+the file (`lib.markdown_page`). Front matter is YAML between `---` or TOML between `+++`.
 """
 
 import re
@@ -26,16 +24,16 @@ _KEY_LINE: Final = re.compile(r"(?m)^[\w\"'][^\n]*?(?::(?:\s|$)|\s=\s)")
 
 
 class FrontMatter(NamedTuple):
-    """What stands between the fences, not yet read."""
+    """Front matter as raw text."""
 
     fence: str
     body: str
     end: int
-    """Offset of the first character after the closing fence's line."""
+    """Offset after the line of the closing fence."""
 
 
 def split_front_matter(text: str) -> FrontMatter | None:
-    """The front matter of a page; None where two rules only look like it."""
+    """Return the front matter of a page, or None. Prose between two rules is not front matter."""
     opening = _FRONT_OPEN.match(text)
     if opening is None:
         return None
@@ -52,7 +50,7 @@ def split_front_matter(text: str) -> FrontMatter | None:
 
 
 def load_front_matter(front: FrontMatter) -> tuple[dict[str, object], str | None]:
-    """The values, and a sentence if they cannot be read."""
+    """Return the values, and an error message if they cannot be parsed."""
     try:
         if front.fence == "+++":
             return dict(tomllib.loads(NEWLINES.sub("\n", front.body))), None
@@ -62,15 +60,15 @@ def load_front_matter(front: FrontMatter) -> tuple[dict[str, object], str | None
         return {}, f"the front matter is not valid YAML{line}: {error.problem or error.context}"
     except tomllib.TOMLDecodeError as error:
         return {}, f"the front matter is not valid TOML: {error}"
-    # A date such as 2024-13-45 raises ValueError from the datetime constructor; a character
-    # YAML forbids is a ReaderError, a thousand nested brackets a RecursionError.
+    # ValueError: a date such as 2024-13-45. ReaderError: a forbidden character. RecursionError: a
+    # thousand nested brackets.
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return {}, f"the front matter cannot be read: {reason}"
     if values is None:
         return {}, None
     if not isinstance(values, dict):
-        return {}, "the front matter is not a mapping of names to values"
+        return {}, "the front matter must be a mapping of names to values"
     return {str(key): value for key, value in values.items()}, None
 
 
@@ -78,16 +76,16 @@ _YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def front_title(front_matter: Mapping[str, object]) -> str:
-    """The page's title in one line; empty if there is none."""
+    """Return the title of the front matter in one line, or an empty string."""
     title = front_matter.get("title")
-    # YAML reads `title: 2024` as a number and `title: 2024-01-01` as a date: both are titles.
+    # YAML parses `title: 2024` as a number and `title: 2024-01-01` as a date: both are titles
     if title is None or isinstance(title, bool | list | dict):
         return ""
     return " ".join(str(title).split())
 
 
 def parse_page(text: str, flavour: Flavour) -> Page:
-    """Read a page. Never raises, whatever the text: what is broken is named in `problems`."""
+    """Parse a page. Never raises: errors are listed in `problems`."""
     problems: list[str] = []
     front = split_front_matter(text)
     front_matter: dict[str, object] = {}
@@ -107,8 +105,8 @@ def parse_page(text: str, flavour: Flavour) -> Page:
     parser = parser_for(flavour)
     try:
         parser.block.parse(source, parser, env, tokens)
-    except (RecursionError, IndexError) as error:  # pragma: no cover - a rule's bug, not the page's
-        problems.append(f"the structure could not be read ({type(error).__name__})")
+    except (RecursionError, IndexError) as error:  # pragma: no cover - a bug in a rule
+        problems.append(f"the Markdown cannot be parsed ({type(error).__name__})")
         tokens = []
     builder = _Builder(parser, env, text, lines, flavour)
     blocks = builder.build(tokens)
@@ -127,7 +125,7 @@ def parse_page(text: str, flavour: Flavour) -> Page:
 
 
 def plain_text(source: str, page: Page) -> str:
-    """What a reader sees of inline Markdown that stands on `page`."""
+    """Return the plain text of inline Markdown from `page`."""
     env = {"references": page.references, "closed": ANY_NAME}
     return inline_text(parser_for(page.flavour), env, source)
 
@@ -167,7 +165,7 @@ _PARENTS: Final[Mapping[str, BlockKind]] = {
 
 
 class _Builder:
-    """Turns one page's tokens into blocks; holds what they have in common."""
+    """Convert one page's tokens into blocks."""
 
     def __init__(
         self,
@@ -194,8 +192,10 @@ class _Builder:
     def _children(
         self, tokens: Sequence[Token], at: int, begin: int, end: int
     ) -> tuple[tuple[Block, ...], int]:
-        """Blocks of the tokens from `at` to their parent's closing token, which stand on lines
-        `begin` to `end`; and the place after that closing token."""
+        """Convert the tokens from `at` up to the closing token of their parent.
+
+        They cover the lines `begin` to `end`. Also returns the index after the closing token.
+        """
         blocks: list[Block] = []
         covered = begin
         while at < len(tokens) and tokens[at].nesting >= 0:
@@ -212,8 +212,10 @@ class _Builder:
         return tuple(blocks), at + 1
 
     def _uncovered(self, blocks: list[Block], begin: int, end: int) -> None:
-        """Lines for which the parser made no token: link definitions, and what stands deeper
-        than it follows nested blocks."""
+        """Append blocks for lines without a token.
+
+        These are link definitions, and text nested deeper than the parser follows.
+        """
         while begin < end:
             line = self.text[self.lines.starts[begin] : self.lines.ends[begin]].strip(" \t>")
             if not line:
@@ -294,8 +296,8 @@ class _Builder:
             if token.type == "inline":
                 cells.append(" ".join(self.plain(token.content).split()))
             elif token.type == "tr_close":
-                # markdown-it gives body rows no map of their own: they stand one to a line,
-                # the first below the header and its rule.
+                # markdown-it gives body rows no map: each is one line, from below the
+                # header rule on
                 line = bisect_right(self.lines.starts, start) - 1
                 line += len(rows) + 1 if rows else 0
                 row_start, row_end = self.lines.span(line, line + 1)

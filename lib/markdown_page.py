@@ -1,9 +1,7 @@
-"""A Markdown file as a page: its headings, a tree of blocks with true offsets, and how they read.
+"""Data model of a parsed page: headings and a tree of blocks with offsets, and their plain text.
 
-Offsets count Unicode characters in the text as given, byte order mark and CR LF included. Blocks
-and headings are whole lines; their `end` is before the last line's line break.
-
-Lines of a page: where they start and end in the file, and in the parser's state.
+Offsets count Unicode characters of the text as given, including a byte order mark and CR LF.
+Blocks and headings are whole lines; `end` comes before the line break of the last line.
 """
 
 import re
@@ -18,10 +16,10 @@ NEWLINES: Final = re.compile(r"[\r\n](?:(?<=\r)\n)?")
 
 
 class Lines:
-    """Where markdown-it's lines start and end in the text they were read from.
+    """Line numbers of markdown-it mapped to offsets in the original text.
 
-    Its rule is `\\r\\n`, `\\r` or `\\n`; `str.splitlines` also breaks at form feeds, U+2028 and
-    others, after which every offset would be wrong.
+    A line ends at `\\r\\n`, `\\r` or `\\n`, as in markdown-it. `str.splitlines` also splits at form
+    feeds, U+2028 and others, which would make all later offsets wrong.
     """
 
     def __init__(self, text: str, start: int) -> None:
@@ -37,7 +35,7 @@ class Lines:
         return not self.text[self.starts[line] : self.ends[line]].strip(" \t")
 
     def span(self, begin: int, end: int) -> tuple[int, int]:
-        """Offsets of lines `begin` to `end` (exclusive), blank lines at the end left off."""
+        """Offsets of lines `begin` to `end` (exclusive), without trailing blank lines."""
         end = min(end, len(self.starts))
         while end > begin + 1 and self.blank(end - 1):
             end -= 1
@@ -45,7 +43,7 @@ class Lines:
 
 
 def push_line(state: StateBlock, kind: str, start: int, end: int, content: str = "") -> bool:
-    """A block that is the lines `start` to `end` (exclusive) and holds no other."""
+    """Push a childless block of the lines `start` to `end` (exclusive). Returns True."""
     token = state.push(kind, "", 0)
     token.map = [start, end]
     token.content = content
@@ -54,7 +52,7 @@ def push_line(state: StateBlock, kind: str, start: int, end: int, content: str =
 
 
 def line_of(state: StateBlock, line: int, end: int, pos: int) -> int:
-    """The line on which the offset `pos` lies; `end` if it lies on a later one."""
+    """Return the line that contains offset `pos`, or `end` if it is on a later line."""
     while line < end and state.eMarks[line] < pos:
         line += 1
     return line
@@ -68,13 +66,13 @@ BlockKind: TypeAlias = Literal[
     "list",
     "item",
     "quote",
-    "container",  # an admonition, tab, footnote or definition: `text` is its title
+    "container",  # an admonition, tab, footnote or definition; `text` is the title
     "code",
     "table",
     "row",
     "math",
     "html",
-    "marker",  # a line that opens or closes something: `text` is the title or label it shows
+    "marker",  # a line that opens or closes something; `text` is its title or label
     "comment",
     "esm",
     "expression",
@@ -85,14 +83,16 @@ BlockKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading wherever it stands, in quotes, lists and admonitions too: generators give an
-    anchor to those as well."""
+    """A heading at any depth.
+
+    Includes headings in quotes, lists and admonitions: generators give those an anchor too.
+    """
 
     level: int
     text: str
-    """What a reader sees: inline markup rendered to plain text, the explicit id removed."""
+    """Plain text as displayed, without the explicit id."""
     source: str
-    """The inline source as written, the explicit id removed."""
+    """Inline Markdown as written, without the explicit id."""
     explicit_id: str | None
     start: int
     end: int
@@ -100,23 +100,28 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of whole lines. The children of a block lie inside it, in order, and don't overlap
-    but for sharing the line on which a list item or a quote begins."""
+    """A block of whole lines.
+
+    Children lie inside their parent, in order. They do not overlap, except that a list item or a
+    quote shares its first line with its parent.
+    """
 
     kind: BlockKind
     start: int
     end: int
     text: str = ""
-    """What a reader sees of this block itself, its children not included: plain text for prose,
-    the code itself for code, ` | ` between the cells of a row, a title for a container."""
+    """Plain text of the block without its children.
+
+    Prose as displayed, code as it is, the cells of a row joined by ` | `, the title of a container.
+    """
     language: str = ""
-    """A fence's language, lower case."""
+    """Language of a fence, in lower case."""
     title: str = ""
-    """Code: the file name or caption shown above it."""
+    """For code: the file name or caption displayed above it."""
     body: int = -1
-    """Code: where its own first line begins, below the fence that opens it."""
+    """For code: offset of its first line, after the opening fence."""
     heading: int | None = None
-    """For a heading, its place in `Page.headings`."""
+    """For a heading: index in `Page.headings`."""
     children: tuple["Block", ...] = ()
 
 
@@ -125,21 +130,23 @@ class Page:
     flavour: Flavour
     front_matter: Mapping[str, object]
     title: str
-    """The front matter's title, else the first h1; empty where there is neither."""
+    """Title of the front matter, else the first h1, else empty."""
     headings: tuple[Heading, ...]
     blocks: tuple[Block, ...]
     imports: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """MDX: the imported name to the module it comes from."""
+    """MDX: imported name to module path."""
     problems: tuple[str, ...] = ()
-    """Sentences on what could not be read; the rest of the page is there all the same."""
+    """Sentences about unreadable parts; the rest of the page is complete."""
     references: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
-    """Link reference definitions, as `plain_text` wants them."""
+    """Link reference definitions, as `plain_text` needs them."""
 
 
 def render(block: Block, include: Callable[[Block], str | None] | None = None) -> str:
-    """A block and its children as a reader sees them, in plain text: lists with dashes, code in a
-    fence that names its language, a table's cells between bars. Empty for what a page does not
-    show (imports, comments, bare tags). `include` may name the text of a file a block stands for.
+    """Render a block and its children as plain text.
+
+    Lists get dashes, code a fence with its language, table cells a ` | ` between them. Imports,
+    comments and bare tags give an empty string. `include` may return the text of the file that a
+    block includes.
     """
     kind = block.kind
     if include is not None and not block.children:
@@ -169,7 +176,7 @@ def _fenced(block: Block, code: str) -> str:
 
 
 def fence(code: str, language: str) -> str:
-    """`code` between fences that no line of it closes."""
+    """Put `code` in a fence longer than any fence inside it."""
     marks = "```"
     while marks in code:
         marks += "`"

@@ -1,18 +1,11 @@
-"""The rules for what sites put a box or a number around: `:::` containers, `!!!` admonitions and
-`===` tabs with indented bodies, MyST directives, `$$` formulas.
+"""markdown-it parsers for CommonMark, MDX and MyST, with rules for the syntax of site generators.
 
-`:::` containers are read flat: the lines that open and close them are blocks of their own.
+`parser_for` adds `:::` containers, `!!!` admonitions and `===` tabs with indented bodies, `$$`
+formulas, MDX (imports, JSX, expressions, comments) and MyST directives, targets and roles.
+`inline_text` and `html_text` return plain text as displayed.
 
-HTML and JSX tags with their attributes, and what a reader sees of them.
-
-Inline Markdown as the plain text that a reader sees.
-
-The rules for MDX: imports and exports, JSX, expressions, comments.
-
-JSX is read flat: a line of tags is a block of its own and what stands between such lines is
-ordinary Markdown, which is how it reads on the page and survives a tag that is never closed.
-
-markdown-it, taught what sites write beside CommonMark: one parser for each flavour.
+`:::` containers and JSX are read flat: each line that opens or closes one is a block, and the
+lines between are ordinary Markdown. So a container or tag that is never closed does no harm.
 """
 
 import html
@@ -37,7 +30,7 @@ _ATTRIBUTE: Final = re.compile(
     r"""([A-Za-z_$:@#][\w.:@\[\]-]*)(?:\s*=\s*("[^"]*"|'[^']*'|[^\s"'=<>`{]+|(?=\{)))?"""
 )
 _SPACE: Final = re.compile(r"\s*")
-# The marks of JavaScript that open and close, with the strings and comments where they do not.
+# Brackets of JavaScript, and the strings and comments in which they do not count.
 JS: Final = re.compile(
     r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[\[\](){}]""",
     re.DOTALL,
@@ -45,7 +38,7 @@ JS: Final = re.compile(
 
 
 def words(names: str) -> frozenset[str]:
-    """A set of names, written as a sentence."""
+    """Return the names in a space-separated string."""
     return frozenset(names.split())
 
 
@@ -67,7 +60,7 @@ _HTML: Final = _VOID | words(
 
 
 class _AnyName:
-    """Stands for the names closed on a page where the page is not at hand."""
+    """Stands for the closing tags of the page when the page is not available."""
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -81,11 +74,11 @@ class _Tag(NamedTuple):
     end: int
     closing: bool
     labels: tuple[str, ...]
-    """What its attributes show a reader: a tab's label, a title, an image's alternative."""
+    """Displayed attribute values: label of a tab, title, alternative text."""
 
 
 def scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
-    """The offset after the brace that closes the one at `pos`; -1 if none does."""
+    """Return the offset after the brace that closes the one at `pos`, or -1."""
     if env.get("open_braces", 0) > MAX_FAILURES:
         return -1
     depth = 0
@@ -97,13 +90,13 @@ def scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
             depth -= 1
             if depth <= 0:
                 return found.end()
-    # Each failure costs a scan of `_MAX_TAG` characters: a page full of them is given up on.
+    # Each failure scans up to `_MAX_TAG` characters; the limit keeps hostile pages linear.
     env["open_braces"] = env.get("open_braces", 0) + 1
     return -1
 
 
 def scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
-    """The JSX or HTML tag at `pos`; None where the `<` is only a `<`."""
+    """Return the JSX or HTML tag at `pos`, or None if the `<` opens no tag."""
     opening = _TAG_START.match(src, pos)
     assert opening is not None
     closing, name = opening[1] == "/", opening[2] or ""
@@ -160,14 +153,14 @@ def _is_tag(
 
 
 def literal(value: str) -> str:
-    """The text of an attribute's value or an expression if it is a plain string, else ''."""
+    """Return the text of an attribute value or expression that is a plain string, else ''."""
     value = value.strip()
     if value.startswith("{") and value.endswith("}"):
         value = value[1:-1].strip()
         if value[:1] not in "\"'`" or len(value) < 2 or value[-1] != value[0]:
             return ""
         if value[0] in value[1:-1].replace("\\" + value[0], ""):
-            return ""  # 'a' + b + 'c'
+            return ""  # an expression such as 'a' + b + 'c'
         return value[1:-1]
     if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
         value = value[1:-1]
@@ -179,8 +172,11 @@ COMMENT_EXPRESSION: Final = re.compile(r"\{\s*(?:/\*.*?\*/\s*)*\}", re.DOTALL)
 
 
 def expression_text(expression: str) -> str:
-    """What to show for `{…}`: a string's text; a bare name as it stands, for in pages that were
-    never compiled it is a placeholder the author wrote; nothing for any other code."""
+    """Return the displayed text of `{…}`.
+
+    A string gives its text. A bare name stays as written: in pages that were never compiled it is
+    a placeholder. Any other code gives an empty string.
+    """
     if _PLAIN_EXPRESSION.fullmatch(expression):
         return expression
     return literal(expression)
@@ -196,7 +192,7 @@ _BLOCK_TAGS: Final = words(
 
 
 def html_text(content: str) -> str:
-    """What a browser would show of a piece of HTML."""
+    """Return the plain text that a browser would display for HTML."""
     content = _RAW_HTML.sub("", content)
     env: dict[str, Any] = {"closed": ANY_NAME}
     parts: list[str] = []
@@ -223,8 +219,8 @@ def html_text(content: str) -> str:
     return "\n".join(line for line in map(str.strip, text.splitlines()) if line)
 
 
-# What the inline rules can find something in; brackets are another thing on a page that defines
-# links. Most of prose has none of it, and reading it takes longer than all else.
+# Characters that an inline rule may act on; brackets also matter on a page with link definitions.
+# Most prose has none, and the inline parser takes longer than all other steps together.
 _MARKUP: Final = re.compile(
     r"[\\`*~<{_&\]](?:(?<=[\\`*~<{])|(?<=\])\(|(?<=_)(?!\w)|(?<=&)[#A-Za-z])"
 )
@@ -235,13 +231,13 @@ _ATTRIBUTE_LIST: Final = re.compile(r"[ \t]*(?<!\{)\{:?[ \t]*[.#][\w.#: =\"'-]*\
 
 
 def inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
-    """What a reader sees of inline Markdown; `env` is the page's, with its link definitions."""
+    """Return the plain text of inline Markdown; `env` is the page's, with its link definitions."""
     if not _MARKUP.search(source) and not (env.get("references") and "[" in source):
         if "\n " in source or " \n" in source or "\n\t" in source:
             return _SOFT_BREAK.sub("\n", source)
         return source
-    # A paragraph this long, or with so many brackets left open, is no prose but data or code
-    # without a fence. The inline rules find nothing there and some take more than linear time.
+    # Such a paragraph is data or code without a fence. The inline rules find nothing in it, and
+    # some of them need more than linear time.
     if len(source) > _MAX_INLINE or source.count("[") - source.count("]") > _MAX_OPEN_BRACKETS:
         return source
     children: list[Token] = []
@@ -267,7 +263,7 @@ def _shown(children: Iterable[Token]) -> Iterable[str]:
 
 
 def inline_tag(state: StateInline, silent: bool) -> bool:
-    """Tags and comments inside prose; a `<` that opens neither stays a `<`."""
+    """Inline rule: tags and comments in prose. Other `<` stay text."""
     src, pos = state.src, state.pos
     if src[pos] != "<":
         return False
@@ -300,7 +296,7 @@ _BLANK_LINE: Final = re.compile(r"\n[ \t]*(?:\n|\Z)|\Z")
 
 
 def esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """`import` and `export` at the margin. Ends, as in MDX, at a blank line outside brackets."""
+    """Block rule: `import` and `export` at the margin, up to a blank line outside brackets."""
     pos = state.bMarks[start]
     src = state.src
     if silent or state.level or state.tShift[start] or src[pos : pos + 1] not in ("i", "e"):
@@ -337,7 +333,7 @@ def esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def expression(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A line that begins with `{` and whose matching `}` ends a line."""
+    """Block rule: lines from a leading `{` to a line that ends with the matching `}`."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 1] != "{":
         return False
@@ -356,7 +352,7 @@ def expression(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """`<!-- … -->`, which Docusaurus lets through in MDX."""
+    """Block rule: `<!-- … -->`, which Docusaurus allows in MDX."""
     pos = state.bMarks[start] + state.tShift[start]
     if not state.src.startswith("<!--", pos):
         return False
@@ -364,7 +360,7 @@ def comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         return False
     stop = state.src.find("-->", pos + 4)
     if stop < 0:
-        state.env["open_comment"] = True  # nor will any that begins below end
+        state.env["open_comment"] = True  # no later one closes either
         return False
     line = line_of(state, start, end, stop + 3)
     if line >= end or state.src[stop + 3 : state.eMarks[line]].strip():
@@ -373,7 +369,7 @@ def comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Lines with nothing but tags: what stands between such lines is Markdown of its own."""
+    """Block rule: lines that contain only tags. Lines between them are ordinary Markdown."""
     src = state.src
     pos = state.bMarks[start] + state.tShift[start]
     if src[pos : pos + 1] != "<":
@@ -414,7 +410,7 @@ _MDX_FENCE: Final = re.compile(r"(`{3,}|~{3,})mdx-code-block[ \t]*")
 
 
 def mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """Docusaurus reads the body of a fence of this name as MDX; other tools see a fence."""
+    """Block rule: Docusaurus parses the body of a `mdx-code-block` fence as MDX."""
     pos = state.bMarks[start] + state.tShift[start]
     opening = _MDX_FENCE.fullmatch(state.src, pos, state.eMarks[start])
     if opening is None:
@@ -437,7 +433,7 @@ def mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
 
 
 def inline_expression(state: StateInline, silent: bool) -> bool:
-    """`{…}` in MDX prose."""
+    """Inline rule: `{…}` in MDX prose."""
     if state.src[state.pos] != "{":
         return False
     stop = scan_braces(state.src, state.pos, state.env)
@@ -459,7 +455,7 @@ _QUOTED_ATTRIBUTE: Final = re.compile(r"""([\w-]+)=("[^"]*"|'[^']*')""")
 
 
 def container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A line that opens or closes a `:::` container (or a `///` block)."""
+    """Block rule: a line that opens or closes a `:::` container or a `///` block."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 3] not in (":::", "///") or state.is_code_block(start):
         return False
@@ -472,7 +468,7 @@ def container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 def _container_title(name: str, rest: str) -> str:
-    """The title a container's first line shows; its kind where it has none of its own."""
+    """Return the title on a container's first line, else its kind."""
     rest = rest.strip().rstrip(":").strip()
     quoted = {key.lower(): literal(value) for key, value in _QUOTED_ATTRIBUTE.findall(rest)}
     if quoted:
@@ -493,7 +489,7 @@ _INDENTED: Final = re.compile(
 
 
 def indented_container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """`!!! note "Title"`, `??? note` and `=== "Tab"` with a body indented by four."""
+    """Block rule: `!!! note "Title"`, `??? note`, `=== "Tab"` with a body indented by four."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 3] not in ("!!!", "???", "===") or state.is_code_block(start):
         return False
@@ -517,7 +513,7 @@ def indented_container(state: StateBlock, start: int, end: int, silent: bool) ->
 def _nested(
     state: StateBlock, start: int, inner: int, stop: int, end: int, title: str, indent: int
 ) -> bool:
-    """Read lines `inner` to `stop` as the body of a container that ends before line `end`."""
+    """Parse lines `inner` to `stop` as the body of a container that ends before line `end`."""
     token = state.push("container_open", "div", 1)
     token.map = [start, end]
     token.meta = {"inner": inner, "stop": stop}
@@ -535,7 +531,7 @@ _FORMULA_END: Final = re.compile(r"\$\$[ \t]*(?:\([^()\n]*\)[ \t]*)?$")
 
 
 def math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """`$$ … $$` over lines. A `$$` that is never closed is text."""
+    """Block rule: `$$ … $$` over lines. An unclosed `$$` stays text."""
     pos = state.bMarks[start] + state.tShift[start]
     src = state.src
     if not src.startswith("$$", pos) or state.is_code_block(start):
@@ -573,7 +569,7 @@ _OPTION: Final = re.compile(r":([\w-]+):[ \t]*(.*)")
 
 
 def directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """A MyST directive whose body is Markdown, or a code block with its language as argument."""
+    """Block rule: a MyST directive with a Markdown body, or a code directive."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 1] not in ("`", "~", ":") or state.is_code_block(start):
         return False
@@ -629,7 +625,7 @@ _MYST_LINE: Final = re.compile(r"\([\w.: /-]+\)=[ \t]*|%.*|\+\+\+.*")
 
 
 def myst_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """`(target)=`, `% comment` and `+++`."""
+    """Block rule: `(target)=`, `% comment` and `+++`."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 1] not in ("(", "%", "+") or state.is_code_block(start):
         return False
@@ -642,7 +638,7 @@ _ROLE: Final = re.compile(r"\{[\w:.+-]+\}(?=`)")
 
 
 def inline_role(state: StateInline, silent: bool) -> bool:
-    """The name of a MyST role before its text: `{ref}` in {ref}`text`."""
+    """Inline rule: skip the name of a MyST role, `{ref}` in {ref}`text`."""
     if state.src[state.pos] != "{":
         return False
     found = _ROLE.match(state.src, state.pos)
@@ -652,15 +648,17 @@ def inline_role(state: StateInline, silent: bool) -> bool:
     return True
 
 
-# What a line must begin with for a rule to be able to end a paragraph there. Asking every rule
-# about every line of prose takes most of the parser's time.
+# First characters that let a rule end a paragraph. Trying every rule on every line of prose takes
+# most of the parsing time.
 _INTERRUPTING: Final = frozenset("#>`~*-+_<:$!?={(/%[|\\0123456789")
 
 
 def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
-    """markdown-it's `lheading` and `paragraph` in one pass, with two differences: rules are only
-    asked about a line that can interest them, and with indented code switched off an indented
-    line ends a paragraph like any other (as in MDX)."""
+    """Block rule: markdown-it's `lheading` and `paragraph` in one pass, with two differences.
+
+    Rules are tried only on lines that may match them. Where indented code is disabled (MDX), an
+    indented line can end a paragraph like any other.
+    """
     src, starts, shifts, ends = state.src, state.bMarks, state.tShift, state.eMarks
     indents, indent = state.sCount, state.blkIndent
     terminators = state.md.block.ruler.getRules("paragraph")
@@ -704,7 +702,7 @@ def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 @lru_cache(maxsize=3)
 def parser_for(flavour: Flavour) -> MarkdownIt:
-    """The parser of a flavour; shared, as it keeps nothing of a page."""
+    """Return the parser of a flavour. It is shared, since it keeps no state of a page."""
     md = MarkdownIt("commonmark", {"maxNesting": 60}).enable(["table", "strikethrough"])
     block, inline = md.block.ruler, md.inline.ruler
     ends_all: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
