@@ -1,27 +1,20 @@
-"""Cut a page into chunks: small enough to embed, whole enough to be read and cited.
+"""Split a page into chunks that fit the embedding model and make sense when cited.
 
-A chunk is an exact slice of the file, `document.text[start:end]`. It is cut at headings first; a
-section over the budget is cut between its blocks; a block that is over the budget alone is cut
-where its kind allows: a list between items, a table between rows, code between lines, a
-paragraph between sentences. What is embedded, `embed_text`, is another text: the path of headings
-down to the chunk and what a reader sees of it, without imports, comments, tags and addresses,
-with the files it includes. There a cut table repeats its header and cut code its language.
+A chunk is an exact slice of the file, `document.text[start:end]`. A page is split at its headings,
+a section over the budget between its blocks, and a single block over the budget by its kind:
+lists between items, tables between rows, code between lines, paragraphs between sentences.
 
-A chunk stands under one heading, to which its citation leads. So sections are merged only where
-one is tiny, its neighbour is a section under the same parent or its own first subsection, and
-both together fill no more than half the budget: the reader lands within a few lines.
+`embed_text` is a different text: heading path and displayed text, without imports, comments,
+tags and addresses, with included files. A split table repeats its header there, split code its
+language.
 
-What the fields of a reader's citation hold: `chapter` is the page's title (front matter, else the
-first h1, else the file's name), `section` the heading of the first level below the title, and
-`heading` the nearest heading. A folder's name is not used: it is often a number or a slug, and
-`file_path` shows it anyway.
+A citation links to the one heading of its chunk. So sections are merged only if one is tiny, the
+other is its sibling or its own first subsection, and both fill at most half the budget: the
+reader lands within a few lines.
 
-The sections of a page: what stands under which heading, and what the headings above it are.
-
-Units packed into chunks: as few as hold them, and none of those a crumb.
-
-Chunks in the making: headings without a text of their own find one, and tiny sections are
-merged with their neighbours.
+Citation fields: `chapter` is the page title (front matter, first h1, or file name), `section` the
+heading of the first level below it, `heading` the nearest heading. Folder names are not used: many
+are numbers or slugs, and `file_path` contains them.
 """
 
 import hashlib
@@ -40,7 +33,7 @@ from lib.tokens import CountTokens
 
 @dataclass(slots=True)
 class Section:
-    """What stands under one heading, down to the next heading of any level."""
+    """Blocks under one heading, up to the next heading of any level."""
 
     heading: int | None
     path: tuple[str, ...]
@@ -50,7 +43,7 @@ class Section:
 
 
 def sections_of(page: Page, title: str) -> list[Section]:
-    """The page cut at its headings; before the first stands a section without one."""
+    """Split a page at its headings; the first section has none."""
     title_heading = next((i for i, h in enumerate(page.headings) if h.level == 1), None)
     sections = [Section(None, (title,), "", title)]
     stack: list[int] = []
@@ -81,8 +74,10 @@ def sections_of(page: Page, title: str) -> list[Section]:
 
 
 def title_from_path(path: str) -> str:
-    """A page's name made from its file's: `01-getting_started.md` is "Getting started". An index
-    or readme takes its folder's."""
+    """Derive a title from a path: `01-getting_started.md` becomes "Getting started".
+
+    An index or readme takes the name of its folder.
+    """
     pure = PurePosixPath(path)
     stem = pure.stem
     if stem.lower() in ("index", "readme") and pure.parent.name:
@@ -97,8 +92,10 @@ def _same(one: str, other: str) -> bool:
 
 
 def _flatten(blocks: Iterable[Block]) -> Iterable[Block]:
-    """Blocks in order, those that hold a heading replaced by what they hold: a heading in a tab
-    or a quote begins a section like any other."""
+    """Yield blocks in order, replacing each that contains a heading by its children.
+
+    So a heading in a tab or a quote starts a section like any other.
+    """
     for block in blocks:
         if block.children and _holds_heading(block):
             if block.text:
@@ -118,10 +115,11 @@ def _holds_heading(block: Block) -> bool:
 
 
 def pack(units: Sequence[Unit], room: int, budget: int) -> list[list[Unit]]:
+    """Group units into as few chunks as possible, of similar size."""
     groups = _fill(units, room, budget)
     if len(groups) < 2:
         return groups
-    # The last group of a greedy filling is often a single sentence: level them out.
+    # greedy filling often leaves a last group of a single sentence: even the sizes out
     total = sum(unit.cost + 1 for unit in units)
     level = int(total / len(groups) * 1.15)
     leveled = _fill(units, min(room, level), budget)
@@ -132,7 +130,7 @@ def pack(units: Sequence[Unit], room: int, budget: int) -> list[list[Unit]]:
 
 
 def _level_last(before: list[Unit], last: list[Unit], room: int, budget: int) -> None:
-    """Move units from the last but one group to the last while that makes them more equal."""
+    """Move units from the last but one group to the last while that evens their sizes out."""
     while True:
         at = len(before) - 1
         while at > 0 and (not before[at].clean or before[at - 1].keep_with_next):
@@ -170,7 +168,7 @@ def _fill(units: Sequence[Unit], room: int, budget: int) -> list[list[Unit]]:
 
 
 def _carried(group: list[Unit], unit: Unit, room: int, budget: int) -> list[Unit]:
-    """What at the end of a full group belongs to the unit that no longer fits in it."""
+    """Units at the end of a full group that belong with the next unit."""
     at = len(group)
     while at > 0 and (group[at - 1].keep_with_next or not group[at - 1].clean):
         at -= 1
@@ -185,7 +183,7 @@ def _carried(group: list[Unit], unit: Unit, room: int, budget: int) -> list[Unit
 
 
 def _trim(group: list[Unit], budget: int) -> list[Unit]:
-    """Leave off what shows nothing at the end, but for the tags that close the content."""
+    """Drop trailing units without text, except tags that close the content."""
     end = len(group)
     while end > 0 and not group[end - 1].clean:
         end -= 1
@@ -199,7 +197,7 @@ def _trim(group: list[Unit], budget: int) -> list[Unit]:
 
 
 def halves(units: Sequence[Unit]) -> int:
-    """Where to cut `units` in two, both with something to show; 0 if nowhere."""
+    """Index at which to split `units` in two halves with text, or 0."""
     shown = [i for i, unit in enumerate(units) if unit.clean and unit.heading is None]
     if len(shown) < 2:
         return 0
@@ -219,12 +217,12 @@ def without_bare_ends(units: list[Unit]) -> list[Unit]:
 
 @dataclass(slots=True)
 class Draft:
-    """A chunk in the making."""
+    """A chunk before its fields are computed."""
 
     section: Section
     units: list[Unit]
     whole: bool
-    """Whether it is all of its section."""
+    """Whether it covers its whole section."""
 
     @property
     def cost(self) -> int:
@@ -240,7 +238,7 @@ class Draft:
 
 
 class Joiner:
-    """Joins the drafts of one page."""
+    """Merges drafts of one page."""
 
     def __init__(
         self,
@@ -260,8 +258,10 @@ class Joiner:
         return self._merge(self._attach_bare(drafts))
 
     def _attach_bare(self, drafts: list[Draft]) -> list[Draft]:
-        """No chunk is a bare heading: it goes to its first subsection, else to the chunk before
-        it, else to the one after it."""
+        """Attach bare headings to other drafts, so that none is a chunk alone.
+
+        A heading joins its first subsection, else the draft before it, else the one after it.
+        """
         kept: list[Draft] = []
         waiting: list[Unit] = []
         for index, draft in enumerate(drafts):
@@ -286,7 +286,7 @@ class Joiner:
         return kept
 
     def _fits(self, draft: Draft, units: Sequence[Unit]) -> bool:
-        said = draft.section.path  # a heading in the path is not embedded twice
+        said = draft.section.path  # headings in the path are not embedded again
         cost = draft.cost + sum(
             unit.cost + 1
             for unit in units
@@ -294,7 +294,7 @@ class Joiner:
         )
         if cost > self.room(draft.section):
             return False
-        # Counted as one slice: between the two may stand a comment, which is in no unit.
+        # counted as one slice: a comment between the two belongs to no unit
         start = min(units[0].start, draft.units[0].start)
         end = max(units[-1].end, draft.units[-1].end)
         return self.count(self.text[start:end]) <= self.budget
@@ -309,7 +309,7 @@ class Joiner:
                 cost, size = last.cost, draft.cost
                 down = _contains(last, draft)
                 if down and cost <= tiny // 2 and self._fits(draft, last.units):
-                    # A line of introduction: what follows is what one looks for.
+                    # an introductory line: the heading below is the better link target
                     merged[-1] = Draft(draft.section, last.units + draft.units, draft.whole)
                     continue
                 near = down or _siblings(last, draft)
@@ -322,7 +322,7 @@ class Joiner:
 
 
 def _contains(parent: Draft, child: Draft) -> bool:
-    """Whether `child` stands under a heading below that of `parent`."""
+    """Tell whether the heading of `child` is below that of `parent`."""
     path = parent.section.path
     return len(child.section.path) > len(path) and child.section.path[: len(path)] == path
 
@@ -332,7 +332,7 @@ def _siblings(one: Draft, other: Draft) -> bool:
 
 
 CHUNKER_VERSION: Final = 2
-"""Part of every chunk's id: an index made with another version is built anew."""
+"""Part of every chunk id: a new version rebuilds the index."""
 
 MIN_BUDGET: Final = 32
 
@@ -343,28 +343,29 @@ class Chunk:
     start: int
     end: int
     text: str
-    """`document.text[start:end]`, always."""
+    """Always equal to `document.text[start:end]`."""
     embed_text: str
-    """The heading path, an empty line, and the cleaned text."""
+    """Heading path, an empty line, and the cleaned text."""
     heading_path: tuple[str, ...]
-    """From the page's title down to the nearest heading."""
+    """From the page title down to the nearest heading."""
     heading_index: int | None
-    """The place in `page.headings` of the heading that the chunk begins with, else of the nearest
-    above it; None before the first. This is where a link leads; `section` and `heading` say where
-    its text stands, which may be one bare heading deeper."""
+    """Index in `page.headings` of the link target, None before the first heading.
+
+    The heading that the chunk begins with, else the nearest above. `section` and `heading`
+    describe the text, which may be under a deeper heading if the first one has no text.
+    """
     chapter: str
     section: str
-    """Empty above the first heading below the title."""
+    """Empty before the first heading below the title."""
     heading: str
     token_count: int
-    """Of `embed_text`."""
+    """Tokens of `embed_text`."""
     language: str
-    """The programming language of a chunk of code, as its fence names it; else empty."""
+    """Programming language of a code chunk, from its fence; else empty."""
     kind: Kind
-    """What more than half of the chunk is."""
+    """Kind of more than half of the chunk."""
     chunk_id: str
-    """A UUID made from the file's path, the chunk's text and the version: an unchanged chunk
-    keeps its id when text above it changes."""
+    """UUID of path, headings, text and version. Text above the chunk does not change it."""
 
 
 def chunk_page(
@@ -375,12 +376,11 @@ def chunk_page(
     count_tokens: CountTokens,
     includes: Include | None = None,
 ) -> list[Chunk]:
-    """The chunks of one page, in order.
+    """Split a page into chunks, in order. Raises ValueError for a budget below `MIN_BUDGET`.
 
-    `budget` is in tokens as `count_tokens` counts them and holds for `text` and for `embed_text`;
-    only something that cannot be cut (one enormous tag) may be over it. `includes` gives the text
-    a block stands for when it names a file (`lib.includes`). Raises ValueError for a budget below
-    `MIN_BUDGET`.
+    `budget` is in tokens as counted by `count_tokens`; it limits both `text` and `embed_text`. Only
+    something indivisible (one enormous tag) may exceed it. `includes` returns the text of the file
+    that a block includes (`lib.includes`).
     """
     if budget < MIN_BUDGET:
         raise ValueError(f"the budget must be at least {MIN_BUDGET} tokens, not {budget}")
@@ -418,7 +418,7 @@ class _Chunker:
             if all(map(is_bare, units)) and place + 1 < len(sections):
                 below = sections[place + 1].path
                 if len(below) > len(section.path) and below[: len(section.path)] == section.path:
-                    above = units  # read with, and packed with, what stands below
+                    above = units  # packed with the section below
                     continue
             groups = pack(units, room, self.budget)
             drafts.extend(Draft(section, group, len(groups) == 1) for group in groups)
@@ -430,19 +430,21 @@ class _Chunker:
         return chunks
 
     def _room(self, section: Section) -> int:
-        """Tokens that the heading path leaves for the body."""
+        """Tokens left for the body after the heading path."""
         return self.budget - self._path_text(section.path)[1] - 2
 
     def _path_text(self, path: tuple[str, ...]) -> tuple[str, int]:
-        """The heading path in one line, and its tokens."""
+        """Return the heading path in one line, and its tokens."""
         if path not in self.path_texts:
             text = self._short_path(path)
             self.path_texts[path] = text, self.count(text)
         return self.path_texts[path]
 
     def _short_path(self, path: Sequence[str]) -> str:
-        """The heading path in one line, at the most a third of the budget: the nearest heading
-        and the title tell most, so what lies between them goes first."""
+        """Heading path in one line, at most a third of the budget.
+
+        The title and the nearest heading carry most information, so the ones between go first.
+        """
         limit = self.budget // 3
         full = " > ".join(path)
         if len(full) <= limit or self.count(full) <= limit:
@@ -463,7 +465,7 @@ class _Chunker:
         lines = [self._path_text(section.path)[0]]
         for unit in units:
             if unit.heading is not None and headings[unit.heading].text in section.path:
-                continue  # the path says it already
+                continue  # already in the path
             if unit.clean:
                 lines.append(unit.clean)
         embed_text = "\n\n".join(lines)
@@ -475,8 +477,7 @@ class _Chunker:
                 for part in parts:
                     yield from self._finish(Draft(section, part, False), seen)
                 return
-        # Where a bare heading stands above its own, a reader should see both: the link leads to
-        # where the chunk begins.
+        # link to a bare heading above the own one, where the chunk begins
         first = units[0].heading
         kind, language = _kind_of(units)
         known = (str(CHUNKER_VERSION), self.document.path, *section.path, text, embed_text, "")
@@ -502,10 +503,11 @@ class _Chunker:
         )
 
     def _text_fits(self, text: str, units: Sequence[Unit]) -> bool:
-        """Whether the slice of these units is within the budget. `count_tokens` need not be
-        additive, and what stands between units, a comment for instance, is in none of them; but
-        where that is no more than line breaks and the sum is well below, there is no need to
-        count."""
+        """Tell whether the slice of these units is within the budget.
+
+        Token counts need not be additive, and text between units, such as a comment, is in none of
+        them. Counting is skipped if there are only line breaks between and the sum is well below.
+        """
         between = len(text) - sum(unit.end - unit.start for unit in units)
         if between <= 2 * len(units) and sum(unit.raw + 2 for unit in units) <= self.budget:
             return True
@@ -513,7 +515,7 @@ class _Chunker:
 
 
 def _kind_of(units: Sequence[Unit]) -> tuple[Kind, str]:
-    """What more than half of the units is, and the language of most of the code."""
+    """Return the kind of more than half of the units, and the language of most of the code."""
     if len(units) == 1:
         return units[0].kind, units[0].language
     sizes: dict[str, int] = {"prose": 0, "code": 0, "table": 0}

@@ -1,18 +1,12 @@
-"""The files a page includes, so that a chunk can be found by what they say.
+"""Resolve the files that a page includes, so that search finds a chunk by their text.
 
-Pages name other files in the ways of their generators (`lib.includes`), and the text lies
-elsewhere. Only what is embedded takes it in; a chunk's text and offsets stay those of the page.
+Only the embedded text contains them; a chunk's text and offsets stay those of the page.
+Supported: partials imported in MDX (`import Note from './_note.mdx'` and `<Note />`), listings
+(`{{#include x.rs}}`, `{* ../x.py *}`, `<<< @/x.ts`, `--8<-- "x.md"`, `{literalinclude}`), and parts
+of pages (`<!--@include: ./x.md-->`, `{include}`).
 
-A file is read if it lies in the boundary folder after links are resolved. A file that is missing,
-too large, no text or already being included is left out, and named in `problems_of`.
-
-Which lines of a file a page includes: a named region, or some by their numbers.
-
-How the generators' pages name the files they include.
-
-A partial imported in MDX (`import Note from './_note.mdx'` and `<Note />`), a listing
-(`{{#include x.rs}}`, `{* ../x.py *}`, `<<< @/x.ts`, `--8<-- "x.md"`, `{literalinclude}`), a page's
-part (`<!--@include: ./x.md-->`, `{include}`).
+A file is read only if its real path is inside the boundary folder. One that is missing, too large,
+not text or included recursively is skipped and reported by `problems_of`.
 """
 
 import re
@@ -24,46 +18,46 @@ from lib.documents import Document
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, Page, fence, render
 
-# Lines that only mark a region for an include: mdBook's, VitePress's and pymdownx's ways.
+# Markers of a region in an included file: mdBook, VitePress, pymdownx.
 _REGION_LINE: Final = re.compile(
     r"ANCHOR(?:_END)?:\s*[\w-]+|#(?:end)?region\b|--8<--\s*\[(?:start|end):"
 )
 
 
 class Part(NamedTuple):
-    """Which lines of a file: a named region, or first to last, counted from 1."""
+    """Selection of lines: a named region, or ranges (first, last) counted from 1."""
 
     region: str = ""
     spans: tuple[tuple[int, int | None], ...] = ()
 
 
 def mdbook_part(target: str) -> tuple[str, Part]:
-    """`file`, `file:3`, `file:2:5`, `file::5`, `file:2:` or `file:anchor`."""
+    """Parse `file`, `file:3`, `file:2:5`, `file::5`, `file:2:` or `file:anchor`."""
     path, *rest = target.split(":")
     if not rest or not any(rest):
         return path, Part()
     if rest[0] and not rest[0].isdecimal():
         return path, Part(rest[0])
-    return path, Part(spans=_spans([":".join(rest[:2])]))
+    return path, Part(spans=_parse_ranges([":".join(rest[:2])]))
 
 
 def snippet_part(target: str) -> tuple[str, Part]:
-    """`file`, `file:section`, or lines as `file:2:5`, `file::5`, `file:2`."""
+    """Parse `file`, `file:section`, or lines as `file:2:5`, `file::5`, `file:2`."""
     found = re.fullmatch(r"(.*?)((?::-?\d*){1,2}(?:,\d*:\d*)*|:[A-Za-z][\w-]*)?", target)
     if found is None or not found[2]:
         return target, Part()
     rest = found[2][1:]
     if rest[:1].isalpha():
         return found[1], Part(rest)
-    return found[1], Part(spans=line_spans(rest))
+    return found[1], Part(spans=line_ranges(rest))
 
 
-def line_spans(lines: str) -> tuple[tuple[int, int | None], ...]:
-    """`1:3,5,7:` as pairs of first and last line."""
-    return _spans(lines.split(","))
+def line_ranges(lines: str) -> tuple[tuple[int, int | None], ...]:
+    """Parse `1:3,5,7:` into pairs of first and last line."""
+    return _parse_ranges(lines.split(","))
 
 
-def _spans(pieces: Iterable[str]) -> tuple[tuple[int, int | None], ...]:
+def _parse_ranges(pieces: Iterable[str]) -> tuple[tuple[int, int | None], ...]:
     spans: list[tuple[int, int | None]] = []
     for piece in pieces:
         first, colon, last = piece.strip().partition(":")
@@ -76,12 +70,12 @@ def _spans(pieces: Iterable[str]) -> tuple[tuple[int, int | None], ...]:
 
 
 def _line(digits: str) -> int | None:
-    """No file has more lines than nine digits count, and thousands of them are no number."""
+    """Parse a line number; nine digits exceed any file, and int() rejects thousands of them."""
     return int(digits[:9]) if digits.isdecimal() else None
 
 
 def select(text: str, part: Part) -> str:
-    """The lines of `part`, without those that only mark a region; indented as little as may be."""
+    """Return the lines of `part`, dedented, without region markers."""
     lines = text.split("\n")
     if part.region:
         lines = list(_region(lines, part.region))
@@ -141,7 +135,7 @@ _ANY: Final = re.compile(r"\{\{\s*#|8<|\{\*|<<<|@include|\{(?:literal)?include\}
 
 
 def names_files(text: str, page: Page) -> bool:
-    """Whether a page may include anything; `text` is what it was read from."""
+    """Tell whether a page may include files; `text` is the source of the page."""
     return bool(_ANY.search(text)) or any(
         PurePosixPath(module).suffix.lower() in MARKDOWN or module.startswith("!!raw-loader!")
         for module in page.imports.values()
@@ -149,10 +143,10 @@ def names_files(text: str, page: Page) -> bool:
 
 
 def expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> str | None:
-    """The text `block` stands for; None if it names no file.
+    """Return the text that `block` includes, or None if it includes nothing.
 
-    `source` is what the block was read from. `read(target, part, code=…)` returns the part of the
-    file that `target` names: as it stands for `code`, else as Markdown.
+    `source` is the Markdown of the block. `read(target, part, code=…)` returns the selected part of
+    the file `target`: unchanged for `code`, else parsed as Markdown.
     """
     if block.kind == "code":
         if found := _MYST.match(source):
@@ -164,7 +158,7 @@ def expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> s
         if components is not None:
             return components
     if block.kind in ("comment", "html") and (found := _VITEPRESS_PART.search(source)):
-        spans = line_spans(f"{found[3]}:{found[4]}") if found[3] or found[4] else ()
+        spans = line_ranges(f"{found[3]}:{found[4]}") if found[3] or found[4] else ()
         return read(found[1], Part(found[2] or "", spans), code=False)
     if block.kind == "marker" and (found := _MYST.match(source)):
         return read(found[2], Part(), code=False)
@@ -175,7 +169,7 @@ def expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> s
 
 
 def _components(block: Block, source: str, page: Page, read: Callable[..., str]) -> str | None:
-    """MDX: imported partials (`<Note />`) and raw files (`{source}`) in a block of tags."""
+    """Expand MDX partials (`<Note />`) and raw files (`{source}`) in a block of tags."""
     parts: list[str] = []
     own = block.text
     for component, variable in _JSX.findall(source):
@@ -192,7 +186,7 @@ def _components(block: Block, source: str, page: Page, read: Callable[..., str])
 
 
 def _lines(source: str, read: Callable[..., str], *, code: bool) -> str:
-    """`source` with the directives that name a file replaced by what they name."""
+    """Replace the include directives in `source` by the included text."""
 
     def mdbook(found: re.Match[str]) -> str:
         if found[1]:
@@ -213,7 +207,7 @@ def _lines(source: str, read: Callable[..., str], *, code: bool) -> str:
 
     def brace_star(found: re.Match[str]) -> str:
         lines = _BRACE_STAR_LINES.search(found[2])
-        return read(found[1], Part(spans=line_spans(lines[1]) if lines else ()), code=code)
+        return read(found[1], Part(spans=line_ranges(lines[1]) if lines else ()), code=code)
 
     def vitepress(found: re.Match[str]) -> str:
         shown = read(found[1], Part(found[2] or ""), code=True)
@@ -227,10 +221,10 @@ def _lines(source: str, read: Callable[..., str], *, code: bool) -> str:
 
 
 class Includes:
-    """Reads included files and keeps them for the next page that names them.
+    """Reads included files and caches them for other pages.
 
-    `root` is the content folder, `boundary` the folder nothing is read outside of (the site's
-    repository; the content folder if not given).
+    `root` is the content folder. Nothing outside `boundary` is read: the repository of the site, or
+    the content folder by default.
     """
 
     def __init__(
@@ -239,21 +233,20 @@ class Includes:
         boundary: Path | None = None,
         *,
         max_file_bytes: int = 200_000,
-        max_page_bytes: int = 1_000_000,
+        max_page_characters: int = 1_000_000,
         max_depth: int = 4,
     ) -> None:
         self.root = root.resolve()
         self.boundary = (boundary or root).resolve()
         self.max_file_bytes = max_file_bytes
-        self.max_page_bytes = max_page_bytes
+        self.max_page_characters = max_page_characters
         self.max_depth = max_depth
         self._files: dict[Path, str | None] = {}
         self._used: dict[str, set[Path]] = {}
         self._problems: dict[str, list[str]] = {}
 
     def of(self, document: Document, page: Page) -> Callable[[Block], str | None] | None:
-        """What `lib.chunking.chunk_page` takes as `includes`; None for a page that includes
-        nothing."""
+        """Return the `includes` argument of `chunk_page`, or None for a page without includes."""
         if not names_files(document.text, page):
             return None
         spent = [0]
@@ -261,12 +254,11 @@ class Includes:
         return self._resolver(document.path, document.text, page, file, (file,), spent)
 
     def used_by(self, path: str) -> list[Path]:
-        """The files that the page's chunks have taken in so far, those that includes include
-        among them."""
+        """Files included by the page's chunks so far, nested ones too."""
         return sorted(self._used.get(path, ()))
 
     def problems_of(self, path: str) -> list[str]:
-        """What could not be included in one page."""
+        """Problems of the includes of one page."""
         return self._problems.get(path, [])
 
     def _resolver(
@@ -283,7 +275,7 @@ class Includes:
         def read(target: str, part: Part, *, code: bool) -> str:
             found = self._find(target, file)
             if found is None:
-                return self._left_out(name, target, "no such file can be read")
+                return self._left_out(name, target, "no such file in the repository")
             if found in above:
                 return self._left_out(name, target, "it includes itself")
             taken = self._take(found, target, name, spent)
@@ -295,7 +287,9 @@ class Includes:
             if found.suffix.lower() not in MARKDOWN:
                 return fence(shown, found.suffix.removeprefix("."))
             if len(above) > self.max_depth:
-                return self._left_out(name, target, "it is nested too deep")
+                return self._left_out(
+                    name, target, f"nested more than {self.max_depth} levels deep"
+                )
             flavour: Flavour = "mdx" if found.suffix.lower() == ".mdx" else page.flavour
             inner = parse_page(shown, flavour)
             resolver = self._resolver(name, shown, inner, found, (*above, found), spent)
@@ -312,7 +306,7 @@ class Includes:
         return include
 
     def _left_out(self, name: str, target: str, reason: str) -> str:
-        """What then stands in the place of the file: nothing."""
+        """Record the problem and return the empty text that replaces the include."""
         problems = self._problems.setdefault(name, [])
         problem = f"{target} is not included: {reason}"
         if problem not in problems:
@@ -322,10 +316,12 @@ class Includes:
     def _take(self, found: Path, target: str, name: str, spent: list[int]) -> str | None:
         text = self._read(found)
         if text is None:
-            self._left_out(name, target, "it is too large or not text")
+            self._left_out(name, target, f"larger than {self.max_file_bytes} bytes or not text")
             return None
-        if spent[0] + len(text) > self.max_page_bytes:
-            self._left_out(name, target, "the page includes too much")
+        if spent[0] + len(text) > self.max_page_characters:
+            self._left_out(
+                name, target, f"the page includes more than {self.max_page_characters} characters"
+            )
             return None
         spent[0] += len(text)
         self._used.setdefault(name, set()).add(found)
@@ -345,8 +341,12 @@ class Includes:
         return self._files[file]
 
     def _find(self, target: str, file: Path) -> Path | None:
-        """The file `target` means on the page `file`: beside it, else from a folder above it up
-        to the boundary (generators count from the site's folder), else from an alias's root."""
+        """Find the file that `target` means on the page `file`.
+
+        Tried in order: beside the page and in each folder above it up to the boundary, since
+        generators resolve from the site's folder. A leading `/` or alias (`@/`, `@site/`) starts at
+        the content folder instead.
+        """
         if "\0" in target or "://" in target or len(target) > 1000:
             return None
         if target.startswith("@"):
@@ -371,11 +371,11 @@ class Includes:
             path = path.resolve()
             if path.is_relative_to(self.boundary) and path.is_file():
                 return path
-        except (OSError, RuntimeError, ValueError):  # a name too long, a loop of links, a NUL
+        except (OSError, RuntimeError, ValueError):  # name too long, loop of links, NUL
             pass
         return None
 
 
 def _between(folder: Path, boundary: Path) -> list[Path]:
-    """The folders above `folder`, nearest first, up to and with `boundary`."""
+    """Folders above `folder`, nearest first, up to and including `boundary`."""
     return [above for above in folder.parents if above.is_relative_to(boundary)]

@@ -1,11 +1,8 @@
-"""Blocks as the units that chunks are packed of.
+"""Split blocks into units, the pieces that chunks are packed from.
 
-A block that fits in a chunk is one unit. One that is over the budget is cut where its kind allows:
-a list between items, a table between rows, code between lines, a paragraph between sentences. A
-cut table repeats its header in what is embedded, cut code the language of its fence.
-
-Where a text is cut when it has to be: between sentences, else clauses, else words; code
-between lines. Nothing here knows of Markdown's blocks: a text, a room in tokens, a way to count.
+A block that fits in a chunk is one unit. A larger one is split by its kind: a list between items, a
+table between rows, code between lines, a paragraph between sentences, else clauses, else words. In
+the embedded text a split table repeats its header, split code the language of its fence.
 """
 
 import re
@@ -31,9 +28,9 @@ def line_end(text: str, at: int) -> int:
 
 
 def line_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Where the lines of a part of `text` start and end, line breaks left off."""
+    """Offsets of the lines of `text[start:end]`, without line breaks."""
     spans: list[tuple[int, int]] = []
-    if "\r" not in text[start:end]:  # nearly always, and in a fifth of the time
+    if "\r" not in text[start:end]:  # the usual case, five times faster
         for line in text[start:end].split("\n"):
             spans.append((start, start + len(line)))
             start += len(line) + 1
@@ -49,42 +46,42 @@ class Piece(NamedTuple):
     start: int
     stop: int
     cost: int
-    """Tokens of it."""
+    """In tokens."""
 
 
 def text_pieces(
     source: str, room: int, count: CountTokens, cost: int | None = None
 ) -> Iterator[Piece]:
-    """Cut a text between sentences into pieces of nearly the same size, each at most `room`
-    tokens; a sentence over that is cut between clauses or words. What is left out between pieces
-    is white space.
+    """Split a text between sentences into pieces of similar size, each at most `room` tokens.
 
-    Counting sentence by sentence takes longer than parsing the page. As a text costs much the
-    same all along, the reach of a piece is reckoned from the whole, and only the piece is counted.
-    `cost` is what the whole costs, if it has been counted.
+    A longer sentence is split between clauses or words. Only white space is left out. `cost` is
+    the token count of the whole, if known.
+
+    Counting each sentence takes longer than parsing the page. So the length of a piece is
+    estimated from the average cost per character, and only the piece is counted.
     """
-    places = _Places(source)
+    points = _CutPoints(source)
     rate = max(count(source) if cost is None else cost, 1) / max(len(source), 1)
     begin = 0
     while begin < len(source):
-        piece = _piece(places, begin, room, rate, count)
+        piece = _piece(points, begin, room, rate, count)
         yield piece
         begin = piece.stop
         while begin < len(source) and source[begin].isspace():
             begin += 1
 
 
-def _piece(places: "_Places", begin: int, room: int, rate: float, count: CountTokens) -> Piece:
-    """The piece at `begin`, of a text of which a character costs about `rate` tokens."""
-    source = places.source
+def _piece(points: "_CutPoints", begin: int, room: int, rate: float, count: CountTokens) -> Piece:
+    """Return the piece at `begin`, at about `rate` tokens per character."""
+    source = points.source
     best: Piece | None = None
     stretch = 2.0  # a sentence is counted before it is cut, if it may fit at all
     while True:
         reach = room / rate
         left = len(source) - begin
-        # An equal share of what is left and a little more, for the cut is at the last end before.
+        # an equal share of the rest, and a little more: the cut moves back to a sentence end
         share = 1.1 * left / ceil(left / reach)
-        stop = places.last(begin, int(min(reach, share)), int(reach * stretch))
+        stop = points.last(begin, int(min(reach, share)), int(reach * stretch))
         start, stop = trimmed(source, begin, stop)
         if best is not None and stop <= best.stop:
             return best
@@ -95,17 +92,17 @@ def _piece(places: "_Places", begin: int, room: int, rate: float, count: CountTo
                 return best
             rate = 1.05 * cost / (stop - start)
             stretch = 1.0
-        elif stretch > 1 and 3 * cost < room and stop < places.end:
-            # This part costs less than the rest: so it reaches farther.
+        elif stretch > 1 and 3 * cost < room and stop < points.end:
+            # cheaper than average: try a longer piece
             best = piece
             rate = max(cost, 1) / (stop - start)
         else:
             return piece
 
 
-# The end of a sentence: a full stop and its like before white space, or the scripts' own marks,
-# after which none need stand (Han, kana), with the quotation marks and brackets that close there;
-# or an empty line. The first mark is looked for by itself, which is what makes it fast.
+# End of a sentence: a full stop or similar before white space, or a mark of scripts without spaces
+# (Han, kana), with closing quotation marks and brackets; or an empty line. The leading character
+# class makes the search fast.
 _SENTENCE_END: Final = re.compile(
     r"[.!?\u2026\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965\u104b\u1362\u1367\u17d4\u0589\r\n]"
     r"(?:(?<=[.!?\u2026])[.!?\u2026]*[\"'\u2019\u201d\u00bb)\]*_`]*(?=\s)\s*"
@@ -113,17 +110,17 @@ _SENTENCE_END: Final = re.compile(
     r"|(?<=[^.!?\u2026\u3002\uff01\uff1f\uff61\r\n])[\"'\u201d\u00bb)]*(?=\s|$)\s*"
     r"|(?<=[\r\n])(?>(?:(?<=\r)\n)?)[ \t]*[\r\n]\s*)"
 )
-# An abbreviation or an initial before the full stop: no sentence ends there.
+# Abbreviation or initial: its full stop ends no sentence.
 _ABBREVIATION: Final = re.compile(
     r"(?:^|[\s(])(?:[A-Za-z]|e\.g|i\.e|etc|cf|vs|Mr|Mrs|Ms|Dr|Prof|St|No|Fig|Eq|vol|pp?|approx)\.$"
 )
-# What a cut may not go through: code, link and image, formula, tag.
+# Never split: code, links and images, formulas, tags.
 _WHOLE: Final = re.compile(
     r"`(?<!``)(`*+).{1,400}?(?<!`)`\1(?!`)"
     r"|\[[^\[\]]{0,400}\]\([^()\s]{0,600}\)|\$[^$\n]{1,300}\$|<[^<>\n]{1,300}>",
     re.DOTALL,
 )
-# Where a sentence is cut that is too long, the best place first.
+# Where to split a long sentence, best first.
 _BREAKS: Final = (
     re.compile(r"[\r\n]\s*"),
     re.compile(r"[,;:\u2014](?=\s)\s*|[\uff0c\u3001\uff1b\uff1a\u060c\u061b]\s*"),
@@ -131,8 +128,8 @@ _BREAKS: Final = (
 )
 
 
-class _Places:
-    """Where a text may be cut."""
+class _CutPoints:
+    """Positions at which a text may be split."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -142,9 +139,11 @@ class _Places:
         self.whole_ends = [end for _, end in whole]
 
     def last(self, begin: int, size: int, farthest: int) -> int:
-        """The last good place at most `size` characters after `begin`: the end of a sentence,
-        else of the first one if it is no farther than `farthest`, else of a line, a clause or a
-        word in the second half; at the least one character after `begin`."""
+        """Return the last good cut at most `size` characters after `begin`.
+
+        A sentence end; else the first sentence end up to `farthest`; else a line, clause or word in
+        the second half. Always at least one character after `begin`.
+        """
         high = begin + max(size, 1)
         if high >= self.end:
             return len(self.source)
@@ -163,7 +162,7 @@ class _Places:
             for found in reversed(list(pattern.finditer(self.source, least, high))):
                 if found.end() > begin and not self._is_inside(found.end()):
                     return found.end()
-        # Not between a letter and its vowel sign, nor inside an emoji sequence.
+        # keep combining marks and emoji sequences together
         cut = high
         while cut > least and _joins(*self.source[cut - 1 : cut + 1]):
             cut -= 1
@@ -176,7 +175,7 @@ class _Places:
         return not self._is_inside(at)
 
     def _is_inside(self, at: int) -> bool:
-        """Whether a cut at `at` would go through something."""
+        """Tell whether a cut at `at` would split an indivisible part."""
         nearest = bisect_left(self.whole_starts, at) - 1
         return nearest >= 0 and at < self.whole_ends[nearest]
 
@@ -188,8 +187,10 @@ def _joins(before: str, after: str) -> bool:
 
 
 def trimmed(source: str, start: int, stop: int) -> tuple[int, int]:
-    """The piece without the white space around it; a cut may not leave a character out, so all
-    that is left off is white space."""
+    """Strip white space around the piece `start` to `stop`, at least one character remaining.
+
+    At the start only line breaks go: indentation stays.
+    """
     while stop > start + 1 and source[stop - 1].isspace():
         stop -= 1
     while start < stop - 1 and source[start] in "\r\n":
@@ -198,16 +199,18 @@ def trimmed(source: str, start: int, stop: int) -> tuple[int, int]:
 
 
 def line_pieces(lines: Sequence[str], room: int, count: CountTokens, cost: int) -> Iterator[Piece]:
-    """Cut lines of code into runs of at most `room` tokens, as the numbers of lines; a line over
-    that is a run of its own. As in `text_pieces`, the reach of a run is reckoned and the run is
-    counted; `cost` is about what all lines cost."""
+    """Split lines of code into runs of at most `room` tokens, as line numbers.
+
+    A longer line is a run by itself. As in `text_pieces`, lengths are estimated and only the run is
+    counted; `cost` is about the tokens of all lines.
+    """
     ends = list(accumulate(len(line) + 1 for line in lines))
     reach = room * ends[-1] / max(cost, 1)
     begin = 0
     while begin < len(lines):
         offset = ends[begin - 1] if begin else 0
         left = ends[-1] - offset
-        # Before the last run a cut nearer to the middle, so that the last is no crumb.
+        # before the last run, cut nearer to the middle to avoid a tiny rest
         size = min(0.95 * reach, 0.6 * left) if left > reach else left
         end = bisect_right(ends, offset + size)
         if end < len(lines):
@@ -220,8 +223,10 @@ def line_pieces(lines: Sequence[str], room: int, count: CountTokens, cost: int) 
 
 
 def _best_line(lines: Sequence[str], first: int, last: int) -> int:
-    """Where to begin the next piece, in the second half of lines `first` to `last`: after an
-    empty line if the next one is at the margin, after any empty line, at the margin, or here."""
+    """Choose where the next piece begins, in the second half of lines `first` to `last`.
+
+    Preferred: after an empty line and unindented, after any empty line, unindented, or `last`.
+    """
     least = first + max(1, (last - first) // 2)
     margin = empty = 0
     for index in range(last, least - 1, -1):
@@ -244,7 +249,7 @@ Kind: TypeAlias = Literal["prose", "code", "table"]
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Something the packing does not cut."""
+    """A piece that packing never splits."""
 
     start: int
     end: int
@@ -252,17 +257,17 @@ class Unit:
     cost: int
     """Tokens of `clean`."""
     raw: int
-    """Tokens of the slice."""
+    """Tokens of the slice of the file."""
     kind: Kind = "prose"
     language: str = ""
     heading: int | None = None
     keep_with_next: bool = False
     closes: bool = False
-    """A closing tag or fence: shows nothing, but reads better at its content's end."""
+    """Closing tag or fence: has no text, but belongs at the end of its content."""
 
 
 def is_bare(unit: Unit) -> bool:
-    """Whether there is nothing in it to stand under a heading."""
+    """Tell whether the unit is a heading or has no text."""
     return unit.heading is not None or not unit.clean
 
 
@@ -276,7 +281,7 @@ def _kind(block: Block) -> Kind:
 
 
 class UnitMaker:
-    """Makes the units of one page."""
+    """Splits blocks of one page into units."""
 
     def __init__(
         self, text: str, page: Page, budget: int, count: CountTokens, include: Include | None
@@ -288,7 +293,7 @@ class UnitMaker:
         self.include = include
 
     def units(self, block: Block, room: int) -> Iterable[Unit]:
-        """A block as one unit if it fits in `room`, else as several."""
+        """Return a block as one unit if it fits in `room`, else split."""
         source = self.text[block.start : block.end]
         clean = render(block, self.include).strip()
         cost = self.count(clean)
@@ -326,7 +331,7 @@ class UnitMaker:
         elif block.kind == "code":
             yield from self._split_code(block, cost, room)
         elif self.include is not None and self.include(block) is not None:
-            # An included file: its pieces all stand for the one line that includes it.
+            # all pieces of an included file map to the line that includes it
             for piece in self._pieces(clean, room, cost):
                 yield self._slice(block.start, block.end, clean[piece.start : piece.stop])
         elif block.kind in ("marker", "expression"):
@@ -355,7 +360,7 @@ class UnitMaker:
         heading: int | None = None,
         keep_with_next: bool = False,
     ) -> Unit:
-        """The unit of a slice that shows `clean`; `raw` if the slice has been counted."""
+        """Make the unit of a slice displayed as `clean`; `raw` is its token count, if known."""
         source = self.text[start:end]
         if raw is None:
             raw = self.count(source)
@@ -363,8 +368,10 @@ class UnitMaker:
         return Unit(start, end, clean, cost, raw, kind, "", heading, keep_with_next)
 
     def _split_table(self, block: Block, room: int) -> Iterable[Unit]:
-        """Cut between rows; every piece shows the header, if there is room for it. A row that is
-        over the budget alone is cut like a text."""
+        """Split between rows; each piece repeats the header if there is room.
+
+        A row over the budget is split like a paragraph.
+        """
         header, *rows = block.children
         top = slice(*trimmed(self.text, block.start, rows[0].start if rows else block.end))
         top_raw = self.count(self.text[top.start : top.stop])
@@ -375,7 +382,7 @@ class UnitMaker:
             yield from self._split_text(top.start, top.stop, room)
             top = slice(top.stop, top.stop)
 
-        # The header's own lines wait for the first rows and go alone if they don't fit together.
+        # the lines of the header join the first rows, or form a piece if they do not fit together
         start, raw, cost = top.start, top_raw, head_cost
         group: list[Block] = []
 
@@ -412,8 +419,10 @@ class UnitMaker:
         yield from flush()
 
     def _split_markup(self, begin: int, stop: int, shown: str, room: int) -> Iterable[Unit]:
-        """Tags or the like of which a reader sees only `shown`: it stands for their first piece,
-        and the others can be left off."""
+        """Split tags or similar, displayed as `shown`.
+
+        The first piece carries the text; the others can be dropped.
+        """
         first = next(text_pieces(self.text[begin:stop], self.budget, self.count))
         start, end = begin + first.start, begin + first.stop
         if self.count(shown) <= room:
@@ -432,8 +441,10 @@ class UnitMaker:
         *,
         heading: int | None = None,
     ) -> Iterable[Unit]:
-        """Inline Markdown cut between sentences; `plain_cost` is what it costs if it is known to
-        read as it is written."""
+        """Split inline Markdown between sentences.
+
+        `plain_cost` is its token count if it contains no markup.
+        """
         for piece in self._pieces(self.text[begin:stop], room, plain_cost):
             start, end = begin + piece.start, begin + piece.stop
             source = self.text[start:end]
@@ -441,8 +452,10 @@ class UnitMaker:
             yield self._slice(start, end, clean.strip(), raw=piece.cost, heading=heading)
 
     def _split_code(self, block: Block, cost: int, room: int) -> Iterable[Unit]:
-        """Cut between lines, rather where an empty line or one at the margin begins anew. The
-        fence's own lines go with the first and the last piece."""
+        """Split between lines, preferably at an empty or unindented line.
+
+        The first and last piece include the lines of the fence.
+        """
         included = self.include(block) if self.include is not None else None
         language = block.language
         fences = self.count(fence("", language))
@@ -454,14 +467,14 @@ class UnitMaker:
         if included is None:
             opening = self.count(self.text[top : block.body]) + 2
             body = min(block.body, block.end)
-            if opening > self.budget // 2:  # a fence's line so long leaves no room for its code
+            if opening > self.budget // 2:  # a very long fence line leaves no room for code
                 top = body
                 opening = 2
             wrap = max(wrap, opening)
             spans = line_spans(self.text, body, block.end)[: len(lines)]
             spans += [(block.end, block.end)] * (len(lines) - len(spans))
             if not self.text.startswith(code, body):
-                # Counted as it stands in the file: with the indentation of the list it is in.
+                # count the lines of the file, with the indentation of an enclosing list
                 counted = [self.text[start:end] for start, end in spans]
         for piece in line_pieces(counted, max(room - wrap - 1, 8), self.count, cost):
             code = "\n".join(lines[piece.start : piece.stop])
@@ -488,7 +501,7 @@ class UnitMaker:
     def _split_line(
         self, start: int, end: int, code: str, language: str, room: int, included: str | None
     ) -> Iterable[Unit]:
-        """A single line of code over the budget: data, or a minified script."""
+        """Split a single line of code over the budget: data, or a minified script."""
         source = self.text[start:end] if included is None else code
         for piece in self._pieces(source, room - 1):
             part = source[piece.start : piece.stop]

@@ -1,12 +1,12 @@
-"""An estimate of how many tokens a text is to OpenAI's encodings, without the encodings.
+"""Estimate the tokens of a text in OpenAI's encodings, without loading the encodings.
 
-Chunking asks for thousands of counts a second and only wants to stay below a budget, so a few
-passes over the UTF-8 bytes do: every byte is mapped to its weight (`bytes.translate`) and to a
-class, the weights are added up, and so are those of words and of classes that follow each other.
+Chunking counts thousands of texts a second and only needs to stay below a budget. So the estimate
+takes a few passes over the UTF-8 bytes: `bytes.translate` maps each byte to a weight and a class,
+and the weights of bytes, words and pairs of classes are added.
 
-The weights are an expectile fit (0.9: an estimate too low costs nine times one too high) against
-the larger of the cl100k_base and o200k_base counts of some 7,000 pieces of 200 to 900 characters.
-Error of the estimate, median (5th to 95th percentile of the pieces):
+The weights are an expectile fit (0.9: underestimates count nine times as much) to the larger of
+the cl100k_base and o200k_base counts of some 7,000 pieces of 200 to 900 characters. Error of the
+estimate, median (5th to 95th percentile of the pieces):
 
 =========================================  ======================
 English documentation and articles         +18 % (0 to +40)
@@ -52,14 +52,13 @@ def _ascii_class(byte: int) -> int:
 
 
 _CLASSES: Final = bytes(map(_ascii_class, range(256)))
-# What a byte of each class costs by itself.
+# Weight of a byte of each class, in hundredths of a token.
 _CLASS_HUNDREDTHS: Final = {_LOWER: 19, _UPPER: 54, _DIGIT: 69, _MARK: 60}
 _HUNDREDTHS: Final = bytes(_CLASS_HUNDREDTHS.get(kind, 0) for kind in _CLASSES)
 _LETTERS: Final = bytes(ord("a") if chr(b).isalpha() and b < 0x80 else ord(" ") for b in range(256))
 
-# The first byte of a character's UTF-8 names its block, near enough: one weight, in hundredths
-# of a token a character, for each. Blocks without a sample take that of the costliest of their
-# kind.
+# Weight per character by the first byte of its UTF-8 encoding, which tells the script well enough,
+# in hundredths of a token. Scripts without a sample take the highest weight of similar ones.
 _LEADING: Final[tuple[tuple[range, int], ...]] = (
     (range(0xC2, 0xC3), 150),  # no-break space, §, «», °
     (range(0xC3, 0xC4), 106),  # accented Latin
@@ -87,9 +86,9 @@ _NO_LEADING: Final = bytes(range(0xC2))  # ASCII and the bytes that continue a c
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens `text` is in cl100k_base or o200k_base; see above for the error.
+    """Estimate the tokens of `text` in cl100k_base or o200k_base; see above for the error.
 
-    0 only for the empty string. Reads some 50 to 120 million characters a second.
+    Returns 0 only for an empty string. Reads 50 to 120 million characters a second.
     """
     if not text:
         return 0
@@ -105,17 +104,20 @@ def estimate_tokens(text: str) -> int:
         leading = data.translate(_SCRIPTS, _NO_LEADING)
         for mark in set(leading):
             hundredths += _SCRIPT_WEIGHTS[mark] * leading.count(mark)
-    # Rules and the borders of tables: one token spans many of the same mark.
+    # rules and table borders: one token covers many equal marks
     if b"...." in classes:
         hundredths -= 200 * (data.count(b"----") + data.count(b"====") + data.count(b"****"))
-    # Runs of white space: the merges end at some eighty spaces and a dozen line breaks.
+    # runs of white space: merges end at about 80 spaces and a dozen line breaks
     hundredths += 10 * (classes.count(b"\n\n\n\n") + classes.count(b"        "))
     return max(1, ceil(hundredths / 100))
 
 
 def _sum(data: bytes) -> int:
-    """The sum of bytes below 70. The lower half of an Adler-32 is just that, up to 65,520, and
-    takes a fifth of the time of counting the classes."""
+    """Sum bytes below 70.
+
+    The lower half of an Adler-32 is that sum up to 65,520, and five times faster than counting the
+    classes.
+    """
     if len(data) <= 900:
         return adler32(data, 0) & 0xFFFF
     return sum(adler32(data[at : at + 900], 0) & 0xFFFF for at in range(0, len(data), 900))

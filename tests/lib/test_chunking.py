@@ -17,7 +17,7 @@ SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank. "
 
 
 def words(text: str) -> int:
-    """A count one can do in one's head."""
+    """Count words and marks: easy to verify by hand."""
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
@@ -46,10 +46,10 @@ def prose_left_out(page: Page, text: str, found: list[Chunk]) -> str:
     return "".join(
         text[i]
         for leaf in leaves(page.blocks)
-        for i in range(max(leaf.start, leaf.body), leaf.end)  # a fence's own line is no prose
+        for i in range(max(leaf.start, leaf.body), leaf.end)  # without the line of a fence
         if not covered[i]
         and not text[i].isspace()
-        # A tag shows nothing: a piece of a paragraph that is nothing else may be left out.
+        # a piece that contains only tags may be dropped
         and not any(tag.start() <= i < tag.end() for tag in TAGS.finditer(text))
     )
 
@@ -128,7 +128,7 @@ def test_section_is_the_first_level_below_the_title_and_heading_the_nearest() ->
     assert (mac.chapter, mac.section, mac.heading) == ("Guide", "Install", "On a Mac")
     assert mac.heading_path == ("Guide", "Install", "On a Mac")
     assert (appendix.section, appendix.heading_path) == ("Appendix", ("Guide", "Appendix"))
-    assert install.heading_index == 0  # the link leads to where the chunk begins: both are seen
+    assert install.heading_index == 0  # the link leads to the start of the chunk
 
 
 def test_text_before_the_first_heading_stands_under_the_page() -> None:
@@ -265,7 +265,7 @@ def test_long_paragraphs_are_cut_between_sentences(sentence: str) -> None:
         assert chunk.text.startswith(sentence[:8])
         assert chunk.text.endswith(sentence.strip()[-2:])
     sizes = [len(chunk.text) for chunk in found]
-    assert min(sizes) > max(sizes) / 2  # no crumb at the end
+    assert min(sizes) > max(sizes) / 2  # no tiny last chunk
 
 
 def test_the_last_chunk_of_a_section_is_no_crumb() -> None:

@@ -1,5 +1,3 @@
-"""What each generator's directives ask for; `test_includes` reads the files."""
-
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from lib.includes import (
     Includes,
     Part,
     expand,
-    line_spans,
+    line_ranges,
     mdbook_part,
     names_files,
     select,
@@ -44,7 +42,7 @@ def site(tmp_path: Path) -> Path:
 
 
 def embedded(site: Path, text: str, flavour: Flavour = "commonmark") -> tuple[str, list[str]]:
-    """What is embedded of a page of the site, its title left off, and the problems."""
+    """Return the embedded text of a page of the site, without its title, and the problems."""
     (site / "docs/guide").mkdir(exist_ok=True)
     (site / "docs/guide/page.md").write_text(text)
     document = read_document(site / "docs", "guide/page.md")
@@ -162,17 +160,17 @@ def test_what_a_page_includes_is_capped_in_depth_and_in_all(site: Path) -> None:
     body, problems = embedded(site, "<!--@include: ../d0.md-->\n")
     assert "Level 3." in body
     assert "Level 5." not in body
-    assert "nested too deep" in problems[0]
+    assert "nested more than 4 levels deep" in problems[0]
 
     (site / "docs/wide.md").write_text("x" * 90)
     (site / "docs/p.md").write_text("<!--@include: ./wide.md-->\n\n" * 3)
     document = read_document(site / "docs", "p.md")
     page = parse_page(document.text, "commonmark")
-    includes = Includes(site / "docs", max_page_bytes=200)
+    includes = Includes(site / "docs", max_page_characters=200)
     resolve = includes.of(document, page)
     assert resolve is not None
     assert [bool(resolve(block)) for block in page.blocks] == [True, True, False]
-    assert "too much" in includes.problems_of("p.md")[0]
+    assert "more than 200 characters" in includes.problems_of("p.md")[0]
 
 
 def test_a_page_that_includes_nothing_needs_no_resolver(site: Path) -> None:
@@ -219,8 +217,8 @@ def test_what_a_snippet_names(target: str, part: Part) -> None:
 
 
 def test_lines_are_named_by_their_numbers() -> None:
-    assert line_spans("1:3,5,7:") == ((1, 3), (5, 5), (7, None))
-    assert line_spans(f"x,,{MANY}:{MANY}") == ((999_999_999, 999_999_999),)
+    assert line_ranges("1:3,5,7:") == ((1, 3), (5, 5), (7, None))
+    assert line_ranges(f"x,,{MANY}:{MANY}") == ((999_999_999, 999_999_999),)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +251,7 @@ Asked = tuple[str, Part, bool]
 
 
 def expanded(text: str, flavour: Flavour = "commonmark") -> tuple[list[Asked], list[str | None]]:
-    """What is read for each block of a page (file, part, as code), and what they stand for."""
+    """Return what is read for each block of a page (file, part, code), and the replacements."""
     asked: list[Asked] = []
 
     def read(target: str, part: Part, *, code: bool) -> str:

@@ -11,7 +11,7 @@ SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank. "
 
 
 def words(text: str) -> int:
-    """A count one can do in one's head."""
+    """Count words and marks: easy to verify by hand."""
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
@@ -98,7 +98,7 @@ def test_what_costs_more_than_the_rest_is_cut_shorter_and_what_costs_less_longer
     pieces = list(text_pieces(source, 100, estimate_tokens))
     costs = [piece.cost for piece in pieces]
     assert max(costs) <= 100
-    assert sorted(costs)[2] > 40  # a cut is reckoned anew where the script changes
+    assert sorted(costs)[2] > 40  # the estimate adapts where the script changes
 
 
 def test_a_text_is_not_counted_sentence_by_sentence() -> None:

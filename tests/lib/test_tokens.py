@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from lib.tokens import estimate_tokens
 
-# The larger of the cl100k_base and o200k_base counts, from their published merges.
+# the larger of the published cl100k_base and o200k_base counts
 COUNTED = [
     (
         "en",
