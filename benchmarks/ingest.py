@@ -81,7 +81,7 @@ def measure_chunking(settings: Settings) -> None:
     seconds = time.perf_counter() - began
     print(
         f"chunking alone: {size / 1e6:.2f} MB in {seconds:.2f} s, {size / 1e6 / seconds:.1f} MB/s, "
-        f"{len(batch.pieces)} chunks"
+        f"{len(batch.chunks)} chunks"
     )
 
 

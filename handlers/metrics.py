@@ -11,14 +11,14 @@ from handlers import FORWARDING_HEADERS, operation, require_admin, services
 from handlers.middleware import Middleware
 from lib.api import Operation
 from lib.auth import is_local
-from lib.indexing import Task
+from lib.indexing import IngestTask
 from lib.metrics import CONTENT_TYPE
 from lib.resilience import Breaker
 from lib.services import Services
 
 blueprint = Blueprint("metrics", __name__)
 
-_INGESTION: tuple[tuple[str, str, Callable[[Task], float]], ...] = (
+_INGESTION: tuple[tuple[str, str, Callable[[IngestTask], float]], ...] = (
     ("running", "1 while an ingestion is running.", lambda task: task.running),
     ("failed", "1 if the latest ingestion failed.", lambda task: task.status == "failed"),
     ("chunks", "Chunks of the latest ingestion.", lambda task: task.chunks_created),
@@ -81,12 +81,12 @@ def register_gauges(services: Services, middleware: Middleware) -> None:
                 f"quire_upstream_{name}", help_text, partial(read_breaker, breaker), service=service
             )
 
-    def of_latest(read: Callable[[Task], float]) -> Callable[[], float]:
+    def of_latest(read: Callable[[IngestTask], float]) -> Callable[[], float]:
         return lambda: read(ingestion.latest) if ingestion.latest else 0.0
 
     for name, help_text, read_task in _INGESTION:
         services.metrics.gauge(f"quire_ingest_{name}", help_text, of_latest(read_task))
 
 
-def _duration(task: Task) -> float:
+def _duration(task: IngestTask) -> float:
     return ((task.finished_at or datetime.now(UTC)) - task.started_at).total_seconds()

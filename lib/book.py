@@ -1,8 +1,7 @@
-"""The book that is ingested: its folder, the site it is built into, and the files that count.
+"""Read a book: its folder and site, files that changed since the last index, and their chunks.
 
-Which files of a book differ from what the index holds of them.
-
-The book as pieces for the index: files read, cut into chunks, each with its address.
+A `Book` describes the input of an ingestion. `survey` compares its files with the index.
+`read_book` splits files into chunks and gives each the address it links to.
 """
 
 import asyncio
@@ -26,12 +25,12 @@ from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
 from lib.tokens import estimate_tokens
 
 REPOSITORY_LEVELS = 4
-"""So far above the content folder the top of its repository is looked for."""
+"""How many folders above the content folder are searched for `.git`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What is ingested: a folder, the site it is built into, the files that count."""
+    """Input of an ingestion: folder, site, pages and limits."""
 
     root: Path
     site: Site
@@ -41,16 +40,16 @@ class Book:
 
     @property
     def chunker(self) -> str:
-        """What decides how a file is cut, and how its words are weighted."""
+        """Version and settings that decide the chunks and their term weights."""
         return f"{CHUNKER_VERSION}/{self.chunk_tokens}/{SPARSE_VERSION}"
 
     @property
     def content(self) -> str:
-        """Which book this is."""
+        """Hash that identifies the book."""
         return digest([str(self.root)])
 
     def site_hash(self) -> str:
-        """What decides addresses beside the pages themselves."""
+        """Hash of everything but the pages that decides their addresses."""
         try:
             summary = (self.root / "SUMMARY.md").read_bytes().hex()
         except OSError:
@@ -59,27 +58,27 @@ class Book:
 
 
 def content_folder(configured: Path, wanted: str | None) -> Path:
-    """The real path of the folder to ingest.
+    """Return the real path of the folder to ingest. Raises `InvalidRequest`.
 
-    `wanted` is relative to the content folder, or absolute and inside it. Raises `InvalidRequest`.
+    `wanted` is relative to the content folder, or absolute and inside it.
     """
     root = configured.resolve()
     if not root.is_dir():
-        raise InvalidRequest("The content folder does not exist: check BOOK_CONTENT_PATH.")
+        raise InvalidRequest("The content folder does not exist. Check BOOK_CONTENT_PATH.")
     if not wanted:
         return root
     problem = InvalidRequest(
-        "The field content_path must name a folder inside the content folder.",
+        "content_path must be a folder inside the content folder.",
         details={"field": "content_path"},
     )
     try:
-        # What older clients send, "./book_content", is relative to where the server runs.
+        # older clients send "./book_content", relative to the working directory of the server
         inside = [
             path
             for path in ((root / wanted).resolve(), Path(wanted).resolve())
             if path.is_relative_to(root) and path.is_dir()
         ]
-    except (OSError, ValueError):  # too long a name, for one
+    except (OSError, ValueError):  # for example a name that is too long
         raise problem from None
     if not inside:
         raise problem
@@ -87,10 +86,10 @@ def content_folder(configured: Path, wanted: str | None) -> Path:
 
 
 def boundary(root: Path, site: Site) -> Path:
-    """The folder outside of which no page may include a file: the site's repository.
+    """Return the repository of the site: pages may include only files inside it.
 
-    Its top is the nearest folder with a `.git`, else where the site's configuration lies, if that
-    is above the content folder; else the content folder itself.
+    It is the nearest folder with a `.git`, else the folder of the site's configuration if that is
+    above the content folder, else the content folder.
     """
     for folder in [root, *root.parents][: REPOSITORY_LEVELS + 1]:
         if (folder / ".git").exists():
@@ -102,7 +101,7 @@ def boundary(root: Path, site: Site) -> Path:
 
 
 def digest(parts: Iterable[str]) -> str:
-    """A hash of texts, in order; 32 hexadecimal digits."""
+    """Hash strings in order; 32 hexadecimal digits."""
     hashed = blake2b(digest_size=16)
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
@@ -111,23 +110,23 @@ def digest(parts: Iterable[str]) -> str:
 
 
 OWN_PAGES = frozenset({"index", "_index", "readme"})
-"""Names of a folder's own page, in lower case."""
+"""Names, in lower case, of the page that represents its folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """How the files on disk compare with those in the index."""
+    """Differences between the files on disk and the index."""
 
     unchanged: list[str]
     changed: list[str]
-    """New ones and those that differ."""
+    """New and modified files."""
     removed: list[str]
     errors: list[str]
-    """Lines of the form "file: what is wrong with it"."""
+    """Lines of the form `file: problem`."""
 
 
 def survey(book: Book, ledger: Ledger) -> Survey:
-    """Compare the files on disk with those in the index, by hash."""
+    """Compare the files on disk with the index by hash."""
     hasher, present = FileHasher(book), set(book.paths)
     found = Survey([], [], [path for path in ledger if path not in present], [])
     for path in book.paths:
@@ -136,7 +135,7 @@ def survey(book: Book, ledger: Ledger) -> Survey:
             document = read_document(book.root, path, book.limits)
         except DocumentError as error:
             found.errors.append(f"{path}: {error}")
-            # Not readable now: what the index holds of it is gone, as if it were deleted.
+            # an unreadable file is removed from the index, as if it were deleted
             if record:
                 found.removed.append(path)
             continue
@@ -149,25 +148,25 @@ def survey(book: Book, ledger: Ledger) -> Survey:
 
 
 class FileHasher:
-    """Hashes all that a file's chunks depend on.
+    """Hashes everything that the chunks of a file depend on.
 
-    That is its own bytes, those of the files it includes, and those names beside it that may
-    decide its address: whether an `index.md` stands in its folder, or its own name twice.
+    That is the file, the files it includes, and sibling names that may change its address: an index
+    page in its folder, or its own name with another extension.
     """
 
     def __init__(self, book: Book) -> None:
         self._root = book.root
         self._included: dict[str, str] = {}
         self._names: dict[tuple[str, str], list[str]] = {}
-        """By folder and stem; the stem of a folder's own page is empty."""
+        """Paths by folder and stem; the stem is empty for the page of the folder itself."""
         for path in book.paths:
-            self._names.setdefault(family(path), []).append(path)
-            folder, stem = family(path)
+            self._names.setdefault(folder_and_stem(path), []).append(path)
+            folder, stem = folder_and_stem(path)
             if stem in OWN_PAGES or stem == folder.rpartition("/")[2].lower():
                 self._names.setdefault((folder, ""), []).append(path)
 
     def hash_of(self, document: Document, includes: Collection[str]) -> str:
-        folder, stem = family(document.path)
+        folder, stem = folder_and_stem(document.path)
         beside = {*self._names.get((folder, stem), ()), *self._names.get((folder, ""), ())}
         included = (f"{path}={self._hash_included(path)}" for path in sorted(includes))
         return digest([document.sha256, document.path, *sorted(beside), *included])
@@ -182,21 +181,21 @@ class FileHasher:
         return self._included[path]
 
 
-def family(path: str) -> tuple[str, str]:
-    """The folder of a file, and its name without extension in lower case."""
+def folder_and_stem(path: str) -> tuple[str, str]:
+    """Return the folder of a file, and its name without extension in lower case."""
     folder, _, name = path.rpartition("/")
     return folder, name.partition(".")[0].lower()
 
 
-DOCUMENTS_AT_ONCE = 16
-"""Files chunked in one go in the thread: small enough that progress moves."""
+FILES_PER_BATCH = 16
+"""Files per call of the worker thread; small, so that progress is visible."""
 MAX_GAP = 500
-"""Characters between two chunks (imports, a bare heading) over which they are not joined."""
+"""Longest text between two chunks, in characters, that is kept to join them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A chunk on its way into the index, with the text that is embedded for it."""
+class PreparedChunk:
+    """A chunk to index, with the text to embed and its term weights."""
 
     chunk: StoredChunk
     embed_text: str
@@ -205,23 +204,23 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What some files gave."""
+    """Chunks, ledger records and errors of some files."""
 
     files: int
-    pieces: list[Piece] = field(default_factory=list)
+    chunks: list[PreparedChunk] = field(default_factory=list)
     ledger: Ledger = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
 
 
 async def read_book(book: Book, paths: Sequence[str]) -> AsyncIterator[Batch]:
-    """The pieces of these files, some files at a time, read and cut in a thread."""
+    """Yield the chunks of these files in batches, computed in a thread."""
     reader = await asyncio.to_thread(BookReader, book)
-    for start in range(0, len(paths), DOCUMENTS_AT_ONCE):
-        yield await asyncio.to_thread(reader.read, paths[start : start + DOCUMENTS_AT_ONCE])
+    for start in range(0, len(paths), FILES_PER_BATCH):
+        yield await asyncio.to_thread(reader.read, paths[start : start + FILES_PER_BATCH])
 
 
 class BookReader:
-    """Reads files of one book, keeping what they share: addresses, included files."""
+    """Reads files of one book; caches addresses and included files."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
@@ -260,31 +259,31 @@ class BookReader:
         file_hash = self._hasher.hash_of(document, included)
         language = page_language(document.text, address.locale)
         texts = [chunk.embed_text for chunk in chunks]
-        pieces = [
-            Piece(chunk, text, terms)
+        prepared = [
+            PreparedChunk(chunk, text, terms)
             for chunk, text, terms in zip(
-                stored(document, chunks, address, file_hash),
+                stored_chunks(document, chunks, address, file_hash),
                 texts,
                 document_vectors(texts, language),
                 strict=True,
             )
         ]
-        batch.pieces.extend(pieces)
+        batch.chunks.extend(prepared)
         batch.errors.extend(f"{path}: {problem}" for problem in problems)
         batch.ledger[path] = FileRecord(
             file_hash=file_hash,
-            chunks={piece.chunk.chunk_id: piece.chunk.content_hash for piece in pieces},
+            chunks={each.chunk.chunk_id: each.chunk.content_hash for each in prepared},
             language=language,
             includes=included,
             problems=problems,
         )
 
 
-def stored(
+def stored_chunks(
     document: Document, chunks: Sequence[Chunk], address: PageAddress, file_hash: str
 ) -> Iterator[StoredChunk]:
-    """The chunks of one page, in order, as the index keeps them."""
-    paths = names(document.path)
+    """Yield the chunks of one page, in order, as the index stores them."""
+    paths = path_names(document.path)
     end = None
     for ordinal, chunk in enumerate(chunks):
         gap = None if end is None or end > chunk.start else document.text[end : chunk.start]
@@ -312,9 +311,11 @@ def stored(
         )
 
 
-def names(path: str) -> list[str]:
-    """What a reader may call a file by: its path or the end of it, each with and without the
-    extension, and the folders it stands in. In lower case."""
+def path_names(path: str) -> list[str]:
+    """Names by which a question may refer to a file, in lower case.
+
+    Its path and every end of it, with and without the extension, and its folders.
+    """
     parts = PurePosixPath(path.lower()).parts
     ends = ["/".join(parts[place:]) for place in range(len(parts))]
     folders = ["/".join(parts[:place]) for place in range(1, len(parts))]
@@ -323,5 +324,5 @@ def names(path: str) -> list[str]:
 
 
 def flavour_of(site: Site, path: str) -> Flavour:
-    """Which Markdown the file is written in: the extension tells, else the site's generator."""
+    """Return the Markdown flavour of a file, from its extension, else the site's generator."""
     return "mdx" if path.endswith(".mdx") else site.generator.markdown

@@ -1,15 +1,10 @@
-"""From a folder of Markdown to a published index.
+"""Build an index from a folder of Markdown and publish it.
 
-folder -> survey -> changed files -> chunks -> vectors -> a new generation -> published in one step
+folder -> survey -> changed files -> chunks -> vectors -> new generation -> publish in one step
 
-Readers search the old generation until the new one is whole. Files that did not change are taken
-over as they are; of those that did, only chunks with new content are embedded. What was embedded
-before a run failed or was killed is lent to the next. A file that cannot be read is one line
-among the errors, never the end of the run.
-
-The writing of a new index: chunks embedded in batches, several at once.
-
-One run of the ingestion, and what is told of it.
+Searches use the old generation until the new one is complete. Unchanged files are copied, and of
+changed files only chunks with new content are embedded. Vectors from a failed or killed run are
+reused by the next. An unreadable file is one line in the errors and never stops the run.
 """
 
 import asyncio
@@ -25,7 +20,7 @@ from uuid import uuid4
 import msgspec
 import numpy as np
 
-from lib.book import Book, Piece, digest, read_book, survey
+from lib.book import Book, PreparedChunk, digest, read_book, survey
 from lib.documents import DocumentError, discover
 from lib.embedding import Embedder
 from lib.errors import IndexUnreadable, InvalidRequest, StoreUnavailable
@@ -39,18 +34,18 @@ GRACE_SECONDS = 3.0
 
 @dataclass(slots=True)
 class Counts:
-    """Chunks written so far, by where their vectors came from."""
+    """Chunks written so far, by origin of their vectors."""
 
     embedded: int = 0
     reused: int = 0
     tokens: int = 0
-    """Estimated, of the texts that were embedded."""
+    """Estimated tokens of the embedded texts."""
 
 
 class IndexWriter:
-    """Embeds pieces in batches and adds them to a generation.
+    """Embeds chunks in concurrent batches and adds them to a generation.
 
-    With `reuse_vectors`, content that an earlier generation holds takes its vector from there.
+    With `reuse_vectors`, known content takes its vector from an earlier generation.
     """
 
     def __init__(
@@ -67,29 +62,29 @@ class IndexWriter:
         self._counts = counts
         self._batch_size = batch_size
         self._reuse_vectors = reuse_vectors
-        self._waiting: list[Piece] = []
+        self._waiting: list[PreparedChunk] = []
         self._running: set[asyncio.Task[None]] = set()
 
-    async def write(self, pieces: Sequence[Piece]) -> None:
-        """Take pieces; returns when there is room for more. Raises what an earlier batch raised."""
-        self._waiting.extend(pieces)
+    async def write(self, chunks: Sequence[PreparedChunk]) -> None:
+        """Queue chunks; waits while all slots are busy. Raises the error of an earlier batch."""
+        self._waiting.extend(chunks)
         while len(self._waiting) >= self._batch_size:
             batch = self._waiting[: self._batch_size]
             del self._waiting[: self._batch_size]
             await self._begin(batch)
 
     async def finish(self) -> None:
-        """Write what waits."""
+        """Write the queued chunks and wait for all batches."""
         if self._waiting:
             await self._begin(self._waiting)
         while self._running:
             await self._settle()
 
     async def stop(self) -> None:
-        """End what still runs after a failure.
+        """Stop running batches after a failure.
 
-        It is given a moment to arrive and be kept, since it is paid for already; none if this is
-        cancelled.
+        They get `GRACE_SECONDS` to finish and be stored, because they are already paid for; none if
+        the call is cancelled.
         """
         try:
             if self._running:
@@ -99,15 +94,15 @@ class IndexWriter:
                 task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
 
-    async def _begin(self, batch: Sequence[Piece]) -> None:
+    async def _begin(self, batch: Sequence[PreparedChunk]) -> None:
         if len(self._running) >= self._embedder.concurrency:
             await self._settle()
         task = asyncio.create_task(self._write(batch))
-        task.add_done_callback(see)
+        task.add_done_callback(retrieve_exception)
         self._running.add(task)
 
     async def _settle(self) -> None:
-        """Until one batch is done."""
+        """Wait for one batch to finish."""
         finished, self._running = await asyncio.wait(
             self._running, return_when=asyncio.FIRST_COMPLETED
         )
@@ -115,19 +110,19 @@ class IndexWriter:
         if failures:
             raise failures[0]
 
-    async def _write(self, batch: Sequence[Piece]) -> None:
-        # A text that stands twice in the batch is embedded once.
-        texts = {piece.chunk.content_hash: piece.embed_text for piece in batch}
+    async def _write(self, batch: Sequence[PreparedChunk]) -> None:
+        # embed equal texts once
+        texts = {each.chunk.content_hash: each.embed_text for each in batch}
         vectors = dict(await self._builder.reuse_vectors(texts)) if self._reuse_vectors else {}
-        reused = sum(piece.chunk.content_hash in vectors for piece in batch)
+        reused = sum(each.chunk.content_hash in vectors for each in batch)
         fresh = [content_hash for content_hash in texts if content_hash not in vectors]
         if fresh:
             rows = await self._embedder.embed_documents([texts[key] for key in fresh])
             vectors.update(zip(fresh, rows, strict=True))
         await self._builder.add(
-            [piece.chunk for piece in batch],
-            np.stack([vectors[piece.chunk.content_hash] for piece in batch]),
-            [piece.terms for piece in batch],
+            [each.chunk for each in batch],
+            np.stack([vectors[each.chunk.content_hash] for each in batch]),
+            [each.terms for each in batch],
         )
         self._counts.reused += reused
         self._counts.embedded += len(batch) - reused
@@ -136,38 +131,38 @@ class IndexWriter:
         )
 
 
-def see(task: asyncio.Task[None]) -> None:
-    """The first failure is raised; nobody may be left to look at the others."""
+def retrieve_exception(task: asyncio.Task[None]) -> None:
+    """Mark the exception as retrieved: only the first is raised, and asyncio logs the others."""
     if not task.cancelled():
         task.exception()
 
 
 TaskStatus = Literal["pending", "processing", "completed", "failed"]
 MAX_LINES = 1_000
-"""Of errors, and of links that lead nowhere, in a report."""
+"""Limit of the errors, and of the unresolved links, in a report."""
 
 Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a task has come. `errors` are lines of the form "file: what is wrong with it"."""
+    """Progress of a task. `errors` are lines of the form "file: problem"."""
 
     files_processed: int
     total_files: int
     files_unchanged: int
     files_removed: int
-    chunks_created: Annotated[int, msgspec.Meta(description="Chunks of the new index so far.")]
-    chunks_embedded: Annotated[int, msgspec.Meta(description="Those that needed a new vector.")]
+    chunks_created: Annotated[int, msgspec.Meta(description="Chunks in the new index so far.")]
+    chunks_embedded: Annotated[int, msgspec.Meta(description="Chunks with a new vector.")]
     chunks_reused: int
     tokens_embedded: Annotated[int, msgspec.Meta(description="Estimated.")]
     errors: list[str]
     links_unresolved: Annotated[
-        list[str], msgspec.Meta(description="Addresses that SITE_CHECK_PATH does not have.")
+        list[str], msgspec.Meta(description="Addresses missing from SITE_CHECK_PATH.")
     ]
 
 
 class IngestStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a task stands."""
+    """Status of an ingestion task."""
 
     task_id: str
     status: TaskStatus
@@ -176,13 +171,13 @@ class IngestStatus(msgspec.Struct, frozen=True, kw_only=True):
     estimated_completion: Timestamp | None = None
     finished_at: Timestamp | None = None
     error: Annotated[
-        str | None, msgspec.Meta(description="Why it failed; readers still have the old index.")
+        str | None, msgspec.Meta(description="Why it failed; the old index stays in use.")
     ] = None
 
 
 @dataclass(slots=True)
-class Task:
-    """A run of the ingestion."""
+class IngestTask:
+    """One run of the ingestion."""
 
     task_id: str = field(default_factory=lambda: str(uuid4()))
     status: TaskStatus = "pending"
@@ -203,8 +198,8 @@ class Task:
     def running(self) -> bool:
         return self.run is not None and not self.run.done()
 
-    def complain(self, lines: list[str]) -> None:
-        """Add to the errors as far as there is room."""
+    def add_errors(self, lines: list[str]) -> None:
+        """Add lines to the errors, up to `MAX_LINES`."""
         self.errors.extend(lines[: max(0, MAX_LINES - len(self.errors))])
 
     def report(self) -> IngestStatus:
@@ -230,38 +225,38 @@ class Task:
         )
 
     def _estimate(self) -> str | None:
-        """When it will be done if the rest goes as fast as what was done."""
+        """Extrapolate the time of completion from the share of chunks done."""
         if self.finished_at:
             return self.finished_at.isoformat()
         done = self.counts.embedded + self.counts.reused
         if not done or not self.files_processed:
             return None
-        # Embedding takes the time; files are only read ahead of it.
+        # chunks, not files: embedding takes most of the time, and files are read ahead
         total = self.chunks_created * self.total_files / self.files_processed
         elapsed = (datetime.now(UTC) - self.started_at).total_seconds()
         return (self.started_at + timedelta(seconds=elapsed * total / done)).isoformat()
 
 
 SHRINK_LIMIT = 0.5
-"""An index of less than this share of the old one's chunks is not published unless told."""
+"""An index below this share of the old one's chunks is published only with `force`."""
 SMALL_BOOK = 20
-"""With fewer chunks than this a book may shrink as it likes."""
+"""The shrink limit does not apply below this number of chunks."""
 RARE_LANGUAGE = 0.02
-"""Share of a book's pages below which a language does not count."""
+"""Languages below this share of the pages are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """The published index, as far as the next one can build upon it."""
+class PublishedIndex:
+    """The published index, as far as the next one can reuse it."""
 
     manifest: Manifest | None = None
     usable: bool = False
-    """Whether unchanged files may be taken over: same book, chunker, addresses, model, layout."""
+    """Whether unchanged files can be copied: same book, chunker, addresses, model and layout."""
     ledger: Ledger = field(default_factory=dict)
 
 
-async def open_book(settings: Settings, folder: Path, task: Task) -> Book:
-    """Find the book in its folder. Raises `InvalidRequest` for one that cannot be listed."""
+async def open_book(settings: Settings, folder: Path, task: IngestTask) -> Book:
+    """Detect the site and list the pages. Raises `InvalidRequest` for an unreadable folder."""
     site = await asyncio.to_thread(
         detect_site,
         folder,
@@ -278,38 +273,38 @@ async def open_book(settings: Settings, folder: Path, task: Task) -> Book:
         )
     except DocumentError as error:
         raise InvalidRequest(f"The book cannot be read: {error}.") from None
-    task.complain(list(discovery.errors))
+    task.add_errors(list(discovery.errors))
     task.total_files = len(discovery.paths)
     return Book(folder, site, discovery.paths, settings.limits, settings.chunk_tokens)
 
 
-async def published(
+async def published_index(
     store: Store, embedder: Embedder, settings: Settings, book: Book, *, force: bool
-) -> Before:
-    """What there is to build upon; nothing of it is usable with `force`. Raises `QuireError`."""
+) -> PublishedIndex:
+    """Return the published index; nothing is usable with `force`. Raises `QuireError`."""
     try:
         manifest = await store.manifest()
     except IndexUnreadable:
-        return Before()  # the vectors of it that can be read are lent all the same
+        return PublishedIndex()  # its readable vectors are still reused
     except StoreUnavailable:
-        if force:  # told to build anew, it does not need the old one to be readable
-            return Before()
+        if force:  # a forced build does not need the old index
+            return PublishedIndex()
         raise
     usable = (
         manifest is not None
         and not force
         and manifest.index_format == INDEX_FORMAT
         and manifest.embedding_model == embedder.model_id
-        and manifest.configured == configured(settings)
+        and manifest.configured == settings_hash(settings)
         and (manifest.chunker, manifest.site, manifest.content)
         == (book.chunker, book.site_hash(), book.content)
     )
     if not usable:
-        return Before(manifest)
+        return PublishedIndex(manifest)
     try:
-        return Before(manifest, True, await store.ledger())
+        return PublishedIndex(manifest, True, await store.ledger())
     except IndexUnreadable:
-        return Before(manifest)
+        return PublishedIndex(manifest)
 
 
 async def index_book(
@@ -317,24 +312,24 @@ async def index_book(
     embedder: Embedder,
     settings: Settings,
     book: Book,
-    task: Task,
+    task: IngestTask,
     *,
     force: bool,
     batch_size: int,
 ) -> None:
     """Publish a new generation, unless nothing has changed. Raises `QuireError`.
 
-    `force` embeds everything anew, and publishes even a far smaller index; `batch_size` is the
-    number of texts in one call of the embedder.
+    `force` embeds everything again and publishes even a much smaller index. `batch_size` is the
+    number of texts per call of the embedder.
     """
     generation = new_generation()
     builder = await store.build(generation, embedder.model_id)
     try:
-        before = await published(store, embedder, settings, book, force=force)
+        before = await published_index(store, embedder, settings, book, force=force)
         plan = await asyncio.to_thread(survey, book, before.ledger)
-        task.complain(plan.errors)
+        task.add_errors(plan.errors)
         task.files_unchanged, task.files_removed = len(plan.unchanged), len(plan.removed)
-        # Files that cannot be read count as seen to.
+        # unreadable files count as processed
         task.files_processed = task.total_files - len(plan.changed)
         if before.manifest and before.usable and not plan.changed and not plan.removed:
             task.chunks_created = task.counts.reused = before.manifest.chunks
@@ -350,10 +345,10 @@ async def index_book(
         try:
             async for batch in read_book(book, plan.changed):
                 task.files_processed += batch.files
-                task.chunks_created += len(batch.pieces)
-                task.complain(batch.errors)
+                task.chunks_created += len(batch.chunks)
+                task.add_errors(batch.errors)
                 ledger.update(batch.ledger)
-                await writer.write(batch.pieces)
+                await writer.write(batch.chunks)
             await writer.finish()
         finally:
             await writer.stop()
@@ -367,7 +362,7 @@ async def index_book(
                 site=book.site_hash(),
                 generator=book.site.generator.name,
                 content=book.content,
-                configured=configured(settings),
+                configured=settings_hash(settings),
                 languages=languages_of(ledger),
                 documents=sum(bool(record.chunks) for record in ledger.values()),
                 chunks=task.chunks_created,
@@ -379,8 +374,8 @@ async def index_book(
         await builder.discard()
 
 
-async def check_links(store: Store, settings: Settings, book: Book, task: Task) -> None:
-    """Tell which addresses of the index lead nowhere, where there is a site to look at."""
+async def check_links(store: Store, settings: Settings, book: Book, task: IngestTask) -> None:
+    """List addresses of the index that the built site or sitemap lacks, if one is configured."""
     place = settings.site_check_path
     if place is None:
         return
@@ -389,8 +384,8 @@ async def check_links(store: Store, settings: Settings, book: Book, task: Task) 
     task.links_unresolved.extend(lines[:MAX_LINES])
 
 
-def configured(settings: Settings) -> str:
-    """A hash of the settings that decide what an index of the configured book holds, and how."""
+def settings_hash(settings: Settings) -> str:
+    """Hash the settings that decide the content and layout of the index."""
     parts = [
         str(settings.book_content_path.resolve()),
         settings.site_url,
@@ -400,15 +395,16 @@ def configured(settings: Settings) -> str:
     ]
     layout = (settings.qdrant_quantization, settings.qdrant_on_disk)
     if settings.qdrant_url and layout != ("none", False):
-        # Only then, so that indexes from before there was a choice stay as good as they are.
+        # only then, to keep the hash of indexes made before these settings existed
         parts += map(str, layout)
     return digest(parts)
 
 
 def languages_of(ledger: Ledger) -> tuple[str, ...]:
-    """Those of a book's pages that a question should be stemmed in, the commonest first.
+    """Languages in which to stem questions, most common first.
 
-    A page among a hundred is as likely a mistaken one, and each language costs every question time.
+    A language of one page in a hundred is likely a detection error, and each costs time per
+    question.
     """
     pages = Counter(record.language for record in ledger.values() if record.chunks)
     enough = RARE_LANGUAGE * pages.total()
@@ -416,15 +412,15 @@ def languages_of(ledger: Ledger) -> tuple[str, ...]:
 
 
 def check_size(chunks: int, old: Manifest | None, book: Book, *, force: bool) -> None:
-    """Raises `InvalidRequest` where publishing would most likely be a mistake."""
+    """Raise `InvalidRequest` if publishing the new index is probably a mistake."""
     if not chunks:
         raise InvalidRequest(
-            "There is no readable text in the content folder; the index stays as it was."
+            "There is no readable text in the content folder. The index is unchanged."
         )
     if force or old is None or old.content != book.content or old.chunks < SMALL_BOOK:
         return
     if chunks < SHRINK_LIMIT * old.chunks:
         raise InvalidRequest(
             f"The new index would have {chunks} chunks where the old one has {old.chunks}, so it "
-            "was not published. If that is meant, ingest with force_reindex (--force in the shell)."
+            "was not published. To publish it, use force_reindex (command line: --force)."
         )

@@ -1,4 +1,4 @@
-"""Ingestion as a task that runs in the background: begun, looked at, waited for, stopped."""
+"""Run ingestion as a background task: start, preview, status, cancel, wait."""
 
 import asyncio
 import logging
@@ -13,7 +13,14 @@ import msgspec
 from lib.book import content_folder, read_book, survey
 from lib.embedding import Embedder
 from lib.errors import NotFound, QuireError
-from lib.indexing import IngestStatus, Task, check_links, index_book, open_book, published
+from lib.indexing import (
+    IngestStatus,
+    IngestTask,
+    check_links,
+    index_book,
+    open_book,
+    published_index,
+)
 from lib.runtime import trim_heap
 from lib.settings import Settings
 from lib.store import Store
@@ -24,22 +31,22 @@ MAX_REMEMBERED_TASKS = 50
 
 
 class IngestRequest(msgspec.Struct, kw_only=True):
-    """What to ingest. Everything has a default, an empty body works."""
+    """What to ingest. All fields have defaults; an empty body is valid."""
 
     content_path: (
         Annotated[str, msgspec.Meta(description="The content folder, or a path inside it.")] | None
     ) = None
     force_reindex: Annotated[
         bool,
-        msgspec.Meta(description="Build everything anew, and publish even a far smaller index."),
+        msgspec.Meta(description="Rebuild everything, and publish even a much smaller index."),
     ] = False
     batch_size: Annotated[
-        int, msgspec.Meta(ge=1, le=1000, description="Texts in one call of the embedder.")
+        int, msgspec.Meta(ge=1, le=1000, description="Texts per call of the embedder.")
     ] = 100
 
 
 class IngestStarted(msgspec.Struct, frozen=True, kw_only=True):
-    """The task that runs now: a new one, or the one that was running already."""
+    """The running task: new, or already running."""
 
     status: Literal["started", "in_progress"]
     message: str
@@ -48,18 +55,20 @@ class IngestStarted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """What an ingestion would do."""
+    """Result of a dry run."""
 
     files_unchanged: int
     files_changed: list[str]
     files_removed: list[str]
     chunks: Annotated[int, msgspec.Meta(description="Of the changed files.")]
-    tokens: Annotated[int, msgspec.Meta(description="To embed at the most, estimated.")]
+    tokens: Annotated[
+        int, msgspec.Meta(description="Upper limit of the tokens to embed, estimated.")
+    ]
     errors: list[str]
 
 
 class Ingestion:
-    """Runs one ingestion at a time and remembers the last ones."""
+    """Runs one ingestion at a time and remembers the last `MAX_REMEMBERED_TASKS`."""
 
     def __init__(
         self,
@@ -68,23 +77,22 @@ class Ingestion:
         store: Store,
         may_begin: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`may_begin` raises where it is known before that a run would come to nothing."""
+        """`may_begin` raises if a run is known to fail."""
         self._settings = settings
         self._may_begin = may_begin
         self._embedder = embedder
         self._store = store
-        self._tasks: dict[str, Task] = {}
+        self._tasks: dict[str, IngestTask] = {}
 
     @property
-    def latest(self) -> Task | None:
+    def latest(self) -> IngestTask | None:
         return next(reversed(self._tasks.values()), None)
 
     async def start(self, request: IngestRequest, *, root: Path | None = None) -> IngestStarted:
-        """Begin in the background. While one runs, say so and name it.
+        """Start a task in the background, or return the running one.
 
-        `root` is a folder outside the content folder that the program itself has made. Raises
-        `InvalidRequest` for a path that is not a folder inside the content folder, and what
-        `may_begin` raises.
+        `root` replaces the content folder by one that the server created. Raises `InvalidRequest`
+        for a path that is not a folder inside the content folder, and the errors of `may_begin`.
         """
         folder = root or content_folder(self._settings.book_content_path, request.content_path)
         if self._may_begin and not (self.latest and self.latest.running):
@@ -93,11 +101,11 @@ class Ingestion:
         if running and running.running:
             return IngestStarted(
                 status="in_progress",
-                message="An ingestion is running already; this is its task.",
+                message="An ingestion is already running. Follow it with this task_id.",
                 task_id=running.task_id,
                 estimated_files=running.total_files,
             )
-        task = Task()
+        task = IngestTask()
         self._tasks[task.task_id] = task
         while len(self._tasks) > MAX_REMEMBERED_TASKS:
             del self._tasks[next(iter(self._tasks))]
@@ -112,20 +120,20 @@ class Ingestion:
         )
 
     async def preview(self, request: IngestRequest) -> Preview:
-        """What `start` would do, without doing it. Raises `QuireError`."""
-        task = Task()
+        """Compute what `start` would do, without doing it. Raises `QuireError`."""
+        task = IngestTask()
         folder = content_folder(self._settings.book_content_path, request.content_path)
         book = await open_book(self._settings, folder, task)
-        before = await published(
+        before = await published_index(
             self._store, self._embedder, self._settings, book, force=request.force_reindex
         )
         plan = await asyncio.to_thread(survey, book, before.ledger)
-        task.complain(plan.errors)
+        task.add_errors(plan.errors)
         chunks = tokens = 0
         async for batch in read_book(book, plan.changed):
-            chunks += len(batch.pieces)
-            tokens += sum(piece.chunk.tokens for piece in batch.pieces)
-            task.complain(batch.errors)
+            chunks += len(batch.chunks)
+            tokens += sum(prepared.chunk.tokens for prepared in batch.chunks)
+            task.add_errors(batch.errors)
         return Preview(
             files_unchanged=len(plan.unchanged),
             files_changed=plan.changed,
@@ -136,11 +144,11 @@ class Ingestion:
         )
 
     def status(self, task_id: str | None) -> IngestStatus:
-        """Of one task, or of the latest. Raises `NotFound`."""
+        """Return the status of a task, by default the latest. Raises `NotFound`."""
         return self._task(task_id).report()
 
     async def cancel(self, task_id: str | None) -> IngestStatus:
-        """Stop a task; readers keep the index they have. Raises `NotFound`."""
+        """Stop a task; the old index stays in use. Raises `NotFound`."""
         task = self._task(task_id)
         if task.run is not None and task.running:
             task.run.cancel()
@@ -148,27 +156,27 @@ class Ingestion:
         return task.report()
 
     async def wait(self) -> None:
-        """Until the latest task is over."""
+        """Wait for the latest task to end."""
         if self.latest and self.latest.run:
             await asyncio.wait((self.latest.run,))
 
     async def close(self) -> None:
-        """Stop what runs."""
+        """Stop the running task."""
         if self.latest:
             await self.cancel(None)
 
-    def _task(self, task_id: str | None) -> Task:
+    def _task(self, task_id: str | None) -> IngestTask:
         task = self._tasks.get(task_id) if task_id else self.latest
         if task is None:
             raise NotFound(
-                "There is no such ingestion task."
+                f"There is no such ingestion task. The last {MAX_REMEMBERED_TASKS} are kept."
                 if task_id
-                else "No ingestion has run since the start."
+                else "No ingestion has run since the server started."
             )
         return task
 
     async def _run(
-        self, task: Task, folder: Path, request: IngestRequest, found: "asyncio.Future[int]"
+        self, task: IngestTask, folder: Path, request: IngestRequest, found: "asyncio.Future[int]"
     ) -> None:
         task.status = "processing"
         began = time.monotonic()
@@ -190,12 +198,12 @@ class Ingestion:
         except QuireError as error:
             task.error = error.message
         except asyncio.CancelledError:
-            task.error = "The ingestion was stopped; readers have the index they had before."
+            task.error = "The ingestion was stopped. The old index stays in use."
             raise
         except Exception:
-            # A task of its own: whatever happens in it would else be seen by nobody.
+            # top of a task: nothing else would report the error
             log.exception("the ingestion failed")
-            task.error = "The ingestion failed through an error of the program; see its log."
+            task.error = "Internal error during ingestion. See the server log."
         finally:
             if task.error:
                 task.status = "failed"

@@ -16,7 +16,7 @@ from lib.chat import Chat
 from lib.embedding import CachedEmbedder, Embedder, GuardedEmbedder, PaidEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.generation import make_model, model_breaker
-from lib.indexing import configured
+from lib.indexing import settings_hash
 from lib.ingest import Ingestion, IngestRequest
 from lib.metrics import Metrics
 from lib.replicas.budget import RedisBudget
@@ -328,7 +328,7 @@ async def ingest_if_needed(services: Services) -> bool:
             reason = "The embedding model changed since the index was built."
         elif manifest.index_format != INDEX_FORMAT:
             reason = "The index was built by another version of Quire."
-        elif manifest.configured != configured(settings):
+        elif manifest.configured != settings_hash(settings):
             reason = (
                 "Settings changed since the index was built (the content folder, SITE_*, "
                 "CHUNK_TOKENS or QDRANT_*)."

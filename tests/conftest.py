@@ -16,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 
 import lib.embedding_e5
 from lib.book import digest
-from lib.indexing import configured
+from lib.indexing import settings_hash
 from lib.ingest import Ingestion, IngestRequest
 from lib.replicas.client import RedisClient
 from lib.services import open_services
@@ -132,7 +132,7 @@ def own_index(
         book = (tmp_path / "book").resolve()
         of = {
             "content": digest([str(book)]),
-            "configured": configured(make_settings(book_content_path=book, qdrant_path=index)),
+            "configured": settings_hash(make_settings(book_content_path=book, qdrant_path=index)),
         }
         for file in index.rglob("manifest.json"):
             manifest = json.loads(file.read_text())

@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from lib.book import (
-    DOCUMENTS_AT_ONCE,
+    FILES_PER_BATCH,
     Book,
     BookReader,
     boundary,
     content_folder,
     digest,
     flavour_of,
-    names,
+    path_names,
     read_book,
     survey,
 )
@@ -160,7 +160,7 @@ def book_of(root: Path, files: dict[str, str]) -> Book:
 def test_chunks_know_their_place(tmp_path: Path) -> None:
     text = f"# Tides\n\n{'The tide turns. ' * 12}\n\n## Currents\n\n{'Three knots. ' * 12}\n"
     read = BookReader(book_of(tmp_path, {"guide/tides.md": text})).read(["guide/tides.md"])
-    chunks = [piece.chunk for piece in read.pieces]
+    chunks = [piece.chunk for piece in read.chunks]
     assert [chunk.ordinal for chunk in chunks] == list(range(len(chunks)))
     assert {chunk.heading for chunk in chunks} == {"Tides", "Currents"}
     for before, after in itertools.pairwise(chunks):
@@ -175,27 +175,27 @@ def test_chunks_far_apart_are_not_joined(tmp_path: Path) -> None:
     comment = f"<!-- {'x' * 600} -->"
     text = f"# One\n\nThe first.\n\n{comment}\n\n# Two\n\nThe second.\n"
     read = BookReader(book_of(tmp_path, {"a.md": text})).read(["a.md"])
-    assert [piece.chunk.before for piece in read.pieces] == [None, None]
+    assert [piece.chunk.before for piece in read.chunks] == [None, None]
 
 
 def test_a_draft_is_read_and_gives_nothing(tmp_path: Path) -> None:
     text = "---\ndraft: true\n---\n\nNot yet.\n"
     read = BookReader(book_of(tmp_path, {"a.md": text})).read(["a.md", "gone.md"])
-    assert read.pieces == []
+    assert read.chunks == []
     assert read.ledger["a.md"].chunks == {}
     assert [error.partition(":")[0] for error in read.errors] == ["gone.md"]
     assert read.files == 2
 
 
 async def test_files_come_some_at_a_time(tmp_path: Path) -> None:
-    files = {f"{n}.md": f"# Page {n}\n\nText.\n" for n in range(DOCUMENTS_AT_ONCE + 1)}
+    files = {f"{n}.md": f"# Page {n}\n\nText.\n" for n in range(FILES_PER_BATCH + 1)}
     batches = [batch async for batch in read_book(book_of(tmp_path, files), sorted(files))]
-    assert [batch.files for batch in batches] == [DOCUMENTS_AT_ONCE, 1]
+    assert [batch.files for batch in batches] == [FILES_PER_BATCH, 1]
     assert {path for batch in batches for path in batch.ledger} == files.keys()
 
 
 def test_what_a_reader_may_call_a_file() -> None:
-    assert names("Guide/Deep/Tides.md") == [
+    assert path_names("Guide/Deep/Tides.md") == [
         "guide/deep/tides.md",
         "deep/tides.md",
         "tides.md",

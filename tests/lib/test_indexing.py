@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 import lib.indexing
-from lib.book import Piece
+from lib.book import PreparedChunk
 from lib.embedding import AroundEmbedder, Vectors
 from lib.errors import UpstreamError
-from lib.indexing import MAX_LINES, Counts, IndexWriter, Task, languages_of
+from lib.indexing import MAX_LINES, Counts, IndexWriter, IngestTask, languages_of
 from lib.services import Services, make_local_embedder, open_services
 from lib.settings import Settings
 from lib.store import Candidates, FileRecord, GenerationBuilder, Ledger, new_generation
@@ -322,10 +322,10 @@ async def builder(tmp_path: Path) -> AsyncIterator[GenerationBuilder]:
     await store.close()
 
 
-def pieces(count: int) -> list[Piece]:
+def pieces(count: int) -> list[PreparedChunk]:
     chunks = [chunk(number) for number in range(count)]
     return [
-        Piece(each, each.text, terms)
+        PreparedChunk(each, each.text, terms)
         for each, terms in zip(chunks, sparse_vectors(chunks), strict=True)
     ]
 
@@ -355,16 +355,16 @@ async def test_no_failure_is_left_unseen(builder: GenerationBuilder, cancelled: 
 
 
 def test_errors_are_bounded() -> None:
-    task = Task()
-    task.complain(["a.md: wrong"] * (MAX_LINES - 1))
-    task.complain(["b.md: wrong", "c.md: wrong"])
-    task.complain(["d.md: wrong"])
+    task = IngestTask()
+    task.add_errors(["a.md: wrong"] * (MAX_LINES - 1))
+    task.add_errors(["b.md: wrong", "c.md: wrong"])
+    task.add_errors(["d.md: wrong"])
     assert task.report().progress.errors[-2:] == ["a.md: wrong", "b.md: wrong"]
     assert len(task.errors) == MAX_LINES
 
 
 def test_the_estimate_is_none_before_there_is_anything_to_go_by() -> None:
-    task = Task()
+    task = IngestTask()
     assert task.report().estimated_completion is None
     task.total_files, task.files_processed, task.chunks_created = 10, 5, 100
     assert task.report().estimated_completion is None
@@ -374,7 +374,7 @@ def test_the_estimate_is_none_before_there_is_anything_to_go_by() -> None:
 
 def test_the_rest_is_thought_to_go_as_fast() -> None:
     began = datetime.now(UTC) - timedelta(seconds=60)
-    task = Task(total_files=10, files_processed=5, chunks_created=100, started_at=began)
+    task = IngestTask(total_files=10, files_processed=5, chunks_created=100, started_at=began)
     task.counts.embedded, task.counts.reused = 20, 30  # a quarter of the 200 to come
     estimated = task.report().estimated_completion
     assert estimated is not None
@@ -383,7 +383,7 @@ def test_the_rest_is_thought_to_go_as_fast() -> None:
 
 
 def test_what_is_over_was_completed_then() -> None:
-    task = Task(finished_at=datetime.now(UTC))
+    task = IngestTask(finished_at=datetime.now(UTC))
     report = task.report()
     assert report.estimated_completion == report.finished_at
     assert not task.running

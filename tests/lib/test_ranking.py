@@ -443,7 +443,7 @@ def real() -> list[StoredChunk]:
     root = ROOT / "book_content"
     paths = sorted(path.name for path in root.glob("*.md"))
     book = Book(root, Site(), paths, DocumentLimits(), 120)
-    return [piece.chunk for piece in BookReader(book).read(paths).pieces]
+    return [piece.chunk for piece in BookReader(book).read(paths).chunks]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -37,7 +37,7 @@ from qdrant_client.models import (
 import lib.store_server
 import lib.store_server_client
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
-from lib.indexing import configured
+from lib.indexing import settings_hash
 from lib.services import open_services, warm_up
 from lib.settings import Settings
 from lib.store import _GENERATION_TIME, DENSE, FILTERS, SPARSE, new_generation
@@ -742,7 +742,7 @@ async def test_a_changed_layout_takes_effect_with_the_next_start_and_costs_nothi
 
 def test_where_there_is_no_server_the_layout_is_no_reason() -> None:
     plain = Settings()
-    assert configured(replace(plain, qdrant_quantization="binary")) == configured(plain)
+    assert settings_hash(replace(plain, qdrant_quantization="binary")) == settings_hash(plain)
     large_server = replace(plain, qdrant_url="http://127.0.0.1:9")
-    assert configured(large_server) == configured(plain)
-    assert configured(replace(large_server, qdrant_on_disk=True)) != configured(plain)
+    assert settings_hash(large_server) == settings_hash(plain)
+    assert settings_hash(replace(large_server, qdrant_on_disk=True)) != settings_hash(plain)
