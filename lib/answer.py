@@ -171,7 +171,7 @@ async def _generate(
         messages = build_prompt(
             turn.question, turn.passages, turn.history, addition=chat.prompt_addition
         )
-        reservation = await reserve_tokens(
+        reservation = await _reserve_tokens(
             chat.budget,
             messages,
             reader=turn.reader,
@@ -315,7 +315,7 @@ def _seconds_since(started: float) -> float:
     return round(time.perf_counter() - started, 3)
 
 
-class TokenReservation:
+class _TokenReservation:
     """Reserve an answer's maximum cost while it is generated; settle with the actual usage.
 
     A context manager. An interrupted answer is charged in full, because the provider bills
@@ -358,27 +358,27 @@ class TokenReservation:
         self._reservation.settle(self._reservation.tokens, None)
 
 
-async def reserve_tokens(
+async def _reserve_tokens(
     budget: Budget,
     messages: Sequence[PromptMessage],
     *,
     reader: str,
     max_tokens: int,
     price: Price | None,
-) -> TokenReservation:
+) -> _TokenReservation:
     """Reserve the prompt and `max_tokens` of output.
 
     Raises `BudgetExhausted`, and what the budget raises.
     """
-    prompt = prompt_tokens(messages)
+    prompt = _prompt_tokens(messages)
     cost = token_cost(price, prompt, max_tokens)
     reservation = await budget.reserve(reader, prompt + max_tokens, cost)
     if reservation is None:
         raise BudgetExhausted
-    return TokenReservation(reservation, price)
+    return _TokenReservation(reservation, price)
 
 
-def prompt_tokens(messages: Sequence[PromptMessage]) -> int:
+def _prompt_tokens(messages: Sequence[PromptMessage]) -> int:
     """Estimate the tokens of a prompt, rather too many than too few."""
     return sum(
         ceil(_ESTIMATE_MARGIN * estimate_tokens(m.content)) + _MESSAGE_TOKENS for m in messages

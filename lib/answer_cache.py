@@ -35,7 +35,7 @@ class AnswerKey:
 
 
 @dataclass(frozen=True, slots=True)
-class CachedAnswer:
+class _CachedAnswer:
     """The events of a complete answer."""
 
     pieces: tuple[TextDelta | Cited, ...]
@@ -52,14 +52,14 @@ class AnswerCache:
         seconds: float = _MAX_AGE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._answers: TTLCache[AnswerKey, CachedAnswer] = TTLCache(size, seconds, timer=clock)
+        self._answers: TTLCache[AnswerKey, _CachedAnswer] = TTLCache(size, seconds, timer=clock)
 
-    def get(self, key: AnswerKey) -> CachedAnswer | None:
+    def get(self, key: AnswerKey) -> _CachedAnswer | None:
         return self._answers.get(key)
 
     def put(self, key: AnswerKey, pieces: Sequence[TextDelta | Cited], done: Done) -> None:
         if self._answers.maxsize:
-            self._answers[key] = CachedAnswer(tuple(pieces), done)
+            self._answers[key] = _CachedAnswer(tuple(pieces), done)
 
 
 def normalise_question(question: str) -> str:

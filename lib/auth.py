@@ -82,7 +82,7 @@ def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedKey:
+class _NamedKey:
     """A key, and the name that identifies its reader in limits and logs."""
 
     name: str
@@ -123,7 +123,7 @@ class Keys:
     def _digest(self, key: str) -> bytes:
         return hmac.digest(self._secret, key.encode("utf-8", "surrogatepass"), "sha256")
 
-    def _by_digest(self, keys: Iterable[NamedKey]) -> Mapping[bytes, str]:
+    def _by_digest(self, keys: Iterable[_NamedKey]) -> Mapping[bytes, str]:
         return {self._digest(each.key): each.name for each in keys}
 
     def _refresh(self) -> None:
@@ -146,16 +146,16 @@ class Keys:
         log.info("read %d keys from API_KEYS_FILE", len(found))
 
 
-def parse_key(entry: str) -> NamedKey:
+def parse_key(entry: str) -> _NamedKey:
     """Parse `name:key` or a key, whose name is then a hash. Raises `ValueError` without a key."""
     named = _NAMED_KEY.fullmatch(entry)
     name, key = named.groups() if named else ("", entry)
     if not key or not key.isprintable() or any(c.isspace() for c in key):
         raise ValueError("keys of printable characters without white space, as key or name:key")
-    return NamedKey(name or blake2b(key.encode(), digest_size=4).hexdigest(), key)
+    return _NamedKey(name or blake2b(key.encode(), digest_size=4).hexdigest(), key)
 
 
-def _read_keys(file: Path) -> list[NamedKey]:
+def _read_keys(file: Path) -> list[_NamedKey]:
     """Read a file of keys. Raises `OSError`, and `ValueError` without any key in its message."""
     with file.open("rb") as opened:
         content = opened.read(_MAX_FILE_BYTES + 1)

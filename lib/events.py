@@ -42,7 +42,7 @@ class Cited(msgspec.Struct, frozen=True, kw_only=True, tag="citation"):
     citation: Citation
 
 
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
+class _Ending(msgspec.Struct, frozen=True, kw_only=True):
     """Fields of a complete answer besides its text."""
 
     session_id: str
@@ -80,7 +80,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     ] = []
 
 
-class Done(Ending, frozen=True, kw_only=True, tag="done"):
+class Done(_Ending, frozen=True, kw_only=True, tag="done"):
     """The end of a complete answer. Sent exactly once, last."""
 
 
@@ -94,7 +94,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="error"):
 Event = TextDelta | Cited | Done | Failed | Ping
 
 
-class ChatAnswer(Ending, frozen=True, kw_only=True):
+class ChatAnswer(_Ending, frozen=True, kw_only=True):
     """A complete answer as one JSON object."""
 
     answer: str
@@ -142,7 +142,7 @@ class Transcript:
         ]
 
 
-def encode_event(event: Event) -> bytes:
+def _encode_event(event: Event) -> bytes:
     """Frame one event. JSON contains no raw line breaks, so one data line is enough."""
     if isinstance(event, Ping):
         return _PING
@@ -151,7 +151,7 @@ def encode_event(event: Event) -> bytes:
 
 def encode_error(error: QuireError) -> bytes:
     """Frame the event that ends an interrupted stream."""
-    return encode_event(Failed(error=error.message, code=error.code))
+    return _encode_event(Failed(error=error.message, code=error.code))
 
 
 async def encode_events(
@@ -166,9 +166,9 @@ async def encode_events(
         async with aclosing(events):
             async for event in events:
                 observe(event)
-                yield encode_event(event)
+                yield _encode_event(event)
     except Exception:  # whatever it is, the reader must learn that the answer is incomplete
         log.exception("unexpected exception while streaming an answer")
         failed = Failed(error=INTERNAL_ERROR, code=QuireError.code)
         observe(failed)
-        yield encode_event(failed)
+        yield _encode_event(failed)

@@ -47,7 +47,7 @@ class AccessRecord:
     status: int = 0
     seconds: float = 0.0
     mode: str = ""
-    """The answer's mode (`lib.events.Ending.mode`), "cached", or why it was interrupted."""
+    """The answer's mode (`lib.events.Done.mode`), "cached", or why it was interrupted."""
     first: float | None = None
     """Seconds to the first token."""
     tokens: int = 0

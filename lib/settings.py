@@ -190,7 +190,7 @@ Quantization = Literal["none", "scalar", "binary"]
 
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _LOG_FORMATS = ("text", "json")
-LOCAL_ORIGINS = tuple(
+_LOCAL_ORIGINS = tuple(
     f"http://{host}:{port}"
     for host in ("localhost", "127.0.0.1")
     # Docusaurus, Hugo, Vite dev and preview, VitePress, MkDocs and Sphinx, Jekyll
@@ -319,9 +319,9 @@ class Settings:
         if self.allowed_origins is not None:
             return self.allowed_origins
         if not self.site_url:
-            return LOCAL_ORIGINS
+            return _LOCAL_ORIGINS
         site = urlsplit(self.site_url)
-        return (f"{site.scheme}://{site.netloc}".lower(), *LOCAL_ORIGINS)
+        return (f"{site.scheme}://{site.netloc}".lower(), *_LOCAL_ORIGINS)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

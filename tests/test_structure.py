@@ -19,7 +19,9 @@ def test_lib_reads_no_environment(path: Path) -> None:
 
 def test_importing_the_application_does_nothing() -> None:
     """No setting is read, no folder made, and no heavy library loaded."""
-    heavy = "onnxruntime openai qdrant_client qdrant_edge redis tokenizers tree_sitter".split()
+    heavy = (
+        "onnxruntime openai qdrant_client qdrant_edge redis tokenizers tree_sitter aiohttp".split()
+    )
     code = f"import main, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-// Lays out /openapi.json for a reader.
+// Renders /openapi.json as a page.
 
 const place = document.getElementById("interface");
 const spec = await (await fetch("openapi.json")).json();
@@ -9,7 +9,7 @@ place.replaceChildren(
   make("h2", "Types"),
   ...Object.entries(spec.components.schemas).map(([name, schema]) => type(name, schema)),
 );
-// The types exist only now: a link to one could not have been followed before.
+// The browser could not scroll to a type before it existed.
 if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 
 function route(path, method, operation) {
@@ -25,7 +25,7 @@ function route(path, method, operation) {
   }
   const body = operation.requestBody?.content?.["application/json"]?.schema;
   if (body) section.append(make("h3", "Body"), paragraph(typeOf(body)));
-  section.append(make("h3", "Answers"));
+  section.append(make("h3", "Responses"));
   for (const [status, answer] of Object.entries(operation.responses)) {
     const line = make("p");
     line.append(make("strong", status), ` ${answer.description} `);

@@ -1,5 +1,5 @@
-// Asks POST /chat and shows the answer as it is written. Text only ever becomes text nodes, and
-// links only http(s) ones: nothing that a model or a book writes runs here or is fetched.
+// Asks POST /chat and shows the answer while it streams. All text becomes text nodes, and links must
+// be http(s). So nothing in a model's answer or in the book can run code or load a resource.
 
 const form = document.getElementById("ask");
 const question = document.getElementById("question");
@@ -8,20 +8,20 @@ const answer = document.getElementById("answer");
 const sources = document.getElementById("sources");
 const check = document.getElementById("check");
 let session = null;
-let underWay = null;
+let running = null;
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  underWay?.abort();
-  underWay = new AbortController();
+  running?.abort();
+  running = new AbortController();
   answer.replaceChildren();
   sources.replaceChildren();
   check.replaceChildren();
   send.disabled = true;
   try {
-    await ask(question.value, underWay.signal);
+    await ask(question.value, running.signal);
   } catch (error) {
-    if (error.name !== "AbortError") fail("The connection broke. Please ask again.");
+    if (error.name !== "AbortError") fail("The connection was lost. Please ask again.");
   } finally {
     send.disabled = false;
   }
@@ -36,7 +36,7 @@ async function ask(text, signal) {
   });
   if (!response.ok) {
     const problem = await response.json().catch(() => ({}));
-    return fail(problem.error ?? "The server did not answer.");
+    return fail(problem.error ?? "The server did not respond.");
   }
   session = response.headers.get("X-Session-Id") ?? session;
   let written = "";
@@ -52,7 +52,7 @@ async function ask(text, signal) {
       return showCheck(event);
     }
   }
-  fail("The answer broke off. Please ask again.");
+  fail("The answer is incomplete. Please ask again.");
 }
 
 async function* events(stream) {
@@ -79,21 +79,21 @@ function showSource({ marker, source, text }) {
   sources.append(item);
 }
 
-// What the passages behind the markers say of the sentences that cite them.
+// Shows whether the cited passages support the sentences that cite them.
 function showCheck({ check: sentences = [], mode }) {
   if (mode === "generated" && !sources.children.length) {
-    check.append(element("p", ["This answer names no source. Do not rely on it."]));
+    check.append(element("p", ["This answer cites no source. Do not rely on it."]));
     return;
   }
   const judged = sentences.filter(({ supported }) => supported !== null);
   if (!judged.length) return;
   const doubtful = judged.filter(({ supported }) => !supported);
   if (!doubtful.length) {
-    check.append(element("p", ["Each sentence with a source was found in it."]));
+    check.append(element("p", ["All sentences with a source are supported by it."]));
     return;
   }
   check.append(
-    element("p", ["Not found in the source that it names; read there before you rely on it:"]),
+    element("p", ["Not supported by the cited source. Check there before you rely on it:"]),
     element("ul", doubtful.map(({ sentence }) => element("li", [sentence]))),
   );
 }
@@ -102,7 +102,7 @@ function fail(sentence) {
   answer.append(element("p", [sentence], "error"));
 }
 
-// The Markdown that answers use: paragraphs, lists, headings, fenced code, and inline marks.
+// The Markdown in answers: paragraphs, lists, headings, fenced code, and inline markup.
 function blocks(markdown) {
   const made = [];
   let lines = [];

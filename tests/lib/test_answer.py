@@ -8,7 +8,7 @@ import pytest
 
 import lib.embedding_openai
 import lib.generation
-from lib.answer import prompt_tokens, reserve_tokens
+from lib.answer import _prompt_tokens, _reserve_tokens
 from lib.budget import Budget, BudgetExhausted, BudgetLimits, MemoryBudget
 from lib.embedding import PaidEmbedder
 from lib.embedding_openai import OpenAIEmbedder
@@ -20,7 +20,7 @@ from tests.upstream import Drop, Hang, Reply, Status, Upstream, answer, delta, e
 
 ASKED = [PromptMessage("system", "Rules."), PromptMessage("user", "When does the tide turn?")]
 MOST = 50
-WHOLE = prompt_tokens(ASKED) + MOST
+WHOLE = _prompt_tokens(ASKED) + MOST
 PRICE = Price(1.0, 10.0)
 
 
@@ -49,7 +49,7 @@ async def ask(
     breaker: Breaker | None = None,
 ) -> AsyncGenerator[Delta | Idle | Finish, None]:
     breaker = breaker or model_breaker()
-    reservation = await reserve_tokens(budget, ASKED, reader="a", max_tokens=MOST, price=price)
+    reservation = await _reserve_tokens(budget, ASKED, reader="a", max_tokens=MOST, price=price)
     with reservation, breaker.call():
         async with aclosing(model.generate(ASKED)) as pieces:
             async for piece in pieces:
@@ -155,7 +155,7 @@ async def test_what_the_breaker_spares_costs_nothing() -> None:
 
 
 def test_the_estimate_is_no_lower_than_the_text() -> None:
-    assert prompt_tokens(ASKED) > prompt_tokens(ASKED[1:]) > 6
+    assert _prompt_tokens(ASKED) > _prompt_tokens(ASKED[1:]) > 6
 
 
 @pytest.fixture
