@@ -1,21 +1,16 @@
-"""Whether the passages that an answer cites say what it says, told by their words alone.
+"""Check by word comparison whether the cited passages support an answer.
 
-A claim is a sentence with a marker. It is compared with every one to three neighbouring sentences
-of the passages behind its markers, and judged by the stretch that holds most of it:
+A claim is a sentence with a marker. It is compared with every window of one to three neighbouring
+sentences in the passages that it cites:
 
-- *coverage*: the share of the claim's terms that stand there or in the heading above, each weighted
-  by how rare it is in the passages (inverse document frequency). A number, a name or an identifier
-  weighs more;
-- *contradiction*: a number that is not there, or a word that one of them denies and the other does
-  not, or whose opposite is there in its place (`lib.attribution`).
+- *coverage*: the share of the claim's terms in the window or its heading, weighted by inverse
+  document frequency. Numbers, names and identifiers weigh more;
+- *contradiction*: a number that is missing, or a word that only one side negates, or whose opposite
+  is in the window.
 
-That sees whether a claim has been taken from its passage. It does not see who did what to whom, and
-it takes a claim in quite other words for one without support. Words say nothing of a claim in
-another language than its passage's. `benchmarks/support.py` repeats the fit of the numbers below.
-
-The claims of an answer: its sentences with a marker, as the reader sees them.
-
-What of a sentence a single word turns into its opposite: numbers, negations, opposites.
+This detects whether a claim was taken from its passage. It does not detect swapped subject and
+object, and treats a free paraphrase as unsupported. It cannot judge a claim in another language
+than the passage. The constants were fitted with `benchmarks/support.py`.
 """
 
 import heapq
@@ -38,15 +33,16 @@ from lib.languages import (
     opposites,
     page_language,
 )
-from lib.ranking import Passage, cached_per_passage
+from lib.ranking import Passage, cached_per_passage, inverse_document_frequency
 from lib.runtime import run_to_end
+from lib.sanitizer_syntax import RESOLVED_MARKER
 from lib.sentences import Sentence, split_markdown, split_passage
 from lib.terms import terms
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A sentence of the answer, and the passages that it cites."""
+    """A sentence of the answer and the markers in it."""
 
     text: str
     markers: list[int]
@@ -55,11 +51,11 @@ class Claim:
 _CODE_OR_MARKER: Final = re.compile(
     r"(?P<code>^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)|\Z)"
     r"|(?P<ticks>`+)[^`].*?(?P=ticks))"
-    r"|[ \t]*\[(?P<number>\d{1,3})\](?:\([^()\s]*\))?",
+    rf"|[ \t]*{RESOLVED_MARKER}",
     re.MULTILINE | re.DOTALL,
 )
 _FIRST: Final = 0xE000
-"""A marker is read as one character of the private use area, by its number."""
+"""Each marker is replaced by a private use character: this plus its number."""
 _MARKS: Final = rf"[\u{_FIRST:x}-\u{_FIRST + 999:x}]"
 _AFTER_STOP: Final = re.compile(
     rf"((?<![.!?…。！？।؟])[.!?…。！？।؟]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})"
@@ -68,9 +64,9 @@ _LOOSE: Final = re.compile(rf"\s*{_MARKS}")
 
 
 def read_claims(answer: str, known: Collection[int]) -> list[Claim]:
-    """The sentences of `answer`, the reader's Markdown, with a marker of a `known` number.
+    """Return the sentences of `answer`, the reader's Markdown, that have a `known` marker.
 
-    A marker stands in its sentence or behind its full stop. Brackets inside code are no markers.
+    A marker stands in its sentence or after the full stop. Brackets in code are no markers.
     """
 
     def as_character(found: re.Match[str]) -> str:
@@ -93,9 +89,9 @@ _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TOKEN: Final = re.compile(r"\w+(?:['’]\w+)*|[.,;:()]")
 SAME_SUBJECT_SHARE: Final = 0.6
-"""Share of a sentence's words from which a claim that has them speaks of the same."""
+"""Share of a sentence's words that a claim on the same subject contains."""
 MIN_STEM_LETTERS: Final = 4
-"""Letters from which a stem may have an "un-" before it."""
+"""Minimum letters of a stem that may follow "un-"."""
 
 
 def _stem(word: str) -> str:
@@ -113,19 +109,19 @@ def _opposite_stems() -> dict[str, frozenset[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What a text says, as far as single words can turn it round."""
+    """The parts of a text that a single word can reverse: numbers, negations, opposites."""
 
     numbers: frozenset[str]
     numbered: frozenset[tuple[str, str]]
     """Pairs of a word and the number that follows it: ROS 2, Chapter 4."""
     spelled: frozenset[str]
-    """Those of the numbers that are written in letters; "one" is left out, being a pronoun."""
+    """Numbers written in letters, without "one", which is also a pronoun."""
     denied: frozenset[str]
-    """Stems that follow a negation."""
+    """Stems after a negation."""
     stems: frozenset[str]
-    """Of all words that are not denied; stop words too."""
+    """Stems of all words that are not negated, including stop words."""
     content: frozenset[str]
-    """Of all words but stop words."""
+    """Stems of all words except stop words."""
 
 
 def read_statement(text: str) -> Statement:
@@ -165,7 +161,7 @@ def spell_in_digits(term: str) -> str:
 
 
 def normalize_number(digits: str) -> str:
-    """One form of a number: 1,000 and 1000, 2.0 and 2 are the same."""
+    """Return the normal form of a number: 1,000 as 1000, 2.0 as 2."""
     if _THOUSANDS.fullmatch(digits):
         digits = digits.replace(",", "")
     whole, point, rest = digits.partition(".")
@@ -178,9 +174,11 @@ def contradicts(
     heading: Statement,
     named: frozenset[tuple[str, str]],
 ) -> bool:
-    """Whether the claim has a number that stands in none of the sources' sentences, nor in the
-    heading above them, nor is part of a name (`Told.numbered`) that is `named` somewhere; or says
-    the opposite of one of them."""
+    """Whether the claim has an unknown number or says the opposite of a source.
+
+    A number is known if it is in a source or the heading, or part of a `named` pair
+    (`Statement.numbered`).
+    """
     numbers = heading.numbers.union(*(each.numbers for each in sources))
     missing = claim.numbers - numbers - {each for _, each in claim.numbered & named}
     denied = frozenset[str]().union(*(each.denied for each in sources))
@@ -189,7 +187,7 @@ def contradicts(
         return True
     if (claim.denied & stems) - denied - claim.stems:
         return True
-    # What a sentence denies, the claim may say of something else.
+    # The claim may say of something else what the sentence negates.
     if any(
         (each.denied & claim.stems) - claim.denied - each.stems
         and len(each.content & claim.content) >= SAME_SUBJECT_SHARE * len(each.content)
@@ -204,7 +202,7 @@ def contradicts(
 
 
 def find_opposites(stem: str) -> frozenset[str]:
-    """Of a stem: those in the list, and what "un-" makes of it."""
+    """Return the listed opposites of a stem, and the stem with or without "un-"."""
     found = _opposite_stems().get(stem, frozenset())
     bare = stem.removeprefix("un")
     if len(bare) < MIN_STEM_LETTERS:
@@ -215,44 +213,43 @@ def find_opposites(stem: str) -> frozenset[str]:
 MIN_COVERAGE: Final = 0.54
 """Coverage from which a claim is supported."""
 MAX_WINDOW_LINES: Final = 3
-"""Neighbouring sentences that may support a claim together."""
+"""Maximum neighbouring sentences that support a claim together."""
 COST_PER_LINE: Final = 0.06
-"""What each further sentence has to add."""
+"""Coverage that each further sentence must add."""
 MAX_WINDOWS: Final = 5
-"""Of a passage's stretches, those that hold most."""
+"""Windows of a passage that are compared in full, those with the best coverage."""
 COMPARABLE_SHARE: Final = 0.85
-"""Share of the best stretch's coverage from which another one counts, should that contradict."""
+"""Minimum share of the best coverage for a window that may replace a contradicting one."""
 HEADING_WEIGHT: Final = 0.9
-"""What a term counts that stands in the heading alone."""
+"""Weight of a term that is only in the heading."""
 NAME_WEIGHT: Final = 1.5
 MIN_TERMS: Final = 2
-"""With less there is nothing to compare: "Yes, it does." """
+"""A claim with fewer terms cannot be judged: "Yes, it does." """
 CONTRADICTION_FACTOR: Final = 0.4
-"""What is left of the coverage then..."""
+"""Multiplies the coverage of a contradicting window."""
 UNKNOWN_NAME_FACTOR: Final = 0.55
-"""...and of a claim with a name that stands nowhere in the passages."""
+"""Multiplies the score of a claim with a name that is in none of the passages."""
 
 
 class SentenceCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What words tell of one cited sentence."""
+    """The result for one cited sentence."""
 
     sentence: str
-    """As the reader sees it, markers left out."""
+    """The sentence as the reader sees it, without markers."""
     markers: list[int]
     """The reader's numbers."""
     supported: bool | None
-    """None: words cannot tell, for it is in another language or has none to compare."""
+    """None: unknown, because of another language or too few words."""
     score: float
     """0 to 1."""
     quote: str | None
-    """The passage's own words that support it best; None for a sentence without support."""
+    """The passage's supporting words; None unless supported."""
 
 
 def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list[SentenceCheck]:
-    """A check of every sentence with a marker, in order. `answer` is the reader's Markdown.
+    """Check every sentence of `answer`, the reader's Markdown, that has a marker, in order.
 
-    A sentence answers for its own markers, before or after its full stop; one without a marker
-    names no source, and is left out. So is code.
+    Sentences without markers, and code, are skipped.
     """
     return run_to_end(check_answer_in_steps(answer, passages_by_marker))
 
@@ -260,7 +257,7 @@ def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list
 def check_answer_in_steps(
     answer: str, passages_by_marker: Mapping[int, Passage]
 ) -> Generator[None, None, list[SentenceCheck]]:
-    """The same in slices: each passage takes some 2 ms the first time, each claim half of one."""
+    """Check in cooperative steps: up to 2 ms for each new passage, 0.5 ms for each claim."""
     claims = read_claims(answer, passages_by_marker)
     if not claims:
         return []
@@ -269,15 +266,12 @@ def check_answer_in_steps(
     for number in sorted({marker for claim in claims for marker in claim.markers}):
         yield
         sources[number] = read_cited_passage(passages_by_marker[number])
-    rarity = Rarity(unit.bag for source in sources.values() for unit in source.units)
+    rarity = Rarity(line.bag for source in sources.values() for line in source.lines)
     checks: list[SentenceCheck] = []
     for claim in claims:
         yield
         checks.append(check_claim(claim, [sources[n] for n in claim.markers], rarity, spoken))
     return checks
-
-
-# The passages
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,51 +286,51 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Neighbouring units under a heading."""
+    """Neighbouring lines under a heading."""
 
-    units: Sequence[Line]
+    lines: Sequence[Line]
     heading: Line
     bag: frozenset[str]
 
     @classmethod
-    def of(cls, units: Sequence[Line], heading: Line) -> "Window":
-        return cls(units, heading, frozenset[str]().union(*(unit.bag for unit in units)))
+    def of(cls, lines: Sequence[Line], heading: Line) -> "Window":
+        return cls(lines, heading, frozenset[str]().union(*(line.bag for line in lines)))
 
     @classmethod
-    def union(cls, several: Sequence["Window"]) -> "Window":
-        """As if they stood together, under all of their headings. `several` may not be empty."""
+    def union(cls, windows: Sequence["Window"]) -> "Window":
+        """Combine one or more windows and their headings."""
         heading = read_line(
-            " ".join(each.heading.text for each in several), several[0].heading.language
+            " ".join(each.heading.text for each in windows), windows[0].heading.language
         )
-        return cls.of([unit for each in several for unit in each.units], heading)
+        return cls.of([line for each in windows for line in each.lines], heading)
 
 
 class CitedPassage:
-    """A passage, read once for all claims that cite it."""
+    """A passage, parsed once for all claims that cite it."""
 
     def __init__(self, passage: Passage) -> None:
         self.text = passage.text
         self.language = page_language(passage.text, passage.locale)
         self.latin = is_latin(passage.text)
         texts = [text for sentence in split_passage(passage) for text in split_lines(sentence)]
-        self.units = [read_line(text, self.language) for text in texts]
+        self.lines = [read_line(text, self.language) for text in texts]
         path = f"{passage.chapter}. {passage.section}. {passage.heading}"
         self.heading = read_line(path, self.language)
-        self.stretches = [
-            Window.of(self.units[at : at + size], self.heading)
+        self.windows = [
+            Window.of(self.lines[at : at + size], self.heading)
             for size in range(1, MAX_WINDOW_LINES + 1)
-            for at in range(len(self.units) - size + 1)
+            for at in range(len(self.lines) - size + 1)
         ]
-        self.named = self.heading.said.numbered.union(*(u.said.numbered for u in self.units))
+        self.named = self.heading.said.numbered.union(*(each.said.numbered for each in self.lines))
         self._names = frozenset(terms(f"{passage.text} {path} {passage.file_path}"))
 
     def has(self, name: str) -> bool:
-        """Whether the name stands in the passage, or all of its parts do."""
+        """Whether the passage contains the name or all of its parts."""
         *parts, whole = terms(name) or [""]
         return whole in self._names or (bool(parts) and self._names.issuperset(parts))
 
 
-@cached_per_passage(100)  # some 10 MB
+@cached_per_passage(100)  # about 10 MB
 def read_cited_passage(passage: Passage) -> CitedPassage:
     return CitedPassage(passage)
 
@@ -352,7 +346,7 @@ def split_lines(sentence: Sentence) -> list[str]:
 
 
 class Rarity:
-    """Inverse document frequency among sentences (Robertson and Zaragoza 2009)."""
+    """Inverse document frequency of terms, with sentences as documents."""
 
     def __init__(self, bags: Iterable[frozenset[str]]) -> None:
         every = list(bags)
@@ -361,10 +355,8 @@ class Rarity:
 
     def __getitem__(self, term: str) -> float:
         count = max(self._count[term], 1)
-        return math.log(1 + (self._n - count + 0.5) / (count + 0.5))
+        return inverse_document_frequency(self._n, count)
 
-
-# The comparison
 
 _NAME: Final = re.compile(
     r"(?<![.!?:]\s)(?<!^)(?<!^[\"'“‘(])\b[A-Z][\w'’-]*|\b\w+(?:(?:::|\.|_|->|/)\w+)+|\b[a-z]+[A-Z]\w*|\b\w*\d\w*"
@@ -388,18 +380,18 @@ def check_claim(
     if len(weights) < MIN_TERMS:
         return make_check(claim, None, 0.0, None)
     by_source = [find_best_windows(weights, source) for source in sources]
-    stretches = [each for several in by_source for each in several]
+    windows = [each for several in by_source for each in several]
     firsts = [several[0] for several in by_source if several]
-    if len(firsts) > 1:  # what one of them does not say, another one may
-        stretches.append(Window.union(firsts))
+    if len(firsts) > 1:  # passages may support a claim together
+        windows.append(Window.union(firsts))
     said, names = read_statement(claim.text), find_names(claim.text)
     strange = any(not any(source.has(name) for source in sources) for name in names)
     named = frozenset[tuple[str, str]]().union(*(source.named for source in sources))
-    shares = [weigh_coverage(weights, each.bag, each.heading.bag) for each in stretches]
+    shares = [weigh_coverage(weights, each.bag, each.heading.bag) for each in windows]
     enough = COMPARABLE_SHARE * max(shares, default=0.0)
     found: list[tuple[float, Window]] = []
-    for share, each in zip(shares, stretches, strict=True):
-        if contradicts(said, [unit.said for unit in each.units], each.heading.said, named):
+    for share, each in zip(shares, windows, strict=True):
+        if contradicts(said, [line.said for line in each.lines], each.heading.said, named):
             found.append((CONTRADICTION_FACTOR * share, each))
         elif share >= enough:
             found.append((share, each))
@@ -407,8 +399,8 @@ def check_claim(
         UNKNOWN_NAME_FACTOR if strange else 1.0
     )
     if score >= MIN_COVERAGE:
-        _, best = max(found, key=lambda each: each[0] - COST_PER_LINE * len(each[1].units))
-        return make_check(claim, True, score, " ".join(unit.text for unit in best.units))
+        _, best = max(found, key=lambda each: each[0] - COST_PER_LINE * len(each[1].lines))
+        return make_check(claim, True, score, " ".join(line.text for line in best.lines))
     return make_check(claim, None if foreign else False, score, None)
 
 
@@ -425,13 +417,13 @@ def make_check(
 
 
 def is_latin(text: str) -> bool:
-    """Whether most of the letters are Latin."""
+    """Whether at least half of the letters are Latin."""
     letters = sum(map(str.isalpha, text))
     return 2 * len(_LATIN.findall(text)) >= letters
 
 
 def weigh_terms(text: str, language: str, rarity: Rarity) -> dict[str, float]:
-    """The terms of a claim and what each of them counts."""
+    """Return the terms of a claim and their weights."""
     names = {term for name in _NAME.findall(text) for term in read_terms(name, language)}
     return {
         term: rarity[term] * (NAME_WEIGHT if term in names else 1.0)
@@ -440,33 +432,33 @@ def weigh_terms(text: str, language: str, rarity: Rarity) -> dict[str, float]:
 
 
 def find_names(text: str) -> list[str]:
-    """Names and identifiers."""
+    """Return the names and identifiers in `text`."""
     return [re.sub(r"['’]s?$", "", name) for name in _NAME.findall(text) if not name.isdecimal()]
 
 
 def read_terms(text: str, language: str) -> list[str]:
-    """`lib.terms.terms` without what is left of contractions, numbers in digits."""
+    """Return the terms of `text` without contractions, with numbers in digits."""
     plain = _CONTRACTED.sub("", text)
     return [spell_in_digits(term) for term in terms(plain, language)]
 
 
 def find_best_windows(weights: Mapping[str, float], source: CitedPassage) -> list[Window]:
-    """Those that hold most of the claim, the shorter ones first where they hold as much."""
+    """Return the windows with the best coverage, preferring short ones."""
     above = weigh_coverage(weights, frozenset(), source.heading.bag)
 
     def value(each: Window) -> float:
-        # Most of them hold nothing of the claim.
+        # Fast path: most windows share no term with the claim.
         nothing = each.bag.isdisjoint(weights)
         share = above if nothing else weigh_coverage(weights, each.bag, source.heading.bag)
-        return share - COST_PER_LINE * len(each.units)
+        return share - COST_PER_LINE * len(each.lines)
 
-    return heapq.nlargest(MAX_WINDOWS, source.stretches, key=value)
+    return heapq.nlargest(MAX_WINDOWS, source.windows, key=value)
 
 
 def weigh_coverage(
     weights: Mapping[str, float], bag: frozenset[str], heading: frozenset[str]
 ) -> float:
-    """The share of the weight of the terms that a stretch or its heading holds."""
+    """Return the weighted share of the terms that are in a window or its heading."""
     here = weights.keys() & bag
     above = (weights.keys() & heading) - here
     found = math.fsum(map(weights.__getitem__, here))

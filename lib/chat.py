@@ -139,15 +139,15 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
     k = request.k or request.top_k or DEFAULT_K
     selection = _selection_passage(request.context)
     page = request.page or (request.context.source if request.context else "")
-    grounds = await retrieve_passages(chat.embedder, chat.store, question, history, k)
-    found, refused = prefer_page(grounds.passages, page), not grounds.worth_reading
+    retrieval = await retrieve_passages(chat.embedder, chat.store, question, history, k)
+    found, refused = prefer_page(retrieval.passages, page), not retrieval.answerable
     if selection:
         found, refused = [selection, *found][:k], False
     key = None
     if chat.model and not history and not selection:
         key = AnswerKey(
             question=normalise_question(question),
-            generation=grounds.manifest.generation,
+            generation=retrieval.manifest.generation,
             model=chat.model.name,
             prompt=prompt_id(chat.prompt_addition),
             k=k,
@@ -158,14 +158,14 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
         session_id=session_id,
         reader=reader,
         question=question,
-        reading=grounds.reading,
+        reading=retrieval.reading,
         passages=pack_passages(found, request.context_window, estimate_tokens),
         refusal=make_refusal(question, found) if refused else None,
         history=history,
         started=started,
-        embedding_tokens=grounds.embedding_tokens,
+        embedding_tokens=retrieval.embedding_tokens,
         text_fragments=chat.text_fragments
-        and generator_named(grounds.manifest.generator).text_fragments,
+        and generator_named(retrieval.manifest.generator).text_fragments,
         key=key,
     )
 

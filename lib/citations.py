@@ -1,14 +1,12 @@
-"""Markers in an answer, resolved to the passages behind them while the answer streams.
+"""Resolve a model's citation markers to passages and links while the answer streams.
 
-The prompt numbers the passages; a model cites them as `[2]`, or in one of the other forms that
-models write (`lib.sanitizer_syntax`). Readers see `[1](address)`, numbered in order of appearance.
-A marker without a passage behind it never reaches them, nor does a link that is not in the passages
-(`lib.sanitizer`).
+The prompt numbers the passages; a model cites them as `[2]` or in another form known to
+`lib.sanitizer_syntax`. Readers see `[1](address)`, numbered in order of appearance. Markers
+without a passage, and links that are not in the passages, are removed (`lib.sanitizer`).
 
-The end of a link that marks a sentence on the page: `#:~:text=The%20tide`.
-
-The form is that of the URL Fragment Text Directives (https://wicg.github.io/scroll-to-text-fragment/).
-A browser that does not find the text goes to the heading instead.
+Links end with a text fragment such as `#:~:text=The%20tide`, which highlights the cited sentence
+(https://wicg.github.io/scroll-to-text-fragment/). If a browser does not find the text, it scrolls
+to the heading.
 """
 
 import functools
@@ -23,7 +21,7 @@ import msgspec
 from lib.languages import page_language
 from lib.ranking import TEXT_CACHE_SIZE, Passage, cached_per_passage
 from lib.sanitizer import AnswerBuffer
-from lib.sanitizer_syntax import Addresses, link_target
+from lib.sanitizer_syntax import RESOLVED_MARKER, Addresses, link_target
 from lib.sentences import split_passage
 from lib.terms import terms
 
@@ -34,15 +32,15 @@ MIN_COMMON_TERMS: Final = 2
 MIN_LEAD: Final = 1.15
 """...and no other is as near: the best is ahead by this factor."""
 LONG_SENTENCE_WORDS: Final = 10
-"""Words from which a text is named by its first and its last ones."""
+"""A sentence with more words is named by its first and last ones..."""
 END_WORDS: Final = 4
-"""Words of each end."""
+"""...so many of each."""
 MIN_WORDS: Final = 3
 MAX_CLAIM_CHARACTERS: Final = 600
 
-_MARKERS: Final = re.compile(r"\[\d+\](?:\([^()\s]*\))?")
+_MARKER: Final = re.compile(RESOLVED_MARKER)
 _STOP: Final = re.compile(r"[.!?…][\"'”’)*_]*\s+(?=\S)|[。！？।]\s*(?=\S)")
-# Generators set quotes, dashes and dots in other characters than the file has.
+# Site generators replace quotes, dashes and dots with typographic ones.
 _AS_WRITTEN: Final = re.compile(r"[^\"'`‘’“”–—…]*", re.DOTALL)
 _DOTS_OR_DASHES: Final = re.compile(r"--|\.\.\.")
 _PUNCTUATION: Final = " \t.,;:!?()[]{}*_|。！？，、；："
@@ -50,14 +48,14 @@ _PUNCTUATION: Final = " \t.,;:!?()[]{}*_|。！？，、；："
 
 @dataclass(frozen=True, slots=True)
 class LinkableSentence:
-    """A sentence that can be marked: its terms, and the directive that names it."""
+    """A sentence's terms and its text directive."""
 
     terms: frozenset[str]
     directive: str
 
 
 class FragmentFinder:
-    """A passage's sentences, read when they are first asked for."""
+    """Finds the text fragment for a claim in one passage. Sentences are parsed on first use."""
 
     def __init__(self, passage: Passage) -> None:
         self._passage = passage
@@ -65,7 +63,7 @@ class FragmentFinder:
         self._sentences: list[LinkableSentence] | None = None
 
     def directive(self, said: str) -> str:
-        """`text=...` for the sentence that clearly says the same as the end of `said`, else ""."""
+        """Return `text=...` for the sentence that clearly matches the end of `said`, else ""."""
         claim = last_sentence(said)
         if not claim:
             return ""
@@ -85,7 +83,7 @@ class FragmentFinder:
         return found if best >= max(MIN_SIMILARITY, MIN_LEAD * second) else ""
 
     def sentences(self) -> list[LinkableSentence]:
-        """Those of which the words stand in the file as a page shows them."""
+        """The sentences whose words in the file equal those on the page."""
         if self._sentences is None:
             passage = self._passage
             self._language = page_language(passage.text, passage.locale)
@@ -99,8 +97,8 @@ class FragmentFinder:
 
 
 def last_sentence(said: str) -> str:
-    """What the marker behind `said` stands for: its last sentence, without other markers."""
-    text = _MARKERS.sub("", said[-MAX_CLAIM_CHARACTERS:]).rstrip()
+    """Return the last sentence of `said`, the claim of the marker that follows, without markers."""
+    text = _MARKER.sub("", said[-MAX_CLAIM_CHARACTERS:]).rstrip()
     begin = 0
     for stop in _STOP.finditer(text):
         begin = stop.end()
@@ -108,10 +106,10 @@ def last_sentence(said: str) -> str:
 
 
 def text_directive(sentence: str, source: str) -> str:
-    """`text=...` for a sentence; "" where its words are not in `source` as they are shown.
+    """Return `text=...` for a sentence, or "" if its words are not verbatim in `source`.
 
-    `source` is the Markdown that it comes from, on one line. Markup inside of a sentence does no
-    harm between the two ends of a longer one.
+    `source` is the sentence's Markdown on one line. A long sentence is named by its first and last
+    words, so markup between them does no harm.
     """
     words = sentence.split()
     if len(words) > LONG_SENTENCE_WORDS:
@@ -121,7 +119,7 @@ def text_directive(sentence: str, source: str) -> str:
             return ""
         return f"text={_encoded(start)},{_encoded(end)}"
     whole = _clean(sentence)
-    # Scripts without spaces have words of their own kind.
+    # Scripts without spaces have few words.
     if len(words) < MIN_WORDS and whole.isascii():
         return ""
     return f"text={_encoded(whole)}" if _shown(whole, source) and len(whole) > 5 else ""
@@ -141,17 +139,13 @@ def _encoded(text: str) -> str:
 
 
 def with_directive(url: str, directive: str) -> str:
-    """`url` with a text directive, unless its fragment is an address for the site's own program."""
+    """Append a text directive to `url`, unless its fragment is a client-side route."""
     if not directive:
         return url
     address, hash_, fragment = url.partition("#")
     if fragment.startswith(("/", "!")) or ":~:" in fragment:
         return url
     return f"{address}#{fragment}:~:{directive}" if hash_ else f"{address}#:~:{directive}"
-
-
-def markables(passages: Sequence[Passage]) -> list[FragmentFinder]:
-    return [fragment_finder(passage) for passage in passages]
 
 
 @cached_per_passage(300)
@@ -163,7 +157,7 @@ EXCERPT_CHARACTERS = 240
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a citation leads."""
+    """The place that a citation links to."""
 
     chapter: str
     section: str
@@ -173,7 +167,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Citation(msgspec.Struct, frozen=True, kw_only=True):
-    """A passage that the answer refers to."""
+    """A passage that the answer cites."""
 
     marker: int
     text: str
@@ -183,21 +177,20 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Citations:
-    """The numbering of one answer: which passages it has cited so far, in which order.
+    """Numbers the citations of one answer in order of appearance.
 
-    With `text_fragments`, a marker's link also marks the sentence on the page that says what the
-    answer says before it.
+    With `text_fragments`, a marker's link also highlights the sentence that supports the claim.
     """
 
     def __init__(self, passages: Sequence[Passage], *, text_fragments: bool = True) -> None:
         self.passages = passages
         self._markers: dict[int, int] = {}
-        self._markables = markables(passages) if text_fragments else None
+        self._finders = [fragment_finder(each) for each in passages] if text_fragments else None
 
     def cite(self, number: int, said: str = "") -> tuple[str, Citation | None]:
-        """The reader's marker for passage `number` (from 1), and its citation the first time.
+        """Return the reader's marker for passage `number` (from 1), and its citation at first use.
 
-        `said` is the text of the line before it. An empty marker for a number without a passage.
+        `said` is the line's text before the marker. Without such a passage, the marker is "".
         """
         if not 1 <= number <= len(self.passages):
             return "", None
@@ -205,17 +198,17 @@ class Citations:
         first = number not in self._markers
         marker = self._markers.setdefault(number, len(self._markers) + 1)
         shown = f"[{marker}]"
-        # Without the site's own address there is only a path, which a chat elsewhere cannot open.
+        # A relative address does not work from a chat on another site.
         if passage.url is not None and passage.url.startswith(("http://", "https://")):
             target = link_target(passage.url)
-            if self._markables is not None:
-                target = with_directive(target, self._markables[number - 1].directive(said))
+            if self._finders is not None:
+                target = with_directive(target, self._finders[number - 1].directive(said))
             shown += f"({target})"
         return shown, make_citation(marker, passage) if first else None
 
 
 class MarkerResolver(AnswerBuffer[Citation]):
-    """Turns the deltas of a model into the reader's text and citations."""
+    """Turns a model's deltas into the reader's text and citations."""
 
     def __init__(self, citations: Citations) -> None:
         passages = citations.passages
@@ -246,7 +239,7 @@ def make_citation(marker: int, passage: Passage) -> Citation:
 
 @functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
 def excerpt(text: str) -> str:
-    """The beginning of `text` on one line, cut between words. Remembered, as the text is."""
+    """Return the beginning of `text` on one line, cut between words. Cached, like the text."""
     line = " ".join(text.split())
     if len(line) <= EXCERPT_CHARACTERS:
         return line

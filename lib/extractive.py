@@ -1,19 +1,15 @@
-"""An answer without a language model: the sentences of the passages that cover the question best.
+"""Answer without a language model: quote the sentences that cover the question best.
 
-The words are the book's own. A sentence's weight is, first of all, the share of the question's
-terms that it holds, each weighted by how rare it is among the retrieved sentences (inverse document
-frequency). Of what it lacks, its heading and the sentence before it may hold a part: "It is made of
-steel" answers what the one before it names. Its passage's score and rank count as well. The
-weights were fitted to questions whose answers are known; halving or doubling any one of them
-changes the share of questions that are answered by a point or two.
+A sentence's weight is the share of the question's terms in it, weighted by inverse document
+frequency among the retrieved sentences. Terms in its heading or in the previous sentence count in
+part: "It is made of steel" answers a question on what the previous sentence names. The passage's
+score and rank count too. The weights were fitted to golden questions; halving or doubling one of
+them changes the share of answered questions by 1 to 2 percentage points.
 
 Sentences are taken by weight while there is room, and shown in reading order. A list comes with the
-sentence that announces it, code with the sentence before it.
-
-Extracts as Markdown: sentences with their markers, paragraphs and lists as the book has them.
+sentence that introduces it, code with the sentence before it.
 """
 
-import math
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -21,37 +17,37 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from lib.citations import Citation, Citations
-from lib.ranking import Passage
+from lib.ranking import Passage, inverse_document_frequency
 from lib.runtime import run_to_end
 from lib.sentences import Sentence, split_passage
 from lib.terms import terms
 
 MAX_SENTENCES: Final = 7
 MAX_CHARACTERS: Final = 900
-"""Of all sentences together; one that is longer may stand alone."""
+"""Maximum characters of all sentences together; the first one may be longer."""
 MAX_CODE_CHARACTERS: Final = 3_000
-"""Of all code together. A longer block is left out."""
+"""Maximum characters of all code together. A longer block is dropped."""
 MAX_PASSAGES: Final = 3
 MIN_SHARE_OF_BEST: Final = 0.6
-"""A sentence with less than this share of the best one's weight is left out."""
+"""A sentence below this share of the best weight is dropped."""
 REDUNDANT_OVERLAP: Final = 0.9
-"""Share of a sentence's terms that another one holds as well, from which it says nothing new."""
+"""A sentence is redundant if a taken one contains this share of its terms."""
 
 CONTEXT_WEIGHT: Final = 0.6
 PASSAGE_WEIGHT: Final = 0.5
-"""For the passage's score, as a share of the best one's."""
+"""Weight of the passage's score relative to the best one."""
 RANK_WEIGHT: Final = 0.2
 COVERED_SHARE: Final = 0.33
-"""A sentence that covers less than this share of what the best one covers has no weight..."""
+"""A sentence below this share of the best coverage has no weight..."""
 KNOWN_SHARE: Final = 0.6
-"""...if the passages have so many of the question's terms. Else it is in another language or in
-quite other words, what little they share says little, and the search knows better."""
+"""...if the passages contain this share of the question's terms. Otherwise the question uses other
+words or another language, and the passage's rank decides."""
 UNKNOWN_RANK_WEIGHT: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """What is quoted from passage `number` (from 1), in reading order."""
+    """The sentences quoted from passage `number` (from 1), in reading order."""
 
     number: int
     sentences: tuple[Sentence, ...]
@@ -59,24 +55,24 @@ class Extract:
 
 @dataclass(frozen=True, slots=True)
 class CandidateSentence:
-    """A sentence of passage `number`, its terms, and those of its heading and of the sentence
-    before it."""
+    """A sentence of passage `number` and its terms."""
 
     number: int
     sentence: Sentence
     terms: frozenset[str]
     context: frozenset[str]
+    """Terms of the heading and the previous sentence."""
 
     @property
-    def announces(self) -> bool:
-        """Whether it needs a list or code to follow."""
+    def introduces(self) -> bool:
+        """Whether it needs a list or code after it."""
         return self.sentence.text.endswith((":", "：")) and not self.sentence.listed
 
 
 def extract(question: str, passages: Sequence[Passage]) -> list[Extract]:
-    """The sentences of `passages` that answer best, those of the best passage first.
+    """Extract the sentences that answer best, those of the best passage first.
 
-    Empty only where no passage has a sentence.
+    Empty only if no passage has a sentence.
     """
     return run_to_end(extract_in_steps(question, passages))
 
@@ -84,7 +80,7 @@ def extract(question: str, passages: Sequence[Passage]) -> list[Extract]:
 def extract_in_steps(
     question: str, passages: Sequence[Passage]
 ) -> Generator[None, None, list[Extract]]:
-    """The same in slices: each passage takes some 2 ms the first time."""
+    """Extract in cooperative steps: up to 2 ms for each new passage."""
     candidates: list[CandidateSentence] = []
     for number, passage in enumerate(passages, start=1):
         candidates += read_candidates(number, passage)
@@ -108,7 +104,7 @@ def extract_in_steps(
 
 
 def read_candidates(number: int, passage: Passage) -> Iterator[CandidateSentence]:
-    """What may be quoted of `passage`: sentences with two terms or more."""
+    """Yield the sentences of `passage` with at least two terms."""
     heading = frozenset(terms(f"{passage.chapter} {passage.section} {passage.heading}"))
     before: frozenset[str] = frozenset()
     for sentence in split_passage(passage):
@@ -126,10 +122,10 @@ def read_candidates(number: int, passage: Passage) -> Iterator[CandidateSentence
 def weigh_sentences(
     question: str, candidates: Sequence[CandidateSentence], scores: Sequence[float]
 ) -> list[float]:
-    """One weight for each candidate. `scores` are those of the passages."""
+    """Return a weight for each candidate. `scores` are the passages' scores."""
     rarity = {
-        **inverse_frequency([each.context for each in candidates]),
-        **inverse_frequency([each.terms for each in candidates]),
+        **term_rarity([each.context for each in candidates]),
+        **term_rarity([each.terms for each in candidates]),
     }
     asked = {term: rarity.get(term, 0.0) for term in terms(question)}
     total = sum(asked.values()) or 1.0
@@ -154,19 +150,18 @@ def weigh_sentences(
     ]
 
 
-def inverse_frequency(bags: Sequence[frozenset[str]]) -> Mapping[str, float]:
-    """BM25's inverse document frequency (Robertson and Zaragoza 2009), never negative."""
+def term_rarity(bags: Sequence[frozenset[str]]) -> Mapping[str, float]:
+    """Return the inverse document frequency of each term in `bags`."""
     count = Counter(term for bag in bags for term in bag)
-    n = len(bags)
-    return {term: math.log(1 + (n - df + 0.5) / (df + 0.5)) for term, df in count.items()}
+    return {term: inverse_document_frequency(len(bags), df) for term, df in count.items()}
 
 
 def with_companions(
     candidates: Sequence[CandidateSentence], index: int, *, alone: bool
 ) -> list[int]:
-    """What is read with a candidate: the list that it announces, or what announces its list.
+    """Return the candidates to quote together: a list and the sentence that introduces it.
 
-    Nothing, not even itself, if it announces what is not there, unless it stands `alone`.
+    Empty if the candidate introduces something that is missing, unless it is `alone`.
     """
     candidate = candidates[index]
     if candidate.sentence.listed:
@@ -174,9 +169,9 @@ def with_companions(
         while start > 0 and is_same_list(candidates[start - 1], candidate):
             start -= 1
         above = candidates[start - 1] if start else candidate
-        announced = above.announces and above.number == candidate.number
-        return [start - 1, index] if announced else [index]
-    if not candidate.announces or candidate.sentence.code:
+        introduced = above.introduces and above.number == candidate.number
+        return [start - 1, index] if introduced else [index]
+    if not candidate.introduces or candidate.sentence.code:
         return [index]
     end = index + 1
     while end < len(candidates) and is_same_list(candidates[end], candidate):
@@ -189,7 +184,7 @@ def is_same_list(candidate: CandidateSentence, other: CandidateSentence) -> bool
 
 
 def fits(candidates: Sequence[CandidateSentence], taken: Sequence[int], index: int) -> bool:
-    """Whether there is room for a candidate, and those taken do not say it already."""
+    """Whether a candidate is within the limits and not redundant."""
     new, others = candidates[index], [candidates[i] for i in taken]
     quoted = [each.sentence for each in (*others, new)]
     return not others or (
@@ -201,13 +196,13 @@ def fits(candidates: Sequence[CandidateSentence], taken: Sequence[int], index: i
     )
 
 
-# What would be read as markup. An underscore inside a word is none; some marks count only at the
-# beginning of a line.
+# Characters that Markdown reads as markup. An underscore inside a word is not; some count only at
+# the start of a line.
 _MARKUP: Final = re.compile(r"[\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#>+~-]|(?<=^\d)[.)](?=\s)")
 
 
 def render_extracts(extracts: Sequence[Extract], citations: Citations) -> Iterator[str | Citation]:
-    """The pieces of an answer in order, each citation after its first marker."""
+    """Yield the answer as Markdown, with each citation after its first marker."""
     for extract in extracts:
         before: Sentence | None = None
         for sentence in extract.sentences:
@@ -222,7 +217,7 @@ def render_extracts(extracts: Sequence[Extract], citations: Citations) -> Iterat
             if sentence.code:
                 yield f"\n\n{sentence.code}" if sentence.text else sentence.code
             if not sentence.text:
-                # Code that nothing announces: its marker stands below it.
+                # Code without a sentence has its marker below.
                 marker, citation = citations.cite(extract.number)
                 yield f"\n\n{marker}"
                 if citation:
@@ -244,5 +239,5 @@ def is_same_block(before: Sentence | None, sentence: Sentence) -> bool:
 
 
 def escape_markdown(text: str) -> str:
-    """Markdown that reads as `text` does."""
+    """Escape `text`, so that Markdown shows it unchanged."""
     return _MARKUP.sub(r"\\\g<0>", text)

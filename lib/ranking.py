@@ -1,33 +1,24 @@
-"""One score, 0 to 1, for how well a chunk fits a question.
+"""Parse a query, score its candidate chunks from 0 to 1, and select passages.
 
-Two measurements are taken of a chunk, each of which means the same for every book:
+Two measurements per chunk, comparable across books:
 
-- *coverage*, the chunk's BM25 over the most that any chunk could reach for this question: the
-  share of the question's rare words that the chunk has;
-- *similarity*, the cosine of the two vectors, scaled so that 0 is what texts that have nothing to
-  do with each other get from this embedder, and 1 what a text gets that answers the question.
+- *coverage*: BM25 divided by the maximum a chunk could reach for this question, so the share of the
+  question's rare words that the chunk contains;
+- *similarity*: the cosine, scaled so that 0 is typical of unrelated texts and 1 of an answer.
 
-Their weighted sum decides. Where some chunk has nearly all of the question's words, words are to be
-trusted, and similarity only orders what they leave open; where none has, as for a question in the
-reader's own words, similarity weighs more; and where the book does not even know the words, since
-they are another language's, it weighs most. Reciprocal ranks, the usual fusion, would forget how
-good a hit is.
+The sum of both is weighted. If a chunk contains nearly all words of the question, similarity only
+breaks ties. If none does, similarity weighs more. It weighs most for a question in another
+language than the book's. Reciprocal rank fusion would discard how good each hit is.
 
-The first of them are looked at once more, for words that stand side by side in the question and in
-the chunk: "ownership rules" is more than "ownership" and "rules". It takes a millisecond or two and
-brings the answer to the first place more often.
+The top hits are reranked by adjacent word pairs that they share with the question. This takes 1 to
+2 ms and ranks the answer first more often.
 
-The score is that sum through a logistic curve, fitted to questions whose passages are known
-(`benchmarks/retrieval.py` repeats it): of the questions whose best chunk scores 0.5, half are
-answered by the book.
+The score is the sum on a logistic curve, fitted by `benchmarks/retrieval.py`. The book answers half
+of the questions whose best chunk scores 0.5.
 
-What a reader typed: words, "quoted phrases" and restrictions such as `file:intro`.
-
-`file:`, `chapter:`, `kind:`, `version:` and `locale:` (also `path:`, `lang:`) restrict to passages
-with that value; a value with spaces goes in quotes. A word counts as a restriction only with
-something else beside it, since a question may be about `version:` itself.
-
-From ranked chunks to what a reader gets: no text twice, neighbours joined.
+Query syntax: words, "quoted phrases" and restrictions: `file:`, `path:`, `chapter:`, `kind:`,
+`version:`, `locale:`, `lang:`. Quote a value with spaces. A restriction without other words is
+read as words, because a question may be about `version:` itself.
 """
 
 import functools
@@ -65,15 +56,15 @@ _PHRASE: Final = re.compile(r"\"([^\"]{2,200})\"|“([^”]{2,200})”|«([^»]{
 @dataclass(frozen=True, slots=True)
 class ParsedQuery:
     text: str
-    """Without the restrictions; what is embedded."""
+    """The text to embed, without the restrictions."""
     only: Mapping[str, str]
-    """Values of `lib.store.FILTERS`."""
+    """Restrictions: values by field of `lib.store.FILTERS`."""
     phrases: tuple[str, ...]
-    """Without their quotation marks, in lower case, white space evened out."""
+    """Normalized by `normalize_text`, without quotation marks."""
 
 
 def parse_query(text: str) -> ParsedQuery:
-    """Read the restrictions and phrases in `text`; without any it comes back as it is."""
+    """Split `text` into restrictions, phrases and the rest."""
     only: dict[str, str] = {}
     for found in _RESTRICTION.finditer(text):
         field, value = _FIELDS[found["name"].lower()], found["quoted"] or found["bare"]
@@ -88,37 +79,38 @@ def parse_query(text: str) -> ParsedQuery:
 
 
 def normalize_text(text: str) -> str:
-    """In lower case, with single spaces: two texts that read the same are equal."""
+    """Normalize case, white space and Unicode, so that equal words compare equal."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
+    """A hit with its weighted sum."""
+
     hit: Hit
     total: float
-    """The weighted sum; twice as much is twice as good."""
 
     @property
     def score(self) -> float:
-        """The same as a likelihood, 0 to 1."""
+        """The estimated probability that the hit answers, 0 to 1."""
         return logistic(self.total)
 
 
 SIMILARITY_WEIGHT: Final = 0.05
 UNCOVERED_WEIGHT: Final = 0.3
-"""More weight for similarity, by the share of the question's words that no chunk has together."""
+"""Additional weight of similarity, multiplied by 1 minus the best coverage."""
 FOREIGN_WEIGHT: Final = 0.7
-"""Its weight instead for a question in another language than the book's."""
+"""Weight of similarity for a question in another language than the book's."""
 FOREIGN_SHARE: Final = 0.5
-"""Of a question's words: if the book knows as many, they are its own whatever they look like."""
+"""If the book contains this share of the question's words, its language is the book's."""
 PHRASE_WEIGHT: Final = 1.0
-"""For a chunk that has a phrase the reader has put in quotation marks."""
+"""Added for a chunk that contains all quoted phrases."""
 PAIR_WEIGHT: Final = 0.2
-"""For a chunk that has all pairs of neighbouring words of the question."""
+"""Added for a chunk that contains all adjacent word pairs of the question."""
 RERANKED: Final = 20
 STEEPNESS: Final = 7.5
 MIDDLE: Final = 0.42
-"""Of the logistic curve over the weighted sum."""
+"""Steepness and midpoint of the logistic curve over the weighted sum."""
 
 
 def rank(
@@ -128,13 +120,12 @@ def rank(
     manifest: Manifest,
     similarity: Similarity | None,
 ) -> list[Ranked]:
-    """The hits, best first; ties in the order of their ids.
+    """Score the hits of `found` and sort them, best first; ties by id.
 
-    `asked` are the question's terms in each language of the book, `found` is of the index that
-    `manifest` describes. Without `similarity` (the embedder is away) coverage alone decides.
+    `asked` holds the question's terms in each language of the book. Without `similarity` (the
+    embedder is unavailable) only coverage counts.
     """
-    # A word is asked for as each language of the book would have it; the question's own language
-    # is the one of whose terms the book knows most.
+    # The question's language is the one whose terms the book contains most of.
     most = min(max_bm25(each, found, manifest.chunks) for each in asked)
     coverages = [hit.bm25 / most for hit in found.hits]
     known = max(share_of_known_terms(each, found) for each in asked)
@@ -164,7 +155,7 @@ def sort_key(ranked: Ranked) -> tuple[float, str]:
 
 
 class WordPairs:
-    """Terms that stand side by side in a question, each pair weighted by how rare its terms are."""
+    """Adjacent terms of a question, each pair weighted by the rarity of its terms."""
 
     def __init__(self, text: str, languages: Sequence[str], rarity: Mapping[int, float]) -> None:
         self._languages = languages
@@ -177,7 +168,7 @@ class WordPairs:
         self._all = sum(self._weights.values())
 
     def share_in(self, text: str) -> float:
-        """0 to 1; 0 where the question has no pair that the book could have."""
+        """The weighted share of pairs in `text`, 0 to 1; 0 if the book cannot contain any."""
         if not self._all:
             return 0.0
         here = {
@@ -190,7 +181,7 @@ class WordPairs:
 
 
 def share_of_phrases(hit: Hit, phrases: Sequence[str]) -> float:
-    """The share of the phrases that the chunk has word for word."""
+    """Return the share of the phrases that the chunk contains verbatim."""
     text = normalize_text(hit.chunk.text)
     return sum(phrase in text for phrase in phrases) / len(phrases)
 
@@ -200,40 +191,45 @@ def logistic(total: float) -> float:
 
 
 def share_of_known_terms(weights: SparseVector, found: Candidates) -> float:
-    """The share of terms that the book has at all."""
+    """Return the share of the terms that the book contains."""
     return sum(term in found.rarity for term in weights.indices) / len(weights.indices)
 
 
 def max_bm25(weights: SparseVector, found: Candidates, chunks: int) -> float:
-    """What a chunk would get that had every term of the question over and over.
+    """Return the BM25 limit of a chunk with every term of the question.
 
-    A term that the book does not have counts as much as the rarest: who asks for something that
-    is not there shall see that it is not.
+    A term missing from the book counts as much as the rarest one. This lowers the coverage of
+    questions about things that the book lacks.
     """
-    rarest = math.log((chunks + 0.5) / 0.5 + 1)
+    rarest = inverse_document_frequency(chunks, 0)
     return CEILING * sum(found.rarity.get(term, rarest) for term in weights.indices)
+
+
+def inverse_document_frequency(documents: int, containing: int) -> float:
+    """BM25's inverse document frequency (Robertson and Zaragoza 2009), never negative."""
+    return math.log(1 + (documents - containing + 0.5) / (containing + 0.5))
 
 
 T = TypeVar("T")
 
 MAX_JOINED: Final = 2_000
-"""Characters up to which neighbours are joined."""
+"""Maximum characters of a passage joined from neighbouring chunks."""
 MIN_SHARE_OF_BEST: Final = 0.57
-"""A chunk with less than this share of the best one's sum is left out: it would only cost the
-reader's time and the model's tokens. Of the right answers, 1 in a hundred is lost so."""
+"""A chunk below this share of the best sum is dropped, to save the model's tokens. This loses 1 %
+of the right answers."""
 ALWAYS_KEPT_MARGIN: Final = 0.1
-"""So far behind the best one it is always kept: where all sums are small, shares say little."""
+"""A chunk this close to the best sum is always kept: for small sums, shares mean little."""
 TEXT_CACHE_SIZE: Final = 256
 DUPLICATE_OVERLAP: Final = 0.9
-"""Share of common terms from which two texts are the same to a reader."""
+"""Share of common terms from which two texts count as duplicates."""
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """A retrieved text: one chunk, or neighbours under the same heading.
 
-    `text` is the file's own `[start_char:end_char]`, in characters. `kind` says what the chunk in
-    it that fits best is: prose, code or table; `language` is the code's. `score` says how likely
-    it answers.
+    `text` equals the file's `[start_char:end_char]`, in characters. `kind` (prose, code or table)
+    and `language` (of code) describe the best chunk in it. `score` is the estimated probability
+    that it answers.
     """
 
     chunk_id: str
@@ -253,8 +249,11 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def cached_per_passage(most: int) -> Callable[[Callable[[Passage], T]], Callable[[Passage], T]]:
-    """Remember what a function makes of a passage, for the `most` that were used last: readers ask
-    for the same places. It may not look at the score or the id, which differ by question."""
+    """Cache a function of a passage for the `most` recently used ones.
+
+    Readers ask for the same places. The function must not use the score or the id, which differ
+    by question.
+    """
 
     def decorate(read: Callable[[Passage], T]) -> Callable[[Passage], T]:
         remembered = functools.lru_cache(maxsize=most)(read)
@@ -270,13 +269,13 @@ def cached_per_passage(most: int) -> Callable[[Callable[[Passage], T]], Callable
 
 @dataclass(slots=True)
 class _Run:
-    """Neighbouring chunks of one file, in order, and the one that was found first."""
+    """Neighbouring chunks of one file, in order, and the best hit among them."""
 
     best: Ranked
     chunks: list[StoredChunk]
 
     def joined_with(self, chunk: StoredChunk) -> list[StoredChunk] | None:
-        """With `chunk` at one of its ends, if it belongs there and there is room."""
+        """The chunks with `chunk` at one end; None if it does not belong there or is too long."""
         first, last = self.chunks[0], self.chunks[-1]
         if heading_of(chunk) != heading_of(first):
             return None
@@ -314,16 +313,15 @@ class _Run:
 
 @functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
 def join_texts(*texts: str) -> str:
-    """Remembered, so that readers who ask for the same places share it: hundreds of answers are
-    written at once, and each holds its passages until its end."""
+    """Join `texts`. Cached, so that concurrent answers share one string in memory."""
     return "".join(texts)
 
 
 def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
-    """At most `k` of those that are not far behind the best; best first.
+    """Select at most `k` passages that are not far behind the best one, best first.
 
-    A chunk whose neighbour is already there joins it, which leaves its place to another; one that
-    says the same as one before it (in another version of the book, say) is left out.
+    A chunk next to a selected one joins it and takes no place of its own. Near duplicates, such as
+    the same page of another version, are dropped.
     """
     runs: list[_Run] = []
     seen: list[frozenset[str]] = []
@@ -350,12 +348,11 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
 
 
 def heading_of(chunk: StoredChunk) -> tuple[str, str | None, str, str]:
-    """The heading that a chunk stands under. Only what stands under one is joined: a claim from
-    the passage leads to the very heading it was found below."""
+    """The key of a chunk's heading. Only chunks of one heading join, so that links are exact."""
     return chunk.file_path, chunk.url, chunk.section, chunk.heading
 
 
 def is_near_duplicate(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether a reader who has read one text gains nothing from the other."""
+    """Whether two sets of terms come from nearly the same text."""
     both = len(one & other)
     return both > 0 and both >= DUPLICATE_OVERLAP * max(len(one), len(other))

@@ -1,22 +1,17 @@
-"""Whether the book has anything on a question at all, before a model is asked.
+"""Decide whether the book can answer a question, and recognise a model's refusal.
 
-Search always finds something. Five measurements, each of which means the same for every book and
-every embedding model, tell whether it answers (`AnswerabilitySignals`); a weighted sum adds them.
-Its weights were fitted to questions about nine books, headings and single words among them, asked
-of the book that answers and of others that do not, with two embedding models. The threshold keeps
-at least 95 in a hundred of the questions that the book answers, in each of their sets: refusing a
-reader wrongly is worse than answering with what is nearest. `benchmarks/refusal.py` repeats the
-figures, and looks for weights.
+Before generation: search always finds something, so a weighted sum of `AnswerabilitySignals`
+decides whether it answers. The signals are comparable across books and embedding models. The
+weights were fitted to questions about nine books, including headings and single words, with two
+embedding models. Each question was asked of the book that answers it and of others. The threshold
+keeps at least 95 % of the answerable questions in each set, because a wrong refusal is worse than
+a weak answer. `benchmarks/refusal.py` measures this and fits the weights.
 
-A question whose topic the book has and whose answer it lacks is beyond any such measurement: it
-looks like the others. There the model declines (`lib.refusal`).
+The signals cannot detect a question on a topic of the book whose answer is missing. There the model
+refuses.
 
-Whether the answer of a model says that the book does not answer.
-
-A model that is told to keep to the passages says so in words of its own. They are recognised in the
-first sentence alone, and only of the book or the model: an answer that says that an error "is not
-mentioned in the log" declines nothing. A first sentence that cites a passage, or an answer that
-goes on for long, has answered, whatever it began with.
+After generation: `is_refusal` recognises a model's refusal by its first sentence, and only if that
+speaks of the book or the model. A first sentence with a marker, or a long answer, is no refusal.
 """
 
 import math
@@ -35,21 +30,21 @@ from lib.languages import (
     refusal_pattern,
     small_talk,
 )
-from lib.ranking import ParsedQuery, Passage, max_bm25
-from lib.sanitizer_syntax import link_target
+from lib.ranking import ParsedQuery, Passage, inverse_document_frequency, max_bm25
+from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.store import Candidates, Manifest
 from lib.terms import SparseVector
 
 MAX_SUGGESTIONS: Final = 3
 COMPARED_HITS: Final = 50
-"""Hits that the best one is compared with."""
+"""Maximum hits whose mean similarity is compared with the best."""
 MIN_COMPARED_HITS: Final = 5
-"""So many at the least: those that a book of one or two pages lacks count as unrelated. Without
-them its only page would stand out from nothing, and be refused."""
+"""Minimum hits. Missing ones count as unrelated; otherwise the only page of a tiny book would have
+no lead and be refused."""
 
 BENEFIT_OF_DOUBT: Final = 0.1
-"""Of a similarity whose scale was not measured. Too much stops fewer questions that the book does
-not answer; too little would refuse those that it does."""
+"""Added to a similarity whose scale was not measured. A larger value refuses fewer unanswerable
+questions; a smaller one refuses answerable ones."""
 
 _NO_WORD: Final = regex.compile(r"[^\p{L}\p{M}\p{N}'-]+")
 _MARKUP: Final = re.compile(r"[\\`*_\[\]<>]")
@@ -57,45 +52,42 @@ _MARKUP: Final = re.compile(r"[\\`*_\[\]<>]")
 
 @dataclass(frozen=True, slots=True)
 class AnswerabilitySignals:
-    """What search knows of a question as a whole."""
+    """Measurements of a question's search results."""
 
     coverage: float
-    """The largest share of the question's rare words that one chunk has (`lib.ranking`), 0 to 1."""
+    """The best coverage of a chunk (`lib.ranking`), 0 to 1."""
     known: float
-    """The share of its words, weighted by rarity, that the book has anywhere, 0 to 1."""
+    """The share of the question's words in the book, weighted by rarity, 0 to 1."""
     terms: int
-    """How many different ones it has: of two words, one is easily found by chance."""
+    """Distinct terms of the question: with two, one is easily found by chance."""
     nearest: float | None
-    """The highest similarity, about 0 to 1 (`lib.embedding.Similarity`). None without vectors."""
+    """The best similarity, about 0 to 1 (`lib.embedding.Similarity`). None without vectors."""
     lead: float
-    """By how much that is above the mean of the nearest: what answers stands out."""
+    """`nearest` minus the mean of the nearest hits: an answer stands out."""
     foreign: bool
-    """Whether it is in another language than the book, so that its words tell nothing."""
+    """Whether the question is in another language than the book, which makes words useless."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A weighted sum: likely the book answers from `threshold` on."""
+    """A weighted sum of the signals; from `threshold` on, a question counts as answerable."""
 
     nearest: float
     lead: float
     coverage: float
     known: float
     terms: float
-    """Of `log_terms`."""
+    """Weight of `log_terms`."""
     threshold: float
 
-    def passes(self, evidence: AnswerabilitySignals) -> bool:
-        return self.margin(evidence) >= 0
-
-    def margin(self, evidence: AnswerabilitySignals) -> float:
-        """How far above the threshold."""
+    def margin(self, signals: AnswerabilitySignals) -> float:
+        """The weighted sum minus the threshold."""
         return (
-            self.nearest * (evidence.nearest or 0.0)
-            + self.lead * evidence.lead
-            + self.coverage * evidence.coverage
-            + self.known * evidence.known
-            + self.terms * log_terms(evidence)
+            self.nearest * (signals.nearest or 0.0)
+            + self.lead * signals.lead
+            + self.coverage * signals.coverage
+            + self.known * signals.known
+            + self.terms * log_terms(signals)
             - self.threshold
         )
 
@@ -110,29 +102,29 @@ FOREIGN_LANGUAGE: Final = Weights(
 WORDS_ONLY: Final = Weights(
     nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3
 )
-"""While the embedding model is away."""
+"""While the embedding model is unavailable."""
 MAX_COUNTED_TERMS: Final = 8
-"""More of them say no more: they only make it rarer that one chunk has many."""
+"""More terms are no more evidence: they only lower the share that one chunk contains."""
 
 
-def log_terms(evidence: AnswerabilitySignals) -> float:
-    """What the number of terms counts: its logarithm."""
-    return math.log(min(MAX_COUNTED_TERMS, max(1, evidence.terms)))
+def log_terms(signals: AnswerabilitySignals) -> float:
+    """Return the logarithm of the number of terms."""
+    return math.log(min(MAX_COUNTED_TERMS, max(1, signals.terms)))
 
 
-def is_answerable(evidence: AnswerabilitySignals) -> bool:
-    """Whether what was found is worth an answer."""
-    return answerability_margin(evidence) >= 0
+def is_answerable(signals: AnswerabilitySignals) -> bool:
+    """Whether the book seems to answer the question."""
+    return answerability_margin(signals) >= 0
 
 
-def answerability_margin(evidence: AnswerabilitySignals) -> float:
-    """How sure that is: below 0, the question counts as not in the book."""
-    if evidence.nearest is None:
-        # Words of another language tell nothing, and there is nothing else.
-        return math.inf if evidence.foreign else WORDS_ONLY.margin(evidence)
-    if evidence.foreign:
-        return max(OWN_LANGUAGE.margin(evidence), FOREIGN_LANGUAGE.margin(evidence))
-    return OWN_LANGUAGE.margin(evidence)
+def answerability_margin(signals: AnswerabilitySignals) -> float:
+    """Return the confidence that the book answers; refuse below 0."""
+    if signals.nearest is None:
+        # Neither words nor vectors can tell for a foreign question.
+        return math.inf if signals.foreign else WORDS_ONLY.margin(signals)
+    if signals.foreign:
+        return max(OWN_LANGUAGE.margin(signals), FOREIGN_LANGUAGE.margin(signals))
+    return OWN_LANGUAGE.margin(signals)
 
 
 def answerability_signals(
@@ -142,7 +134,7 @@ def answerability_signals(
     manifest: Manifest,
     similarity: Similarity | None,
 ) -> AnswerabilitySignals:
-    """Arguments as for `lib.ranking.rank`; no `similarity` where the question has no vector."""
+    """Measure a question; arguments as for `lib.ranking.rank`."""
     most = min(max_bm25(each, found, manifest.chunks) for each in asked)
     shares = {
         share_of_known_rarity(each, found, manifest.chunks): len(each.indices) for each in asked
@@ -167,30 +159,29 @@ def answerability_signals(
 
 
 def share_of_known_rarity(weights: SparseVector, found: Candidates, chunks: int) -> float:
-    """The share of a question's terms that the book has, each weighted by its rarity; one that it
-    does not have counts as the rarest."""
-    rarest = math.log((chunks + 0.5) / 0.5 + 1)
+    """Return the share of terms in the book, weighted by rarity; a missing term is the rarest."""
+    rarest = inverse_document_frequency(chunks, 0)
     has = sum(found.rarity.get(term, 0.0) for term in weights.indices)
     return has / sum(found.rarity.get(term, rarest) for term in weights.indices)
 
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A place in the book that comes near a question."""
+    """A place in the book that is close to the question."""
 
     title: str
-    """Its chapter and heading."""
+    """Chapter and heading."""
     url: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What a reader is told instead of an answer."""
+    """The reply to a question that the book does not answer."""
 
     sentence: str
     """In the question's language, or in English."""
     lead: str
-    """Stands before the suggestions."""
+    """Introduces the suggestions."""
     suggestions: tuple[Suggestion, ...]
 
     def markdown(self) -> str:
@@ -201,7 +192,7 @@ class Refusal:
 
 
 def make_refusal(question: str, passages: Sequence[Passage]) -> Refusal:
-    """The words for a question that is not in the book, with the nearest of `passages`."""
+    """Write the refusal of a question, in its language, with the nearest of `passages`."""
     language = languages()[question_language(question)]
     if is_small_talk(question):
         return Refusal(language.ask_me, "", ())
@@ -209,7 +200,7 @@ def make_refusal(question: str, passages: Sequence[Passage]) -> Refusal:
 
 
 def suggest_places(passages: Sequence[Passage]) -> list[Suggestion]:
-    """The nearest places, each once and at most `MAX_SUGGESTIONS`, in the order of `passages`."""
+    """Return the first `MAX_SUGGESTIONS` distinct places of `passages`."""
     places: dict[Suggestion, None] = {}
     for passage in passages:
         parts = dict.fromkeys(filter(None, (passage.chapter, passage.heading)))
@@ -219,29 +210,29 @@ def suggest_places(passages: Sequence[Passage]) -> list[Suggestion]:
 
 
 def format_suggestion(suggestion: Suggestion) -> str:
-    """As Markdown; a link only where the address leads somewhere from a page elsewhere."""
+    """Format as Markdown, with a link if the address is absolute."""
     title = _MARKUP.sub(r"\\\g<0>", suggestion.title)
     url = suggestion.url or ""
     return f"[{title}]({link_target(url)})" if url.startswith(("http://", "https://")) else title
 
 
 def is_small_talk(question: str) -> bool:
-    """Whether a question is a greeting, thanks or the like, which no book answers."""
+    """Whether a question is a greeting, thanks or the like."""
     return " ".join(_NO_WORD.sub(" ", question.casefold()).split()) in small_talk()
 
 
 MAX_REFUSAL_CHARACTERS: Final = 700
-"""Characters of an answer that declines, at the most."""
+"""Maximum characters of a refusal."""
 MAX_CITING_REFUSAL_CHARACTERS: Final = 350
-"""The same where it cites something: what the passages do cover, say."""
+"""Maximum characters of a refusal that cites a passage, such as one that names related topics."""
 
-_MARKER: Final = regex.compile(r"\[\d+\](?:\([^)\s]*\))?")
+_MARKER: Final = re.compile(RESOLVED_MARKER)
 _SENTENCE_END: Final = regex.compile(r"(?<=[.!?])\s|(?<=[。！？।۔؟])|\n\n")
 _APOSTROPHES: Final = str.maketrans("’ʼ", "''")
 
 
 def is_refusal(answer: str) -> bool:
-    """Whether `answer`, as the reader sees it, says no more than that the book does not tell."""
+    """Whether `answer`, as the reader sees it, only says that the book does not answer."""
     text = answer.translate(_APOSTROPHES).strip()
     plain = _MARKER.sub("", text)
     longest = MAX_REFUSAL_CHARACTERS if plain == text else MAX_CITING_REFUSAL_CHARACTERS

@@ -1,18 +1,15 @@
-"""A question that leans on the ones before it, made fit to be looked for on its own.
+"""Retrieve passages for a question, using the conversation to resolve follow-ups.
 
-"And how is it tuned?" names nothing that search could find. Two signs tell such a question, without
-asking a model: it has few words that mean something by themselves, and it has small words that lead
-on from what was said ("and", "what about") or stand for it ("it", "the second one"). Then the
-question before it is put in front, and before that the one which that leans on.
+"And how is it tuned?" contains nothing to search for. Two signs identify such a question without a
+model: few words with a meaning of their own, and words that continue a conversation ("and", "what
+about") or refer to it ("it", "the second one"). The previous question is then prepended, together
+with the context of that one.
 
-Where a question is short and has no such word, as "What's the catch?" and "What is shadowing?", it
-may be either. Then both readings are looked for, and their passages taken in turn.
+A short question without such words, like "What is shadowing?", is ambiguous. Both readings are
+searched and their passages interleaved.
 
-Questions about the book as a whole: "What is this book about?", "Summarise the docs".
-
-No passage has their words, yet a reader asks nothing more often; the book's own opening answers.
-
-What an answer is to rest on: passages for a question in the midst of a conversation.
+A question about the whole book, like "What is this book about?", gets the book's opening page,
+since no passage contains its words.
 """
 
 import asyncio
@@ -38,7 +35,7 @@ from lib.languages import (
 )
 from lib.ranking import Passage, Ranked, select_passages, sort_key
 from lib.refusal import answerability_signals, is_answerable, is_small_talk
-from lib.sanitizer_syntax import link_target
+from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.search import SearchResult, search_passages
 from lib.sessions import Message
 from lib.store import Manifest, Store
@@ -55,13 +52,13 @@ _BOOK_OPENINGS: Final = (
     "welcome",
     "home",
 )
-"""What the file is called that says what a book is about; the likeliest first."""
+"""Usual file names of a page that introduces a book, the likeliest first."""
 
 _WORD: Final = regex.compile(r"[\p{L}\p{M}']+")
 
 
 def is_about_the_book(question: str) -> bool:
-    """Whether a question asks for the book as a whole, and for nothing in it."""
+    """Whether a question is about the book as a whole."""
     words = [word.casefold() for word in _WORD.findall(question)]
     book, about, fillers = book_question_words()
     rest = [word for word in words if word not in fillers]
@@ -71,26 +68,26 @@ def is_about_the_book(question: str) -> bool:
 
 
 MAX_MEANINGFUL_AFTER_OPENING: Final = 5
-"""Words with a meaning of their own in a question that opens like a follow-up, at the most."""
+"""Maximum meaningful words in a question that opens like a follow-up ("and", "what about")."""
 MAX_MEANINGFUL_WITH_POINTER: Final = 4
-"""The same for a question that points to something without opening so..."""
+"""Maximum meaningful words in a question with a pointing word ("it", "that")."""
 MAX_MEANINGFUL_IF_AMBIGUOUS: Final = 3
-"""...and for one that does neither, but may still be meant so."""
+"""Maximum meaningful words in an ambiguous question."""
 MAX_WORDS: Final = 40
-"""In a question that may lean on another at all."""
+"""Maximum words of a follow-up."""
 MAX_CONTEXT_CHARACTERS: Final = 300
-"""Characters of earlier questions that are put in front: what is new must stay the larger part."""
+"""Maximum characters of prepended questions, so that the new question keeps the larger part."""
 CITED_PAGE_BONUS: Final = 0.1
-"""Added to the sum of a chunk whose page the answer before cited: follow-ups mostly stay there."""
+"""Added to the sum of a chunk on a page that the last answer cited; follow-ups rarely leave it."""
 
-_LINK: Final = re.compile(r"\[\d+\]\((https?://[^)\s]+)\)")
+_MARKER: Final = re.compile(RESOLVED_MARKER)
 
 
 def interpret(question: str, history: Sequence[Message]) -> tuple[str, ...]:
-    """What `question` may mean after `history` (oldest first): one text to look for, or two.
+    """Return the one or two texts to search for, given `history` (oldest first).
 
-    The question itself where it stands on its own, and always without a history. Of two, the
-    question itself is the first, or the longer of two contexts the second.
+    A question that stands alone is returned unchanged. Of two texts, the question without
+    context comes first, or the one with the shorter context.
     """
     asked = [message.content for message in history if message.role == "user"]
     found: tuple[str, ...] = ()
@@ -100,17 +97,17 @@ def interpret(question: str, history: Sequence[Message]) -> tuple[str, ...]:
 
 
 def interpret_after(question: str, before: Sequence[str]) -> tuple[str, ...]:
-    """The readings of one question, after the readings of the one before it."""
+    """Return the texts to search for, given those of the previous question."""
     if not before:
         return (question,)
-    leaning = needs_context(question, before[-1])
-    if leaning is None:
+    needed = needs_context(question, before[-1])
+    if needed is None:
         return question, prepend_context(before[-1], question)
-    return tuple(prepend_context(each, question) for each in before) if leaning else (question,)
+    return tuple(prepend_context(each, question) for each in before) if needed else (question,)
 
 
 def prepend_context(before: str, question: str) -> str:
-    """`question` behind the one before it, or behind the words of that which mean something."""
+    """Prepend the previous question, reduced to its meaningful words if it is long."""
     if len(before) > MAX_CONTEXT_CHARACTERS:
         small = small_words(question_language(before[:MAX_CONTEXT_CHARACTERS]))
         plain = " ".join(word for word in before.split() if word.casefold() not in small)
@@ -119,19 +116,19 @@ def prepend_context(before: str, question: str) -> str:
 
 
 def needs_context(question: str, before: str) -> bool | None:
-    """Whether a question needs the one before it; None where its words do not tell."""
+    """Whether a question depends on the previous one; None if its words do not tell."""
     found = question_words(question)
     if len(found) > MAX_WORDS:
         return False
     language = most_spoken(found)
-    if language == ENGLISH:  # so it is, too, for want of a sign
+    if language == ENGLISH:  # also the default without evidence
         language = most_spoken([*question_words(before[:MAX_CONTEXT_CHARACTERS]), *found])
     known = languages()[language]
     opening, pointing = known.opening.split(), known.pointing.split()
     meaning = [word_meaning(word, language) for word in found]
     if (found[:1] and found[0] in opening) or question.casefold().startswith(opening_phrases()):
         return sum(meaning) <= MAX_MEANINGFUL_AFTER_OPENING
-    # What a pointing word stands for may have been named before it in the question itself.
+    # A pointing word may refer to something earlier in the same question.
     points = any(
         word in pointing and (sum(meaning[:place]) <= 1 or place == len(found) - 1)
         for place, word in enumerate(found)
@@ -142,9 +139,10 @@ def needs_context(question: str, before: str) -> bool | None:
 
 
 def cited_pages(history: Sequence[Message]) -> frozenset[str]:
-    """Addresses, without their anchors, of the pages that the last answer links to."""
+    """Return the addresses, without anchors, of the pages that the last answer links to."""
     answers = [message.content for message in history if message.role == "assistant"]
-    return frozenset(map(page_address, _LINK.findall(answers[-1]))) if answers else frozenset()
+    links = [found["url"] or "" for found in _MARKER.finditer(answers[-1])] if answers else []
+    return frozenset(page_address(url) for url in links if url.startswith(("http://", "https://")))
 
 
 def page_address(url: str) -> str:
@@ -152,7 +150,7 @@ def page_address(url: str) -> str:
 
 
 def boost_pages(ranked: Iterable[Ranked], pages: Collection[str]) -> list[Ranked]:
-    """The hits anew in order, those on `pages` (`cited_pages`) moved up; best first."""
+    """Raise the sums of the hits on `pages` and sort again, best first."""
     moved = (
         replace(each, total=each.total + CITED_PAGE_BONUS)
         if each.hit.chunk.url and page_address(link_target(each.hit.chunk.url)) in pages
@@ -163,10 +161,9 @@ def boost_pages(ranked: Iterable[Ranked], pages: Collection[str]) -> list[Ranked
 
 
 def interleave(found: Sequence[Sequence[Passage]], k: int) -> list[Passage]:
-    """The best passages of one or two readings, at most `k`, no text twice.
+    """Merge the passages of one or two texts, at most `k`, without overlaps.
 
-    Two of the first for one of the second: of the questions whose words do not tell, most stand on
-    their own.
+    Two of the first text follow one of the second: most ambiguous questions stand alone.
     """
     if len(found) == 1:
         return list(found[0][:k])
@@ -187,25 +184,24 @@ def do_overlap(one: Passage, other: Passage) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """What was found for a question."""
+    """The passages for a question."""
 
     reading: str
-    """The question, with what it leans on."""
+    """The question with its context."""
     passages: list[Passage]
     """Best first."""
-    worth_reading: bool
-    """Whether the book seems to answer at all."""
+    answerable: bool
+    """Whether the book seems to answer the question."""
     manifest: Manifest
-    """Of the index."""
     embedding_tokens: int
 
 
 async def retrieve_passages(
     embedder: Embedder, store: Store, question: str, history: Sequence[Message], k: int
 ) -> Retrieval:
-    """The `k` passages for `question`, which may lean on `history` (oldest first).
+    """Retrieve `k` passages for `question`, which may refer to `history` (oldest first).
 
-    Raises what `lib.search.search_passages` raises.
+    Raises the errors of `lib.search.search_passages`.
     """
     if is_about_the_book(question) and (
         opening := await retrieve_opening(embedder, store, question, k)
@@ -213,7 +209,7 @@ async def retrieve_passages(
         return opening
     texts = interpret(question, history)
     found = await asyncio.gather(*(search_passages(embedder, store, text, k) for text in texts))
-    # Who goes on about the last answer means its pages rather than others.
+    # A follow-up most likely concerns the pages of the last answer.
     pages = cited_pages(history) if texts != (question,) else frozenset[str]()
     chosen = [
         select_passages(boost_pages(each.ranked, pages), k) if pages else each.passages
@@ -222,7 +218,7 @@ async def retrieve_passages(
     return Retrieval(
         reading=texts[0],
         passages=interleave(chosen, k),
-        worth_reading=not is_small_talk(question) and any(map(has_answer, found)),
+        answerable=not is_small_talk(question) and any(map(has_answer, found)),
         manifest=found[0].manifest,
         embedding_tokens=sum(each.embedding_tokens for each in found),
     )
@@ -231,12 +227,11 @@ async def retrieve_passages(
 async def retrieve_opening(
     embedder: Embedder, store: Store, question: str, k: int
 ) -> Retrieval | None:
-    """The passages in which the book says what it is about; None where no file is named so."""
+    """Retrieve the book's introduction; None if no file has one of the usual names."""
     for name in _BOOK_OPENINGS:
         found = await search_passages(embedder, store, question, k, only={"paths": name})
         if found.passages:
-            # Folders may have such a file each; the book's own lies highest. A page begins with
-            # what matters.
+            # Each folder may have such a file; the book's own is the highest.
             highest = min(passage.file_path.count("/") for passage in found.passages)
             shown = [each for each in found.passages if each.file_path.count("/") == highest]
             shown.sort(key=lambda passage: passage.start_char)
@@ -244,11 +239,12 @@ async def retrieve_opening(
     return None
 
 
-def has_answer(retrieved: SearchResult) -> bool:
-    looked = retrieved.looked
-    if looked.query.only:  # who names a page wants what it has
-        return bool(retrieved.passages)
-    known = answerability_signals(
-        looked.query, looked.asked, looked.found, retrieved.manifest, retrieved.similarity
+def has_answer(result: SearchResult) -> bool:
+    """Whether the result seems to answer the question."""
+    lookup = result.lookup
+    if lookup.query.only:  # a reader who restricts the search gets whatever is there
+        return bool(result.passages)
+    signals = answerability_signals(
+        lookup.query, lookup.asked, lookup.found, result.manifest, result.similarity
     )
-    return bool(retrieved.passages) and is_answerable(known)
+    return bool(result.passages) and is_answerable(signals)

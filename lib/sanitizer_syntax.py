@@ -22,6 +22,9 @@ from enum import Enum, auto
 from typing import Final
 from urllib.parse import quote
 
+RESOLVED_MARKER: Final = r"\[(?P<number>\d+)\](?:\((?P<url>[^()\s]*)\))?"
+"""A marker as the reader sees it: `[1]` or `[1](address)`."""
+
 MAX_LABEL: Final = 300
 MAX_TARGET: Final = 2_000
 MAX_TAG: Final = 1_000

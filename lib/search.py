@@ -1,4 +1,4 @@
-"""From a question to passages."""
+"""Search the index: embed a query, find candidates, rank them, return passages."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 MAX_QUERY_CHARACTERS = 1_000
 CANDIDATES = 30
-"""Chunks that meaning and words each bring forward, at the least."""
+"""Minimum number of chunks fetched by vectors and by words each."""
 DEFAULT_K = 10
 
 Kind = Literal["prose", "code", "table"]
@@ -33,19 +33,19 @@ PassageCount = Annotated[int, msgspec.Meta(ge=1, le=50)]
 
 
 class SearchRequest(msgspec.Struct, kw_only=True):
-    """What to look for in the book."""
+    """A search of the book."""
 
     query: Query
     k: PassageCount | None = None
-    top_k: Annotated[PassageCount, msgspec.Meta(description="Another name of k.")] | None = None
+    top_k: Annotated[PassageCount, msgspec.Meta(description="Alias of k.")] | None = None
     file_path: Annotated[str, msgspec.Meta(description="Only passages of this file.")] | None = None
     chapter: Annotated[str, msgspec.Meta(description="Only this chapter.")] | None = None
     kind: Annotated[Kind, msgspec.Meta(description="Only prose, code or tables.")] | None = None
-    version: Annotated[str, msgspec.Meta(description="Only this version of it.")] | None = None
+    version: Annotated[str, msgspec.Meta(description="Only this version.")] | None = None
     locale: Annotated[str, msgspec.Meta(description="Only pages in this locale.")] | None = None
 
     def only(self) -> dict[str, str]:
-        """The restrictions, as `Store.search` takes them."""
+        """The restrictions, in the form of `Store.search`."""
         wanted = {
             "file_path": self.file_path,
             "chapter": self.chapter,
@@ -57,7 +57,7 @@ class SearchRequest(msgspec.Struct, kw_only=True):
 
 
 class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The passages that fit the query, best first."""
+    """The passages that match the query, best first."""
 
     query: str
     passages: list[Passage]
@@ -65,17 +65,17 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search found, and what it rests on."""
+    """The passages of a search, with the data that they were selected from."""
 
     passages: list[Passage]
-    looked: "Lookup"
+    lookup: "Lookup"
     ranked: Sequence[Ranked]
-    """The chunks behind the passages, and those that were left out."""
+    """All ranked chunks, including those that were not selected."""
     manifest: Manifest
     similarity: Similarity | None
-    """None where words alone decided."""
+    """None if only words were compared."""
     embedding_tokens: int
-    """About what it cost."""
+    """Estimated tokens billed."""
 
 
 async def search_passages(
@@ -86,12 +86,11 @@ async def search_passages(
     *,
     only: Mapping[str, str] | None = None,
 ) -> SearchResult:
-    """The `k` passages that fit `query` best, best first; `only` as in `Store.search`.
+    """Search for the `k` best passages, best first; `only` as in `Store.search`.
 
-    Restrictions in the query itself (`lib.ranking`) hold as well, unless nothing is left by them:
-    then they are words like others. While the embedder is away, or may cost nothing more today,
-    words alone decide. Raises `IndexNotReady` and `IndexOutdated` when there is nothing fit to be
-    searched, and whatever the store raises.
+    Restrictions in the query (`lib.ranking`) apply too, unless they exclude everything: then they
+    are read as words. While the embedder is unavailable or its budget is used up, only words are
+    compared. Raises `IndexNotReady`, `IndexOutdated` and the errors of the store.
     """
     manifest = check_index(await store.manifest(), embedder)
     tokens = 0
@@ -105,29 +104,29 @@ async def search_passages(
             return None
         except UpstreamError as error:
             tokens += paid
-            # A breaker that is open says so for every reader: once was enough.
+            # An open circuit breaker raises for every reader; the first failure was logged.
             level = logging.DEBUG if error.retry_after else logging.WARNING
-            log.log(level, "searching by words alone: %s", error.message)
+            log.log(level, "Searching by words only: %s", error.message)
             return None
         tokens += paid
         return vector
 
-    looked = await look_up(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
-    similarity = embedder.similarity if looked.with_meaning else None
-    ranked = rank(looked.query, looked.asked, looked.found, manifest, similarity)
-    return SearchResult(select_passages(ranked, k), looked, ranked, manifest, similarity, tokens)
+    lookup = await look_up(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
+    similarity = embedder.similarity if lookup.has_vector else None
+    ranked = rank(lookup.query, lookup.asked, lookup.found, manifest, similarity)
+    return SearchResult(select_passages(ranked, k), lookup, ranked, manifest, similarity, tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """Chunks with what words and meaning say of them, before anything is decided."""
+    """The candidates for a query, before ranking."""
 
     query: ParsedQuery
     asked: Sequence[SparseVector]
-    """The question's terms, as each language of the book has them."""
+    """The question's terms in each language of the book."""
     found: Candidates
-    with_meaning: bool
-    """Whether the question had a vector."""
+    has_vector: bool
+    """Whether the query was embedded."""
 
 
 async def look_up(
@@ -139,10 +138,10 @@ async def look_up(
     *,
     only: Mapping[str, str] | None = None,
 ) -> Lookup:
-    """What the index has for a question; `n` and `only` as in `Store.search`.
+    """Fetch the candidates for a query; `n` and `only` as in `Store.search`.
 
-    Where `embed` gives no vector, only words are looked for. Restrictions in the question itself
-    that leave nothing are taken as words. Raises what `embed` and the store raise.
+    Without a vector from `embed`, only words are searched. Restrictions in the query that exclude
+    everything are read as words. Raises the errors of `embed` and the store.
     """
     parsed = parse_query(text)
     for query in (parsed, ParsedQuery(text, {}, parsed.phrases)):
@@ -157,21 +156,20 @@ async def look_up(
 
 
 def check_index(manifest: Manifest | None, embedder: Embedder) -> Manifest:
-    """The manifest of an index that `embedder`'s vectors may be compared with."""
+    """Return the manifest if the index exists and was built with `embedder`'s model."""
     if manifest is None:
         raise IndexNotReady(
-            "The book is not indexed yet. If an ingestion is running, try again when it is done; "
-            "else start one with POST /ingest or `python main.py ingest`."
+            "The book is not indexed yet. Start an ingestion with `python main.py ingest` or "
+            "POST /ingest, or wait if one is running."
         )
     if manifest.index_format != INDEX_FORMAT:
         raise IndexOutdated(
-            "The index was made by another version of Quire. Ingest the book again: "
-            "`python main.py ingest`, or POST /ingest."
+            "The index was built by another version of Quire. Run `python main.py ingest` or "
+            "POST /ingest."
         )
     if manifest.embedding_model != embedder.model_id:
         raise IndexOutdated(
-            f"The index was made with the embedding model {manifest.embedding_model}, but "
-            f"{embedder.model_id} is configured now. Ingest the book again: "
-            "`python main.py ingest`, or POST /ingest."
+            f"The index was built with the embedding model {manifest.embedding_model}, but "
+            f"{embedder.model_id} is configured. Run `python main.py ingest` or POST /ingest."
         )
     return manifest

@@ -137,7 +137,7 @@ def test_the_only_page_of_a_book_stands_out_from_what_is_unrelated() -> None:
     assert not is_answerable(far)
 
 
-def test_nothing_found_is_nothing_worth_reading() -> None:
+def test_no_hits_are_not_answerable() -> None:
     terms = SparseVector([7, 8], [1.0] * 2)
     for similarity in (SIMILARITY, None):
         found = measured(terms=terms, similarity=similarity)

@@ -262,7 +262,7 @@ async def test_a_follow_up_finds_what_its_subject_has(book: tuple[Embedder, Stor
         history = exchange(f"What does the {subject} do?")
         found = await retrieve_passages(*book, "and how long is the warranty?", history, 1)
         assert found.passages[0].file_path == page
-        assert found.worth_reading
+        assert found.answerable
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -293,14 +293,14 @@ async def test_a_new_subject_is_found_whatever_was_said_before(
 async def test_what_the_book_does_not_have(book: tuple[Embedder, Store]) -> None:
     for question in ("Who painted the Starry Night in 1889?", "Thank you!"):
         found = await retrieve_passages(*book, question, [], 3)
-        assert not found.worth_reading
+        assert not found.answerable
         assert found.passages
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_who_names_a_file_gets_its_passages(book: tuple[Embedder, Store]) -> None:
     found = await retrieve_passages(*book, "file:lamp Starry Night painter", [], 3)
-    assert found.worth_reading
+    assert found.answerable
     assert {each.file_path for each in found.passages} == {"lamp.md"}
 
 
@@ -325,4 +325,4 @@ async def test_words_alone_tell_while_the_embedder_is_away(book: tuple[Embedder,
         ("Who painted the Starry Night in 1889?", False),
     ):
         found = await retrieve_passages(embedder, store, question, [], 3)
-        assert found.worth_reading is worth
+        assert found.answerable is worth
