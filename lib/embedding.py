@@ -1,8 +1,8 @@
-"""Texts to vectors: the one protocol of two implementations.
+"""The embedder protocol, and the wrappers around a backend: cache, budget, circuit breaker.
 
-Readers ask the same things: the vectors of recent questions, kept.
-
-Embedder and store behind circuit breakers (`lib.resilience`); for the model, see `lib.answer`.
+`lib.services` decides the order of the wrappers. Only readers' questions are cached, charged and
+guarded. Documents pass through: the index keeps their vectors, the author pays for them, and an
+ingestion retries patiently.
 """
 
 from collections.abc import Sequence
@@ -22,65 +22,69 @@ from lib.runtime import SingleFlight
 
 Vectors = npt.NDArray[np.float32]
 
+_CACHED_QUESTIONS: Final = 2_000
+"""About 3 MB with vectors of 384 numbers."""
+_HANG_SECONDS: Final = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """What the cosines of an embedder mean."""
+    """Typical cosines of an embedding model."""
 
     unrelated: float
-    """Of a question and a text that has nothing to do with it."""
+    """Between a question and an unrelated text."""
     answering: float
-    """Of a question and a text that answers it."""
+    """Between a question and a text that answers it."""
     measured: bool = True
-    """False for figures that were published for the model, or for models like it."""
+    """False for published figures of the model, or of similar ones."""
 
     def scaled(self, cosine: float) -> float:
-        """0 for unrelated, 1 for answering; a little beyond at both ends."""
+        """Scale a cosine: 0 for unrelated, 1 for answering, clipped to -0.5 and 1.5."""
         share = (cosine - self.unrelated) / (self.answering - self.unrelated)
         return min(1.5, max(-0.5, share))
 
 
 class Embedder(Protocol):
-    """Makes vectors of one model. Calls may overlap; none of them blocks the event loop."""
+    """Embeds texts with one model. Calls may overlap; none of them blocks the event loop."""
 
     @property
     def model_id(self) -> str:
-        """Names provider and model, for example `openai/text-embedding-3-small`.
+        """Provider and model, for example `openai/text-embedding-3-small`.
 
-        Vectors of different `model_id`s are never compared.
+        Vectors with different `model_id`s are never compared.
         """
 
     @property
     def similarity(self) -> Similarity:
-        """What its cosines mean."""
+        """Typical cosines of the model."""
 
     @property
     def concurrency(self) -> int:
-        """How many `embed_documents` calls at once make an ingestion fastest."""
+        """Number of concurrent `embed_documents` calls for the fastest ingestion."""
 
     async def load(self) -> None:
-        """Do what the first call would otherwise wait for. Safe to call more than once."""
+        """Load lazily imported parts and weights. Safe to call more than once."""
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        """`(len(texts), dimension) float32`, each row L2-normalised.
+        """Embed texts: `(len(texts), dimension) float32`, each row L2-normalised.
 
-        Patient: it retries for minutes. Raises `lib.errors.UpstreamError`.
+        Retries for minutes. Raises `lib.errors.UpstreamError`.
         """
 
     async def embed_query(self, text: str) -> Vectors:
-        """`(dimension,) float32`, L2-normalised. Impatient: a reader waits.
+        """Embed a question: `(dimension,) float32`, L2-normalised. Fails within seconds.
 
         Raises `lib.errors.UpstreamError`.
         """
 
     def billable_tokens(self, text: str) -> int:
-        """About how many tokens `embed_query` would cost now; 0 where it costs nothing."""
+        """Estimate the tokens that `embed_query` would be charged for now; 0 if free."""
 
     async def close(self) -> None: ...
 
 
-class AroundEmbedder:
-    """An embedder that hands everything on to another; its kinds change what readers wait for."""
+class _EmbedderWrapper:
+    """Base of embedders that change `embed_query` of another and pass the rest on."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
@@ -114,54 +118,47 @@ class AroundEmbedder:
 
 
 def l2_normalise(vectors: Vectors) -> Vectors:
-    """The same rows with length 1; a row of zeros stays one."""
+    """Scale rows to length 1; rows of zeros stay zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
     return unit
 
 
-MAX_QUESTIONS: Final = 2_000
-"""Some 3 MB of vectors of 384 numbers."""
-
-
-class CachedEmbedder(AroundEmbedder):
-    """An embedder that embeds a question once. Documents go through: an index keeps them."""
+class CachedEmbedder(_EmbedderWrapper):
+    """Cache the vectors of recent questions; concurrent callers share one request."""
 
     def __init__(self, embedder: Embedder) -> None:
         super().__init__(embedder)
-        self._known: LRUCache[str, Vectors] = LRUCache(MAX_QUESTIONS)
+        self._cache: LRUCache[str, Vectors] = LRUCache(_CACHED_QUESTIONS)
         self._in_flight: dict[str, SingleFlight[Vectors]] = {}
 
     async def embed_query(self, text: str) -> Vectors:
-        known = self._known.get(text)
-        if known is not None:
-            return known
+        vector = self._cache.get(text)
+        if vector is not None:
+            return vector
         flight = self._in_flight.get(text)
         if flight is None:
             flight = self._in_flight[text] = SingleFlight(partial(self._embed, text))
         return await flight.get()
 
     def billable_tokens(self, text: str) -> int:
-        known = text in self._known or text in self._in_flight
-        return 0 if known else self._embedder.billable_tokens(text)
+        free = text in self._cache or text in self._in_flight
+        return 0 if free else super().billable_tokens(text)
 
     async def _embed(self, text: str) -> Vectors:
         try:
-            vector = self._known[text] = await self._embedder.embed_query(text)
+            vector = self._cache[text] = await super().embed_query(text)
         finally:
             del self._in_flight[text]
         return vector
 
 
-EMBEDDING_PATIENCE = 3.0
-
-
 def embedding_breaker() -> Breaker:
-    return Breaker(upstream_error("The embedding service", 408), hang_after=EMBEDDING_PATIENCE)
+    return Breaker(upstream_error("The embedding service", 408), hang_after=_HANG_SECONDS)
 
 
-class GuardedEmbedder(AroundEmbedder):
-    """Readers' questions go through the breaker; documents do not, since ingestion is patient."""
+class GuardedEmbedder(_EmbedderWrapper):
+    """Questions go through the circuit breaker."""
 
     def __init__(self, embedder: Embedder, breaker: Breaker) -> None:
         super().__init__(embedder)
@@ -175,8 +172,8 @@ class GuardedEmbedder(AroundEmbedder):
         return 0 if self._breaker.state == "open" else super().billable_tokens(text)
 
 
-class PaidEmbedder(AroundEmbedder):
-    """Pays for readers' questions. Documents are the author's own affair, who has them embedded."""
+class ChargedEmbedder(_EmbedderWrapper):
+    """Charge questions to the daily budget."""
 
     def __init__(self, embedder: Embedder, budget: Budget, price: Price | None) -> None:
         super().__init__(embedder)
@@ -184,7 +181,7 @@ class PaidEmbedder(AroundEmbedder):
         self._price = price
 
     async def embed_query(self, text: str) -> Vectors:
-        """Raises `BudgetExhausted` besides what the budget and the embedder raise."""
+        """Also raises `BudgetExhausted` and the budget's own errors."""
         tokens = self.billable_tokens(text)
         if not tokens:
             return await super().embed_query(text)

@@ -1,8 +1,7 @@
-"""Vectors from OpenAI, or from any server that speaks its API, through the openai client.
+"""Embeddings from OpenAI or a compatible server, through the openai client.
 
-The client brings what an embedding call needs: bounded retries that honour Retry-After, and
-timeouts. Its answers are read raw, since its typed form turns every vector into a list of Python
-numbers on the event loop.
+The client brings timeouts and bounded retries that honour Retry-After. Its responses are decoded
+here, because its typed form turns vectors into Python lists on the event loop.
 """
 
 import asyncio
@@ -22,17 +21,17 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 
-SERVICE = "The embedding service"
-DOCUMENT_RETRIES, DOCUMENT_TIMEOUT = 6, 60.0  # seconds; with the client's backoff some minutes
-QUERY_RETRIES, QUERY_TIMEOUT = 1, 8.0
-SIMILARITIES = {
+_SERVICE = "The embedding service"
+_DOCUMENT_RETRIES, _DOCUMENT_SECONDS = 6, 60.0  # with the client's backoff some minutes
+_QUERY_RETRIES, _QUERY_SECONDS = 1, 8.0
+_MAX_INPUT_CHARACTERS = 24_000  # the API refuses a text of more than 8,192 tokens
+_SIMILARITIES = {
     "ada-002": Similarity(unrelated=0.70, answering=0.84, measured=False),
     "e5": Similarity(unrelated=0.75, answering=0.88, measured=False),
     # text-embedding-3 and most others
     "": Similarity(unrelated=0.09, answering=0.52, measured=False),
 }
-"""By a part of the model's name; from published figures, since measuring would cost a key."""
-MAX_INPUT_CHARACTERS = 24_000  # the API refuses a text of more than 8,192 tokens
+"""By part of the model's name; published figures."""
 
 
 class _Row(msgspec.Struct):
@@ -48,39 +47,39 @@ _decoder = msgspec.json.Decoder(_Answer)
 
 
 class OpenAIEmbedder:
-    """Embeds with one request a batch; the client is made, and imported, on first use."""
+    """One request per batch; the client is imported and created on first use."""
 
     concurrency = 4
 
     def __init__(self, *, api_key: str, base_url: str, model: str) -> None:
         self.model_id = f"openai/{model}"
-        self.similarity = next(known for part, known in SIMILARITIES.items() if part in model)
+        self.similarity = next(known for part, known in _SIMILARITIES.items() if part in model)
         self._model = model
-        self._api_key = api_key or "none"  # servers without keys still want the header's form
+        self._api_key = api_key or "none"  # the client requires a key
         self._base_url = base_url
         self._client = SingleFlight(self._connect)
-        # Made once: to make one costs as much as a request.
+        # Created once: creating one costs as much as a request.
         self._document_client = SingleFlight(self._for_documents)
         self._query_client = SingleFlight(self._for_queries)
 
     async def load(self) -> None:
         client = await self._query_client.get()
-        # The client imports what it asks with when that is first looked at.
+        # The client imports this part on first access.
         await asyncio.to_thread(getattr, client, "embeddings")
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         body = await self._ask(self._document_client, texts)
-        # A batch of a hundred is a megabyte: not on the event loop.
-        return await asyncio.to_thread(read_vectors, body, len(texts))
+        # A batch of a hundred is a megabyte, too much for the event loop.
+        return await asyncio.to_thread(_decode_vectors, body, len(texts))
 
     async def embed_query(self, text: str) -> Vectors:
         try:
-            # One limit around both tries, since the client would heed a Retry-After of a minute.
-            async with asyncio.timeout(QUERY_TIMEOUT):
+            # Around both attempts: the client would honour a Retry-After of a minute.
+            async with asyncio.timeout(_QUERY_SECONDS):
                 body = await self._ask(self._query_client, [text])
         except TimeoutError:
-            raise upstream_error(SERVICE, 408) from None
-        query: Vectors = read_vectors(body, 1)[0]
+            raise upstream_error(_SERVICE, 408) from None
+        query: Vectors = _decode_vectors(body, 1)[0]
         return query
 
     def billable_tokens(self, text: str) -> int:
@@ -91,33 +90,33 @@ class OpenAIEmbedder:
             await self._client.value.close()
 
     async def _ask(self, chosen: SingleFlight["AsyncOpenAI"], texts: Sequence[str]) -> bytes:
-        """The body of the service's answer."""
+        """Return the response body."""
         import openai
 
         client = await chosen.get()
         try:
             response = await client.embeddings.with_raw_response.create(
                 model=self._model,
-                # The API refuses an empty text, though a book may well have one.
-                input=[text[:MAX_INPUT_CHARACTERS] or " " for text in texts],
+                # The API refuses empty texts, which a book may contain.
+                input=[text[:_MAX_INPUT_CHARACTERS] or " " for text in texts],
                 encoding_format="base64",
             )
         except openai.APIStatusError as error:
-            raise upstream_error(SERVICE, error.status_code) from None
+            raise upstream_error(_SERVICE, error.status_code) from None
         except openai.APIConnectionError:  # timeouts included
-            raise upstream_error(SERVICE) from None
+            raise upstream_error(_SERVICE) from None
         return response.content
 
     async def _for_documents(self) -> "AsyncOpenAI":
         client = await self._client.get()
-        return client.with_options(max_retries=DOCUMENT_RETRIES, timeout=DOCUMENT_TIMEOUT)
+        return client.with_options(max_retries=_DOCUMENT_RETRIES, timeout=_DOCUMENT_SECONDS)
 
     async def _for_queries(self) -> "AsyncOpenAI":
         client = await self._client.get()
-        return client.with_options(max_retries=QUERY_RETRIES, timeout=QUERY_TIMEOUT)
+        return client.with_options(max_retries=_QUERY_RETRIES, timeout=_QUERY_SECONDS)
 
     async def _connect(self) -> "AsyncOpenAI":
-        # The import takes half a second and more: not on the event loop.
+        # The import takes at least half a second, too long for the event loop.
         await asyncio.to_thread(__import__, "openai")
         from openai import AsyncOpenAI, DefaultAioHttpClient
 
@@ -128,13 +127,13 @@ class OpenAIEmbedder:
         )
 
 
-def read_vectors(body: bytes, count: int) -> Vectors:
-    """The vectors of an answer, in the order of the request: `(count, dimension) float32`.
+def _decode_vectors(body: bytes, count: int) -> Vectors:
+    """Decode a response, in the order of the request: `(count, dimension) float32`.
 
-    Takes base64 and plain lists of numbers, since some servers send the latter whatever was
-    asked. Raises `UpstreamError` unless there are `count` finite vectors of one length.
+    Accepts base64 and plain lists, which some servers always send. Raises `UpstreamError` unless
+    there are `count` finite vectors of one length.
     """
-    problem = UpstreamError(f"{SERVICE} answered with something that is not vectors.")
+    problem = UpstreamError(f"{_SERVICE} sent an invalid response instead of vectors.")
     try:
         rows = _decoder.decode(body).data
         if all(row.index >= 0 for row in rows):

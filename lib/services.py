@@ -13,7 +13,13 @@ from lib import languages
 from lib.answer_cache import AnswerCache
 from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
-from lib.embedding import CachedEmbedder, Embedder, GuardedEmbedder, PaidEmbedder, embedding_breaker
+from lib.embedding import (
+    CachedEmbedder,
+    ChargedEmbedder,
+    Embedder,
+    GuardedEmbedder,
+    embedding_breaker,
+)
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.generation import make_model, model_breaker
 from lib.indexing import settings_hash
@@ -201,7 +207,7 @@ def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> Embe
     guarded: Embedder = GuardedEmbedder(service, breaker)
     if budget.limits.tokens or budget.limits.usd:
         price = settings.prices.get(settings.openai_embedding_model)
-        guarded = PaidEmbedder(guarded, budget, price)
+        guarded = ChargedEmbedder(guarded, budget, price)
     return CachedEmbedder(guarded)
 
 

@@ -202,7 +202,7 @@ async def test_while_the_embedding_service_is_away_words_decide(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lib.embedding_openai, "QUERY_RETRIES", 0)  # after half a second
+    monkeypatch.setattr(lib.embedding_openai, "_QUERY_RETRIES", 0)  # after half a second
     settings = make_settings(
         embedding_provider="openai",
         openai_base_url=upstream.base_url,

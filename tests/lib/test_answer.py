@@ -10,7 +10,7 @@ import lib.embedding_openai
 import lib.generation
 from lib.answer import _prompt_tokens, _reserve_tokens
 from lib.budget import Budget, BudgetExhausted, BudgetLimits, MemoryBudget
-from lib.embedding import PaidEmbedder
+from lib.embedding import ChargedEmbedder
 from lib.embedding_openai import OpenAIEmbedder
 from lib.errors import UpstreamError
 from lib.generation import ChatModel, Delta, Finish, Idle, PromptMessage, model_breaker
@@ -169,7 +169,7 @@ async def test_a_question_s_vector_is_paid_for_and_a_document_s_is_not(
     service: OpenAIEmbedder, upstream: Upstream
 ) -> None:
     budget = MemoryBudget(BudgetLimits(tokens=7, reader_tokens=1))
-    embedder = PaidEmbedder(service, budget, PRICE)
+    embedder = ChargedEmbedder(service, budget, PRICE)
     tokens = embedder.billable_tokens("When?")
     assert 0 < tokens <= 7 < 2 * 4 * tokens
     upstream.embedding_gate = asyncio.Event()
@@ -192,9 +192,9 @@ async def test_a_question_s_vector_is_paid_for_and_a_document_s_is_not(
 async def test_a_question_that_the_service_refuses_costs_nothing(
     service: OpenAIEmbedder, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.embedding_openai, "QUERY_RETRIES", 0)  # after half a second
+    monkeypatch.setattr(lib.embedding_openai, "_QUERY_RETRIES", 0)  # after half a second
     budget = MemoryBudget(BudgetLimits(tokens=1_000))
-    embedder = PaidEmbedder(service, budget, PRICE)
+    embedder = ChargedEmbedder(service, budget, PRICE)
     upstream.embedding_replies.append(Status(401))
     with pytest.raises(UpstreamError):
         await embedder.embed_query("When?")
@@ -208,7 +208,7 @@ async def test_a_question_that_the_service_refuses_costs_nothing(
 async def test_a_vector_without_a_price_is_not_asked_for_where_money_is_counted(
     service: OpenAIEmbedder, upstream: Upstream
 ) -> None:
-    embedder = PaidEmbedder(service, MemoryBudget(BudgetLimits(usd=1.0)), None)
+    embedder = ChargedEmbedder(service, MemoryBudget(BudgetLimits(usd=1.0)), None)
     with pytest.raises(BudgetExhausted):
         await embedder.embed_query("When?")
     assert upstream.embedded() == []

@@ -1,7 +1,4 @@
-"""A question is embedded once; what failed is tried again.
-
-Readers do not wait for an embedding service or a Qdrant that is down.
-"""
+"""The embedder's cache, and circuit breakers in front of an embedding service or Qdrant."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,7 +18,7 @@ from tests.upstream import Drop, Reply, Status, Upstream
 
 
 class Counting:
-    """An embedder that remembers what it was asked."""
+    """An embedder that records the texts it was asked to embed."""
 
     model_id = "test/model"
     similarity = Similarity(unrelated=0.1, answering=0.5)
@@ -72,13 +69,13 @@ async def test_two_readers_at_once_cost_one_embedding() -> None:
     one, other = (asyncio.create_task(cached.embed_query("tide")) for _ in range(2))
     await embedder.begun.wait()
     assert cached.billable_tokens("tide") == 0
-    one.cancel()  # who leaves does not take it from the other
+    one.cancel()  # the other caller still gets the vector
     embedder.ready.set()
     assert np.array_equal(await other, await cached.embed_query("tide"))
     assert embedder.asked == ["tide"]
 
 
-async def test_who_waits_for_another_s_question_is_told_of_its_failure() -> None:
+async def test_a_failure_reaches_all_readers_of_a_question() -> None:
     embedder = Counting()
     cached = CachedEmbedder(embedder)
     embedder.away = True
@@ -90,7 +87,7 @@ async def test_who_waits_for_another_s_question_is_told_of_its_failure() -> None
     assert [type(end) for end in ends] == [UpstreamError, UpstreamError]
 
 
-async def test_a_failure_is_not_kept() -> None:
+async def test_a_failure_is_not_cached() -> None:
     embedder = Counting()
     cached = CachedEmbedder(embedder)
     embedder.away = True
@@ -101,8 +98,8 @@ async def test_a_failure_is_not_kept() -> None:
     assert embedder.asked == ["tide"]
 
 
-async def test_the_oldest_questions_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lib.embedding, "MAX_QUESTIONS", 2)
+async def test_the_least_recent_question_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lib.embedding, "_CACHED_QUESTIONS", 2)
     embedder = Counting()
     cached = CachedEmbedder(embedder)
     for text in ("a", "b", "a", "c", "a", "b"):
@@ -110,7 +107,7 @@ async def test_the_oldest_questions_go(monkeypatch: pytest.MonkeyPatch) -> None:
     assert embedder.asked == ["a", "b", "c", "b"]
 
 
-async def test_everything_else_is_the_embedder_s_own() -> None:
+async def test_everything_else_passes_through() -> None:
     embedder = Counting()
     cached = CachedEmbedder(embedder)
     assert (cached.model_id, cached.concurrency) == ("test/model", 3)
@@ -126,9 +123,7 @@ async def test_everything_else_is_the_embedder_s_own() -> None:
     ("model", "unrelated"),
     [("text-embedding-ada-002", 0.70), ("multilingual-e5-large", 0.75), ("nomic-embed-text", 0.09)],
 )
-async def test_a_service_s_cosines_are_read_by_the_model_s_name(
-    model: str, unrelated: float
-) -> None:
+async def test_typical_cosines_depend_on_the_model_s_name(model: str, unrelated: float) -> None:
     embedder = OpenAIEmbedder(api_key="k", base_url="http://127.0.0.1:9", model=model)
     assert embedder.similarity.unrelated == unrelated
 
@@ -144,10 +139,10 @@ async def openai(upstream: Upstream) -> AsyncIterator[OpenAIEmbedder]:
 
 
 @pytest.mark.parametrize("fault", [Status(500), [Drop()]], ids=str)
-async def test_a_service_that_fails_is_asked_no_more(
+async def test_a_failing_service_opens_the_breaker(
     openai: OpenAIEmbedder, upstream: Upstream, fault: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.embedding_openai.QUERY_RETRIES", 0)
+    monkeypatch.setattr("lib.embedding_openai._QUERY_RETRIES", 0)
     breaker = embedding_breaker()
     embedder = CachedEmbedder(GuardedEmbedder(openai, breaker))
     upstream.embedding_replies.extend([fault] * 50)
@@ -164,7 +159,7 @@ async def test_a_service_that_fails_is_asked_no_more(
     assert (await embedder.embed_documents(["patient"])).shape == (1, 64)
 
 
-async def test_a_service_that_hangs_keeps_only_the_first_waiting(
+async def test_a_hanging_service_opens_the_breaker(
     openai: OpenAIEmbedder, upstream: Upstream
 ) -> None:
     now = 0.0
@@ -189,7 +184,7 @@ async def test_a_service_that_hangs_keeps_only_the_first_waiting(
     await asyncio.gather(*first)
 
 
-async def test_a_qdrant_that_cannot_be_reached_is_asked_no_more(
+async def test_an_unreachable_qdrant_opens_the_breaker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=0.0)
@@ -202,12 +197,12 @@ async def test_a_qdrant_that_cannot_be_reached_is_asked_no_more(
     with pytest.raises(StoreUnavailable) as caught:
         await store.search(None, NOTHING, 5)
     assert caught.value.retry_after
-    assert not await store.reachable()  # a probe is asked all the same
+    assert not await store.reachable()  # a probe bypasses the breaker
     await store.close()
 
 
 class Remembering:
-    """A store that knows its manifest by heart, and cannot be searched."""
+    """A store whose manifest is cached and whose search fails."""
 
     async def open(self) -> None: ...
 
@@ -239,8 +234,8 @@ class Remembering:
     async def close(self) -> None: ...
 
 
-async def test_a_manifest_from_memory_hides_no_failure() -> None:
-    """Every question asks for the manifest first, and most get it without asking Qdrant."""
+async def test_a_cached_manifest_does_not_hide_failures() -> None:
+    """Every question reads the manifest first, mostly from the cache."""
     breaker = store_breaker()
     store = GuardedStore(Remembering(), breaker)
     for _ in range(5):

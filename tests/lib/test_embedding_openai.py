@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lib.embedding_openai
-from lib.embedding_openai import MAX_INPUT_CHARACTERS, OpenAIEmbedder, read_vectors
+from lib.embedding_openai import _MAX_INPUT_CHARACTERS, OpenAIEmbedder, _decode_vectors
 from lib.errors import UpstreamError
 from tests.upstream import Body, Drop, Hang, Status, Upstream, bag_of_words
 
@@ -49,8 +49,8 @@ async def test_the_request(embedder: OpenAIEmbedder, upstream: Upstream) -> None
 async def test_an_empty_and_a_huge_text_are_made_fit(
     embedder: OpenAIEmbedder, upstream: Upstream
 ) -> None:
-    await embedder.embed_documents(["", "x" * (MAX_INPUT_CHARACTERS + 5)])
-    assert [len(text) for text in upstream.embedded()[0]] == [1, MAX_INPUT_CHARACTERS]
+    await embedder.embed_documents(["", "x" * (_MAX_INPUT_CHARACTERS + 5)])
+    assert [len(text) for text in upstream.embedded()[0]] == [1, _MAX_INPUT_CHARACTERS]
 
 
 @pytest.mark.parametrize("fault", [Status(429, SOON), Status(500, SOON), Status(503, SOON)])
@@ -67,7 +67,7 @@ async def test_trying_again_has_an_end(embedder: OpenAIEmbedder, upstream: Upstr
     with pytest.raises(UpstreamError, match="rate limit or quota") as caught:
         await embedder.embed_documents(["a"])
     assert caught.value.details == {"upstream_status": 429}
-    assert len(upstream.requests) == lib.embedding_openai.DOCUMENT_RETRIES + 1
+    assert len(upstream.requests) == lib.embedding_openai._DOCUMENT_RETRIES + 1
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ async def test_a_query_is_impatient(
     embedder: OpenAIEmbedder, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader waits: neither a silent server nor one that asks for a minute may hold them."""
-    monkeypatch.setattr(lib.embedding_openai, "QUERY_TIMEOUT", 0.1)
+    monkeypatch.setattr(lib.embedding_openai, "_QUERY_SECONDS", 0.1)
     for fault in ([Hang()], Status(429, {"Retry-After": "55"}), Status(503, {"Retry-After": "55"})):
         upstream.embedding_replies.clear()
         upstream.embedding_replies.extend([fault] * 3)
@@ -150,23 +150,23 @@ GARBAGE: dict[str, bytes] = {
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 @pytest.mark.parametrize("body", GARBAGE.values(), ids=GARBAGE)
 def test_garbage_is_no_vector(body: bytes) -> None:
-    with pytest.raises(UpstreamError, match="not vectors"):
-        read_vectors(body, 1)
+    with pytest.raises(UpstreamError, match="invalid response"):
+        _decode_vectors(body, 1)
 
 
 def test_vectors_of_two_lengths_are_garbage() -> None:
     with pytest.raises(UpstreamError):
-        read_vectors(json.dumps({"data": [row([1.0]), row([1.0, 2.0], 1)]}).encode(), 2)
+        _decode_vectors(json.dumps({"data": [row([1.0]), row([1.0, 2.0], 1)]}).encode(), 2)
 
 
 async def test_garbage_over_the_wire(embedder: OpenAIEmbedder, upstream: Upstream) -> None:
     upstream.embedding_replies.append(Body(b"<html>a login page</html>", "text/html"))
-    with pytest.raises(UpstreamError, match="not vectors"):
+    with pytest.raises(UpstreamError, match="invalid response"):
         await embedder.embed_query("a")
 
 
 @pytest.mark.parametrize("make", [list, lambda numbers: packed(*numbers)], ids=["list", "base64"])
 def test_rows_without_an_index_are_in_order(make: Callable[[list[float]], Any]) -> None:
     rows = [{"embedding": make([1.0, 0.0])}, {"embedding": make([0.0, 2.0])}]
-    vectors = read_vectors(json.dumps({"data": rows}).encode(), 2)
+    vectors = _decode_vectors(json.dumps({"data": rows}).encode(), 2)
     assert vectors.tolist() == [[1, 0], [0, 1]]

@@ -1,4 +1,4 @@
-"""What an answer is said to cost."""
+"""The estimated cost of an answer."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from lib.pricing import Price, price_usage
 TABLE = {"writer": Price(2.0, 8.0), "vectors": Price(0.1)}
 
 
-def test_tokens_cost_what_the_table_says() -> None:
+def test_cost_is_computed_from_the_table() -> None:
     found = price_usage(
         TABLE,
         model="writer",
@@ -24,11 +24,11 @@ def test_tokens_cost_what_the_table_says() -> None:
     )
 
 
-def test_what_uses_no_token_costs_nothing_whatever_the_model() -> None:
+def test_unused_models_cost_nothing() -> None:
     assert price_usage(TABLE, model="unknown", embedding_model="unknown").cost_usd == 0.0
 
 
 @pytest.mark.parametrize("used", [{"completion_tokens": 1}, {"embedding_tokens": 1}])
-def test_a_price_that_is_not_known_is_not_guessed(used: dict[str, int]) -> None:
+def test_an_unknown_price_gives_no_cost(used: dict[str, int]) -> None:
     found = price_usage(TABLE, model="unknown", embedding_model="unknown", **used)
     assert found.cost_usd is None
