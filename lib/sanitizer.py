@@ -1,9 +1,8 @@
-"""A model's Markdown made safe to show while it streams: markers resolved, foreign links removed.
+"""Sanitize a model's Markdown while it streams: resolve markers, remove foreign links.
 
-What a reader's program makes of the text must not depend on how it reads Markdown. So where one
-could see code and another text, or a link where another sees none, the text is changed until all
-see the same: a backtick that opens nothing is escaped, and so is each bracket, `<` and address that
-leads nowhere. Code is passed on as it is.
+Every Markdown renderer must read the result the same way. Where one could see code and another
+text, or a link where another sees none, the text is changed: unmatched backticks, brackets, `<` and
+addresses without a target are escaped. Code passes unchanged.
 """
 
 import re
@@ -22,15 +21,15 @@ from lib.sanitizer_syntax import (
 )
 
 MAX_CODE_SPAN: Final = 400
-"""Characters after which a backtick that has found no other is text."""
+"""Characters after which an unmatched backtick is text."""
 MAX_DOMAIN: Final = 255
 MAX_LINE_PREFIX: Final = 1_000
-"""Characters of a rule or of white space after which another line begins."""
+"""Maximum characters of undecided structure at the start of a line; then the line is broken."""
 
 T = TypeVar("T")
 Cite = Callable[[int, str], tuple[str, T | None]]
-"""From a passage's number, and the text of the line before its marker, to the marker that a reader
-sees ("" without such a passage) and what is to be sent behind it."""
+"""Maps a passage's number and the line's text before its marker to the reader's marker ("" without
+such a passage) and an object to emit after it, if any."""
 
 _SPECIAL: Final = re.compile(
     r"[`\n\[［【\\<&@(!:]|/(?:/|\Z)|(?:[hH][tT][tT]|[fF][tT])[pP]|[wW]{3}(?:\\?\.|\\?\Z)"
@@ -54,11 +53,10 @@ _LINE: Final = re.compile(r"[^\n]*")
 
 
 class AnswerBuffer(Generic[T]):
-    """Turns pieces of a model's text into a reader's, and what `cite` adds.
+    """Buffers a model's deltas and emits sanitized text, with the objects that `cite` adds.
 
-    The result does not depend on where the pieces were cut. Each handler below looks at one place
-    of the text and says how it goes on by what it returns: the rest of the text, or None when more
-    of it must decide.
+    The result does not depend on how the deltas were cut. Each handler below processes one position
+    and returns the rest of the text, or None if it needs more text to decide.
     """
 
     def __init__(self, cite: Cite[T], addresses: Addresses) -> None:
@@ -67,17 +65,17 @@ class AnswerBuffer(Generic[T]):
         self._cited: set[int] = set()
         self._out: list[str | T] = []
         self._held = ""
-        self._line = ""  # what the reader has of this line
+        self._line = ""  # the emitted part of this line
         self._blocks = OpenBlocks()
         self._after = OpenBlocks()
-        self._begins = True  # what kind of line it is must still be found out
+        self._begins = True  # the line is not classified yet
         self._in_code = False
         self._gap = ""
         self._skip: re.Pattern[str] | None = None
         self._return = False
 
     def feed(self, delta: str) -> list[str | T]:
-        """The next pieces for the reader."""
+        """Process a delta and return what can be emitted."""
         if self._return or "\r" in delta:
             delta = self._line_breaks(delta)
         if (
@@ -90,7 +88,7 @@ class AnswerBuffer(Generic[T]):
         return self._run(delta, final=False)
 
     def finish(self) -> list[str | T]:
-        """What was held back at the end; half a marker of an answer that was cut goes."""
+        """Return the held text at the end, without an unfinished marker."""
         if not self._in_code:
             self._held = drop_unfinished_marker(self._held)
         return self._run("", final=True)
@@ -125,7 +123,7 @@ class AnswerBuffer(Generic[T]):
         return self._drain()
 
     def _line_breaks(self, delta: str) -> str:
-        """`delta` with every line break as `\\n`; the first half of one may have come before."""
+        """Convert line breaks to `\\n`; a `\\r` may have ended the previous delta."""
         if self._return and delta:
             delta, self._return = delta.removeprefix("\n"), False
         self._return = self._return or delta.endswith("\r")
@@ -147,8 +145,6 @@ class AnswerBuffer(Generic[T]):
         self._out.clear()
         return pieces
 
-    # Lines
-
     def _begin_line(self, text: str, final: bool) -> str | None:
         end = text.find("\n")
         line = (self._line + (text if end < 0 else text[:end]))[: MAX_LINE_PREFIX + 1]
@@ -167,7 +163,7 @@ class AnswerBuffer(Generic[T]):
             if end < 0 and not final:
                 self._held = text
                 return None
-            # A bar would make it the head of a table.
+            # A bar could make it a table's header.
             text = text[:end].replace("|", " ") + text[end:] if end >= 0 else text.replace("|", " ")
         self._begins = False
         self._after = after
@@ -178,14 +174,10 @@ class AnswerBuffer(Generic[T]):
         self._blocks, self._line = self._after, ""
         self._begins, self._in_code, self._gap = True, False, ""
 
-    # Output
-
     def _emit(self, piece: str) -> None:
         if piece:
             self._out.append(piece)
             self._line += piece
-
-    # Places in a line
 
     def _inline(self, text: str, final: bool) -> str | None:
         found = _SPECIAL.search(text)
@@ -237,11 +229,11 @@ class AnswerBuffer(Generic[T]):
         return self._address(found, text, final)
 
     def _before(self, text: str, at: int) -> str:
-        """What the reader has of the line, up to `at`."""
+        """The line's text up to `at`."""
         return self._line + text[:at]
 
     def _at_start(self, text: str, at: int) -> bool:
-        """Whether only such characters stand before `at` as make lists, rules or headings."""
+        """Whether only characters of lists, rules and headings precede `at`."""
         return bool(_STRUCTURE.fullmatch(self._before(text, at)))
 
     def _show(self, text: str, at: int, shown: str, end: int) -> str:
@@ -250,7 +242,7 @@ class AnswerBuffer(Generic[T]):
         return text[end:]
 
     def _rewrite(self, text: str, at: int, new: str, end: int) -> str:
-        """Go on as if the model had written `new`."""
+        """Continue as if the model had written `new`."""
         self._begins = self._at_start(text, at)
         return text[:at] + new + text[end:]
 
@@ -276,7 +268,7 @@ class AnswerBuffer(Generic[T]):
                 return None
             end = own[1] or end
         elif following == ":" and self._at_start(text, at) and self._cited.issuperset(numbers):
-            # A footnote's text: the citation takes its place.
+            # Drop the text of a footnote: the citation replaces it.
             self._skip = _LINE
             return self._drop(text, text[:at], end, "")
         return self._cites(text, at, numbers, end)
@@ -296,7 +288,7 @@ class AnswerBuffer(Generic[T]):
         return text[end:]
 
     def _emit_link(self, link: str) -> None:
-        # `!` would make it an image, and a backslash no link.
+        # A preceding `!` would make it an image, a backslash would escape it.
         self._emit(f" {link}" if self._line[-1:] in ("!", "\\") else link)
 
     def _bracket(self, text: str, at: int, final: bool) -> str | None:
@@ -308,7 +300,7 @@ class AnswerBuffer(Generic[T]):
             return None
         label, target, end = link
         if end == 0:
-            # A label at the beginning of a line may go on there and become a link's definition.
+            # A label at the start of a line could become a link definition.
             opens = label is None and self._at_start(text, at)
             return self._show(text, at, "\\[" if opens else "[", at + 1)
         known = self._addresses.find(target) if label and links.is_simple(label) else None
@@ -339,7 +331,7 @@ class AnswerBuffer(Generic[T]):
         return self._show(text, at, "!", at + 1)
 
     def _ticks(self, text: str, at: int, final: bool) -> str | None:
-        """A span of code, or backticks that open none."""
+        """Process a code span or unmatched backticks."""
         begin = at + len(text) - at - len(text[at:].lstrip("`"))
         if begin == len(text) and not final:
             return None
@@ -361,7 +353,7 @@ class AnswerBuffer(Generic[T]):
                     if self._after.table:
                         return self._literal_ticks(text, at, begin)
                     self._after = replace(self._after, bar=True)
-                # On one line, it is code to those as well who see two blocks.
+                # On one line, it is code even for renderers that would see two blocks.
                 shown = f"{ticks}{code}{ticks}".replace("\n", " ")
                 return self._show(text, at, shown, found.end())
         if not final and len(text) < at + MAX_CODE_SPAN:
@@ -418,7 +410,7 @@ class AnswerBuffer(Generic[T]):
             made = text[at + 1 : at + 2] in _MAKES_TEXT
             return self._show(text, at, " at " if made else "@", at + 1)
         end = domain.end()
-        # A stop, or an escaped one, may go on with the domain.
+        # The domain may continue after a dot, escaped or not.
         if not final and len(text) < end + 3 and text[end:] in ("", ".", "\\", "\\."):
             return None if len(text) - at < MAX_DOMAIN else self._show(text, at, " at ", at + 1)
         dotted = "." in domain[0] or text[end : end + 1] in _MAKES_TEXT
@@ -444,7 +436,7 @@ class AnswerBuffer(Generic[T]):
             return None
         if not text.startswith("//", at):
             return self._show(text, at, "/", at + 1)
-        # Some take what follows for an address without its scheme.
+        # Some renderers link an address without a scheme.
         leads = text[at + 2 : at + 3].strip()
         return self._show(text, at, "/\\/" if leads else "//", at + 2)
 
@@ -475,10 +467,10 @@ class AnswerBuffer(Generic[T]):
 
 
 def _link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None:
-    """The link whose label opens at `at`: label, target, end.
+    """Parse the link whose label opens at `at`: label, target, end.
 
-    The end is 0 where there is no link, and the label None where it has no end either; None while
-    more of the text must decide.
+    The end is 0 without a link; the label is None if it is not closed either. None if more text is
+    needed.
     """
     close = links.find_closing_bracket(text, at, final)
     if close is None:
@@ -495,7 +487,7 @@ def _link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None
 
 
 def _would_join(line: str, following: str, gap: str) -> bool:
-    """Whether what stands on both sides of a gap could become something else without a space."""
+    """Whether the text on both sides of a gap could form new markup without a space."""
     last = line[-1]
     if last.isspace() or following.isspace():
         return False

@@ -1,17 +1,13 @@
-"""Which lines of a Markdown text are code in a fence, told line by line while the text streams.
+"""Parse Markdown that is still streaming: links, tags, entities, blocks, citation markers.
 
-The block structure of CommonMark 0.31 (section 4 and 5, and the strategy of its appendix), as far
-as it decides where a fence begins and ends: quotes and list items around it, paragraphs that go on,
-headings, rules. HTML blocks and link definitions are left out: who asks never lets one stand.
+Each function parses at one position of a text that may be incomplete. It returns None if it needs
+more text, and decides after a bounded number of characters.
 
-What in Markdown leads away from a text: links, images, tags, addresses, entities.
-
-Each function looks at one place of a text that may not be there in full. It returns None while more
-of the text must decide, and then decides by a bounded number of characters.
-
-The forms in which models write a marker: `[1, 3]`, `[^1]`, `【1†source】`, `(Source 1)`, ...
-
-Which addresses an answer may lead to: those that stand in its passages.
+- Links, images, tags, entities, and the `Addresses` of the passages, the only link targets allowed.
+- `classify_line`: the block structure of CommonMark 0.31 (sections 4 and 5, and the appendix), as
+  far as it decides where fenced code begins and ends. HTML blocks and link definitions are not
+  parsed, because `lib.sanitizer` never emits them.
+- `find_marker`: the forms in which models cite: `[1, 3]`, `[^1]`, `【1†source】`, `(Source 1)`, ...
 """
 
 import html
@@ -29,7 +25,7 @@ MAX_LABEL: Final = 300
 MAX_TARGET: Final = 2_000
 MAX_TAG: Final = 1_000
 MAX_ADDRESS: Final = 2_000
-"""Characters after which a label, a link's target, a tag or an address is given up."""
+"""Maximum characters of a label, a link's target, a tag and an address."""
 
 _IN_LABEL: Final = re.compile(r"\\.|`+|[\[\]\n]")
 _LEVEL: Final = r"(?:\\.|[^\s()\\])"
@@ -48,7 +44,7 @@ _WEB: Final = re.compile(r"www\.", re.IGNORECASE)
 
 
 def find_closing_bracket(text: str, start: int, final: bool) -> int | None:
-    """Where the bracket that opens at `start` closes, on the same line; -1 if nowhere."""
+    """Return where the bracket at `start` closes on its line; -1 if it does not."""
     end = min(len(text), start + MAX_LABEL)
     whole = final or end == start + MAX_LABEL
     depth, at = 0, start
@@ -73,7 +69,7 @@ def find_closing_bracket(text: str, start: int, final: bool) -> int | None:
 
 
 def find_target(text: str, start: int, final: bool) -> tuple[str, int] | None:
-    """The target in the parentheses that open at `start`, and where they end; 0 if it is none."""
+    """Return the link target in the parentheses at `start`, and their end; 0 if it is none."""
     window = text[start : start + MAX_TARGET]
     match = _TARGET.match(window)
     if match is not None:
@@ -84,7 +80,7 @@ def find_target(text: str, start: int, final: bool) -> tuple[str, int] | None:
 
 
 def is_simple(label: str) -> bool:
-    """Whether a label holds nothing that could lead anywhere itself."""
+    """Whether a label contains no markup and no address."""
     return bool(_SIMPLE.fullmatch(label)) and bool(label.strip()) and not _WEB.search(label)
 
 
@@ -113,8 +109,10 @@ _HTML: Final = _INLINE | frozenset(
 
 
 def find_tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
-    """What stays of the tag, comment or autolink at `start`, and where it ends; 0 if the `<` is
-    only that."""
+    """Return the text that replaces the tag, comment or autolink at `start`, and its end.
+
+    The end is 0 if the `<` opens none.
+    """
     window = text[start : start + MAX_TAG]
     whole = final or len(window) == MAX_TAG
     if window.startswith("<!"):
@@ -151,8 +149,10 @@ _ENTITY_SO_FAR: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{0,7}|[A-Za-z][A-Za-z0
 
 
 def find_entity(text: str, start: int, final: bool) -> tuple[str, int] | None:
-    """The character that the entity at `start` stands for, if an address or a marker can be made
-    of it, and where it ends; 0 if it may stay."""
+    """Return the character of the entity at `start`, and its end.
+
+    The end is 0 if the entity may stay, because it cannot be part of an address or a marker.
+    """
     match = _ENTITY.match(text, start)
     if match is None:
         return None if not final and _ENTITY_SO_FAR.match(text, start) else ("", 0)
@@ -177,9 +177,9 @@ _ENDS_WITH: Final = re.compile(r"[?!.,:;*_~'\")}\]]+\Z")
 
 
 def find_address(text: str, start: int, final: bool) -> tuple[str, str, int] | None:
-    """The address that is written out at `start`, its host, and where it ends; 0 if it is none.
+    """Return the bare address at `start`, its host, and its end; 0 if it is none.
 
-    The host has no scheme and no `www.`, and its dots are escaped: nobody makes a link of it.
+    The host has no scheme and no `www.`. Its dots are escaped, so that no renderer links it.
     """
     window = text[start : start + MAX_ADDRESS]
     whole = final or len(window) == MAX_ADDRESS
@@ -201,20 +201,20 @@ def find_address(text: str, start: int, final: bool) -> tuple[str, str, int] | N
 
 
 MAX_FENCE_LINE: Final = 200
-"""Characters after which the line of a fence that has not ended is taken for text."""
+"""Maximum characters of the line that opens fenced code; a longer one is text."""
 
 
 class LineKind(Enum):
-    """What a line is."""
+    """The kind of a line."""
 
     TEXT = auto()
     BLANK = auto()
     FENCE = auto()
-    """Opens or closes a block of code."""
+    """Opens or closes a code block."""
     CODE = auto()
     UNCLEAR = auto()
-    """Goes on with a paragraph but not with a table, or begins a table: only a blank line before it
-    makes it the same to every reader of Markdown."""
+    """Continues a paragraph but not a table, or begins a table: renderers disagree unless a blank
+    line precedes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,16 +222,16 @@ class OpenBlocks:
     """The blocks that are open between two lines."""
 
     containers: tuple[int, ...] = ()
-    """Outermost first: 0 for a quote, else a list item, by the columns its content is indented."""
+    """Outermost first: 0 for a quote, else the indentation of a list item's content in columns."""
     fence: str = ""
     paragraph: bool = False
     bare: bool = False
-    """The innermost item began without text: a blank line ends it."""
+    """The innermost item began without text, so a blank line ends it."""
     table: bool = False
     """The lines since the last blank one may be a table."""
     bar: bool = False
-    """The last line has a bar in a span of code: as a table's head it would have no such span. Who
-    reads the line sets it."""
+    """The last line has a bar in a code span, which it would not be in a table's header. Set by the
+    caller."""
 
 
 QUOTE: Final = 0
@@ -249,9 +249,9 @@ _ORDERED_SO_FAR: Final = re.compile(r"\d{1,9}[.)]?|[-+*]")
 def classify_line(
     blocks: OpenBlocks, line: str, complete: bool
 ) -> tuple[LineKind, OpenBlocks] | None:
-    """What `line`, or what is there of it, is, and the blocks that are open behind it.
+    """Classify `line`, or its beginning, and return the blocks that are open after it.
 
-    None while the rest must decide; never if the line is `complete`.
+    None if more of the line is needed; never for a `complete` line.
     """
     text = line.expandtabs(4)
     at = matched = 0
@@ -304,10 +304,10 @@ def _in_fence(blocks: OpenBlocks, rest: str, complete: bool) -> tuple[LineKind, 
 def _starts(
     blocks: OpenBlocks, text: str, at: int, matched: int, complete: bool
 ) -> tuple[LineKind, OpenBlocks] | None:
-    """The blocks that a line of text opens."""
+    """Classify a line of text and the blocks that it opens."""
     open_ = blocks.containers[:matched]
     whole = matched == len(blocks.containers)
-    # Whether the line may go on with a paragraph, its own or (lazily) that of a block inside.
+    # Whether the line may continue a paragraph, its own or (lazily) that of an inner block.
     goes_on = blocks.paragraph
     own = blocks.paragraph and whole
     table = blocks.table
@@ -356,7 +356,7 @@ def _starts(
     if not complete and _RULE_SO_FAR.fullmatch(rest):
         return None
     if indent >= 4 and not goes_on:
-        return LineKind.TEXT, OpenBlocks(open_)  # code, too, but of a kind that no model means
+        return LineKind.TEXT, OpenBlocks(open_)  # indented code, which no model intends
     delimiters = bool(_DELIMITERS.fullmatch(rest))
     if delimiters and blocks.bar and "|" in rest:
         return LineKind.UNCLEAR, blocks
@@ -367,7 +367,7 @@ def _starts(
 
 
 def _fence(rest: str, complete: bool) -> str | None:
-    """The run that opens a block of code; "" if it is text, None if that is not decided."""
+    """Return the run that opens a code block; "" for text, None if undecided."""
     run = _RUN.match(rest)
     marks = run[0] if run else ""
     if len(marks) == len(rest) and not complete:
@@ -382,8 +382,10 @@ def _fence(rest: str, complete: bool) -> str | None:
 
 
 def _item(rest: str, complete: bool) -> tuple[int | None, bool] | None:
-    """A list item's columns, marker and space, None while they are not all there; and whether it
-    may stand behind a paragraph without a blank line between."""
+    """Return the width of a list item's marker and space, and whether it may interrupt a paragraph.
+
+    The width is None if more of the line is needed.
+    """
     match = _BULLET.match(rest) or _ORDERED.match(rest)
     if match is None:
         return None
@@ -400,17 +402,17 @@ def _indent(text: str, at: int) -> int:
 
 
 MAX_MARKER_CHARACTERS: Final = 80
-"""Characters after which a bracket that has not closed is no marker."""
+"""Maximum characters of a marker."""
 MAX_RANGE: Final = 10
-"""A range over more is taken as its ends."""
+"""A wider range counts as its two ends."""
 
-# Possessive: two of these side by side must not share out the spaces in every possible way.
+# Possessive, because two adjacent ones would backtrack quadratically.
 _SPACE: Final = r"(?:[^\S\n]|[\u200b\u2060])*+"
 _NOUN: Final = (
     r"(?:sources?|passages?|passagen|quellen?|fuentes?|pasajes?|fontes?|fonti|bron|bronnen"
     r"|источник|来源|來源|出典)"
 )
-# These also name things of the book's own, and so need square brackets around them.
+# These may also refer to things in the book, so they need square brackets.
 _OTHER: Final = (
     r"(?:refs?|references?|citations?|documents?|docs?|chunks?|excerpts?|footnotes?|abschnitte?"
     r"|資料|资料|参考|文献)"
@@ -433,7 +435,7 @@ _MARKER: Final = re.compile(
     re.IGNORECASE,
 )
 _CLOSED: Final = re.compile(r"[\]］】)\n]")
-# Nearly every bracket that opens a marker shows it by what follows.
+# Decides early for most brackets.
 _MAY_BEGIN: Final = re.compile(
     rf"[\[［【\\]+{_SPACE}(?:[\^#\d]|{_NOUN}|{_OTHER}|\w{{0,10}}\Z|\Z)"
     rf"|\({_SPACE}(?:(?:see[ ]++)?{_NOUN}|(?:see[ ]++)?\w{{0,8}}\Z)",
@@ -450,16 +452,15 @@ _UNFINISHED: Final = re.compile(
 
 
 def drop_unfinished_marker(text: str) -> str:
-    """`text`, the last of an answer, without a marker that was cut off in its midst."""
+    """Remove an unfinished marker from the end of an answer."""
     cut = _UNFINISHED.search(text)
     return text[: cut.start()] if cut and len(cut[0]) < MAX_MARKER_CHARACTERS else text
 
 
 def find_marker(text: str, start: int, final: bool) -> tuple[int, list[int]] | None:
-    """Where the marker at `start` ends and which passages it names.
+    """Return the end of the marker at `start` and the numbers in it.
 
-    `(start, [])` where there is none; None while more of the text must decide. `final` says that
-    no more comes.
+    `(start, [])` if there is none; None if more text is needed, unless the text is `final`.
     """
     window = text[start : start + MAX_MARKER_CHARACTERS]
     match = _MARKER.match(window)
@@ -475,7 +476,7 @@ def find_marker(text: str, start: int, final: bool) -> tuple[int, list[int]] | N
 
 
 def expand_numbers(numbers: str) -> list[int]:
-    """`"1, 3-5"` as `[1, 3, 4, 5]`; a range over more than ten is taken as its ends."""
+    """Convert `"1, 3-5"` to `[1, 3, 4, 5]`; a range wider than `MAX_RANGE` counts as its ends."""
     found: list[int] = []
     for match in _RANGE.finditer(numbers):
         first, last = int(match[1]), int(match[2] or match[1])
@@ -490,16 +491,16 @@ _ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 class Addresses:
-    """The web addresses in some texts, and their e-mail addresses."""
+    """The web and e-mail addresses in some texts."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = tuple(texts)
         self._known: dict[str, str] | None = None
 
     def find(self, written: str) -> str | None:
-        """The address that `written` stands for, ready to be a Markdown link's target.
+        """Return the known address equal to `written`, escaped as a link target, or None.
 
-        It may differ in escapes and in a slash at its end. None for every other one.
+        Escapes and a slash at the end may differ.
         """
         if self._known is None:
             self._known = {
@@ -508,7 +509,10 @@ class Addresses:
         return self._known.get(_key(written))
 
     def within(self, written: str) -> tuple[str, int] | None:
-        """The address that `written` begins with, and its length there; punctuation may follow."""
+        """Return the known address that `written` begins with, and its length, or None.
+
+        Only punctuation may follow.
+        """
         end = len(written)
         while end:
             known = self.find(written[:end])
@@ -520,14 +524,14 @@ class Addresses:
         return None
 
     def mention(self, text: str) -> bool:
-        """Whether `text` stands there as it is."""
+        """Whether a text contains `text` verbatim."""
         return any(text in each for each in self._texts)
 
 
 def _addresses(text: str) -> Iterable[str]:
     for match in _WEB_ADDRESS.finditer(text):
         address = match[0]
-        # Where prose or a Markdown link ends an address is not clear: each is one.
+        # It is unclear where an address in prose ends, so each possibility counts.
         while True:
             yield address
             shorter = _WEB_ADDRESS.match(address[:-1])
@@ -547,5 +551,5 @@ def _key(address: str) -> str:
 
 
 def link_target(url: str) -> str:
-    """`url` so that it cannot end a Markdown link's parentheses early."""
+    """Escape `url`, so that it cannot end a Markdown link's parentheses early."""
     return quote(url, safe="/:?#[]@!$&'*+,;=%~-._")

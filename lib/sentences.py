@@ -1,11 +1,11 @@
-"""The sentences that a reader sees in a passage, block by block, without markup.
+"""Split passages and plain text into sentences, without markup.
 
-`split_text` cuts plain text after full stops that end a sentence. A stop does not end one behind an
-abbreviation, inside a name or a number (`Node.js`, `2.5`), or before a small letter. Where that
-leaves a doubt, two sentences stay one: a reader forgives that, but not a fragment.
+`split_text` splits plain text. A stop does not end a sentence after an abbreviation, inside a name
+or a number (`Node.js`, `2.5`), or before a lower-case letter. In doubt, two sentences stay one,
+because a fragment is worse.
 
-`split_passage` reads Markdown first. An item of a list and a row of a table are sentences of their
-own; headings, and lines that speak to the site generator alone, are none.
+`split_passage` parses Markdown first. A list item and a table row are sentences; headings, and
+lines for the site generator, are not.
 """
 
 import re
@@ -24,23 +24,25 @@ from lib.ranking import Passage, cached_per_passage
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
+    """A sentence and the code after it."""
+
     text: str
-    """Plain text on one line; of a row `Header: cell; Header: cell`. Empty where a passage begins
+    """Plain text on one line; for a row `Header: cell; Header: cell`. Empty if the passage begins
     with code."""
     code: str = ""
-    """The blocks of code that follow, each in its fence."""
+    """The code blocks that follow, with their fences."""
     block: int = 0
-    """Sentences of one paragraph, item or row have the same number; it counts from 0."""
+    """Number of its paragraph, item or row, from 0."""
     listed: bool = False
-    """Whether it stands in a list or a table."""
+    """Whether it is in a list or a table."""
 
 
 @cached_per_passage(500)
 def split_passage(passage: Passage) -> tuple[Sentence, ...]:
-    """The sentences of `passage` in reading order."""
+    """Split `passage` into sentences, in reading order."""
     text = passage.text
     if passage.kind == "code" and not _FENCE.search(text):
-        # A piece out of the middle of a long block: its fences stand in other chunks.
+        # Part of a long code block whose fences are in other chunks.
         return (Sentence("", fence(text, passage.language)),) if text.strip() else ()
     if passage.kind == "code" and _begins_inside(text):
         text = f"{_FENCE.findall(text)[0][0]}{passage.language}\n{text}"
@@ -48,7 +50,7 @@ def split_passage(passage: Passage) -> tuple[Sentence, ...]:
 
 
 def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]:
-    """The sentences of a page, or of a piece of one that may begin inside of a block."""
+    """Split a page, or a part of one that may begin inside a block, into sentences."""
     found: list[Sentence] = []
     for number, (block, listed) in enumerate(_leaves(parse_page(_readable(text), flavour).blocks)):
         if block.kind != "code":
@@ -65,13 +67,11 @@ def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]
 
 
 def flavour_of(text: str, file_path: str) -> Flavour:
-    """Which Markdown a piece is written in: its file's name and its own marks tell."""
+    """Detect the Markdown flavour of a text by its file name and syntax."""
     if file_path.endswith(".mdx") or _MDX.search(text):
         return "mdx"
     return "myst" if _MYST.search(text) else "commonmark"
 
-
-# Blocks
 
 _MDX: Final = re.compile(
     r"^import [^\n]+ from ['\"]|^import ['\"]|^export (?:default|const|function) "
@@ -80,8 +80,8 @@ _MDX: Final = re.compile(
 )
 _MYST: Final = re.compile(r"^(?:`{3,}|~{3,}|:{3,})\{[a-z]|\{[a-z]+\}`", re.MULTILINE)
 _FENCE: Final = re.compile(r"^[ \t]*(?:[-*+>] +)*(`{3,}|~{3,})[ \t]*([^\n`]*)$", re.MULTILINE)
-# What stands for something else: a generator's templates and icons, references to notes, and links
-# whose addresses stand elsewhere on the page, of which the text is kept. Code spans stay whole.
+# Placeholders: templates and icons of a generator, references to notes, and reference links, whose
+# text is kept. Code spans stay unchanged.
 _STANDS_FOR: Final = re.compile(
     r"""(?P<kept>(?P<ticks>`+)[^`].*?(?P=ticks))
     |\{\{[<%#].*?\}\} | \{%.*?%\} | <%.*?%>             # Hugo, mdBook, Liquid, Jinja
@@ -105,7 +105,7 @@ _TOGETHER: Final = regex.compile(
 
 
 def _begins_inside(text: str) -> bool:
-    """Whether a text that is mostly code begins inside of a block that ends in it."""
+    """Whether a text that is mostly code begins inside a block that ends in it."""
     fences = list(_FENCE.finditer(text))
     if len(fences) % 2 == 0 or fences[0][2]:
         return False
@@ -113,15 +113,15 @@ def _begins_inside(text: str) -> bool:
 
 
 def _readable(text: str) -> str:
-    """`text` without template tags, and with the beginning of a block that it is cut out of."""
+    """Remove template tags, and restore the opening of a block that was cut off."""
     lines = text.split("\n")
     first = next((line for line in lines if line.strip()), "")
     indent = first[: len(first) - len(first.lstrip(" \t"))]
-    if indent:  # out of a list's item or an admonition, where it would else read as code
+    if indent:  # from a list item or an admonition; it would read as code otherwise
         text = "\n".join(line.removeprefix(indent) for line in lines)
     fences = _FENCE.findall(text)
-    # Only a fence that opens a block names its language. If one stands where a block would have to
-    # end, the passage begins inside of a block.
+    # Only an opening fence names a language. If one is where a block should end, the passage begins
+    # inside a block.
     if any(info for _, info in fences[1::2]) and not fences[0][1]:
         text = f"{fences[0][0]}\n{text}"
     parts = re.split(r"(^[ \t]*(?:`{3,}|~{3,})[^`\n]*$)", text, flags=re.MULTILINE)
@@ -135,7 +135,7 @@ def _readable(text: str) -> str:
 
 
 def _leaves(blocks: Sequence[Block], listed: bool = False) -> Iterator[tuple[Block, bool]]:
-    """The blocks that hold text of their own, in reading order, and whether a list holds them."""
+    """Yield the blocks with text of their own, and whether they are in a list."""
     for block in blocks:
         if block.kind == "table":
             yield from ((row, True) for row in _rows(block.children))
@@ -146,7 +146,7 @@ def _leaves(blocks: Sequence[Block], listed: bool = False) -> Iterator[tuple[Blo
 
 
 def _rows(rows: Sequence[Block]) -> Iterator[Block]:
-    """The rows below the header, each cell under its name."""
+    """Yield the rows below the header, each cell after its column's name."""
     if len(rows) == 1:
         yield rows[0]
     names = [name.strip() for name in rows[0].text.split(" | ")] if rows else []
@@ -161,10 +161,10 @@ def row_text(cells: Sequence[str], names: Sequence[str]) -> str:
 
 
 def _lines(block: Block) -> Iterator[str]:
-    """The texts of a block that do not run into each other."""
+    """Yield the separate texts of a block."""
     lines = [line for line in block.text.split("\n") if not _OPENS_OR_CLOSES.fullmatch(line)]
     if block.kind == "paragraph" and lines and all(map(_ROW.fullmatch, lines)):
-        # Rows whose header stands in another chunk.
+        # Rows whose header is in another chunk.
         for line in lines:
             if not _RULE.fullmatch(line):
                 yield row_text([cell.strip() for cell in line.strip(" \t|").split("|")], [])
@@ -175,10 +175,7 @@ def _lines(block: Block) -> Iterator[str]:
         yield _TOGETHER.sub("", line)
 
 
-# Sentences
-
-# A run of stops is looked at once, and only so far back for a word: a text of nothing but dots
-# shall take no longer than another.
+# Possessive, and with a bounded look back for a word: a text of dots must take linear time.
 _STOP: Final = regex.compile(
     r"[。！？｡।॥؟۔]+[”’」』）)\]»\"]*\s*|(?<![.!?…])(?P<mark>[.!?…]++)(?P<close>[\"'”’)\]»*_]*)\s+(?=\S)"
 )
@@ -191,7 +188,7 @@ _CAMEL: Final = regex.compile(r"\p{Ll}\p{Lu}")
 
 
 def split_text(text: str) -> list[str]:
-    """The sentences of plain text, white space made even."""
+    """Split plain text into sentences with normalized white space."""
     line = " ".join(text.split())
     found: list[str] = []
     begin = 0
@@ -204,11 +201,11 @@ def split_text(text: str) -> list[str]:
 
 
 def _ends(line: str, begin: int, stop: "regex.Match[str]") -> bool:
-    """Whether a sentence that begins at `begin` ends with the stop."""
+    """Whether the stop ends the sentence that begins at `begin`."""
     mark, rest = stop["mark"], line[stop.end() :].lstrip(_OPENING)
     after = _WORD_AFTER.match(rest)
     if after is None:
-        return unicodedata.category(rest[:1] or " ") == "So"  # an emoji in place of a word
+        return unicodedata.category(rest[:1] or " ") == "So"  # an emoji may begin a sentence
     small = after[0][0].islower()
     if small and (stop["close"] or mark != "."):
         return bool(_CAMEL.search(after[0])) and not stop["close"]
@@ -220,6 +217,6 @@ def _ends(line: str, begin: int, stop: "regex.Match[str]") -> bool:
             return False
         if known in final_abbreviations() or _INITIAL.fullmatch(known):
             return after[0].casefold() in sentence_openers() and not small
-        # A name from code may begin a sentence in small letters.
+        # An identifier may begin a sentence in lower case.
         return not small or bool(_CAMEL.match(after[0])) or (len(word) > 3 and not word.istitle())
     return not small or bool(_CAMEL.match(after[0]))
