@@ -57,16 +57,13 @@ _Pieces = Sequence[TextDelta | Cited]
 _Answer = tuple[_Pieces, Done]
 
 
-async def stream(
-    chat: Chat, turn: Turn, transcript: Transcript | None = None
-) -> AsyncGenerator[Event, None]:
+async def stream(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]:
     """Answer with text deltas and citations, then exactly one `Done` or `Failed`.
 
-    The exchange is remembered only if the answer is complete. `transcript` receives what has been
-    yielded so far.
+    The exchange is remembered only if the answer is complete.
     """
     yield Ping()  # sends the response headers and the first byte without delay
-    transcript = transcript or Transcript()
+    transcript = Transcript()
     try:
         answer = _refused_or_cached(chat, turn)
         if answer is None:
@@ -82,7 +79,6 @@ async def stream(
             answer = await _quote_book(chat, turn, notice)
         pieces, done = answer
         for piece in pieces:
-            transcript.add(piece)
             yield piece
         await _remember(chat, turn, pieces, done)
         yield done
@@ -98,9 +94,11 @@ async def stream_complete(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]
     If the model fails midway, quotes from the book replace its text.
     """
     transcript, events = Transcript(), list[Event]()
-    async with aclosing(stream(chat, turn, transcript)) as streamed:
+    async with aclosing(stream(chat, turn)) as streamed:
         async for event in streamed:
             match event:
+                case TextDelta() | Cited():
+                    transcript.add(event)
                 case Failed():
                     pieces, done = await _quote_book(chat, turn, _MODEL_FAILED)
                     await _remember(chat, turn, pieces, done)

@@ -49,115 +49,80 @@ class QuireError(Exception):
         self.retry_after = retry_after
         """Seconds, sent as `Retry-After`."""
 
-
-class InvalidRequest(QuireError):
-    status = 400
-    code = "INVALID_REQUEST"
-
-
-class Unauthorized(QuireError):
-    status = 401
-    code = "UNAUTHORIZED"
+    def __init_subclass__(cls, *, code: str, status: int | None = None) -> None:
+        cls.code = code
+        cls.status = status or cls.status
 
 
-class Forbidden(QuireError):
+class InvalidRequest(QuireError, status=400, code="INVALID_REQUEST"):
+    """The request is malformed, or a field is out of range."""
+
+
+class Unauthorized(QuireError, status=401, code="UNAUTHORIZED"):
+    """The admin key is missing or wrong."""
+
+
+class Forbidden(QuireError, status=403, code="FORBIDDEN"):
     """The origin of the page is not allowed."""
 
-    status = 403
-    code = "FORBIDDEN"
+
+class NotFound(QuireError, status=404, code="NOT_FOUND"):
+    """The resource does not exist."""
 
 
-class NotFound(QuireError):
-    status = 404
-    code = "NOT_FOUND"
-
-
-class Conflict(QuireError):
+class Conflict(QuireError, status=409, code="CONFLICT"):
     """Another operation is running that excludes this one."""
 
-    status = 409
-    code = "CONFLICT"
+
+class UnsupportedMediaType(QuireError, status=415, code="UNSUPPORTED_MEDIA_TYPE"):
+    """The body is not JSON."""
 
 
-class UnsupportedMediaType(QuireError):
-    status = 415
-    code = "UNSUPPORTED_MEDIA_TYPE"
+class TooManyRequests(QuireError, status=429, code="RATE_LIMITED"):
+    """The rate limit is exceeded."""
 
 
-class TooManyRequests(QuireError):
-    status = 429
-    code = "RATE_LIMITED"
-
-
-class IndexNotReady(QuireError):
+class IndexNotReady(QuireError, status=503, code="INDEX_NOT_READY"):
     """No index yet: nothing was ingested, or the first ingestion is running."""
 
-    status = 503
-    code = "INDEX_NOT_READY"
 
-
-class IndexOutdated(QuireError):
+class IndexOutdated(QuireError, status=503, code="INDEX_OUTDATED"):
     """The index was built with another embedding model or version and must be rebuilt."""
 
-    status = 503
-    code = "INDEX_OUTDATED"
 
-
-class StoreUnavailable(QuireError):
+class StoreUnavailable(QuireError, status=503, code="STORE_UNAVAILABLE"):
     """The Qdrant server cannot be reached, refuses the key, or answered with an error."""
 
-    status = 503
-    code = "STORE_UNAVAILABLE"
 
-
-class IndexUnreadable(StoreUnavailable):
+class IndexUnreadable(StoreUnavailable, code="INDEX_UNREADABLE"):
     """The index is damaged or was built by another version, and must be rebuilt."""
 
-    code = "INDEX_UNREADABLE"
     embedding_model: str | None = None
     """Model of the vectors, which a new index can reuse; None if unknown."""
 
 
-class RedisUnavailable(QuireError):
+class RedisUnavailable(QuireError, status=503, code="REDIS_UNAVAILABLE"):
     """Redis cannot be reached, refuses the password, or answered with an error."""
 
-    status = 503
-    code = "REDIS_UNAVAILABLE"
 
-
-class Stopping(QuireError):
+class Stopping(QuireError, status=503, code="STOPPING"):
     """The server is shutting down and accepts no new requests."""
 
-    status = 503
-    code = "STOPPING"
 
-
-class BodyTimedOut(QuireError):
+class BodyTimedOut(QuireError, status=408, code="REQUEST_TIMEOUT"):
     """The request body did not arrive within the time limit."""
 
-    status = 408
-    code = "REQUEST_TIMEOUT"
 
-
-class TimedOut(QuireError):
+class TimedOut(QuireError, status=504, code="TIMED_OUT"):
     """The answer was not ready within the time limit, or its reader stalled."""
 
-    status = 504
-    code = "TIMED_OUT"
 
-
-class Busy(QuireError):
+class Busy(QuireError, status=503, code="BUSY"):
     """All slots for answers are in use, and the queue is full or too slow."""
 
-    status = 503
-    code = "BUSY"
 
-
-class UpstreamError(QuireError):
+class UpstreamError(QuireError, status=502, code="UPSTREAM_ERROR"):
     """The language model or the embedding service failed."""
-
-    status = 502
-    code = "UPSTREAM_ERROR"
 
 
 def upstream_error(
