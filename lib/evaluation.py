@@ -1,23 +1,16 @@
-"""The book's own golden questions, asked as a reader would ask them, and what became of each.
+"""Evaluate the book with golden questions, through the real search, prompt and model.
 
-Everything is real: the search, the prompt, the model, the citations. `lib.evaluation` says
-how good that is.
+Metrics are shares from 0 to 1; higher is better. Each has a 95 % confidence interval.
 
-How far a measured figure can be trusted: the ends of its 95 % interval.
+    hit@n      share of an answer's parts in the first n passages
+    mrr        mean reciprocal rank of the first passage with a part of the answer
+    linked     share of citations that have a link
+    links      share of links that are in the index, and in the built site if one is given
+    support    share of cited sentences that their passages support, if `lib.attribution` can tell
+    refusal    share of unanswerable questions that were refused
+    answered   share of answerable questions that were not refused
 
-Another set of as many such questions would likely come out between them.
-
-How well golden questions were answered. Metrics are shares from 0 to 1, and more is better:
-
-    hit@n      share of an answer's parts that the first n passages hold
-    mrr        1 over the place of the first passage that holds a part, 0 if none does
-    linked     citations that have a link
-    links      links that the index knows, and the built site where it was given
-    support    cited sentences that their passages support, of those that `lib.attribution` can tell
-    refusal    questions that the book does not answer, and that were refused
-    answered   questions that the book answers, and that were not refused
-
-Where no answers were asked for, the first k passages stand for the citations.
+Without answers, the first k passages count as citations.
 """
 
 import asyncio
@@ -50,18 +43,20 @@ Numbers = npt.NDArray[np.float64]
 RESAMPLES: Final = 2_000
 SEED: Final = 7
 Z: Final = 1.96
-"""Standard errors on either side that 95 % lie within."""
+"""Quantile of the normal distribution for a two-sided 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
+    """A value and its 95 % confidence interval."""
+
     value: float
     low: float
     high: float
 
 
 def estimate(numbers: Sequence[float]) -> Estimate | None:
-    """The mean and its interval by resampling; None for no numbers."""
+    """Return the mean and its bootstrap interval; None for no numbers."""
     if not numbers:
         return None
     weights = resample_weights(np.random.default_rng(SEED), len(numbers))
@@ -69,11 +64,10 @@ def estimate(numbers: Sequence[float]) -> Estimate | None:
 
 
 def estimate_share(numbers: Sequence[float]) -> Estimate | None:
-    """The mean of numbers from 0 to 1 and its interval; None for no numbers.
+    """Return the mean of numbers from 0 to 1 and its Wilson interval (1927); None for no numbers.
 
-    The interval is Wilson's (1927), which says something even where all numbers are the same:
-    resampling those would find no doubt at all. For numbers between 0 and 1 it is wider than
-    need be.
+    Unlike a bootstrap interval, it has a width even if all numbers are equal. For numbers between
+    0 and 1 it is conservative.
     """
     if not numbers:
         return None
@@ -84,63 +78,63 @@ def estimate_share(numbers: Sequence[float]) -> Estimate | None:
 
 
 def resample_weights(generator: np.random.Generator, n: int) -> Numbers:
-    """`(RESAMPLES, n)`: the weight of each of `n` where as many are drawn with repetitions."""
+    """Draw `(RESAMPLES, n)` bootstrap weights."""
     return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
 
 
 def percentile_interval(value: float, resamples: Numbers) -> Estimate:
-    """`value` between the ends of the middle 95 % of `resamples` `(n,)`."""
+    """Return `value` with the middle 95 % of `resamples` `(n,)` as its interval."""
     low, high = np.percentile(resamples, [2.5, 97.5])
     return Estimate(value, float(low), float(high))
 
 
 MIN_PASSAGES: Final = 10
-"""Passages that are looked at, at the least."""
+"""Minimum number of passages that are judged."""
 MAX_CONTEXT_WINDOW: Final = 8_000
-"""Tokens: the most that a question may ask for, and enough for all passages that are looked at."""
+"""The maximum of a request, in tokens, so that all judged passages fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to ask."""
+    """Options of an evaluation."""
 
     k: int
-    """Passages of an answer, among which its place has to be."""
+    """Passages per answer; the known place must be among them."""
     concurrency: int
     answers: bool
-    """False: only the passages are looked for."""
+    """False: only search."""
 
     def judges(self, question: Question) -> bool:
-        """Whether it can tell right from wrong: to refuse takes an answer."""
+        """Whether the question can be judged: a refusal needs an answer."""
         return self.answers or bool(question.answer)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedLink:
-    """Where a citation, or a passage, leads."""
+    """The link of a citation or passage."""
 
     url: str | None
     valid: bool
-    """Whether something is there. False as well for no address."""
+    """Whether the address exists. False without an address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a question. Times are in seconds."""
+    """The result of a question. Times are in seconds."""
 
     question: Question
     found: Sequence[Passage] = ()
-    """Best first; at least `MIN_PASSAGES`, if there are as many."""
+    """Best first; at least `MIN_PASSAGES` if available."""
     ranks: tuple[int | None, ...] = ()
-    """Of each part of the answer, the first passage that hits it, from 1."""
+    """For each part of the answer, the rank of the first passage that hits it, from 1."""
     links: Sequence[EvaluatedLink] = ()
     answer: ChatAnswer | None = None
     search_seconds: float | None = None
     first_seconds: float | None = None
-    """From the question to the first piece of the answer."""
+    """Time to the first token."""
     total_seconds: float | None = None
     error: str = ""
-    """Why there is no answer; a sentence."""
+    """Why there is no answer, as a sentence."""
 
     @property
     def refused(self) -> bool:
@@ -148,10 +142,10 @@ class Outcome:
 
 
 async def find_valid_links(services: Services, place: Path | None) -> set[str]:
-    """The addresses in the index that lead somewhere.
+    """Return the addresses in the index that exist at `place`, or all of them without one.
 
-    Without a `place` (as in `lib.sites.link_check.missing_links`) all of them are taken to. Raises
-    `lib.sites.link_check.SitemapError`, and what the store raises.
+    `place` is as in `lib.sites.link_check.missing_links`. Raises
+    `lib.sites.link_check.SitemapError` and the errors of the store.
     """
     settings, urls = services.settings, await services.store.urls()
     if place is None:
@@ -174,13 +168,14 @@ async def evaluate(
     known: Collection[str],
     done: Callable[[], object],
 ) -> list[Outcome]:
-    """Ask them all, some at once, and call `done` after each; the outcomes in the same order.
+    """Ask all questions, some concurrently; return the outcomes in the same order.
 
-    `known` are the addresses that lead somewhere. An answer that breaks off is an outcome like any
-    other. Raises `IndexNotReady` and `IndexOutdated`, and what the store raises, before the first.
+    `known` holds the valid addresses. `done` is called after each question. A failed answer is an
+    outcome too. Raises `IndexNotReady`, `IndexOutdated` and the errors of the store before the
+    first question.
     """
     check_index(await services.store.manifest(), services.embedder)
-    await services.embedder.load()  # what the first reader waits for is not what readers wait for
+    await services.embedder.load()  # so that loading does not count as latency
     gate = asyncio.Semaphore(plan.concurrency)
 
     async def one(question: Question) -> Outcome:
@@ -200,7 +195,7 @@ async def evaluate(
 async def evaluate_question(
     services: Services, question: Question, plan: Plan, known: Collection[str]
 ) -> Outcome:
-    """Raises `QuireError` where it cannot be searched, or an earlier question not be answered."""
+    """Ask one question. Raises `QuireError` if the search or an earlier question fails."""
     session = new_session_id()
     for earlier in question.history:
         if plan.answers:
@@ -212,7 +207,7 @@ async def evaluate_question(
     began = time.perf_counter()
     turn = await prepare(services.chat, request)
     searched = time.perf_counter() - began
-    # Before the answer, which would be part of the conversation.
+    # Before the answer, which would become part of the conversation.
     looked = ChatRequest(
         question=question.text,
         session_id=session,
@@ -252,21 +247,23 @@ async def evaluate_question(
 
 
 HITS: Final = (1, 5, 10)
-"""The n of hit@n that are always told."""
+"""The n of hit@n that are always reported."""
 SHARES: Final = ("mrr", "linked", "links", "support", "refusal", "answered")
 """The other metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
+    """A metric of an evaluation."""
+
     estimate: Estimate | None
-    """None where there was nothing to measure."""
+    """None if there was nothing to measure."""
     n: int
-    """Of how many questions, citations or links."""
+    """Number of questions, citations or links."""
 
 
 def compute_metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[str, Metric]:
-    """By name, for these n of hit@n. What broke off counts as not right."""
+    """Compute the metrics by name, for the given n of hit@n. A failed answer counts as wrong."""
     outcomes = list(outcomes)
     answerable = [each for each in outcomes if each.question.answer]
     other = [each for each in outcomes if not each.question.answer]
@@ -295,15 +292,15 @@ def measure_share(numbers: Sequence[float]) -> Metric:
 
 
 def describe_failures(outcome: Outcome, k: int) -> list[str]:
-    """What is wrong with an outcome, in sentences; nothing where all is well."""
+    """Describe what is wrong with an outcome, in sentences; empty if nothing is."""
     if outcome.error:
         return [outcome.error]
     wrong = []
     if outcome.question.answer and hit_rate(outcome, k) < 1:
-        wrong.append(f"The first {k} passages do not hold the answer.")
+        wrong.append(f"The first {k} passages do not contain the answer.")
     if outcome.refused and outcome.question.answer:
-        wrong.append("It was refused, though the book answers it.")
+        wrong.append("Refused, although the book answers it.")
     if outcome.answer and not outcome.refused and not outcome.question.answer:
-        wrong.append("It was answered, though the book does not.")
-    wrong += [f"{each.url} leads nowhere." for each in outcome.links if each.url and not each.valid]
-    return wrong
+        wrong.append("Answered, although the book does not answer it.")
+    broken = [each.url for each in outcome.links if each.url and not each.valid]
+    return wrong + [f"The link {url} is broken." for url in broken]

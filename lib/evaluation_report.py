@@ -1,7 +1,4 @@
-"""What an evaluation found, as a table for people and as JSON for programs.
-
-What an evaluation found, as the JUnit XML that CI servers read.
-"""
+"""Report an evaluation as text, as JSON, and as JUnit XML for CI servers."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -27,20 +24,22 @@ LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
+    """An evaluation's outcomes with their summary."""
+
     outcomes: Sequence[Outcome]
     plan: Plan
     models: Mapping[str, str]
-    """What embeds and what writes the answers."""
+    """Names of the embedding model and the language model."""
     metrics: Mapping[str, Metric]
     seconds: Mapping[str, tuple[float, float]]
-    """The median and the 95th percentile of each of `LATENCIES` that was measured."""
+    """Median and 95th percentile of each measured latency in `LATENCIES`."""
     modes: Counter[str]
-    """How many answers were generated, how many extractive."""
+    """Number of answers by mode, generated or extractive."""
     usage: Usage | None
-    """Of all answers together, without those to earlier questions; None without answers. Its
-    cost is None where a price is not known."""
+    """Total of all answers except those to earlier questions; None without answers. The cost is
+    None if a price is unknown."""
     below: Sequence[str]
-    """A sentence for each threshold that was not reached."""
+    """A sentence for each missed threshold."""
 
     @property
     def errors(self) -> int:
@@ -57,7 +56,7 @@ def make_report(
     thresholds: Mapping[str, float],
     models: Mapping[str, str],
 ) -> Report:
-    """`thresholds` are the least values of metrics, by name."""
+    """Summarise `outcomes`. `thresholds` holds the minimum of metrics, by name."""
     asked = (int(name.removeprefix("hit@")) for name in thresholds if name.startswith("hit@"))
     measured = compute_metrics(outcomes, sorted({*HITS, plan.k, *asked}))
     answers = [each.answer for each in outcomes if each.answer]
@@ -95,20 +94,17 @@ def percentiles(times: Sequence[float]) -> tuple[float, float]:
 def describe_missed(
     measured: Mapping[str, Metric], thresholds: Mapping[str, float]
 ) -> Iterator[str]:
-    """What was not measured is not reached: a build must not pass for want of questions."""
+    """Describe missed thresholds. An unmeasured metric misses its own: CI must not pass by luck."""
     for name, least in thresholds.items():
         found = measured[name].estimate if name in measured else None
         if found is None:
-            yield f"{name} was not measured: there is nothing to measure it by."
+            yield f"{name} was not measured: no question needs it."
         elif found.value < least:
             yield f"{name} is {found.value:.3f}, below {least:g}."
 
 
-# For people
-
-
 def format_text(report: Report) -> str:
-    """A table, then a line for each question that went wrong."""
+    """Format a table, then a line for each wrong question."""
     answerable = sum(bool(each.question.answer) for each in report.outcomes)
     lines = [
         f"{answerable} answerable questions, {len(report.outcomes) - answerable} not, "
@@ -171,11 +167,8 @@ def name_of(outcome: Outcome) -> str:
     return outcome.question.id or outcome.question.text
 
 
-# For programs
-
-
 def format_json(report: Report) -> bytes:
-    """Everything, indented; null for what was not measured. Times are in seconds."""
+    """Format everything as indented JSON; null for unmeasured values. Times are in seconds."""
     whole = {
         "passed": report.passed,
         "below": report.below,
@@ -234,12 +227,12 @@ def question_json(outcome: Outcome, k: int) -> dict[str, Any]:
 
 SHOWN_PASSAGES: Final = 5
 
-# All that XML 1.0 forbids, escaped or not: https://www.w3.org/TR/xml/#charsets
+# Characters that XML 1.0 forbids even escaped: https://www.w3.org/TR/xml/#charsets
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def format_junit(report: Report) -> bytes:
-    """One test case a question."""
+    """Format as JUnit XML, one test case per question."""
     suites = ET.Element("testsuites", name="quire")
     suite = ET.SubElement(
         suites,
@@ -272,7 +265,7 @@ def format_junit(report: Report) -> bytes:
             told = ET.SubElement(case, kind, message=escape_xml(" ".join(wrong)))
             told.text = escape_xml("\n".join(describe_question(outcome)))
         elif not report.plan.judges(outcome.question):
-            ET.SubElement(case, "skipped", message="Without answers nothing can be refused.")
+            ET.SubElement(case, "skipped", message="A refusal cannot be judged without answers.")
     ET.indent(suites)
     document: bytes = ET.tostring(suites, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
@@ -291,7 +284,7 @@ def property_values(report: Report) -> Iterable[tuple[str, str]]:
 
 
 def describe_question(outcome: Outcome) -> Iterator[str]:
-    """The question, where its answer stands, and what was found instead."""
+    """Describe a question, the place of its answer, and the passages found instead."""
     yield outcome.question.text
     for gold in outcome.question.answer:
         place = gold[0]
@@ -318,5 +311,5 @@ def seconds_of(outcome: Outcome) -> float:
 
 
 def escape_xml(text: str) -> str:
-    """`text` with what XML cannot hold written out, such as `\\x1b`."""
+    """Write out characters that XML forbids, such as `\\x1b`."""
     return _NOT_XML.sub(lambda found: ascii(found[0])[1:-1], text)

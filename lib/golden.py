@@ -1,19 +1,19 @@
-"""Questions whose answers are known, as an author writes them: one JSON object a line.
+"""Read golden questions: questions with known answers, one JSON object per line.
 
     {"question": "When does the tide turn?", "file": "tides.md", "text": "turns every six hours"}
     {"question": "How strong is the current?", "file": "tides.md", "heading": "Currents"}
     {"question": "And at night?", "file": "tides.md", "history": ["When does the tide turn?"]}
     {"question": "How deep is the Dead Sea?", "answerable": false}
 
-`text` answers the question and is quoted from the file, white space aside; where it stands more
-than once, each place is as good. With a `heading`, the answer stands below it, subsections
-included; with neither, any passage of the file will do. `history` holds the questions that were
-asked before it, `id` and `category` are the author's own. Other fields are nobody's business.
+`text` is a quote from the file that answers the question, white space ignored; all its occurrences
+count. `heading` restricts the answer to that section and its subsections. With neither, any passage
+of the file counts. `history` holds earlier questions; `id` and `category` are free. Unknown fields
+are ignored.
 
-Answers in several parts have `spans` in place of `file`: a list of objects with `file` and `text`.
-A span may have `start` and `end` (characters of the file) in place of or beside its text, and other
-places that are as good: `alts`, pairs of start and end in the same file, and `also`, a list of
-spans. With `"level": "file"` any passage of the spans' files will do.
+An answer in several parts has `spans` instead of `file`: a list of objects with `file` and `text`.
+A span may have `start` and `end` (characters of the file) instead of or beside its text, and
+alternatives: `alts`, pairs of start and end in the same file, and `also`, a list of spans. With
+`"level": "file"`, any passage of the spans' files counts.
 """
 
 import re
@@ -32,15 +32,15 @@ from lib.search import MAX_QUERY_CHARACTERS
 from lib.store import StoredChunk
 
 ENOUGH_CHARACTERS: Final = 100
-"""Of a long place: who reads them has found it."""
+"""Of a long place, this many characters count as found."""
 FLAVOURS: Final[tuple[Flavour, ...]] = ("commonmark", "mdx", "myst")
 
 TextOf = Callable[[str], str]
-"""The text of a file of the book. Raises `BadQuestions`."""
+"""Returns the text of a file of the book. Raises `BadQuestions`."""
 
 
 class AnswerSpan(msgspec.Struct):
-    """A part of an answer, as it stands in the file of questions."""
+    """A part of an answer, as written in the file of questions."""
 
     file: str
     text: str | None = None
@@ -52,7 +52,7 @@ class AnswerSpan(msgspec.Struct):
 
 
 class QuestionRow(msgspec.Struct):
-    """A question, as it stands in the file of questions."""
+    """A question, as written in the file of questions."""
 
     question: str
     file: str | None = None
@@ -68,7 +68,7 @@ class QuestionRow(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class GoldPlace:
-    """Characters of a file that answer, or all of it, of which any are enough."""
+    """Characters of a file that answer; with `whole`, any part of the file does."""
 
     file: str
     start: int
@@ -76,7 +76,7 @@ class GoldPlace:
     whole: bool = False
 
     def hit_by(self, found: Passage | StoredChunk) -> bool:
-        """Whether it has half of the characters, or `ENOUGH_CHARACTERS`."""
+        """Whether `found` contains half of the characters, or `ENOUGH_CHARACTERS`."""
         if found.file_path != self.file:
             return False
         common = min(found.end_char, self.end) - max(found.start_char, self.start)
@@ -86,28 +86,30 @@ class GoldPlace:
 
 
 GoldPlaces = tuple[GoldPlace, ...]
-"""Places that are as good as each other."""
+"""Alternative places of one part of an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
+    """A golden question."""
+
     text: str
     answer: tuple[GoldPlaces, ...] = ()
-    """Its parts; none for a question that the book does not answer."""
+    """The parts of the answer; empty for an unanswerable question."""
     category: str = ""
     id: str = ""
     history: tuple[str, ...] = ()
-    """What the reader asked before, oldest first."""
+    """Earlier questions, oldest first."""
 
 
 class BadQuestions(Exception):
-    """What is wrong with a question, or a line for each that something is wrong with."""
+    """Invalid questions. The message has a line for each."""
 
 
 def read_questions(
     files: Iterable[Path], root: Path, limits: DocumentLimits | None = None
 ) -> list[Question]:
-    """The questions about the book in the folder `root`. Raises `BadQuestions`."""
+    """Read questions about the book in the folder `root`. Raises `BadQuestions`."""
     read: list[Question] = []
     wrong: list[str] = []
     texts: dict[str, str] = {}
@@ -141,7 +143,7 @@ def read_questions(
 
 
 def parse_question(line: str, text_of: TextOf) -> Question:
-    """Raises `BadQuestions`."""
+    """Parse a line of a file of questions. Raises `BadQuestions`."""
     try:
         row = msgspec.json.decode(line, type=QuestionRow)
     except msgspec.MsgspecError as error:
@@ -151,7 +153,7 @@ def parse_question(line: str, text_of: TextOf) -> Question:
         raise BadQuestions(f"a question has to have 1 to {MAX_QUERY_CHARACTERS} characters")
     answer: tuple[GoldPlaces, ...] = ()
     if row.answerable:
-        # Beside `spans`, the file and the heading of a question are only its description.
+        # With `spans`, `file` and `heading` are only descriptive.
         spans = row.spans or ([AnswerSpan(row.file, row.text, row.heading)] if row.file else [])
         if not spans:
             raise BadQuestions("it needs a `file`, or `spans`, or `answerable` false")
@@ -161,7 +163,7 @@ def parse_question(line: str, text_of: TextOf) -> Question:
 
 
 def find_places(span: AnswerSpan, text_of: TextOf, *, whole: bool) -> list[GoldPlace]:
-    """Where a part of an answer stands. Raises `BadQuestions`."""
+    """Find the places of a part of an answer. Raises `BadQuestions`."""
     text = text_of(span.file)
     whole = whole or (not span.heading and span.text is None and span.start is None)
     if whole:
@@ -186,7 +188,7 @@ def find_places(span: AnswerSpan, text_of: TextOf, *, whole: bool) -> list[GoldP
 
 
 def find_ranges(span: AnswerSpan, text: str) -> list[tuple[int, int]]:
-    """Where the heading, the quote, or the quote below the heading stands in `text`."""
+    """Find the heading's sections, the quote, or the quote below the heading in `text`."""
     sections = [(0, len(text))]
     below = ""
     if span.heading:
@@ -209,9 +211,9 @@ def find_ranges(span: AnswerSpan, text: str) -> list[tuple[int, int]]:
 
 
 def find_sections(heading: str, text: str) -> list[tuple[int, int]]:
-    """Every section of a page below that heading, or all of it for the page's title."""
+    """Find every section with that heading, or the whole page for its title."""
     wanted = fold_heading(heading)
-    for flavour in FLAVOURS:  # what the site makes of the page is not known here
+    for flavour in FLAVOURS:  # the site's flavour is unknown here
         page = parse_page(text, flavour)
         found = [
             (
@@ -232,13 +234,13 @@ def find_sections(heading: str, text: str) -> list[tuple[int, int]]:
 
 
 def find_quotes(quote: str, text: str) -> list[tuple[int, int]]:
-    """Every place where `quote` stands in `text`, however the lines are broken."""
+    """Find every occurrence of `quote` in `text`, ignoring differences in white space."""
     pattern = r"\s+".join(map(re.escape, quote.split()))
     return [found.span() for found in re.finditer(pattern, text)]
 
 
 def find_ranks(answer: Iterable[GoldPlaces], found: Sequence[Passage]) -> tuple[int | None, ...]:
-    """Of each part of the answer, the first passage that hits it, from 1."""
+    """Return for each part of the answer the rank, from 1, of the first passage that hits it."""
     return tuple(
         next((nth for nth, each in enumerate(found, 1) if any(p.hit_by(each) for p in gold)), None)
         for gold in answer
@@ -246,7 +248,7 @@ def find_ranks(answer: Iterable[GoldPlaces], found: Sequence[Passage]) -> tuple[
 
 
 def recall(places_found: Sequence[int | None], first: int) -> float:
-    """The share of an answer's parts that the first passages hit."""
+    """Return the share of an answer's parts that the first passages hit."""
     return sum(nth is not None and nth <= first for nth in places_found) / len(places_found)
 
 

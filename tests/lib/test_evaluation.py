@@ -176,7 +176,7 @@ async def test_links_are_compared_with_the_built_site(services: Services, tmp_pa
     assert f"{SITE}/docs/guide/mooring#fenders" not in known
     assert f"{SITE}/docs/guide/mooring#fenders" in await find_valid_links(services, None)
     (outcome,) = await evaluate(services, [FENDERS], PLAN, known, lambda: None)
-    assert f"{SITE}/docs/guide/mooring#fenders leads nowhere." in describe_failures(outcome, 5)
+    assert f"The link {SITE}/docs/guide/mooring#fenders is broken." in describe_failures(outcome, 5)
     with pytest.raises(SitemapError):
         await find_valid_links(services, tmp_path / "none.xml")
 
@@ -256,8 +256,8 @@ def test_to_refuse_is_right_or_wrong() -> None:
     assert value(measured["refusal"].estimate) == 0.5
     assert value(measured["answered"].estimate) == 0.5
     assert describe_failures(refused, 5) == []
-    assert describe_failures(too_shy, 5) == ["It was refused, though the book answers it."]
-    assert describe_failures(too_bold, 5) == ["It was answered, though the book does not."]
+    assert describe_failures(too_shy, 5) == ["Refused, although the book answers it."]
+    assert describe_failures(too_bold, 5) == ["Answered, although the book does not answer it."]
 
 
 def test_sentences_that_nobody_can_judge_are_left_out() -> None:

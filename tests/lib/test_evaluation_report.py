@@ -79,8 +79,8 @@ def test_the_table() -> None:
     assert "answers: 3 generated" in lines
     assert "tokens: 300 prompt, 60 completion, 21 embedding" in lines
     assert "cost: about $0.0030, $0.001000 an answer" in lines
-    assert "  depth: The first 3 passages do not hold the answer." in lines
-    assert "  Who composed the ninth?: It was answered, though the book does not." in lines
+    assert "  depth: The first 3 passages do not contain the answer." in lines
+    assert "  Who composed the ninth?: Answered, although the book does not answer it." in lines
     assert lines[-1] == "hit@5 is 0.500, below 0.8."
 
 
@@ -143,7 +143,7 @@ def test_the_junit_xml() -> None:
     assert bold.get("name") == "Who composed the ninth?"
     failure = missing.find("failure")
     assert failure is not None
-    assert failure.get("message") == "The first 3 passages do not hold the answer."
+    assert failure.get("message") == "The first 3 passages do not contain the answer."
     assert failure.text is not None
     assert "Answered in depth.md\n" in failure.text
     assert "1. tides.md: Tides > Times (score 0.75)" in failure.text
