@@ -1,4 +1,4 @@
-"""Whatever the model's server does, and wherever in an answer it does it."""
+"""Faults of the model's server at every position of an answer."""
 
 import asyncio
 import re
@@ -42,12 +42,12 @@ FAULTS: dict[str, Callable[[Sequence[Step]], list[Step]]] = {
     "filtered": lambda rest: [finish("content_filter"), DONE],
 }
 WHOLE = {"no JSON": "stop", "cut": "length", "filtered": "content_filter"}
-"""Faults after which an answer is complete all the same, and the reason that is told."""
+"""Faults after which an answer is still complete, with its finish reason."""
 
 
 @pytest.fixture
 async def impatient(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[Api]:
-    """With a model that may be silent for a moment, and no answer given twice."""
+    """With a short timeout, and without the answer cache."""
     settings = make_settings(
         openai_base_url=upstream.base_url,
         openai_timeout=0.4,
@@ -91,14 +91,14 @@ async def test_a_fault_at_any_position(impatient: Api, upstream: Upstream, name:
         assert reply.status == 200
         shown = at > 0 or name == "no JSON"
         check(reply.events(), shown, WHOLE.get(name))
-        # One healthy answer, or the model would be taken to be down after some of them.
+        # A successful answer in between keeps the circuit breaker closed.
         await impatient.ask(QUESTION)
         remembered = await impatient.services.chat.sessions.history(session)
         assert bool(remembered) == (not shown or name in WHOLE)
 
 
 async def test_silence_at_any_position(impatient: Api, upstream: Upstream) -> None:
-    """All at once: each takes the time that is borne."""
+    """Concurrently, because each takes the whole timeout."""
     upstream.replies.extend(faulty(at, lambda rest: [Hang()]) for at in range(1, len(TOKENS) + 1))
     replies = await asyncio.gather(
         *(impatient.ask(QUESTION, stream=True, session_id=f"s{at}") for at in range(len(TOKENS)))
@@ -112,7 +112,7 @@ async def test_silence_at_any_position(impatient: Api, upstream: Upstream) -> No
 async def test_a_reader_who_leaves_at_any_position(
     make_settings: MakeSettings, upstream: Upstream
 ) -> None:
-    """Nothing is paid, remembered or left open after they have gone."""
+    """Afterwards nothing is charged, remembered or left open."""
     async with (
         listening(
             make_settings(openai_base_url=upstream.base_url, rate_limit_enabled=False)
@@ -127,5 +127,5 @@ async def test_a_reader_who_leaves_at_any_position(
                     pass
                 response.close()
             await upstream.until(lambda u, n=at: u.disconnects == n)  # type: ignore[misc]
-        # A conversation that had been remembered would stand in the prompt.
+        # A remembered conversation would be part of the prompt.
         assert all(len(chat["messages"]) == 2 for chat in upstream.chats())

@@ -1,4 +1,4 @@
-"""A real process that is told to stop, with everything open at once that could hold it."""
+"""SIGTERM to a real process while everything that could delay its exit is open."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ class Server:
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def connect(self, data: bytes, *, buffer: int = 0) -> asyncio.StreamReader:
-        """A connection on which `data` was sent; `buffer`: bytes that it takes unread."""
+        """Open a connection and send `data`. `buffer`: size of its receive buffer in bytes."""
         plain = socket.socket()
         if buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -48,7 +48,7 @@ class Server:
         return reader
 
     async def stop(self) -> float:
-        """Tell it to; the seconds that it took."""
+        """Send SIGTERM; return the seconds until the exit."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(self.process.wait(), 20)
@@ -127,7 +127,7 @@ async def answered(server: Server, data: bytes) -> tuple[int, Mapping[str, str],
 
 
 async def events(reader: asyncio.StreamReader) -> list[dict[str, object]]:
-    """Of a chunked stream, read to its proper end."""
+    """The events of a chunked response, read to its end."""
     body = b""
     while size := int(await reader.readuntil(b"\r\n"), 16):
         body += await reader.readexactly(size)
@@ -141,7 +141,7 @@ async def test_it_stops_in_time_whatever_is_open(
     own_book: Path, own_index: Path, upstream: Upstream, ingesting: bool
 ) -> None:
     environment = {"OPENAI_BASE_URL": upstream.base_url, "ANSWER_CACHE_SIZE": "0"}
-    if ingesting:  # the index is of a smaller book: the start ingests what is new
+    if ingesting:  # the index is of a smaller book, so the start ingests
         pages = {f"page{n}.md": f"# Page {n}\n\n" + BOOK["guide/tides.md"] * 20 for n in range(300)}
         write_book(own_book, pages)
         environment["CHUNK_TOKENS"] = "60"
@@ -153,7 +153,7 @@ async def test_it_stops_in_time_whatever_is_open(
         half_head = await server.connect(b"POST /chat HTTP/1.1\r\nHo")
         asks = request("POST", "/chat", '{"question"', "Expect: 100-continue")
         half_body = await server.connect(asks.replace(b"Length: ", b"Length: 1"))
-        assert (await head(half_body))[0] == 100  # so it has arrived
+        assert (await head(half_body))[0] == 100  # the server has read the head
         if not ingesting:
             upstream.replies.extend([[delta("The tide "), Hang()], FLOOD])
             stream = await server.connect(chat())
@@ -183,7 +183,7 @@ async def test_it_stops_in_time_whatever_is_open(
         foreign = request("POST", "/chat", "{}", "Origin: https://evil.example")
         assert "access-control-allow-origin" not in (await answered(server, foreign))[1]
         asks = request("OPTIONS", "/chat", "", origin, "Access-Control-Request-Method: POST")
-        assert (await answered(server, asks))[0] == 200  # or no browser could read the 503
+        assert (await answered(server, asks))[0] == 200  # otherwise no browser could read the 503
 
         if not ingesting:
             last = (await events(stream))[-1]

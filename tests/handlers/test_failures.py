@@ -80,7 +80,7 @@ async def test_an_empty_body_names_what_is_missing(api: Api, route: str, body: b
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "x"],
 )
 async def test_another_content_type_is_a_415(api: Api, route: str, content_type: str) -> None:
-    """Also what keeps a foreign page's form, which needs no preflight, from asking."""
+    """This also blocks forms of other sites, which need no preflight."""
     headers = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": content_type}
     answer = await api.post(route, data=b'{"question": "a"}', headers=headers)
     assert answer.status == 415
@@ -178,9 +178,6 @@ async def test_nothing_of_a_question_is_logged(api: Api, caplog: pytest.LogCaptu
     assert "zanzibar" not in caplog.text
 
 
-# --- Over a real connection ---------------------------------------------------------------------
-
-
 @pytest.fixture
 async def address(make_settings: MakeSettings) -> AsyncIterator[str]:
     async with listening(make_settings()) as running:
@@ -188,7 +185,7 @@ async def address(make_settings: MakeSettings) -> AsyncIterator[str]:
 
 
 async def raw(address: str, request: bytes) -> tuple[int, dict[str, str], bytes]:
-    """Send bytes as they are; status, headers in lower case and body of the first answer."""
+    """Send raw bytes; return status, lower-case headers and body of the first response."""
     parts = urlsplit(address)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
     try:

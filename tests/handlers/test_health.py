@@ -36,7 +36,7 @@ def rewrite_manifest(index: Path, change: Callable[[bytes], bytes]) -> None:
 
 
 async def settled(api: Api) -> Any:
-    """What /health says once every probe under way has answered."""
+    """The response of /health after all running probes have finished."""
     await api.get("/health")
     for probe in (api.services.store_probe, api.services.model_probe):
         if probe is not None:
@@ -53,7 +53,7 @@ async def test_a_ready_service_is_healthy(api: Api) -> None:
     assert health["version"] == __version__
     assert health["uptime"] >= 0
     assert health["qdrant_connected"] is True
-    assert health["openai_connected"] is False  # none is configured, which is no fault
+    assert health["openai_connected"] is False  # not configured, which is not a problem
     assert health["documents_count"] == len(BOOK)
     assert health["chunks_count"] >= len(BOOK)
     assert health["ready"] is True
@@ -93,15 +93,15 @@ async def test_a_server_without_a_list_of_models_is_connected(
 
 
 async def test_a_model_that_hangs_is_not_waited_for(generating: Api, upstream: Upstream) -> None:
-    """Were it waited for, the answer would come after its time limit, and with it."""
+    """Waiting for it would exceed the time limit of /health."""
     upstream.models_reply = [Hang()]
     answers = await asyncio.gather(*(generating.get("/health") for _ in range(10)))
     assert [answer.status for answer in answers] == [200] * 10
     probe = generating.services.model_probe
     assert probe is not None
-    assert await probe.answer(0) is None  # still under way when /health had answered
+    assert await probe.answer(0) is None  # still running after the response
     await upstream.until(lambda u: bool(u.requests))
-    assert len(upstream.requests) == 1  # asked once for all ten
+    assert len(upstream.requests) == 1  # one probe for all ten
 
 
 async def test_before_the_store_was_opened_it_is_warming(
@@ -151,7 +151,7 @@ async def test_while_the_first_ingestion_runs_it_is_a_200(
         embedding_provider="openai",
     )
     async with serving(settings) as api:
-        await upstream.until(lambda u: bool(u.embedded()))  # started by itself
+        await upstream.until(lambda u: bool(u.embedded()))  # started automatically
         await settled(api)
         answer = await api.get("/health")
         assert answer.status == 200
@@ -169,7 +169,7 @@ async def test_while_the_first_ingestion_runs_it_is_a_200(
 async def test_until_it_is_known_whether_one_begins_an_ingestion_is_told_of(
     make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who waits for its end, to push a book, would be refused a moment later."""
+    """Otherwise a client that waits for the end, to upload a book, would get a 409."""
     known, look = asyncio.Event(), lib.services._open_index
 
     async def late(services: Services) -> bool:
@@ -204,7 +204,7 @@ def older(manifest: bytes) -> bytes:
 async def test_an_index_of_another_version_is_a_503(
     make_settings: MakeSettings, own_index: Path, upstream: Upstream
 ) -> None:
-    """And of another model, that of a service: to make it anew costs money."""
+    """With another model of an embedding service: rebuilding costs money."""
     rewrite_manifest(own_index, older)
     settings = make_settings(
         qdrant_path=own_index, embedding_provider="openai", openai_base_url=upstream.base_url
@@ -237,7 +237,7 @@ async def test_an_index_of_another_version_is_made_anew_by_itself(
 async def test_a_damaged_index_is_a_503_until_it_is_made_anew(
     make_settings: MakeSettings, own_index: Path, upstream: Upstream, content: bytes
 ) -> None:
-    """Not by itself, since that may cost money, but without force: it may still have vectors."""
+    """Not automatically, because it may cost money. `force` is not needed."""
     rewrite_manifest(own_index, lambda _: content)
     settings = make_settings(
         qdrant_path=own_index, embedding_provider="openai", openai_base_url=upstream.base_url
@@ -272,7 +272,7 @@ async def test_only_the_author_sees_inside(api: Api) -> None:
 
 
 async def test_a_server_that_stops_is_not_ready(api: Api) -> None:
-    """So that whoever sends readers here sends them elsewhere, while open answers still end."""
+    """A load balancer then sends readers elsewhere, while open answers finish."""
     assert (await settled(api))["draining"] is False
     await api.app.extensions["middleware"].drain(0)
     answer = await api.get("/health")

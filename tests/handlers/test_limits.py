@@ -1,4 +1,4 @@
-"""How much a reader may ask: counted in memory and in Redis alike."""
+"""Rate limits, in memory and in Redis."""
 
 import tracemalloc
 from datetime import UTC, datetime, timedelta
@@ -30,7 +30,7 @@ async def test_twenty_at_once_and_then_a_429(api: Api) -> None:
         answer = await ask(api)
         assert answer.status == 400
         assert answer.headers["RateLimit-Limit"] == "20"
-        # A question comes back every six seconds; on a slow machine one may have.
+        # The allowance regains one question every six seconds, which a slow machine may take.
         assert int(answer.headers["RateLimit-Remaining"]) >= BURST - asked
         assert int(answer.headers["RateLimit-Reset"]) > 0
     answer = await ask(api, Origin=SITE)
@@ -69,7 +69,7 @@ async def test_a_key_gets_two_hundred(api: Api, headers: dict[str, str]) -> None
 
 async def test_two_hundred_are_an_end_too(api: Api) -> None:
     await use_up(api, BURST * KEY_FACTOR, X_API_Key=READER_KEY)
-    # One comes back every 0.6 seconds; on a slow machine some may have.
+    # The allowance regains one question every 0.6 seconds.
     for address in ("203.0.113.9", "198.51.100.7"):
         asked = [await ask(api, address, X_API_Key=READER_KEY) for _ in range(15)]
         assert 429 in {answer.status for answer in asked}
@@ -150,7 +150,7 @@ async def test_searches_are_limited_more_generously(api: Api, method: str) -> No
             return await api.get("/search?q=", headers=named)
         return await api.post("/search", {"query": ""}, headers=named)
 
-    for _ in range(SEARCH_BURST + 5):  # one comes back each second
+    for _ in range(SEARCH_BURST + 5):  # the allowance regains one a second
         answer = await search()
         if answer.status == 429:
             break
@@ -165,7 +165,7 @@ async def test_searches_are_limited_more_generously(api: Api, method: str) -> No
     answer = await search(X_API_Key=READER_KEY)
     assert answer.status == 400
     assert answer.headers["RateLimit-Limit"] == "1200"
-    assert (await ask(api)).status == 400  # questions are counted apart
+    assert (await ask(api)).status == 400  # questions are counted separately
 
 
 async def test_every_answer_of_a_limited_route_tells_the_limit(api: Api) -> None:
@@ -190,7 +190,7 @@ async def test_every_answer_of_a_limited_route_tells_the_limit(api: Api) -> None
 async def test_a_network_of_many_networks_is_limited_too(api: Api) -> None:
     for number in range(BURST * NETWORK_FACTOR):
         assert (await ask(api, f"2001:db8:1:{number:x}::1")).status == 400
-    # One comes back every 0.6 seconds; on a slow machine some may have.
+    # The allowance regains one question every 0.6 seconds.
     while (answer := await ask(api, f"2001:db8:1:{number:x}::1")).status != 429:
         number += 1
     assert answer.headers["Retry-After"] == "1"
@@ -248,7 +248,7 @@ async def test_the_store_forgets_whose_allowance_is_whole() -> None:
 async def test_a_clock_that_is_set_back_shuts_nobody_out() -> None:
     store, now = _BoundedStore(), datetime.now(UTC)
     await store.set("a", now + timedelta(minutes=2))
-    await store.set("b", now + timedelta(minutes=30))  # asked before it was
+    await store.set("b", now + timedelta(minutes=30))  # set before the clock was put back
     assert await known(store, "a", "b") == ["a"]
 
 

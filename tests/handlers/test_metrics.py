@@ -128,7 +128,7 @@ async def test_the_holder_of_a_key_is_logged_by_name(
 async def test_every_line_of_a_request_has_its_id(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also that of an error of the program."""
+    """Also that of an unexpected exception."""
     from lib.logs import _JsonFormatter
 
     lines: list[str] = []

@@ -31,7 +31,7 @@ PIECE = {"type": "http.response.body", "body": b": ping\n\n", "more_body": True}
 
 
 class Caller:
-    """A reader at the other end of the two channels."""
+    """The client side of the two ASGI channels."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self.messages = list(messages)

@@ -1,4 +1,4 @@
-"""Which browsers may call: exactly those of the configured origins."""
+"""CORS: exactly the configured origins are allowed."""
 
 import json
 from collections.abc import AsyncIterator
@@ -116,7 +116,7 @@ async def test_a_foreign_origin_gets_no_header(api: Api, origin: str, method: st
 
 
 async def test_a_foreign_page_spends_nothing(generating: Api, upstream: Upstream) -> None:
-    """Its browser keeps the answer from it, yet asking would already have cost."""
+    """The browser would block the answer, but the tokens would have been spent."""
     answer = await generating.ask("tide", headers={"Origin": FOREIGN})
     assert answer.status == 403
     assert answer.json()["code"] == "FORBIDDEN"
@@ -173,9 +173,6 @@ async def test_no_cookie_is_ever_set(api: Api) -> None:
             assert json.loads(answer.content)
 
 
-# --- Over a real connection ---------------------------------------------------------------------
-
-
 async def pieces() -> AsyncIterator[bytes]:
     for _ in range(8):
         yield b" " * 65_536
@@ -185,7 +182,7 @@ async def pieces() -> AsyncIterator[bytes]:
 async def test_what_a_browser_may_read(
     make_settings: MakeSettings, upstream: Upstream, origin: str
 ) -> None:
-    """Every answer for an allowed page, whoever makes it, and none for another."""
+    """Every response to an allowed page has CORS headers, and none to other pages."""
     upstream.replies.extend([[delta("The tide "), Drop()], [Hang()]])
     settings = make_settings(openai_base_url=upstream.base_url, stream_timeout=0.3)
     body = {"question": "When does the tide turn?"}

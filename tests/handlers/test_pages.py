@@ -14,7 +14,7 @@ from tests.conftest import MakeSettings
 from tests.upstream import Upstream
 
 UNDESCRIBED = {"pages.static"}
-"""Files of the pages, which are no interface."""
+"""Static files, which are not part of the API."""
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def app(make_settings: MakeSettings) -> Quart:
 @pytest.mark.parametrize("path", ["/", "/docs"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_the_pages_answer(api: Api, path: str, method: str) -> None:
-    """Also to HEAD: a Space asks so whether it is up."""
+    """Also for HEAD, which Hugging Face Spaces use as a health check."""
     answer = await api.request(method, path)
     assert answer.status == 200
     assert answer.headers["Content-Type"].startswith("text/html")
@@ -45,13 +45,13 @@ async def test_a_page_runs_no_script_but_its_own(api: Api, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/docs"])
 async def test_what_a_page_needs_is_there_and_its_own(api: Api, path: str) -> None:
-    """A page that loads nothing from elsewhere works in a train and tells nobody of its reader."""
+    """The pages work offline and leak nothing to third parties."""
     needed = re.findall(r'(?:src|href)="([^"]+)"', (await api.get(path)).text)
     assert needed
     for link in needed:
         assert not link.startswith(("http", "//")), link
         answer = await api.get("/" + link.lstrip("/"))
-        assert answer.status in (200, 503), link  # the health page may say that it is not
+        assert answer.status in (200, 503), link  # /health may report a problem
 
 
 @pytest.mark.parametrize(

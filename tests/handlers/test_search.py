@@ -212,7 +212,7 @@ async def test_while_the_embedding_service_is_away_words_decide(
         assert (await api.ingest())["status"] == "completed"
         asked = len(upstream.embedded())
         reply: Reply = [fault] if isinstance(fault, Drop) else fault
-        upstream.embedding_replies.extend([reply] * 9)  # more than it is asked again
+        upstream.embedding_replies.extend([reply] * 9)  # more than the retries
         searched = await api.post("/search", {"query": "When does the tide turn?"})
         answered = await api.ask("When does the tide turn?")
         assert searched.status == answered.status == 200
@@ -224,13 +224,13 @@ async def test_while_the_embedding_service_is_away_words_decide(
         assert best["score"] > 0.5
         [citation, *_] = answered.json()["citations"]
         assert citation["chunk_id"] == best["chunk_id"]
-        # Nothing has these words, and nothing else can tell what is near.
+        # No chunk contains these words, and there is no vector.
         nothing = await api.post("/search", {"query": "zanzibar quokkas"})
         assert nothing.json()["passages"] == []
         assert (await api.ask("zanzibar quokkas")).status == 200
         upstream.embedding_replies.clear()
         found: list[Any] = []
-        async with asyncio.timeout(10):  # the service may be spared for a moment
+        async with asyncio.timeout(10):  # the breaker may be open for a moment
             while not found:
                 again = await api.post("/search", {"query": "zanzibar quokkas"})
                 found = again.json()["passages"]
@@ -279,7 +279,7 @@ async def wordy(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterator[Ap
 
 
 async def search(api: Api, query: str, **fields: Any) -> list[dict[str, Any]]:
-    """Passages, each held against its file."""
+    """Passages, each compared with its file."""
     answer = await api.post("/search", {"query": query} | fields)
     assert answer.status == 200, answer.text
     found: list[dict[str, Any]] = answer.json()["passages"]
@@ -335,7 +335,7 @@ async def test_a_restriction_that_fits_nothing_is_words(wordy: Api) -> None:
     for query in ("version:keyword colon", "file:nowhere.md keyword before a colon"):
         assert (await search(wordy, query))[0]["file_path"] == "guide/odd.md"
     assert (await search(wordy, "version:"))[0]["file_path"] == "guide/odd.md"
-    assert await search(wordy, "file:tides")  # on its own, it is what is looked for
+    assert await search(wordy, "file:tides")  # without other words, it is searched for
 
 
 async def test_a_restriction_of_the_request_is_kept_in_any_case(wordy: Api) -> None:
@@ -372,7 +372,7 @@ async def test_the_answer_cites_what_words_alone_have_found(wordy: Api) -> None:
 async def test_a_budget_that_is_spent_leaves_words(
     make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, own_book: Path
 ) -> None:
-    """A stranger's searches are paid for as well."""
+    """Searches without a key are charged too."""
     settings = make_settings(
         openai_base_url=upstream.base_url,
         embedding_provider="openai",

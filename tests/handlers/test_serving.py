@@ -1,4 +1,4 @@
-"""The server's own socket. How it stops is shown by tests/test_stopping.py."""
+"""The server's socket and limits. tests/test_stopping.py tests the shutdown."""
 
 import resource
 import socket

@@ -1,4 +1,4 @@
-"""How much a reader may ask of several replicas together."""
+"""Rate limits shared by several replicas."""
 
 import asyncio
 from pathlib import Path
@@ -35,13 +35,13 @@ async def test_replicas_count_together(
 async def test_requests_at_the_same_moment_are_all_counted(
     make_settings: MakeSettings, redis_server: RedisServer
 ) -> None:
-    """Between what one has read and what it writes, no other gets through."""
+    """Reading and writing the count is atomic."""
     redis_server.flush()
     shared = make_settings(redis_url=redis_server.url)
     async with serving(shared) as here, serving(shared) as there:
         answers = await asyncio.gather(*(ask(each) for each in (here, there) * BURST))
     served = sum(answer.status == 400 for answer in answers)
-    assert BURST <= served <= BURST + 1  # one may have come back on a slow machine
+    assert BURST <= served <= BURST + 1  # a slow machine may regain one
 
 
 async def test_who_is_known_to_ask_too_much_costs_redis_nothing(
@@ -62,7 +62,7 @@ async def test_who_is_known_to_ask_too_much_costs_redis_nothing(
 
 async def test_an_allowance_comes_back_in_time(redis: RedisClient) -> None:
     assert [(await take_allowance(redis, "a", 1, 3))[0] for _ in range(4)] == [True] * 3 + [False]
-    # As in half a second and in two seconds; then as on a clock that was set back by a minute.
+    # After half a second and two seconds; then with a clock that was set back by a minute.
     for ago, more in [(0.5, 0), (2.0, 2), (-60, 3)]:
         script = "redis.call('SET', KEYS[1], redis.call('GET', KEYS[1]) - ARGV[1])"
         await redis.run(script, ["limit:a"], round(ago * 1e6))
@@ -102,4 +102,4 @@ async def test_while_redis_hangs_requests_at_the_same_moment_are_all_counted(
             with server.paused():
                 answers = await asyncio.gather(*(ask(api) for _ in range(2 * BURST)))
     served = sum(answer.status == 400 for answer in answers)
-    assert BURST <= served <= BURST + 1  # one may have come back on a slow machine
+    assert BURST <= served <= BURST + 1  # a slow machine may regain one

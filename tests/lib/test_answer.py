@@ -1,4 +1,4 @@
-"""What an answer of the model takes from the budget, however it ends."""
+"""Charging answers and questions to the budget."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -60,7 +60,7 @@ async def ask(
 async def read_all(
     stream: AsyncGenerator[Delta | Idle | Finish, None],
 ) -> list[Delta | Idle | Finish]:
-    """What came, whether or not it broke off."""
+    """The pieces before the end or a failure."""
     pieces = []
     with suppress(UpstreamError):
         async for piece in stream:
@@ -95,7 +95,7 @@ async def test_without_room_the_model_is_not_asked(model: ChatModel, upstream: U
 async def test_a_reader_who_leaves_has_cost_it_all(
     model: ChatModel, upstream: Upstream, read: int
 ) -> None:
-    """Also one who leaves while the model thinks: what it thought is billed."""
+    """Also during the model's reasoning, which the provider bills."""
     budget = MemoryBudget(BudgetLimits(tokens=WHOLE))
     upstream.replies.append([delta("a"), Hang()] if read else [Hang()])
     async with aclosing(ask(budget, model)) as pieces:
@@ -119,7 +119,7 @@ async def test_a_reader_who_leaves_has_cost_it_all(
         ([Drop()], False),
         ([delta("a"), Drop()], True),
         ([delta("a"), event({"error": "sk-vendor"})], True),
-        ([delta("a"), finish()], True),  # tells no usage
+        ([delta("a"), finish()], True),  # without usage
     ],
     ids=str,
 )

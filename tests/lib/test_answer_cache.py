@@ -1,4 +1,4 @@
-"""Which questions are the same, and what is kept of an answer."""
+"""Cache keys, expiry and eviction of cached answers."""
 
 from dataclasses import replace
 from typing import Any

@@ -31,7 +31,7 @@ def test_a_body_is_read_and_unknown_fields_are_ignored() -> None:
 
 
 def test_a_number_without_a_fraction_is_an_integer() -> None:
-    """As JSON Schema has it, and so the document that callers read."""
+    """As in JSON Schema, and so in the OpenAPI document."""
     assert decode_body(b'{"count": 5.0}', Form).count == 5
 
 

@@ -32,7 +32,7 @@ def test_named_and_bare_keys() -> None:
     assert keys.name("clé") == "bob"
     assert keys.name("two") == parse_key("two").name != ""
     assert "two" not in keys.name("two")
-    assert keys.name("a/b:c")  # no name has a slash
+    assert keys.name("a/b:c")  # names contain no slash
     for wrong in ("", "ann", "ann:one", "ONE", "one ", "onE", "\ud800", "ключ", "x" * 100_000):
         assert keys.name(wrong) == ""
 
@@ -65,12 +65,12 @@ def test_the_file_is_read_again_when_it_changes(file: Path) -> None:
 
     file.write_text("ann:new\nann:old\n")
     clock.now += 0.9
-    assert keys.name("new") == ""  # looked at once a second
+    assert keys.name("new") == ""  # the file is checked once a second
     clock.now += 0.2
     assert keys.name("new") == keys.name("old") == "ann"
 
     beside = file.with_name("beside")
-    beside.write_text("ann:new\nann:xyz\n")  # as long as the one before
+    beside.write_text("ann:new\nann:xyz\n")  # same size as before
     os.utime(beside, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
     beside.replace(file)
     clock.now += 1

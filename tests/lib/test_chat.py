@@ -1,4 +1,4 @@
-"""The phases of an answer, on their own; tests/handlers/test_chat.py tests them whole."""
+"""`prepare`, `stream` and `collect`; tests/handlers/test_chat.py tests them through HTTP."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -72,7 +72,7 @@ async def test_a_reader_who_leaves_is_not_remembered(
             if isinstance(event, TextDelta):
                 break
     assert services.chat.model is not None
-    assert services.chat.model.pacer.streams == 0  # closed before anything else is done
+    assert services.chat.model.pacer.streams == 0  # the stream is already closed
     await upstream.until(lambda u: u.disconnects == 1)
     assert await services.chat.sessions.history("s") == ()
 

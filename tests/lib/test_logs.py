@@ -148,7 +148,7 @@ def test_a_name_lasts_a_day_and_tells_nothing() -> None:
     first = names.name("203.0.113.9")
     assert len(first) == 8
     assert names.name("203.0.113.9") == first != names.name("203.0.113.8")
-    assert others.name("203.0.113.9") != first  # the address alone does not give it away
+    assert others.name("203.0.113.9") != first  # the address alone does not determine it
     now = 86_399.0
     assert names.name("203.0.113.9") == first
     now = 86_400.0
