@@ -5,9 +5,13 @@ The expected values were made by the generators' own code and read from real bui
 
 from pathlib import Path
 
+import docutils.nodes
+import docutils.utils
+import pymdownx.slugs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown.extensions import toc
 
 from lib.markdown import parse_page
 from lib.sites.anchors import anchors
@@ -205,6 +209,64 @@ def test_python_markdown_counts_on_from_a_number() -> None:
 def test_docutils_numbers_with_one_counter() -> None:
     named = [("a", False), ("a", False), ("", False), ("a", False), ("id1", False)]
     assert numbers("sphinx", named) == ["a", "id1", "id2", "id3", "id4"]
+
+
+_HEADINGS = st.text(
+    st.one_of(
+        st.characters(exclude_categories=["Cs", "Cn"]), st.sampled_from("aZ09 -_.,/()#é½ßŁ日İ🎉\t")
+    ),
+    max_size=40,
+)
+
+
+@given(_HEADINGS, st.sampled_from("-_]+"))
+def test_slugs_of_mkdocs_are_those_of_python_markdown(heading: str, separator: str) -> None:
+    for name, original in (
+        ("markdown.extensions.toc.slugify", toc.slugify),
+        ("markdown.extensions.toc.slugify_unicode", toc.slugify_unicode),
+    ):
+        extensions = {"toc": {"slugify": name, "separator": separator}}
+        slug = slug_of("mkdocs", heading, markdown_extensions=extensions)
+        assert slug == original(heading, separator)
+
+
+@given(
+    _HEADINGS,
+    st.sampled_from(["none", "lower", "lower-ascii", "fold"]),
+    st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]),
+    st.booleans(),
+)
+def test_slugs_of_mkdocs_are_those_of_pymdownx(
+    heading: str, case: str, normalize: str, encode: bool
+) -> None:
+    keywords = {"case": case, "normalize": normalize, "percent_encode": encode}
+    extensions = {"toc": {"slugify": "pymdownx.slugs.slugify", "slugify_arguments": keywords}}
+    slug = slug_of("mkdocs", heading, markdown_extensions=extensions)
+    assert slug == pymdownx.slugs.slugify(**keywords)(heading, "-")
+
+
+@given(_HEADINGS)
+def test_slugs_of_sphinx_are_those_of_docutils(heading: str) -> None:
+    assert slug_of("sphinx", heading) == docutils.nodes.make_id(heading)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "a_1", "a_2", "", "_1", "_1_1"]), max_size=8))
+def test_numbers_of_mkdocs_are_those_of_python_markdown(headings: list[str]) -> None:
+    used: set[str] = set()
+    expected = [toc.unique(heading, used) for heading in headings]
+    assert numbers("mkdocs", [(heading, False) for heading in headings]) == expected
+
+
+@given(st.lists(st.sampled_from(["a", "b", "id1", "id2", ""]), max_size=8))
+def test_numbers_of_sphinx_are_those_of_docutils(headings: list[str]) -> None:
+    document = docutils.utils.new_document("page")
+    document.settings.auto_id_prefix = "id"  # as Sphinx sets it
+    document.settings.id_prefix = ""
+    expected = []
+    for heading in headings:
+        section = docutils.nodes.section(names=[heading] if heading else [])
+        expected.append(document.set_id(section))
+    assert numbers("sphinx", [(heading, False) for heading in headings]) == expected
 
 
 _NAMED = st.lists(

@@ -1,6 +1,8 @@
 """Addresses of pages. The expected paths were read from real builds of the same files."""
 
+import json
 import os
+import time
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -197,6 +199,52 @@ def test_mkdocs_leaves_out(tmp_path: Path) -> None:
     found = routed(tmp_path, files, "docs")
     assert [path for path, address in found.items() if not address.published] == names
     assert all(found[path].url for path in kept)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "hidden"),
+    [
+        ("ex/*\n!ex/keep.md", ["ex/1.md", "ex/a/b/x.md", "ex/draft.md", "ex/x.md"]),
+        ("!.hid", ["templates/x.md"]),
+        ("!/templates/", [".hid/x.md"]),
+        ("draft.*", ["draft.md", "ex/draft.md"]),
+        ("/draft.md", ["draft.md"]),
+        ("ex/**/x.md", ["ex/a/b/x.md", "ex/x.md"]),
+        ("**/a/**", ["ex/a/b/x.md"]),
+        ("dr**t.md", ["draft.md", "ex/draft.md"]),
+        ("[dx]raft.md # no comment", []),
+        ("[z-a]\n[dx]raft.md", ["draft.md", "ex/draft.md"]),
+        ("\\!x.md", ["!x.md"]),
+        ("*a*a*a*a*ab", []),  # too costly
+    ],
+)
+def test_mkdocs_patterns_are_those_of_gitignore(
+    tmp_path: Path, pattern: str, hidden: list[str]
+) -> None:
+    names = [".hid/x.md", "templates/x.md", "ex/1.md", "ex/keep.md", "draft.md", "ex/draft.md"]
+    names += ["ex/a/b/x.md", "ex/x.md", "!x.md", "a" * 200 + "b.md"]
+    settings = json.dumps({"exclude_docs": pattern})
+    files = {"mkdocs.yml": settings, **{f"docs/{name}": "" for name in names}}
+    found = routed(tmp_path, files, "docs")
+    always = [] if pattern.startswith("!") else names[:2]
+    assert sorted(p for p, a in found.items() if not a.published) == sorted(always + hidden)
+    drafts = json.dumps({"draft_docs": pattern})
+    found = routed(tmp_path, {**files, "mkdocs.yml": drafts}, "docs")
+    shown = [] if pattern.startswith("!") else hidden
+    assert sorted(p for p, a in found.items() if not a.published) == sorted(names[:2] + shown)
+
+
+def test_costly_mkdocs_patterns_end_soon(tmp_path: Path) -> None:
+    patterns = ["*a" * 9 + "b", "a**" * 9 + "b", "**/a/" * 9 + "b", "*a*/" * 9, "[" * 5_000]
+    name = "a" * 240 + ".md"
+    files = {
+        "mkdocs.yml": json.dumps({"exclude_docs": "\n".join(patterns * 200)}),
+        f"docs/{name}": "",
+        "docs/" + "a/" * 30 + "c.md": "",
+    }
+    started = time.process_time()
+    assert all(address.published for address in routed(tmp_path, files, "docs").values())
+    assert time.process_time() - started < 2
 
 
 def test_mkdocs_translations(tmp_path: Path) -> None:
