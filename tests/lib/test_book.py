@@ -122,7 +122,7 @@ def test_a_page_changes_with_what_it_includes(folder: Path, ledger: Ledger) -> N
 @pytest.mark.parametrize(
     ("name", "changed"),
     [
-        # The page of its folder may move the addresses of all beside it.
+        # an index page may change the addresses of all pages in its folder
         ("guide/index.md", ["guide/index.md", "guide/lamps.md", "guide/tides.md"]),
         ("guide/guide.md", ["guide/guide.md", "guide/lamps.md", "guide/tides.md"]),
         ("guide/Tides.mdx.md", ["guide/Tides.mdx.md", "guide/tides.md"]),

@@ -1,4 +1,4 @@
-"""What an ingestion embeds, takes over and publishes."""
+"""Embedding, reuse and publication of an ingestion."""
 
 import asyncio
 import gc
@@ -48,7 +48,7 @@ async def search(services: Services, query: str) -> Candidates:
 
 
 def texts_since(upstream: Upstream, count: int = 0) -> int:
-    """How many texts were embedded, after the first `count` requests."""
+    """Count the embedded texts, without those of the first `count` requests."""
     return sum(len(texts) for texts in upstream.embedded()[count:])
 
 
@@ -186,7 +186,7 @@ async def test_a_run_that_fails_half_way_keeps_what_was_paid_for(
 async def test_every_failure_of_a_run_is_seen(
     services: Services, upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Several batches are under way at once; asyncio complains of one whose end nobody saw."""
+    """asyncio logs an exception that is never retrieved; several batches run at the same time."""
     upstream.embedding_replies.extend([Status(401)] * 20)
     assert (await run(services, batch_size=1)).status == "failed"
     gc.collect()
@@ -284,7 +284,7 @@ def test_a_language_of_few_pages_does_not_count() -> None:
 
     assert languages_of(pages(english=99, french=1)) == ("english",)
     assert languages_of(pages(english=10, german=90)) == ("german", "english")
-    # A page that gives nothing has no say.
+    # pages without chunks do not count
     drafts: Ledger = {f"{n}.md": FileRecord(file_hash="", language="french") for n in range(50)}
     assert languages_of(drafts | pages(english=3)) == ("english",)
 
@@ -340,7 +340,7 @@ async def test_no_failure_is_left_unseen(builder: GenerationBuilder, cancelled: 
     await embedder.asked_twice.wait()
     stopping = asyncio.create_task(writer.stop())
     await asyncio.sleep(0)
-    if cancelled:  # as by a server that is stopped while an ingestion is
+    if cancelled:  # as when the server stops during an ingestion
         stopping.cancel()
     else:
         embedder.may_answer.set()

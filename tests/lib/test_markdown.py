@@ -11,7 +11,7 @@ from lib.markdown_page import Block, Flavour, Page, fence, render
 
 FLAVOURS: list[Flavour] = ["commonmark", "mdx", "myst"]
 
-# Pieces that open, close or imitate something; joined at random they reach odd corners quickly.
+# Fragments that open, close or imitate syntax; joined at random they reach unusual cases quickly.
 PIECES = [
     *["\n", "\r\n", "\r", "\n\n", "  ", "    ", "\t", "\0", "\ufeff", "\u2028", "\x0b", "\x85"],
     *["# ", "## a", "===", "---", "+++", "> ", "- ", "1. ", "```", "```py", "~~~", "$$", "|a|b|"],
@@ -276,7 +276,7 @@ def test_a_fence_is_longer_than_any_in_its_code() -> None:
 )
 @pytest.mark.parametrize("flavour", FLAVOURS)
 def test_hostile_pages_take_linear_time(unit: str, flavour: Flavour) -> None:
-    """Guards a hang: each of these once took time with the square of its length, minutes here."""
+    """Regression: each of these once took quadratic time, minutes here."""
     started = time.process_time()
     parse_page(unit * (60_000 // len(unit)), flavour)
     assert time.process_time() - started < 4
