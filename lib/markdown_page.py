@@ -12,23 +12,33 @@ from typing import Any, Final, Literal, TypeAlias
 
 from markdown_it.rules_block import StateBlock
 
+# As in markdown-it. `str.splitlines` also splits at form feeds, U+2028 and others, which would make
+# all later offsets wrong.
 NEWLINES: Final = re.compile(r"[\r\n](?:(?<=\r)\n)?")
 
 
-class Lines:
-    """Line numbers of markdown-it mapped to offsets in the original text.
+def line_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Offsets of the lines of `text[start:end]`, without line breaks."""
+    spans: list[tuple[int, int]] = []
+    if "\r" not in text[start:end]:  # the usual case, five times faster
+        for line in text[start:end].split("\n"):
+            spans.append((start, start + len(line)))
+            start += len(line) + 1
+        return spans
+    for found in NEWLINES.finditer(text, start, end):
+        spans.append((start, found.start()))
+        start = found.end()
+    spans.append((start, end))
+    return spans
 
-    A line ends at `\\r\\n`, `\\r` or `\\n`, as in markdown-it. `str.splitlines` also splits at form
-    feeds, U+2028 and others, which would make all later offsets wrong.
-    """
+
+class Lines:
+    """Line numbers of markdown-it mapped to offsets in the original text."""
 
     def __init__(self, text: str, start: int) -> None:
-        self.starts: list[int] = [start]
-        self.ends: list[int] = []
-        for found in NEWLINES.finditer(text, start):
-            self.ends.append(found.start())
-            self.starts.append(found.end())
-        self.ends.append(len(text))
+        spans = line_spans(text, start, len(text))
+        self.starts = [start for start, _ in spans]
+        self.ends = [end for _, end in spans]
         self.text = text
 
     def blank(self, line: int) -> bool:

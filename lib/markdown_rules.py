@@ -21,8 +21,10 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote.index import footnote_def
+from mdit_py_plugins.myst_role.index import myst_role
 
 from lib.markdown_page import Flavour, line_of, push_line
+from lib.sanitizer_syntax import HTML_NAMES
 
 CLOSING_NAMES: Final = re.compile(r"</([A-Za-z][\w.:-]*)")
 _TAG_START: Final = re.compile(r"<(/?)([A-Za-z][\w.:-]*)?")
@@ -47,15 +49,10 @@ MAX_FAILURES: Final = 64
 LABELS: Final = frozenset(
     {"label", "title", "alt", "alt-text", "caption", "description", "heading", "question", "tab"}
 )
-_VOID: Final = frozenset({"br", "hr", "img", "input", "link", "meta", "area", "base", "col", "wbr"})
-_HTML: Final = _VOID | words(
-    "abbr address article aside audio bdi bdo blockquote body button canvas caption center cite "
-    "code colgroup data datalist dd del details dfn dialog div dl dt em embed fieldset figcaption "
-    "figure font footer form h1 h2 h3 h4 h5 h6 head header hgroup html iframe ins kbd label legend "
-    "li main map mark menu meter nav noscript object ol optgroup option output p param picture pre "
-    "progress rp rt ruby samp script search section select small source span strong style sub "
-    "summary sup svg table tbody td template textarea tfoot th thead time title tr track tt ul var "
-    "video"
+# Pages use these names as placeholders and type parameters: `<a>`, `<math>`.
+_HTML: Final = HTML_NAMES - words(
+    "a acronym applet b basefont big dir frame frameset i keygen marquee math noframes q s slot "
+    "strike u"
 )
 
 
@@ -96,7 +93,11 @@ def scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
 
 
 def scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
-    """Return the JSX or HTML tag at `pos`, or None if the `<` opens no tag."""
+    """Return the JSX or HTML tag at `pos`, or None if the `<` opens no tag.
+
+    Reads labels and JSX expressions from a complete page. `sanitizer_syntax.find_tag` reads partial
+    text instead, as browsers and Markdown renderers do.
+    """
     opening = _TAG_START.match(src, pos)
     assert opening is not None
     closing, name = opening[1] == "/", opening[2] or ""
@@ -145,9 +146,7 @@ def _is_tag(
     src: str, pos: int, name: str, closing: bool, closed: bool, env: MutableMapping[str, Any]
 ) -> bool:
     """Tell a tag from a generic (`Vec<T>`), a placeholder (`<name>`) or a comparison."""
-    if not name or closed or closing or name in _VOID:
-        return True
-    if name.lower() in _HTML:
+    if not name or closed or closing or name.lower() in _HTML:
         return True
     return name in env["closed"]
 
@@ -250,7 +249,7 @@ def _shown(children: Iterable[Token]) -> Iterable[str]:
         kind = token.type
         if kind == "text" and "{" in token.content:
             yield _ATTRIBUTE_LIST.sub("", token.content)
-        elif kind in ("text", "text_special", "code_inline"):
+        elif kind in ("text", "text_special", "code_inline", "myst_role"):
             yield token.content
         elif kind in ("softbreak", "hardbreak"):
             yield "\n"
@@ -539,7 +538,9 @@ def math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     first = src[pos + 2 : state.eMarks[start]]
     line = start
     if not (first.strip() and _FORMULA_END.search(first)):
-        if "$$" in first:
+        # no formula that begins further down ends either: without this, time is quadratic
+        unclosed = state.env.setdefault("unclosed_math", set())
+        if "$$" in first or (end, state.blkIndent) in unclosed:
             return False
         line = start + 1
         while line < end:
@@ -550,6 +551,7 @@ def math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
                 break
             line += 1
         else:
+            unclosed.add((end, state.blkIndent))
             return False
     if silent:
         return True
@@ -621,6 +623,8 @@ def directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return _nested(state, start, inner, stop, after, title, indent)
 
 
+# Why not mdit-py-plugins: myst_blocks raises IndexError at an empty last line of a quote,
+# dollarmath ignores `silent` and the end of a list, admon ends a body at two empty lines.
 _MYST_LINE: Final = re.compile(r"\([\w.: /-]+\)=[ \t]*|%.*|\+\+\+.*")
 
 
@@ -632,20 +636,6 @@ def myst_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if not _MYST_LINE.fullmatch(state.src, pos, state.eMarks[start]):
         return False
     return silent or push_line(state, "comment", start, start + 1)
-
-
-_ROLE: Final = re.compile(r"\{[\w:.+-]+\}(?=`)")
-
-
-def inline_role(state: StateInline, silent: bool) -> bool:
-    """Inline rule: skip the name of a MyST role, `{ref}` in {ref}`text`."""
-    if state.src[state.pos] != "{":
-        return False
-    found = _ROLE.match(state.src, state.pos)
-    if found is None:
-        return False
-    state.pos = found.end()
-    return True
 
 
 # First characters that let a rule end a paragraph. Trying every rule on every line of prose takes
@@ -721,7 +711,7 @@ def parser_for(flavour: Flavour) -> MarkdownIt:
     if flavour == "myst":
         block.before("fence", "directive", directive, ends_all)
         block.before("fence", "myst_line", myst_line, ends_prose)
-        inline.before("link", "role", inline_role)
+        inline.before("backticks", "myst_role", myst_role)
     block.before("fence", "container", container, ends_all)
     block.before("fence", "math", math, ends_all)
     block.before("reference", "footnote_def", footnote_def, {"alt": ["paragraph", "reference"]})

@@ -97,7 +97,7 @@ _INLINE: Final = frozenset(
     """a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd label mark q s samp small
     span strike strong sub sup tt u var wbr""".split()
 )
-_HTML: Final = _INLINE | frozenset(
+HTML_NAMES: Final = _INLINE | frozenset(
     """address applet area article aside audio base basefont blockquote body br button canvas
     caption center col colgroup data datalist dd details dialog dir div dl dt embed fieldset
     figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html iframe
@@ -129,7 +129,7 @@ def find_tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
             return auto[1], start + auto.end()
         return None if not whole and not re.search(r"[\s<>]", window[1:]) else ("", 0)
     # Not every name in angle brackets is a tag: `Vec<String>`, `<your-key>`.
-    if name[1] not in _HTML and (len(name[1]) < 2 or name[1].swapcase() not in _HTML):
+    if name[1] not in HTML_NAMES and (len(name[1]) < 2 or name[1].swapcase() not in HTML_NAMES):
         return "", 0
     if name[2] not in "/> \t\n":
         return "", 0

@@ -15,31 +15,9 @@ from math import ceil
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from lib.markdown import plain_text
-from lib.markdown_page import Block, Page, fence, render
+from lib.markdown_page import Block, Page, fence, line_spans, render
 from lib.markdown_rules import html_text
 from lib.tokens import CountTokens
-
-_LINE_BREAK: Final = re.compile(r"[\r\n](?:(?<=\r)\n)?")
-
-
-def line_end(text: str, at: int) -> int:
-    found = _LINE_BREAK.search(text, at)
-    return found.start() if found is not None else len(text)
-
-
-def line_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    """Offsets of the lines of `text[start:end]`, without line breaks."""
-    spans: list[tuple[int, int]] = []
-    if "\r" not in text[start:end]:  # the usual case, five times faster
-        for line in text[start:end].split("\n"):
-            spans.append((start, start + len(line)))
-            start += len(line) + 1
-        return spans
-    for found in _LINE_BREAK.finditer(text, start, end):
-        spans.append((start, found.start()))
-        start = found.end()
-    spans.append((start, end))
-    return spans
 
 
 class Piece(NamedTuple):
@@ -102,7 +80,8 @@ def _piece(points: "_CutPoints", begin: int, room: int, rate: float, count: Coun
 
 # End of a sentence: a full stop or similar before white space, or a mark of scripts without spaces
 # (Han, kana), with closing quotation marks and brackets; or an empty line. The leading character
-# class makes the search fast.
+# class makes the search fast. `lib.sentences` has the rule for plain text; it keeps no offsets, and
+# another rule here would change the chunks of every index.
 _SENTENCE_END: Final = re.compile(
     r"[.!?\u2026\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965\u104b\u1362\u1367\u17d4\u0589\r\n]"
     r"(?:(?<=[.!?\u2026])[.!?\u2026]*[\"'\u2019\u201d\u00bb)\]*_`]*(?=\s)\s*"
@@ -324,7 +303,7 @@ class UnitMaker:
             yield from self._split_table(block, room)
         elif block.children:
             if block.text:
-                end = line_end(self.text, block.start)
+                end = line_spans(self.text, block.start, block.end)[0][1]
                 yield from self._split_markup(block.start, end, block.text, room)
             for child in block.children:
                 yield from self.units(child, room)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.splitting import Piece, line_pieces, line_spans, text_pieces
+from lib.splitting import Piece, line_pieces, text_pieces
 from lib.tokens import CountTokens, estimate_tokens
 
 SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank. "
@@ -130,11 +130,3 @@ def test_lines_are_cut_where_something_begins_anew() -> None:
     runs = list(line_pieces(lines, 40, words, words("\n".join(lines))))
     assert len(runs) > 3
     assert all(lines[run.start] == "def f():" for run in runs)
-
-
-@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_where_lines_start_and_end(newline: str) -> None:
-    text = newline.join(["before", "one", "", "two"])
-    start = len(f"before{newline}")
-    spans = line_spans(text, start, len(text))
-    assert [text[begin:end] for begin, end in spans] == ["one", "", "two"]
