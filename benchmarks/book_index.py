@@ -1,4 +1,4 @@
-"""A book in an index of its own, in this process, to be searched."""
+"""Ingest a book into a temporary index in this process."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ from lib.store import Manifest, Store
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The book, to be searched."""
+    """A temporary index."""
 
     embedder: Embedder
     store: Store
@@ -35,7 +35,7 @@ async def seen(
     meaning: bool = True,
     only: Mapping[str, str] | None = None,
 ) -> Lookup:
-    """What `lib.search` looks at."""
+    """Fetch the candidates that `lib.search` would rank; without `meaning`, by words only."""
 
     async def embed(question: str) -> Vectors | None:
         return await index.embedder.embed_query(question) if meaning else None
@@ -44,7 +44,7 @@ async def seen(
 
 
 def settings_for(folder: Path, model: str) -> Settings:
-    """What the environment says, but for the book, the model and the index."""
+    """The environment's settings with another book, local model and index."""
     return load_settings(
         os.environ
         | {
@@ -58,8 +58,8 @@ def settings_for(folder: Path, model: str) -> Settings:
 
 @asynccontextmanager
 async def ingested(settings: Settings) -> AsyncIterator[Index]:
-    """The index of the content folder, gone at the end."""
-    embedder = make_local_embedder(settings.local_embedding_model)  # without a cache of questions
+    """Index the content folder; the index is deleted at the end."""
+    embedder = make_local_embedder(settings.local_embedding_model)  # without a query cache
     with TemporaryDirectory() as scratch:
         settings = replace(settings, qdrant_path=Path(scratch))
         store = make_store(settings)
@@ -84,7 +84,7 @@ async def ingested(settings: Settings) -> AsyncIterator[Index]:
 
 
 async def missing_files(index: Index, questions: Iterable[Question]) -> list[str]:
-    """Files of answers that the index does not have, because the book does not publish them."""
+    """Return the files of answers that are not in the index, because they are not published."""
     ledger = await index.store.ledger()
     named = {place.file for each in questions for gold in each.answer for place in gold}
     return sorted(file for file in named if file not in ledger or not ledger[file].chunks)

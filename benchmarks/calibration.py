@@ -1,4 +1,4 @@
-"""What a new model's `Similarity` and the curve of `lib.ranking` should be, by known questions."""
+"""Calibrate a new model's `Similarity` and the curve of `lib.ranking` with golden questions."""
 
 import random
 import statistics
@@ -16,7 +16,7 @@ from lib.ranking import rank
 from lib.search import CANDIDATES
 
 SAMPLED_QUESTIONS: Final = 100
-"""Whose cosines with every chunk tell what is unrelated."""
+"""Questions whose mean cosine with all chunks estimates the unrelated level."""
 
 
 async def print_calibration(index: Index, questions: Sequence[Question]) -> None:
@@ -29,20 +29,20 @@ async def print_calibration(index: Index, questions: Sequence[Question]) -> None
         f"answering={fitted.answering:.3f}; the model's: {own.unrelated} and {own.answering}"
     )
     if fitted.answering <= fitted.unrelated:
-        print("no curve: to this model, what answers is no nearer than what does not")
+        print("no curve: this model gives answers no higher cosines than unrelated chunks")
         return
     for name, similarity in (("the model's", own), ("that", fitted)):
         curve = await fitted_curve(index, questions, similarity)
         if curve is None:
-            print("no curve: it takes questions with an answer and questions without")
+            print("no curve: it needs answerable and unanswerable questions")
             return
         print(f"curve with {name} Similarity: STEEPNESS {curve[0]:.1f}, MIDDLE {curve[1]:.3f}")
 
 
 async def fitted_similarity(index: Index, questions: Sequence[Question]) -> Similarity | None:
-    """What cosines the model gives any chunk, and the best chunk that answers.
+    """Return the mean cosine of all chunks and the median of the best answering chunk.
 
-    None where no chunk answers any question.
+    None if no chunk answers any question.
     """
     every_chunk = index.manifest.chunks
     unrelated, answering = [], []
@@ -68,7 +68,7 @@ async def fitted_similarity(index: Index, questions: Sequence[Question]) -> Simi
 async def fitted_curve(
     index: Index, questions: Iterable[Question], similarity: Similarity
 ) -> tuple[float, float] | None:
-    """Of the sums of the first hits; None without questions of both kinds."""
+    """Fit the curve to the sums of the first hits; None without questions of both kinds."""
     answered: list[float] = []
     unanswered: list[float] = []
     for question in questions:
@@ -79,7 +79,7 @@ async def fitted_curve(
 
 
 def logistic_curve(answered: Sequence[float], unanswered: Sequence[float]) -> tuple[float, float]:
-    """Steepness and middle of the curve that tells one from the other, both as likely."""
+    """Return steepness and midpoint of the logistic curve, both kinds weighted equally."""
     totals = np.array([*answered, *unanswered])
     counts = [len(answered), len(unanswered)]
     truth, shares = np.repeat([1.0, 0.0], counts), np.repeat(0.5 / np.array(counts), counts)

@@ -1,14 +1,14 @@
-"""Everything at once, for minutes: what the server must hold whatever readers and upstream do.
+"""Chaos test: check the server's invariants under failures, hostile clients and reindexing.
 
     python -m benchmarks.chaos [--seconds 600] [--readers 40] [--seed N]
 
-Starts the real server with a scripted upstream that fails at random, and sends it readers who ask,
-leave, stall, flood and send garbage, while its book changes and is ingested anew. In quiet moments
-memory, files, threads and tasks are compared with those after the warm-up. At last the budget is
-used up, and the server is told to stop with all that still open.
+Starts the real server with a scripted upstream that fails at random. Clients ask, leave, stall,
+flood and send garbage, while the book changes and is ingested again. In quiet phases memory, open
+files, threads and tasks are compared with those after the warm-up. At the end the budget is used
+up, and the server receives SIGTERM with streams open.
 
-Every session has a secret, which the upstream repeats: a reader who sees another one has found a
-mistake. Exits with 1 when anything was seen that must never be, and prints the seed.
+Each session has a secret that the upstream repeats: a reader who sees another secret reveals a mix
+of sessions. Exits with 1 if any invariant was violated, and prints the seed.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from benchmarks.chaos_watch import Watch
 from benchmarks.chaos_wire import connected
 
 TOKENS_AT_END: Final = 100_000
-"""Of the budget."""
+"""Tokens of the budget reserved for the final phase."""
 SLOW_STREAMS: Final = 12
 
 
 async def run(seconds: float, readers: int, seed: int) -> int:
-    """The exit code."""
+    """Run the test and return the exit code."""
     draw = random.Random(seed)
     upstream = Upstream(random.Random(seed))
     limit = round(TOKENS_AT_END + TOKENS_A_SECOND * seconds)

@@ -1,4 +1,4 @@
-"""The readers of the chaos run together: what they ask about, and what came of it."""
+"""Shared state of the chaos clients: topics, sessions, counts and problems."""
 
 import asyncio
 import json
@@ -18,12 +18,12 @@ TOPICS: Final = (
     "Does the current in the entrance run at three knots when the tide falls",
     "Is the harbour office open from eight to six, each day that the harbour is open",
 )
-"""Of so many words of the book that a secret more does not make them foreign to it."""
+"""Long enough that an added secret does not make the question unanswerable."""
 
 
 @dataclass
 class Crowd:
-    """Who asks, whom, and what came of it."""
+    """Shared state of all clients."""
 
     port: int
     draw: random.Random
@@ -31,27 +31,27 @@ class Crowd:
     statuses: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     remembered: int = 0
-    """Answers that held the secret of an earlier question."""
+    """Answers that contained the secret of an earlier question."""
     lingering: bool = True
-    """Whether some connections are kept alive: the server then sees late that they were closed."""
+    """Whether some connections are kept alive; the server notices their end later."""
     stopping: bool = False
-    """Whether the server was told to stop, which may cut what is open."""
+    """Whether the server was told to stop, so that connections may break."""
     sessions: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
-    """Secrets, each of one session; who asks in a session holds it."""
+    """The secrets of idle sessions. A client takes one while it asks."""
 
     def __post_init__(self) -> None:
         for _ in range(SESSIONS):
             self.sessions.put_nowait(self.secret())
 
     def secret(self) -> str:
-        """One that no session has."""
+        """Return a new secret."""
         return f"secret{self.draw.getrandbits(48):012x}"
 
     def topic(self) -> str:
         return self.draw.choice(TOPICS)
 
     def chat(self, address: str = "", **fields: object) -> bytes:
-        """The request of a reader whom no limit knows yet, unless an `address` is given."""
+        """Build a chat request, from a new client address unless `address` is given."""
         body = json.dumps(fields).encode()
         data = request("POST", "/chat", body, address=address or any_address(self.draw))
         lingers = self.lingering and self.draw.random() < 0.5

@@ -1,4 +1,4 @@
-"""Bytes that no reader sends on purpose."""
+"""Malformed requests for the chaos test."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from benchmarks.chaos_wire import any_address, request
 def mistaken(
     name: str, body: bytes, **changes: str
 ) -> Callable[[random.Random], tuple[str, bytes]]:
-    """A well-formed request with a body that is wrong."""
+    """Make a generator of well-formed requests with an invalid body."""
 
     def make(draw: random.Random) -> tuple[str, bytes]:
         address = any_address(draw)

@@ -1,36 +1,36 @@
-"""What a server holds in a quiet moment, and what has leaked between two of them."""
+"""Detect leaks: sample a process's memory, files, threads and tasks, and compare samples."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 FILES, THREADS, TASKS = 8, 4, 4
-"""So many more may there be at the end than after the warm-up."""
+"""Allowed growth between the warm-up and the end."""
 MEMORY: Final = 32.0
-"""MB, likewise: caches and conversations fill up to their bounds."""
+"""Allowed growth in MB: caches and sessions fill up to their limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The server in a quiet moment. Memory in MB."""
+    """The server's resources in a quiet phase. Memory in MB."""
 
     seconds: float
     memory: float
     anonymous: float
-    """The part of it that is no mapped file."""
+    """Memory that is not mapped from files."""
     files: int
     threads: int
     tasks: int
 
     def __str__(self) -> str:
         return (
-            f"quiet at {self.seconds:.0f} s: {self.memory:.1f} MB, {self.anonymous:.1f} of them "
-            f"own, {self.files} files, {self.threads} threads, {self.tasks} tasks"
+            f"quiet at {self.seconds:.0f} s: {self.memory:.1f} MB, {self.anonymous:.1f} MB "
+            f"anonymous, {self.files} files, {self.threads} threads, {self.tasks} tasks"
         )
 
 
 def sample(pid: int, *, seconds: float, tasks: int) -> Sample:
-    """Of the process now; `seconds` of the run have gone by, and the server has `tasks`."""
+    """Sample the process, `seconds` after the start of the run; `tasks` is the server's count."""
     proc = Path("/proc") / str(pid)
     status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
     return Sample(
@@ -44,7 +44,7 @@ def sample(pid: int, *, seconds: float, tasks: int) -> Sample:
 
 
 def judge(first: Sample, last: Sample) -> list[str]:
-    """What has leaked between two quiet moments."""
+    """Describe what leaked between two samples."""
     return [
         f"{name}: {before:g} after the warm-up, {after:g} at the end"
         for name, before, after, margin in (

@@ -1,6 +1,6 @@
-"""The readers of the chaos run: good ones, and all that can go wrong with one.
+"""The clients of the chaos test, well-behaved and hostile.
 
-What they see that must never be is a problem of the run; all else is counted.
+A violated invariant is a problem of the run; everything else is only counted.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from benchmarks.chaos_upstream import AT_LENGTH, SECRET
 from benchmarks.chaos_wire import BROKEN, any_address, connected, request
 
 PATIENCE: Final = 90.0
-"""Seconds after which a request that is not over counts as hung."""
+"""Seconds after which an open request counts as hung."""
 FOLLOW_UPS: Final = ("And when does the tide fall?", "And at the quay?", "Tell me more about it.")
 
 
 async def asked(crowd: Crowd, secret: str, question: str, *, stream: bool) -> bool:
-    """Ask in the session of `secret`; whether the whole exchange will be remembered."""
+    """Ask in the session of `secret`; return whether the exchange is remembered."""
     data = crowd.chat(question=question, session_id=f"s-{secret}", stream=stream)
     async with connected(crowd.port, data) as wire:
         status = await wire.head()
@@ -44,7 +44,7 @@ async def asked(crowd: Crowd, secret: str, question: str, *, stream: bool) -> bo
 
 
 def ended(crowd: Crowd, body: bytes) -> tuple[dict[str, Any], str]:
-    """The last event of a stream and its text. None is a problem, as are several."""
+    """Return the last event of a stream and its text. There must be exactly one last event."""
     lines = body.decode().split("\n\n")
     events = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
     last = [each for each in events if each["type"] in ("done", "error")]
@@ -63,7 +63,7 @@ def read_whole(crowd: Crowd, body: bytes) -> tuple[dict[str, Any], str]:
 
 
 async def converse(crowd: Crowd) -> None:
-    """A few turns in one session. Only the first names the secret; what follows leans on it."""
+    """Ask several questions in one session. Only the first contains the secret."""
     secret = await crowd.sessions.get()
     try:
         kept = await asked(crowd, secret, f"{crowd.topic()}, {secret}?", stream=True)
@@ -75,7 +75,7 @@ async def converse(crowd: Crowd) -> None:
 
 
 async def twins(crowd: Crowd) -> None:
-    """Two answers at once in one session."""
+    """Ask two questions concurrently in one session."""
     secret = await crowd.sessions.get()
     try:
         both = (f"{crowd.topic()}, {secret}?", f"{crowd.topic()} for {secret}?")
@@ -87,7 +87,7 @@ async def twins(crowd: Crowd) -> None:
 
 
 async def ask_as_all(crowd: Crowd) -> None:
-    """A first question that others have asked before, so from the cache."""
+    """Ask a common first question, which the answer cache can serve."""
     async with connected(crowd.port, crowd.chat(question=f"{crowd.topic()}?")) as wire:
         status = await wire.head()
         body = await wire.body()
@@ -97,7 +97,7 @@ async def ask_as_all(crowd: Crowd) -> None:
 
 
 async def leave(crowd: Crowd) -> None:
-    """Go at any moment: before the head, in the midst of the answer, or halfway."""
+    """Disconnect at a random moment, or close only the sending side."""
     data = crowd.chat(question=f"{crowd.topic()}, {crowd.secret()}?")
     async with connected(crowd.port, data) as wire:
         patience = crowd.draw.choice((0.0, 0.02, 0.2, 1.0))
@@ -113,7 +113,7 @@ async def leave(crowd: Crowd) -> None:
 
 
 async def stall(crowd: Crowd) -> None:
-    """Ask for much and read nothing of it for a while."""
+    """Ask for a long answer and do not read it for a while."""
     question = f"{crowd.topic()}, {crowd.secret()}, {AT_LENGTH}?"
     async with connected(crowd.port, crowd.chat(question=question), buffer=4096) as wire:
         crowd.saw("stall", await wire.head())
@@ -121,7 +121,7 @@ async def stall(crowd: Crowd) -> None:
 
 
 async def flood(crowd: Crowd) -> None:
-    """More questions at once than one address may ask."""
+    """Exceed the rate limit of one address."""
     address = crowd.draw.choice(("198.51.100.7", "2001:db8:1:2::7"))
 
     async def one() -> None:
@@ -150,7 +150,7 @@ async def search(crowd: Crowd) -> None:
 
 
 async def garbage(crowd: Crowd) -> None:
-    """Bytes that no reader sends on purpose. Any answer will do but a mistake of the server."""
+    """Send a malformed request. Any response but a server error is right."""
     name, data = crowd.draw.choice(GARBAGE)(crowd.draw)
     async with connected(crowd.port, data) as wire:
         try:
@@ -179,7 +179,7 @@ OTHERS: Final[Mapping[Kind, int]] = {search: 20, garbage: 25}
 
 
 async def go_on(crowd: Crowd, may_spend: Callable[[], bool]) -> None:
-    """One reader after the other, for ever; those who make the model write only while they may."""
+    """Run one client after the other until cancelled; those that cost tokens only if allowed."""
     while True:
         kinds = {**OTHERS, **(SPENDING if may_spend() else {})}
         kind = crowd.draw.choices(list(kinds), list(kinds.values()))[0]
@@ -188,7 +188,7 @@ async def go_on(crowd: Crowd, may_spend: Callable[[], bool]) -> None:
 
 
 async def guarded(crowd: Crowd, kind: Kind) -> None:
-    """A reader, whose connection breaks only when the server stops, and who waits for so long."""
+    """Run one client. A hang, or a broken connection before the server stops, is a problem."""
     name = getattr(kind, "__name__", "a reader")
     try:
         async with asyncio.timeout(PATIENCE):

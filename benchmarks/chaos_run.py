@@ -1,4 +1,4 @@
-"""One chaos run: what happens to the server, and what must hold whenever it is quiet."""
+"""One chaos run: its phases and the checks in quiet phases."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ from benchmarks.chaos_watch import Watch
 from benchmarks.chaos_wire import BROKEN, Wire, request
 
 TOKENS_A_SECOND: Final = 5_000
-"""Of the budget, which is to last until the end."""
+"""Planned spending, so that the budget lasts until the end."""
 EXIT_SECONDS: Final = 5.0
 QUIET_SECONDS: Final = 60.0
-"""For all that was begun to be over."""
+"""Maximum wait for open work to end."""
 LINGERS: Final = 7.0
-"""Seconds; so long the server keeps a connection that was idle when its reader closed it."""
+"""Seconds until the server notices that an idle connection was closed."""
 
 
 class Run:
@@ -35,18 +35,18 @@ class Run:
         self.ingestions = 0
         self.exit_seconds = 0.0
         self.told = 0
-        """Streams that ended with an event when the server stopped."""
+        """Streams that ended with a STOPPING event."""
         self._chaos = 0.0
-        """Seconds of chaos so far."""
+        """Seconds of chaos phases so far."""
         self._began = self._phase = time.monotonic()
 
     def may_spend(self) -> bool:
-        """Not faster than planned."""
+        """Whether spending is within the plan."""
         planned = TOKENS_A_SECOND * (self._chaos + time.monotonic() - self._phase)
         return self.watch.spent() < planned
 
     async def change_the_book(self) -> None:
-        """Pages come, change and go, and the book is ingested all the while."""
+        """Create, change and delete pages, and ingest, until cancelled."""
         draw = self.crowd.draw
         while True:
             page = self.book / f"page{draw.randrange(12)}.md"
@@ -78,7 +78,7 @@ class Run:
 
     @asynccontextmanager
     async def chaos(self, readers: int, *, planned: bool) -> AsyncIterator[None]:
-        """While it lasts; then all leave in the same moment."""
+        """Run all clients in the context; at its end they disconnect together."""
         self._phase = time.monotonic()
         tasks = [
             asyncio.create_task(go_on(self.crowd, self.may_spend if planned else lambda: True))
@@ -94,11 +94,11 @@ class Run:
                 task.cancel()
             for ended in await asyncio.gather(*tasks, return_exceptions=True):
                 if isinstance(ended, Exception):
-                    self.crowd.problem(f"the run itself: {ended!r}")
+                    self.crowd.problem(f"error in the test itself: {ended!r}")
             self._chaos += time.monotonic() - self._phase
 
     async def quiet(self) -> None:
-        """Wait until all is over and the model is asked again, and measure."""
+        """Wait until nothing is open and the model is used again, then take a sample."""
         await self.recovered()
         await self.ingested()
         deadline = time.monotonic() + QUIET_SECONDS
@@ -122,11 +122,11 @@ class Run:
                 break
             await asyncio.sleep(0.5)
         else:
-            self.crowd.problem("the model was not asked again once it was well")
+            self.crowd.problem("the model was not used again after it recovered")
         self.crowd.sessions.put_nowait(secret)
 
     async def ingested(self) -> None:
-        """Once more, with nothing in its way. One that was in the way is waited for."""
+        """Run one undisturbed ingestion, after any that is still running."""
         for _ in range(2):
             _, body = await self.watch.call(request("POST", "/ingest", b'{"force_reindex": true}'))
             started = json.loads(body)
@@ -144,7 +144,7 @@ class Run:
             self.crowd.problem(f"the ingestion failed: {task}")
 
     async def use_up(self) -> None:
-        """Wait until the budget has no room for another answer, as long as it gets less."""
+        """Wait until the budget is used up, as long as spending goes on."""
         most, deadline = self.watch.most_spent, time.monotonic() + QUIET_SECONDS
         while not (await self.watch.budget())["refused"]:
             if self.watch.most_spent > most:
@@ -155,7 +155,7 @@ class Run:
             await asyncio.sleep(0.1)
 
     async def stop(self, slow: list[Wire]) -> None:
-        """Tell it to, while all goes on."""
+        """Send SIGTERM while streams are open, and check exit code, time and last events."""
         self.crowd.stopping = True
         began = time.monotonic()
         self.server.process.send_signal(signal.SIGTERM)
@@ -164,10 +164,10 @@ class Run:
             async with asyncio.timeout(4 * EXIT_SECONDS):
                 code = await self.server.process.wait()
         except TimeoutError:
-            self.crowd.problem("SIGTERM does not end it")
+            self.crowd.problem("the server does not exit after SIGTERM")
             return
         self.exit_seconds = time.monotonic() - began
         if code or self.exit_seconds > EXIT_SECONDS:
-            self.crowd.problem(f"exit with {code} after {self.exit_seconds:.1f} seconds")
+            self.crowd.problem(f"exit code {code} after {self.exit_seconds:.1f} seconds")
         for body in await asyncio.gather(*ends, return_exceptions=True):
             self.told += isinstance(body, bytes) and body.count(b'"code":"STOPPING"') == 1

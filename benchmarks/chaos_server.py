@@ -1,4 +1,4 @@
-"""The server of the chaos run, as a process of its own, and the book it serves."""
+"""Start the server of the chaos test as a subprocess, with its book."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ class Server:
     process: asyncio.subprocess.Process
     port: int = 0
     mistakes: list[str] = field(default_factory=list)
-    """Lines of its log that tell of one, each with what follows."""
+    """Log lines of errors, each with the lines after it."""
 
     async def read(self, ready: asyncio.Future[int]) -> None:
         assert self.process.stderr is not None
@@ -64,7 +64,7 @@ class Server:
 
 @asynccontextmanager
 async def started(folder: Path, upstream: str, tokens: int) -> AsyncIterator[Server]:
-    """`folder` is for the book and the index; `tokens` is the budget of a day."""
+    """Start the server; `folder` is for book and index, `tokens` is the daily budget."""
     book = folder / "book"
     book.mkdir()
     for page, text in PAGES.items():

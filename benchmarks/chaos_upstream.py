@@ -1,8 +1,8 @@
-"""The model's server of the chaos run: it echoes secrets, fails at random, and counts its tokens.
+"""Scripted upstream of the chaos test: echoes secrets, fails at random, counts tokens.
 
-An answer holds every secret that stands in the prompt, in pieces, so that a reader sees whose words
-the model was given. A word is a token; the prompt is billed with the first of them. What it billed
-can then be compared with what the server under test believes to have spent.
+An answer contains every secret of the prompt, in pieces, which reveals mixed sessions. A word is a
+token; the prompt is billed with the first one. The billed tokens are compared with the budget of
+the server under test.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ SECRET: Final = re.compile(r"secret[0-9a-f]{12}")
 SLOWLY: Final = "slowly"
 """In a question: the answer takes minutes."""
 AT_LENGTH: Final = "at length"
-"""In a question: the answer is larger than what the system buffers for a connection."""
+"""In a question: the answer is larger than the socket buffers."""
 
 REFUSALS: Final = (400, 401, 404, 429, 500, 502, 503)
 FAULTS: Final = ("status", "drop", "hang", "truncated", "malformed", "error", "half", "no usage")
@@ -32,29 +32,29 @@ WORDS: Final = "the tide turns every six hours and the harbour knows it well".sp
 
 
 class Upstream:
-    """Its state and its counts. `draw` decides over faults and lengths."""
+    """State and counts. `draw` decides faults and lengths."""
 
     def __init__(self, draw: random.Random) -> None:
         self.base_url = ""
         self.faulty = False
         self.outage = False
-        """While it lasts, nothing succeeds."""
+        """During an outage every request fails."""
         self.billed = 0
-        """Tokens: prompts and words of all answers, also of those that broke off."""
+        """Tokens of prompts and answers, including interrupted ones."""
         self.largest = 0
-        """The most tokens that one answer took or might have taken."""
+        """The maximum tokens that one answer could take."""
         self.asked = 0
         self.open = 0
-        """Connections."""
+        """Open connections."""
         self.left = 0
-        """Connections that the client closed in the midst of a reply."""
+        """Connections that the client closed during a reply."""
         self.faults: Counter[str] = Counter()
         self.mixed: list[str] = []
-        """Prompts with the secrets of several sessions."""
+        """Secrets of prompts with those of several sessions."""
         self._draw = draw
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request; then the connection is closed."""
+        """Serve one request, then close the connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
         body = await reader.readexactly(int(length[1])) if length else b""
@@ -119,7 +119,7 @@ class Upstream:
         await writer.drain()
 
     async def _fails(self, fault: str, writer: asyncio.StreamWriter) -> bool:
-        """Whether that was the end of the answer."""
+        """Inject the fault; return whether it ended the answer."""
         match fault:
             case "drop":
                 writer.transport.abort()
@@ -142,7 +142,7 @@ class Upstream:
         return True
 
     async def _hang(self) -> None:
-        """Longer than a reader bears it, shorter than an ingestion does."""
+        """Hang longer than a reader's timeout, but shorter than an ingestion's."""
         for _ in range(200):
             if not self.faulty:
                 break
@@ -182,7 +182,7 @@ class Upstream:
 
 
 def vector(text: str) -> bytes:
-    """`(DIMENSION,) float32`: near for texts that share words, whatever secrets they hold."""
+    """Embed as `(DIMENSION,) float32`, similar for texts that share words, ignoring secrets."""
     counts = np.full(DIMENSION, 1e-3, "<f4")
     for word in re.findall(r"\w+", SECRET.sub("", text.lower())):
         counts[zlib.crc32(word.encode()) % DIMENSION] += 1
@@ -214,7 +214,7 @@ async def whole(writer: asyncio.StreamWriter, status: int, body: object) -> None
 
 @asynccontextmanager
 async def serving(upstream: Upstream) -> AsyncIterator[None]:
-    """On a free port of this machine."""
+    """Serve on a free local port."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

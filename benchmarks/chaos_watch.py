@@ -1,4 +1,4 @@
-"""What the server of the chaos run tells of itself, held against what its upstream knows."""
+"""Compare the chaos server's metrics and budget with its upstream's counts."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from benchmarks.chaos_wire import BROKEN, connected, request
 
 
 class Watch:
-    """Asks the server how it does."""
+    """Polls the server's /health and /metrics."""
 
     def __init__(self, upstream: Upstream, crowd: Crowd, limit: int) -> None:
         """`limit` is the budget in tokens."""
@@ -21,10 +21,10 @@ class Watch:
         self.health_seconds: list[float] = []
         self.most_running = 0
         self.most_spent = 0
-        """Tokens, as the server has it."""
+        """Tokens, as reported by the server."""
         self._share = 0.0
         self._asked = 0
-        """How often the model was asked when `_share` was."""
+        """Requests to the model when `_share` was read."""
 
     async def get(self, path: str) -> bytes:
         return (await self.call(request("GET", path)))[1]
@@ -42,7 +42,7 @@ class Watch:
         return {name: float(value) for name, _, value in lines if not name.startswith("#")}
 
     async def budget(self) -> dict[str, Any]:
-        """As /health tells it, checked."""
+        """Read the budget from /health and check that it is not exceeded."""
         began = time.monotonic()
         inside = json.loads(await self.get("/health"))["inside"]
         self.health_seconds.append(time.monotonic() - began)
@@ -56,7 +56,7 @@ class Watch:
         return budget
 
     async def go_on(self, pause: float) -> None:
-        """For ever, every `pause` seconds."""
+        """Poll every `pause` seconds until cancelled."""
         while True:
             with suppress(*BROKEN, OSError):
                 asked = self.upstream.asked
@@ -65,7 +65,7 @@ class Watch:
             await asyncio.sleep(pause)
 
     def spent(self) -> float:
-        """Tokens of the budget, at the most: as told, and for what was asked since."""
+        """Upper bound of spent tokens: the reported ones plus requests since then."""
         since = (self.upstream.asked - self._asked) * self.upstream.largest
         return self._share * self.limit + since
 

@@ -1,4 +1,4 @@
-"""HTTP over a plain socket, so that a reader of the chaos run can do with it what nobody should."""
+"""HTTP over a plain socket, so that chaos clients can violate the protocol."""
 
 import asyncio
 import random
@@ -14,7 +14,7 @@ BROKEN: Final = (ConnectionError, asyncio.IncompleteReadError)
 
 @dataclass
 class Wire:
-    """A connection of a reader."""
+    """A client's connection."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -29,7 +29,7 @@ class Wire:
         return self.status
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """The body. Raises `asyncio.IncompleteReadError` where it is cut."""
+        """Yield the body. Raises `asyncio.IncompleteReadError` if it is cut."""
         if self.headers.get("transfer-encoding") != "chunked":
             yield await self.reader.readexactly(int(self.headers.get("content-length", 0)))
             return
@@ -44,7 +44,7 @@ class Wire:
 
 @asynccontextmanager
 async def connected(port: int, data: bytes = b"", *, buffer: int = 0) -> AsyncIterator[Wire]:
-    """A connection on which `data` was sent, aborted at the end."""
+    """Open a connection and send `data`; abort it at the end."""
     plain = socket.socket()
     if buffer:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -54,7 +54,7 @@ async def connected(port: int, data: bytes = b"", *, buffer: int = 0) -> AsyncIt
     except OSError:
         plain.close()
         raise
-    # With a limit as large as the buffer, who does not read is not read for either.
+    # With a limit equal to the buffer, asyncio does not read ahead for a stalled client.
     reader, writer = await asyncio.open_connection(sock=plain, limit=buffer or 1 << 20)
     writer.write(data)
     try:
@@ -66,7 +66,7 @@ async def connected(port: int, data: bytes = b"", *, buffer: int = 0) -> AsyncIt
 def request(
     method: str, path: str, body: bytes = b"", *, address: str = "", kind: str = "application/json"
 ) -> bytes:
-    """A whole request: of the reader at `address`, or without one of the book's author."""
+    """Build a request, from a reader at `address`, or from the administrator without one."""
     lines = [f"{method} {path} HTTP/1.1", "Host: book", f"Content-Length: {len(body)}"]
     lines += ["Connection: close", *[f"Content-Type: {kind}"] * bool(body)]
     lines += [f"X-Forwarded-For: {address}"] * bool(address)
@@ -75,5 +75,5 @@ def request(
 
 
 def any_address(draw: random.Random) -> str:
-    """Of a reader whom no limit knows yet."""
+    """Return an address that no rate limit knows."""
     return ".".join(str(draw.randrange(1, 255)) for _ in range(4))

@@ -1,11 +1,11 @@
-"""How long an ingestion takes, and what chat pays for it meanwhile.
+"""Measure ingestion time, and the latency of search during an ingestion.
 
     python -m benchmarks.ingest [FOLDER] [--embedder api|local] [--runs 3]
 
-Ingests FOLDER (default: the handbook) into a fresh index, then again with nothing changed, then
-with one file edited. With `api` the embeddings come from a scripted server in a process of its
-own, which answers each request after 50 ms: what is measured is Quire, not a vendor. Then the
-server runs, and /search is asked once every 50 ms, idle and during an ingestion.
+Ingests FOLDER (default: the handbook) into a fresh index, again unchanged, and again with one file
+edited. With `api`, a scripted server in its own process embeds in 50 ms per request, so that no
+vendor is measured. Then the server runs, and /search is called every 50 ms, idle and during an
+ingestion.
 """
 
 import argparse
@@ -35,7 +35,7 @@ QUESTION = "how is it configured"
 
 
 async def ingest(services: Services) -> tuple[float, IngestStatus]:
-    """Seconds from the request to the switched index, and how it ended."""
+    """Return the seconds from the request to the switched index, and the final status."""
     began = time.perf_counter()
     started = await services.ingestion.start(IngestRequest())
     await services.ingestion.wait()
@@ -86,7 +86,7 @@ def measure_chunking(settings: Settings) -> None:
 
 
 async def measure_readers(settings: Settings) -> None:
-    """The latency of /search in a served application, idle and while it ingests."""
+    """Measure the latency of /search, idle and during an ingestion."""
     variables = {
         "QDRANT_PATH": str(settings.qdrant_path),
         "BOOK_CONTENT_PATH": str(settings.book_content_path),

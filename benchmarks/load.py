@@ -1,24 +1,23 @@
-"""What many readers at once wait for their answers, and what relaying them costs.
+"""Load test: latency and CPU of many concurrent answer streams.
 
     python -m benchmarks.load [FOLDER] [--streams 1,100,300] [--rounds 2] [--ramp SECONDS]
         [--repeat 5] [--embedding 0.05] [--first-token 0.2] [--rate 50] [--tokens 200]
 
-Readers ask a scripted upstream of OpenAI's kind for an embedding and an answer, as the server does,
-and in turn the same of the real server, which serves FOLDER (default: the handbook) and asks the
-same upstream. So each row compares two figures of the same minutes; what both have in common,
-the machine's load among it, falls out of the ratio. The upstream, the readers and the server are a
-process each; with two cores, the first two take a part of what the server could have.
+Readers request embeddings and answers directly from a scripted OpenAI-compatible upstream, and
+then through the real server, which serves FOLDER (default: the handbook) and uses the same
+upstream. Each row compares both, measured in the same minutes, so that the machine's load cancels
+out of the ratio. Upstream, readers and server are separate processes that share the cores.
 
-So many `--streams` are open at once: each reader asks `--rounds` questions, one after the other,
-and the readers start evenly over `--ramp` seconds. That is the length of an answer by default;
-0 is a burst. No question is asked twice, and no answer is kept. The figures are the medians of
-`--repeat` runs (on Linux, whose /proc tells of the server):
+`--streams` is the number of open streams. Each reader asks `--rounds` questions in sequence. The
+readers start evenly over `--ramp` seconds, by default the length of an answer; 0 is a burst. All
+questions differ, and the answer cache is off. The figures are medians of `--repeat` runs. CPU and
+memory are read from /proc, so Linux only:
 
     first token   milliseconds from before the connection to the first text, p50 and p95
-    gap           milliseconds between two reads that held text, p99
-    CPU           of the server, milliseconds for 1,000 tokens, finding the passages included
-    MB            of the server, the most it held
-    whole, wrong  answers that came as they were scripted to their last word, and others
+    gap           milliseconds between two reads with text, p99
+    CPU           of the server, milliseconds per 1,000 tokens, including retrieval
+    MB            of the server, maximum
+    whole, wrong  number of answers that were complete and as scripted, and others
 """
 
 import argparse
@@ -51,7 +50,7 @@ SAMPLE_SECONDS: Final = 0.2
 
 
 class Bench:
-    """The readers, and whom they ask."""
+    """The readers, the upstream and the server."""
 
     def __init__(
         self, readers: ProcessPoolExecutor, upstream: str, server: Served, script: Script
@@ -62,7 +61,7 @@ class Bench:
         self._answer = "".join(script.answer())
 
     async def upstream(self, questions: Sequence[str], streams: int, ramp: float) -> Run:
-        """Ask the upstream itself."""
+        """Ask the upstream directly."""
         asked = [
             (
                 request("/v1/embeddings", {"input": [question]}),
@@ -108,17 +107,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = asyncio.run(measure(options, script))
     for row in rows:
         for problem, times in row.problems.most_common():
-            print(f"{row.streams} streams: {times} answers came wrong: {problem}", file=sys.stderr)
+            print(f"{row.streams} streams: {times} wrong answers: {problem}", file=sys.stderr)
 
 
 def numbers(given: str) -> list[int]:
-    """How many streams, of `--streams`."""
+    """Parse `--streams`."""
     return [integer_argument(1, 10_000)(each) for each in given.split(",")]
 
 
 @contextmanager
 def many_files() -> Iterator[None]:
-    """As many open files as the system grants; each stream takes two of the server's."""
+    """Raise the limit of open files; each stream takes two in the server."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -128,7 +127,7 @@ def many_files() -> Iterator[None]:
 
 
 async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
-    """The rows of the table, each printed once it is known."""
+    """Measure and print the rows of the table."""
     ramp = script.answer_seconds if options.ramp is None else options.ramp
     known = read_questions([options.folder / QUESTIONS], options.folder)
     words = [each.text for each in known if each.answer and not each.history]
@@ -139,7 +138,7 @@ async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
         ProcessPoolExecutor(1, mp_context=spawn) as readers,
         running_upstream(script) as upstream,
     ):
-        readers.submit(os.getpid)  # the process is made now, while the others start
+        readers.submit(os.getpid)  # start the process now, in parallel with the others
         variables = {
             "BOOK_CONTENT_PATH": str(options.folder),
             "SITE_URL": "https://book.example",
@@ -172,30 +171,27 @@ async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
 
 
 async def answered(bench: Bench, words: Sequence[str], count: "itertools.count[int]") -> list[str]:
-    """Those questions that the server lets the model answer, and finds two passages for.
-
-    They are also what it warms up with.
-    """
+    """Return the questions that the model answers with two passages; also warms up the server."""
     run = await bench.quire(numbered(words, count, len(words)), len(words), 0.0)
     good = [text for text, read in zip(words, run.reads, strict=True) if not read.problem]
     if not good:
-        sys.exit(f"no question is answered: {Counter(read.problem for read in run.reads)}")
+        sys.exit(f"No question was answered: {Counter(read.problem for read in run.reads)}")
     return good
 
 
 def numbered(words: Sequence[str], count: "itertools.count[int]", number: int) -> list[str]:
-    """So many questions that were never asked before, so that no cache can answer them."""
+    """Return `number` new questions, so that no cache can answer them."""
     return [f"{text} ({next(count)})" for text in itertools.islice(itertools.cycle(words), number)]
 
 
 def cpu_seconds(pid: int) -> float:
-    """That a process has used, its threads included."""
+    """Return the CPU time of a process, including its threads."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / TICK
 
 
 def megabytes(pid: int) -> float:
-    """That a process holds."""
+    """Return the resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
 
 

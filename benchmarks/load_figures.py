@@ -1,4 +1,4 @@
-"""What runs under load came to: medians, and the row of a table for each number of streams."""
+"""Summarise load test runs: medians, and a table row per number of streams."""
 
 import statistics
 import sys
@@ -20,11 +20,11 @@ HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One side of one run."""
+    """One run against the upstream or the server."""
 
     reads: Sequence[Read]
     cpu: float = 0.0
-    """Seconds of the server's."""
+    """CPU seconds of the server."""
     megabytes: float = 0.0
 
     @property
@@ -39,7 +39,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the runs of one number of streams came to: medians, times in milliseconds."""
+    """The medians for one number of streams, times in milliseconds."""
 
     streams: int
     upstream: tuple[float, float]
@@ -48,10 +48,10 @@ class Row:
     ratios: tuple[float, float]
     gap: float
     cpu: float
-    """For 1,000 tokens."""
+    """Per 1,000 tokens."""
     megabytes: float
     whole: int
-    """Answers of both sides, of all runs."""
+    """Complete answers of all runs against upstream and server."""
     problems: Counter[str]
 
     def shown(self) -> str:
@@ -65,12 +65,12 @@ class Row:
 
 
 def summed_up(streams: int, runs: Sequence[tuple[Run, Run]], script: Script) -> Row:
-    """The medians of pairs of runs: the upstream alone, and through the server."""
+    """Summarise pairs of runs: the upstream alone, and through the server."""
     reads = [read for pair in runs for run in pair for read in run.reads]
     problems = Counter(read.problem for read in reads if read.problem)
     runs = [pair for pair in runs if all(run.whole for run in pair)]
     if not runs:
-        sys.exit(f"no run has a whole answer: {problems}")
+        sys.exit(f"No run has a complete answer: {problems}")
     firsts = [(alone.first(), through.first()) for alone, through in runs]
 
     def median_of(side: int) -> tuple[float, float]:

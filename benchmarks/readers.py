@@ -1,7 +1,7 @@
-"""Many readers at once, in a process of their own: who asks, what came when, and was it whole.
+"""Concurrent readers of the load test, in their own process.
 
-They share the processors with what is measured. So a reader does no more than to note the time of
-each read while answers come; what they say is looked at once all have ended.
+They share the cores with the server. So a reader only records the time of each read; the contents
+are checked after all answers have ended.
 """
 
 import asyncio
@@ -17,39 +17,39 @@ import msgspec
 from benchmarks.upstream import content_length
 
 PATIENCE: Final = 60.0
-"""Seconds that an answer may take at the most."""
+"""Timeout of an answer in seconds."""
 _SAYS: Final = re.compile(rb'"content":"[^"]')
-"""Stands in what carries text, of Quire and of the upstream."""
+"""Matches events with text, of Quire and of the upstream."""
 _LINK: Final = re.compile(r"(\[\d+\])\([^)\s]*\)")
 _END: Final = b"0\r\n\r\n"
 
 Asking = tuple[bytes, ...]
-"""Requests, each sent once the one before is answered; the last one's answer is streamed."""
+"""Requests that are sent in sequence; the last response is streamed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who asks what. `readers` ask their questions one after the other: reader i has every
-    `readers`-th, beginning with the i-th. They start evenly over `ramp` seconds."""
+    """The questions of a run. Reader i asks every `readers`-th question from the i-th on, in
+    sequence. The readers start evenly over `ramp` seconds."""
 
     port: int
     asked: Sequence[Asking]
     readers: int
     ramp: float
     answer: str
-    """What is right; of a marker with a link, the marker."""
+    """The expected text, with markers without links."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What came of one question. Times in seconds."""
+    """The result of one question. Times in seconds."""
 
     first: float
     """From before the connection was made to the first text."""
     gaps: list[float]
-    """Between two reads that held text."""
+    """Times between two reads with text."""
     problem: str
-    """Why it does not count; empty for an answer that is whole and right."""
+    """Why it is wrong; empty for a complete and correct answer."""
 
 
 def request(path: str, body: Any) -> bytes:
@@ -61,7 +61,7 @@ def request(path: str, body: Any) -> bytes:
 
 
 def read_all(plan: Plan) -> list[Read]:
-    """All answers, in the order of the questions."""
+    """Ask all questions; return the results in their order."""
     readers = asyncio.run(ask_all(plan))
     return [judged(reader, plan.answer) for reader in readers]
 
@@ -80,14 +80,14 @@ async def ask_all(plan: Plan) -> "list[Reader]":
 
 @dataclass(slots=True)
 class Reader(asyncio.Protocol):
-    """One connection, and the questions asked on it."""
+    """One connection and its requests."""
 
     asking: Asking
     started: float = 0.0
     times: list[float] = field(default_factory=list)
-    """Of the reads that held text."""
+    """Times of the reads with text."""
     received: list[bytes] = field(default_factory=list)
-    """Of the last answer."""
+    """The last response."""
     problem: str = ""
     _answered: int = 0
     _transport: asyncio.Transport | None = None
@@ -126,7 +126,7 @@ class Reader(asyncio.Protocol):
         self._over.set()
 
     def _next(self) -> None:
-        """Ask the next question if this one is answered."""
+        """Send the next request if this response is complete."""
         head, sep, body = b"".join(self.received).partition(b"\r\n\r\n")
         if sep and len(body) >= content_length(head) and self._transport:
             self._answered += 1
@@ -142,7 +142,7 @@ def judged(reader: Reader, answer: str) -> Read:
 
 
 def wrong(received: bytes, answer: str) -> str:
-    """What is wrong with an answer's bytes; empty if nothing is."""
+    """Describe what is wrong with a response; empty if nothing is."""
     head, _, body = received.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         return f"status {head[9:12].decode()}" if head else "no answer"

@@ -1,4 +1,4 @@
-"""The real server, as a process of its own."""
+"""Run the real server as a subprocess."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import aiohttp
 from lib.settings import setting_names
 
 START_SECONDS: Final = 600.0
-"""For the server to have opened, or made, its index."""
+"""Timeout for the start, including an ingestion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Served:
 
 @asynccontextmanager
 async def served(variables: Mapping[str, str]) -> AsyncIterator[Served]:
-    """The server with these variables and none of the user's own, once it answers questions.
+    """Run the server with only these variables and wait until it answers questions.
 
-    It ingests its book by itself if there is no index. Exits where it does not start.
+    It ingests its book if there is no index. Exits if the server does not start.
     """
     port = free_port()
     own = dict.fromkeys(setting_names(), "")
@@ -55,14 +55,14 @@ async def ready(running: Served, server: asyncio.subprocess.Process) -> None:
     async with aiohttp.ClientSession() as http:
         while server.returncode is None and time.monotonic() < deadline:
             try:
-                # /health would do, but its word may be two seconds old.
+                # /health may be cached for two seconds.
                 async with http.get(f"{running.address}/search", params={"q": "it"}) as answer:
                     if answer.status == 200:
                         return
             except aiohttp.ClientConnectionError:
                 pass
             await asyncio.sleep(0.05)
-    sys.exit("the server did not start")
+    sys.exit("The server did not start.")
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""Tables of figures with their intervals, for a terminal."""
+"""Print tables of estimates with their confidence intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

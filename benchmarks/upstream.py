@@ -1,9 +1,7 @@
-"""A scripted stand-in for OpenAI's API, in a process of its own: what is measured is Quire, not a
-vendor.
+"""Scripted OpenAI-compatible upstream in its own process, so that no vendor is measured.
 
-It shares the processors with what is measured, so it must cost next to nothing. Every answer is the
-same text, made into bytes once; one timer serves all streams; an embedding counts words. It listens
-on a free port of this machine.
+It shares the cores with the server, so it must be cheap: every answer is the same text, encoded
+once; one timer serves all streams; an embedding counts words. It listens on a free local port.
 """
 
 import asyncio
@@ -37,10 +35,10 @@ From then on readers reach it at the new address [2], and so do the probes of wh
 A proxy in front has to be told as well, since it goes on asking at the old port [1].
 
 """
-"""What it answers, again and again until there are as many tokens as wanted."""
+"""The answer, repeated until it has enough tokens."""
 
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
-"""Short ones are in every text."""
+"""Short words are in every text."""
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -50,7 +48,7 @@ _NOT_FOUND: Final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """How long it takes, and how much it says. Times in seconds."""
+    """Latency and length of the responses. Times in seconds."""
 
     embedding: float = 0.05
     first_token: float = 0.2
@@ -60,29 +58,29 @@ class Script:
 
     @property
     def answer_seconds(self) -> float:
-        """From the request for an answer to its last token."""
+        """Time from the request to the last token."""
         return self.first_token + (self.tokens - 1) / self.rate
 
     def answer(self) -> list[str]:
-        """The tokens of every answer: words and signs, each with the white space after it."""
+        """The tokens of every answer: words and punctuation, each with the white space after it."""
         pieces = re.findall(r"(?:\w+|[^\w\s])\s*", TEXT)
         return list(itertools.islice(itertools.cycle(pieces), self.tokens))
 
 
 def content_length(head: bytes) -> int:
-    """Of a request's or an answer's head; 0 where it names none."""
+    """Return the Content-Length of an HTTP head; 0 without one."""
     found = _LENGTH.search(head)
     return int(found[1]) if found else 0
 
 
 @contextmanager
 def running_upstream(script: Script) -> Iterator[str]:
-    """The upstream, as long as the context lasts; its base URL."""
+    """Run the upstream during the context; yields its base URL."""
     spawn = multiprocessing.get_context("spawn")
     ours, its = spawn.Pipe()
     process = spawn.Process(target=run, args=(script, its), daemon=True)
     process.start()
-    its.close()  # so that a process that ends too soon is noticed
+    its.close()  # so that `recv` fails if the process ends early
     try:
         yield f"http://127.0.0.1:{ours.recv()}/v1"
     finally:
@@ -103,7 +101,7 @@ async def serve(script: Script, port: Connection) -> None:
 
 
 class Caller(asyncio.Protocol):
-    """One connection of whoever asks."""
+    """One client connection."""
 
     def __init__(self, routes: "Routes") -> None:
         self._routes = routes
@@ -123,7 +121,7 @@ class Caller(asyncio.Protocol):
 
 
 class Routes:
-    """What is answered to whom, and when."""
+    """Routes requests to responses."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -144,9 +142,9 @@ class Routes:
 
 
 class Paced:
-    """Streams that say the same pieces, one every `interval` seconds each.
+    """Streams that send the same pieces, one every `interval` seconds.
 
-    Since all intervals are alike, who was served first is due first: a queue does for an order.
+    All intervals are equal, so a FIFO queue keeps the order of due times.
     """
 
     def __init__(self, pieces: Sequence[bytes], interval: float) -> None:
@@ -156,7 +154,7 @@ class Paced:
         self._due: deque[tuple[float, asyncio.Transport, int]] = deque()
 
     def begin(self, caller: asyncio.Transport) -> None:
-        """Say the first piece now, and the others in time."""
+        """Send the first piece now and schedule the others."""
         idle = not self._due
         self._say(self._loop.time(), caller, 0)
         if idle and self._due:
@@ -183,8 +181,7 @@ def embeddings(given: str | list[str]) -> dict[str, Any]:
 
 
 def embedding(text: str) -> str:
-    """Near for texts that share words: else the server would take a question for one that its book
-    does not answer, and ask no model."""
+    """Embed, similarly for texts that share words; otherwise the server would refuse questions."""
     places = [zlib.crc32(word.encode()) % DIMENSION for word in set(_WORD.findall(text.lower()))]
     vector = np.full(DIMENSION, 1e-3, "<f4")
     vector[places] = 1
@@ -192,14 +189,14 @@ def embedding(text: str) -> str:
 
 
 def whole(answer: Any) -> bytes:
-    """A whole answer with its head."""
+    """Encode a JSON response with its head."""
     body = msgspec.json.encode(answer)
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
     return f"{head}{len(body)}\r\n\r\n".encode() + body
 
 
 def stream(tokens: Sequence[str]) -> list[bytes]:
-    """An answer as it is written: a piece for each token, with all that stands around it."""
+    """Encode a streamed answer, one piece of bytes per token."""
 
     def event(delta: dict[str, str], finish: str | None = None) -> bytes:
         return framed({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
