@@ -42,7 +42,7 @@ _BREAKER: tuple[tuple[str, str, Callable[[Breaker], float]], ...] = (
 @operation(
     Operation(
         "Prometheus metrics, for this machine and the admin.",
-        text=True,
+        content_type="text/plain",
         statuses={401: "The admin key is missing or wrong."},
         admin=True,
     )

@@ -1,4 +1,4 @@
-"""ASGI middleware: limits that hold for every request, whatever a handler does.
+"""ASGI middleware: limits of every request, independent of its handler.
 
 A body is cut at its limit, a request ends at its deadline, a reader who stops reading loses the
 answer, every response has a request id, and a draining server takes no new requests. The middleware
@@ -199,8 +199,8 @@ class _ActiveRequest:
     """The two ASGI channels of a request, and its progress.
 
     Passing an event on creates no object: a token costs one more call and one look at the clock.
-    The application always waits in `receive`, to notice when its client leaves. That is where it
-    learns that the request is over.
+    The application always waits in `receive`, to notice when its client leaves. So `receive` is the
+    place to tell it that the request is over.
     """
 
     def __init__(

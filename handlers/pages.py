@@ -17,13 +17,13 @@ blueprint = Blueprint("pages", __name__, static_folder=str(_ASSETS), static_url_
 
 
 @blueprint.get("/")
-@operation(Operation("A page to ask questions.", html=True))
+@operation(Operation("A page to ask questions.", content_type="text/html"))
 async def home() -> Response:
     return await _send_page("home.html")
 
 
 @blueprint.get("/docs")
-@operation(Operation("This API as a page.", html=True))
+@operation(Operation("This API as a page.", content_type="text/html"))
 async def docs() -> Response:
     return await _send_page("docs.html")
 

@@ -29,7 +29,7 @@ _CONNECTIONS_SECONDS = 0.5
 _SHUTDOWN_SECONDS = 0.75
 """Before the server task is cancelled, if it has not begun to shut down the application."""
 _EXIT_SECONDS = 4.5
-"""After this the process exits, whatever hangs: a thread, or a reader who does not read."""
+"""After this the process exits even if a thread or a reader hangs."""
 _BACKLOG = 1024
 """Pending connections. With a shorter queue, some connections of a burst wait a second."""
 _MAX_FILES = 65_536

@@ -134,8 +134,8 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     events: Sequence[type[msgspec.Struct]] = ()
     """The events of a streamed answer."""
-    html: bool = False
-    text: bool = False
+    content_type: str = ""
+    """Of an answer in another format than JSON."""
     binary: bool = False
     """Whether the request body is a file."""
     statuses: Mapping[int, str] = field(default_factory=dict)
@@ -220,10 +220,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {}
     if operation.answer:
         content[_JSON] = {"schema": _reference(operation.answer)}
-    if operation.html:
-        content["text/html"] = {"schema": {"type": "string"}}
-    if operation.text:
-        content["text/plain"] = {"schema": {"type": "string"}}
+    if operation.content_type:
+        content[operation.content_type] = {"schema": {"type": "string"}}
     if operation.events:
         kinds = [_reference(event) for event in operation.events]
         # The schema of one event, as OpenAPI 3.2 describes streams.

@@ -22,7 +22,7 @@ from lib.ranking import Passage
 from lib.refusal import Refusal, make_refusal
 from lib.resilience import Admission, Breaker
 from lib.retrieval import retrieve_passages
-from lib.search import MAX_QUERY_CHARACTERS
+from lib.search import MAX_QUERY_CHARACTERS, Query
 from lib.sessions import Message, Sessions, new_session_id
 from lib.sites.generators import generator_named
 from lib.store import Store
@@ -44,13 +44,7 @@ class Selection(msgspec.Struct, kw_only=True):
 class ChatRequest(msgspec.Struct, kw_only=True):
     """A reader's question."""
 
-    question: Annotated[
-        str,
-        msgspec.Meta(
-            description="1 to 1000 characters after trimming.",
-            extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
-        ),
-    ]
+    question: Query
     session_id: (
         Annotated[
             str,

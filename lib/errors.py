@@ -125,6 +125,17 @@ class UpstreamError(QuireError, status=502, code="UPSTREAM_ERROR"):
     """The language model or the embedding service failed."""
 
 
+_UPSTREAM_PROBLEMS = {
+    None: "cannot be reached",
+    401: "rejected the configured key",
+    403: "rejected the configured key",
+    404: "does not know the configured model or address",
+    408: "took too long",
+    429: "accepts no more requests for now: a rate limit or quota is reached",
+    504: "took too long",
+}
+
+
 def upstream_error(
     service: str, status: int | None = None, *, retry_after: float | None = None
 ) -> UpstreamError:
@@ -133,20 +144,7 @@ def upstream_error(
     `status`: its HTTP status, None if it did not respond. Its own message is never repeated: it
     may contain the key or the reader's text.
     """
-    match status:
-        case None:
-            what = "cannot be reached"
-        case 401 | 403:
-            what = "rejected the configured key"
-        case 404:
-            what = "does not know the configured model or address"
-        case 408 | 504:
-            what = "took too long"
-        case 429:
-            what = "accepts no more requests for now: a rate limit or quota is reached"
-        case _ if status >= 500:
-            what = "reported an internal error"
-        case _:
-            what = "rejected the request"
+    other = "reported an internal error" if (status or 0) >= 500 else "rejected the request"
     details = {} if status is None else {"upstream_status": status}
-    return UpstreamError(f"{service} {what}.", details=details, retry_after=retry_after)
+    message = f"{service} {_UPSTREAM_PROBLEMS.get(status, other)}."
+    return UpstreamError(message, details=details, retry_after=retry_after)

@@ -167,7 +167,7 @@ async def encode_events(
             async for event in events:
                 observe(event)
                 yield _encode_event(event)
-    except Exception:  # whatever it is, the reader must learn that the answer is incomplete
+    except Exception:  # the reader must learn that the answer is incomplete
         log.exception("unexpected exception while streaming an answer")
         failed = Failed(error=INTERNAL_ERROR, code=QuireError.code)
         observe(failed)

@@ -248,7 +248,7 @@ class _StreamedResponse:
         return data
 
     async def close(self) -> None:
-        """Close the connection, in whatever state it is."""
+        """Close the connection in any state."""
         # A callback, because the caller may be cancelled again while waiting here.
         self._request.add_done_callback(_close_response)
         self._request.cancel()

@@ -1,4 +1,4 @@
-"""The health report: served from cached probes, in milliseconds, whatever the dependencies do."""
+"""The health report, from cached probes: takes milliseconds even if a dependency hangs."""
 
 import asyncio
 import time

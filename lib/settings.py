@@ -64,13 +64,14 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def _one_of(allowed: tuple[str, ...], fold: Callable[[str], str]) -> Callable[[str], str]:
-    """Parse one of `allowed`, after `fold` (such as `str.lower`)."""
+def _one_of(*allowed: str) -> Callable[[str], str]:
+    """Parse one of `allowed` in any case."""
 
     def parse(raw: str) -> str:
-        if fold(raw) not in allowed:
-            raise ValueError("one of " + ", ".join(allowed))
-        return fold(raw)
+        for each in allowed:
+            if each.lower() == raw.lower():
+                return each
+        raise ValueError("one of " + ", ".join(allowed))
 
     return parse
 
@@ -188,8 +189,6 @@ _EmbeddingProvider = Literal["openai", "local"]
 _TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
 Quantization = Literal["none", "scalar", "binary"]
 
-_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-_LOG_FORMATS = ("text", "json")
 _LOCAL_ORIGINS = tuple(
     f"http://{host}:{port}"
     for host in ("localhost", "127.0.0.1")
@@ -219,14 +218,12 @@ class Settings:
     openai_base_url: str = _setting("", _http_url)
     openai_model: str = _setting("gpt-4.1-mini", str)
     openai_token_limit_field: _TokenLimitField | None = _setting(
-        None, _one_of(("max_tokens", "max_completion_tokens"), str.lower)
+        None, _one_of("max_tokens", "max_completion_tokens")
     )
     openai_timeout: int = _setting(30, _whole_number(1, 600))
     max_output_tokens: int = _setting(800, _whole_number(16, 32_000))
     openai_embedding_model: str = _setting("text-embedding-3-small", str)
-    embedding_provider: _EmbeddingProvider | None = _setting(
-        None, _one_of(("openai", "local"), str.lower)
-    )
+    embedding_provider: _EmbeddingProvider | None = _setting(None, _one_of("openai", "local"))
 
     local_embedding_model: str = _setting(MULTILINGUAL, _local_model)
     prompt_addition: str = _setting("", _short_text)
@@ -244,16 +241,14 @@ class Settings:
     qdrant_api_key: str = _setting("", _api_key, secret=True)
     qdrant_path: Path = _setting(Path("./qdrant_data"), Path)
     qdrant_collection: str = _setting("quire", _collection_name)
-    qdrant_quantization: Quantization = _setting(
-        "none", _one_of(("none", "scalar", "binary"), str.lower)
-    )
+    qdrant_quantization: Quantization = _setting("none", _one_of("none", "scalar", "binary"))
     qdrant_on_disk: bool = _setting(False, _flag)
     qdrant_grpc_port: int = _setting(0, _whole_number(0, 65_535))
     redis_url: str = _setting("", _redis_url, secret=True)
 
     book_content_path: Path = _setting(Path("./book_content"), Path)
     site_url: str = _setting("", _http_url)
-    site_generator: str = _setting("auto", _one_of(("auto", *GENERATORS, "none"), str.lower))
+    site_generator: str = _setting("auto", _one_of("auto", *GENERATORS, "none"))
     site_options: Mapping[str, Any] = field(
         default_factory=dict, metadata={"parse": _json_object, "secret": False}
     )
@@ -277,8 +272,8 @@ class Settings:
     # Cloud Run, Render, Railway and Koyeb pass the port in PORT.
     api_port: int = _setting(7860, _whole_number(0, 65_535), fallback="PORT")
     stream_timeout: int = _setting(900, _whole_number(10, 86_400))
-    log_level: str = _setting("INFO", _one_of(_LOG_LEVELS, str.upper))
-    log_format: str = _setting("text", _one_of(_LOG_FORMATS, str.lower))
+    log_level: str = _setting("INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"))
+    log_format: str = _setting("text", _one_of("text", "json"))
     metrics_public: bool = _setting(False, _flag)
 
     @property
