@@ -1,4 +1,4 @@
-"""Ingest a book into a temporary index in this process."""
+"""Index a book into a temporary index in this process, for search benchmarks."""
 
 import os
 import sys
@@ -20,14 +20,14 @@ from lib.store import Manifest, Store
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A temporary index."""
+    """The searchable index of a book."""
 
     embedder: Embedder
     store: Store
     manifest: Manifest
 
 
-async def seen(
+async def find_candidates(
     index: Index,
     text: str,
     n: int,
@@ -35,7 +35,7 @@ async def seen(
     meaning: bool = True,
     only: Mapping[str, str] | None = None,
 ) -> Lookup:
-    """Fetch the candidates that `lib.search` would rank; without `meaning`, by words only."""
+    """Return the candidates that `lib.search` ranks. Without `meaning`: no query embedding."""
 
     async def embed(question: str) -> Vectors | None:
         return await index.embedder.embed_query(question) if meaning else None
@@ -44,7 +44,7 @@ async def seen(
 
 
 def settings_for(folder: Path, model: str) -> Settings:
-    """The environment's settings with another book, local model and index."""
+    """Return the settings from the environment, with this book and model and a local index."""
     return load_settings(
         os.environ
         | {
@@ -57,7 +57,7 @@ def settings_for(folder: Path, model: str) -> Settings:
 
 
 @asynccontextmanager
-async def ingested(settings: Settings) -> AsyncIterator[Index]:
+async def temporary_index(settings: Settings) -> AsyncIterator[Index]:
     """Index the content folder; the index is deleted at the end."""
     embedder = make_local_embedder(settings.local_embedding_model)  # without a query cache
     with TemporaryDirectory() as scratch:
@@ -84,7 +84,7 @@ async def ingested(settings: Settings) -> AsyncIterator[Index]:
 
 
 async def missing_files(index: Index, questions: Iterable[Question]) -> list[str]:
-    """Return the files of answers that are not in the index, because they are not published."""
+    """Return the files of expected answers that the book does not publish."""
     ledger = await index.store.ledger()
-    named = {place.file for each in questions for gold in each.answer for place in gold}
-    return sorted(file for file in named if file not in ledger or not ledger[file].chunks)
+    files = {place.file for each in questions for gold in each.answer for place in gold}
+    return sorted(file for file in files if file not in ledger or not ledger[file].chunks)

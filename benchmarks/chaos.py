@@ -1,14 +1,14 @@
-"""Chaos test: check the server's invariants under failures, hostile clients and reindexing.
+"""Chaos test: check the server's invariants under faulty clients and a faulty upstream.
 
     python -m benchmarks.chaos [--seconds 600] [--readers 40] [--seed N]
 
-Starts the real server with a scripted upstream that fails at random. Clients ask, leave, stall,
-flood and send garbage, while the book changes and is ingested again. In quiet phases memory, open
-files, threads and tasks are compared with those after the warm-up. At the end the budget is used
-up, and the server receives SIGTERM with streams open.
+Starts the real server with a scripted upstream that fails at random. Clients ask, disconnect,
+stall, flood and send malformed requests while the book changes and is ingested again. Between the
+phases, when the server is idle, memory, files, threads and tasks are compared with those after the
+warm-up. Finally the budget is exhausted, and the server gets SIGTERM with all connections open.
 
-Each session has a secret that the upstream repeats: a reader who sees another secret reveals a mix
-of sessions. Exits with 1 if any invariant was violated, and prints the seed.
+Every session has a secret, which the upstream repeats. A client that sees another session's secret
+has found a leak. Exits with 1 after a violation, and prints the seed.
 """
 
 import argparse
@@ -21,80 +21,80 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from benchmarks.chaos_crowd import TOPICS, Crowd
-from benchmarks.chaos_leaks import judge
-from benchmarks.chaos_run import TOKENS_A_SECOND, Run
+from benchmarks.chaos_http import connected
+from benchmarks.chaos_leaks import find_leaks
+from benchmarks.chaos_monitor import Monitor
+from benchmarks.chaos_run import TOKENS_PER_SECOND, ChaosRun
 from benchmarks.chaos_server import started
+from benchmarks.chaos_state import TOPICS, ChaosState
 from benchmarks.chaos_upstream import SLOWLY, Upstream, serving
-from benchmarks.chaos_watch import Watch
-from benchmarks.chaos_wire import connected
 
-TOKENS_AT_END: Final = 100_000
-"""Tokens of the budget reserved for the final phase."""
+RESERVED_TOKENS: Final = 100_000
+"""Part of the budget that is left for the last phase."""
 SLOW_STREAMS: Final = 12
 
 
-async def run(seconds: float, readers: int, seed: int) -> int:
-    """Run the test and return the exit code."""
-    draw = random.Random(seed)
+async def run(seconds: float, clients: int, seed: int) -> int:
+    """Run the chaos test and return the exit code."""
+    rng = random.Random(seed)
     upstream = Upstream(random.Random(seed))
-    limit = round(TOKENS_AT_END + TOKENS_A_SECOND * seconds)
+    limit = round(RESERVED_TOKENS + TOKENS_PER_SECOND * seconds)
     with TemporaryDirectory() as name:
         folder = Path(name)
         async with serving(upstream), started(folder, upstream.base_url, limit) as server:
-            crowd = Crowd(server.port, draw, lingering=seconds >= 30)
-            watch = Watch(upstream, crowd, limit)
-            this = Run(server, watch, folder / "book", seconds)
-            for share in (0.15, 0.25, 0.25, 0.25) if crowd.lingering else (0.5, 0.5):
-                async with this.chaos(readers, planned=True):
+            state = ChaosState(server.port, rng, keep_alive=seconds >= 30)
+            monitor = Monitor(upstream, state, limit)
+            chaos = ChaosRun(server, monitor, folder / "book", seconds)
+            for share in (0.15, 0.25, 0.25, 0.25) if state.keep_alive else (0.5, 0.5):
+                async with chaos.running(clients, planned=True):
                     await asyncio.sleep(share * seconds)
-                await this.quiet()
-            crowd.problems += judge(this.samples[0], this.samples[-1])
+                await chaos.settle()
+            state.problems += find_leaks(chaos.samples[0], chaos.samples[-1])
             async with AsyncExitStack() as stack:
                 slow = []
                 for place in range(SLOW_STREAMS):
                     question = f"{TOPICS[0]}, secret{place:012x}, {SLOWLY}?"
-                    data = crowd.chat(question=question)
-                    slow.append(await stack.enter_async_context(connected(crowd.port, data)))
+                    data = state.chat(question=question)
+                    slow.append(await stack.enter_async_context(connected(state.port, data)))
                     await slow[-1].head()
-                await stack.enter_async_context(this.chaos(readers, planned=False))
-                await this.use_up()
+                await stack.enter_async_context(chaos.running(clients, planned=False))
+                await chaos.exhaust_budget()
                 await asyncio.sleep(0.05 * seconds)
-                await this.stop(slow)
-        kept = json.loads((folder / "index" / "spending.json").read_bytes())["tokens"]
-        if kept < upstream.billed:
-            crowd.problem(f"{kept} tokens are kept as spent, {upstream.billed} were billed")
-    for text in upstream.mixed:
-        crowd.problem(f"one prompt with {text}")
-    crowd.problems += server.mistakes
-    report(this, kept)
-    if crowd.problems:
-        print(f"FAILED, seed {seed}:", *crowd.problems, sep="\n  ")
+                await chaos.stop(slow)
+        saved = json.loads((folder / "index" / "spending.json").read_bytes())["tokens"]
+        if saved < upstream.billed:
+            state.report(f"{saved} tokens saved as spent, but {upstream.billed} billed")
+    for text in upstream.mixed_prompts:
+        state.report(f"secrets of several sessions in one prompt: {text}")
+    state.problems += server.error_lines
+    print_report(chaos, saved)
+    if state.problems:
+        print(f"FAILED, seed {seed}:", *state.problems, sep="\n  ")
         return 1
     print(f"passed, seed {seed}")
     return 0
 
 
-def report(this: Run, kept: int) -> None:
-    crowd, upstream, watch = this.crowd, this.upstream, this.watch
+def print_report(chaos: ChaosRun, saved: int) -> None:
+    state, upstream, monitor = chaos.state, chaos.upstream, chaos.monitor
     for name, counts in (
-        ("answers", crowd.statuses),
-        ("ends of answers", crowd.ends),
+        ("answers", state.statuses),
+        ("outcomes", state.outcomes),
         ("faults", upstream.faults),
     ):
         print(f"{name}: " + ", ".join(f"{key} {n}" for key, n in sorted(counts.items())))
-    late = sorted(watch.health_seconds)
+    latencies = sorted(monitor.health_seconds)
     print(
-        f"requests {crowd.statuses.total()}, ingestions {this.ingestions}, model asked "
-        f"{upstream.asked} times and left {upstream.left} times, follow-ups that knew their "
-        f"session {crowd.remembered}\n"
-        f"budget {watch.limit}: spent and reserved at the most {watch.most_spent}, billed "
-        f"{upstream.billed}, kept {kept}, answers at once {watch.most_running} of at the most "
-        f"{upstream.largest} tokens\n"
-        f"/health: median {1000 * late[len(late) // 2]:.0f} ms, p99 "
-        f"{1000 * late[len(late) * 99 // 100]:.0f} ms\n"
-        f"SIGTERM: exit after {this.exit_seconds:.1f} s, {this.told} of {SLOW_STREAMS} slow "
-        "streams were told"
+        f"requests {state.statuses.total()}, ingestions {chaos.ingestions}, model requests "
+        f"{upstream.chat_requests}, of which {upstream.disconnects} cancelled, follow-ups with "
+        f"their session's secret {state.remembered}\n"
+        f"budget {monitor.limit}: peak spent and reserved {monitor.peak_spent}, billed "
+        f"{upstream.billed}, saved {saved}, concurrent answers {monitor.peak_running}, largest "
+        f"answer {upstream.largest_answer} tokens\n"
+        f"/health: median {1000 * latencies[len(latencies) // 2]:.0f} ms, p99 "
+        f"{1000 * latencies[len(latencies) * 99 // 100]:.0f} ms\n"
+        f"SIGTERM: exit after {chaos.exit_seconds:.1f} s, {chaos.notified} of {SLOW_STREAMS} "
+        "slow streams ended with an event"
     )
 
 

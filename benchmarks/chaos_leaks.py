@@ -1,36 +1,36 @@
-"""Detect leaks: sample a process's memory, files, threads and tasks, and compare samples."""
+"""Measure an idle server's resources and compare two measurements to find leaks."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 FILES, THREADS, TASKS = 8, 4, 4
-"""Allowed growth between the warm-up and the end."""
+"""Allowed growth from the warm-up to the end."""
 MEMORY: Final = 32.0
 """Allowed growth in MB: caches and sessions fill up to their limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The server's resources in a quiet phase. Memory in MB."""
+    """Resources of the idle server. Memory in MB."""
 
     seconds: float
     memory: float
     anonymous: float
-    """Memory that is not mapped from files."""
+    """Anonymous memory, without mapped files."""
     files: int
     threads: int
     tasks: int
 
     def __str__(self) -> str:
         return (
-            f"quiet at {self.seconds:.0f} s: {self.memory:.1f} MB, {self.anonymous:.1f} MB "
+            f"idle at {self.seconds:.0f} s: {self.memory:.1f} MB, of which {self.anonymous:.1f} "
             f"anonymous, {self.files} files, {self.threads} threads, {self.tasks} tasks"
         )
 
 
-def sample(pid: int, *, seconds: float, tasks: int) -> Sample:
-    """Sample the process, `seconds` after the start of the run; `tasks` is the server's count."""
+def take_sample(pid: int, *, seconds: float, tasks: int) -> Sample:
+    """Measure a process; `seconds` since the start and `tasks` come from the caller."""
     proc = Path("/proc") / str(pid)
     status = dict(line.split(":", 1) for line in (proc / "status").read_text().splitlines())
     return Sample(
@@ -43,8 +43,8 @@ def sample(pid: int, *, seconds: float, tasks: int) -> Sample:
     )
 
 
-def judge(first: Sample, last: Sample) -> list[str]:
-    """Describe what leaked between two samples."""
+def find_leaks(first: Sample, last: Sample) -> list[str]:
+    """Return the resources that grew by more than is allowed."""
     return [
         f"{name}: {before:g} after the warm-up, {after:g} at the end"
         for name, before, after, margin in (

@@ -1,4 +1,4 @@
-"""Start the server of the chaos test as a subprocess, with its book."""
+"""Start the server under test in a separate process, with a small book."""
 
 import asyncio
 import os
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from benchmarks.chaos_wire import ADMIN_KEY
+from benchmarks.chaos_http import ADMIN_KEY
 from lib.settings import setting_names
 
 ROOT: Final = Path(__file__).parents[1]
-SAYS_MISTAKE: Final = re.compile(r"Traceback|never retrieved|never awaited|Unclosed|\bERROR\b")
+ERROR_LINE: Final = re.compile(r"Traceback|never retrieved|never awaited|Unclosed|\bERROR\b")
 PAGES: Final = {
     "index.md": """# The harbour
 
@@ -47,8 +47,8 @@ class Server:
 
     process: asyncio.subprocess.Process
     port: int = 0
-    mistakes: list[str] = field(default_factory=list)
-    """Log lines of errors, each with the lines after it."""
+    error_lines: list[str] = field(default_factory=list)
+    """Errors in its log, each with the lines after it."""
 
     async def read(self, ready: asyncio.Future[int]) -> None:
         assert self.process.stderr is not None
@@ -57,14 +57,14 @@ class Server:
             line = raw.decode(errors="replace")
             if found := re.search(r"Running on http://127\.0\.0\.1:(\d+)", line):
                 ready.set_result(int(found[1]))
-            follows = 25 if SAYS_MISTAKE.search(line) else follows - 1
-            if follows > 0 and len(self.mistakes) < 200:
-                self.mistakes.append(line.rstrip())
+            follows = 25 if ERROR_LINE.search(line) else follows - 1
+            if follows > 0 and len(self.error_lines) < 200:
+                self.error_lines.append(line.rstrip())
 
 
 @asynccontextmanager
 async def started(folder: Path, upstream: str, tokens: int) -> AsyncIterator[Server]:
-    """Start the server; `folder` is for book and index, `tokens` is the daily budget."""
+    """Start the server. `folder` receives book and index; `tokens` is the daily budget."""
     book = folder / "book"
     book.mkdir()
     for page, text in PAGES.items():

@@ -1,8 +1,8 @@
-"""Scripted upstream of the chaos test: echoes secrets, fails at random, counts tokens.
+"""Scripted model server of the chaos test: echoes secrets, fails at random, counts tokens.
 
-An answer contains every secret of the prompt, in pieces, which reveals mixed sessions. A word is a
-token; the prompt is billed with the first one. The billed tokens are compared with the budget of
-the server under test.
+An answer contains every secret of the prompt, in pieces, so that a client can see which sessions
+the prompt came from. A word is a token; the prompt is billed with the first one. The billed tokens
+can then be compared with the spending that the server under test reports.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ import numpy as np
 DIMENSION: Final = 256
 SECRET: Final = re.compile(r"secret[0-9a-f]{12}")
 SLOWLY: Final = "slowly"
-"""In a question: the answer takes minutes."""
+"""A question with this word is answered over minutes."""
 AT_LENGTH: Final = "at length"
-"""In a question: the answer is larger than the socket buffers."""
+"""A question with these words gets an answer larger than the socket buffers."""
 
 REFUSALS: Final = (400, 401, 404, 429, 500, 502, 503)
 FAULTS: Final = ("status", "drop", "hang", "truncated", "malformed", "error", "half", "no usage")
@@ -32,41 +32,40 @@ WORDS: Final = "the tide turns every six hours and the harbour knows it well".sp
 
 
 class Upstream:
-    """State and counts. `draw` decides faults and lengths."""
+    """State and counters of the server. `rng` chooses faults and lengths."""
 
-    def __init__(self, draw: random.Random) -> None:
+    def __init__(self, rng: random.Random) -> None:
         self.base_url = ""
         self.faulty = False
         self.outage = False
-        """During an outage every request fails."""
+        """While set, every request fails."""
         self.billed = 0
-        """Tokens of prompts and answers, including interrupted ones."""
-        self.largest = 0
-        """The maximum tokens that one answer could take."""
-        self.asked = 0
-        self.open = 0
-        """Open connections."""
-        self.left = 0
+        """Tokens of all prompts and answers, including interrupted answers."""
+        self.largest_answer = 0
+        """Maximum tokens of a prompt and its answer limit."""
+        self.chat_requests = 0
+        self.open_connections = 0
+        self.disconnects = 0
         """Connections that the client closed during a reply."""
         self.faults: Counter[str] = Counter()
-        self.mixed: list[str] = []
-        """Secrets of prompts with those of several sessions."""
-        self._draw = draw
+        self.mixed_prompts: list[str] = []
+        """Prompts with the secrets of several sessions."""
+        self._rng = rng
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one request, then close the connection."""
+        """Answer one request and close the connection."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
         body = await reader.readexactly(int(length[1])) if length else b""
-        gone = asyncio.create_task(reader.read(1))
+        disconnected = asyncio.create_task(reader.read(1))
         reply = asyncio.create_task(self._reply(head.split(" ")[1], body, writer))
         try:
-            await asyncio.wait((gone, reply), return_when=asyncio.FIRST_COMPLETED)
-            self.left += not reply.done()
+            await asyncio.wait((disconnected, reply), return_when=asyncio.FIRST_COMPLETED)
+            self.disconnects += not reply.done()
         finally:
-            for task in (gone, reply):
+            for task in (disconnected, reply):
                 task.cancel()
-            await asyncio.gather(gone, reply, return_exceptions=True)
+            await asyncio.gather(disconnected, reply, return_exceptions=True)
 
     async def _reply(self, path: str, body: bytes, writer: asyncio.StreamWriter) -> None:
         match path:
@@ -79,27 +78,27 @@ class Upstream:
 
     def _fault(self, kinds: Sequence[str], share: float) -> str:
         if self.outage:
-            return self._draw.choice(("status", "drop", "hang"))
-        return self._draw.choice(kinds) if self.faulty and self._draw.random() < share else ""
+            return self._rng.choice(("status", "drop", "hang"))
+        return self._rng.choice(kinds) if self.faulty and self._rng.random() < share else ""
 
     async def _chat(self, asked: Any, writer: asyncio.StreamWriter) -> None:
-        self.asked += 1
+        self.chat_requests += 1
         text = " ".join(message["content"] for message in asked["messages"])
         secrets = sorted(set(SECRET.findall(text)))
         if len(secrets) > 1:
-            self.mixed.append(" ".join(secrets))
+            self.mixed_prompts.append(" ".join(secrets))
         prompt, most = len(text) // 4, asked["max_tokens"]
-        self.largest = max(self.largest, prompt + most)
+        self.largest_answer = max(self.largest_answer, prompt + most)
         question = text.rpartition("Question: ")[2]
         words = self.answer(secrets, question)[:most]
         fault = "" if SLOWLY in question else self._fault(FAULTS, 0.25)
         if fault:
             self.faults[fault] += 1
         if fault == "status":
-            await whole(writer, self._draw.choice(REFUSALS), {"error": {"message": "no"}})
+            await whole(writer, self._rng.choice(REFUSALS), {"error": {"message": "no"}})
             return
-        at = self._draw.randrange(len(words) + 1) if fault else -1
-        pace = 0.5 if SLOWLY in question else self._draw.choice((0, 0.005, 0.02, 0.05))
+        at = self._rng.randrange(len(words) + 1) if fault else -1
+        pace = 0.5 if SLOWLY in question else self._rng.choice((0, 0.005, 0.02, 0.05))
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
         writer.write(b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
         for place, word in enumerate(words):
@@ -119,7 +118,7 @@ class Upstream:
         await writer.drain()
 
     async def _fails(self, fault: str, writer: asyncio.StreamWriter) -> bool:
-        """Inject the fault; return whether it ended the answer."""
+        """Apply a fault. Returns whether it ends the answer."""
         match fault:
             case "drop":
                 writer.transport.abort()
@@ -142,7 +141,7 @@ class Upstream:
         return True
 
     async def _hang(self) -> None:
-        """Hang longer than a reader's timeout, but shorter than an ingestion's."""
+        """Hang longer than the timeout of an answer, shorter than that of an ingestion."""
         for _ in range(200):
             if not self.faulty:
                 break
@@ -152,10 +151,10 @@ class Upstream:
         if AT_LENGTH in question:
             return ["The tide turns. " * 250 for _ in range(250)]
         longest = 400 if SLOWLY in question else 60
-        words = [f"{word} " for word in WORDS * 40][: self._draw.randint(5, longest)]
-        words[self._draw.randrange(len(words))] += "[1] "
+        words = [f"{word} " for word in WORDS * 40][: self._rng.randint(5, longest)]
+        words[self._rng.randrange(len(words))] += "[1] "
         for secret in secrets:
-            place, cut = self._draw.randrange(len(words) + 1), self._draw.randint(1, 17)
+            place, cut = self._rng.randrange(len(words) + 1), self._rng.randint(1, 17)
             words[place:place] = [" ", secret[:cut], secret[cut:], " "]
         return words
 
@@ -169,7 +168,7 @@ class Upstream:
         ]
         match fault:
             case "status":
-                await whole(writer, self._draw.choice(REFUSALS), {"error": {"message": "no"}})
+                await whole(writer, self._rng.choice(REFUSALS), {"error": {"message": "no"}})
             case "drop":
                 writer.transport.abort()
             case "hang":
@@ -182,7 +181,7 @@ class Upstream:
 
 
 def vector(text: str) -> bytes:
-    """Embed as `(DIMENSION,) float32`, similar for texts that share words, ignoring secrets."""
+    """Return a `(DIMENSION,) float32` vector of the words of a text, ignoring secrets."""
     counts = np.full(DIMENSION, 1e-3, "<f4")
     for word in re.findall(r"\w+", SECRET.sub("", text.lower())):
         counts[zlib.crc32(word.encode()) % DIMENSION] += 1
@@ -214,19 +213,19 @@ async def whole(writer: asyncio.StreamWriter, status: int, body: object) -> None
 
 @asynccontextmanager
 async def serving(upstream: Upstream) -> AsyncIterator[None]:
-    """Serve on a free local port."""
+    """Run the server on a free local port."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        upstream.open += 1
+        upstream.open_connections += 1
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError):
                 await upstream.handle(reader, writer)
         finally:
-            upstream.open -= 1
+            upstream.open_connections -= 1
             tasks.discard(task)
             writer.close()
             with suppress(ConnectionError):

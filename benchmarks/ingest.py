@@ -1,11 +1,11 @@
-"""Measure ingestion time, and the latency of search during an ingestion.
+"""Measure the duration of an ingestion and the latency of /search meanwhile.
 
     python -m benchmarks.ingest [FOLDER] [--embedder api|local] [--runs 3]
 
-Ingests FOLDER (default: the handbook) into a fresh index, again unchanged, and again with one file
-edited. With `api`, a scripted server in its own process embeds in 50 ms per request, so that no
-vendor is measured. Then the server runs, and /search is called every 50 ms, idle and during an
-ingestion.
+Ingests FOLDER (default: the handbook) into a fresh index, then again without changes, then with one
+file edited. With `api`, a scripted server in a separate process answers each embedding request
+after 50 ms, so that the figures measure Quire and not a provider. Then the server is started and
+receives one /search request every 50 ms, while idle and during an ingestion.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from lib.services import Services, open_services
 from lib.settings import Settings
 from lib.sites.detection import detect_site
 
-ASK_EVERY = 0.05  # seconds
+REQUEST_INTERVAL = 0.05  # seconds
 QUESTION = "how is it configured"
 
 
 async def ingest(services: Services) -> tuple[float, IngestStatus]:
-    """Return the seconds from the request to the switched index, and the final status."""
+    """Return the seconds from the request to the published index, and the status."""
     began = time.perf_counter()
     started = await services.ingestion.start(IngestRequest())
     await services.ingestion.wait()
@@ -85,8 +85,8 @@ def measure_chunking(settings: Settings) -> None:
     )
 
 
-async def measure_readers(settings: Settings) -> None:
-    """Measure the latency of /search, idle and during an ingestion."""
+async def measure_search(settings: Settings) -> None:
+    """Measure the latency of /search in a running server, idle and during an ingestion."""
     variables = {
         "QDRANT_PATH": str(settings.qdrant_path),
         "BOOK_CONTENT_PATH": str(settings.book_content_path),
@@ -104,17 +104,17 @@ async def measure_readers(settings: Settings) -> None:
                 async with http.post(f"{base}/search", json={"query": QUESTION, "k": 5}) as answer:
                     await answer.read()
                     if answer.status != 200:
-                        sys.exit(f"/search answered {answer.status}")
+                        sys.exit(f"/search returned status {answer.status}")
                 return time.perf_counter() - began
 
             async def ask_while(going_on: Callable[[], Awaitable[bool]]) -> list[float]:
                 taken = []
                 while await going_on():
                     taken.append(await ask())
-                    await asyncio.sleep(ASK_EVERY)
+                    await asyncio.sleep(REQUEST_INTERVAL)
                 return taken
 
-            await ask()  # the first one warms up
+            await ask()  # warm-up
             left = 100
 
             async def hundred() -> bool:
@@ -156,7 +156,7 @@ def main() -> None:
         )
         measure_chunking(settings)
         asyncio.run(measure_ingestion(settings, options.runs))
-        asyncio.run(measure_readers(settings))
+        asyncio.run(measure_search(settings))
 
 
 if __name__ == "__main__":

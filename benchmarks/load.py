@@ -1,23 +1,24 @@
-"""Load test: latency and CPU of many concurrent answer streams.
+"""Load test: latency with many concurrent streams, and the cost of relaying them.
 
     python -m benchmarks.load [FOLDER] [--streams 1,100,300] [--rounds 2] [--ramp SECONDS]
         [--repeat 5] [--embedding 0.05] [--first-token 0.2] [--rate 50] [--tokens 200]
 
-Readers request embeddings and answers directly from a scripted OpenAI-compatible upstream, and
-then through the real server, which serves FOLDER (default: the handbook) and uses the same
-upstream. Each row compares both, measured in the same minutes, so that the machine's load cancels
-out of the ratio. Upstream, readers and server are separate processes that share the cores.
+Clients request an embedding and an answer directly from a scripted OpenAI-compatible upstream.
+Alternately, they ask the same questions to the real server, which serves FOLDER (default: the
+handbook) and uses the same upstream. Each row compares the two under the same conditions, so the
+machine's load cancels out in the ratio. Upstream, clients and server are separate processes. With
+two cores, upstream and clients take CPU time from the server.
 
-`--streams` is the number of open streams. Each reader asks `--rounds` questions in sequence. The
-readers start evenly over `--ramp` seconds, by default the length of an answer; 0 is a burst. All
-questions differ, and the answer cache is off. The figures are medians of `--repeat` runs. CPU and
-memory are read from /proc, so Linux only:
+`--streams` is the number of concurrent clients. Each asks `--rounds` questions in sequence. Clients
+start evenly over `--ramp` seconds: the duration of an answer by default, 0 for a burst. No question
+is repeated and the answer cache is off. Figures are medians of `--repeat` runs. Linux only, since
+CPU and memory are read from /proc:
 
     first token   milliseconds from before the connection to the first text, p50 and p95
     gap           milliseconds between two reads with text, p99
-    CPU           of the server, milliseconds per 1,000 tokens, including retrieval
-    MB            of the server, maximum
-    whole, wrong  number of answers that were complete and as scripted, and others
+    CPU           CPU milliseconds of the server per 1,000 tokens, including retrieval
+    MB            maximum memory of the server
+    whole, wrong  answers that match the script to the last word, and others
 """
 
 import argparse
@@ -35,22 +36,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks.load_figures import HEADER, Row, Run, summed_up
-from benchmarks.readers import Asking, Plan, Read, read_all, request
+from benchmarks.load_figures import HEADER, Row, Run, summarize
+from benchmarks.readers import Exchange, Plan, Read, read_all, request
 from benchmarks.served import Served, served
 from benchmarks.upstream import Script, running_upstream
 from lib.cli import integer_argument
 from lib.golden import read_questions
 
 QUESTIONS: Final = "questions.jsonl"
-"""Golden questions in the book's folder."""
+"""File with golden questions in the book's folder."""
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 TICK: Final = os.sysconf("SC_CLK_TCK")
 SAMPLE_SECONDS: Final = 0.2
 
 
 class Bench:
-    """The readers, the upstream and the server."""
+    """Runs the clients against the upstream or the server."""
 
     def __init__(
         self, readers: ProcessPoolExecutor, upstream: str, server: Served, script: Script
@@ -72,17 +73,18 @@ class Bench:
         return Run(await self._read(self._port, asked, streams, ramp))
 
     async def quire(self, questions: Sequence[str], streams: int, ramp: float) -> Run:
+        """Ask the server, and measure its CPU time and memory."""
         asked = [(request("/chat", {"question": question}),) for question in questions]
         before = cpu_seconds(self._server.pid)
         reading = asyncio.ensure_future(self._read(self._server.port, asked, streams, ramp))
-        most = 0.0
+        peak = 0.0
         while not reading.done():
-            most = max(most, megabytes(self._server.pid))
+            peak = max(peak, megabytes(self._server.pid))
             await asyncio.wait((reading,), timeout=SAMPLE_SECONDS)
-        return Run(await reading, cpu_seconds(self._server.pid) - before, most)
+        return Run(await reading, cpu_seconds(self._server.pid) - before, peak)
 
     async def _read(
-        self, port: int, asked: Sequence[Asking], readers: int, ramp: float
+        self, port: int, asked: Sequence[Exchange], readers: int, ramp: float
     ) -> list[Read]:
         plan = Plan(port, asked, readers, ramp, self._answer)
         loop = asyncio.get_running_loop()
@@ -95,15 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=Path("book_content"))
     parser.add_argument("--streams", type=numbers, default=[1, 100, 300], metavar="N,N")
     parser.add_argument("--rounds", type=integer_argument(1, 1000), default=2)
-    parser.add_argument("--ramp", type=float, help="seconds; 0: a burst")
+    parser.add_argument("--ramp", type=float, help="seconds; 0 for a burst")
     parser.add_argument("--repeat", type=integer_argument(1, 1000), default=5)
     parser.add_argument("--embedding", type=float, default=scripted.embedding, help="seconds")
     parser.add_argument("--first-token", type=float, default=scripted.first_token, help="seconds")
-    parser.add_argument("--rate", type=float, default=scripted.rate, help="tokens a second")
+    parser.add_argument("--rate", type=float, default=scripted.rate, help="tokens per second")
     parser.add_argument("--tokens", type=integer_argument(2, 10_000), default=scripted.tokens)
     options = parser.parse_args(arguments)
     script = Script(options.embedding, options.first_token, options.rate, options.tokens)
-    with many_files():
+    with raised_file_limit():
         rows = asyncio.run(measure(options, script))
     for row in rows:
         for problem, times in row.problems.most_common():
@@ -111,13 +113,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def numbers(given: str) -> list[int]:
-    """Parse `--streams`."""
+    """Parse the value of `--streams`."""
     return [integer_argument(1, 10_000)(each) for each in given.split(",")]
 
 
 @contextmanager
-def many_files() -> Iterator[None]:
-    """Raise the limit of open files; each stream takes two in the server."""
+def raised_file_limit() -> Iterator[None]:
+    """Raise the limit of open files to its maximum. The server needs two files per stream."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
@@ -127,10 +129,10 @@ def many_files() -> Iterator[None]:
 
 
 async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
-    """Measure and print the rows of the table."""
+    """Measure and print one row per number of streams."""
     ramp = script.answer_seconds if options.ramp is None else options.ramp
-    known = read_questions([options.folder / QUESTIONS], options.folder)
-    words = [each.text for each in known if each.answer and not each.history]
+    golden = read_questions([options.folder / QUESTIONS], options.folder)
+    texts = [each.text for each in golden if each.answer and not each.history]
     count = itertools.count(1000)
     spawn = multiprocessing.get_context("spawn")
     with (
@@ -152,46 +154,48 @@ async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
         }
         async with served(variables) as server:
             bench = Bench(readers, upstream, server, script)
-            words = await answered(bench, words, count)
+            texts = await answered_questions(bench, texts, count)
             print(
-                f"Questions a reader: {options.rounds}. Readers start over {ramp:.1f} s. "
-                f"Medians of runs: {options.repeat}.\n\n{HEADER}",
+                f"Questions per client: {options.rounds}. Clients start over {ramp:.1f} s. "
+                f"Medians of {options.repeat} runs.\n\n{HEADER}",
                 flush=True,
             )
             rows = []
             for streams in options.streams:
                 runs = []
                 for _ in range(options.repeat):
-                    asked = numbered(words, count, streams * options.rounds)
+                    asked = unique_questions(texts, count, streams * options.rounds)
                     alone = await bench.upstream(asked, streams, ramp)
                     runs.append((alone, await bench.quire(asked, streams, ramp)))
-                rows.append(summed_up(streams, runs, script))
-                print(rows[-1].shown(), flush=True)
+                rows.append(summarize(streams, runs, script))
+                print(rows[-1].markdown(), flush=True)
     return rows
 
 
-async def answered(bench: Bench, words: Sequence[str], count: "itertools.count[int]") -> list[str]:
-    """Return the questions that the model answers with two passages; also warms up the server."""
-    run = await bench.quire(numbered(words, count, len(words)), len(words), 0.0)
-    good = [text for text, read in zip(words, run.reads, strict=True) if not read.problem]
+async def answered_questions(
+    bench: Bench, texts: Sequence[str], count: "itertools.count[int]"
+) -> list[str]:
+    """Return the questions with a generated answer and two passages. Also warms up the server."""
+    run = await bench.quire(unique_questions(texts, count, len(texts)), len(texts), 0.0)
+    good = [text for text, read in zip(texts, run.reads, strict=True) if not read.problem]
     if not good:
-        sys.exit(f"No question was answered: {Counter(read.problem for read in run.reads)}")
+        sys.exit(f"no question was answered: {Counter(read.problem for read in run.reads)}")
     return good
 
 
-def numbered(words: Sequence[str], count: "itertools.count[int]", number: int) -> list[str]:
-    """Return `number` new questions, so that no cache can answer them."""
-    return [f"{text} ({next(count)})" for text in itertools.islice(itertools.cycle(words), number)]
+def unique_questions(texts: Sequence[str], count: "itertools.count[int]", number: int) -> list[str]:
+    """Return `number` questions that were never asked before, so that no cache answers them."""
+    return [f"{text} ({next(count)})" for text in itertools.islice(itertools.cycle(texts), number)]
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process, including its threads."""
+    """CPU time of a process and its threads."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / TICK
 
 
 def megabytes(pid: int) -> float:
-    """Return the resident memory of a process."""
+    """Resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
 
 

@@ -1,4 +1,4 @@
-"""Summarise load test runs: medians, and a table row per number of streams."""
+"""Summarize load test runs: medians, and one table row per number of streams."""
 
 import statistics
 import sys
@@ -20,7 +20,7 @@ HEADER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run against the upstream or the server."""
+    """One run, directly against the upstream or through the server."""
 
     reads: Sequence[Read]
     cpu: float = 0.0
@@ -31,15 +31,15 @@ class Run:
     def whole(self) -> list[Read]:
         return [read for read in self.reads if not read.problem]
 
-    def first(self) -> tuple[float, float]:
-        """The median and the 95th percentile, in milliseconds."""
+    def first_token(self) -> tuple[float, float]:
+        """Return median and 95th percentile of the first token, in milliseconds."""
         p50, p95 = percentiles([read.first for read in self.whole])
         return 1e3 * p50, 1e3 * p95
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The medians for one number of streams, times in milliseconds."""
+    """Medians of the runs with one number of streams. Times in milliseconds."""
 
     streams: int
     upstream: tuple[float, float]
@@ -48,13 +48,13 @@ class Row:
     ratios: tuple[float, float]
     gap: float
     cpu: float
-    """Per 1,000 tokens."""
+    """CPU milliseconds per 1,000 tokens."""
     megabytes: float
     whole: int
-    """Complete answers of all runs against upstream and server."""
+    """Correct answers of both sides, in all runs."""
     problems: Counter[str]
 
-    def shown(self) -> str:
+    def markdown(self) -> str:
         times = [
             f"{alone:.0f} / {through:.0f} | {ratio:.2f}"
             for alone, through, ratio in zip(self.upstream, self.quire, self.ratios, strict=True)
@@ -64,14 +64,14 @@ class Row:
         return f"| {' | '.join(cells)} |"
 
 
-def summed_up(streams: int, runs: Sequence[tuple[Run, Run]], script: Script) -> Row:
-    """Summarise pairs of runs: the upstream alone, and through the server."""
+def summarize(streams: int, runs: Sequence[tuple[Run, Run]], script: Script) -> Row:
+    """Compute medians of pairs of runs: the upstream alone, and through the server."""
     reads = [read for pair in runs for run in pair for read in run.reads]
     problems = Counter(read.problem for read in reads if read.problem)
     runs = [pair for pair in runs if all(run.whole for run in pair)]
     if not runs:
-        sys.exit(f"No run has a complete answer: {problems}")
-    firsts = [(alone.first(), through.first()) for alone, through in runs]
+        sys.exit(f"no run has a correct answer: {problems}")
+    firsts = [(alone.first_token(), through.first_token()) for alone, through in runs]
 
     def median_of(side: int) -> tuple[float, float]:
         p50, p95 = (statistics.median(pair[side][which] for pair in firsts) for which in (0, 1))
@@ -96,6 +96,6 @@ def summed_up(streams: int, runs: Sequence[tuple[Run, Run]], script: Script) -> 
 
 
 def gap_p99(run: Run) -> float:
-    """Milliseconds."""
+    """Return the 99th percentile of the gaps in milliseconds."""
     gaps = sorted(gap for read in run.whole for gap in read.gaps)
     return 1e3 * gaps[int(0.99 * len(gaps))] if gaps else 0.0

@@ -1,7 +1,7 @@
-"""Concurrent readers of the load test, in their own process.
+"""Concurrent clients of the load test, in a separate process.
 
-They share the cores with the server. So a reader only records the time of each read; the contents
-are checked after all answers have ended.
+The clients share the processors with the measured server. So a client only records the time of
+each read while answers arrive; their content is checked after all clients have finished.
 """
 
 import asyncio
@@ -16,40 +16,40 @@ import msgspec
 
 from benchmarks.upstream import content_length
 
-PATIENCE: Final = 60.0
-"""Timeout of an answer in seconds."""
-_SAYS: Final = re.compile(rb'"content":"[^"]')
+ANSWER_TIMEOUT: Final = 60.0
+"""Seconds."""
+_HAS_TEXT: Final = re.compile(rb'"content":"[^"]')
 """Matches events with text, of Quire and of the upstream."""
 _LINK: Final = re.compile(r"(\[\d+\])\([^)\s]*\)")
 _END: Final = b"0\r\n\r\n"
 
-Asking = tuple[bytes, ...]
-"""Requests that are sent in sequence; the last response is streamed."""
+Exchange = tuple[bytes, ...]
+"""Requests, sent in sequence on one connection. The response to the last one is a stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The questions of a run. Reader i asks every `readers`-th question from the i-th on, in
-    sequence. The readers start evenly over `ramp` seconds."""
+    """The questions of all clients. Client i of `readers` asks questions i, i + readers, and so on,
+    in sequence. Clients start evenly over `ramp` seconds."""
 
     port: int
-    asked: Sequence[Asking]
+    asked: Sequence[Exchange]
     readers: int
     ramp: float
     answer: str
-    """The expected text, with markers without links."""
+    """The expected text. Of a marker with a link, only the marker is compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The result of one question. Times in seconds."""
+    """Timing and correctness of one answer. Times in seconds."""
 
     first: float
     """From before the connection was made to the first text."""
     gaps: list[float]
-    """Times between two reads with text."""
+    """Between two reads with text."""
     problem: str
-    """Why it is wrong; empty for a complete and correct answer."""
+    """Why the answer does not count; empty for a complete and correct answer."""
 
 
 def request(path: str, body: Any) -> bytes:
@@ -61,13 +61,13 @@ def request(path: str, body: Any) -> bytes:
 
 
 def read_all(plan: Plan) -> list[Read]:
-    """Ask all questions; return the results in their order."""
+    """Ask all questions. Returns the answers in the order of the questions."""
     readers = asyncio.run(ask_all(plan))
-    return [judged(reader, plan.answer) for reader in readers]
+    return [judge(reader, plan.answer) for reader in readers]
 
 
 async def ask_all(plan: Plan) -> "list[Reader]":
-    readers = [Reader(asking) for asking in plan.asked]
+    readers = [Reader(exchange) for exchange in plan.asked]
 
     async def ask(number: int) -> None:
         await asyncio.sleep(plan.ramp * number / plan.readers)
@@ -80,14 +80,14 @@ async def ask_all(plan: Plan) -> "list[Reader]":
 
 @dataclass(slots=True)
 class Reader(asyncio.Protocol):
-    """One connection and its requests."""
+    """One connection and its exchange."""
 
-    asking: Asking
+    exchange: Exchange
     started: float = 0.0
     times: list[float] = field(default_factory=list)
     """Times of the reads with text."""
     received: list[bytes] = field(default_factory=list)
-    """The last response."""
+    """Data of the last response."""
     problem: str = ""
     _answered: int = 0
     _transport: asyncio.Transport | None = None
@@ -96,7 +96,7 @@ class Reader(asyncio.Protocol):
     async def ask(self, port: int) -> None:
         self.started = time.perf_counter()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(ANSWER_TIMEOUT):
                 loop = asyncio.get_running_loop()
                 await loop.create_connection(lambda: self, "127.0.0.1", port)
                 await self._over.wait()
@@ -108,16 +108,16 @@ class Reader(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.write(self.asking[0])
+        transport.write(self.exchange[0])
 
     def data_received(self, data: bytes) -> None:
         self.received.append(data)
         if not self.received[0].startswith(b"HTTP/1.1 200"):
             self._over.set()
-        elif self._answered + 1 < len(self.asking):
+        elif self._answered + 1 < len(self.exchange):
             self._next()
         else:
-            if _SAYS.search(data):
+            if _HAS_TEXT.search(data):
                 self.times.append(time.perf_counter())
             if data.endswith(_END):
                 self._over.set()
@@ -131,18 +131,18 @@ class Reader(asyncio.Protocol):
         if sep and len(body) >= content_length(head) and self._transport:
             self._answered += 1
             self.received.clear()
-            self._transport.write(self.asking[self._answered])
+            self._transport.write(self.exchange[self._answered])
 
 
-def judged(reader: Reader, answer: str) -> Read:
+def judge(reader: Reader, answer: str) -> Read:
     times = reader.times or [reader.started]
     gaps = [later - earlier for earlier, later in pairwise(times)]
-    problem = reader.problem or wrong(b"".join(reader.received), answer)
+    problem = reader.problem or find_problem(b"".join(reader.received), answer)
     return Read(times[0] - reader.started, gaps, problem)
 
 
-def wrong(received: bytes, answer: str) -> str:
-    """Describe what is wrong with a response; empty if nothing is."""
+def find_problem(received: bytes, answer: str) -> str:
+    """Return the problem with an answer, or an empty string."""
     head, _, body = received.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         return f"status {head[9:12].decode()}" if head else "no answer"

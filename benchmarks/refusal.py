@@ -1,26 +1,25 @@
-"""How well questions that a book does not answer are told from those that it does.
+"""Measure how well answerable questions are separated from unanswerable ones.
 
     python -m benchmarks.refusal FOLDER QUESTIONS.jsonl [MORE.jsonl ...]
         [--elsewhere OTHERS.jsonl ...] [--model multilingual|FOLDER] [--details FILE]
     python -m benchmarks.refusal --fit DETAILS [MORE ...]
 
-The first form ingests FOLDER and asks it the questions (`benchmarks.retrieval` tells their form).
-Those of `--elsewhere` are about other things, whatever they say of themselves. For each file:
+The first form ingests FOLDER and asks the questions (format: `benchmarks.retrieval`). Questions of
+`--elsewhere` files are about other subjects and count as unanswerable. Columns for each file:
 
-    kept     share of its answerable questions that get an answer
-    stopped  share of its other questions that are refused
-    AUROC    how often an answerable one has the larger margin
-             (`lib.refusal.answerability_margin`); 0.5 is chance. A file that has one kind only
-             is compared with all questions of the other kind.
+    kept     share of the answerable questions that are answered
+    stopped  share of the unanswerable questions that are refused
+    AUROC    how often an answerable question has the larger `lib.refusal.answerability_margin`;
+             0.5 is chance. A file with only one class is compared with the other class of all files.
 
-each with vectors and with words alone, and as well the AUROC of the first passage's score, which
-is what a plain threshold would go by. In brackets stands the 95 % interval.
+Each is measured with vectors and with words alone. "Of the score" is the AUROC of the first
+passage's score, which a plain threshold would use. Brackets contain the 95 % interval.
 
-`--details` writes the evidence of each question, one JSON object a line. The second form fits the
-weights of `lib.refusal` to such files: those that stop most questions while the threshold lets
-its share of every file's answerable ones through. Then each book in turn is left out, and judged by
-weights that are fitted to the other books. Very different weights stop nearly as many: those in
-between do as well.
+`--details` writes the evidence of each question, one JSON object per line. The second form fits the
+weights of `lib.refusal` to such files: they refuse the most unanswerable questions while the
+threshold keeps its share of the answerable questions of every file. Then each book is judged by
+weights fitted to the other books (leave-one-out). The optimum is flat: very different weights, and
+those between them, refuse nearly as many questions.
 """
 
 import argparse
@@ -36,9 +35,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from benchmarks.book_index import Index, ingested, seen, settings_for
-from benchmarks.separation import auroc, logistic, most_stopping, threshold
-from benchmarks.tables import print_table, shown
+from benchmarks.book_index import Index, find_candidates, settings_for, temporary_index
+from benchmarks.separation import auroc, logistic, maximize_stopped, threshold
+from benchmarks.tables import format_estimate, print_table
 from lib.evaluation import Estimate, Numbers, estimate
 from lib.golden import BadQuestions, read_questions
 from lib.ranking import rank
@@ -47,7 +46,7 @@ from lib.search import CANDIDATES
 from lib.settings import MULTILINGUAL, Settings, SettingsError
 
 KEPT: Final = 0.95
-"""Share of the answerable questions of each file that a threshold has to let through."""
+"""Share of the answerable questions of each file that the threshold must keep."""
 FEATURES: Final[Mapping[str, Callable[[AnswerabilitySignals], float]]] = {
     "nearest": lambda each: each.nearest or 0.0,
     "lead": lambda each: each.lead,
@@ -60,11 +59,11 @@ BY_CASE: Final = {
     "foreign": ("nearest", "lead"),
     "words": ("coverage", "known", "terms"),
 }
-"""What tells in each case: with vectors in the book's language and in others, and without."""
+"""Features per case: vectors in the book's language, vectors in another language, words alone."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A question and what search made of it; a line of `--details`."""
+    """A question and its search results; one line of `--details`."""
 
     book: str
     file: str
@@ -72,10 +71,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     question: str
     answerable: bool
     score: float
-    """Of the first passage."""
+    """Score of the first passage."""
     evidence: AnswerabilitySignals
     words: AnswerabilitySignals
-    """As if there were no vectors."""
+    """Signals without vectors."""
 
     @property
     def kind(self) -> tuple[str, bool]:
@@ -86,13 +85,10 @@ class Elsewhere(msgspec.Struct):
     question: str
 
 
-# Asking
-
-
 async def ask(index: Index, settings: Settings, file: str, text: str, answerable: bool) -> Asked:
     found = {}
     for meaning in (True, False):
-        looked = await seen(index, text, CANDIDATES, meaning=meaning)
+        looked = await find_candidates(index, text, CANDIDATES, meaning=meaning)
         arguments = (
             looked.query,
             looked.asked,
@@ -115,15 +111,15 @@ async def ask(index: Index, settings: Settings, file: str, text: str, answerable
 
 
 async def measure(settings: Settings, questions: Iterable[tuple[str, str, bool]]) -> list[Asked]:
-    """`questions` are their file, text, and whether the book answers."""
-    async with ingested(settings) as index:
+    """Ask all questions, given as file, text, and whether the book answers them."""
+    async with temporary_index(settings) as index:
         return [await ask(index, settings, *each) for each in questions]
 
 
 def read_all(
     settings: Settings, files: Iterable[Path], elsewhere: Iterable[Path]
 ) -> list[tuple[str, str, bool]]:
-    """As `measure` takes them. Raises `BadQuestions`."""
+    """Read the questions for `measure`. Raises `BadQuestions`."""
     read = [
         (path.stem, each.text, bool(each.answer))
         for path in files
@@ -140,9 +136,6 @@ def read_all(
     return read
 
 
-# The table
-
-
 def print_report(asked: Sequence[Asked]) -> None:
     rows = {}
     for file in dict.fromkeys(each.file for each in asked):
@@ -154,33 +147,32 @@ def print_report(asked: Sequence[Asked]) -> None:
             no or [each for each in asked if not each.answerable],
         )
         rows[f"{file} ({len(yes)}, {len(no)})"] = [
-            *judged(yes, no, versus, lambda each: answerability_margin(each.evidence)),
-            compared(versus, lambda each: each.score),
-            *judged(yes, no, versus, lambda each: answerability_margin(each.words)),
+            *rates(yes, no, versus, lambda each: answerability_margin(each.evidence)),
+            separation(versus, lambda each: each.score),
+            *rates(yes, no, versus, lambda each: answerability_margin(each.words)),
         ]
     columns = ("kept", "stopped", "AUROC", "of the score", "kept, words", "stopped, words", "AUROC")
     print_table("file (answerable, not)", columns, rows)
 
 
-def judged(
+def rates(
     yes: Sequence[Asked],
     no: Sequence[Asked],
     versus: tuple[Sequence[Asked], Sequence[Asked]],
     by: Callable[[Asked], float],
 ) -> list[str]:
     return [
-        shown(estimate([float(by(each) >= 0) for each in yes])),
-        shown(estimate([float(by(each) < 0) for each in no])),
-        compared(versus, by),
+        format_estimate(estimate([float(by(each) >= 0) for each in yes])),
+        format_estimate(estimate([float(by(each) < 0) for each in no])),
+        separation(versus, by),
     ]
 
 
-def compared(versus: tuple[Sequence[Asked], Sequence[Asked]], by: Callable[[Asked], float]) -> str:
+def separation(
+    versus: tuple[Sequence[Asked], Sequence[Asked]], by: Callable[[Asked], float]
+) -> str:
     found: Estimate | None = auroc(*([by(each) for each in of] for of in versus))
-    return shown(found)
-
-
-# Fitting
+    return format_estimate(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +200,8 @@ def of_case(asked: Iterable[Asked], case: str) -> list[Asked]:
     return [each for each in asked if each.evidence.foreign is (case == "foreign")]
 
 
-def fitted(asked: Sequence[Asked], case: str) -> Fitted | None:
-    """None without questions of both kinds."""
+def fit(asked: Sequence[Asked], case: str) -> Fitted | None:
+    """Fit weights and threshold for a case. None without questions of both classes."""
     names = BY_CASE[case]
     kinds = Counter(each.kind for each in asked)
     sets = Counter(answerable for _, answerable in kinds)
@@ -219,24 +211,24 @@ def fitted(asked: Sequence[Asked], case: str) -> Fitted | None:
     truth = np.array([float(each.answerable) for each in asked])
     shares = np.array([1 / kinds[each.kind] / sets[each.answerable] for each in asked])
     likeliest, _ = logistic(table, truth, shares / shares.sum())
-    # None below 0: more of anything never counts against a question.
-    tells = np.ptp(table, axis=0) > 0
-    start = np.where(tells, np.maximum(likeliest, np.abs(likeliest).mean() / 10), 0)
+    # No negative weights: a larger feature never counts against a question.
+    varies = np.ptp(table, axis=0) > 0
+    start = np.where(varies, np.maximum(likeliest, np.abs(likeliest).mean() / 10), 0)
     files: dict[tuple[str, str], list[Numbers]] = {}
     for each, row in zip(asked, table, strict=True):
         if each.answerable:
             files.setdefault((each.file, each.model), []).append(row)
     answered = [np.array(rows) for rows in files.values()]
-    found = most_stopping(start, answered, table[truth == 0], KEPT)
+    found = maximize_stopped(start, answered, table[truth == 0], KEPT)
     return Fitted(names, found, threshold(found, answered, KEPT))
 
 
 def print_fit(asked: Sequence[Asked]) -> None:
     for case in BY_CASE:
         some = of_case(asked, case)
-        whole = fitted(some, case)
+        whole = fit(some, case)
         if whole is None:
-            print(f"\n{case}: no questions of both kinds")
+            print(f"\n{case}: needs answerable and unanswerable questions")
             continue
         named = zip(whole.names, whole.weights, strict=True)
         print(
@@ -246,22 +238,22 @@ def print_fit(asked: Sequence[Asked]) -> None:
         )
         passed: dict[tuple[str, bool], list[float]] = {}
         for book in dict.fromkeys(each.book for each in some):
-            rest = fitted([each for each in some if each.book != book], case)
+            rest = fit([each for each in some if each.book != book], case)
             for each in some:
                 if each.book == book and rest is not None:
                     passes = rest.passes(evidence_of(each, case))
                     passed.setdefault(each.kind, []).append(float(passes is each.answerable))
         print_table(
-            f"{case}, the other books' weights",
+            f"{case}, weights of the other books",
             ("kept", "stopped"),
             {
-                file: [shown(estimate(passed.get((file, kind), []))) for kind in (True, False)]
+                file: [
+                    format_estimate(estimate(passed.get((file, kind), [])))
+                    for kind in (True, False)
+                ]
                 for file in dict.fromkeys(file for file, _ in passed)
             },
         )
-
-
-# The command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -280,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_fit([msgspec.json.decode(line, type=Asked) for line in lines])
         return
     if options.folder is None or not options.folder.is_dir():
-        parser.error("the folder of a book is wanted, or --fit")
+        parser.error("FOLDER must be an existing folder, or use --fit")
     try:
         settings = settings_for(options.folder, options.model)
         questions = read_all(settings, options.questions, options.elsewhere)

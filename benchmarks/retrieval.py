@@ -1,35 +1,35 @@
-"""How often search finds what answers a question, measured with questions whose answers are known.
+"""Measure retrieval quality with questions whose answers are known.
 
     python -m benchmarks.retrieval FOLDER QUESTIONS.jsonl [MORE.jsonl ...]
         [--model multilingual|FOLDER ...] [--k 10] [--budget 4000]
         [--calibrate] [--details FILE]
 
-FOLDER is ingested into an index of its own, in this process; for each question `--k` passages are
-fetched from it, as /search does. What the environment sets (CHUNK_TOKENS, SITE_GENERATOR) holds.
-The questions have the form that `lib.golden` reads; those with a `history` are left out.
+FOLDER is ingested into a temporary index in this process. `--k` passages are retrieved for each
+question, as /search does. Other settings of the environment apply (CHUNK_TOKENS, SITE_GENERATOR).
+`lib.golden` documents the format of the questions. Those with a `history` are skipped.
 
-A passage hits a span of which it has half the characters, or a hundred. The columns are search as
-it is (hybrid), its words without vectors, which is also what readers get while an embedding service
-is away, and the order of cosines alone; all three over the same chunks, and joined and cut short by
-`lib.ranking`. The rows:
+A passage hits a span if it contains half of its characters, or a hundred. The columns are the
+search itself (hybrid), its lexical part without vectors, which readers also get during an outage of
+the embedding service (words alone), and the order of cosines (meaning alone). All three rank the
+same chunks, and `lib.ranking` merges and shortens the passages of all three. The rows:
 
     recall@5, recall@10  share of a question's spans that the first 5 or 10 passages hit
-    MRR@10               1 over the place of the first passage that hits, 0 if none of 10 does
-    recall in budget     recall of the first passages that fit into `--budget` characters together:
-                         unlike the rows above it gains nothing from longer passages
-    IoU@5                characters both in the first 5 passages and in the spans, over those in
-                         either; not for whole files
-    AUROC                how often the first passage's score is higher for a question that the book
-                         answers than for one that it does not; 0.5 is chance
-    passages, characters how many a question gets, and how long one is
-    p50, p99             milliseconds a question takes, its embedding included
+    MRR@10               1 / rank of the first passage that hits, 0 if none of 10 does
+    recall in budget     recall of the first passages that fit into `--budget` characters together;
+                         unlike the rows above, it does not reward longer passages
+    IoU@5                intersection over union of the characters of the first 5 passages and the
+                         spans; not for whole files
+    AUROC                how often the first passage's score is higher for an answerable question
+                         than for an unanswerable one; 0.5 is chance
+    passages, characters passages per question, and characters per passage
+    p50, p99             milliseconds per question, including its embedding
 
-In brackets stand the ends of the 95 % interval, by resampling the questions: another set of as many
-such questions would likely come out between them; of less than ten questions they say little.
-"Added by hybrid" compares question by question, and so sees more than the columns side by side.
+Brackets contain the 95 % interval, from resampling the questions. With less than ten questions it
+means little. "Added by hybrid" compares question by question, which is more sensitive than
+comparing columns.
 
-`--calibrate` prints what a new model's `Similarity` and the curve of `lib.ranking` should be by
-these questions. `--details` writes what every question got, one JSON object a line.
+`--calibrate` prints the `Similarity` and the curve of `lib.ranking` that fit these questions, for a
+new model. `--details` writes the results of every question, one JSON object per line.
 """
 
 import argparse
@@ -42,7 +42,13 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.book_index import Index, ingested, missing_files, seen, settings_for
+from benchmarks.book_index import (
+    Index,
+    find_candidates,
+    missing_files,
+    settings_for,
+    temporary_index,
+)
 from benchmarks.calibration import print_calibration
 from benchmarks.retrieval_measures import Answer, judge
 from benchmarks.retrieval_report import details, print_report
@@ -60,17 +66,17 @@ async def hybrid(index: Index, text: str, k: int) -> list[Passage]:
 
 
 async def words_alone(index: Index, text: str, k: int) -> list[Passage]:
-    looked = await seen(index, text, max(CANDIDATES, 4 * k), meaning=False)
+    looked = await find_candidates(index, text, max(CANDIDATES, 4 * k), meaning=False)
     return select_passages(rank(looked.query, looked.asked, looked.found, index.manifest, None), k)
 
 
 async def meaning_alone(index: Index, text: str, k: int) -> list[Passage]:
-    looked = await seen(index, text, max(CANDIDATES, 4 * k))
+    looked = await find_candidates(index, text, max(CANDIDATES, 4 * k))
     return select_passages(by_cosine(looked.found, index.embedder.similarity), k)
 
 
 def by_cosine(found: Candidates, similarity: Similarity) -> list[Ranked]:
-    """As `lib.ranking.rank`, with the similarity as the sum; here it has no bounds."""
+    """Rank like `lib.ranking.rank`, but by unbounded similarity alone."""
     scale = similarity.answering - similarity.unrelated
     hits = sorted(found.hits, key=lambda hit: (-hit.cosine, hit.chunk.chunk_id))
     return [Ranked(hit, (hit.cosine - similarity.unrelated) / scale) for hit in hits]
@@ -86,9 +92,9 @@ WAYS: Final[Mapping[str, Callable[[Index, str, int], Awaitable[list[Passage]]]]]
 async def ask_all(
     index: Index, questions: Sequence[Question], k: int, budget: int
 ) -> dict[str, list[Answer]]:
-    """The answers of each of `WAYS`."""
+    """Ask all questions in each of `WAYS`."""
     await index.embedder.load()
-    for ask in WAYS.values():  # the first call of anything is slow
+    for ask in WAYS.values():  # warm-up
         await ask(index, questions[0].text, k)
     answers: dict[str, list[Answer]] = {way: [] for way in WAYS}
     for question in questions:
@@ -103,11 +109,11 @@ async def ask_all(
 async def measure(
     settings: Settings, questions: Sequence[Question], options: argparse.Namespace
 ) -> list[dict[str, object]]:
-    """Print what there is to say about one model; the lines of `--details`."""
-    async with ingested(settings) as index:
+    """Print the report on one model. Returns the lines of `--details`."""
+    async with temporary_index(settings) as index:
         missing = await missing_files(index, questions)
         if missing:
-            print(f"not in the index, and so never found: {', '.join(missing)}")
+            print(f"not in the index, so never found: {', '.join(missing)}")
         answers = await ask_all(index, questions, options.k, options.budget)
         print_report(answers)
         if options.calibrate:
@@ -137,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(str(error))
     questions = [each for each in asked if not each.history]
     if not questions:
-        sys.exit("there are no questions without a history")
+        sys.exit("no questions without a history")
     rows = [row for model in models for row in asyncio.run(measure(model, questions, options))]
     if options.details:
         options.details.write_bytes(msgspec.json.Encoder().encode_lines(rows))

@@ -1,4 +1,4 @@
-"""What the passages that were found for a question are worth."""
+"""Retrieval measures: recall, MRR and IoU of the passages found for a question."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,14 +14,14 @@ MEASURES: Final = ("recall@5", "recall@10", "MRR@10", "recall in budget", "IoU@5
 @dataclass(frozen=True, slots=True)
 class Judged:
     ranks: tuple[int | None, ...]
-    """Of each part of the answer, the first passage that hits it, from 1."""
+    """Rank of the first passage that hits each part of the answer, from 1."""
     measures: Mapping[str, float]
-    """By `MEASURES`; none for a question without an answer, no IoU for one of whole files."""
+    """Values of `MEASURES`. Empty without an answer; no IoU for whole files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one way of searching made of a question."""
+    """The result of one way of searching for a question."""
 
     question: Question
     found: Sequence[Passage]
@@ -50,12 +50,12 @@ def judge(question: Question, found: Sequence[Passage], budget: int) -> Judged:
 
 
 def fitting(found: Iterable[Passage], budget: int) -> int:
-    """How many of the first passages have no more than `budget` characters together."""
+    """Count the first passages that have at most `budget` characters together."""
     return sum(size <= budget for size in itertools.accumulate(len(p.text) for p in found))
 
 
 def overlap(answer: Iterable[GoldPlaces], found: Iterable[Passage]) -> float:
-    """Characters both found and asked for, over those that are either."""
+    """Intersection over union of the characters found and expected."""
     given = {(p.file_path, at) for p in found for at in range(p.start_char, p.end_char)}
     wanted: set[tuple[str, int]] = set()
     for gold in answer:

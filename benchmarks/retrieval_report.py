@@ -1,4 +1,4 @@
-"""What `benchmarks.retrieval` prints and writes of its answers."""
+"""Report of `benchmarks.retrieval`: printed tables and `--details`."""
 
 import statistics
 from collections import Counter
@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.retrieval_measures import MEASURES, Answer
 from benchmarks.separation import auroc
-from benchmarks.tables import print_table, shown
+from benchmarks.tables import format_estimate, print_table
 from lib.evaluation import estimate
 
 Column = Sequence[Answer]
@@ -18,9 +18,11 @@ def print_report(answers: Mapping[str, Column]) -> None:
     columns = list(answers.values())
     hybrid, others = answers["hybrid"], [way for way in answers if way != "hybrid"]
     answerable = [each.question for each in hybrid if each.question.answer]
-    rows = {each: [shown(estimate(values(of, each))) for of in columns] for each in MEASURES}
+    rows = {
+        each: [format_estimate(estimate(values(of, each))) for of in columns] for each in MEASURES
+    }
     rows |= {
-        "AUROC": [shown(auroc(scores(of, True), scores(of, False))) for of in columns],
+        "AUROC": [format_estimate(auroc(scores(of, True), scores(of, False))) for of in columns],
         "passages": [f"{statistics.fmean(len(each.found) for each in of):.1f}" for of in columns],
         "characters": [mean_length(of) for of in columns],
         "p50": [milliseconds(of, 50) for of in columns],
@@ -39,7 +41,8 @@ def print_report(answers: Mapping[str, Column]) -> None:
             answers,
             {
                 f"{category or 'none'} ({count})": [
-                    shown(estimate(values(of_category(of, category), "recall@5"))) for of in columns
+                    format_estimate(estimate(values(of_category(of, category), "recall@5")))
+                    for of in columns
                 ]
                 for category, count in sorted(counts.items())
             },
@@ -48,11 +51,11 @@ def print_report(answers: Mapping[str, Column]) -> None:
 
 def added(new: Column, old: Column, measure: str) -> str:
     pairs = zip(values(new, measure), values(old, measure), strict=True)
-    return shown(estimate([after - before for after, before in pairs]), "+")
+    return format_estimate(estimate([after - before for after, before in pairs]), "+")
 
 
 def values(of: Column, measure: str) -> list[float]:
-    """Of the questions that have this measure."""
+    """Values of a measure, for the questions that have it."""
     return [each.judged.measures[measure] for each in of if measure in each.judged.measures]
 
 
@@ -74,7 +77,7 @@ def milliseconds(of: Column, percent: int) -> str:
 
 
 def details(model: str, answers: Mapping[str, Column]) -> Iterator[dict[str, object]]:
-    """What each way found for each question."""
+    """Yield the result of each way for each question."""
     for way, of in answers.items():
         for each in of:
             yield {

@@ -1,5 +1,4 @@
-"""How well numbers tell two kinds apart: their order, the curve between them, and a threshold that
-loses hardly any of one kind."""
+"""Separation of two classes: AUROC, logistic regression, and a threshold for a share of one."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,17 +9,17 @@ import numpy as np
 from lib.evaluation import SEED, Estimate, Numbers, percentile_interval, resample_weights
 
 RIDGE: Final = 1e-4
-"""Keeps the curve from being infinitely steep where the two kinds do not overlap."""
-RESAMPLED: Final = 8
-"""Draws whose weights are averaged: the best for one draw fit its accidents."""
-CLIMBED: Final = 500
-"""Steps of a search for weights."""
-ROUNDED: Final = 1e-9
-"""By so much a sum may differ when it is taken of one row instead of many."""
+"""Ridge penalty. Keeps the curve finite if the classes do not overlap."""
+BOOTSTRAP_SAMPLES: Final = 8
+"""The weights are averaged over these samples, against overfitting."""
+SEARCH_STEPS: Final = 500
+"""Steps of the random search for weights."""
+ROUNDING: Final = 1e-9
+"""Rounding error of a weighted sum over one row instead of many."""
 
 
 def auroc(higher: Sequence[float], lower: Sequence[float]) -> Estimate | None:
-    """How often one of the first is above one of the second; None without any of either."""
+    """Probability that a value of `higher` exceeds one of `lower`. None if either is empty."""
     if not higher or not lower:
         return None
     above, below = np.asarray(higher)[:, np.newaxis], np.asarray(lower)
@@ -34,10 +33,10 @@ def auroc(higher: Sequence[float], lower: Sequence[float]) -> Estimate | None:
 
 
 def logistic(table: Numbers, truth: Numbers, shares: Numbers) -> tuple[Numbers, float]:
-    """The likeliest weights of the columns of `table` `(n, m)`, and the constant.
+    """Fit a logistic regression to `table` `(n, m)`. Returns the column weights and the intercept.
 
-    `truth` `(n,)` is 1 for one kind and 0 for the other; `shares` `(n,)`, which sum to 1, are how
-    much each row counts. Found by Newton's method, in short steps.
+    `truth` `(n,)` is 1 for one class and 0 for the other. `shares` `(n,)` are the row weights and
+    sum to 1. Newton's method with bounded steps.
     """
     mean, spread = table.mean(axis=0), np.maximum(table.std(axis=0), 1e-3)
     scaled = np.column_stack([(table - mean) / spread, np.ones(len(table))])
@@ -55,50 +54,50 @@ def logistic(table: Numbers, truth: Numbers, shares: Numbers) -> tuple[Numbers, 
 
 
 def threshold(weights: Numbers, kept: Iterable[Numbers], share: float) -> float:
-    """The highest sum of weighted columns that `share` of the rows of each table `(n, m)` reach."""
+    """Return the highest weighted sum that `share` of the rows of each table `(n, m)` reach."""
     lowest = min(np.sort(of @ weights)[math.floor((1 - share) * len(of))] for of in kept)
-    return float(lowest) - ROUNDED
+    return float(lowest) - ROUNDING
 
 
-def most_stopping(
+def maximize_stopped(
     start: Numbers, kept: Sequence[Numbers], others: Numbers, share: float
 ) -> Numbers:
-    """The weights, none below 0, with which most of `others` `(k, m)` stay below `threshold`.
+    """Find the non-negative weights with which most of `others` `(k, m)` stay below `threshold`.
 
-    The likeliest weights, with which to `start`, tell best on the whole. The threshold lies where
-    hardly a row of `kept` is lost, and so few rows are, and there other weights tell better. A
-    column whose weight is 0 at the start is left out.
+    `start` is the maximum likelihood solution, which separates best over all rows. But the
+    threshold keeps nearly all rows of `kept`, so it lies where few rows are, and other weights
+    separate better there. Columns with weight 0 in `start` stay at 0.
     """
     generator = np.random.default_rng(SEED)
     draws = [
-        climbed(
+        random_search(
             start,
             [generator.choice(of, len(of)) for of in kept],
             generator.choice(others, len(others)),
             share,
             generator,
         )
-        for _ in range(RESAMPLED)
+        for _ in range(BOOTSTRAP_SAMPLES)
     ]
     found: Numbers = np.mean(draws, axis=0)
     return found
 
 
-def climbed(
+def random_search(
     start: Numbers,
     kept: Sequence[Numbers],
     others: Numbers,
     share: float,
     generator: np.random.Generator,
 ) -> Numbers:
-    """The same for these rows, by steps at random of which only those that help are taken."""
+    """Improve `start` for these rows with random steps, keeping only improvements."""
 
     def stopped(weights: Numbers) -> float:
         return float(np.mean(others @ weights < threshold(weights, kept, share)))
 
     best, most = start, stopped(start)
     least = start.mean()
-    for step in np.geomspace(0.5, 0.05, CLIMBED):
+    for step in np.geomspace(0.5, 0.05, SEARCH_STEPS):
         moved = (start > 0) & (generator.random(len(start)) < 0.5)
         changes = step * generator.normal(size=len(start)) * np.maximum(best, least)
         tried = np.maximum(best + moved * changes, 0)

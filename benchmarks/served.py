@@ -1,4 +1,4 @@
-"""Run the real server as a subprocess."""
+"""Run the real server in a separate process."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ import aiohttp
 from lib.settings import setting_names
 
 START_SECONDS: Final = 600.0
-"""Timeout for the start, including an ingestion."""
+"""Timeout for the start, including the first ingestion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Served:
 
 @asynccontextmanager
 async def served(variables: Mapping[str, str]) -> AsyncIterator[Served]:
-    """Run the server with only these variables and wait until it answers questions.
+    """Start the server with only these settings and yield it when it answers searches.
 
-    It ingests its book if there is no index. Exits if the server does not start.
+    Without an index, the server ingests its book first. Exits if the server does not start.
     """
     port = free_port()
     own = dict.fromkeys(setting_names(), "")
@@ -55,14 +55,14 @@ async def ready(running: Served, server: asyncio.subprocess.Process) -> None:
     async with aiohttp.ClientSession() as http:
         while server.returncode is None and time.monotonic() < deadline:
             try:
-                # /health may be cached for two seconds.
+                # Not /health, which may be cached for two seconds.
                 async with http.get(f"{running.address}/search", params={"q": "it"}) as answer:
                     if answer.status == 200:
                         return
             except aiohttp.ClientConnectionError:
                 pass
             await asyncio.sleep(0.05)
-    sys.exit("The server did not start.")
+    sys.exit("the server did not start")
 
 
 def free_port() -> int:

@@ -1,30 +1,30 @@
-"""How well `lib.attribution` tells supported claims from others, measured with made claims.
+"""Measure how well `lib.attribution` recognises supported claims, with generated claims.
 
     python -m benchmarks.support FOLDER QUESTIONS.jsonl [MORE.jsonl ...] [--details FILE]
 
-FOLDER holds the book, the questions have the form that `lib.golden` reads. For each question whose
-answer is known, the chunks around it are the cited passages, and claims are made from them:
+FOLDER contains the book. `lib.golden` documents the format of the questions. The cited passages are
+the chunks around the known answer of a question. Supported claims are made from them:
 
-    verbatim   a sentence of theirs
-    shortened  without what stands in brackets, before a first or behind a last comma
-    reordered  with the parts around a comma or a "because" changed over
-    merged     with the sentence that follows, in one
-    reworded   with other small words, contractions, digits, and common verbs
+    verbatim   a sentence of the passages
+    shortened  without brackets, a short part before the first comma, or the part after the last
+    reordered  with the parts around a comma or "because" swapped
+    merged     joined with the next sentence
+    reworded   with synonyms for small words and common verbs, contractions, digits
     answered   the question, with its `answer` in place of the question mark
-    written    the sentences of an `answer` of more than a line: somebody's own words
+    written    the sentences of an `answer` longer than a line, in an author's own words
 
-and from elsewhere, which the passages do not support:
+Unsupported claims:
 
     other file   a sentence of another file
-    same file    a sentence of the same file that stands elsewhere
-    number       a sentence of theirs, with a number changed
-    name         with a name or an identifier changed for another one of the book
-    negation     with a "not" put in or taken out
-    answer       the question, with the `answer` of another one
+    same file    a sentence from elsewhere in the same file
+    number       a sentence of the passages with a changed number
+    name         with a name or identifier replaced by another one of the book
+    negation     with a "not" added or removed
+    answer       the question with the `answer` of another question
 
-A row says which share of the claims of a kind was judged rightly, "cannot tell" being wrong, with
-the ends of the 95 % interval. Balanced accuracy is the mean of the shares of supported and of
-unsupported claims; a kind counts as much as it has claims.
+A row is the share of claims of a kind that were judged correctly, with the 95 % interval. "Unknown"
+counts as incorrect. Balanced accuracy is the mean of the shares of supported and of unsupported
+claims, each weighted by the number of claims per kind.
 """
 
 import argparse
@@ -47,7 +47,8 @@ SUPPORTED: Final = (
     "verbatim", "shortened", "reordered", "merged", "reworded", "answered", "written",
 )  # fmt: skip
 UNSUPPORTED: Final = ("other file", "same file", "number", "name", "negation", "answer")
-IN_AN_ANSWER: Final = 8
+CLAIMS_PER_ANSWER: Final = 8
+"""For the timing."""
 
 
 class Answered(msgspec.Struct):
@@ -62,7 +63,7 @@ def numbered(cited: Sequence[Passage]) -> dict[int, Passage]:
     return dict(enumerate(cited, start=1))
 
 
-def right(case: Case, checks: Sequence[SentenceCheck]) -> float:
+def share_correct(case: Case, checks: Sequence[SentenceCheck]) -> float:
     wanted = case.kind in SUPPORTED
     return statistics.fmean([check.supported is wanted for check in checks] or [0.0])
 
@@ -70,8 +71,8 @@ def right(case: Case, checks: Sequence[SentenceCheck]) -> float:
 def print_report(cases: Sequence[Case], checks: Sequence[Sequence[SentenceCheck]]) -> None:
     by_kind: dict[str, list[float]] = {}
     for case, found in zip(cases, checks, strict=True):
-        by_kind.setdefault(case.kind, []).append(right(case, found))
-    print(f"{'claims':12} {'n':>5}  judged rightly")
+        by_kind.setdefault(case.kind, []).append(share_correct(case, found))
+    print(f"{'claims':16} {'n':>5}  correct")
     for title, kinds in (("supported", SUPPORTED), ("unsupported", UNSUPPORTED)):
         rows = {kind: by_kind[kind] for kind in kinds if kind in by_kind}
         rows[f"{title}, all"] = [value for values in rows.values() for value in values]
@@ -89,14 +90,14 @@ def print_report(cases: Sequence[Case], checks: Sequence[Sequence[SentenceCheck]
     if all(sides):
         balanced = statistics.fmean(map(statistics.fmean, sides))
         print(f"balanced accuracy {balanced:.3f}")
-    print(f"{milliseconds(cases):.1f} ms an answer of {IN_AN_ANSWER} claims")
+    print(f"{milliseconds(cases):.1f} ms per answer of {CLAIMS_PER_ANSWER} claims")
 
 
 def milliseconds(cases: Sequence[Case]) -> float:
-    """The median over answers that cite a passage of their own in each sentence."""
+    """Median time to check an answer with one cited passage per sentence."""
     took: list[float] = []
-    for start in range(0, len(cases), IN_AN_ANSWER):
-        part = cases[start : start + IN_AN_ANSWER]
+    for start in range(0, len(cases), CLAIMS_PER_ANSWER):
+        part = cases[start : start + CLAIMS_PER_ANSWER]
         answer = " ".join(f"{case.claim} [{n}]" for n, case in enumerate(part, start=1))
         cited = {n: case.cited[0] for n, case in enumerate(part, start=1)}
         began = time.perf_counter()

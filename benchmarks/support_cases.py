@@ -1,4 +1,4 @@
-"""Claims made from questions whose answers are known, each with the passages that it cites."""
+"""Generate claims with cited passages from questions whose answers are known."""
 
 import functools
 import itertools
@@ -22,12 +22,12 @@ from lib.tokens import estimate_tokens
 SEED: Final = 7
 CHUNK_TOKENS: Final = 270
 LONG_ANSWER: Final = 12
-"""Words from which an answer is a text of its own."""
+"""An answer with more words is treated as a text of several claims."""
 MOST_CITED: Final = 3
-RIDDLES: Final = ("paraphrase",)
-"""Categories of questions that avoid the book's words: no answer would repeat them."""
-ALIKE: Final = 0.7
-"""Share of a sentence's terms from which the passages say it, too."""
+REWORDED_CATEGORIES: Final = ("paraphrase",)
+"""Questions that avoid the book's words, so that no answer would repeat them."""
+OVERLAP: Final = 0.7
+"""A sentence counts as said by the passages if they contain more than this share of its terms."""
 
 _ASKING: Final = re.compile(
     r"^(?:(?:what|which|who|whom|whose|where|when|why|how)(?: (?:many|much|long|often|do|does|did"
@@ -150,9 +150,9 @@ def elsewhere(
 
 
 def says(said: frozenset[str], text: str) -> bool:
-    """Whether a text's words stand in the passages, whoever it is taken from."""
+    """Whether the passages contain most terms of a text."""
     found = frozenset(terms(text))
-    return not found or len(found & said) > ALIKE * len(found)
+    return not found or len(found & said) > OVERLAP * len(found)
 
 
 def answered(
@@ -172,7 +172,10 @@ def answered(
             if len(text.split()) >= FEWEST_WORDS and "<" not in text:
                 yield Case("written", text, everything)
         return
-    if question.category in RIDDLES or answer.split()[0].strip(",.:").casefold() in ("yes", "no"):
+    if question.category in REWORDED_CATEGORIES or answer.split()[0].strip(",.:").casefold() in (
+        "yes",
+        "no",
+    ):
         return
     asked = _ASKING.sub("", question.text).rstrip("?. ")
     yield Case("answered", f"{asked}: {answer.rstrip('.')}.", everything)

@@ -1,4 +1,4 @@
-"""Sentences said otherwise: in ways that keep what they say, and in ways that do not."""
+"""Change sentences: some changes keep the meaning, others do not."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Final
 from lib.terms import terms
 
 FEWEST_WORDS: Final = 6
-"""Of a sentence that a claim is made of."""
+"""Minimum length of a sentence for a claim."""
 
 NAME: Final = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{3,}\b|\b[a-z]+_[a-z_]+\b|\b[a-z]+[A-Z]\w+\b")
 _NUMBER: Final = re.compile(r"(?<![\w.,:-])\d+(?:[.,]\d+)*(?![\w:-])")

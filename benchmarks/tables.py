@@ -1,4 +1,4 @@
-"""Print tables of estimates with their confidence intervals."""
+"""Print tables of figures with confidence intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,7 +14,7 @@ def print_table(title: str, columns: Iterable[str], rows: Table) -> None:
         print(f"{name:{wide}}" + "".join(f"{cell:>22}" for cell in cells))
 
 
-def shown(estimated: Estimate | None, sign: str = "") -> str:
+def format_estimate(estimated: Estimate | None, sign: str = "") -> str:
     if estimated is None:
         return "-"
     value, low, high = estimated.value, estimated.low, estimated.high

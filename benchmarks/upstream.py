@@ -1,7 +1,7 @@
-"""Scripted OpenAI-compatible upstream in its own process, so that no vendor is measured.
+"""Scripted OpenAI-compatible server in a separate process, on a free local port.
 
-It shares the cores with the server, so it must be cheap: every answer is the same text, encoded
-once; one timer serves all streams; an embedding counts words. It listens on a free local port.
+It shares the processors with the measured server, so it must use little CPU time: every answer is
+the same text, encoded once; one timer serves all streams; embeddings are bags of words.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ From then on readers reach it at the new address [2], and so do the probes of wh
 A proxy in front has to be told as well, since it goes on asking at the old port [1].
 
 """
-"""The answer, repeated until it has enough tokens."""
+"""The text of every answer, repeated up to the number of tokens."""
 
 _WORD: Final = re.compile(r"[^\W\d_]{4,}")
-"""Short words are in every text."""
+"""Shorter words occur in every text."""
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _STREAM_HEAD: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -48,12 +48,12 @@ _NOT_FOUND: Final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Latency and length of the responses. Times in seconds."""
+    """Delays and length of the answers. Times in seconds."""
 
     embedding: float = 0.05
     first_token: float = 0.2
     rate: float = 50.0
-    """Tokens a second."""
+    """Tokens per second."""
     tokens: int = 200
 
     @property
@@ -62,25 +62,25 @@ class Script:
         return self.first_token + (self.tokens - 1) / self.rate
 
     def answer(self) -> list[str]:
-        """The tokens of every answer: words and punctuation, each with the white space after it."""
+        """Return the tokens of an answer: words and signs with the white space after them."""
         pieces = re.findall(r"(?:\w+|[^\w\s])\s*", TEXT)
         return list(itertools.islice(itertools.cycle(pieces), self.tokens))
 
 
 def content_length(head: bytes) -> int:
-    """Return the Content-Length of an HTTP head; 0 without one."""
+    """Return the Content-Length of a head, or 0."""
     found = _LENGTH.search(head)
     return int(found[1]) if found else 0
 
 
 @contextmanager
 def running_upstream(script: Script) -> Iterator[str]:
-    """Run the upstream during the context; yields its base URL."""
+    """Run the upstream and yield its base URL."""
     spawn = multiprocessing.get_context("spawn")
-    ours, its = spawn.Pipe()
-    process = spawn.Process(target=run, args=(script, its), daemon=True)
+    ours, theirs = spawn.Pipe()
+    process = spawn.Process(target=run, args=(script, theirs), daemon=True)
     process.start()
-    its.close()  # so that `recv` fails if the process ends early
+    theirs.close()  # so that `recv` raises if the process ends early
     try:
         yield f"http://127.0.0.1:{ours.recv()}/v1"
     finally:
@@ -95,13 +95,15 @@ def run(script: Script, port: Connection) -> None:
 async def serve(script: Script, port: Connection) -> None:
     routes = Routes(script)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Caller(routes), "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(
+        lambda: ClientConnection(routes), "127.0.0.1", 0, backlog=1024
+    )
     port.send(server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
-class Caller(asyncio.Protocol):
-    """One client connection."""
+class ClientConnection(asyncio.Protocol):
+    """A connection of a client."""
 
     def __init__(self, routes: "Routes") -> None:
         self._routes = routes
@@ -121,17 +123,17 @@ class Caller(asyncio.Protocol):
 
 
 class Routes:
-    """Routes requests to responses."""
+    """Answers requests by path, after the scripted delays."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self._loop = asyncio.get_running_loop()
-        self._paced = Paced(stream(script.answer()), 1 / script.rate)
+        self._streams = PacedStreams(stream(script.answer()), 1 / script.rate)
 
     def reply(self, caller: asyncio.Transport, path: bytes, body: bytes) -> None:
         match path:
             case b"/v1/chat/completions":
-                self._loop.call_later(self._script.first_token, self._paced.begin, caller)
+                self._loop.call_later(self._script.first_token, self._streams.begin, caller)
             case b"/v1/embeddings":
                 vectors = embeddings(msgspec.json.decode(body)["input"])
                 self._loop.call_later(self._script.embedding, caller.write, whole(vectors))
@@ -141,10 +143,10 @@ class Routes:
                 caller.write(_NOT_FOUND)
 
 
-class Paced:
-    """Streams that send the same pieces, one every `interval` seconds.
+class PacedStreams:
+    """Sends the same pieces on many streams, one per stream every `interval` seconds.
 
-    All intervals are equal, so a FIFO queue keeps the order of due times.
+    All intervals are equal, so a FIFO queue keeps the streams in order of their due times.
     """
 
     def __init__(self, pieces: Sequence[bytes], interval: float) -> None:
@@ -154,13 +156,13 @@ class Paced:
         self._due: deque[tuple[float, asyncio.Transport, int]] = deque()
 
     def begin(self, caller: asyncio.Transport) -> None:
-        """Send the first piece now and schedule the others."""
+        """Send the first piece now, and schedule the others."""
         idle = not self._due
-        self._say(self._loop.time(), caller, 0)
+        self._send(self._loop.time(), caller, 0)
         if idle and self._due:
             self._loop.call_at(self._due[0][0], self._go_on)
 
-    def _say(self, due: float, caller: asyncio.Transport, number: int) -> None:
+    def _send(self, due: float, caller: asyncio.Transport, number: int) -> None:
         if not caller.is_closing():
             caller.write(self._pieces[number])
             if number + 1 < len(self._pieces):
@@ -169,7 +171,7 @@ class Paced:
     def _go_on(self) -> None:
         now = self._loop.time()
         while self._due and self._due[0][0] <= now:
-            self._say(*self._due.popleft())
+            self._send(*self._due.popleft())
         if self._due:
             self._loop.call_at(self._due[0][0], self._go_on)
 
@@ -181,7 +183,10 @@ def embeddings(given: str | list[str]) -> dict[str, Any]:
 
 
 def embedding(text: str) -> str:
-    """Embed, similarly for texts that share words; otherwise the server would refuse questions."""
+    """Return a vector that is similar for texts with common words, base64-encoded.
+
+    Otherwise the server would consider a question unanswerable and not ask the model.
+    """
     places = [zlib.crc32(word.encode()) % DIMENSION for word in set(_WORD.findall(text.lower()))]
     vector = np.full(DIMENSION, 1e-3, "<f4")
     vector[places] = 1
@@ -189,14 +194,14 @@ def embedding(text: str) -> str:
 
 
 def whole(answer: Any) -> bytes:
-    """Encode a JSON response with its head."""
+    """Encode a complete JSON response with its head."""
     body = msgspec.json.encode(answer)
     head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
     return f"{head}{len(body)}\r\n\r\n".encode() + body
 
 
 def stream(tokens: Sequence[str]) -> list[bytes]:
-    """Encode a streamed answer, one piece of bytes per token."""
+    """Encode an answer as one piece per token, including the events before and after the text."""
 
     def event(delta: dict[str, str], finish: str | None = None) -> bytes:
         return framed({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})

@@ -1,4 +1,4 @@
-"""The application as its callers see it, in this process or behind a real server."""
+"""HTTP client for the application, in this process or behind a real server."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ LOCAL_CLIENT = ("127.0.0.1", 4321)
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP answer, read to its end."""
+    """A complete HTTP response."""
 
     status: int
     headers: Headers
@@ -46,7 +46,7 @@ class Response:
 
 
 def parse_events(stream: bytes) -> list[dict[str, Any]]:
-    """The events of a whole stream. Anything but `data: <JSON>` and comments is an error."""
+    """Parse a complete event stream. Accepts only `data: <JSON>` and ping comments."""
     assert stream.endswith(b"\n\n")
     events = []
     for block in stream[:-2].split(b"\n\n"):
@@ -63,10 +63,10 @@ def answer_text(events: list[dict[str, Any]]) -> str:
 
 
 class Api:
-    """The application as its callers see it.
+    """Test client for the application.
 
-    Every answer of a described route is checked against /openapi.json, every failure against the
-    shape that all failures have.
+    Checks every response of a documented route against /openapi.json, and every error response
+    against the common error format.
     """
 
     def __init__(self, app: Quart) -> None:
@@ -94,9 +94,9 @@ class Api:
             path, method=method, headers=headers, scope_base={"client": caller}, **kwargs
         )
         content = await response.get_data(as_text=False)
-        answer = Response(response.status_code, response.headers, content)
-        await self.check(method, path, answer)
-        return answer
+        result = Response(response.status_code, response.headers, content)
+        await self.check(method, path, result)
+        return result
 
     async def get(self, path: str, **kwargs: Any) -> Response:
         return await self.request("GET", path, **kwargs)
@@ -107,7 +107,7 @@ class Api:
         return await self.request("POST", path, **kwargs)
 
     async def ask(self, question: str = "When does the tide turn?", **fields: Any) -> Response:
-        """One JSON answer, unless `stream` says otherwise."""
+        """Ask a question. Returns a JSON answer unless `stream` is true."""
         headers = fields.pop("headers", None)
         body = {"question": question, "stream": False} | fields
         return await self.post("/chat", body, headers=headers)
@@ -117,58 +117,59 @@ class Api:
         return await self.request(method, path, headers=headers, **kwargs)
 
     async def ingest(self, **fields: Any) -> dict[str, Any]:
-        """Run an ingestion to its end; how it ended."""
+        """Run an ingestion to completion and return its status."""
         started = (await self.as_admin("POST", "/ingest", json=fields)).json()
         await self.services.ingestion.wait()
         path = f"/ingest/status?task_id={started['task_id']}"
         return cast(dict[str, Any], (await self.as_admin("GET", path)).json())
 
-    async def check(self, method: str, path: str, answer: Response) -> None:
-        assert answer.headers["X-Request-Id"]
+    async def check(self, method: str, path: str, response: Response) -> None:
+        assert response.headers["X-Request-Id"]
         if method in ("HEAD", "OPTIONS"):
             return
-        if answer.status >= 400 and (path, answer.status) != ("/health", 503):
-            assert_failure(answer)
-        described = (await self.described())["paths"].get(path.partition("?")[0], {})
-        if method.lower() not in described:
+        if response.status >= 400 and (path, response.status) != ("/health", 503):
+            assert_failure(response)
+        operations = (await self.openapi())["paths"].get(path.partition("?")[0], {})
+        if method.lower() not in operations:
             return
-        responses = described[method.lower()]["responses"]
-        assert str(answer.status) in responses, f"{method} {path} -> {answer.status} undescribed"
-        content = responses[str(answer.status)]["content"]
-        kind = answer.headers["Content-Type"].partition(";")[0]
-        if kind == "application/json" and content:
-            self.validate(answer.json(), content[kind]["schema"])
-        elif kind == "text/event-stream":
-            names = content[kind]["schema"]["properties"]["data"]["contentSchema"]["oneOf"]
-            for each in answer.events():
-                self.validate(each, {"oneOf": names})
+        responses = operations[method.lower()]["responses"]
+        status = str(response.status)
+        assert status in responses, f"{method} {path}: status {status} is not documented"
+        content = responses[status]["content"]
+        content_type = response.headers["Content-Type"].partition(";")[0]
+        if content_type == "application/json" and content:
+            self.validate(response.json(), content[content_type]["schema"])
+        elif content_type == "text/event-stream":
+            schema = content[content_type]["schema"]["properties"]["data"]["contentSchema"]
+            for each in response.events():
+                self.validate(each, {"oneOf": schema["oneOf"]})
 
     def validate(self, value: Any, schema: dict[str, Any]) -> None:
-        whole = {**schema, "components": self.document["components"]}
-        jsonschema.Draft202012Validator(whole).validate(value)
+        resolvable = {**schema, "components": self.document["components"]}
+        jsonschema.Draft202012Validator(resolvable).validate(value)
 
-    async def described(self) -> dict[str, Any]:
+    async def openapi(self) -> dict[str, Any]:
         if not self.document:
             response = await self.app.test_client().get("/openapi.json")
             self.document = await response.get_json()
         return self.document
 
 
-def assert_failure(answer: Response) -> None:
-    """The shape of every failure, and nothing in it that only the server may know."""
-    body = answer.json()
+def assert_failure(response: Response) -> None:
+    """Check the common error format, and that the response leaks no secret or path."""
+    body = response.json()
     assert set(body) == {"error", "code", "details"}
     assert isinstance(body["error"], str)
     assert body["error"].endswith((".", "!", "`")), body["error"]
     assert body["code"].replace("_", "").isupper()
     assert isinstance(body["details"], dict)
     for secret in ("Traceback", "sk-", str(Path(__file__).parents[1]), ADMIN_KEY, gettempdir()):
-        assert secret not in answer.text
+        assert secret not in response.text
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Api]:
-    """The application with its lifespan, called in this process."""
+    """Run the application with its lifespan, called in this process."""
     app = create_app(settings)
     async with app.test_app():
         yield Api(app)
@@ -176,7 +177,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def listening(settings: Settings) -> AsyncIterator[str]:
-    """The application behind a real server; its address."""
+    """Run the application behind a real server and yield its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     config = Config()

@@ -1,4 +1,4 @@
-"""What the tests of the budgets share."""
+"""Helpers for the budget tests."""
 
 from lib.budget import DAY, Budget, Reservation, Spending
 from lib.replicas.budget import RedisBudget
@@ -8,12 +8,12 @@ LAPSE_SECONDS = 600.0
 
 
 def clock_at_noon() -> Clock:
-    """Of a Friday in 2024, in UTC."""
+    """Return a clock at noon UTC of a Friday in 2024."""
     return Clock(20_000 * DAY + DAY / 2)
 
 
 async def current_spending(budget: Budget) -> Spending:
-    """Once all that was settled is heard of."""
+    """Return the spending, refreshed from Redis if the budget is shared."""
     if isinstance(budget, RedisBudget):
         await budget.refresh()
     return budget.state()
@@ -26,7 +26,11 @@ async def reserve(budget: Budget, tokens: int, usd: float = 0.0, reader: str = "
 
 
 async def run_steps(budget: Budget, steps: list[tuple[int, int, int]]) -> None:
-    """No answer takes more than its estimate."""
+    """Reserve, settle and release at random, and check the totals after each step.
+
+    A step is (kind, tokens, which): kinds 0 and 1 reserve, 2 settles, others release. No
+    answer uses more than its reservation.
+    """
     running: list[Reservation] = []
     spent = 0
     for kind, tokens, which in steps:

@@ -1,4 +1,4 @@
-"""A clock that goes only where a test puts it."""
+"""A clock that advances only when a test sets it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What the tests share: a tiny book and its index, the application, the scripted upstream."""
+"""Shared fixtures: a tiny book and its index, the application, the scripted upstream."""
 
 import asyncio
 import functools
@@ -27,12 +27,12 @@ from tests.redis_server import RedisServer, running_redis
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Upstream, running_upstream
 
-# Some thousand applications are made and thrown away here: to look for cycles as often as Python
-# does by itself takes a tenth of the time.
+# The suite creates thousands of applications. With the default thresholds, garbage collection
+# takes a tenth of the time.
 gc.set_threshold(50_000, 50, 50)
 
-# The same examples in every run: a test that fails by chance tells nobody what they broke. Search
-# for new ones with `pytest --hypothesis-profile=explore`.
+# Use the same examples in every run, so that a failure points to the last change. Search for new
+# examples with `pytest --hypothesis-profile=explore`.
 hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis_settings.register_profile("explore", deadline=None)
 hypothesis_settings.load_profile("repeatable")
@@ -40,7 +40,7 @@ hypothesis_settings.load_profile("repeatable")
 
 @pytest.fixture(scope="session", autouse=True)
 def model_loaded_once() -> Iterator[None]:
-    """The real model, shared: loading it takes half a second for each application made."""
+    """Load the real model once: it would take half a second for each application."""
     with pytest.MonkeyPatch.context() as patch:
         once = functools.cache(lib.embedding_e5.load_e5)
         patch.setattr(lib.embedding_e5, "load_e5", once)
@@ -49,7 +49,7 @@ def model_loaded_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def certificates_read_once() -> Iterator[None]:
-    """Each client of Qdrant reads them anew, over plain HTTP too: 40 ms."""
+    """Load the CA certificates once: every Qdrant client spends 40 ms on it, even for HTTP."""
     with pytest.MonkeyPatch.context() as patch:
         once = functools.cache(ssl.create_default_context)
         patch.setattr(ssl, "create_default_context", once)
@@ -58,12 +58,12 @@ def certificates_read_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny book. For reading: a test that changes it copies it."""
+    """The tiny book, read-only. Tests that change it use `own_book`."""
     return write_book(tmp_path_factory.mktemp("book"), BOOK)
 
 
 async def wait_for_ingestion(ingestion: Ingestion) -> None:
-    """Wait until the latest task is over."""
+    """Wait until the latest ingestion has finished."""
     assert ingestion.latest is not None
     assert ingestion.latest.run is not None
     await asyncio.wait((ingestion.latest.run,))
@@ -71,7 +71,7 @@ async def wait_for_ingestion(ingestion: Ingestion) -> None:
 
 @pytest.fixture(scope="session")
 def indexed(book: Path, tmp_path_factory: pytest.TempPathFactory, model_loaded_once: None) -> Path:
-    """A QDRANT_PATH with the published index of the tiny book. For reading."""
+    """A QDRANT_PATH with the published index of the tiny book, read-only."""
     settings = Settings(
         book_content_path=book,
         qdrant_path=tmp_path_factory.mktemp("index"),
@@ -96,10 +96,10 @@ MakeSettings = Callable[..., Settings]
 
 @pytest.fixture
 def make_settings(book: Path, indexed: Path) -> MakeSettings:
-    """Settings for the indexed tiny book, with changes."""
+    """Factory of settings for the indexed tiny book; keyword arguments override them."""
 
     def make(**changes: Any) -> Settings:
-        # Another book would be ingested into the index that all tests read.
+        # Another book would be ingested into the shared index.
         assert "qdrant_path" in changes or not {"book_content_path", "qdrant_url"} & {*changes}
         values: dict[str, Any] = {
             "book_content_path": book,
@@ -117,7 +117,7 @@ def make_settings(book: Path, indexed: Path) -> MakeSettings:
 
 @pytest.fixture
 def own_book(book: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny book that the test may change."""
+    """A writable copy of the tiny book."""
     return Path(shutil.copytree(book, tmp_path / "book"))
 
 
@@ -125,18 +125,18 @@ def own_book(book: Path, tmp_path: Path) -> Path:
 def own_index(
     indexed: Path, tmp_path: Path, make_settings: MakeSettings, request: pytest.FixtureRequest
 ) -> Path:
-    """A copy of the index that the test may change: of its own book, if it has one."""
+    """A writable copy of the index. It belongs to `own_book` if the test uses that fixture."""
     index = tmp_path / "index"
     copy_files(indexed, index)
     if "own_book" in request.fixturenames:
         book = (tmp_path / "book").resolve()
-        of = {
+        changes = {
             "content": digest([str(book)]),
             "configured": settings_hash(make_settings(book_content_path=book, qdrant_path=index)),
         }
         for file in index.rglob("manifest.json"):
             manifest = json.loads(file.read_text())
-            file.write_text(json.dumps(manifest | of))
+            file.write_text(json.dumps(manifest | changes))
     return index
 
 
@@ -148,14 +148,14 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Shared: a test that kills or stops it runs one of its own."""
+    """A shared redis-server. Tests that kill or pause it start their own."""
     with running_redis(tmp_path_factory.mktemp("redis")) as server:
         yield server
 
 
 @pytest.fixture
 async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
-    """Of a book that no other test has."""
+    """A client with a key prefix that no other test uses."""
     client = RedisClient(redis_server.url, uuid4().hex)
     yield client
     await client.close()
@@ -163,13 +163,13 @@ async def redis(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
 
 @pytest.fixture
 async def api(make_settings: MakeSettings) -> AsyncIterator[Api]:
-    """Without a language model: answers are the book's own words."""
+    """The application without a language model: answers are extractive."""
     async with serving(make_settings()) as running:
         yield running
 
 
 @pytest.fixture
 async def generating(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[Api]:
-    """With the scripted upstream as the language model, local embeddings."""
+    """The application with the scripted upstream as language model and local embeddings."""
     async with serving(make_settings(openai_base_url=upstream.base_url)) as running:
         yield running

@@ -1,6 +1,6 @@
-"""A container of the image, started by a real engine and asked over HTTP.
+"""Run a container of the image with a real engine and send it HTTP requests.
 
-QUIRE_IMAGE names the image, CONTAINER_ENGINE the engine: docker (the default) or podman.
+QUIRE_IMAGE is the image. CONTAINER_ENGINE is docker (the default) or podman.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ import aiohttp
 IMAGE = os.environ.get("QUIRE_IMAGE", "")
 ENGINE = os.environ.get("CONTAINER_ENGINE", "docker")
 BUILD = shlex.split(os.environ.get("IMAGE_BUILD", f"{ENGINE} build --network host"))
-"""Builds an image as QUIRE_IMAGE was built; more options may follow."""
+"""Command that builds the image; options can be appended."""
 
 MEMORY = 512 << 20
 LIMITED = ("--memory", str(MEMORY), "--memory-swap", str(MEMORY))
 READ_ONLY = ("--read-only", "--tmpfs", "/tmp")
 READY_SECONDS = 20.0
 
-ASK = """
+REQUEST = """
 import http.client, json, sys
 port, method, path, body = json.load(sys.stdin)
 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -35,17 +35,17 @@ connection.request(method, path, body, {"Content-Type": "application/json"})
 answer = connection.getresponse()
 print(json.dumps([answer.status, json.loads(answer.read())]))
 """
-"""Runs inside: a container without a network can be asked no other way."""
+"""Runs in the container, because a container without a network is not reachable from outside."""
 
 
 @dataclass(frozen=True)
-class Done:
+class Completed:
     code: int
     output: str
     errors: str
 
 
-async def run(*command: str, given: str = "", check: bool = True) -> Done:
+async def run(*command: str, given: str = "", check: bool = True) -> Completed:
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.PIPE,
@@ -54,17 +54,17 @@ async def run(*command: str, given: str = "", check: bool = True) -> Done:
     )
     output, errors = await process.communicate(given.encode())
     assert process.returncode is not None
-    done = Done(process.returncode, output.decode(), errors.decode())
+    done = Completed(process.returncode, output.decode(), errors.decode())
     assert not check or done.code == 0, f"{shlex.join(command)}\n{done.output}\n{done.errors}"
     return done
 
 
-async def engine(*arguments: str, given: str = "", check: bool = True) -> Done:
+async def engine(*arguments: str, given: str = "", check: bool = True) -> Completed:
     return await run(ENGINE, *arguments, given=given, check=check)
 
 
 async def inspected(image: str = IMAGE) -> dict[str, Any]:
-    """The image's configuration: `User`, `Env`, `Cmd` and their like."""
+    """Return the image's configuration: `User`, `Env`, `Cmd` and so on."""
     (found,) = json.loads((await engine("image", "inspect", image)).output)
     return {"Healthcheck": found.get("Healthcheck"), **found["Config"]}  # podman, docker
 
@@ -75,37 +75,40 @@ class Container:
     port: int
     began: float
 
-    async def python(self, code: str, *arguments: str, check: bool = True) -> Done:
+    async def python(self, code: str, *arguments: str, check: bool = True) -> Completed:
         return await self.inside("python", "-c", code, *arguments, check=check)
 
     async def inside(
         self, *command: str, given: str = "", user: str = "", check: bool = True
-    ) -> Done:
+    ) -> Completed:
         options = ("exec", "--interactive", f"--user={user}")[: 3 if user else 2]
         return await engine(*options, self.name, *command, given=given, check=check)
 
-    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    async def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         given = json.dumps([self.port, method, path, json.dumps(body) if body else None])
-        status, answer = json.loads((await self.inside("python", "-c", ASK, given=given)).output)
-        return int(status), answer
+        completed = await self.inside("python", "-c", REQUEST, given=given)
+        status, response = json.loads(completed.output)
+        return int(status), response
 
     async def chat(self, question: str) -> dict[str, Any]:
-        status, answer = await self.ask("POST", "/chat", {"question": question, "stream": False})
+        status, answer = await self.request(
+            "POST", "/chat", {"question": question, "stream": False}
+        )
         assert status == 200, answer
         return dict(answer)
 
     async def health(self) -> dict[str, Any]:
-        return dict((await self.ask("GET", "/health"))[1])
+        return dict((await self.request("GET", "/health"))[1])
 
     async def ingest(self) -> dict[str, Any]:
-        """Run an ingestion to its end. Returns its status."""
-        status, started = await self.ask("POST", "/ingest", {})
+        """Run an ingestion to completion. Returns its status."""
+        status, started = await self.request("POST", "/ingest", {})
         assert status in (200, 202), started
         path = f"/ingest/status?task_id={started['task_id']}"
         async with asyncio.timeout(60):
-            while not (told := (await self.ask("GET", path))[1])["finished_at"]:
+            while not (task := (await self.request("GET", path))[1])["finished_at"]:
                 pass
-        return dict(told)
+        return dict(task)
 
     async def until_ready(self) -> float:
         """Wait until the image's health check passes. Returns the seconds since the start."""
@@ -117,7 +120,7 @@ class Container:
         return time.monotonic() - self.began
 
     async def until_indexed(self) -> dict[str, Any]:
-        """Wait until a first ingestion is over. Returns the health."""
+        """Wait until the first ingestion has finished. Returns the health report."""
         async with asyncio.timeout(120):
             while True:
                 health = await self.health()
@@ -126,7 +129,7 @@ class Container:
                 await asyncio.sleep(0.2)
 
     async def stop(self) -> tuple[float, int]:
-        """Send SIGTERM. Returns the seconds until the end, and the exit code."""
+        """Send SIGTERM. Returns the seconds until the exit, and the exit code."""
         began = time.monotonic()
         await engine("stop", "--time", "20", self.name)
         seconds = time.monotonic() - began
@@ -142,7 +145,7 @@ class Container:
 async def container(
     *options: str, network: str = "none", image: str = IMAGE, **environment: str
 ) -> AsyncIterator[Container]:
-    """`network` "host" shares this machine's network: servers of the tests can be reached then."""
+    """Run a container. `network="host"` gives it access to the tests' servers."""
     name = f"quire-test-{uuid4().hex[:8]}"
     port = 7860
     if network == "host":
@@ -162,7 +165,7 @@ async def container(
 
 @asynccontextmanager
 async def streaming(port: int, question: str) -> AsyncIterator[aiohttp.StreamReader]:
-    """The open stream of an answer of a container on this machine's network."""
+    """Yield the open answer stream of a container on the host network."""
     async with (
         aiohttp.ClientSession() as client,
         client.post(f"http://127.0.0.1:{port}/chat", json={"question": question}) as response,

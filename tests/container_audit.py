@@ -1,6 +1,6 @@
-"""Print, as JSON, what should not be in the image. Runs inside it, as root.
+"""Print, as JSON, everything that should not be in the image. Runs inside it, as root.
 
-The standard library alone: the image has no test packages.
+Uses only the standard library, because the image has no test packages.
 """
 
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 USER = 1000
 INDEX = Path("/app/qdrant_data")
-WRITTEN_BY_THE_BUILD = ("/opt", "/app", "/etc", "/root", "/home", "/usr/local", "/var", "/tmp")
+BUILD_FOLDERS = ("/opt", "/app", "/etc", "/root", "/home", "/usr/local", "/var", "/tmp")
 UNWANTED = (
     *("/app/.env", "/app/.git", "/app/tests", "/app/qdrant_data/quire/spending.json"),
     *("/root/.cache", "/usr/bin/gcc", "/usr/bin/cc", "/usr/local/bin/pip", "/opt/quire/bin/pip"),
@@ -19,23 +19,23 @@ UNWANTED = (
 
 
 def files() -> Iterator[Path]:
-    for top in WRITTEN_BY_THE_BUILD:
+    for top in BUILD_FOLDERS:
         for folder, _, names in os.walk(top):
             yield Path(folder)
             yield from (Path(folder, name) for name in names)
 
 
 def wrong_owner(path: Path) -> bool:
-    """Only the index belongs to the user, and nothing may be written by everybody."""
-    its = path.lstat()
-    everybody = its.st_mode & stat.S_IWOTH and not stat.S_ISLNK(its.st_mode)
-    return (its.st_uid == USER) != path.is_relative_to(INDEX) or bool(
-        everybody and not its.st_mode & stat.S_ISVTX
+    """Only the index may belong to the user. Nothing may be world-writable."""
+    status = path.lstat()
+    writable = status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode)
+    return (status.st_uid == USER) != path.is_relative_to(INDEX) or bool(
+        writable and not status.st_mode & stat.S_ISVTX
     )
 
 
 def without_bytecode(source: Path) -> bool:
-    """Whether no bytecode lies beside it that Python uses without comparing it to the source."""
+    """Whether the module has no unchecked hash-based bytecode, which loads without its source."""
     found = (source.parent / "__pycache__").glob(f"{source.stem}.cpython-*.pyc")
     return not any(path.read_bytes()[4:8] == b"\1\0\0\0" for path in found)
 

@@ -1,4 +1,4 @@
-"""The handbook as its readers copy from it: code blocks, inline code, links and headings."""
+"""Extract the handbook's code blocks, prose, links and headings."""
 
 import re
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ PAGES = (*CHAPTERS, ROOT / "README.md")
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block of code; `name` tells a person which."""
+    """A fenced code block. `name` identifies it in test output."""
 
     page: str
     heading: str
@@ -30,7 +30,7 @@ class Block:
 
 
 def blocks(*languages: str, page: str = "") -> list[Block]:
-    """Those of every page, or of one, in their order."""
+    """Return the code blocks in these languages, of all pages or of one, in order."""
     found = []
     for path in PAGES:
         heading = ""
@@ -49,19 +49,19 @@ def blocks(*languages: str, page: str = "") -> list[Block]:
 
 
 def block(page: str, heading: str, language: str) -> str:
-    """The one block of that language under that heading."""
+    """Return the only block in this language under this heading."""
     (found,) = (each for each in blocks(language, page=page) if each.heading == heading)
     return found.code
 
 
 def prose(path: Path) -> str:
-    """A page without its fenced blocks."""
+    """Return a page without its fenced blocks."""
     text = path.read_text(encoding="utf-8")
     return re.sub(r"^(`{3,}).*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
 def links(path: Path) -> Iterator[str]:
-    """Targets of the links to other files and headings of the project."""
+    """Yield the targets of links to files and headings in the project."""
     for target in re.findall(r"\]\(<?([^)>\s]+)>?\)", re.sub(r"`[^`]*`", "", prose(path))):
         if not urlsplit(target).scheme:
             yield target

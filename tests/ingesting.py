@@ -1,4 +1,4 @@
-"""Six pages to ingest, with the scripted upstream as the embedder: it tells what was embedded."""
+"""Six pages to ingest, with the scripted upstream as embedder, which records the texts."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ FILES = {
 
 
 def ingest_settings(folder: Path, upstream: Upstream) -> Settings:
-    """The pages lie in `folder/book`."""
+    """Write the pages to `folder/book` and return settings for them."""
     return Settings(
         openai_base_url=upstream.base_url,
         embedding_provider="openai",

@@ -1,4 +1,4 @@
-"""Files of code with parts that pages include."""
+"""Source files with named sections that pages include."""
 
 LISTING = """\
 use std::io;

@@ -1,4 +1,4 @@
-"""A real nginx for the tests, around the handbook's own configuration."""
+"""Run a real nginx with a configuration from the handbook."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import pytest
 
 PROGRAM = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 START_SECONDS = 10.0
-AROUND = """
+CONFIG_TEMPLATE = """
 daemon off;
 {user}
 pid {folder}/nginx.pid;
@@ -35,20 +35,21 @@ needs_nginx = pytest.mark.skipif(PROGRAM is None, reason="nginx is not installed
 
 @asynccontextmanager
 async def running_nginx(folder: Path, config: str) -> AsyncIterator[str]:
-    """One that listens on a free port instead of the 80 of `config`; its address."""
+    """Run nginx on a free port in place of port 80 of `config`; yield its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     assert config.count("listen 80;") == 1
     config = config.replace("listen 80;", f"listen 127.0.0.1:{port};")
-    user = "user root;" if os.geteuid() == 0 else ""  # else its workers cannot write there
+    # Workers of root would switch to `nobody`, which cannot write to the folder.
+    user = "user root;" if os.geteuid() == 0 else ""
     file = folder / "nginx.conf"
-    file.write_text(AROUND.format(folder=folder, config=config, user=user))
+    file.write_text(CONFIG_TEMPLATE.format(folder=folder, config=config, user=user))
     process = await asyncio.create_subprocess_exec(
         *(str(PROGRAM), "-c", str(file), "-p", str(folder), "-e", "stderr")
     )
     try:
         async with asyncio.timeout(START_SECONDS):
-            while not await listens(port):
+            while not await accepts_connections(port):
                 assert process.returncode is None
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -57,7 +58,7 @@ async def running_nginx(folder: Path, config: str) -> AsyncIterator[str]:
         await process.wait()
 
 
-async def listens(port: int) -> bool:
+async def accepts_connections(port: int) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
     except OSError:

@@ -1,6 +1,6 @@
 """A small ONNX embedding model in the folder layout of the model hubs.
 
-The graph is written as protobuf bytes, since the package `onnx` is not a dependency. Field
+The graph is encoded as protobuf here, because the package `onnx` is not a dependency. Field
 numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
@@ -29,7 +29,7 @@ TABLES: Final[dict[str, Floats]] = {
 
 
 def hidden_states(text: str) -> Floats:
-    """`(tokens, DIMENSION) float32`: the output for `text`, computed without onnxruntime."""
+    """Compute the model's output `(tokens, DIMENSION) float32` without onnxruntime."""
     tokens = ["[CLS]", *(each if each in WORDS else "[UNK]" for each in text.split()), "[SEP]"]
     words = TABLES["input_ids"][[WORDS.index(each) for each in tokens]]
     rows = words + TABLES["token_type_ids"][0] + TABLES["position_ids"][: len(tokens)]
@@ -55,8 +55,11 @@ def write_model(folder: Path) -> None:
 
 
 def _model() -> bytes:
-    """`rows = (words + token types + positions) * mask`, each looked up in its table; the output
-    is `rows + mean(rows)`, so that every token's vector depends on the whole text."""
+    """Encode the graph.
+
+    `rows = (words + token types + positions) * mask`, each looked up in its table. The output is
+    `rows + mean(rows)`, so that every token's vector depends on the whole text.
+    """
     nodes = [
         *(_node("Gather", [f"{name}.table", name], f"{name}.rows") for name in TABLES),
         _node("Add", ["input_ids.rows", "token_type_ids.rows"], "typed"),
@@ -95,7 +98,7 @@ def _value(name: str, kind: int, shape: list[int | str]) -> bytes:
 
 
 def _message(*fields: tuple[int, Field]) -> bytes:
-    """Protobuf encoding of `(number, value)` pairs."""
+    """Encode `(number, value)` pairs as protobuf."""
     encoded = bytearray()
     for number, value in fields:
         if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Passages of which only the place matters."""
+"""Passages for tests that depend only on file and offsets."""
 
 from lib.ranking import Passage
 

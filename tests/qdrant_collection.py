@@ -1,7 +1,7 @@
-"""A collection of the server that stands in for Qdrant's (`tests.qdrant_server`).
+"""A collection of the Qdrant test server (`tests.qdrant_server`).
 
-Translates what is asked, in the models of Qdrant's own API, for the engine, and its answers back.
-What Quire does not ask is refused, since to ignore it would prove nothing.
+Translates between the models of Qdrant's REST API and the embedded engine. Rejects everything that
+Quire does not use: silently ignoring a field would make a test meaningless.
 """
 
 import json
@@ -27,7 +27,7 @@ SEARCHED = ("query", "using", "limit", "filter", "params")
 DONE = {"operation_id": 0, "status": "completed"}
 
 
-class Refused(Exception):
+class Rejected(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
         self.status = status
@@ -35,7 +35,7 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Collection:
-    """A folder with a shard, and what is known of it beside the points."""
+    """A folder with a shard and its metadata."""
 
     folder: Path
     asked: models.CreateCollection
@@ -44,14 +44,14 @@ class Collection:
     """Payload fields with a keyword index."""
     shard: edge.EdgeShard
     strict: bool
-    """Refuse to filter on a field that has no index, as Qdrant Cloud does."""
+    """Reject filters on fields without an index, as Qdrant Cloud does."""
 
     @classmethod
     def create(cls, folder: Path, asked: models.CreateCollection, *, strict: bool) -> "Collection":
         vectors = asked.vectors
         if not isinstance(vectors, dict):
-            raise Refused(400, "Bad request: only named vectors are known here")
-        refuse_other_fields(
+            raise Rejected(400, "Bad request: only named vectors are supported")
+        reject_other_fields(
             asked,
             {
                 "vectors",
@@ -95,7 +95,7 @@ class Collection:
         replace(self.folder / "collection.json", kept)
 
     def update(self, asked: models.UpdateCollection) -> bool:
-        # Key by key into what is there; null removes.
+        # Merged key by key; null removes a key.
         for key, value in (asked.metadata or {}).items():
             self.metadata.pop(key, None)
             if value is not None:
@@ -104,7 +104,7 @@ class Collection:
         return True
 
     def remove(self) -> None:
-        (self.folder / "collection.json").unlink()  # from here on it is gone for a restart
+        (self.folder / "collection.json").unlink()  # first, so that a restart ignores the rest
         self.shard.close()
         shutil.rmtree(self.folder)
 
@@ -141,7 +141,7 @@ class Collection:
 
     def index(self, asked: models.CreateFieldIndex) -> Any:
         if asked.field_schema is not models.PayloadSchemaType.KEYWORD:
-            raise Refused(400, "Bad request: only keyword indexes are known here")
+            raise Rejected(400, "Bad request: only keyword indexes are supported")
         if asked.field_name not in self.indexed:
             self.indexed.append(asked.field_name)
             self.save()
@@ -151,16 +151,16 @@ class Collection:
         points = []
         for each in asked.points:
             if not isinstance(each.vector, dict):
-                raise Refused(400, "Bad request: only named vectors are known here")
+                raise Rejected(400, "Bad request: only named vectors are supported")
             vectors: dict[str, Any] = {name: vector(v) for name, v in each.vector.items()}
             points.append(edge.Point(each.id, vectors, each.payload))
-        with refusing():
+        with translated_errors():
             self.shard.update(edge.UpdateOperation.upsert_points(points))
         return DONE
 
     def query(self, asked: list[models.QueryRequest]) -> Any:
         batch = edge.QueryBatchRequest([self._request(each) for each in asked])
-        with refusing():
+        with translated_errors():
             answers = self.shard.query_batch(batch)
         return [
             {"points": [record(p) | {"version": p.version, "score": p.score} for p in points]}
@@ -168,7 +168,7 @@ class Collection:
         ]
 
     def _request(self, asked: models.QueryRequest) -> edge.QueryRequest:
-        refuse_other_fields(asked, {*SEARCHED, "prefetch", "with_payload", "with_vector"})
+        reject_other_fields(asked, {*SEARCHED, "prefetch", "with_payload", "with_vector"})
         return edge.QueryRequest(
             query=nearest(asked.query, asked.using),
             limit=10 if asked.limit is None else asked.limit,
@@ -184,7 +184,7 @@ class Collection:
     ) -> list[edge.Prefetch]:
         prefetches = []
         for each in asked if isinstance(asked, list) else [asked] if asked else []:
-            refuse_other_fields(each, {*SEARCHED, "prefetch"})
+            reject_other_fields(each, {*SEARCHED, "prefetch"})
             prefetches.append(
                 edge.Prefetch(
                     query=nearest(each.query, each.using),
@@ -204,13 +204,13 @@ class Collection:
             with_payload=selector(asked.with_payload, True),
             with_vector=selector(asked.with_vector, False),
         )
-        with refusing():
+        with translated_errors():
             found, following = self.shard.scroll(request)
         offset = following if following is None or isinstance(following, int) else str(following)
         return {"points": [record(each) for each in found], "next_page_offset": offset}
 
     def retrieve(self, asked: models.PointRequest) -> Any:
-        with refusing():
+        with translated_errors():
             found = self.shard.retrieve(
                 list(asked.ids),
                 with_payload=selector(asked.with_payload, True),
@@ -222,15 +222,15 @@ class Collection:
         if asked is None:
             return None
         if asked.model_fields_set != {"must"} or not isinstance(asked.must, list):
-            raise Refused(400, "Bad request: only `must` is known here")
+            raise Rejected(400, "Bad request: only `must` is supported")
         conditions: list[Any] = []
         for each in asked.must:
             if not isinstance(each, models.FieldCondition) or not isinstance(
                 each.match, models.MatchValue
             ):
-                raise Refused(400, "Bad request: only the match of a value is known here")
+                raise Rejected(400, "Bad request: only the match of a value is supported")
             if self.strict and each.key not in self.indexed:
-                raise Refused(
+                raise Rejected(
                     400,
                     f'Bad request: Index required but not found for "{each.key}" of one of the '
                     "following types: [keyword]. Help: Create an index for this key or use a "
@@ -243,22 +243,22 @@ class Collection:
         return edge.Filter(must=conditions)
 
     def _make_index(self, field: str) -> None:
-        """The engine's own, when first it is used: each takes the disk a tenth of a second."""
+        """Create the engine's index on first use: each costs a tenth of a second of disk time."""
         if field not in self.shard.info().payload_schema:
             keyword = edge.PayloadSchemaType.Keyword
             self.shard.update(edge.UpdateOperation.create_field_index(field, keyword))
 
 
 def dense_params(asked: models.VectorParams) -> edge.EdgeVectorParams:
-    refuse_other_fields(asked, {"size", "distance", "on_disk"})
+    reject_other_fields(asked, {"size", "distance", "on_disk"})
     distance = DISTANCES[asked.distance]
     return edge.EdgeVectorParams(size=asked.size, distance=distance, on_disk=asked.on_disk)
 
 
 def sparse_params(asked: models.SparseVectorParams) -> edge.EdgeSparseVectorParams:
-    refuse_other_fields(asked, {"modifier", "index"})
+    reject_other_fields(asked, {"modifier", "index"})
     if asked.index:
-        refuse_other_fields(asked.index, {"on_disk"})
+        reject_other_fields(asked.index, {"on_disk"})
     return edge.EdgeSparseVectorParams(
         modifier=MODIFIERS[asked.modifier], on_disk=asked.index.on_disk if asked.index else None
     )
@@ -267,7 +267,7 @@ def sparse_params(asked: models.SparseVectorParams) -> edge.EdgeSparseVectorPara
 def hnsw(asked: models.HnswConfigDiff | None) -> edge.HnswIndexConfig | None:
     if asked is None:
         return None
-    refuse_other_fields(asked, {"on_disk"})
+    reject_other_fields(asked, {"on_disk"})
     return edge.HnswIndexConfig(
         m=16, ef_construct=100, full_scan_threshold=10_000, on_disk=asked.on_disk
     )
@@ -281,15 +281,15 @@ def quantization(asked: Any) -> Any:
             kind = SCALAR_TYPES[scalar.type]
             return edge.ScalarQuantizationConfig(kind, scalar.quantile, scalar.always_ram)
         case models.BinaryQuantization(binary=binary):
-            refuse_other_fields(binary, {"always_ram"})
+            reject_other_fields(binary, {"always_ram"})
             return edge.BinaryQuantizationConfig(binary.always_ram)
-    raise Refused(400, "Bad request: this quantization is not known here")
+    raise Rejected(400, "Bad request: this quantization is not supported")
 
 
 def search_params(asked: models.SearchParams | None) -> edge.SearchParams | None:
     if asked is None:
         return None
-    refuse_other_fields(asked, {"quantization"})
+    reject_other_fields(asked, {"quantization"})
     told = asked.quantization or models.QuantizationSearchParams()
     chosen = edge.QuantizationSearchParams(
         ignore=bool(told.ignore), rescore=told.rescore, oversampling=told.oversampling
@@ -298,47 +298,47 @@ def search_params(asked: models.SearchParams | None) -> edge.SearchParams | None
 
 
 def dump(model: pydantic.BaseModel) -> Any:
-    """What is not there is left out: the client knows fields that no released server sends."""
+    """Dump a model without unset fields: the client has fields that no released server sends."""
     return model.model_dump(mode="json", exclude_none=True)
 
 
-def refuse_other_fields(asked: pydantic.BaseModel, known: set[str]) -> None:
-    """Of what Qdrant's API describes, this is not built for all."""
+def reject_other_fields(asked: pydantic.BaseModel, known: set[str]) -> None:
+    """Reject fields of Qdrant's API that this server does not implement."""
     given = {name for name in asked.model_fields_set if getattr(asked, name) is not None}
     if given - known:
-        raise Refused(400, f"Bad request: {', '.join(sorted(given - known))} are not known here")
+        raise Rejected(400, f"Bad request: {', '.join(sorted(given - known))} are not supported")
 
 
 def vector(asked: Any) -> Any:
-    """For the engine, a dense or a sparse one."""
+    """Convert a dense or sparse vector for the engine."""
     match asked:
         case list():
             return asked
         case models.SparseVector(indices=indices, values=values):
             if len(indices) != len(values) or len({*indices}) != len(indices):
-                raise Refused(422, "Validation error in JSON body: [indices: must be unique]")
+                raise Rejected(422, "Validation error in JSON body: [indices: must be unique]")
             return edge.SparseVector(indices, values)
-    raise Refused(400, "Bad request: only vectors of numbers are known here")
+    raise Rejected(400, "Bad request: only vectors of numbers are supported")
 
 
 def nearest(asked: Any, using: str | None) -> edge.Query:
     if isinstance(asked, models.NearestQuery):
-        refuse_other_fields(asked, {"nearest"})
+        reject_other_fields(asked, {"nearest"})
         asked = asked.nearest
     return edge.Query.Nearest(vector(asked), using=using)
 
 
 def record(found: edge.Record | edge.ScoredPoint) -> dict[str, Any]:
-    """As JSON: fields that were not asked for are not there."""
+    """Convert a record to JSON without the fields that were not requested."""
     shown: dict[str, Any] = {
         "id": found.id if isinstance(found.id, int) else str(found.id),
         "payload": found.payload,
-        "vector": found.vector and shown_vectors(found.vector),
+        "vector": found.vector and vectors_as_json(found.vector),
     }
     return {key: value for key, value in shown.items() if value is not None}
 
 
-def shown_vectors(vectors: Any) -> dict[str, Any]:
+def vectors_as_json(vectors: Any) -> dict[str, Any]:
     return {
         name: {"indices": each.indices, "values": each.values}
         if isinstance(each, edge.SparseVector)
@@ -352,20 +352,20 @@ def selector(asked: Any, default: bool) -> bool | list[str]:
         return default
     if isinstance(asked, bool | list):
         return asked
-    raise Refused(400, "Bad request: only true, false and a list of fields are known here")
+    raise Rejected(400, "Bad request: only true, false and a list of fields are supported")
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """What the engine refuses, as the server tells it."""
+def translated_errors() -> Iterator[None]:
+    """Turn errors of the engine into the server's error response."""
     try:
         yield
-    except Exception as error:  # the engine raises nothing more specific
-        raise Refused(400, f"Wrong input: {error}") from error
+    except Exception as error:  # the engine raises no more specific exception
+        raise Rejected(400, f"Wrong input: {error}") from error
 
 
 def replace(path: Path, content: Any) -> None:
-    """In one step, so that a killed process leaves the old or the new."""
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(json.dumps(content), encoding="utf-8")
-    beside.replace(path)
+    """Replace a JSON file atomically, so that a killed process leaves the old or the new one."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.replace(path)

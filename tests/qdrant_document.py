@@ -1,8 +1,8 @@
-"""Qdrant's published description of its REST API, to hold recorded requests and answers against.
+"""Validate requests and responses against Qdrant's OpenAPI document.
 
-The document is Qdrant's own `docs/redoc/<version>/openapi.json`; it is not kept here. The
-environment variable QDRANT_OPENAPI names a copy: then `tests.qdrant_server` holds everything that
-it is asked, and everything that it answers, against it, in every test.
+The document is Qdrant's `docs/redoc/<version>/openapi.json`, which is not part of this repository.
+If the environment variable QDRANT_OPENAPI is the path of a copy, `tests.qdrant_server` validates
+every request and response in every test.
 """
 
 import json
@@ -21,7 +21,7 @@ COMBINED = frozenset({"anyOf", "oneOf", "allOf"})
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request and its answer, as they went over the wire."""
+    """A request and its response, as sent over HTTP."""
 
     method: str
     path: str
@@ -49,10 +49,10 @@ class Document:
         return cls(Path(path)) if path else None
 
     def violations(self, exchange: Exchange) -> list[str]:
-        """What the document does not know of a request and of its answer; none is as it should be.
+        """Return every violation of the document in a request and its response.
 
-        Qdrant's answers to a wrong key are plain text, and those to an address that it does not
-        have are empty, which its document does not say.
+        Responses to a wrong key (plain text) and to an unknown path (empty) are not validated:
+        Qdrant's document does not describe them.
         """
         operation = self._operation(exchange)
         if operation is None:
@@ -63,13 +63,13 @@ class Document:
         return [f"{exchange.method} {exchange.path}: {each}" for each in found]
 
     def _operation(self, exchange: Exchange) -> Any:
-        # What is spelt out goes before a parameter: /collections/aliases is no collection.
-        fitting = [
+        # A literal path wins over a parameter: /collections/aliases is not a collection.
+        matching = [
             (pattern.pattern.count("[^/]+"), operation)
             for method, pattern, operation in self._operations
             if method == exchange.method and pattern.fullmatch(exchange.path)
         ]
-        return min(fitting, key=lambda each: each[0])[1] if fitting else None
+        return min(matching, key=lambda each: each[0])[1] if matching else None
 
     def _of_query(self, exchange: Exchange, operation: Any) -> list[str]:
         known = {p["name"]: p for p in operation.get("parameters", ()) if p["in"] == "query"}
@@ -86,7 +86,7 @@ class Document:
     def _of_body(self, exchange: Exchange, operation: Any) -> list[str]:
         described = operation.get("requestBody")
         if described is None:
-            return ["a body where none is known"] if exchange.body else []
+            return ["unexpected body"] if exchange.body else []
         schema = described["content"]["application/json"]["schema"]
         return self._check(json.loads(exchange.body), schema)
 
@@ -94,7 +94,7 @@ class Document:
         answers = operation["responses"]
         described = answers.get(str(exchange.status)) or answers.get(f"{exchange.status // 100}XX")
         if described is None:
-            return [f"the status {exchange.status} is not known"]
+            return [f"unknown status {exchange.status}"]
         schema = described["content"]["application/json"]["schema"]
         return self._check(json.loads(exchange.answer), schema)
 
@@ -104,10 +104,10 @@ class Document:
 
 
 def strict(schema: Any, *, named: bool = False, part: bool = False) -> Any:
-    """As JSON Schema: OpenAPI's `nullable` made a type, and fields that are not described refused.
+    """Convert an OpenAPI schema to JSON Schema that forbids undocumented fields.
 
-    `named`: a mapping of names to schemas. `part`: one of several that hold at once, whose fields
-    the others describe.
+    `nullable` becomes a type. `named`: `schema` maps names to schemas. `part`: `schema` is part of
+    an `allOf`, so the other parts may define more fields.
     """
     if isinstance(schema, list):
         return [strict(each, part=part) for each in schema]

@@ -1,17 +1,15 @@
-"""A server that speaks the part of Qdrant's REST API that `lib.store_server` uses.
+"""Qdrant test server: the part of Qdrant's REST API that `lib.store_server` uses.
 
-It stands in for a Qdrant server, over the same engine (qdrant-edge, one shard a collection, all
-of it below one folder), with the requests checked against and the answers made from the models
-that qdrant-client generates from Qdrant's own API description. So what passes here was sent as
-real HTTP, in the form that Qdrant documents, and was stored, filtered and scored by Qdrant's code.
-With QDRANT_OPENAPI, requests and answers are held against that description itself as well
-(`tests.qdrant_document`); then a server that has seen anything unknown fails when it stops.
+It runs Qdrant's own engine (qdrant-edge, one shard per collection, all below one folder). Requests
+and responses use the models that qdrant-client generates from Qdrant's API description. So a test
+sends real HTTP in the documented form, and Qdrant's code stores, filters and scores. With
+QDRANT_OPENAPI, `tests.qdrant_document` also validates both against the description itself. After a
+violation, the server raises when it stops.
 
-What it does not prove: that a release of Qdrant behaves as its description says; its limits and
-its clocks (this one does one request after another); durability (points are on the disk once this
-one was told to stop, and lost when it is killed); replicas, consensus, optimisers, HNSW over many
-points, TLS, Qdrant Cloud's proxy. Requests that Quire does not make are refused with 400 or 404
-instead of being half understood.
+Not covered: whether a release of Qdrant matches its description; its limits and timing (requests
+run one at a time); durability (points are written when the server stops, and lost when it is
+killed); replicas, consensus, optimisers, HNSW over many points, TLS, Qdrant Cloud's proxy. Requests
+that Quire never sends are rejected with 400 or 404.
 
     python -m tests.qdrant_server --port 6333 --path DIR [--api-key KEY] [--strict]
 """
@@ -33,14 +31,14 @@ import pydantic
 from aiohttp import web
 from qdrant_client.http import models
 
-from tests.qdrant_collection import Collection, Refused, dump, replace
+from tests.qdrant_collection import Collection, Rejected, dump, replace
 from tests.qdrant_document import Document, Exchange
 from tests.upstream import Body, Drop, Hang, Status
 
 
 @dataclass(frozen=True)
 class Page:
-    """An answer that is none of Qdrant's, as a proxy or another service gives it."""
+    """A response of a proxy or another service instead of Qdrant."""
 
     status: int
     content: bytes
@@ -48,40 +46,40 @@ class Page:
 
 
 Fault = Status | Body | Page | Hang | Drop | asyncio.Event
-"""An event: the request waits for it and is then answered as usual."""
+"""With an event, the request waits for it and is then answered normally."""
 
-MAX_BODY = 32 * 1024 * 1024  # as Qdrant's default
+MAX_BODY = 32 * 1024 * 1024  # Qdrant's default
 PARAMETERS = {"GET": frozenset[str](), "PUT": {"wait", "ordering", "timeout"}}
-"""Of a request's address, by method; others know `OTHER_PARAMETERS`."""
+"""Query parameters by method; other methods accept `OTHER_PARAMETERS`."""
 OTHER_PARAMETERS = frozenset({"timeout", "consistency"})
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
-class Denied(Refused):
-    """For want of a key: Qdrant says so in plain text."""
+class Unauthorized(Rejected):
+    """Missing or wrong API key. Qdrant answers in plain text."""
 
 
-class Unknown(Exception):
-    """No such address: Qdrant answers with nothing in it."""
+class UnknownPath(Exception):
+    """Unknown path. Qdrant answers with an empty body."""
 
 
 class QdrantServer:
-    """What it keeps, what it was asked, and how it is to fail."""
+    """The server's collections, the requests it received, and the faults to inject."""
 
     def __init__(self, folder: Path, *, api_key: str = "", strict: bool = False) -> None:
         self.folder = folder
         self.api_key = api_key
         self.denied_status = 401
-        """The status for a wrong key; a key without the rights for a request is told 403."""
+        """Status for a wrong key. Qdrant uses 403 for a key without the required rights."""
         self.strict = strict
-        """Refuse to filter on a field that has no index, as Qdrant Cloud does."""
+        """Reject filters on fields without an index, as Qdrant Cloud does."""
         self.version = "1.19.0"
         self.port = 0
         self.violations: list[str] = []
-        """Of Qdrant's own description about what was asked and answered, where there is a copy."""
+        """Violations of Qdrant's OpenAPI document, if QDRANT_OPENAPI is set."""
         self._document = Document.from_environment()
         self.requests: list[str] = []
-        """Method and path of each, in the order in which they came."""
+        """Method and path of each request, in order."""
         self.collections: dict[str, Collection] = {}
         self.aliases: dict[str, str] = {}
         self._faults: list[tuple[str, Fault, range]] = []
@@ -94,7 +92,7 @@ class QdrantServer:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Listen: on a free port the first time, then always on the same one."""
+        """Listen on a free port the first time, later on the same port."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for folder in self.folder.iterdir():
             if (folder / "collection.json").exists():
@@ -111,8 +109,8 @@ class QdrantServer:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Refuse connections from now on; what was stored stays in the folder."""
-        self._stopping.set()  # what hangs would else hold the runner up
+        """Stop listening. The stored points stay in the folder."""
+        self._stopping.set()  # ends the requests that hang
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -124,9 +122,9 @@ class QdrantServer:
     def failing(
         self, fault: Fault, on: str = "", *, after: int = 0, times: int = sys.maxsize
     ) -> Iterator[None]:
-        """Meet requests with `fault` whose "METHOD /path" contains the pattern `on`.
+        """Inject `fault` into requests whose "METHOD /path" matches the pattern `on`.
 
-        The first `after` of them are answered as usual, and so are those after `times` faults.
+        The first `after` matching requests, and those after `times` faults, succeed.
         """
         first = len(self.requests_matching(on)) + after
         self._faults.append((on, fault, range(first, first + times)))
@@ -136,12 +134,12 @@ class QdrantServer:
             self._faults.pop()
 
     async def until(self, predicate: Callable[["QdrantServer"], bool]) -> None:
-        """Wait until what was asked fulfils `predicate`."""
+        """Wait until `predicate` is true for this server. Checked after each request."""
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(lambda: predicate(self))
 
     def requests_matching(self, pattern: str) -> list[str]:
-        """The requests whose "METHOD /path" contains `pattern`."""
+        """Return the requests whose "METHOD /path" matches `pattern`."""
         return [each for each in self.requests if re.search(pattern, each)]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
@@ -157,9 +155,9 @@ class QdrantServer:
                     return failed
         answer = self._respond(request, body)
         if self._document:
-            told = b"" if answer.body is None else bytes(answer.body)  # type: ignore[arg-type]
+            sent = b"" if answer.body is None else bytes(answer.body)  # type: ignore[arg-type]
             self.violations += self._document.violations(
-                Exchange(request.method, request.path, request.query, body, answer.status, told)
+                Exchange(request.method, request.path, request.query, body, answer.status, sent)
             )
         return answer
 
@@ -167,14 +165,14 @@ class QdrantServer:
         began = time.perf_counter()
         try:
             self._admit(request)
-            refuse_other_parameters(request)
+            reject_other_parameters(request)
             result = self._answer(request.method, request.path, body)
-        except Denied as denied:
-            return web.Response(status=denied.status, text=str(denied))
-        except Unknown:
+        except Unauthorized as unauthorized:
+            return web.Response(status=unauthorized.status, text=str(unauthorized))
+        except UnknownPath:
             return web.Response(status=404)
-        except Refused as refused:
-            return failure(refused.status, str(refused))
+        except Rejected as rejected:
+            return failure(rejected.status, str(rejected))
         except pydantic.ValidationError as error:
             return failure(400, f"Format error in JSON body: {error.error_count()} errors")
         if request.path == "/":
@@ -208,12 +206,12 @@ class QdrantServer:
 
     def _admit(self, request: web.Request) -> None:
         if request.path == "/":
-            return  # open to all, as Qdrant's is
+            return  # needs no key in Qdrant either
         if self.api_key and request.headers.get("api-key") != self.api_key:
-            raise Denied(self.denied_status, "Invalid API key or JWT")
+            raise Unauthorized(self.denied_status, "Invalid API key or JWT")
 
     def _answer(self, method: str, path: str, body: bytes) -> Any:
-        """The `result` for a request. Raises `Refused`, and pydantic's error for a wrong form."""
+        """Return the `result` for a request. Raises `Rejected`, or pydantic's ValidationError."""
         match method, path.strip("/").split("/"):
             case "GET", [""]:
                 return {"title": "qdrant - vector search engine", "version": self.version}
@@ -243,22 +241,22 @@ class QdrantServer:
                 return self._named(name).query(batch.searches)
             case "POST", ["collections", name, "points", "scroll"]:
                 return self._named(name).scroll(parse(models.ScrollRequest, body))
-        raise Unknown
+        raise UnknownPath
 
     def _named(self, name: str) -> Collection:
-        """A collection by its own name or by an alias."""
+        """Find a collection by name or alias."""
         found = self.collections.get(self.aliases.get(name, name))
         if found is None:
-            raise Refused(404, f"Not found: Collection `{name}` doesn't exist!")
+            raise Rejected(404, f"Not found: Collection `{name}` doesn't exist!")
         return found
 
     def _create(self, name: str, asked: models.CreateCollection) -> bool:
         if not re.fullmatch(r"[\w-]+", name):
-            raise Refused(400, "Bad request: this name is not known to be used by Quire")
+            raise Rejected(400, "Bad request: Quire uses no such collection name")
         if name in self.collections:
-            raise Refused(409, f"Wrong input: Collection `{name}` already exists!")
+            raise Rejected(409, f"Wrong input: Collection `{name}` already exists!")
         if name in self.aliases:
-            raise Refused(400, "Bad request: Can't create collection with the name of an alias")
+            raise Rejected(400, "Bad request: Can't create collection with the name of an alias")
         self.collections[name] = Collection.create(self.folder / name, asked, strict=self.strict)
         return True
 
@@ -271,20 +269,20 @@ class QdrantServer:
         return True
 
     def _change_aliases(self, asked: models.ChangeAliasesOperation) -> bool:
-        """All of it or nothing."""
+        """Apply all actions or none."""
         aliases = dict(self.aliases)
         for action in asked.actions:
             match action:
                 case models.CreateAliasOperation(create_alias=create):
                     if create.alias_name in self.collections:
-                        raise Refused(400, "Bad request: an alias with a collection's name")
+                        raise Rejected(400, "Bad request: an alias with a collection's name")
                     if create.collection_name not in self.collections:
-                        raise Refused(404, f"Not found: Collection `{create.collection_name}`")
+                        raise Rejected(404, f"Not found: Collection `{create.collection_name}`")
                     aliases[create.alias_name] = create.collection_name
                 case models.DeleteAliasOperation(delete_alias=delete):
                     aliases.pop(delete.alias_name, None)
                 case _:
-                    raise Refused(400, "Bad request: not known here")
+                    raise Rejected(400, "Bad request: unsupported action")
         self._save_aliases(aliases)
         return True
 
@@ -293,10 +291,10 @@ class QdrantServer:
         self.aliases = aliases
 
 
-def refuse_other_parameters(request: web.Request) -> None:
+def reject_other_parameters(request: web.Request) -> None:
     known = PARAMETERS.get(request.method, OTHER_PARAMETERS)
     if request.query.keys() - known:
-        raise Refused(400, "Bad request: parameters that are not known here")
+        raise Rejected(400, "Bad request: unsupported query parameters")
 
 
 def parse(model: type[Model], body: bytes) -> Model:
@@ -326,17 +324,19 @@ async def serve(arguments: argparse.Namespace) -> None:
     server = QdrantServer(arguments.path, api_key=arguments.api_key, strict=arguments.strict)
     server.port = arguments.port
     await server.start()
-    told = asyncio.Event()
-    for sign in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(sign, told.set)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     print(server.url, flush=True)
-    await told.wait()
+    await stop.wait()
     await server.stop()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.qdrant_server", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="default: a free one; it is printed")
+    parser.add_argument(
+        "--port", type=int, default=0, help="default: a free port, which is printed"
+    )
     parser.add_argument("--path", type=Path, required=True)
     parser.add_argument("--api-key", default="")
     parser.add_argument("--strict", action="store_true")

@@ -1,4 +1,4 @@
-"""A real redis-server for the tests, which may be killed, stopped and started again."""
+"""Run a real redis-server that tests can kill, pause and restart."""
 
 import shutil
 import signal
@@ -16,7 +16,7 @@ START_SECONDS = 10.0
 
 
 class RedisServer:
-    """On a port of its own, keeping nothing on the disk."""
+    """A redis-server on a free port, without persistence."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         if PROGRAM is None:
@@ -48,7 +48,7 @@ class RedisServer:
             time.sleep(0.002)
 
     def kill(self) -> None:
-        """At once, with all that it held; nothing happens where it does not run."""
+        """Kill the server; its data is lost. Does nothing if it is not running."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -56,7 +56,7 @@ class RedisServer:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Connections are taken, and nothing is answered."""
+        """Pause the process: it accepts connections but never replies."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
         try:
@@ -68,7 +68,7 @@ class RedisServer:
         assert self._command(b"FLUSHALL") == b"+OK\r\n"
 
     def size(self) -> int:
-        """The number of keys."""
+        """Return the number of keys."""
         return int(self._command(b"DBSIZE").lstrip(b":"))
 
     def _listens(self) -> bool:

@@ -1,4 +1,4 @@
-"""Scripts of the handbook, run as GitHub's runner does with `shell: bash`."""
+"""Run scripts of the handbook as GitHub Actions does with `shell: bash`."""
 
 import asyncio
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Ran:
+class ShellResult:
     code: int
     output: str
 
 
 async def run(
     script: str, folder: Path, environment: Mapping[str, str] | None = None, seconds: float = 30
-) -> Ran:
+) -> ShellResult:
     process = await asyncio.create_subprocess_exec(
         *("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script),
         cwd=folder,
@@ -30,4 +30,4 @@ async def run(
             process.kill()
             await process.wait()
     assert process.returncode is not None
-    return Ran(process.returncode, output.decode())
+    return ShellResult(process.returncode, output.decode())

@@ -1,9 +1,9 @@
-"""What the tests of the stores share: made-up chunks, and the stores they are put in.
+"""Helpers for the store tests: made-up chunks, and one factory per kind of store.
 
-The server's store runs twice: over HTTP to `tests.qdrant_server`, which keeps strict mode, and on
-qdrant-client's local mode, an implementation of its own that knows neither a network nor that mode.
-With QDRANT_TEST_URL (and QDRANT_TEST_API_KEY) it runs against that server too, in collections that
-begin with `quire-test-` and are removed at the end of each test.
+`ServerStore` is tested twice: over HTTP against `tests.qdrant_server` in strict mode, and on
+qdrant-client's local mode, a separate implementation without network and strict mode. With
+QDRANT_TEST_URL (and QDRANT_TEST_API_KEY) it is also tested against that server, in collections
+named `quire-test-…` that are removed after each test.
 """
 
 import os
@@ -89,7 +89,7 @@ def random_vectors(count: int, seed: int = 1) -> Vectors:
 
 
 def sparse_vectors(chunks: Sequence[StoredChunk]) -> list[SparseVector]:
-    """Each as if it stood alone."""
+    """Return the sparse vector of each chunk, as if it were the only one."""
     return [document_vectors([each.text])[0] for each in chunks]
 
 
@@ -106,20 +106,20 @@ async def publish(
     await builder.add(chunks, vectors, sparse_vectors(chunks) if terms is None else terms)
     manifest = make_manifest(generation, len(chunks), embedding_model=model)
     await builder.publish(manifest, make_ledger(chunks))
-    await builder.discard()  # as the caller's `finally` does: nothing happens after `publish`
+    await builder.discard()  # callers do this in `finally`; it has no effect after `publish`
     return manifest
 
 
 async def nearest(
     store: Store, vector: Vectors, k: int, *, only: Mapping[str, str] | None = None
 ) -> list[Hit]:
-    """The `k` nearest of what is found, nearest first."""
+    """Return the `k` hits with the highest cosine, best first."""
     found = await store.search(vector, query_vector("text"), k, only=only)
     return sorted(found.hits, key=lambda hit: (-hit.cosine, hit.chunk.chunk_id))[:k]
 
 
 def change_retry_policies(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
-    """With a server, for every kind of request (`lib.store_server_client._RetryPolicy`)."""
+    """Change fields of every retry policy of `lib.store_server_client`."""
     client = lib.store_server_client
     changed = [(pattern, replace(each, **changes)) for pattern, each in client._POLICIES]
     monkeypatch.setattr(client, "_POLICIES", changed)
@@ -133,7 +133,7 @@ STORE_KINDS = ["edge", "server", "wire", *(["real"] if REAL_URL else [])]
 
 @asynccontextmanager
 async def open_stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
-    """Stores of separate processes on the same index."""
+    """Yield a factory: each store that it makes opens the same index, like a process of its own."""
     made: list[Store] = []
     async with AsyncExitStack() as stack:
         if kind == "server":
@@ -144,7 +144,7 @@ async def open_stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
             server = await stack.enter_async_context(running)
         collection = f"quire-test-{uuid4().hex}"
         if kind == "real":
-            stack.push_async_callback(remove_all, collection)
+            stack.push_async_callback(delete_collections, collection)
 
         def make_one() -> Store:
             match kind:
@@ -163,8 +163,8 @@ async def open_stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
             await store.close()
 
 
-async def remove_all(prefix: str) -> None:
-    """The collections on the real server whose names begin so; aliases go with them."""
+async def delete_collections(prefix: str) -> None:
+    """Delete the collections with this prefix, and so their aliases, on the real server."""
     client = connect(REAL_URL, REAL_KEY)
     for collection in (await client.get_collections()).collections:
         if collection.name.startswith(prefix):

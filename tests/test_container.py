@@ -1,4 +1,4 @@
-"""The container as a real engine runs it. `.ci/image` builds the image and runs these tests."""
+"""The container, run by a real engine. `.ci/image` builds the image and runs these tests."""
 
 import asyncio
 import gzip
@@ -34,7 +34,7 @@ from tests.test_stopping import EXIT_SECONDS
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Hang, Upstream, delta
 
-pytestmark = pytest.mark.skipif(not IMAGE, reason="QUIRE_IMAGE names no image: run .ci/image")
+pytestmark = pytest.mark.skipif(not IMAGE, reason="QUIRE_IMAGE is not set: run .ci/image")
 
 QUESTION = "Which port does Quire use?"
 EXPECTED = "7860"
@@ -44,18 +44,18 @@ CONFINED = (
     *(*LIMITED, *READ_ONLY),
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "256"),
 )
-PROCESS = "print(open('/proc/1/status').read())"
-LIMIT = """
+PROCESS_STATUS = "print(open('/proc/1/status').read())"
+MEMORY_LIMIT = """
 import pathlib
 for name in ("memory/memory.limit_in_bytes", "memory.max"):
     path = pathlib.Path("/sys/fs/cgroup", name)
     if path.exists():
         print(path.read_text())
 """
-VERSION = f"print(open('{INDEX}/quire/current').read())"
+INDEX_VERSION = f"print(open('{INDEX}/quire/current').read())"
 
 
-async def test_it_answers_confined_and_without_a_network() -> None:
+async def test_answers_in_a_confined_container_without_network() -> None:
     async with container(*CONFINED) as quire:
         assert await quire.until_ready() < READY_SECONDS
         answer = await quire.chat(QUESTION)
@@ -63,15 +63,15 @@ async def test_it_answers_confined_and_without_a_network() -> None:
         assert answer["citations"]
         health = await quire.health()
         assert not health["ingesting"]
-        assert health["index_version"] == (await quire.python(VERSION)).output.strip()
+        assert health["index_version"] == (await quire.python(INDEX_VERSION)).output.strip()
 
-        lines = (await quire.python(PROCESS)).output.splitlines()
+        lines = (await quire.python(PROCESS_STATUS)).output.splitlines()
         status = {name: value.split() for name, _, value in (x.partition(":") for x in lines)}
         assert set(status["Uid"]) == set(status["Gid"]) == {"1000"}
         assert int(status["CapEff"][0], 16) == 0
         interfaces = await quire.python("import os; print(os.listdir('/sys/class/net'))")
         assert interfaces.output.strip() == "['lo']"
-        assert int((await quire.python(LIMIT)).output) == MEMORY
+        assert int((await quire.python(MEMORY_LIMIT)).output) == MEMORY
         touched = await quire.python(f"open('{INDEX}/x', 'w')", check=False)
         assert "Read-only file system" in touched.errors
 
@@ -86,8 +86,8 @@ async def test_it_answers_confined_and_without_a_network() -> None:
         assert "Traceback" not in await quire.log()
 
 
-async def test_it_answers_as_any_user_and_without_a_tmp() -> None:
-    # Podman mounts a /tmp in a read-only container unless told otherwise; Docker does not.
+async def test_answers_as_any_user_without_tmp() -> None:
+    # Podman mounts a /tmp in a read-only container by default; Docker does not.
     bare = ("--read-only-tmpfs=false",) if "podman" in ENGINE else ()
     async with container(*LIMITED, "--read-only", *bare, "--user", "4242:4242") as quire:
         await quire.until_ready()
@@ -100,19 +100,19 @@ async def test_sigterm_ends_an_open_stream(upstream: Upstream) -> None:
     async with container(*CONFINED, **options) as quire:
         await quire.until_ready()
         async with streaming(quire.port, QUESTION) as stream:
-            begun = b""
-            while b"Quire uses" not in begun:
-                begun += await stream.readany()
+            received = b""
+            while b"Quire uses" not in received:
+                received += await stream.readany()
             stopping = asyncio.create_task(quire.stop())
-            # Raises if the stream breaks off instead of ending.
-            last = parse_events(begun + await stream.read())[-1]
+            # Raises if the stream is cut off.
+            last = parse_events(received + await stream.read())[-1]
             assert (last["type"], last["code"]) == ("error", "STOPPING")
             seconds, code = await stopping
         assert (seconds < EXIT_SECONDS, code) == (True, 0)
         assert "Traceback" not in await quire.log()
 
 
-async def test_it_ingests_in_a_plain_container() -> None:
+async def test_ingests_in_a_writable_container() -> None:
     async with container(*LIMITED) as quire:
         await quire.until_ready()
         before = (await quire.health())["index_version"]
@@ -131,7 +131,7 @@ async def test_it_ingests_in_a_plain_container() -> None:
         assert (seconds < EXIT_SECONDS, code) == (True, 0)
         changed = (await engine("diff", quire.name)).output.split("\n")
         written = [line.split()[1] for line in changed if line]
-        # What is written elsewhere would fail in a read-only container. An engine mounts the rest.
+        # Writes elsewhere would fail in a read-only container. The engine mounts the parents.
         parents = {"/app", *(f"/{name}" for name in ("etc", "run", "tmp", "proc", "sys", "dev"))}
         ours = (INDEX, "/tmp/", "/run/", "/etc/")
         page_written = {"/app/book_content", "/app/book_content/tides.md"}
@@ -139,7 +139,7 @@ async def test_it_ingests_in_a_plain_container() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
-async def test_openai_embeddings_a_qdrant_server_and_redis(
+async def test_openai_embeddings_with_qdrant_server_and_redis(
     upstream: Upstream, tmp_path: Path
 ) -> None:
     with running_redis(tmp_path) as redis:
@@ -167,7 +167,7 @@ async def test_openai_embeddings_a_qdrant_server_and_redis(
             assert "Traceback" not in await quire.log()
 
 
-async def test_a_model_in_a_folder_and_an_own_book(tmp_path: Path) -> None:
+async def test_mounted_model_and_book(tmp_path: Path) -> None:
     write_model(tmp_path / "model")
     write_book(tmp_path / "book", BOOK)
     mounts = [f"--volume={tmp_path / name}:/{name}:ro" for name in ("model", "book")]
@@ -179,7 +179,7 @@ async def test_a_model_in_a_folder_and_an_own_book(tmp_path: Path) -> None:
         assert answer["citations"][0]["source"]["file_path"] == "guide/tides.md"
 
 
-async def test_the_configuration() -> None:
+async def test_image_configuration() -> None:
     config = await inspected()
     assert (config["User"], config["WorkingDir"]) == ("1000", "/app")
     assert list(config["ExposedPorts"]) == [f"{Settings().api_port}/tcp"]
@@ -208,7 +208,7 @@ PLANTED = (
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
 async def test_no_layer_holds_a_secret(upstream: Upstream, tmp_path: Path) -> None:
-    """Neither the key that the build is given, nor what lies about in its folder."""
+    """Neither the build's API key nor secret files in the build context."""
     context = tmp_path / "context"
     tracked = await run("git", "-C", str(ROOT), "ls-files", "-z")
     for name in tracked.output.rstrip("\0").split("\0"):
@@ -244,7 +244,7 @@ async def test_no_layer_holds_a_secret(upstream: Upstream, tmp_path: Path) -> No
 
 
 def archived(path: Path) -> Iterator[tuple[str, bytes]]:
-    """The files of a saved image: its configuration, its layers, and the files of each layer."""
+    """Yield the files of a saved image: configuration, layers, and the names in each layer."""
     with tarfile.open(path) as image:
         for entry in image:
             file = image.extractfile(entry) if entry.isfile() else None

@@ -1,7 +1,6 @@
-"""What the handbook's deployment chapters offer, tried as far as this machine can: the files fit
-Quire, the unit and the proxy are accepted by the real programs.
+"""Deployment files of the handbook: they match Quire's settings, and systemd and nginx accept them.
 
-The workflows have tests of their own (`tests.test_workflows`).
+`tests.test_workflows` tests the workflows.
 """
 
 import asyncio
@@ -40,7 +39,7 @@ REQUIRED = {"ADMIN_API_KEY": "admin", "QDRANT_API_KEY": "qdrant"}
 
 
 def compose(**variables: str) -> dict[str, Any]:
-    """`compose.yaml` with its variables replaced, as Compose does."""
+    """Read `compose.yaml` and substitute variables as Compose does."""
 
     def value(match: re.Match[str]) -> str:
         name, operator, rest = match.groups()
@@ -48,15 +47,15 @@ def compose(**variables: str) -> dict[str, Any]:
             assert operator == ":-", f"{name} is required"
         return variables.get(name) or rest
 
-    def replaced(node: Any) -> Any:
+    def substitute(node: Any) -> Any:
         if isinstance(node, dict):
-            return {key: replaced(each) for key, each in node.items()}
+            return {key: substitute(each) for key, each in node.items()}
         if isinstance(node, list):
-            return [replaced(each) for each in node]
+            return [substitute(each) for each in node]
         variable = r"\$\{(\w+)(:[-?])([^}]*)\}"
         return re.sub(variable, value, node) if isinstance(node, str) else node
 
-    return dict(replaced(yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))))
+    return dict(substitute(yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +72,7 @@ def compose(**variables: str) -> dict[str, Any]:
     ],
     ids=["defaults", "own book"],
 )
-def test_the_compose_file_fits_quire(chosen: dict[str, str]) -> None:
+def test_compose_file_matches_settings(chosen: dict[str, str]) -> None:
     services = compose(**REQUIRED, **chosen)["services"]
     quire = services["quire"]
     assert quire["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
@@ -96,7 +95,7 @@ def test_the_compose_file_fits_quire(chosen: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_compose_asks_for_its_keys(name: str) -> None:
+def test_compose_requires_its_keys(name: str) -> None:
     with pytest.raises(AssertionError, match=f"{name} is required"):
         compose(**REQUIRED | {name: ""})
 
@@ -111,7 +110,7 @@ def test_every_compose_service_is_locked_down() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
         assert service["restart"] == "unless-stopped"
-        if name != "quire":  # its image has one
+        if name != "quire":  # its image defines a health check
             assert {"test", "interval", "timeout", "retries"} <= set(service["healthcheck"])
         assert set(service.get("depends_on", {})) <= set(whole["services"])
         assert name == "quire" or "ports" not in service
@@ -120,7 +119,7 @@ def test_every_compose_service_is_locked_down() -> None:
             assert source.startswith("./") or source in whole["volumes"], volume
 
 
-def test_the_hosts_files_fit_quire() -> None:
+def test_host_configurations_match_settings() -> None:
     fly = tomllib.loads(block("hosts.md", "Fly.io", "toml"))
     assert fly["http_service"]["internal_port"] == PORT
     assert [check["path"] for check in fly["http_service"]["checks"]] == ["/health"]
@@ -139,7 +138,7 @@ def test_the_hosts_files_fit_quire() -> None:
     load_settings(environment)
 
 
-def test_the_unit_fits_quire() -> None:
+def test_systemd_unit_matches_settings() -> None:
     text = (ROOT / "scripts/quire.service").read_text(encoding="utf-8")
     (environment,) = re.findall(r"^Environment=(.*)$", text, re.MULTILINE)
     values = dict(each.split("=") for each in environment.split())
@@ -157,24 +156,24 @@ async def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     assert stop
     assert seconds(stop[1]) > EXIT_SECONDS
     unit = tmp_path / "quire.service"
-    # The program that it names has to be there.
+    # systemd checks that the program exists.
     unit.write_text(text.replace("/opt/quire/.venv/bin/python", shutil.which("env") or ""))
     verified = await run("systemd-analyze verify ./quire.service", tmp_path)
     assert (verified.code, verified.output) == (0, "")
     rated = await run("systemd-analyze security --offline=true ./quire.service", tmp_path)
     exposure = re.search(r"Overall exposure level for quire.service: ([\d.]+)", rated.output)
     assert exposure, rated.output
-    said = (ROOT / "book_content/deploy.md").read_text(encoding="utf-8")
-    assert f"rates it {exposure[1]} of 10" in said or float(exposure[1]) <= 2
+    chapter = (ROOT / "book_content/deploy.md").read_text(encoding="utf-8")
+    assert f"rates it {exposure[1]} of 10" in chapter or float(exposure[1]) <= 2
 
 
 @needs_nginx
-async def test_an_answer_streams_through_nginx(
+async def test_answers_stream_through_nginx(
     make_settings: MakeSettings, upstream: Upstream, tmp_path: Path
 ) -> None:
     location = block("deploy.md", "nginx configuration", "nginx")
-    named = f"http://127.0.0.1:{PORT}"
-    assert location.count(named) == 1
+    default = f"http://127.0.0.1:{PORT}"
+    assert location.count(default) == 1
     settings = make_settings(openai_base_url=upstream.base_url, trusted_proxy_hops=1)
     more = asyncio.Event()
     upstream.replies.append([delta("The tide turns "), more, delta("slowly. [1]"), finish(), DONE])
@@ -182,22 +181,22 @@ async def test_an_answer_streams_through_nginx(
         listening(settings) as address,
         running_nginx(
             tmp_path,
-            f"gzip on; gzip_types *; server {{ listen 80; {location.replace(named, address)} }}",
+            f"gzip on; gzip_types *; server {{ listen 80; {location.replace(default, address)} }}",
         ) as proxy,
         aiohttp.ClientSession() as client,
     ):
         asked = {"question": "When does the tide turn?"}
         async with asyncio.timeout(10), client.post(f"{proxy}/chat", json=asked) as response:
             assert response.status == 200
-            # The model says no more until the reader has its first words.
-            begun = b""
-            while b"The tide" not in begun:
-                begun += await response.content.readany()
-            assert b"slowly" not in begun
+            # The model sends no more until the client has received its first words.
+            received = b""
+            while b"The tide" not in received:
+                received += await response.content.readany()
+            assert b"slowly" not in received
             more.set()
             assert b'"done"' in await response.content.read()
 
         large = io.BytesIO(b"x" * 2_000_000)
         key = {"Authorization": f"Bearer {ADMIN_KEY}"}
         async with client.post(f"{proxy}/ingest/archive", data=large, headers=key) as response:
-            assert response.status == 400, "nginx has to let it through to Quire, which refuses it"
+            assert response.status == 400, "nginx must pass the archive to Quire, which rejects it"

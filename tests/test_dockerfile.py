@@ -1,4 +1,4 @@
-"""The Dockerfile's text. `tests.test_container` tests what is built from it."""
+"""The Dockerfile's text. `tests.test_container` tests the image built from it."""
 
 import dataclasses
 import http.server
@@ -16,11 +16,11 @@ from tests.handbook import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 INSTRUCTIONS = re.sub(r"\\\n", " ", re.sub(r"^ *#.*\n", "", DOCKERFILE, flags=re.MULTILINE))
-"""One a line, without comments."""
+"""One instruction per line, without comments."""
 
 
 def variables(word: str) -> dict[str, str]:
-    """What the `ARG` or `ENV` instructions set."""
+    """Return the variables that the `ARG` or `ENV` instructions set."""
     lines = re.findall(rf"^{word} +(.*)$", INSTRUCTIONS, re.MULTILINE)
     return {name: value for line in lines for name, value in re.findall(r"(\w+)=(\S*)", line)}
 
@@ -38,10 +38,10 @@ def health_check() -> list[str]:
         (200, {"API_PORT": "", "PORT": "*"}, 0),
     ],
 )
-def test_the_health_check_asks_quire_itself(
+def test_health_check_asks_quire_directly(
     status: int, variables: dict[str, str], code: int
 ) -> None:
-    """Without a shell or curl, and through no proxy that the environment names."""
+    """It uses no shell, no curl and no proxy from the environment."""
 
     class Health(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -62,30 +62,30 @@ def test_the_health_check_asks_quire_itself(
     assert done.returncode == code, done.stderr
 
 
-def test_the_health_check_knows_the_default_port() -> None:
-    """Also where API_PORT is set to nothing, as Compose does with what it lacks."""
+def test_health_check_uses_the_default_port() -> None:
+    """An empty API_PORT counts as unset, because Compose passes missing variables as empty."""
     code = health_check()[2]
     assert f"e.get('API_PORT') or e.get('PORT') or {Settings().api_port}" in code
 
 
 def test_no_argument_or_variable_holds_a_key() -> None:
-    named = {*variables("ARG"), *variables("ENV")}
+    names = {*variables("ARG"), *variables("ENV")}
     secret = {each.name.upper() for each in dataclasses.fields(Settings) if each.metadata["secret"]}
     assert secret >= {"OPENAI_API_KEY", "REDIS_URL"}
-    assert named >= {"SITE_URL", "PYTHON_IMAGE"}
-    assert not named & secret
+    assert names >= {"SITE_URL", "PYTHON_IMAGE"}
+    assert not names & secret
 
 
-def test_the_index_is_used_with_the_settings_that_it_is_built_with() -> None:
-    settled = {
+def test_index_is_built_and_served_with_the_same_settings() -> None:
+    names = {
         *("BOOK_CONTENT_PATH", "SITE_URL", "SITE_GENERATOR", "SITE_OPTIONS", "CHUNK_TOKENS"),
         *("EMBEDDING_PROVIDER", "LOCAL_EMBEDDING_MODEL", "OPENAI_EMBEDDING_MODEL"),
     }
-    assert settled <= set(setting_names())
-    kept = variables("ENV")
-    assert {name: kept[name] for name in settled} == {name: f"${name}" for name in settled}
+    assert names <= set(setting_names())
+    environment = variables("ENV")
+    assert {name: environment[name] for name in names} == {name: f"${name}" for name in names}
 
 
-def test_the_version_is_the_project_s() -> None:
+def test_version_matches_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert variables("ARG")["VERSION"] == project["version"]

@@ -1,4 +1,4 @@
-"""Faults of the model's server at every position of an answer."""
+"""Faults of the language model server at every position of an answer."""
 
 import asyncio
 import re
@@ -41,13 +41,13 @@ FAULTS: dict[str, Callable[[Sequence[Step]], list[Step]]] = {
     "cut": lambda rest: [finish("length"), DONE],
     "filtered": lambda rest: [finish("content_filter"), DONE],
 }
-WHOLE = {"no JSON": "stop", "cut": "length", "filtered": "content_filter"}
-"""Faults after which an answer is still complete, with its finish reason."""
+COMPLETE = {"no JSON": "stop", "cut": "length", "filtered": "content_filter"}
+"""Faults after which the answer still counts as complete, with its finish reason."""
 
 
 @pytest.fixture
-async def impatient(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[Api]:
-    """With a short timeout, and without the answer cache."""
+async def short_timeout_api(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[Api]:
+    """The application with a short model timeout and without answer cache."""
     settings = make_settings(
         openai_base_url=upstream.base_url,
         openai_timeout=0.4,
@@ -64,7 +64,7 @@ def faulty(at: int, fault: Callable[[Sequence[Step]], list[Step]]) -> list[Step]
 
 
 def check(events: list[dict[str, Any]], shown: bool, reason: str | None) -> None:
-    """`shown`: whether the model wrote something; `reason`: of a complete answer."""
+    """`shown`: whether the model sent text. `reason`: finish reason of a complete answer."""
     kinds = [each["type"] for each in events]
     assert kinds.count("done") + kinds.count("error") == 1
     text, last = answer_text(events), events[-1]
@@ -83,36 +83,41 @@ def check(events: list[dict[str, Any]], shown: bool, reason: str | None) -> None
 
 
 @pytest.mark.parametrize("name", FAULTS)
-async def test_a_fault_at_any_position(impatient: Api, upstream: Upstream, name: str) -> None:
+async def test_a_fault_at_any_position(
+    short_timeout_api: Api, upstream: Upstream, name: str
+) -> None:
     for at in range(len(TOKENS) + 1):
         upstream.replies.append(faulty(at, FAULTS[name]))
         session = f"s{at}"
-        reply = await impatient.ask(QUESTION, stream=True, session_id=session)
+        reply = await short_timeout_api.ask(QUESTION, stream=True, session_id=session)
         assert reply.status == 200
         shown = at > 0 or name == "no JSON"
-        check(reply.events(), shown, WHOLE.get(name))
-        # A successful answer in between keeps the circuit breaker closed.
-        await impatient.ask(QUESTION)
-        remembered = await impatient.services.chat.sessions.history(session)
-        assert bool(remembered) == (not shown or name in WHOLE)
+        check(reply.events(), shown, COMPLETE.get(name))
+        # A healthy answer in between keeps the circuit breaker closed.
+        await short_timeout_api.ask(QUESTION)
+        remembered = await short_timeout_api.services.chat.sessions.history(session)
+        assert bool(remembered) == (not shown or name in COMPLETE)
 
 
-async def test_silence_at_any_position(impatient: Api, upstream: Upstream) -> None:
-    """Concurrently, because each takes the whole timeout."""
+async def test_silence_at_any_position(short_timeout_api: Api, upstream: Upstream) -> None:
+    """All requests run concurrently, because each waits for the timeout."""
     upstream.replies.extend(faulty(at, lambda rest: [Hang()]) for at in range(1, len(TOKENS) + 1))
     replies = await asyncio.gather(
-        *(impatient.ask(QUESTION, stream=True, session_id=f"s{at}") for at in range(len(TOKENS)))
+        *(
+            short_timeout_api.ask(QUESTION, stream=True, session_id=f"s{at}")
+            for at in range(len(TOKENS))
+        )
     )
     for at, reply in enumerate(replies):
         check(reply.events(), shown=True, reason=None)
-        assert await impatient.services.chat.sessions.history(f"s{at}") == ()
+        assert await short_timeout_api.services.chat.sessions.history(f"s{at}") == ()
     await upstream.until(lambda u: u.disconnects == len(TOKENS))
 
 
-async def test_a_reader_who_leaves_at_any_position(
+async def test_a_disconnect_at_any_position(
     make_settings: MakeSettings, upstream: Upstream
 ) -> None:
-    """Afterwards nothing is charged, remembered or left open."""
+    """The request to the model is closed, and the exchange is not stored in the session."""
     async with (
         listening(
             make_settings(openai_base_url=upstream.base_url, rate_limit_enabled=False)
@@ -127,5 +132,5 @@ async def test_a_reader_who_leaves_at_any_position(
                     pass
                 response.close()
             await upstream.until(lambda u, n=at: u.disconnects == n)  # type: ignore[misc]
-        # A remembered conversation would be part of the prompt.
+        # A stored exchange would appear in the next prompt.
         assert all(len(chat["messages"]) == 2 for chat in upstream.chats())

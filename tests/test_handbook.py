@@ -1,4 +1,4 @@
-"""What the handbook says can be copied: it parses, and names what there is."""
+"""The handbook's examples parse, and every name in them exists."""
 
 import ast
 import configparser
@@ -24,30 +24,30 @@ from tests.handbook import CHAPTERS, PAGES, ROOT, Block, anchors, blocks, links,
 BUILD_ARGUMENTS = frozenset(
     re.findall(r"^ARG (\w+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
 )
-OTHERS = frozenset(
-    # of the shell and of its examples
+OTHER_VARIABLES = frozenset(
+    # the shell and examples for it
     "OLLAMA_HOST PATH PWD ASK_URL SPACE TASK PORT END "
     # Hugging Face, GitHub, Docker Compose, ONNX Runtime
     "HF_TOKEN GITHUB_SHA GITHUB_OUTPUT RUNNER_TEMP COMPOSE_PROFILES "
     "OPENBLAS_NUM_THREADS "
-    # Qdrant's own
+    # Qdrant
     "QDRANT__SERVICE__API_KEY QDRANT__STORAGE__SNAPSHOTS_PATH QDRANT_INIT_FILE_PATH "
     "QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR "
-    # of the tests
+    # the tests
     "QDRANT_TEST_URL QDRANT_TEST_API_KEY QDRANT_OPENAPI "
-    # names of others' formats
+    # file names
     "SUMMARY LICENSE".split()
 )
 CODES = frozenset(
     code for each in vars(errors).values() if isinstance(code := getattr(each, "code", None), str)
 ) | frozenset(re.findall(r"`([A-Z_]+)`", (ROOT / "book_content/http.md").read_text()))
-KNOWN = frozenset(setting_names()) | BUILD_ARGUMENTS | OTHERS
+KNOWN = frozenset(setting_names()) | BUILD_ARGUMENTS | OTHER_VARIABLES
 
 ASSIGNED = re.compile(r"^(?:export )?([A-Z][A-Z0-9_]*)=(.*)$", re.MULTILINE)
 
 
 def parse_ini(text: str) -> None:
-    # Of systemd's keys some may stand twice.
+    # systemd allows some keys more than once.
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.read_string(text)
     assert parser.sections()
@@ -63,7 +63,7 @@ def parse_nginx(text: str) -> None:
 
 
 def parse_json(text: str) -> None:
-    """One value, or a value a line."""
+    """Accept one value, or one value per line."""
     try:
         json.loads(text)
     except ValueError:
@@ -80,12 +80,12 @@ PARSERS: dict[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("block", blocks(*PARSERS), ids=lambda each: each.name)
-def test_a_block_of_data_parses(block: Block) -> None:
+def test_data_blocks_parse(block: Block) -> None:
     assert PARSERS[block.language](block.code) != []
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="bash is not installed")
-def test_every_command_is_good_shell(tmp_path: Path) -> None:
+def test_shell_blocks_parse(tmp_path: Path) -> None:
     for number, each in enumerate(blocks("sh")):
         (tmp_path / f"{number}.sh").write_text(f": {each.name!r}\n{each.code}", encoding="utf-8")
     assert len(list(tmp_path.iterdir())) > 40
@@ -97,7 +97,7 @@ def test_every_command_is_good_shell(tmp_path: Path) -> None:
 
 
 def named_variables() -> Iterator[tuple[str, str]]:
-    """Whatever looks like an environment variable, and where it stands."""
+    """Yield everything that looks like an environment variable, with its place."""
     for each in blocks("sh", "ini", "yaml", "toml"):
         code = re.sub(r"'[^'\n]*\b(?:import|print)\b[^'\n]*'", "", each.code)
         for pattern in (
@@ -124,7 +124,7 @@ def test_every_variable_exists() -> None:
 
 
 def settings_of(text: str) -> dict[str, str]:
-    """The settings that a block of `NAME=value` lines gives."""
+    """Parse the settings in a block of `NAME=value` lines."""
     known = set(setting_names())
     return {
         name: "".join(shlex.split(value, comments=True)[:1])
@@ -138,7 +138,7 @@ def settings_of(text: str) -> dict[str, str]:
     [each for each in blocks("sh") if settings_of(each.code)],
     ids=lambda each: each.name,
 )
-def test_the_values_of_settings_can_be_used(block: Block) -> None:
+def test_values_of_settings_are_valid(block: Block) -> None:
     values = settings_of(block.code)
     if "LOCAL_EMBEDDING_MODEL" in values:
         assert values.pop("LOCAL_EMBEDDING_MODEL").startswith(("/", "multilingual"))
@@ -162,7 +162,7 @@ def test_every_command_of_quire_exists(capsys: pytest.CaptureFixture[str]) -> No
         for match in re.finditer(r"python main\.py((?: [^;&|`#)]*)?)", line):
             arguments = shlex.split(match[1])
             seen.add(" ".join(arguments[:1]))
-            if arguments in (["ask"], ["eval"]):  # so the text calls it; a block says more
+            if arguments in (["ask"], ["eval"]):  # the name of a command in prose
                 assert line == match[0], f"{place}: {line}"
                 continue
             try:
@@ -186,7 +186,7 @@ def test_every_make_target_and_module_exists() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
-def test_every_link_leads_somewhere(path: Path) -> None:
+def test_every_link_target_exists(path: Path) -> None:
     for target in links(path):
         file, _, anchor = target.partition("#")
         to = (path.parent / file).resolve() if file else path
@@ -195,14 +195,14 @@ def test_every_link_leads_somewhere(path: Path) -> None:
             assert anchor in anchors(to), target
 
 
-def test_the_contents_name_every_chapter_once() -> None:
+def test_contents_list_every_chapter_once() -> None:
     contents = (ROOT / "book_content/index.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| \[[^\]]+\]\(([\w-]+\.md)\) \|", contents, re.MULTILINE)
     assert sorted(listed) == [path.name for path in CHAPTERS if path.name != "index.md"]
 
 
 def program_texts() -> Iterator[str]:
-    """Patterns of the string literals in the program; an inserted value matches any text."""
+    """Yield a pattern for each string literal of the program; f-string values match any text."""
     for path in (ROOT / "main.py", *ROOT.glob("handlers/*.py"), *ROOT.glob("lib/**/*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
@@ -222,5 +222,5 @@ def test_troubleshooting_quotes_messages_of_the_program() -> None:
     quoted = set(re.findall(r'"([^"]+)"', text.replace("\n", " ")))
     assert len(quoted) > 20
     texts = [regex.compile(each) for each in program_texts()]
-    # A quote is the beginning of a message.
+    # A quote may be the beginning of a message.
     assert not {q for q in quoted if not any(t.fullmatch(q, partial=True) for t in texts)}

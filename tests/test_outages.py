@@ -1,7 +1,7 @@
-"""Quire beside a Qdrant server, when one of the two goes away.
+"""Outages of Quire or of its Qdrant server.
 
-The server and the embeddings run in the tests' process and the Quire that is killed in one of its
-own, so that each kill falls exactly where the test wants it.
+The Qdrant server and the embeddings run in the test process. The killed Quire is a process of its
+own, so that a test controls the exact moment of the kill.
 """
 
 import asyncio
@@ -60,10 +60,10 @@ def settings(server: QdrantServer, upstream: Upstream, tmp_path: Path) -> Settin
     )
 
 
-async def killed(
+async def run_and_kill(
     settings: Settings, *arguments: str, at: Coroutine[Any, Any, None], output: Path
 ) -> None:
-    """Run `python main.py` with these settings, and kill it once `at` returns."""
+    """Run `python main.py` with these settings and kill it when `at` returns."""
     environment = {
         "PATH": os.environ["PATH"],
         "BOOK_CONTENT_PATH": str(settings.book_content_path),
@@ -97,24 +97,24 @@ async def killed(
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A published generation; `payloads` by chunk id, `vectors` in the order of the ids."""
+class Generation:
+    """A published generation: `payloads` by chunk id, `vectors` in the order of the ids."""
 
     ledger: Ledger
     payloads: dict[str, Any]
     vectors: Vectors
 
 
-async def undisturbed(settings: Settings, tmp_path: Path) -> Kept:
-    """What an ingestion of the same book makes on a server of its own."""
+async def uninterrupted(settings: Settings, tmp_path: Path) -> Generation:
+    """Ingest the same book on another server, without an outage."""
     async with running_qdrant(tmp_path / "other", api_key=KEY) as other:
         async with serving(replace(settings, qdrant_url=other.url)) as api:
             await first_index(api)
-        return await kept(other)
+        return await published(other)
 
 
-async def kept(server: QdrantServer) -> Kept:
-    """All that a server has, where it has one published generation and nothing else."""
+async def published(server: QdrantServer) -> Generation:
+    """Read the published generation, and check that the server has no other collection."""
     [name] = server.collections
     assert server.aliases == {"quire": name}
     store = ServerStore(server.url, KEY, "quire")
@@ -130,52 +130,52 @@ async def kept(server: QdrantServer) -> Kept:
     assert len(records) == manifest.chunks
     points = {str(record.id): record for record in records}
     vectors: list[Any] = [points[chunk_id].vector for chunk_id in ids]
-    return Kept(
+    return Generation(
         ledger,
         {chunk_id: points[chunk_id].payload for chunk_id in ids},
         np.array([vector["dense"] for vector in vectors], np.float32),
     )
 
 
-def assert_same(one: Kept, other: Kept) -> None:
+def assert_same(one: Generation, other: Generation) -> None:
     assert one.ledger == other.ledger
     assert one.payloads == other.payloads
     assert one.vectors == pytest.approx(other.vectors, abs=1e-6)
 
 
 async def first_index(api: Api) -> None:
-    """Wait for the ingestion that a start without an index begins by itself."""
+    """Wait for the ingestion that starts automatically without an index."""
     await api.services.index_checked.wait()
     await wait_for_ingestion(api.services.ingestion)
     assert api.services.ingestion.status(None).status == "completed"
 
 
-async def found(api: Api, query: str) -> str:
+async def top_passage(api: Api, query: str) -> str:
     answer = await api.post("/search", {"query": query, "k": 1})
     assert answer.status == 200, answer.text
     return str(answer.json()["passages"][0]["text"])
 
 
-async def test_a_first_ingestion_that_is_killed(
+async def test_killed_during_the_first_ingestion(
     server: QdrantServer, settings: Settings, upstream: Upstream, tmp_path: Path
 ) -> None:
     upserts = r"PUT .*/points$"
     with server.failing(Hang(), upserts, after=1):
         second = server.until(lambda s: len(s.requests_matching(upserts)) > 1)
-        await killed(settings, at=second, output=tmp_path / "output")
+        await run_and_kill(settings, at=second, output=tmp_path / "output")
     assert len(server.collections) == 1
     assert server.aliases == {}
     upstream.requests.clear()
     async with serving(settings) as api:
         await first_index(api)
-        paid = sum(map(len, upstream.embedded()))
-        assert "takes oil" in await found(api, "Which oil does lamp 7 take?")
-    left = await kept(server)
-    assert 0 < paid < len(left.payloads)  # the rest was lent by the attempt
-    assert_same(left, await undisturbed(settings, tmp_path))
+        embedded = sum(map(len, upstream.embedded()))
+        assert "takes oil" in await top_passage(api, "Which oil does lamp 7 take?")
+    generation = await published(server)
+    assert 0 < embedded < len(generation.payloads)  # the rest is reused from the killed attempt
+    assert_same(generation, await uninterrupted(settings, tmp_path))
 
 
-async def test_an_ingestion_that_is_killed_before_its_publication(
+async def test_killed_before_publication(
     server: QdrantServer,
     settings: Settings,
     tmp_path: Path,
@@ -183,41 +183,41 @@ async def test_an_ingestion_that_is_killed_before_its_publication(
     step = "POST /collections/aliases"
     async with serving(settings) as api:
         await first_index(api)
-    change(settings.book_content_path, CHANGED)
+    change_book(settings.book_content_path, CHANGED)
     before = len(server.requests_matching(step))
     with server.failing(Hang(), step):
         arrived = server.until(lambda s: len(s.requests_matching(step)) > before)
-        await killed(settings, "ingest", at=arrived, output=tmp_path / "output")
+        await run_and_kill(settings, "ingest", at=arrived, output=tmp_path / "output")
     assert len(server.collections) == 2
     async with serving(settings) as api:
-        assert "beacon" not in await found(api, "beacon replaced the lamp")
+        assert "beacon" not in await top_passage(api, "beacon replaced the lamp")
         assert (await api.ingest())["status"] == "completed"
-        assert "beacon" in await found(api, "beacon replaced the lamp")
-    assert_same(await kept(server), await undisturbed(settings, tmp_path))
+        assert "beacon" in await top_passage(api, "beacon replaced the lamp")
+    assert_same(await published(server), await uninterrupted(settings, tmp_path))
 
 
-def change(book: Path, files: Mapping[str, str]) -> None:
+def change_book(book: Path, files: Mapping[str, str]) -> None:
     write_book(book, files)
     (book / "page5.md").unlink()
 
 
-async def test_quire_outlives_its_server(
+async def test_recovers_after_a_qdrant_outage(
     server: QdrantServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lib.services, "_STORE_PROBE_SECONDS", 0)
     await server.stop()
     async with serving(settings) as api:
         await api.services.index_checked.wait()
-        await assert_away(api)
+        await assert_unavailable(api)
         await server.start()
         assert (await api.ingest())["status"] == "completed"
         for _ in range(2):
-            assert "takes oil" in await found(api, "oil for lamp 3")
+            assert "takes oil" in await top_passage(api, "oil for lamp 3")
             assert (await api.ask("Which oil does lamp 3 take?")).status == 200
             await server.stop()
-            await assert_away(api)
+            await assert_unavailable(api)
             await server.start()
-        assert "takes oil" in await found(api, "oil for lamp 3")
+        assert "takes oil" in await top_passage(api, "oil for lamp 3")
         with server.failing(Status(403, message=f"vendor text with {KEY}")):
             answer = await api.post("/search", {"query": "oil"})
             assert "QDRANT_API_KEY" in answer.json()["error"]
@@ -225,7 +225,7 @@ async def test_quire_outlives_its_server(
             assert "vendor" not in answer.text
 
 
-async def assert_away(api: Api) -> None:
+async def assert_unavailable(api: Api) -> None:
     for path, body in [("/search", {"query": "oil"}), ("/chat", {"question": "Which oil?"})]:
         answer = await api.post(path, body)
         assert answer.status == 503

@@ -1,7 +1,7 @@
-"""Requests and answers against Qdrant's published description of its API.
+"""Validation of requests and responses against Qdrant's API description.
 
-Always: against the models that qdrant-client generates from it, in which nothing is allowed that
-they do not name. With QDRANT_OPENAPI, the path of a copy of the document, against the document.
+Always: against the models that qdrant-client generates from it, with unknown fields forbidden.
+If QDRANT_OPENAPI is the path of a copy of the document: against the document as well.
 """
 
 import json
@@ -75,13 +75,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"body": {"size": 1, "sise": 1}}, "'sise' was unexpected"),
     ({"body": {"size": 1, "part": {"y": 1}}}, "not valid under any"),
     ({"body": {"size": None}}, "not of type 'integer'"),
-    ({"status": 418}, "the status 418 is not known"),
+    ({"status": 418}, "unknown status 418"),
     ({"answer": {"result": True, "more": 1}}, "'more' was unexpected"),
     ({"answer": {"result": None}}, "not of type 'boolean'"),
 ]
 
 
-def told(folder: Path, changes: dict[str, Any]) -> list[str]:
+def violations(folder: Path, changes: dict[str, Any]) -> list[str]:
     path = folder / "openapi.json"
     path.write_text(json.dumps(DOCUMENT))
     made = GOOD | changes
@@ -97,17 +97,17 @@ def told(folder: Path, changes: dict[str, Any]) -> list[str]:
     )
 
 
-def test_what_a_document_describes_is_fine(tmp_path: Path) -> None:
-    assert told(tmp_path, {}) == []
-    assert told(tmp_path, {"query": {}, "body": {"size": 3, "part": None}}) == []
+def test_documented_exchanges_pass(tmp_path: Path) -> None:
+    assert violations(tmp_path, {}) == []
+    assert violations(tmp_path, {"query": {}, "body": {"size": 3, "part": None}}) == []
 
 
 @pytest.mark.parametrize(("changes", "words"), WRONG, ids=str)
-def test_what_it_does_not_describe_is_told(
+def test_undocumented_exchanges_are_reported(
     tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
-    [complaint] = told(tmp_path, changes)
-    assert words in complaint
+    [violation] = violations(tmp_path, changes)
+    assert words in violation
 
 
 UNKNOWN: list[tuple[str, str, dict[str, Any]]] = [
@@ -122,12 +122,12 @@ UNKNOWN: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.skipif(VARIABLE in os.environ, reason="the document complains of these as well")
+@pytest.mark.skipif(VARIABLE in os.environ, reason="these requests violate the document too")
 @pytest.mark.parametrize(("method", "path", "body"), UNKNOWN, ids=str)
-async def test_a_field_that_qdrant_does_not_know_is_refused(
+async def test_unknown_fields_are_rejected(
     tmp_path: Path, method: str, path: str, body: dict[str, Any]
 ) -> None:
-    """By the stand-in, in every test and without the document."""
+    """The test server rejects them in every test, without the document."""
     async with running_qdrant(tmp_path / "server") as server, aiohttp.ClientSession() as session:
         made = {"vectors": {"d": {"size": 2, "distance": "Dot"}}}
         async with session.put(f"{server.url}/collections/b", json=made) as answer:
@@ -136,8 +136,8 @@ async def test_a_field_that_qdrant_does_not_know_is_refused(
             assert answer.status == 400
 
 
-@pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} names no copy of the document")
-async def test_everything_that_is_asked_and_answered_is_in_the_document(tmp_path: Path) -> None:
+@pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} is not set")
+async def test_all_requests_and_responses_match_the_document(tmp_path: Path) -> None:
     async with running_qdrant(tmp_path / "server", strict=True) as server:
         for layout in (Layout(), Layout("scalar", on_disk=True), Layout("binary")):
             store = ServerStore(server.url, "", "book", layout=layout)

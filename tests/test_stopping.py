@@ -1,4 +1,4 @@
-"""SIGTERM to a real process while everything that could delay its exit is open."""
+"""SIGTERM to a real process while connections and streams are open that could delay its exit."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ class Server:
     writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def connect(self, data: bytes, *, buffer: int = 0) -> asyncio.StreamReader:
-        """Open a connection and send `data`. `buffer`: size of its receive buffer in bytes."""
+        """Open a connection and send `data`. `buffer` is the receive buffer in bytes."""
         plain = socket.socket()
         if buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -48,7 +48,7 @@ class Server:
         return reader
 
     async def stop(self) -> float:
-        """Send SIGTERM; return the seconds until the exit."""
+        """Send SIGTERM. Returns the seconds until the exit."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(self.process.wait(), 20)
@@ -56,7 +56,7 @@ class Server:
 
 
 @asynccontextmanager
-async def started(
+async def running_quire(
     book: Path, index: Path, program: Sequence[str] = ("main.py",), **environment: str
 ) -> AsyncIterator[Server]:
     named = dict.fromkeys(setting_names(), "") | {
@@ -114,20 +114,20 @@ def request(method: str, path: str, body: str = "", *more: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
-async def head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:
+async def read_head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:
     lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
     pairs = (line.partition(":") for line in lines[1:])
     return int(lines[0].split()[1]), {name.lower(): value.strip() for name, _, value in pairs}
 
 
-async def answered(server: Server, data: bytes) -> tuple[int, Mapping[str, str], bytes]:
+async def exchange(server: Server, data: bytes) -> tuple[int, Mapping[str, str], bytes]:
     reader = await server.connect(data)
-    status, headers = await head(reader)
+    status, headers = await read_head(reader)
     return status, headers, await reader.readexactly(int(headers["content-length"]))
 
 
-async def events(reader: asyncio.StreamReader) -> list[dict[str, object]]:
-    """The events of a chunked response, read to its end."""
+async def read_events(reader: asyncio.StreamReader) -> list[dict[str, object]]:
+    """Read the events of a chunked stream to its end."""
     body = b""
     while size := int(await reader.readuntil(b"\r\n"), 16):
         body += await reader.readexactly(size)
@@ -137,41 +137,41 @@ async def events(reader: asyncio.StreamReader) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("ingesting", [False, True], ids=["serving", "ingesting"])
-async def test_it_stops_in_time_whatever_is_open(
+async def test_stops_in_time_with_open_connections(
     own_book: Path, own_index: Path, upstream: Upstream, ingesting: bool
 ) -> None:
     environment = {"OPENAI_BASE_URL": upstream.base_url, "ANSWER_CACHE_SIZE": "0"}
-    if ingesting:  # the index is of a smaller book, so the start ingests
+    if ingesting:  # the book has grown, so the start ingests the new pages
         pages = {f"page{n}.md": f"# Page {n}\n\n" + BOOK["guide/tides.md"] * 20 for n in range(300)}
         write_book(own_book, pages)
         environment["CHUNK_TOKENS"] = "60"
-    async with started(own_book, own_index, **environment) as server:
+    async with running_quire(own_book, own_index, **environment) as server:
         idle = await server.connect(request("GET", "/"))
-        status, headers = await head(idle)
+        status, headers = await read_head(idle)
         assert status == 200
         await idle.readexactly(int(headers["content-length"]))
         half_head = await server.connect(b"POST /chat HTTP/1.1\r\nHo")
         asks = request("POST", "/chat", '{"question"', "Expect: 100-continue")
         half_body = await server.connect(asks.replace(b"Length: ", b"Length: 1"))
-        assert (await head(half_body))[0] == 100  # the server has read the head
+        assert (await read_head(half_body))[0] == 100  # the head has arrived
         if not ingesting:
             upstream.replies.extend([[delta("The tide "), Hang()], FLOOD])
             stream = await server.connect(chat())
             await upstream.until(lambda u: len(u.chats()) == 1)
-            status, _ = await head(stream)
+            status, _ = await read_head(stream)
             assert status == 200
             stalled = await server.connect(chat(session_id="stalled"), buffer=4096)
-            await head(stalled)
+            await read_head(stalled)
             await upstream.until(lambda u: len(u.chats()) == 2)
 
         stopping = asyncio.create_task(server.stop())
         origin = f"Origin: {SITE}"
-        while (health := await answered(server, request("GET", "/health")))[0] != 503:
+        while (health := await exchange(server, request("GET", "/health")))[0] != 503:
             pass
-        told = json.loads(health[2])
-        assert (told["draining"], told["ready"]) == (True, False)
+        report = json.loads(health[2])
+        assert (report["draining"], report["ready"]) == (True, False)
 
-        status, headers, body = await answered(server, request("POST", "/search", "{}", origin))
+        status, headers, body = await exchange(server, request("POST", "/search", "{}", origin))
         assert status == 503
         assert json.loads(body)["code"] == "STOPPING"
         assert int(headers["retry-after"]) > 0
@@ -181,14 +181,14 @@ async def test_it_stops_in_time_whatever_is_open(
         assert "Retry-After" in headers["access-control-expose-headers"]
         assert headers["vary"] == "Origin"
         foreign = request("POST", "/chat", "{}", "Origin: https://evil.example")
-        assert "access-control-allow-origin" not in (await answered(server, foreign))[1]
+        assert "access-control-allow-origin" not in (await exchange(server, foreign))[1]
         asks = request("OPTIONS", "/chat", "", origin, "Access-Control-Request-Method: POST")
-        assert (await answered(server, asks))[0] == 200  # otherwise no browser could read the 503
+        assert (await exchange(server, asks))[0] == 200  # otherwise a browser cannot read the 503
 
         if not ingesting:
-            last = (await events(stream))[-1]
+            last = (await read_events(stream))[-1]
             assert (last["type"], last["code"]) == ("error", "STOPPING")
-        assert (await head(half_body))[0] == 503
+        assert (await read_head(half_body))[0] == 503
         assert await stopping < EXIT_SECONDS
         assert server.process.returncode == 0
         assert await idle.read() == b""
@@ -196,21 +196,21 @@ async def test_it_stops_in_time_whatever_is_open(
     assert "Traceback" not in "".join(server.log)
 
 
-async def test_a_stream_that_ends_within_the_grace_is_whole(
+async def test_a_stream_completes_within_the_grace_period(
     own_book: Path, own_index: Path, upstream: Upstream
 ) -> None:
-    goes_on = asyncio.Event()
+    resume = asyncio.Event()
     rest = [delta(" The tide turns [1]."), b'data: {"choices":[{"finish_reason":"stop"}]}\n\n']
-    upstream.replies.append([delta("Well."), goes_on, *rest])
-    async with started(own_book, own_index, OPENAI_BASE_URL=upstream.base_url) as server:
+    upstream.replies.append([delta("Well."), resume, *rest])
+    async with running_quire(own_book, own_index, OPENAI_BASE_URL=upstream.base_url) as server:
         stream = await server.connect(chat())
         await upstream.until(lambda u: len(u.chats()) == 1)
-        await head(stream)
+        await read_head(stream)
         stopping = asyncio.create_task(server.stop())
-        while (await answered(server, request("GET", "/health")))[0] != 503:
+        while (await exchange(server, request("GET", "/health")))[0] != 503:
             pass
-        goes_on.set()
-        assert (await events(stream))[-1]["type"] == "done"
+        resume.set()
+        assert (await read_events(stream))[-1]["type"] == "done"
         assert await stopping < EXIT_SECONDS
 
 
@@ -232,10 +232,8 @@ handlers.serving.serve(main.read_settings(), app)
 """
 
 
-async def test_a_thread_that_hangs_does_not_hold_the_process(
-    own_book: Path, own_index: Path
-) -> None:
-    async with started(own_book, own_index, ("-c", HANGING)) as server:
+async def test_a_hanging_thread_does_not_block_the_exit(own_book: Path, own_index: Path) -> None:
+    async with running_quire(own_book, own_index, ("-c", HANGING)) as server:
         assert await server.stop() < EXIT_SECONDS
         assert server.process.returncode == 0
     assert "exiting anyway" in server.log[-1]

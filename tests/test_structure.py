@@ -18,7 +18,7 @@ def test_lib_reads_no_environment(path: Path) -> None:
 
 
 def test_importing_the_application_does_nothing() -> None:
-    """No setting is read, no folder made, and no heavy library loaded."""
+    """It reads no settings, creates no folder and loads no heavy library."""
     heavy = (
         "onnxruntime openai qdrant_client qdrant_edge redis tokenizers tree_sitter aiohttp".split()
     )

@@ -1,4 +1,4 @@
-"""The handbook's GitHub Actions: they may do little, and their steps really run."""
+"""The handbook's GitHub Actions workflows: minimal permissions, and steps that really run."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from lib.sites.detection import detect_site
 from tests.api import ADMIN_KEY, listening
 from tests.conftest import MakeSettings
 from tests.handbook import ROOT, block, blocks
-from tests.shell import Ran, run
+from tests.shell import ShellResult, run
 from tests.tiny_book import BOOK, write_book
 
 PUSH = "Push the docs on each site build"
@@ -28,19 +28,19 @@ DEPLOY = "Space deployment"
 
 def workflow(heading: str) -> dict[str, Any]:
     text = block("github-actions.md", heading, "yaml")
-    # YAML takes the key `on` for a truth value.
+    # YAML 1.1 parses the key `on` as true.
     return dict(yaml.safe_load(re.sub(r"^on:", "'on':", text, flags=re.MULTILINE)))
 
 
 def steps(heading: str) -> dict[str, dict[str, Any]]:
-    """The steps that run a script, by name."""
+    """Return the steps that run a script, by name."""
     (job,) = workflow(heading)["jobs"].values()
     assert job["defaults"]["run"]["shell"] == "bash"
     return {step["name"]: step for step in job["steps"] if "run" in step}
 
 
 @pytest.mark.parametrize("heading", [PUSH, DEPLOY])
-def test_a_workflow_may_do_little(heading: str) -> None:
+def test_workflows_have_minimal_permissions(heading: str) -> None:
     whole = workflow(heading)
     assert whole["permissions"] == {"contents": "read"}
     assert whole["concurrency"]["cancel-in-progress"] is False
@@ -52,12 +52,12 @@ def test_a_workflow_may_do_little(heading: str) -> None:
     for step in used:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step["uses"])
         assert step["with"]["persist-credentials"] is False
-    # A secret only for the step that needs it, and never within a script's text.
+    # Secrets go only to the step that needs them, and never into a script's text.
     assert "secrets." not in json.dumps(job.get("env", {}))
     assert "${{" not in "".join(step.get("run", "") for step in job["steps"])
 
 
-def test_pinned_actions_say_their_version() -> None:
+def test_pinned_actions_name_their_version() -> None:
     (text, other) = (block("github-actions.md", heading, "yaml") for heading in (PUSH, DEPLOY))
     for line in re.findall(r"uses: .*", text + other):
         assert re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
@@ -72,7 +72,7 @@ CHECKOUT = {
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs the steps of the push workflow in a checked out repository."""
+    """Runs the steps of the push workflow in a checkout."""
 
     folder: Path
     address: str
@@ -80,14 +80,14 @@ class Runner:
     @classmethod
     def of(cls, folder: Path, address: str, files: Mapping[str, str]) -> "Runner":
         write_book(folder / "checkout", files)
-        # The pauses between two looks are not what is tested.
+        # Shorten the pauses between status requests.
         pause = folder / "bin/sleep"
         pause.parent.mkdir()
         pause.write_text("#!/bin/sh\nexec /bin/sleep 0.02\n")
         pause.chmod(0o755)
         return cls(folder, address)
 
-    async def step(self, name: str, **secrets: str) -> Ran:
+    async def step(self, name: str, **secrets: str) -> ShellResult:
         output = self.folder / "output"
         output.touch()
         outputs = dict(line.partition("=")[::2] for line in output.read_text().splitlines())
@@ -117,7 +117,7 @@ WAIT, SEND, FOLLOW = "Wait until Quire is awake and idle", "Push", "Wait until i
 
 
 @needs_curl
-async def test_the_push_workflow_puts_the_docs_into_quire(
+async def test_push_workflow_ingests_the_docs(
     make_settings: MakeSettings, own_index: Path, tmp_path: Path
 ) -> None:
     settings = make_settings(qdrant_path=own_index, site_generator="auto", site_url="")
@@ -148,7 +148,7 @@ async def test_the_push_workflow_puts_the_docs_into_quire(
     ],
     ids=["wrong key", "no pages"],
 )
-async def test_the_push_workflow_fails_where_the_push_does(
+async def test_push_workflow_reports_failures(
     make_settings: MakeSettings,
     own_index: Path,
     tmp_path: Path,
@@ -169,7 +169,7 @@ async def test_the_push_workflow_fails_where_the_push_does(
 
 
 @needs_curl
-async def test_the_push_workflow_fails_where_there_is_no_quire(tmp_path: Path) -> None:
+async def test_push_workflow_fails_without_a_server(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     runner = Runner.of(tmp_path, f"http://127.0.0.1:{port}", CHECKOUT)
@@ -179,7 +179,7 @@ async def test_the_push_workflow_fails_where_there_is_no_quire(tmp_path: Path) -
     assert "There is no idle Quire at" in ran.output
 
 
-async def test_the_space_gets_the_book_and_its_configuration(tmp_path: Path) -> None:
+async def test_deployment_copies_the_book_and_its_configuration(tmp_path: Path) -> None:
     write_book(tmp_path / "book", CHECKOUT)
     write_book(tmp_path / "space", {"book_content/old.md": "# Old\n", ".git/config": ""})
     (tmp_path / "space/scripts").mkdir()
@@ -196,7 +196,7 @@ async def test_the_space_gets_the_book_and_its_configuration(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("command", [r'hf"? upload', "make_space_readme.py"])
-def test_the_upload_by_hand_is_the_workflow_s(command: str) -> None:
+def test_manual_upload_matches_the_workflow(command: str) -> None:
     by_hand, by_workflow = (
         re.findall(rf"{command} ([^\\\n]*)", "".join(each.code for each in found))
         for found in (

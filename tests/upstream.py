@@ -1,8 +1,8 @@
-"""A scripted server that speaks OpenAI's API, on a free port of this machine.
+"""A scripted OpenAI-compatible server on a free local port.
 
-Chat replies are lists of steps, written byte for byte as the test says: so a delta can be cut in
-the middle of a character, a line can be no JSON, and the connection can drop or stay silent.
-Embeddings are real enough to search with: a text's words, hashed into a vector.
+A chat reply is a list of steps, written byte for byte. A test can cut a delta in the middle of a
+character, send invalid JSON, drop the connection or stay silent. Embeddings are hashed bags of
+words, good enough to search with.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ DIMENSION = 64
 
 @dataclass(frozen=True)
 class Drop:
-    """Break the connection in the midst of the reply."""
+    """Abort the connection in the middle of the reply."""
 
 
 @dataclass(frozen=True)
 class Hang:
-    """Say nothing more and keep the connection open."""
+    """Send nothing more and keep the connection open."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Refuse: an HTTP status with a JSON error, instead of a stream."""
+    """An HTTP error status with a JSON error, instead of a stream."""
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Body:
-    """A whole answer with status 200, whatever it is."""
+    """A complete response with status 200 and any content."""
 
     content: bytes
     content_type: str = "application/json"
@@ -66,7 +66,7 @@ def finish(reason: str = "stop") -> bytes:
 
 
 def usage(prompt: int, completion: int) -> bytes:
-    """As OpenAI sends it: a last chunk without choices."""
+    """The last chunk, without choices, as OpenAI sends it."""
     return event(
         {"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}}
     )
@@ -76,19 +76,19 @@ DONE = b"data: [DONE]\n\n"
 
 
 def answer(*deltas: str, reason: str = "stop") -> list[Step]:
-    """A complete reply: role, deltas, the reason it ended, usage (100 and 20), [DONE]."""
+    """A complete reply: role, deltas, finish reason, usage (100 and 20), [DONE]."""
     role = event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
     return [role, *map(delta, deltas), finish(reason), usage(100, 20), DONE]
 
 
 def cut(reply: Sequence[Step], size: int) -> list[Step]:
-    """The same bytes, `size` at a time."""
+    """Split the bytes of a reply into steps of `size` bytes."""
     whole = b"".join(step for step in reply if isinstance(step, bytes))
     return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
 def bag_of_words(text: str) -> npt.NDArray[np.float32]:
-    """`(DIMENSION,) float32`: near for texts that share words."""
+    """Return a `(DIMENSION,) float32` vector, similar for texts that share words."""
     vector = np.full(DIMENSION, 1e-3, np.float32)
     for word in re.findall(r"\w+", text.lower()):
         vector[zlib.crc32(word.encode()) % DIMENSION] += 1
@@ -97,20 +97,20 @@ def bag_of_words(text: str) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class RecordedRequest:
-    """A request as it came."""
+    """A received request."""
 
     method: str
     path: str
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """Names are in lower case."""
     body: Any
 
 
 class Upstream:
-    """What the server was asked, and what it is to answer.
+    """The requests that the server received, and its scripted replies.
 
-    `replies` and `embedding_replies` are used up one a request; after that it answers as a
-    healthy server does.
+    Each request takes one of `replies` or `embedding_replies`. When these are empty, the server
+    answers like a healthy one.
     """
 
     def __init__(self) -> None:
@@ -122,21 +122,21 @@ class Upstream:
         self.vector: Callable[[str], npt.NDArray[np.float32]] = bag_of_words
         self.embedding_encoding = "base64"
         self.embedding_gate: asyncio.Event | None = None
-        """While it is not set, embeddings wait."""
+        """Embedding requests wait until it is set."""
         self.disconnects = 0
-        """Connections that the client closed before their reply was whole."""
+        """Connections that the client closed before the reply was complete."""
         self._changed = asyncio.Condition()
 
     def chats(self) -> list[Any]:
-        """The bodies of the chat requests."""
+        """Return the bodies of the chat requests."""
         return [r.body for r in self.requests if r.path == "/v1/chat/completions"]
 
     def embedded(self) -> list[list[str]]:
-        """The texts of each embedding request."""
+        """Return the texts of each embedding request."""
         return [list(r.body["input"]) for r in self.requests if r.path == "/v1/embeddings"]
 
     async def until(self, predicate: Callable[["Upstream"], bool]) -> None:
-        """Wait until what was recorded fulfils `predicate`."""
+        """Wait until `predicate` is true for this server. Checked after each request."""
         async with asyncio.timeout(10), self._changed:
             await self._changed.wait_for(lambda: predicate(self))
 
@@ -153,20 +153,20 @@ class Upstream:
         async with self._changed:
             self.requests.append(recorded)
             self._changed.notify_all()
-        # Every reply ends its connection, so a byte or an end read here means: the client left.
-        gone = asyncio.create_task(reader.read(1))
+        # Every reply closes its connection, so any read that returns means a disconnect.
+        disconnected = asyncio.create_task(reader.read(1))
         reply = asyncio.create_task(self._reply(writer, await self._choose(recorded)))
         try:
-            await asyncio.wait((gone, reply), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((disconnected, reply), return_when=asyncio.FIRST_COMPLETED)
             if not reply.done() or isinstance(reply.exception(), ConnectionError):
                 async with self._changed:
                     self.disconnects += 1
                     self._changed.notify_all()
         finally:
-            for task in (gone, reply):
+            for task in (disconnected, reply):
                 task.cancel()
             with suppress(ConnectionError):
-                await asyncio.gather(gone, reply, return_exceptions=True)
+                await asyncio.gather(disconnected, reply, return_exceptions=True)
 
     async def _choose(self, recorded: RecordedRequest) -> Reply:
         match recorded.path:
@@ -185,14 +185,14 @@ class Upstream:
         return Status(404)
 
     def embeddings(self, texts: Sequence[str]) -> Body:
-        """A healthy answer, rows in reverse order: the index tells which is which."""
+        """A healthy response. Rows are in reverse order, to test that `index` is used."""
         rows = []
         for index, text in enumerate(texts):
             row = self.vector(text)
-            shown: Any = row.tolist()
+            encoded: Any = row.tolist()
             if self.embedding_encoding == "base64":
-                shown = base64.b64encode(row.astype("<f4").tobytes()).decode()
-            rows.append({"object": "embedding", "index": index, "embedding": shown})
+                encoded = base64.b64encode(row.astype("<f4").tobytes()).decode()
+            rows.append({"object": "embedding", "index": index, "embedding": encoded})
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         body = {"object": "list", "data": rows[::-1], "model": "m", "usage": usage}
         return Body(json.dumps(body).encode())
@@ -209,18 +209,18 @@ class Upstream:
 
     async def _stream(self, writer: asyncio.StreamWriter, steps: Sequence[Step]) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-        begun = False
+        started = False
         for step in steps:
             match step:
                 case bytes():
-                    if not begun:
+                    if not started:
                         writer.write(
                             head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
                         )
-                        begun = True
+                        started = True
                     writer.write(b"%x\r\n%b\r\n" % (len(step), step))
                     await writer.drain()
-                    await asyncio.sleep(0)  # let the reader have it as a piece of its own
+                    await asyncio.sleep(0)  # so that the client reads each step separately
                 case asyncio.Event():
                     await step.wait()
                 case Drop():
@@ -228,7 +228,9 @@ class Upstream:
                     return
                 case Hang():
                     await asyncio.Event().wait()
-        writer.write((b"" if begun else head + b"Content-Length: 0\r\n\r\n") + b"0\r\n\r\n" * begun)
+        writer.write(
+            (b"" if started else head + b"Content-Length: 0\r\n\r\n") + b"0\r\n\r\n" * started
+        )
         await writer.drain()
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import main
-from benchmarks.load_figures import Run, summed_up
-from benchmarks.readers import Read, wrong
+from benchmarks.load_figures import Run, summarize
+from benchmarks.readers import Read, find_problem
 from benchmarks.upstream import Script, stream
 from tests.tiny_book import BOOK, write_book
 
@@ -23,13 +23,13 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     times = ["--embedding", "0.02", "--first-token", "0.05", "--rate", "500", "--tokens", "40"]
     main([str(book), "--streams", "2", "--rounds", "1", "--repeat", "1", *times])
     printed = capsys.readouterr()
-    told, _, header, _, row = printed.out.splitlines()
-    assert told.startswith("Questions a reader: 1. Readers start over 0.1 s.")
+    summary, _, header, _, row = printed.out.splitlines()
+    assert summary.startswith("Questions per client: 1. Clients start over 0.1 s.")
     figures = dict(zip(cells(header), cells(row), strict=False))
     streams, p50, ratio, p95, _, gap, cpu, megabytes, whole, wrong_ones = cells(row)
     assert (streams, whole, wrong_ones) == ("2", "4", "0"), printed.err
     alone, through = map(float, p50.split(" / "))
-    # No answer can be faster than the script says, and none of two takes ten times as long.
+    # No answer is faster than the script; with two clients none takes ten times as long.
     assert 69 <= alone <= 700
     assert 69 <= through <= 700
     assert float(ratio) == pytest.approx(through / alone, abs=0.02)
@@ -44,7 +44,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_what_the_upstream_says() -> None:
+def test_scripted_answer() -> None:
     script = Script(tokens=300)
     tokens = script.answer()
     assert len(tokens) == 300
@@ -52,9 +52,9 @@ def test_what_the_upstream_says() -> None:
     assert "```sh\n" in "".join(tokens)
     pieces = stream(tokens)
     assert len(pieces) == 300
-    assert wrong(b"".join(pieces), "".join(tokens)) == ""
-    assert wrong(b"".join(pieces[:-1]), "".join(tokens)) == "broken off"
-    assert wrong(b"".join([*pieces[:7], *pieces[8:]]), "".join(tokens)) == "other words"
+    assert find_problem(b"".join(pieces), "".join(tokens)) == ""
+    assert find_problem(b"".join(pieces[:-1]), "".join(tokens)) == "broken off"
+    assert find_problem(b"".join([*pieces[:7], *pieces[8:]]), "".join(tokens)) == "other words"
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_what_the_upstream_says() -> None:
         ([{"type": "error", "code": "BUSY", "error": "Later."}], "error BUSY"),
     ],
 )
-def test_which_answers_count(events: list[dict[str, object]], problem: str) -> None:
+def test_answer_checks(events: list[dict[str, object]], problem: str) -> None:
     lines = [f"data: {json.dumps(event)}\n\n".encode() for event in events]
     body = b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in lines) + b"0\r\n\r\n"
-    assert wrong(b"HTTP/1.1 200 OK\r\n\r\n" + body, ANSWER) == problem
+    assert find_problem(b"HTTP/1.1 200 OK\r\n\r\n" + body, ANSWER) == problem
 
 
-def test_answers_without_success() -> None:
-    assert wrong(b"HTTP/1.1 429 Too Many Requests\r\n\r\n{}", ANSWER) == "status 429"
-    assert wrong(b"", ANSWER) == "no answer"
+def test_failed_requests() -> None:
+    assert find_problem(b"HTTP/1.1 429 Too Many Requests\r\n\r\n{}", ANSWER) == "status 429"
+    assert find_problem(b"", ANSWER) == "no answer"
 
 
-def test_how_runs_are_summed_up() -> None:
+def test_summary_of_runs() -> None:
     def run(first: float, *problems: str, cpu: float = 0.0, megabytes: float = 0.0) -> Run:
         reads = [Read(first, [0.02, 0.04], "") for _ in range(3)]
         return Run([*reads, *(Read(9.0, [], problem) for problem in problems)], cpu, megabytes)
@@ -96,7 +96,7 @@ def test_how_runs_are_summed_up() -> None:
         (run(0.4), run(0.4, "status 500", cpu=0.12, megabytes=120)),
         (run(0.2, "broken off"), run(0.5, cpu=0.18, megabytes=110)),
     ]
-    row = summed_up(3, runs, Script(tokens=100))
+    row = summarize(3, runs, Script(tokens=100))
     assert row.upstream == pytest.approx((200, 200))
     assert row.quire == pytest.approx((400, 400))
     assert row.ratios == pytest.approx((1.5, 1.5))  # of pairs, not of medians
@@ -105,4 +105,4 @@ def test_how_runs_are_summed_up() -> None:
     assert row.megabytes == 120
     assert row.whole == 18
     assert row.problems == Counter({"status 500": 1, "broken off": 1})
-    assert row.shown() == "| 3 | 200 / 400 | 1.50 | 200 / 400 | 1.50 | 40 | 400 | 120 | 18 | 2 |"
+    assert row.markdown() == "| 3 | 200 / 400 | 1.50 | 200 / 400 | 1.50 | 40 | 400 | 120 | 18 | 2 |"

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.refusal import KEPT, Asked, fitted, main
+from benchmarks.refusal import KEPT, Asked, fit, main
 from lib.refusal import AnswerabilitySignals, is_answerable
 from lib.settings import setting_names
 
@@ -31,7 +31,7 @@ def asked(number: int, answerable: bool, coverage: float, nearest: float, file: 
 
 
 def sample(seed: int = 1) -> list[Asked]:
-    """Two hundred of each kind, which overlap; what the book answers is nearer."""
+    """Two hundred questions of each class, overlapping; answerable ones are nearer."""
     random = np.random.default_rng(seed)
     return [
         asked(n, answerable, *(0.5 + 0.25 * answerable + 0.15 * random.normal(size=2)))
@@ -40,8 +40,8 @@ def sample(seed: int = 1) -> list[Asked]:
     ]
 
 
-def test_the_weights_find_what_tells() -> None:
-    found = fitted(sample(), "own")
+def test_weights_favour_informative_features() -> None:
+    found = fit(sample(), "own")
     assert found is not None
     weights = dict(zip(found.names, found.weights, strict=True))
     assert weights["coverage"] > 1
@@ -49,11 +49,11 @@ def test_the_weights_find_what_tells() -> None:
     assert abs(weights["known"]) < 1e-3  # the same for all
 
 
-def test_the_threshold_lets_through_what_it_has_to_in_every_set() -> None:
-    # A set of few and hard questions decides, not the many.
+def test_threshold_keeps_its_share_of_every_file() -> None:
+    # The small file of hard questions sets the threshold, not the large one.
     hard = [asked(n, True, 0.45 + n / 200, 0.45, "hard") for n in range(20)]
     everything = [*sample(), *hard]
-    found = fitted(everything, "own")
+    found = fit(everything, "own")
     assert found is not None
     for file in ("q", "hard"):
         of = [each for each in everything if each.answerable and each.file == file]
@@ -62,24 +62,24 @@ def test_the_threshold_lets_through_what_it_has_to_in_every_set() -> None:
     assert np.mean([found.passes(each.evidence) for each in others]) < 0.9
 
 
-def test_weights_are_those_that_stop_most_where_the_threshold_is() -> None:
-    # On the whole nearness tells against an answer; at the threshold only it tells for one.
+def test_weights_are_optimised_at_the_threshold() -> None:
+    # Overall, nearness speaks against an answer; at the threshold it alone speaks for one.
     random = np.random.default_rng(2)
     about = 0.02 * random.normal(size=200)
     easy = [asked(n, True, 0.9, 0.2 + about[n], "easy") for n in range(200)]
     hard = [asked(n, True, 0.1, 0.9 + about[n], "hard") for n in range(40)]
     hopeless = [asked(n, False, 0.1, 1.0 + about[n]) for n in range(200)]
     others = [asked(n, False, 0.3, 0.5 + about[n]) for n in range(100)]
-    found = fitted([*easy, *hard, *hopeless, *others], "own")
+    found = fit([*easy, *hard, *hopeless, *others], "own")
     assert found is not None
     assert not any(found.passes(each.evidence) for each in others)
 
 
-def test_one_kind_alone_fits_nothing() -> None:
-    assert fitted([each for each in sample() if each.answerable], "own") is None
+def test_one_class_alone_cannot_be_fitted() -> None:
+    assert fit([each for each in sample() if each.answerable], "own") is None
 
 
-def test_from_questions_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_and_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     book = tmp_path / "book"
     book.mkdir()
     (book / "tides.md").write_text(PAGE)
@@ -108,12 +108,12 @@ def test_from_questions_to_a_table(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("arguments", [[], ["no-such-folder", "q.jsonl"]])
-def test_a_folder_is_wanted(arguments: list[str]) -> None:
+def test_missing_folder_is_an_error(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):
         main(arguments)
 
 
-def test_what_is_wrong_with_a_file_is_told(tmp_path: Path) -> None:
+def test_invalid_file_is_named(tmp_path: Path) -> None:
     others = tmp_path / "others.jsonl"
     others.write_text("{}")
     with pytest.raises(SystemExit, match=r"others\.jsonl"):

@@ -17,7 +17,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_meaning_alone_goes_by_cosine() -> None:
+def test_meaning_alone_ranks_by_cosine() -> None:
     def hit(number: int, cosine: float) -> Hit:
         return Hit(chunk(number, chunk_id=str(number)), cosine, bm25=9.0)
 
@@ -50,7 +50,7 @@ def questions(tmp_path: Path) -> Path:
     return path
 
 
-def test_from_a_folder_to_a_table(
+def test_report_of_a_folder(
     book: Path, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written = tmp_path / "details.jsonl"
@@ -62,7 +62,7 @@ def test_from_a_folder_to_a_table(
     assert table["MRR@10"] == ["+0.000 [+0.00 +0.00]"] * 2
     assert table["factual (1)"] == table["howto (1)"] == ["1.000 [1.00 1.00]"] * 3
     assert table["AUROC"] == ["1.000 [1.00 1.00]"] * 3
-    assert "Similarity by these questions: unrelated=" in printed
+    assert "fitted Similarity: unrelated=" in printed
     assert "curve with the model's Similarity: STEEPNESS " in printed
     assert "never found" not in printed
     details = [json.loads(line) for line in written.read_text().splitlines()]
@@ -73,7 +73,7 @@ def test_from_a_folder_to_a_table(
     assert details[2]["ranks"] == []
 
 
-def test_what_cannot_be_calibrated_is_said(
+def test_missing_files_are_reported(
     own_book: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (own_book / "later.md").write_text("---\ndraft: true\n---\n\nNot yet.\n")
@@ -81,8 +81,8 @@ def test_what_cannot_be_calibrated_is_said(
     path.write_text('{"question": "When?", "file": "later.md", "text": "Not yet."}')
     main([str(own_book), str(path), "--calibrate"])
     printed = capsys.readouterr().out
-    assert "not in the index, and so never found: later.md" in printed
-    assert "no calibration: no question has an answer in the index" in printed
+    assert "not in the index, so never found: later.md" in printed
+    assert "cannot calibrate: no question has an answer in the index" in printed
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_what_cannot_be_calibrated_is_said(
         (["{book}", "{questions}", "--details", "{book}/none/x"], "is not a folder"),
         (["{book}", "{questions}", "--model", "none"], "LOCAL_EMBEDDING_MODEL is 'none'"),
         (["{book}", "{book}/index.md"], "line 1: not a question"),
-        (["{book}", "{followups}"], "there are no questions without a history"),
+        (["{book}", "{followups}"], "no questions without a history"),
     ],
 )
-def test_a_call_that_cannot_be_answered(
+def test_invalid_arguments(
     arguments: list[str],
     expected: str,
     book: Path,

@@ -31,7 +31,7 @@ def test_an_answer_in_two_parts() -> None:
     assert judge(asked, found, budget=80).measures["recall in budget"] == 1
 
 
-def test_nothing_is_found_and_nothing_is_asked_for() -> None:
+def test_no_passages_or_no_answer() -> None:
     asked = question((GoldPlace("a.md", 0, 10),))
     assert judge(asked, [], 4000).ranks == (None,)
     assert set(judge(asked, [], 4000).measures.values()) == {0.0}
@@ -40,12 +40,12 @@ def test_nothing_is_found_and_nothing_is_asked_for() -> None:
     assert judge(asked, late, 4000).measures["MRR@10"] == 0
 
 
-def test_whole_files_have_no_share_of_characters() -> None:
+def test_whole_files_have_no_iou() -> None:
     asked = question((GoldPlace("a.md", 0, 10, whole=True),))
     assert "IoU@5" not in judge(asked, [passage_at("a.md", 9, 20)], 4000).measures
 
 
-def test_a_budget_is_for_whole_passages() -> None:
+def test_budget_counts_whole_passages() -> None:
     found = [passage_at("a.md", 0, 50), passage_at("a.md", 60, 160), passage_at("a.md", 200, 201)]
     assert [fitting(found, budget) for budget in (49, 50, 149, 150, 151)] == [0, 1, 1, 2, 3]
 

@@ -4,7 +4,7 @@ import pytest
 from benchmarks.separation import auroc, logistic
 
 
-def test_auroc_is_the_share_of_pairs_in_order() -> None:
+def test_auroc_is_the_share_of_ordered_pairs() -> None:
     found = auroc([0.9, 0.5, 0.5], [0.5, 0.1])
     assert found is not None
     assert found.value == pytest.approx(5 / 6)
@@ -14,7 +14,7 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
     assert auroc([0.1], []) is None
 
 
-def test_the_logistic_score_is_the_likeliest() -> None:
+def test_logistic_recovers_the_weights() -> None:
     random = np.random.default_rng(2)
     table = random.normal(3.0, 1.0, size=(4_000, 2))
     likely = 1 / (1 + np.exp(-(2 * table[:, 0] - table[:, 1] - 3)))
@@ -24,7 +24,7 @@ def test_the_logistic_score_is_the_likeliest() -> None:
     assert constant == pytest.approx(-3.0, abs=0.5)
 
 
-def test_a_column_that_is_the_same_for_all_has_no_weight() -> None:
+def test_a_constant_column_has_no_weight() -> None:
     table = np.array([[0.1, 0.9], [0.2, 0.9], [0.3, 0.9], [0.4, 0.9]])
     weights, _ = logistic(table, np.array([0.0, 1.0, 0.0, 1.0]), np.full(4, 0.25))
     assert weights[0] > 0

@@ -39,7 +39,7 @@ def written(folder: Path, *questions: object) -> list[str]:
     return [str(folder / "book"), str(asked)]
 
 
-def test_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     details = tmp_path / "details.jsonl"
     main([*written(tmp_path, *QUESTIONS), "--details", str(details)])
     rows = {line[:16].strip(): line[16:].split() for line in capsys.readouterr().out.splitlines()}
@@ -51,7 +51,7 @@ def test_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_nothing_to_measure(tmp_path: Path) -> None:
+def test_no_known_answer(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no question has a known answer"):
         main(written(tmp_path, QUESTIONS[-1]))
 

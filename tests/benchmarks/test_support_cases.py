@@ -45,11 +45,11 @@ def test_claims_cite_the_passages_around_the_answer(book: Book) -> None:
         Question("Who?", ((GoldPlace("tides.md", 0, 9, whole=True),),)),
     ],
 )
-def test_some_questions_make_no_claims(book: Book, question: Question) -> None:
+def test_questions_without_claims(book: Book, question: Question) -> None:
     assert list(make_cases(book, [question], ["six hours"])) == []
 
 
-def test_what_the_passages_say_is_no_foreign_claim() -> None:
+def test_statements_of_the_passages_are_recognised() -> None:
     said = frozenset({"tide", "turn", "hour"})
     assert says(said, "The tide turns.")
     assert not says(said, "The bell of Carrick is made of bronze.")

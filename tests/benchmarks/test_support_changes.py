@@ -3,7 +3,7 @@ from random import Random
 from benchmarks.support_changes import negate, rename, renumber, reorder, reword, shorten
 
 
-def test_how_claims_are_changed() -> None:
+def test_changes_to_claims() -> None:
     draw = Random(1)
     long = "However, the tide turns every six hours (or so), because the moon draws it."
     assert shorten(long, draw) == "The tide turns every six hours, because the moon draws it."

@@ -1,4 +1,4 @@
-"""HTTP over a plain socket, so that chaos clients can violate the protocol."""
+"""Minimal HTTP client over a socket, which can also misbehave, for the chaos test."""
 
 import asyncio
 import random
@@ -13,8 +13,8 @@ BROKEN: Final = (ConnectionError, asyncio.IncompleteReadError)
 
 
 @dataclass
-class Wire:
-    """A client's connection."""
+class Connection:
+    """A client connection."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -29,7 +29,7 @@ class Wire:
         return self.status
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """Yield the body. Raises `asyncio.IncompleteReadError` if it is cut."""
+        """Yield the body. Raises `asyncio.IncompleteReadError` if it is cut off."""
         if self.headers.get("transfer-encoding") != "chunked":
             yield await self.reader.readexactly(int(self.headers.get("content-length", 0)))
             return
@@ -43,8 +43,8 @@ class Wire:
 
 
 @asynccontextmanager
-async def connected(port: int, data: bytes = b"", *, buffer: int = 0) -> AsyncIterator[Wire]:
-    """Open a connection and send `data`; abort it at the end."""
+async def connected(port: int, data: bytes = b"", *, buffer: int = 0) -> AsyncIterator[Connection]:
+    """Open a connection, send `data`, and abort the connection at the end."""
     plain = socket.socket()
     if buffer:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -54,11 +54,11 @@ async def connected(port: int, data: bytes = b"", *, buffer: int = 0) -> AsyncIt
     except OSError:
         plain.close()
         raise
-    # With a limit equal to the buffer, asyncio does not read ahead for a stalled client.
+    # A small limit stops asyncio from reading ahead of a stalled client.
     reader, writer = await asyncio.open_connection(sock=plain, limit=buffer or 1 << 20)
     writer.write(data)
     try:
-        yield Wire(reader, writer)
+        yield Connection(reader, writer)
     finally:
         writer.transport.abort()
 
@@ -66,7 +66,7 @@ async def connected(port: int, data: bytes = b"", *, buffer: int = 0) -> AsyncIt
 def request(
     method: str, path: str, body: bytes = b"", *, address: str = "", kind: str = "application/json"
 ) -> bytes:
-    """Build a request, from a reader at `address`, or from the administrator without one."""
+    """Encode a request from the client at `address`, or without one, from the admin."""
     lines = [f"{method} {path} HTTP/1.1", "Host: book", f"Content-Length: {len(body)}"]
     lines += ["Connection: close", *[f"Content-Type: {kind}"] * bool(body)]
     lines += [f"X-Forwarded-For: {address}"] * bool(address)
@@ -74,6 +74,6 @@ def request(
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
-def any_address(draw: random.Random) -> str:
-    """Return an address that no rate limit knows."""
-    return ".".join(str(draw.randrange(1, 255)) for _ in range(4))
+def new_address(rng: random.Random) -> str:
+    """Return a random client address, which is unlikely to be rate-limited yet."""
+    return ".".join(str(rng.randrange(1, 255)) for _ in range(4))
