@@ -10,7 +10,7 @@ The first form ingests FOLDER and asks the questions (format: `benchmarks.retrie
     kept     share of the answerable questions that are answered
     stopped  share of the unanswerable questions that are refused
     AUROC    how often an answerable question has the larger `lib.refusal.answerability_margin`;
-             0.5 is chance. A file with only one class is compared with the other class of all files.
+             0.5 is chance. A file with one class is compared with the other class of all files.
 
 Each is measured with vectors and with words alone. "Of the score" is the AUROC of the first
 passage's score, which a plain threshold would use. Brackets contain the 95 % interval.
