@@ -42,7 +42,7 @@ _ATTRIBUTES: Final = re.compile(
 _ATTRIBUTE: Final = re.compile(r"#([^\s{}#]+)|\bid=(?:\"([^\"]*)\"|'([^']*)'|([^\s{}]+))")
 
 
-class RoutedHeading(Protocol):
+class _RoutedHeading(Protocol):
     """The fields of a parsed heading that anchors need."""
 
     @property
@@ -65,7 +65,7 @@ class RoutedPage(Protocol):
     @property
     def title(self) -> str: ...
     @property
-    def headings(self) -> Sequence[RoutedHeading]: ...
+    def headings(self) -> Sequence[_RoutedHeading]: ...
     @property
     def references(self) -> Mapping[str, Any]: ...
 
@@ -99,7 +99,7 @@ def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, .
     )
 
 
-def _written(heading: RoutedHeading, text: str) -> str:
+def _written(heading: _RoutedHeading, text: str) -> str:
     """The heading's inline source with the braces that follow it, as far as they are known."""
     if text and (found := _BRACES.search(text[heading.start : heading.end])):
         braces = found[0]
@@ -177,9 +177,8 @@ def _parser(mdx: bool) -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable("strikethrough")
     if mdx:
         parser.inline.ruler.before("autolink", "mdx", _mdx_rule)
-        # `{` has to stop a run of text; `<` does already.
         parser.disable(["autolink", "html_inline"])
-    # The rule that joins pieces of text hides which of them were entities.
+    # joined texts would not tell which of them were entities
     parser.core.ruler.disable("text_join")
     return parser
 

@@ -1,7 +1,7 @@
 """Configuration files read as data: YAML, TOML, JSON, and the literals of a Python file.
 
-Nothing in them is ever run or looked up. What is too large, too deep or broken reads as empty: a
-site's configuration only makes links better, it must never stop an ingest.
+Nothing in them is run. A file that is too large, too deep or broken reads as empty: a site's
+configuration improves links and must never stop an ingestion.
 """
 
 import ast
@@ -16,21 +16,21 @@ from typing import Any, Final
 
 import yaml
 
-MAX_BYTES: Final = 1_000_000
+_MAX_BYTES: Final = 1_000_000
 _TOO_BROKEN: Final = (ValueError, TypeError, KeyError, RecursionError, MemoryError, yaml.YAMLError)
 
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
-    """A YAML value behind a tag that plain data has not: `!ENV x`, `!!python/name:x`."""
+    """A YAML value with an application's tag: `!!python/name:x`."""
 
     tag: str
     value: object
 
 
 class _DataLoader(yaml.SafeLoader):
-    """YAML as data. Merge keys are left out: nested ones grow beyond all bounds, and what decides
-    about links is never shared between sections."""
+    """YAML as data, without merge keys: nested ones expand without limit, and settings that matter
+    for links are not shared between sections."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         node.value = [
@@ -56,21 +56,21 @@ def _tagged(loader: _DataLoader, suffix: str, node: yaml.Node) -> object:
 
 _DataLoader.add_multi_constructor("!", _tagged)
 _DataLoader.add_multi_constructor("tag:yaml.org,2002:python/", _tagged)
-# Dates stay as written: what looks like one but is none would otherwise fail the whole file.
+# Dates stay as written: an invalid one would make the whole file unreadable.
 _DataLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: node.value)
 
 
 def read_text(path: Path) -> str:
-    """Empty where there is no such regular file, or it is too large or not UTF-8."""
+    """The text of a file; empty if it is missing, too large, not regular or not UTF-8."""
     try:
-        if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
             return ""
         return path.read_bytes().decode("utf-8-sig")
     except (OSError, ValueError):
         return ""
 
 
-def parse_yaml(text: str) -> dict[str, Any]:
+def _parse_yaml(text: str) -> dict[str, Any]:
     try:
         value = yaml.load(text, Loader=_DataLoader)
     except _TOO_BROKEN:
@@ -78,14 +78,14 @@ def parse_yaml(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def parse_toml(text: str) -> dict[str, Any]:
+def _parse_toml(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except _TOO_BROKEN:
         return {}
 
 
-def parse_json(text: str) -> dict[str, Any]:
+def _parse_json(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except _TOO_BROKEN:
@@ -93,8 +93,8 @@ def parse_json(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def parse_python(text: str) -> dict[str, Any]:
-    """The names that the top level sets to a literal; one that is set twice is unknown."""
+def _parse_python(text: str) -> dict[str, Any]:
+    """The names that the top level sets to a literal, once."""
     try:
         body = ast.parse(text).body
     except (SyntaxError, *_TOO_BROKEN):
@@ -109,8 +109,7 @@ def parse_python(text: str) -> dict[str, Any]:
             if not isinstance(target, ast.Name):
                 continue
             try:
-                # `targets` is only filled for assignments, which have a value: the type of `node`
-                # does not follow it there.
+                # mypy does not see that only assignments, which have a value, have targets
                 value = None if target.id in seen else ast.literal_eval(node.value)  # type: ignore[attr-defined]
             except (*_TOO_BROKEN, SyntaxError):
                 value = None
@@ -123,12 +122,12 @@ def read_config(path: Path) -> dict[str, Any]:
     text = read_text(path)
     match path.suffix.lower():
         case ".toml":
-            return parse_toml(text)
+            return _parse_toml(text)
         case ".json":
-            return parse_json(text)
+            return _parse_json(text)
         case ".py":
-            return parse_python(text)
-    return parse_yaml(text)
+            return _parse_python(text)
+    return _parse_yaml(text)
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> 
 
 
 def section(config: object, *keys: str) -> dict[str, Any]:
-    """The mapping below `keys`; empty where something else, or nothing, stands there."""
+    """The mapping below `keys`; empty if there is none."""
     for key in keys:
         config = config.get(key) if isinstance(config, Mapping) else None
     return dict(config) if isinstance(config, Mapping) else {}
@@ -163,8 +162,10 @@ def strings(value: object) -> tuple[str, ...]:
 
 
 def glob_matches(patterns: tuple[str, ...], path: str) -> bool:
-    """Whether one of the globs (`*`, `**`, `?`, `[x]`, `{a,b}`) matches the whole path. Takes time
-    in proportion to pattern times path, however many stars there are."""
+    """Whether one of the globs (`*`, `**`, `?`, `[x]`, `{a,b}`) matches the whole path.
+
+    The time is proportional to pattern times path, for any number of stars.
+    """
     parts = path.split("/")
     return any(
         _segments_match(glob.removeprefix("./").split("/"), parts)
@@ -189,7 +190,7 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _segments_match(glob: list[str], parts: list[str]) -> bool:
-    """One column of a table for each piece of the glob: which lengths of `parts` it can reach."""
+    """One column of a table for each segment of the glob: the lengths of `parts` it can match."""
     reached = [True] + [False] * len(parts)
     for index, piece in enumerate(glob):
         if piece == "**":

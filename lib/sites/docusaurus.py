@@ -134,7 +134,7 @@ def _plugins(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(kind, options) of each content plugin."""
     presets = config.get("presets")
     if not isinstance(presets, list):
-        presets = ["classic"]  # not readable, or set elsewhere: what nearly every site has
+        presets = ["classic"]  # unreadable, or set elsewhere: nearly every site has this one
     for entry in presets:
         name, options = _named(entry)
         if "classic" in name or not isinstance(name, str):
@@ -162,7 +162,7 @@ _DEFAULT_ROUTE: Final = {"docs": "docs", "blog": "blog", "pages": ""}
 
 
 def _plugin_of(plugins: list[tuple[str, dict[str, Any]]], folder: Path, root: Path) -> int | None:
-    """The docs plugin that `root` belongs to; the first one when `root` holds the whole site."""
+    """Index of the docs plugin that `root` belongs to; the first if `root` is the whole site."""
     for index, (kind, options) in enumerate(plugins):
         if kind != "docs":
             continue
@@ -175,7 +175,7 @@ def _plugin_of(plugins: list[tuple[str, dict[str, Any]]], folder: Path, root: Pa
 def _plugin_roots(
     kind: str, options: Mapping[str, Any], folder: Path, languages: tuple[str, ...]
 ) -> Iterator[ContentRoot]:
-    """`languages`: the default one, then those whose translations are built."""
+    """`languages` are the default one and then the translations that are built."""
     default, *locales = languages
     path = options.get("path", _DEFAULT_PATH[kind])
     if not isinstance(path, str):

@@ -76,7 +76,7 @@ def _slug(text: str) -> str:
     """`slugify` of @mdit-vue/shared."""
     text = _DROPPED.sub("", unicodedata.normalize("NFKD", text))
     text = _SPECIAL.sub("-", text).strip("-")
-    # ASCII digits only: the rule is a JavaScript \\d.
+    # ASCII digits only: the rule is a JavaScript `\d`.
     return re.sub(r"^([0-9])", r"_\1", text).lower()
 
 

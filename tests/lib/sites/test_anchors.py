@@ -15,7 +15,7 @@ from markdown.extensions import toc
 
 from lib.markdown import parse_page
 from lib.sites.anchors import anchors
-from lib.sites.config_files import parse_yaml
+from lib.sites.config_files import read_config
 from lib.sites.generators import GENERATORS, generator_named
 from lib.sites.site import HeadingRules, NamedHeading, Site
 
@@ -388,8 +388,9 @@ markdown_extensions:
         ("Über ½ ™", "über-½-"),
     ],
 )
-def test_mkdocs_with_extensions(source: str, anchor: str) -> None:
-    settings = parse_yaml(MATERIAL)
+def test_mkdocs_with_extensions(tmp_path: Path, source: str, anchor: str) -> None:
+    (tmp_path / "mkdocs.yml").write_text(MATERIAL)
+    settings = read_config(tmp_path / "mkdocs.yml")
     assert made("mkdocs", f"## {source}\n", **settings) == [anchor]
 
 

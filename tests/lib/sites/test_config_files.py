@@ -1,7 +1,8 @@
-"""Configuration read as data, whatever somebody wrote into it."""
+"""Configuration files read as data, whatever their contents."""
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,22 +12,25 @@ from lib.sites.config_files import (
     Tagged,
     glob_matches,
     merged,
-    parse_json,
-    parse_python,
-    parse_toml,
-    parse_yaml,
+    read_config,
     read_text,
 )
 
 
-def test_yaml_tags_are_data() -> None:
-    config = parse_yaml(
+def parsed(file: Path, text: str) -> dict[str, Any]:
+    file.write_text(text)
+    return read_config(file)
+
+
+def test_yaml_tags_are_data(tmp_path: Path) -> None:
+    config = parsed(
+        tmp_path / "c.yml",
         "a: !!python/name:pymdownx.slugs.uslugify\n"
         "b: !!python/object/apply:os.system ['false']\n"
         "c: !ENV [NAME, fallback]\n"
         "d: !ENV NAME\n"
         "e: !relative {x: 1}\n"
-        "date: 2024-13-45\n"
+        "date: 2024-13-45\n",
     )
     assert config == {
         "a": Tagged("name:pymdownx.slugs.uslugify", ""),
@@ -53,40 +57,40 @@ def test_yaml_tags_are_data() -> None:
         "%TAG ! tag:x,2000:\n---\n",
     ],
 )
-def test_broken_yaml_is_empty(text: str) -> None:
-    assert parse_yaml(text) == {}
+def test_broken_yaml_is_empty(tmp_path: Path, text: str) -> None:
+    assert parsed(tmp_path / "c.yml", text) == {}
 
 
-def test_yaml_bombs_stay_small() -> None:
+def test_yaml_bombs_stay_small(tmp_path: Path) -> None:
     started = time.perf_counter()
     lists = "a0: &a0 [x, x]\n" + "".join(
         f"a{i}: &a{i} [{'*a' + str(i - 1)}, {'*a' + str(i - 1)}]\n" for i in range(1, 60)
     )
-    assert len(parse_yaml(lists)) == 60
+    assert len(parsed(tmp_path / "c.yml", lists)) == 60
     merges = "b0: &b0 {x: 1}\n" + "".join(
         f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}'] * 10)}], y{i}: 1}}\n" for i in range(1, 20)
     )
-    assert parse_yaml(merges)["b19"] == {"y19": 1}
+    assert parsed(tmp_path / "c.yml", merges)["b19"] == {"y19": 1}
     assert time.perf_counter() - started < 2
 
 
-def test_other_formats_when_broken() -> None:
-    assert parse_toml("a = ") == {}
-    assert parse_toml("a = " + "[" * 5000) == {}
-    assert parse_json("[1]") == {}
-    assert parse_json("[" * 100_000) == {}
-    assert parse_python("a = (") == {}
-    assert parse_python("a = " + "(" * 5000) == {}
-    assert parse_python("a = '\0'") == {}
+def test_other_formats_when_broken(tmp_path: Path) -> None:
+    assert parsed(tmp_path / "c.toml", "a = ") == {}
+    assert parsed(tmp_path / "c.toml", "a = " + "[" * 5000) == {}
+    assert parsed(tmp_path / "c.json", "[1]") == {}
+    assert parsed(tmp_path / "c.json", "[" * 100_000) == {}
+    assert parsed(tmp_path / "c.py", "a = (") == {}
+    assert parsed(tmp_path / "c.py", "a = " + "(" * 5000) == {}
+    assert parsed(tmp_path / "c.py", "a = '\0'") == {}
 
 
-def test_python_gives_its_literals_and_nothing_else() -> None:
+def test_python_gives_its_literals_and_nothing_else(tmp_path: Path) -> None:
     source = (
         "import os\nproject = 'x'\nextensions = ['a', 'b']\nhtml_baseurl: str = 'https://x.org'\n"
         "release = os.environ['R']\ntwice = 1\ntwice = 2\nlist_ = [1]\nlist_ += [2]\n"
         "if True:\n    hidden = 1\n"
     )
-    assert parse_python(source) == {
+    assert parsed(tmp_path / "c.py", source) == {
         "project": "x",
         "extensions": ["a", "b"],
         "html_baseurl": "https://x.org",
