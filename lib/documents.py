@@ -13,6 +13,7 @@ inside the folder, and does not cover zip files.
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import tarfile
 import zipfile
@@ -212,7 +213,7 @@ def _ignore_rules(root: Path, errors: list[str]) -> GitIgnoreSpec | None:
     except DocumentError as error:
         if str(error) != "the file is empty":
             errors.append(f"{IGNORE_FILE}: {error}")
-    except ValueError as error:  # raised by pathspec for a bad pattern
+    except (ValueError, re.error) as error:  # raised by pathspec for a bad pattern
         errors.append(f"{IGNORE_FILE}: invalid pattern: {error}")
     return None
 

@@ -57,7 +57,7 @@ def test_an_authors_ignore_file_is_followed_as_gitignore_is(tmp_path: Path) -> N
     assert discover(tmp_path).paths == ("a.md", "old/keep.md", "x/old/b.md")
 
 
-@pytest.mark.parametrize("content", [b"\xff\xff", b"a\0b\0c\0"])
+@pytest.mark.parametrize("content", [b"\xff\xff", b"a\0b\0c\0", b"[z-a]\n"])
 def test_an_ignore_file_that_cannot_be_read_is_an_error_line(
     tmp_path: Path, content: bytes
 ) -> None:
