@@ -22,7 +22,7 @@ _INGESTION: tuple[tuple[str, str, Callable[[IngestTask], float]], ...] = (
     ("running", "1 while an ingestion is running.", lambda task: task.running),
     ("failed", "1 if the latest ingestion failed.", lambda task: task.status == "failed"),
     ("chunks", "Chunks of the latest ingestion.", lambda task: task.chunks_created),
-    ("chunks_embedded", "Chunks that needed a new embedding.", lambda task: task.counts.embedded),
+    ("chunks_embedded", "Chunks that needed a new embedding.", lambda task: task.chunks_embedded),
     ("errors", "Files of the latest ingestion with an error.", lambda task: len(task.errors)),
     ("seconds", "Duration of the latest ingestion.", lambda task: _duration(task)),
 )

@@ -26,7 +26,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from lib.documents import Document
-from lib.markdown_page import Block, Page
+from lib.markdown_page import Block, Heading, Page
 from lib.splitting import Include, Kind, Unit, UnitMaker, is_bare, text_pieces
 from lib.tokens import CountTokens
 
@@ -237,22 +237,15 @@ class Draft:
         return all(map(is_bare, self.units))
 
 
+@dataclass(frozen=True)
 class Joiner:
     """Merges drafts of one page."""
 
-    def __init__(
-        self,
-        text: str,
-        page: Page,
-        budget: int,
-        count: CountTokens,
-        room: Callable[[Section], int],
-    ) -> None:
-        self.text = text
-        self.headings = page.headings
-        self.budget = budget
-        self.count = count
-        self.room = room
+    text: str
+    headings: Sequence[Heading]
+    budget: int
+    count: CountTokens
+    room: Callable[[Section], int]
 
     def join(self, drafts: list[Draft]) -> list[Draft]:
         return self._merge(self._attach_bare(drafts))
@@ -422,7 +415,7 @@ class _Chunker:
                     continue
             groups = pack(units, room, self.budget)
             drafts.extend(Draft(section, group, len(groups) == 1) for group in groups)
-        joiner = Joiner(self.text, self.page, self.budget, self.count, self._room)
+        joiner = Joiner(self.text, self.page.headings, self.budget, self.count, self._room)
         chunks: list[Chunk] = []
         seen: dict[bytes, int] = {}
         for draft in joiner.join(drafts):

@@ -334,16 +334,15 @@ def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
 
 
 def write(entries: Iterator[Entry], folder: Path, limits: DocumentLimits) -> None:
-    """Write the entries below `folder`. Raises `InvalidRequest` above a limit."""
-    left, count = limits.max_total_bytes, 0
-    for name, opened in entries:
+    """Write the files below `folder`. Raises `InvalidRequest` above a limit."""
+    left = limits.max_total_bytes
+    for count, (name, opened) in enumerate(entries, 1):
         path = safe_path(name, limits.max_depth)
-        count += 1
         if count > limits.max_files * MAX_ENTRIES_PER_FILE:
             raise InvalidRequest(TOO_MANY)
         source = opened()
         if source is None:
-            continue
+            continue  # a folder
         file = folder / path
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -364,23 +363,16 @@ def write(entries: Iterator[Entry], folder: Path, limits: DocumentLimits) -> Non
 
 def tar_entries(stream: tarfile.TarFile) -> Iterator[Entry]:
     for member in stream:
-        if member.isdir():
-            safe_name(member.name)
-        elif member.isfile():
-            yield member.name, partial(stream.extractfile, member)
-        else:
-            raise InvalidRequest(NOT_A_FILE.format(safe_name(member.name)))
+        if not (member.isfile() or member.isdir()):
+            raise InvalidRequest(NOT_A_FILE.format(member.name[:200]))
+        yield member.name, partial(stream.extractfile, member)
 
 
 def zip_entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
     for info in archive.infolist():
-        kind = (info.external_attr >> 16) & 0o170000
-        if kind not in (0, 0o100000, 0o040000):
-            raise InvalidRequest(NOT_A_FILE.format(safe_name(info.filename)))
-        if info.is_dir():
-            safe_name(info.filename)
-        else:
-            yield info.filename, partial(archive.open, info)
+        if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000, 0o040000):
+            raise InvalidRequest(NOT_A_FILE.format(info.filename[:200]))
+        yield info.filename, partial(archive.open, info) if not info.is_dir() else lambda: None
 
 
 def check_directory(archive: Path) -> None:
@@ -410,23 +402,15 @@ class SmallReads(gzip.GzipFile):
 
 def safe_path(name: str, max_depth: int) -> PurePosixPath:
     """Return the path of an entry inside the target. Raises `InvalidRequest`."""
-    path = PurePosixPath(safe_name(name))
-    if len(path.parts) > max_depth:
-        raise InvalidRequest(f"The archive is more than {max_depth} folders deep (MAX_DEPTH).")
-    if not path.parts or any(len(part.encode()) > 255 for part in path.parts):
-        raise InvalidRequest(
-            "The archive contains a file name that is empty or longer than 255 bytes."
-        )
-    return path
-
-
-def safe_name(name: str) -> str:
-    """Return `name` if it stays inside the target. Raises `InvalidRequest`."""
     path = PurePosixPath(name)
     bad = "\0" in name or "\\" in name or ":" in name.partition("/")[0]
     if bad or path.is_absolute() or ".." in path.parts:
         raise InvalidRequest(f"The archive contains the path {name[:200]!r}, which is not allowed.")
-    return name
+    if len(path.parts) > max_depth:
+        raise InvalidRequest(f"The archive is more than {max_depth} folders deep (MAX_DEPTH).")
+    if any(len(part.encode()) > 255 for part in path.parts):
+        raise InvalidRequest("The archive contains a file name longer than 255 bytes.")
+    return path
 
 
 def replace(target: Path, beside: Path) -> None:

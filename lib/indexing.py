@@ -32,16 +32,6 @@ from lib.store import INDEX_FORMAT, GenerationBuilder, Ledger, Manifest, Store, 
 GRACE_SECONDS = 3.0
 
 
-@dataclass(slots=True)
-class Counts:
-    """Chunks written so far, by origin of their vectors."""
-
-    embedded: int = 0
-    reused: int = 0
-    tokens: int = 0
-    """Estimated tokens of the embedded texts."""
-
-
 class IndexWriter:
     """Embeds chunks in concurrent batches and adds them to a generation.
 
@@ -52,14 +42,14 @@ class IndexWriter:
         self,
         embedder: Embedder,
         builder: GenerationBuilder,
-        counts: Counts,
+        task: "IngestTask",
         *,
         batch_size: int,
         reuse_vectors: bool,
     ) -> None:
         self._embedder = embedder
         self._builder = builder
-        self._counts = counts
+        self._task = task
         self._batch_size = batch_size
         self._reuse_vectors = reuse_vectors
         self._waiting: list[PreparedChunk] = []
@@ -124,9 +114,9 @@ class IndexWriter:
             np.stack([vectors[each.chunk.content_hash] for each in batch]),
             [each.terms for each in batch],
         )
-        self._counts.reused += reused
-        self._counts.embedded += len(batch) - reused
-        self._counts.tokens += sum(
+        self._task.chunks_reused += reused
+        self._task.chunks_embedded += len(batch) - reused
+        self._task.tokens_embedded += sum(
             {p.chunk.content_hash: p.chunk.tokens for p in batch}[key] for key in fresh
         )
 
@@ -177,7 +167,7 @@ class IngestStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class IngestTask:
-    """One run of the ingestion."""
+    """One run of the ingestion. The fields of `Progress` have the same names here."""
 
     task_id: str = field(default_factory=lambda: str(uuid4()))
     status: TaskStatus = "pending"
@@ -186,7 +176,9 @@ class IngestTask:
     files_unchanged: int = 0
     files_removed: int = 0
     chunks_created: int = 0
-    counts: Counts = field(default_factory=Counts)
+    chunks_embedded: int = 0
+    chunks_reused: int = 0
+    tokens_embedded: int = 0
     errors: list[str] = field(default_factory=list)
     links_unresolved: list[str] = field(default_factory=list)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -206,18 +198,7 @@ class IngestTask:
         return IngestStatus(
             task_id=self.task_id,
             status=self.status,
-            progress=Progress(
-                files_processed=self.files_processed,
-                total_files=self.total_files,
-                files_unchanged=self.files_unchanged,
-                files_removed=self.files_removed,
-                chunks_created=self.chunks_created,
-                chunks_embedded=self.counts.embedded,
-                chunks_reused=self.counts.reused,
-                tokens_embedded=self.counts.tokens,
-                errors=self.errors,
-                links_unresolved=self.links_unresolved,
-            ),
+            progress=Progress(**{name: getattr(self, name) for name in Progress.__struct_fields__}),
             started_at=self.started_at.isoformat(),
             estimated_completion=self._estimate(),
             finished_at=self.finished_at.isoformat() if self.finished_at else None,
@@ -228,7 +209,7 @@ class IngestTask:
         """Extrapolate the time of completion from the share of chunks done."""
         if self.finished_at:
             return self.finished_at.isoformat()
-        done = self.counts.embedded + self.counts.reused
+        done = self.chunks_embedded + self.chunks_reused
         if not done or not self.files_processed:
             return None
         # chunks, not files: embedding takes most of the time, and files are read ahead
@@ -332,15 +313,15 @@ async def index_book(
         # unreadable files count as processed
         task.files_processed = task.total_files - len(plan.changed)
         if before.manifest and before.usable and not plan.changed and not plan.removed:
-            task.chunks_created = task.counts.reused = before.manifest.chunks
+            task.chunks_created = task.chunks_reused = before.manifest.chunks
             return
         ledger = {path: before.ledger[path] for path in plan.unchanged}
         if ledger:
             await builder.copy_unchanged(without=[*plan.removed, *plan.changed])
             task.chunks_created = sum(len(record.chunks) for record in ledger.values())
-            task.counts.reused = task.chunks_created
+            task.chunks_reused = task.chunks_created
         writer = IndexWriter(
-            embedder, builder, task.counts, batch_size=batch_size, reuse_vectors=not force
+            embedder, builder, task, batch_size=batch_size, reuse_vectors=not force
         )
         try:
             async for batch in read_book(book, plan.changed):

@@ -218,6 +218,6 @@ class Ingestion:
                 time.monotonic() - began,
                 task.files_processed,
                 task.chunks_created,
-                task.counts.embedded,
+                task.chunks_embedded,
                 len(task.errors),
             )

@@ -8,6 +8,7 @@ import re
 import tomllib
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from lib.markdown_page import NEWLINES, Block, BlockKind, Flavour, Heading, Lines, Page
-from lib.markdown_rules import ANY_NAME, CLOSING_NAMES, html_text, inline_text, parser_for
+from lib.markdown_rules import CLOSING_NAMES, html_text, inline_text, parser_for
 
 _MAX_FRONT_MATTER: Final = 65_536
 _FRONT_OPEN: Final = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*(?:\r\n?|\n)")
@@ -108,7 +109,7 @@ def parse_page(text: str, flavour: Flavour) -> Page:
     except (RecursionError, IndexError) as error:  # pragma: no cover - a bug in a rule
         problems.append(f"the Markdown cannot be parsed ({type(error).__name__})")
         tokens = []
-    builder = _Builder(parser, env, text, lines, flavour)
+    builder = _Builder(parser, env, text, lines)
     blocks = builder.build(tokens)
     headings = tuple(builder.headings)
     title = front_title(front_matter) or next((h.text for h in headings if h.level == 1), "")
@@ -126,8 +127,7 @@ def parse_page(text: str, flavour: Flavour) -> Page:
 
 def plain_text(source: str, page: Page) -> str:
     """Return the plain text of inline Markdown from `page`."""
-    env = {"references": page.references, "closed": ANY_NAME}
-    return inline_text(parser_for(page.flavour), env, source)
+    return inline_text(parser_for(page.flavour), {"references": page.references}, source)
 
 
 _EXPLICIT_ID: Final = re.compile(
@@ -164,23 +164,15 @@ _PARENTS: Final[Mapping[str, BlockKind]] = {
 }
 
 
+@dataclass
 class _Builder:
     """Convert one page's tokens into blocks."""
 
-    def __init__(
-        self,
-        parser: MarkdownIt,
-        env: dict[str, Any],
-        text: str,
-        lines: Lines,
-        flavour: Flavour,
-    ) -> None:
-        self.parser = parser
-        self.env = env
-        self.text = text
-        self.lines = lines
-        self.flavour = flavour
-        self.headings: list[Heading] = []
+    parser: MarkdownIt
+    env: dict[str, Any]
+    text: str
+    lines: Lines
+    headings: list[Heading] = field(default_factory=list)
 
     def build(self, tokens: Sequence[Token]) -> tuple[Block, ...]:
         blocks, _ = self._children(tokens, 0, 0, len(self.lines.starts))

@@ -56,16 +56,6 @@ _HTML: Final = HTML_NAMES - words(
 )
 
 
-class _AnyName:
-    """Stands for the closing tags of the page when the page is not available."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-
-ANY_NAME: Final = _AnyName()
-
-
 class _Tag(NamedTuple):
     name: str
     end: int
@@ -148,7 +138,8 @@ def _is_tag(
     """Tell a tag from a generic (`Vec<T>`), a placeholder (`<name>`) or a comparison."""
     if not name or closed or closing or name.lower() in _HTML:
         return True
-    return name in env["closed"]
+    closing_names = env.get("closed")  # not known for a part of a page: then any name is one
+    return closing_names is None or name in closing_names
 
 
 def literal(value: str) -> str:
@@ -193,7 +184,7 @@ _BLOCK_TAGS: Final = words(
 def html_text(content: str) -> str:
     """Return the plain text that a browser would display for HTML."""
     content = _RAW_HTML.sub("", content)
-    env: dict[str, Any] = {"closed": ANY_NAME}
+    env: dict[str, Any] = {}
     parts: list[str] = []
     at = 0
     while True:

@@ -259,17 +259,15 @@ def _kind(block: Block) -> Kind:
     return "table" if block.kind in ("table", "row") else "prose"
 
 
+@dataclass(frozen=True)
 class UnitMaker:
     """Splits blocks of one page into units."""
 
-    def __init__(
-        self, text: str, page: Page, budget: int, count: CountTokens, include: Include | None
-    ) -> None:
-        self.text = text
-        self.page = page
-        self.budget = budget
-        self.count = count
-        self.include = include
+    text: str
+    page: Page
+    budget: int
+    count: CountTokens
+    include: Include | None
 
     def units(self, block: Block, room: int) -> Iterable[Unit]:
         """Return a block as one unit if it fits in `room`, else split."""

@@ -14,7 +14,7 @@ import lib.indexing
 from lib.book import PreparedChunk
 from lib.embedding import CachedEmbedder, Vectors
 from lib.errors import UpstreamError
-from lib.indexing import MAX_LINES, Counts, IndexWriter, IngestTask, languages_of
+from lib.indexing import MAX_LINES, IndexWriter, IngestTask, languages_of
 from lib.services import Services, make_local_embedder, open_services
 from lib.settings import Settings
 from lib.store import Candidates, FileRecord, GenerationBuilder, Ledger, new_generation
@@ -335,7 +335,7 @@ async def test_no_failure_is_left_unseen(builder: GenerationBuilder, cancelled: 
     unseen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
     embedder = Refusing()
-    writer = IndexWriter(embedder, builder, Counts(), batch_size=1, reuse_vectors=False)
+    writer = IndexWriter(embedder, builder, IngestTask(), batch_size=1, reuse_vectors=False)
     await writer.write(pieces(2))
     await embedder.asked_twice.wait()
     stopping = asyncio.create_task(writer.stop())
@@ -368,14 +368,14 @@ def test_the_estimate_is_none_before_there_is_anything_to_go_by() -> None:
     assert task.report().estimated_completion is None
     task.total_files, task.files_processed, task.chunks_created = 10, 5, 100
     assert task.report().estimated_completion is None
-    task.counts.embedded = 50
+    task.chunks_embedded = 50
     assert task.report().estimated_completion is not None
 
 
 def test_the_rest_is_thought_to_go_as_fast() -> None:
     began = datetime.now(UTC) - timedelta(seconds=60)
     task = IngestTask(total_files=10, files_processed=5, chunks_created=100, started_at=began)
-    task.counts.embedded, task.counts.reused = 20, 30  # a quarter of the 200 to come
+    task.chunks_embedded, task.chunks_reused = 20, 30  # a quarter of the 200 to come
     estimated = task.report().estimated_completion
     assert estimated is not None
     left = datetime.fromisoformat(estimated) - began

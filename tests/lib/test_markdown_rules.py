@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lib import markdown_rules as markdown_inline
 from lib.markdown_page import Flavour
-from lib.markdown_rules import ANY_NAME, html_text, inline_text, parser_for
+from lib.markdown_rules import html_text, inline_text, parser_for
 from tests.lib.test_markdown import FLAVOURS
 
 
@@ -30,7 +30,7 @@ LINKS = {"A": {"title": "", "href": "x"}}
 def check_shortcut(source: str, flavour: Flavour) -> None:
     parser = parser_for(flavour)
     for links in ({}, LINKS):
-        env = {"closed": ANY_NAME, "references": links}
+        env = {"references": links}
         quick = inline_text(parser, env, source)
         with patch.object(markdown_inline, "_MARKUP", re.compile("")):
             assert quick == inline_text(parser, env, source)
