@@ -54,7 +54,7 @@ async def push() -> Response:
         await asyncio.to_thread(unpack, Path(file.name), content, settings.limits)
     started = await ingestion.start(IngestRequest(), root=content.resolve())
     if reports := services().reports:
-        await reports.tell()  # the next request may reach another replica
+        await reports.publish()  # the next request may reach another replica
     return respond(started)
 
 

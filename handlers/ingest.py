@@ -36,7 +36,7 @@ async def start() -> Response:
     require_admin()
     started = await services().ingestion.start(await body(IngestRequest))
     if reports := services().reports:
-        await reports.tell()  # the next request may reach another replica
+        await reports.publish()  # the next request may reach another replica
     return respond(started)
 
 

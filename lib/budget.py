@@ -1,10 +1,8 @@
-"""What a day may cost: reserved before a model is asked, settled when its answer has ended.
+"""Daily budget in tokens and US dollars: reserved before a request, settled after the answer.
 
-A reservation counts as its whole estimate until it is settled: one that never is, because a task
-was cancelled or the process was killed, counts so for the rest of the day. So spending stays below
-the budget but for what single answers take beyond their estimates. Days are those of UTC.
-
-The budget of one process, kept on its disk where there is one.
+A reservation counts in full until it is settled, and for the rest of the day if its task was
+cancelled or the process killed. So only answers that exceed their estimate can exceed the budget.
+Days are in UTC. `MemoryBudget` is for one process; `lib.replicas.budget` is shared by several.
 """
 
 import asyncio
@@ -21,90 +19,88 @@ from cachetools import LRUCache
 
 from lib.runtime import write_atomically
 
+log = logging.getLogger(__name__)
+
 DAY: Final = 86_400  # seconds
 MAX_TRACKED_READERS: Final = 50_000
-NEARLY_EXHAUSTED: Final = 0.9
-"""Of the budget, from where on the author may want to know."""
+_SAVE_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetLimits:
-    """What a day may cost; 0 is no limit."""
+    """Limits per day; 0 means no limit."""
 
     tokens: int = 0
     usd: float = 0.0
     reader_tokens: int = 0
-    """Of one reader."""
+    """Per reader."""
 
 
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
-    """How today's budget stands."""
+    """Today's spending."""
 
     tokens: int
-    tokens_reserved: Annotated[int, msgspec.Meta(description="For what is under way.")]
-    tokens_limit: Annotated[int | None, msgspec.Meta(description="null: none.")]
+    tokens_reserved: Annotated[int, msgspec.Meta(description="For answers in progress.")]
+    tokens_limit: Annotated[int | None, msgspec.Meta(description="null: no limit.")]
     usd: Annotated[float, msgspec.Meta(description="Estimated.")]
     usd_reserved: float
-    usd_limit: Annotated[float | None, msgspec.Meta(description="null: none.")]
-    share: Annotated[float, msgspec.Meta(description="Spent and reserved, of the limit: 0 to 1.")]
-    refused: Annotated[int, msgspec.Meta(description="What it had no room for.")]
+    usd_limit: Annotated[float | None, msgspec.Meta(description="null: no limit.")]
+    share: Annotated[float, msgspec.Meta(description="Share of the limit, 0 to 1.")]
+    refused: Annotated[int, msgspec.Meta(description="Number of refused requests.")]
     resets_at: Annotated[str, msgspec.Meta(description="ISO 8601.")]
 
 
 class BudgetExhausted(Exception):
-    """The budget has no room for what was to be asked; nothing was."""
+    """The daily budget has no room for the request, which was not sent."""
 
 
 class Reservation(Protocol):
-    """Room for one answer, or for one question's vector.
+    """The reserved maximum cost of one request.
 
-    The first of `settle` and `release` counts, later calls do nothing.
+    Only the first call of `settle` or `release` has an effect.
     """
 
     @property
     def tokens(self) -> int: ...
 
     def settle(self, tokens: int, usd: float | None) -> None:
-        """The answer took so many tokens and US dollars; None: what was reserved."""
+        """Charge the actual tokens and US dollars; None charges the reserved amount."""
 
     def release(self) -> None:
-        """Nothing was spent: the model was not asked, or could not be reached."""
+        """Charge nothing: the request was not sent, or did not reach the service."""
 
 
 class Budget(Protocol):
-    """Today's spending."""
+    """A daily budget."""
 
     @property
     def limits(self) -> BudgetLimits: ...
 
     async def open(self) -> None:
-        """Take over what was spent earlier today, if it is known. Never raises."""
+        """Load what was spent earlier today, if known. Never raises."""
 
     async def reserve(
         self, reader: str | None, tokens: int, usd: float | None
     ) -> Reservation | None:
-        """Room for at most `tokens` and `usd`; None where the budget has none left.
+        """Reserve at most `tokens` and `usd`; None if the budget has no room.
 
-        `reader` is None for what counts for no reader of its own. `usd` is None where no price is
-        known, for which a budget in money has no room. Raises `lib.errors.RedisUnavailable` where
-        what replicas have spent together cannot be known.
+        `reader` None counts towards the total only. `usd` None means an unknown price, which a
+        budget in dollars refuses. Raises `lib.errors.RedisUnavailable` if the replicas' common
+        spending is unknown.
         """
 
     def state(self) -> Spending: ...
 
-    def is_nearly_exhausted(self) -> bool:
-        """Whether today's budget is used up, or will soon be."""
-
     async def close(self) -> None:
-        """Write down what is not yet."""
+        """Save unsaved changes."""
 
 
-def exceeds(amount: float, limit: float) -> bool:
+def _exceeds(amount: float, limit: float) -> bool:
     return bool(limit) and amount > limit
 
 
-def share(limits: BudgetLimits, tokens: int, usd: float) -> float:
-    """How much of the limits so much is: of the one that is reached first, 0 without any."""
+def budget_share(limits: BudgetLimits, tokens: int, usd: float) -> float:
+    """Spent share of the limit that is reached first; 0 without limits."""
     return max(
         tokens / limits.tokens if limits.tokens else 0.0,
         usd / limits.usd if limits.usd else 0.0,
@@ -112,28 +108,24 @@ def share(limits: BudgetLimits, tokens: int, usd: float) -> float:
 
 
 def next_reset(day: int) -> str:
-    """When a day ends, as ISO 8601."""
+    """The end of a day, in ISO 8601."""
     return datetime.fromtimestamp((day + 1) * DAY, UTC).isoformat()
 
 
-log = logging.getLogger(__name__)
-
-SAVE_SECONDS: Final = 1.0
-
-Amount = Annotated[float, msgspec.Meta(ge=0)]
+_Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """As it is kept on disk: no reader's address is."""
+class _SavedSpending(msgspec.Struct, frozen=True, kw_only=True):
+    """Spending as saved to disk, without any reader's address."""
 
     day: int
     tokens: Annotated[int, msgspec.Meta(ge=0)]
-    usd: Amount
+    usd: _Amount
 
 
 @dataclass(slots=True)
-class Account:
-    """Of one day, and of all readers or one."""
+class _Account:
+    """Spending of one day, in total or of one reader."""
 
     tokens: int = 0
     usd: float = 0.0
@@ -149,14 +141,13 @@ class Account:
         return self.usd + self.reserved_usd
 
 
-class MemoryReservation:
+class _MemoryReservation:
     __slots__ = ("_accounts", "_changed", "_open", "tokens", "usd")
 
     def __init__(
-        self, accounts: list[Account], tokens: int, usd: float, changed: Callable[[], None]
+        self, accounts: list[_Account], tokens: int, usd: float, changed: Callable[[], None]
     ) -> None:
-        # The accounts themselves: that of a day that is over, or of a reader who was forgotten,
-        # takes the figures and is in nobody's way.
+        # References: settling after midnight changes yesterday's accounts, which is harmless.
         self._accounts = accounts
         self._changed = changed
         self._open = True
@@ -183,7 +174,7 @@ class MemoryReservation:
 
 
 class MemoryBudget:
-    """Today's spending. Kept in the file `path`, if there is one, through restarts.
+    """The daily budget of one process, saved to the file `path` if given.
 
     Usage per reader is kept in memory, for the latest `MAX_TRACKED_READERS`. A reader who was
     forgotten, or a restart, starts a new share, but never exceeds the total.
@@ -200,8 +191,8 @@ class MemoryBudget:
         self._path = path
         self._clock = clock
         self._day = self._today()
-        self._total = Account()
-        self._readers: LRUCache[str, Account] = LRUCache(MAX_TRACKED_READERS)
+        self._total = _Account()
+        self._readers: LRUCache[str, _Account] = LRUCache(MAX_TRACKED_READERS)
         self._refused = 0
         self._changed = False
         self._saving: asyncio.Task[None] | None = None
@@ -209,14 +200,14 @@ class MemoryBudget:
         self._warned = False
 
     async def open(self) -> None:
-        saved = await asyncio.to_thread(load, self._path) if self._path else None
+        saved = await asyncio.to_thread(_load, self._path) if self._path else None
         if saved is not None and saved.day == self._day:
             self._total.tokens += saved.tokens
             self._total.usd += saved.usd
 
     async def reserve(
         self, reader: str | None, tokens: int, usd: float | None
-    ) -> MemoryReservation | None:
+    ) -> _MemoryReservation | None:
         self._begin_day()
         accounts, limits = [self._total], self.limits
         readers_limit = 0
@@ -224,14 +215,14 @@ class MemoryBudget:
             readers_limit = limits.reader_tokens
             accounts.append(self._account(reader))
         if (
-            exceeds(self._total.all_tokens + tokens, limits.tokens)
-            or exceeds(accounts[-1].all_tokens + tokens, readers_limit)
+            _exceeds(self._total.all_tokens + tokens, limits.tokens)
+            or _exceeds(accounts[-1].all_tokens + tokens, readers_limit)
             or (limits.usd and usd is None)
-            or exceeds(self._total.all_usd + (usd or 0.0), limits.usd)
+            or _exceeds(self._total.all_usd + (usd or 0.0), limits.usd)
         ):
             self._refused += 1
             return None
-        return MemoryReservation(accounts, tokens, usd or 0.0, self._save)
+        return _MemoryReservation(accounts, tokens, usd or 0.0, self._save)
 
     def state(self) -> Spending:
         self._begin_day()
@@ -248,33 +239,29 @@ class MemoryBudget:
             resets_at=next_reset(self._day),
         )
 
-    def is_nearly_exhausted(self) -> bool:
-        self._begin_day()
-        return self._share() >= NEARLY_EXHAUSTED
-
     async def close(self) -> None:
         self._closing.set()
         if self._saving is not None:
             await self._saving
 
     def _share(self) -> float:
-        return share(self.limits, self._total.all_tokens, self._total.all_usd)
+        return budget_share(self.limits, self._total.all_tokens, self._total.all_usd)
 
     def _today(self) -> int:
         return int(self._clock() // DAY)
 
     def _begin_day(self) -> None:
-        # Not on a clock that is set back: each time would be a budget more.
+        # A clock that is set back must not start another day's budget.
         if (today := self._today()) > self._day:
             self._day = today
-            self._total = Account()
+            self._total = _Account()
             self._readers.clear()
             self._refused = 0
 
-    def _account(self, reader: str) -> Account:
+    def _account(self, reader: str) -> _Account:
         account = self._readers.get(reader)
         if account is None:
-            account = self._readers[reader] = Account()
+            account = self._readers[reader] = _Account()
         return account
 
     def _save(self) -> None:
@@ -285,35 +272,37 @@ class MemoryBudget:
             self._saving = asyncio.create_task(self._save_changes(self._path))
 
     async def _save_changes(self, path: Path) -> None:
-        """At once and then once a second, until nothing changes any more."""
+        """Save now and then once a second until nothing changes."""
         while self._changed:
             self._changed = False
             total = self._total
-            saved = Saved(day=self._day, tokens=total.all_tokens, usd=max(0.0, total.all_usd))
+            saved = _SavedSpending(
+                day=self._day, tokens=total.all_tokens, usd=max(0.0, total.all_usd)
+            )
             try:
-                await asyncio.to_thread(store, path, saved)
+                await asyncio.to_thread(_save, path, saved)
             except OSError as error:
                 if not self._warned:
-                    log.warning("today's spending cannot be kept on disk: %s", error.strerror)
+                    log.warning("cannot save today's spending: %s", error.strerror)
                 self._warned = True
             try:
-                async with asyncio.timeout(SAVE_SECONDS):
+                async with asyncio.timeout(_SAVE_SECONDS):
                     await self._closing.wait()
             except TimeoutError:
                 continue
 
 
-def load(path: Path) -> Saved | None:
-    """What was kept; None where nothing was, or nothing that can be read."""
+def _load(path: Path) -> _SavedSpending | None:
+    """Read saved spending; None if there is none, or it cannot be read."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Saved)
+        return msgspec.json.decode(path.read_bytes(), type=_SavedSpending)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        log.warning("what was spent today cannot be read from disk; counting begins anew")
+        log.warning("cannot read today's saved spending; counting starts from zero")
         return None
 
 
-def store(path: Path, saved: Saved) -> None:
+def _save(path: Path, saved: _SavedSpending) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, msgspec.json.encode(saved))

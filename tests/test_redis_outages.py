@@ -41,10 +41,10 @@ def shared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Settings:
     monkeypatch.setattr(lib.services, "_REDIS_PROBE_SECONDS", 0.0)
-    monkeypatch.setattr(lib.replicas.client, "TIMEOUT", 0.1)
-    monkeypatch.setattr(lib.replicas.client, "PAUSE", 0.05)
-    monkeypatch.setattr(lib.replicas.client, "LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(lib.replicas.budget, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.replicas.client, "_TIMEOUT", 0.1)
+    monkeypatch.setattr(lib.replicas.client, "_PAUSE", 0.05)
+    monkeypatch.setattr(lib.replicas.client, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(lib.replicas.budget, "_RETRY_SECONDS", 0.01)
     return make_settings(
         redis_url=f"redis://:{PASSWORD}@127.0.0.1:{server.port}",
         openai_base_url=upstream.base_url,
@@ -168,7 +168,7 @@ async def test_no_ingestion_without_redis(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(lib.services, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(lib.replicas.ingest, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(lib.replicas.ingest, "_PUBLISH_SECONDS", 0.01)
     async with running_qdrant(tmp_path / "qdrant") as qdrant:
         settings = make_settings(
             redis_url=shared.redis_url, qdrant_url=qdrant.url, qdrant_path=tmp_path / "unused"
@@ -179,7 +179,7 @@ async def test_no_ingestion_without_redis(
             refused = await api.as_admin("POST", "/ingest", json={})
             assert refused.status == 503
             assert refused.json()["code"] == "REDIS_UNAVAILABLE"
-            assert "check REDIS_URL" in refused.json()["error"]
+            assert "Check REDIS_URL" in refused.json()["error"]
             assert api.services.ingestion.latest is None
             server.start()
             # The pending ingestion of the start resumes.

@@ -1,20 +1,7 @@
-"""The budget that replicas spend together, in Redis.
+"""The daily budget shared by replicas, in Redis (`budget.lua`).
 
-Money is counted in billionths of a dollar, which add up without error. What a replica that was
-killed had reserved lapses: it counts as spent, since the model may have billed it.
-
-What Redis does to the budget in one step, as scripts in Lua.
-
-::
-
-    budget            the day, what it has cost and what is reserved (hash)
-    budget:readers    what each reader has taken of it, reserved or spent (hash)
-    budget:open       reservations that nobody has settled, by when they lapse (sorted set)
-
-Each is given the time (empty: Redis's own), for how many seconds the keys are kept, and what this
-replica was told last: the day, tokens, reserved tokens, billionths, reserved billionths; then what
-is its own. Each answers whether it was granted, then those five as they are now, and how many were
-refused.
+Money is counted in billionths of a dollar, which add up without rounding errors. The reservations
+of a killed replica lapse and count as spent, because the provider may have billed them.
 """
 
 import asyncio
@@ -27,121 +14,25 @@ from uuid import uuid4
 from lib.budget import (
     DAY,
     MAX_TRACKED_READERS,
-    NEARLY_EXHAUSTED,
     BudgetLimits,
     Spending,
+    budget_share,
     next_reset,
-    share,
 )
 from lib.errors import RedisUnavailable
-from lib.replicas.client import RedisClient
+from lib.replicas.client import RedisClient, load_script
 
-KEYS: Final = ("budget", "budget:readers", "budget:open")
-
-BEGIN: Final = """
-local total, readers, open = KEYS[1], KEYS[2], KEYS[3]
-local now, keep = tonumber(ARGV[1]) or tonumber(redis.call('TIME')[1]), ARGV[2]
-local today = math.floor(now / 86400)
-local day = tonumber(redis.call('HGET', total, 'day') or 0)
-local function minus(amount) return string.format('%.0f', 0 - amount) end
-local function of(name) return tonumber(redis.call('HGET', total, name) or 0) end
--- Not on a clock that is set back: each time would be a budget more.
-local begun = today > day
-if begun then
-  day = today
-  redis.call('DEL', total, readers, open)
-  redis.call('HSET', total, 'day', day)
-end
-if tonumber(ARGV[3]) == day then
-  for n, name in ipairs({'tokens', 'nano'}) do
-    local spent, reserved = tonumber(ARGV[2 + 2 * n]), tonumber(ARGV[3 + 2 * n])
-    -- Within a day this only grows: who was told of more was told what Redis has lost. What was
-    -- reserved besides is taken for spent.
-    local lost = spent + reserved - of(name) - of('reserved_' .. name)
-    if (begun or spent > of(name)) and lost > 0 then
-      redis.call('HINCRBY', total, name, string.format('%.0f', lost))
-    end
-  end
-end
-local lapsed = redis.call('ZRANGE', open, '-inf', now, 'BYSCORE', 'LIMIT', 0, 100)
-for _, each in ipairs(lapsed) do
-  local tokens, nano = string.match(each, ' (%d+) (%d+)$')
-  redis.call('ZREM', open, each)
-  redis.call('HINCRBY', total, 'tokens', tokens)
-  redis.call('HINCRBY', total, 'reserved_tokens', minus(tokens))
-  redis.call('HINCRBY', total, 'nano', nano)
-  redis.call('HINCRBY', total, 'reserved_nano', minus(nano))
-end
-local function told(granted)
-  for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, keep) end
-  local state = redis.call('HMGET', total,
-    'day', 'tokens', 'reserved_tokens', 'nano', 'reserved_nano', 'refused')
-  for n, value in ipairs(state) do state[n] = tonumber(value or 0) end
-  table.insert(state, 1, granted)
-  return state
-end
-"""
-STATE: Final = BEGIN + "return told(1)"
-RESERVE: Final = (
-    BEGIN
-    + """
-local entry, lapse, tokens, nano, reader = ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
-local limits = {tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])}
--- Asked again after a lost answer, it has it already.
-if redis.call('ZSCORE', open, entry) then return told(1) end
-local function exceeds(limit, more, ...)
-  local sum = tonumber(more)
-  for _, name in ipairs({...}) do sum = sum + of(name) end
-  return limit > 0 and sum > limit
-end
-local taken = limits[3] > 0 and redis.call('HGET', readers, reader)
-if exceeds(limits[1], tokens, 'tokens', 'reserved_tokens')
-  or exceeds(limits[2], nano, 'nano', 'reserved_nano')
-  or exceeds(limits[3], tokens + tonumber(taken or 0))
-then
-  redis.call('HINCRBY', total, 'refused', 1)
-  return told(0)
-end
-redis.call('HINCRBY', total, 'reserved_tokens', tokens)
-redis.call('HINCRBY', total, 'reserved_nano', nano)
-redis.call('ZADD', open, now + lapse, entry)
-if limits[3] > 0 then
-  if not taken and redis.call('HLEN', readers) >= tonumber(ARGV[16]) then
-    redis.call('HDEL', readers, redis.call('HRANDFIELD', readers))
-  end
-  redis.call('HINCRBY', readers, reader, tokens)
-end
-return told(1)
-"""
-)
-SETTLE: Final = (
-    BEGIN
-    + """
-local entry, tokens, nano, reader = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
--- Of yesterday, lapsed, or told again after a lost answer: it is counted already.
-if redis.call('ZREM', open, entry) == 1 then
-  local held_tokens, held_nano = string.match(entry, ' (%d+) (%d+)$')
-  redis.call('HINCRBY', total, 'tokens', tokens)
-  redis.call('HINCRBY', total, 'reserved_tokens', minus(held_tokens))
-  redis.call('HINCRBY', total, 'nano', nano)
-  redis.call('HINCRBY', total, 'reserved_nano', minus(held_nano))
-  if redis.call('HEXISTS', readers, reader) == 1 then
-    redis.call('HINCRBY', readers, reader, string.format('%.0f', tokens - held_tokens))
-  end
-end
-return told(1)
-"""
-)
-
-KEEP_SECONDS: Final = 2 * DAY
-NANO: Final = 1e9
-ASK_SECONDS: Final = 2.0
-"""So old may be what is told of the other replicas."""
-RETRY_SECONDS: Final = 1.0
-CLOSE_SECONDS: Final = 1.0
+_KEYS: Final = ("budget", "budget:readers", "budget:open")
+_SCRIPT: Final = load_script("budget.lua")
+_KEY_SECONDS: Final = 2 * DAY
+_NANO: Final = 1e9
+_REFRESH_SECONDS: Final = 2.0
+"""Maximum age of what is known about the other replicas."""
+_RETRY_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 1.0
 
 
-class RedisReservation:
+class _RedisReservation:
     __slots__ = ("_entry", "_nano", "_open", "_settle", "tokens")
 
     def __init__(
@@ -156,16 +47,16 @@ class RedisReservation:
     def settle(self, tokens: int, usd: float | None) -> None:
         if self._open:
             self._open = False
-            self._settle(self._entry, tokens, self._nano if usd is None else round(usd * NANO))
+            self._settle(self._entry, tokens, self._nano if usd is None else round(usd * _NANO))
 
     def release(self) -> None:
         self.settle(0, 0.0)
 
 
 class RedisBudget:
-    """Today's spending of all replicas. While Redis is away nothing is granted.
+    """Today's spending of all replicas. Nothing is granted while Redis is unreachable.
 
-    An answer is settled in the background, and again and again until Redis has heard of it.
+    Settlements are sent in the background and retried until Redis has received them.
     """
 
     def __init__(
@@ -176,18 +67,18 @@ class RedisBudget:
         lapse: float,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        """`lapse` is after how many seconds an answer cannot be running any more.
+        """`lapse` is the number of seconds after which an answer must have ended.
 
-        Without a `clock` days and lapses go by Redis's: those of replicas differ.
+        Without a `clock`, days and lapses follow Redis's clock, because replicas' clocks differ.
         """
         self.limits = limits
         self._redis = redis
         self._lapse = lapse
         self._clock = clock
-        self._told = [1, self._today(), 0, 0, 0, 0, 0]
-        self._asked_at = -ASK_SECONDS
+        self._state = [1, self._today(), 0, 0, 0, 0, 0]
+        self._refreshed_at = -_REFRESH_SECONDS
         self._unsent: dict[str, tuple[int, int, str]] = {}
-        """What Redis has not heard of: tokens, billionths and reader by entry."""
+        """Settlements to send: tokens, nano-dollars and reader, by entry."""
         self._sending: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
 
@@ -196,15 +87,15 @@ class RedisBudget:
 
     async def reserve(
         self, reader: str | None, tokens: int, usd: float | None
-    ) -> RedisReservation | None:
+    ) -> _RedisReservation | None:
         limits = self.limits
-        nano, most = ceil((usd or 0.0) * NANO), round(limits.usd * NANO)
+        nano, most = ceil((usd or 0.0) * _NANO), round(limits.usd * _NANO)
         if usd is None and most:
             nano = most + 1
         entry, name = f"{uuid4().hex} {tokens} {nano}", reader or ""
         try:
             granted = await self._run(
-                RESERVE,
+                "reserve",
                 entry,
                 self._lapse,
                 tokens,
@@ -216,7 +107,7 @@ class RedisBudget:
                 MAX_TRACKED_READERS,
             )
         except (RedisUnavailable, asyncio.CancelledError) as error:
-            # Redis may have heard of it nevertheless, unless it was spared.
+            # Redis may have reserved it nevertheless, unless the breaker refused the call.
             if not isinstance(error, RedisUnavailable) or error.retry_after is None:
                 self._settle(name, entry, 0, 0)
             raise
@@ -226,47 +117,41 @@ class RedisBudget:
         def settle(entry: str, tokens: int, nano: int) -> None:
             self._settle(name, entry, tokens, nano)
 
-        return RedisReservation(entry, tokens, nano, settle)
+        return _RedisReservation(entry, tokens, nano, settle)
 
     def state(self) -> Spending:
-        """As Redis told last; asks it anew in the background."""
+        """The last known state; refreshed in the background."""
         now = time.monotonic()
-        if now - self._asked_at >= ASK_SECONDS:
-            self._asked_at = now
+        if now - self._refreshed_at >= _REFRESH_SECONDS:
+            self._refreshed_at = now
             self._send()
-        _, day, tokens, reserved_tokens, nano, reserved_nano, refused = self._of_today()
+        _, day, tokens, reserved_tokens, nano, reserved_nano, refused = self._today_state()
         limits = self.limits
         return Spending(
             tokens=tokens,
             tokens_reserved=reserved_tokens,
             tokens_limit=limits.tokens or None,
-            usd=round(nano / NANO, 6),
-            usd_reserved=round(reserved_nano / NANO, 6),
+            usd=round(nano / _NANO, 6),
+            usd_reserved=round(reserved_nano / _NANO, 6),
             usd_limit=limits.usd or None,
             share=round(self._share(), 4),
             refused=refused,
             resets_at=next_reset(day),
         )
 
-    def is_nearly_exhausted(self) -> bool:
-        return self._share() >= NEARLY_EXHAUSTED
-
     async def refresh(self) -> None:
-        """Tell Redis what it has not heard of, and ask how things stand.
-
-        Raises `lib.errors.RedisUnavailable`.
-        """
+        """Send pending settlements and refresh the state. Raises `lib.errors.RedisUnavailable`."""
         unsent = list(self._unsent.items())
         for entry, (tokens, nano, reader) in unsent:
-            await self._run(SETTLE, entry, tokens, nano, reader)
+            await self._run("settle", entry, tokens, nano, reader)
             self._unsent.pop(entry, None)
         if not unsent:
-            await self._run(STATE)
+            await self._run("state")
 
     async def close(self) -> None:
         self._closing.set()
         if self._sending is not None:
-            await asyncio.wait((self._sending,), timeout=CLOSE_SECONDS)
+            await asyncio.wait((self._sending,), timeout=_CLOSE_SECONDS)
             self._sending.cancel()
 
     def _settle(self, reader: str, entry: str, tokens: int, nano: int) -> None:
@@ -275,45 +160,47 @@ class RedisBudget:
 
     def _send(self) -> None:
         if self._sending is None or self._sending.done():
-            self._sending = asyncio.create_task(self._send_until_heard())
+            self._sending = asyncio.create_task(self._send_until_received())
 
-    async def _send_until_heard(self) -> None:
+    async def _send_until_received(self) -> None:
         while True:
-            heard = await self._ask()
-            if not self._unsent or (self._closing.is_set() and not heard):
+            received = await self._try_refresh()
+            if not self._unsent or (self._closing.is_set() and not received):
                 return
-            if heard:
+            if received:
                 continue
             try:
-                async with asyncio.timeout(RETRY_SECONDS):
+                async with asyncio.timeout(_RETRY_SECONDS):
                     await self._closing.wait()
             except TimeoutError:
                 continue
 
-    async def _ask(self) -> bool:
+    async def _try_refresh(self) -> bool:
         try:
             await self.refresh()
         except RedisUnavailable:
             return False
         return True
 
-    async def _run(self, script: str, *arguments: str | float) -> bool:
-        """Whether it was granted; keeps what is told besides."""
+    async def _run(self, operation: str, *arguments: str | float) -> bool:
+        """Run the script, remember the state that it returns; whether the request was granted."""
         now = self._clock() if self._clock else ""
-        known = self._of_today()[1:6]
-        told = await self._redis.run(script, KEYS, now, KEEP_SECONDS, *known, *arguments)
-        self._asked_at = time.monotonic()
-        self._told = told
-        return bool(told[0])
+        known = self._today_state()[1:6]
+        state = await self._redis.run(
+            _SCRIPT, _KEYS, now, _KEY_SECONDS, *known, operation, *arguments
+        )
+        self._refreshed_at = time.monotonic()
+        self._state = state
+        return bool(state[0])
 
     def _today(self) -> int:
         return int((self._clock or time.time)() // DAY)
 
-    def _of_today(self) -> list[int]:
-        if (today := self._today()) > self._told[1]:
-            self._told = [1, today, 0, 0, 0, 0, 0]
-        return self._told
+    def _today_state(self) -> list[int]:
+        if (today := self._today()) > self._state[1]:
+            self._state = [1, today, 0, 0, 0, 0, 0]
+        return self._state
 
     def _share(self) -> float:
-        _, _, tokens, reserved_tokens, nano, reserved_nano, _ = self._of_today()
-        return share(self.limits, tokens + reserved_tokens, (nano + reserved_nano) / NANO)
+        _, _, tokens, reserved_tokens, nano, reserved_nano, _ = self._today_state()
+        return budget_share(self.limits, tokens + reserved_tokens, (nano + reserved_nano) / _NANO)

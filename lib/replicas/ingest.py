@@ -1,9 +1,10 @@
-"""One ingestion at a time among replicas that share a Qdrant server.
+"""One ingestion at a time among replicas that share a Qdrant server, with its status on each.
 
-The lock lapses by itself when its holder is killed. A holder that could not renew it in time takes
-it for lost, sooner than Redis gives it to another, and writes no more.
+The lease expires if its holder is killed. A holder that cannot renew it in time stops writing
+before Redis gives it to another.
 
-What any replica can tell of an ingestion, whichever runs it.
+Why not redis-py's `Lock`: after a lost reply it sends its token again and is refused, so the lease
+would block its own holder until it expires.
 """
 
 import asyncio
@@ -19,38 +20,33 @@ from lib.embedding import Vectors
 from lib.errors import Conflict, NotFound, RedisUnavailable
 from lib.indexing import IngestStatus
 from lib.ingest import Ingestion
-from lib.replicas.client import RedisClient
+from lib.replicas.client import RedisClient, load_script
 from lib.store import GenerationBuilder, Ledger, Manifest, Store, StoredChunk, StoreWrapper
 from lib.terms import SparseVector
 
-KEY: Final = "ingest"
-HOLD_SECONDS: Final = 30.0
-RENEW_SECONDS: Final = 5.0
-MARGIN: Final = 0.8
-"""Of the time that it is held, after which a holder no longer trusts it: clocks differ, and what
-was begun before is still under way."""
-HELD: Final = "Another process is building the index; wait until it is done."
-LOST: Final = "The ingestion was stopped: Redis gave its turn to another process, or forgot it."
+_LEASE: Final = load_script("lease.lua")
+_LEASE_KEY: Final = "ingest"
+_LEASE_SECONDS: Final = 30.0
+_RENEW_SECONDS: Final = 5.0
+_TRUSTED_SHARE: Final = 0.8
+"""Share of the lease's time for which its holder trusts it: clocks differ, and requests sent before
+are still running."""
+_LEASE_HELD: Final = "Another process is building the index. Wait until it is done."
+_LEASE_LOST: Final = (
+    "The ingestion was stopped: another process took over, or Redis lost the ingestion's lease."
+)
 
-# Sent again after a lost answer, each does no harm.
-TAKE: Final = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then
-  return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-end
-return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
-"""
-RENEW: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[2])
-"""
-RELEASE: Final = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('DEL', KEYS[1])
-"""
+_REPORT_FIND: Final = load_script("report_find.lua")
+_REPORT_STORE: Final = load_script("report_store.lua")
+_LATEST_TASK: Final = "ingest:latest"
+_PUBLISH_SECONDS: Final = 1.0
+_RUNNING_REPORT_SECONDS: Final = 30
+"""A report of a running ingestion expires if its replica was killed."""
+_FINISHED_REPORT_SECONDS: Final = 86_400
 
 
-class Lease:
-    """The right to build, held from `take` to `release`."""
+class _Lease:
+    """The right to build an index, held from `take` to `release`."""
 
     def __init__(self, redis: RedisClient, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
@@ -65,47 +61,49 @@ class Lease:
         return self._clock() < self._until
 
     async def take(self) -> None:
-        """Raises `lib.errors.Conflict` while another has it, and `RedisUnavailable`."""
-        if not await self._hold(TAKE):
-            raise Conflict(HELD)
+        """Raises `lib.errors.Conflict` while another process holds it, and `RedisUnavailable`."""
+        if not await self._hold("take"):
+            raise Conflict(_LEASE_HELD)
         self._renewing = asyncio.create_task(self._renew())
 
     def check(self) -> None:
-        """Raises `lib.errors.Conflict` once it may be another's."""
+        """Raises `lib.errors.Conflict` if the lease may have expired, without asking Redis."""
         if not self.held:
-            raise Conflict(LOST)
+            raise Conflict(_LEASE_LOST)
 
     async def confirm(self) -> None:
-        """The same by Redis's own word, with the whole time before it again."""
+        """Renew the lease. Raises `lib.errors.Conflict` if it was lost."""
         self.check()
-        if not await self._hold(RENEW):
-            raise Conflict(LOST)
+        if not await self._hold("renew"):
+            raise Conflict(_LEASE_LOST)
 
     @asynccontextmanager
     async def confirmed(self) -> AsyncIterator[None]:
-        """The same, and what is done within ends with the lease, however long it waits."""
+        """Renew the lease; cancel the body if it expires. Raises `lib.errors.Conflict`."""
         await self.confirm()
         try:
             async with asyncio.timeout(self._left()) as self._end:
                 yield
         except TimeoutError:
-            raise Conflict(LOST) from None
+            raise Conflict(_LEASE_LOST) from None
         finally:
             self._end = None
 
     async def release(self) -> None:
-        """Let go, whether or not it was taken. Without Redis it lapses by itself."""
+        """Release the lease, if it was taken. Without Redis it expires."""
         if self._renewing is not None:
             self._renewing.cancel()
         self._until = 0.0
         with suppress(RedisUnavailable):
-            await self._redis.run_anyway(RELEASE, [KEY], self._token)
+            await self._redis.run_unguarded(_LEASE, [_LEASE_KEY], "release", self._token)
 
-    async def _hold(self, script: str) -> bool:
+    async def _hold(self, operation: str) -> bool:
         began = self._clock()
-        milliseconds = round(1000 * HOLD_SECONDS)
-        held = await self._redis.run_anyway(script, [KEY], self._token, milliseconds)
-        self._until = began + MARGIN * HOLD_SECONDS if held else 0.0
+        milliseconds = round(1000 * _LEASE_SECONDS)
+        held = await self._redis.run_unguarded(
+            _LEASE, [_LEASE_KEY], operation, self._token, milliseconds
+        )
+        self._until = began + _TRUSTED_SHARE * _LEASE_SECONDS if held else 0.0
         if self._end is not None and not self._end.expired():
             self._end.reschedule(asyncio.get_running_loop().time() + self._left())
         return bool(held)
@@ -115,37 +113,37 @@ class Lease:
 
     async def _renew(self) -> None:
         while self.held:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(_RENEW_SECONDS)
             with suppress(RedisUnavailable):
-                await self._hold(RENEW)
+                await self._hold("renew")
 
 
 class LeasedStore(StoreWrapper):
-    """A store whose generations are built by one replica at a time."""
+    """A store on which only one replica builds at a time."""
 
     def __init__(self, store: Store, redis: RedisClient) -> None:
         super().__init__(store)
         self._redis = redis
 
     async def check(self) -> None:
-        """Raises `lib.errors.RedisUnavailable` where nobody can be given the lease."""
+        """Raises `lib.errors.RedisUnavailable` if no lease can be taken."""
         await self._redis.check()
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
-        """Raises `lib.errors.RedisUnavailable` besides what the store raises."""
-        lease = Lease(self._redis)
+        """Also raises `lib.errors.RedisUnavailable`."""
+        lease = _Lease(self._redis)
         try:
             await lease.take()
-            return LeasedBuilder(await super().build(generation, embedding_model), lease)
-        except BaseException:  # raised again: whatever it is, the next shall not wait for it
+            return _LeasedBuilder(await super().build(generation, embedding_model), lease)
+        except BaseException:  # always release the lease; re-raised below
             await lease.release()
             raise
 
 
-class LeasedBuilder:
-    """Writes as long as the lease is its own, and publishes only if Redis says that it still is."""
+class _LeasedBuilder:
+    """Writes while it trusts the lease; publishes only after renewing it."""
 
-    def __init__(self, builder: GenerationBuilder, lease: Lease) -> None:
+    def __init__(self, builder: GenerationBuilder, lease: _Lease) -> None:
         self._builder = builder
         self._lease = lease
 
@@ -168,7 +166,7 @@ class LeasedBuilder:
         await self._builder.add(chunks, vectors, terms)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
-        # A busy server is waited for, and another replica may have the lease by then.
+        # Publishing may wait for a busy server until another replica has the lease.
         async with self._lease.confirmed():
             await self._builder.publish(manifest, ledger)
 
@@ -179,35 +177,18 @@ class LeasedBuilder:
             await self._lease.release()
 
 
-LATEST: Final = "ingest:latest"
-TELL_SECONDS: Final = 1.0
-LIVE_SECONDS: Final = 30
-"""For so long a report is kept that is not renewed: its replica was killed."""
-KEEP_SECONDS: Final = 86_400
-
-TELL: Final = """
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-"""
-FIND: Final = """
-local name = ARGV[1]
-if name == '' then name = redis.call('GET', KEYS[1]) end
-return name and redis.call('GET', KEYS[2] .. name)
-"""
-
-
 class Reports:
-    """The reports of all replicas' ingestions, as far as Redis can be reached."""
+    """Ingestion reports shared by replicas through Redis."""
 
     def __init__(self, ingestion: Ingestion, redis: RedisClient) -> None:
         self._ingestion = ingestion
         self._redis = redis
-        self._told = ""
-        """The task of whose end Redis has heard."""
-        self._telling = asyncio.create_task(self._keep_telling())
+        self._published = ""
+        """Id of the finished task whose report Redis has."""
+        self._publishing = asyncio.create_task(self._publish_regularly())
 
     async def status(self, task_id: str | None) -> IngestStatus:
-        """Of one task, or of the one that began last. Raises `lib.errors.NotFound`."""
+        """Status of a task, or of the latest one. Raises `lib.errors.NotFound`."""
         try:
             own = self._ingestion.status(task_id)
         except NotFound:
@@ -216,38 +197,43 @@ class Reports:
         known = [status for status in (own, other) if status]
         if not known:
             return self._ingestion.status(task_id)
-        # The own one if it is the same: it is told of with a delay.
+        # `max` prefers the own report of the same task, which is newer.
         return max(known, key=lambda status: status.started_at)
 
-    async def tell(self) -> None:
-        """How this replica's latest stands; otherwise that is told once a second. Never raises."""
+    async def publish(self) -> None:
+        """Publish the report of this replica's latest task. Never raises."""
         task = self._ingestion.latest
-        if task is None or task.task_id == self._told:
+        if task is None or task.task_id == self._published:
             return
-        report, keep = task.report(), KEEP_SECONDS if task.finished_at else LIVE_SECONDS
-        keys = [LATEST, place(task.task_id)]
+        report, keep = (
+            task.report(),
+            _FINISHED_REPORT_SECONDS if task.finished_at else _RUNNING_REPORT_SECONDS,
+        )
+        keys = [_LATEST_TASK, _report_key(task.task_id)]
         with suppress(RedisUnavailable):
-            await self._redis.run(TELL, keys, task.task_id, msgspec.json.encode(report), keep)
-            self._told = task.task_id if report.finished_at else ""
+            await self._redis.run(
+                _REPORT_STORE, keys, task.task_id, msgspec.json.encode(report), keep
+            )
+            self._published = task.task_id if report.finished_at else ""
 
     async def close(self) -> None:
-        """Tell how the last one ended."""
-        self._telling.cancel()
-        await asyncio.wait((self._telling,))
-        await self.tell()
+        """Publish the last report and stop."""
+        self._publishing.cancel()
+        await asyncio.wait((self._publishing,))
+        await self.publish()
 
     async def _find(self, task_id: str) -> IngestStatus | None:
         try:
-            found = await self._redis.run(FIND, [LATEST, place("")], task_id)
+            found = await self._redis.run(_REPORT_FIND, [_LATEST_TASK, _report_key("")], task_id)
             return msgspec.json.decode(found, type=IngestStatus) if found else None
         except (RedisUnavailable, msgspec.MsgspecError):
             return None
 
-    async def _keep_telling(self) -> None:
+    async def _publish_regularly(self) -> None:
         while True:
-            await self.tell()
-            await asyncio.sleep(TELL_SECONDS)
+            await self.publish()
+            await asyncio.sleep(_PUBLISH_SECONDS)
 
 
-def place(task_id: str) -> str:
+def _report_key(task_id: str) -> str:
     return f"ingest:task:{task_id}"

@@ -94,7 +94,7 @@ async def test_without_redis_each_replica_counts_on_with_what_it_knows(
 async def test_while_redis_hangs_requests_at_the_same_moment_are_all_counted(
     make_settings: MakeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.replicas.client, "TIMEOUT", 0.1)
+    monkeypatch.setattr(lib.replicas.client, "_TIMEOUT", 0.1)
     with running_redis(tmp_path) as server:
         async with serving(make_settings(redis_url=server.url)) as api:
             assert api.services.redis is not None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lib.replicas.client
-from lib.replicas.client import LATEST, RedisClient, RedisSessions
+from lib.replicas.client import _SESSIONS_KEY, RedisClient, RedisSessions
 from lib.sessions import (
     _MAX_MESSAGE_CHARACTERS,
     _MAX_SESSIONS,
@@ -193,7 +193,7 @@ async def test_invented_sessions_fill_no_redis(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The one used longest ago goes first."""
-    monkeypatch.setattr(lib.replicas.client, "MAX_SHARED_SESSIONS", 3)
+    monkeypatch.setattr(lib.replicas.client, "_MAX_SESSIONS", 3)
     sessions = RedisSessions(redis)
 
     async def known() -> str:
@@ -213,14 +213,14 @@ async def test_invented_sessions_fill_no_redis(
     assert await known() == "abd"
     await remember("e")
     assert await known() == "bde"
-    assert await redis.run("return redis.call('ZCARD', KEYS[1])", [LATEST]) == 3
+    assert await redis.run("return redis.call('ZCARD', KEYS[1])", [_SESSIONS_KEY]) == 3
 
 
 async def test_conversations_that_are_over_take_nobody_s_place(redis: RedisClient) -> None:
-    await redis.run("return redis.call('ZADD', KEYS[1], 5, 'of 1970')", [LATEST])
+    await redis.run("return redis.call('ZADD', KEYS[1], 5, 'of 1970')", [_SESSIONS_KEY])
     await RedisSessions(redis).remember("s", "?", ".")
-    assert await redis.run("return redis.call('ZCARD', KEYS[1])", [LATEST]) == 1
-    left = await redis.run("return redis.call('PTTL', KEYS[1])", [LATEST])
+    assert await redis.run("return redis.call('ZCARD', KEYS[1])", [_SESSIONS_KEY]) == 1
+    left = await redis.run("return redis.call('PTTL', KEYS[1])", [_SESSIONS_KEY])
     assert 0 < left <= 1000 * SESSION_SECONDS
 
 

@@ -13,7 +13,7 @@ import lib.replicas.budget
 import lib.replicas.client
 from lib.budget import DAY, BudgetLimits, Spending
 from lib.errors import RedisUnavailable
-from lib.replicas.budget import KEYS, RedisBudget
+from lib.replicas.budget import _KEYS, RedisBudget
 from lib.replicas.client import RedisClient
 from tests.budgets import LAPSE_SECONDS, clock_at_noon, current_spending, reserve
 from tests.clock import Clock
@@ -120,7 +120,7 @@ async def test_a_reader_whom_redis_forgot_is_owed_nothing(
 async def test_redis_forgets_it_after_the_day(redis: RedisClient, make: Make) -> None:
     budget = make(tokens=100, reader_tokens=50)
     await reserve(budget, 10)
-    for key in KEYS:
+    for key in _KEYS:
         assert DAY < await redis.run("return redis.call('TTL', KEYS[1])", [key]) <= 2 * DAY
 
 
@@ -150,8 +150,8 @@ async def state_of_anyway(budget: RedisBudget) -> Spending:
 async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.replicas.budget, "RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(lib.replicas.client, "TIMEOUT", 0.1)
+    monkeypatch.setattr(lib.replicas.budget, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(lib.replicas.client, "_TIMEOUT", 0.1)
     with running_redis(tmp_path) as server:
         client = RedisClient(server.url, "book")
         budget = make(client, tokens=100)
@@ -186,14 +186,14 @@ async def test_a_redis_that_forgot_is_told_what_was_spent(
     (await reserve(budget, 60, 0.5)).settle(50, 0.25)
     running = await reserve(budget, 20)
     await settled(budget)
-    await redis.run(FORGET, KEYS)
+    await redis.run(FORGET, _KEYS)
     assert await budget.reserve("a", 31, 0.0) is None
     state = budget.state()
     assert (state.tokens, state.tokens_reserved, state.usd) == (70, 0, 0.25)
     running.settle(1, 0.0)  # too late: it counts whole
     assert (await current_spending(budget)).tokens == 70
     clock.now += DAY
-    await redis.run(FORGET, KEYS)
+    await redis.run(FORGET, _KEYS)
     assert (await current_spending(budget)).tokens == 0
 
 
@@ -206,7 +206,7 @@ async def test_what_any_replica_was_told_of_the_day_is_not_forgotten(
     await settled(knows)
     (await reserve(knows_more, 20, 0.5)).settle(20, 0.25)
     await settled(knows_more)
-    await redis.run(FORGET, KEYS)
+    await redis.run(FORGET, _KEYS)
     new = make(tokens=100)
     assert (await current_spending(new)).tokens == 0
     assert (await current_spending(knows)).tokens == 30
@@ -235,14 +235,14 @@ async def test_a_redis_that_comes_back_as_it_was_before_is_told_what_was_spent_s
     budget = make(tokens=100, reader_tokens=100)
     running = await reserve(budget, 20)
     dump = "return {redis.call('DUMP', KEYS[1]), redis.call('DUMP', KEYS[3])}"
-    copies = await redis.run(dump, KEYS)
+    copies = await redis.run(dump, _KEYS)
     (await reserve(budget, 60)).settle(50, 0.25)
     await settled(budget)
     restore = (
         "redis.call('DEL', KEYS[2]) for n = 1, 2 do "
         "redis.call('RESTORE', KEYS[2 * n - 1], 0, ARGV[n], 'REPLACE') end"
     )
-    await redis.run(restore, KEYS, *copies)
+    await redis.run(restore, _KEYS, *copies)
     state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved, state.usd) == (50, 20, 0.25)
     running.settle(10, 0.0)
@@ -257,7 +257,7 @@ async def test_what_redis_lost_of_the_budget_s_keys_leaves_no_debt(
     budget = make(tokens=100)
     running = await reserve(budget, 60)
     await settled(budget)
-    await redis.run(FORGET, KEYS[:1])
+    await redis.run(FORGET, _KEYS[:1])
     running.settle(10, 0.0)
     state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved) == (60, 0)
@@ -309,7 +309,7 @@ async def test_what_may_have_been_granted_unheard_is_given_back(
 async def test_what_is_told_of_others_is_asked_for_anew(
     redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.replicas.budget, "ASK_SECONDS", 0.0)
+    monkeypatch.setattr(lib.replicas.budget, "_REFRESH_SECONDS", 0.0)
     here, there = make(tokens=100), make(tokens=100)
     (await reserve(there, 60)).settle(40, 0.0)
     while here.state().tokens != 40:

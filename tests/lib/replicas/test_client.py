@@ -43,8 +43,8 @@ async def test_redis_is_not_asked_before_it_is_needed() -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lib.replicas.client, "TIMEOUT", 0.05)
-    monkeypatch.setattr(lib.replicas.client, "PAUSE", 0.1)
+    monkeypatch.setattr(lib.replicas.client, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(lib.replicas.client, "_PAUSE", 0.1)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -54,7 +54,7 @@ async def test_who_is_away_is_found_again(server: RedisServer) -> None:
         assert await client.run(ECHO, [], "a") == b"a"
         server.kill()
         for _ in range(10):
-            with pytest.raises(RedisUnavailable, match="cannot be reached; check REDIS_URL"):
+            with pytest.raises(RedisUnavailable, match="cannot be reached. Check REDIS_URL"):
                 await client.run(ECHO, [], "a")
         assert client.breaker.refused >= 5
         assert not await client.reachable()
@@ -110,7 +110,7 @@ async def test_a_busy_loop_is_no_sign_of_redis_being_away(redis: RedisClient) ->
     async def busy() -> None:
         while True:
             await asyncio.sleep(0)
-            time.sleep(lib.replicas.client.TIMEOUT)  # noqa: ASYNC251
+            time.sleep(lib.replicas.client._TIMEOUT)  # noqa: ASYNC251
 
     await redis.reachable()
     others = asyncio.create_task(busy())
@@ -122,7 +122,7 @@ async def test_a_busy_loop_is_no_sign_of_redis_being_away(redis: RedisClient) ->
 
 async def test_who_is_told_to_stop_is_not_late() -> None:
     async def work() -> None:
-        with lib.replicas.client.LoopTimeout(60):
+        with lib.replicas.client._LoopTimeout(60):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(work())
@@ -137,7 +137,7 @@ async def test_who_is_late_goes_on_and_who_is_told_to_stop_meanwhile_stops() -> 
         task = asyncio.current_task()
         assert task is not None
         try:
-            with lib.replicas.client.LoopTimeout(0.01):
+            with lib.replicas.client._LoopTimeout(0.01):
                 try:
                     await asyncio.Event().wait()
                 finally:

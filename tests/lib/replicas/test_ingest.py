@@ -15,17 +15,17 @@ from lib.errors import Conflict, NotFound, RedisUnavailable
 from lib.ingest import Ingestion, IngestRequest
 from lib.replicas.client import RedisClient
 from lib.replicas.ingest import (
-    HOLD_SECONDS,
-    KEEP_SECONDS,
-    KEY,
-    LATEST,
-    LIVE_SECONDS,
-    MARGIN,
-    Lease,
-    LeasedBuilder,
+    _FINISHED_REPORT_SECONDS,
+    _LATEST_TASK,
+    _LEASE_KEY,
+    _LEASE_SECONDS,
+    _RUNNING_REPORT_SECONDS,
+    _TRUSTED_SHARE,
     LeasedStore,
     Reports,
-    place,
+    _Lease,
+    _LeasedBuilder,
+    _report_key,
 )
 from lib.services import make_local_embedder
 from lib.settings import MULTILINGUAL, Settings
@@ -45,11 +45,11 @@ def clock() -> Clock:
 
 async def forget(redis: RedisClient) -> None:
     """As when its time is over."""
-    await redis.run("return redis.call('DEL', KEYS[1])", [KEY])
+    await redis.run("return redis.call('DEL', KEYS[1])", [_LEASE_KEY])
 
 
 async def test_one_has_it_until_it_lets_go(redis: RedisClient) -> None:
-    first, second = Lease(redis), Lease(redis)
+    first, second = _Lease(redis), _Lease(redis)
     await first.take()
     with pytest.raises(Conflict, match="Another process"):
         await second.take()
@@ -63,7 +63,7 @@ async def test_one_has_it_until_it_lets_go(redis: RedisClient) -> None:
 
 
 async def test_of_many_at_once_one_gets_it(redis: RedisClient) -> None:
-    leases = [Lease(redis) for _ in range(20)]
+    leases = [_Lease(redis) for _ in range(20)]
     got = await asyncio.gather(*(lease.take() for lease in leases), return_exceptions=True)
     assert sum(each is None for each in got) == 1
     for lease in leases:
@@ -71,21 +71,21 @@ async def test_of_many_at_once_one_gets_it(redis: RedisClient) -> None:
 
 
 async def test_it_lapses_when_its_holder_is_killed(redis: RedisClient) -> None:
-    killed = Lease(redis)
+    killed = _Lease(redis)
     await killed.take()
-    left = await redis.run("return redis.call('PTTL', KEYS[1])", [KEY])
-    assert 0 < left <= 1000 * HOLD_SECONDS
+    left = await redis.run("return redis.call('PTTL', KEYS[1])", [_LEASE_KEY])
+    assert 0 < left <= 1000 * _LEASE_SECONDS
     await killed.release()
 
 
 async def test_it_is_renewed_while_its_holder_works(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.replicas.ingest, "RENEW_SECONDS", 0.0)
-    lease = Lease(redis)
+    monkeypatch.setattr(lib.replicas.ingest, "_RENEW_SECONDS", 0.0)
+    lease = _Lease(redis)
     await lease.take()
-    await redis.run("return redis.call('PEXPIRE', KEYS[1], 5000)", [KEY])
-    while await redis.run("return redis.call('PTTL', KEYS[1])", [KEY]) <= 5000:
+    await redis.run("return redis.call('PEXPIRE', KEYS[1], 5000)", [_LEASE_KEY])
+    while await redis.run("return redis.call('PTTL', KEYS[1])", [_LEASE_KEY]) <= 5000:
         continue
     await lease.release()
 
@@ -93,21 +93,21 @@ async def test_it_is_renewed_while_its_holder_works(
 async def test_who_lost_it_learns_of_it(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    late = Lease(redis)
+    late = _Lease(redis)
     await late.take()
     await forget(redis)
     late.check()  # it cannot know yet
-    other = Lease(redis)
+    other = _Lease(redis)
     await other.take()
-    with pytest.raises(Conflict, match="its turn"):
+    with pytest.raises(Conflict, match="took over"):
         await late.confirm()
-    with pytest.raises(Conflict, match="its turn"):
+    with pytest.raises(Conflict, match="took over"):
         late.check()
     await late.release()
     await other.confirm()
     await other.release()
-    monkeypatch.setattr(lib.replicas.ingest, "RENEW_SECONDS", 0.0)
-    lease = Lease(redis)
+    monkeypatch.setattr(lib.replicas.ingest, "_RENEW_SECONDS", 0.0)
+    lease = _Lease(redis)
     await lease.take()
     await forget(redis)
     while lease.held:
@@ -118,9 +118,9 @@ async def test_who_lost_it_learns_of_it(
 async def test_who_cannot_renew_it_takes_it_for_lost_before_another_gets_it(
     redis: RedisClient, clock: Clock
 ) -> None:
-    lease = Lease(redis, clock=clock)
+    lease = _Lease(redis, clock=clock)
     await lease.take()
-    clock.now += MARGIN * HOLD_SECONDS - 0.1
+    clock.now += _TRUSTED_SHARE * _LEASE_SECONDS - 0.1
     lease.check()
     clock.now += 0.1
     with pytest.raises(Conflict):
@@ -133,11 +133,11 @@ async def test_who_cannot_renew_it_takes_it_for_lost_before_another_gets_it(
 async def test_what_waits_within_a_lease_ends_when_it_cannot_be_renewed(
     redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.replicas.ingest, "HOLD_SECONDS", 0.1)
-    lease = Lease(redis)
+    monkeypatch.setattr(lib.replicas.ingest, "_LEASE_SECONDS", 0.1)
+    lease = _Lease(redis)
     await lease.take()
     async with asyncio.timeout(2):
-        with pytest.raises(Conflict, match="its turn"):
+        with pytest.raises(Conflict, match="took over"):
             async with lease.confirmed():
                 await asyncio.Event().wait()
     await lease.release()
@@ -146,13 +146,13 @@ async def test_what_waits_within_a_lease_ends_when_it_cannot_be_renewed(
 async def test_without_redis_nobody_gets_it(tmp_path: Path) -> None:
     with running_redis(tmp_path) as server:
         client = RedisClient(server.url, "book")
-        lease = Lease(client)
+        lease = _Lease(client)
         await lease.take()
         server.kill()
         with pytest.raises(RedisUnavailable):
             await lease.confirm()
         with pytest.raises(RedisUnavailable):
-            await Lease(client).take()
+            await _Lease(client).take()
         await lease.release()
         await client.close()
 
@@ -160,10 +160,10 @@ async def test_without_redis_nobody_gets_it(tmp_path: Path) -> None:
 async def test_who_lost_it_writes_no_more(
     redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.replicas.ingest, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(lib.replicas.ingest, "_RENEW_SECONDS", 0.0)
     store = LeasedStore(EdgeStore(tmp_path), redis)
     builder = await store.build(new_generation(), MODEL)
-    assert isinstance(builder, LeasedBuilder)
+    assert isinstance(builder, _LeasedBuilder)
     await forget(redis)
     while builder._lease.held:
         await redis.reachable()
@@ -174,7 +174,7 @@ async def test_who_lost_it_writes_no_more(
         builder.publish(make_manifest("g", 1), {}),
     ]
     for call in calls:
-        with pytest.raises(Conflict, match="its turn"):
+        with pytest.raises(Conflict, match="took over"):
             await call
     await builder.discard()
     await store.close()
@@ -183,12 +183,12 @@ async def test_who_lost_it_writes_no_more(
 async def test_a_store_that_cannot_build_gives_it_back(
     redis: RedisClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lib.store_edge.LOCK_PATIENCE", 0.0)
+    monkeypatch.setattr("lib.store_edge._LOCK_SECONDS", 0.0)
     other, store = EdgeStore(tmp_path), LeasedStore(EdgeStore(tmp_path), redis)
     builder = await other.build(new_generation(), MODEL)
     with pytest.raises(Conflict):
         await store.build(new_generation(), MODEL)
-    lease = Lease(redis)
+    lease = _Lease(redis)
     await lease.take()
     await lease.release()
     await builder.discard()
@@ -222,7 +222,7 @@ async def test_an_ingestion_takes_the_lease_and_passes_it_on(
     ingestion: Ingestion, redis: RedisClient
 ) -> None:
     assert await run(ingestion) == "published"
-    other = Lease(redis)
+    other = _Lease(redis)
     await other.take()
     assert "Another process is building" in await run(ingestion)
     await other.release()
@@ -235,47 +235,47 @@ async def test_an_ingestion_that_lost_the_lease_publishes_nothing(
     async def publish(*arguments: object) -> None:
         raise AssertionError
 
-    confirm, other = Lease.confirm, Lease(redis)
+    confirm, other = _Lease.confirm, _Lease(redis)
 
-    async def late(lease: Lease) -> None:
+    async def late(lease: _Lease) -> None:
         await forget(redis)
         await other.take()
         await confirm(lease)
 
-    monkeypatch.setattr(Lease, "confirm", late)
-    monkeypatch.setattr("lib.store_edge.EdgeBuilder.publish", publish)
-    assert "its turn" in await run(ingestion)
+    monkeypatch.setattr(_Lease, "confirm", late)
+    monkeypatch.setattr("lib.store_edge._EdgeBuilder.publish", publish)
+    assert "took over" in await run(ingestion)
     await other.release()
 
 
 async def test_a_publication_that_waits_for_its_server_ends_with_the_lease(
     ingestion: Ingestion, redis: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    begun, other = asyncio.Event(), Lease(redis)
+    begun, other = asyncio.Event(), _Lease(redis)
 
     async def publish(*arguments: object) -> None:
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(lib.replicas.ingest, "RENEW_SECONDS", 0.0)
-    monkeypatch.setattr("lib.store_edge.EdgeBuilder.publish", publish)
+    monkeypatch.setattr(lib.replicas.ingest, "_RENEW_SECONDS", 0.0)
+    monkeypatch.setattr("lib.store_edge._EdgeBuilder.publish", publish)
     running = asyncio.create_task(run(ingestion))
     await begun.wait()
     await forget(redis)
     await other.take()
     async with asyncio.timeout(5):
-        assert "its turn" in await running
+        assert "took over" in await running
     await other.release()
 
 
 async def test_a_stopped_ingestion_lets_go(ingestion: Ingestion, redis: RedisClient) -> None:
     await ingestion.start(IngestRequest())
     taken = "return redis.call('EXISTS', KEYS[1])"
-    while not await redis.run(taken, [KEY]):
+    while not await redis.run(taken, [_LEASE_KEY]):
         assert ingestion.latest is not None
         assert ingestion.latest.running
     await ingestion.cancel(None)
-    assert not await redis.run(taken, [KEY])
+    assert not await redis.run(taken, [_LEASE_KEY])
 
 
 TIME_LEFT = "return redis.call('TTL', KEYS[1])"
@@ -304,19 +304,23 @@ async def test_either_tells_of_both(
     with pytest.raises(NotFound, match="No ingestion has run"):
         await reports[1].status(None)
     first = await here.start(IngestRequest())
-    await reports[0].tell()
+    await reports[0].publish()
     for asked in (None, first.task_id):
         assert (await reports[1].status(asked)).status == "processing"
         assert (await reports[0].status(asked)).task_id == first.task_id
-    assert 0 < await redis.run(TIME_LEFT, [place(first.task_id)]) <= LIVE_SECONDS
+    assert 0 < await redis.run(TIME_LEFT, [_report_key(first.task_id)]) <= _RUNNING_REPORT_SECONDS
     await wait_for_ingestion(here)
-    await reports[0].tell()
+    await reports[0].publish()
     told = await reports[1].status(first.task_id)
     assert told == await reports[0].status(None) == here.status(None)
     assert told.status == "completed"
-    assert LIVE_SECONDS < await redis.run(TIME_LEFT, [LATEST]) <= KEEP_SECONDS
+    assert (
+        _RUNNING_REPORT_SECONDS
+        < await redis.run(TIME_LEFT, [_LATEST_TASK])
+        <= _FINISHED_REPORT_SECONDS
+    )
     second = await there.start(IngestRequest())
-    await reports[1].tell()
+    await reports[1].publish()
     assert (await reports[0].status(None)).task_id == second.task_id
     assert (await reports[1].status(None)).task_id == second.task_id
     with pytest.raises(NotFound, match="no such"):
@@ -334,7 +338,7 @@ async def test_it_goes_on_telling(
     redis: RedisClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lib.replicas.ingest, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr(lib.replicas.ingest, "_PUBLISH_SECONDS", 0.0)
     here = ingestions[0]
     reports = [Reports(each, redis) for each in ingestions]
     started = await here.start(IngestRequest())
@@ -359,7 +363,7 @@ async def test_without_redis_each_tells_of_its_own(
         reports = [Reports(each, client) for each in ingestions]
         server.kill()
         started = await ingestions[0].start(IngestRequest())
-        await reports[0].tell()
+        await reports[0].publish()
         assert (await reports[0].status(None)).task_id == started.task_id
         with pytest.raises(NotFound):
             await reports[1].status(None)
