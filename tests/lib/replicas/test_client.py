@@ -54,7 +54,7 @@ async def test_who_is_away_is_found_again(server: RedisServer) -> None:
         assert await client.run(ECHO, [], "a") == b"a"
         server.kill()
         for _ in range(10):
-            with pytest.raises(RedisUnavailable, match="cannot be reached. Check REDIS_URL"):
+            with pytest.raises(RedisUnavailable, match=r"cannot be reached\. Check REDIS_URL"):
                 await client.run(ECHO, [], "a")
         assert client.breaker.refused >= 5
         assert not await client.reachable()
