@@ -62,8 +62,6 @@ def _directory_urls(site: Site) -> bool:
 
 # MkDocs leaves these out before the patterns of `exclude_docs` apply.
 _EXCLUDED: Final = ".*\n/templates/\n"
-
-
 _MAX_WILDCARDS: Final = 4
 """pathspec's time for one name grows with its length to the power of the wildcards: four of them
 take 2 s for the longest name, five take minutes."""
@@ -151,7 +149,7 @@ def _extensions(settings: Mapping[str, Any], key: str) -> dict[str, dict[str, An
     return found
 
 
-def _slug(text: str, separator: str = "-", *, ascii_only: bool = True) -> str:
+def _slug(text: str, *, separator: str, ascii_only: bool) -> str:
     """`slugify` of Python-Markdown's toc extension, the default."""
     if ascii_only:
         text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
@@ -161,8 +159,8 @@ def _slug(text: str, separator: str = "-", *, ascii_only: bool = True) -> str:
 
 def _pymdownx_slug(
     text: str,
-    separator: str = "-",
     *,
+    separator: str = "-",
     case: str = "none",
     normalize: str = "NFC",
     percent_encode: bool = False,
@@ -180,44 +178,38 @@ def _pymdownx_slug(
     return quote(text) if percent_encode else text
 
 
-def _slugger(toc: Mapping[str, object]) -> Slugify | None:
+_PYMDOWNX: Final[Mapping[str, Mapping[str, object]]] = {
+    # names from before the package took keywords
+    "uslugify": {"case": "lower"},
+    "uslugify_encoded": {"case": "lower", "percent_encode": True},
+    "uslugify_cased": {},
+    "uslugify_cased_encoded": {"percent_encode": True},
+    "gfm": {"case": "lower-ascii"},
+    "gfm_encoded": {"case": "lower-ascii", "percent_encode": True},
+}
+
+
+def _slugger(extensions: Mapping[str, Mapping[str, Any]]) -> Slugify | None:
     """The slug function of the `toc` settings; None when it is the site's own code."""
-    separator = toc.get("separator")
-    separator = separator if isinstance(separator, str) else "-"
-    name, arguments = toc.get("slugify"), toc.get("slugify_arguments")
-    keywords = arguments if isinstance(arguments, Mapping) else {}
-    match name:
-        case None | "" | "markdown.extensions.toc.slugify":
-            return lambda text: _slug(text, separator)
-        case "markdown.extensions.toc.slugify_unicode":
-            return lambda text: _slug(text, separator, ascii_only=False)
-        case "pymdownx.slugs.slugify":
-            case, form = keywords.get("case", "none"), keywords.get("normalize", "NFC")
-            encode = keywords.get("percent_encode", False) is True
-            return lambda text: _pymdownx_slug(
-                text, separator, case=str(case), normalize=str(form), percent_encode=encode
-            )
-        # What the same package called them before it took keywords.
-        case "pymdownx.slugs.uslugify" | "pymdownx.slugs.uslugify_encoded":
-            encode = str(name).endswith("encoded")
-            return lambda t: _pymdownx_slug(t, separator, case="lower", percent_encode=encode)
-        case "pymdownx.slugs.uslugify_cased" | "pymdownx.slugs.uslugify_cased_encoded":
-            encode = str(name).endswith("encoded")
-            return lambda t: _pymdownx_slug(t, separator, percent_encode=encode)
-        case "pymdownx.slugs.gfm" | "pymdownx.slugs.gfm_encoded":
-            encode = str(name).endswith("encoded")
-            return lambda t: _pymdownx_slug(t, separator, case="lower-ascii", percent_encode=encode)
-    return None
-
-
-def _toc(site: Site) -> dict[str, object]:
-    extensions = _extensions(site.settings, "markdown_extensions")
-    toc: dict[str, object] = dict(extensions.get("markdown.extensions.toc", {}))
-    toc |= extensions.get("toc", {})
-    if isinstance(slugify := toc.get("slugify"), Tagged):
-        toc["slugify"] = slugify.tag.partition(":")[2]
-        toc["slugify_arguments"] = section(slugify.value, "kwds")
-    return toc
+    toc = {**extensions.get("markdown.extensions.toc", {}), **extensions.get("toc", {})}
+    name, arguments = toc.get("slugify"), section(toc, "slugify_arguments")
+    if isinstance(name, Tagged):
+        arguments = section(name.value, "kwds")
+        name = name.tag.partition(":")[2]
+    separator = string(toc, "separator", "-")
+    module, _, function = str(name or "markdown.extensions.toc.slugify").rpartition(".")
+    if module == "markdown.extensions.toc" and function in ("slugify", "slugify_unicode"):
+        return partial(_slug, separator=separator, ascii_only=function == "slugify")
+    keywords = arguments if function == "slugify" else _PYMDOWNX.get(function)
+    if module != "pymdownx.slugs" or keywords is None:
+        return None
+    return partial(
+        _pymdownx_slug,
+        separator=separator,
+        case=str(keywords.get("case", "none")),
+        normalize=str(keywords.get("normalize", "NFC")),
+        percent_encode=keywords.get("percent_encode") is True,
+    )
 
 
 def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
@@ -245,19 +237,19 @@ _ATTRIBUTE_LIST: Final = re.compile(r"(?:^|[ ]+)\{:?[ ]*([^}\n ][^}\n]*?)[ ]*\}[
 
 
 def _heading_rules(site: Site, _text: str) -> HeadingRules:
-    extensions = _extensions(site.settings, "markdown_extensions").keys()
-    plugins = _extensions(site.settings, "plugins").keys()
+    extensions = _extensions(site.settings, "markdown_extensions")
+    plugins = _extensions(site.settings, "plugins")
     # Without a configuration: the extensions of nearly every site that writes ids.
     assumed = site.config_file is None
     lists = assumed or bool(
         {"attr_list", "extra", "markdown.extensions.attr_list", "markdown.extensions.extra"}
-        & extensions
+        & extensions.keys()
     )
     templates = ["<!--"] if site.settings.get("hooks") else []
-    if {"macros", "zensical.extensions.macros"} & (plugins | extensions):
+    if {"macros", "zensical.extensions.macros"} & (plugins.keys() | extensions.keys()):
         templates.append(r"\{\{|\{%")
     return HeadingRules(
-        slugify=_slugger(_toc(site)),
+        slugify=_slugger(extensions),
         number=_numbered,
         text=HeadingText(
             image_alt=False,
