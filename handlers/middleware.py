@@ -1,9 +1,10 @@
 """ASGI middleware: limits of every request, independent of its handler.
 
-A body is cut at its limit, a request ends at its deadline, a reader who stops reading loses the
-answer, every response has a request id, and a draining server takes no new requests. The middleware
-ends a request by telling the application that its client disconnected. That cancels the handler and
-frees everything behind it.
+A body is cut at its limit. A request ends at its deadline. A reader who stops reading loses the
+answer. Every response has a request id. A draining server takes no new requests.
+
+The middleware ends a request by telling the application that its client disconnected. That cancels
+the handler and frees everything behind it.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Answer a prepared question as a stream of events. The JSON answer collects the same events.
 
-An answer comes from the cache, from the language model, or from the book: without a model, if the
-model fails before its first word, or if the daily budget is used up.
+An answer comes from the cache or from the language model. Quotes from the book replace it if there
+is no model, if the model fails before its first word, or if the daily budget is used up.
 """
 
 import logging

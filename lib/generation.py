@@ -349,8 +349,7 @@ class _Pacer:
     """Pace many streams of one server: read each less often, and wake them together.
 
     One read, one event and one write then serve several tokens. Streams that are due at about the
-    same time share a timer: a hundred with their own would wake the event loop thousands of times a
-    second.
+    same time share a timer. A hundred timers would wake the event loop thousands of times a second.
     """
 
     def __init__(self) -> None:
