@@ -20,7 +20,7 @@ from pathlib import Path
 
 import aiohttp
 
-from benchmarks.served import served
+from benchmarks.server import running_server
 from benchmarks.upstream import Script, running_upstream
 from lib.book import Book, BookReader
 from lib.documents import DocumentLimits, discover
@@ -95,7 +95,7 @@ async def measure_search(settings: Settings) -> None:
         "EMBEDDING_PROVIDER": settings.embeddings_from,
         "RATE_LIMIT_ENABLED": "false",
     }
-    async with served(variables) as server:
+    async with running_server(variables) as server:
         base = server.address
         async with aiohttp.ClientSession() as http:
 

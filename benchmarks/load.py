@@ -36,9 +36,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from benchmarks.load_clients import AnswerResult, Exchange, Plan, measure_answers, request
 from benchmarks.load_figures import HEADER, Row, Run, summarize
-from benchmarks.readers import Exchange, Plan, Read, read_all, request
-from benchmarks.served import Served, served
+from benchmarks.server import RunningServer, running_server
 from benchmarks.upstream import Script, running_upstream
 from lib.cli import integer_argument
 from lib.golden import read_questions
@@ -54,9 +54,9 @@ class Bench:
     """Runs the clients against the upstream or the server."""
 
     def __init__(
-        self, readers: ProcessPoolExecutor, upstream: str, server: Served, script: Script
+        self, pool: ProcessPoolExecutor, upstream: str, server: RunningServer, script: Script
     ) -> None:
-        self._readers = readers
+        self._pool = pool
         self._port = int(upstream.removesuffix("/v1").rpartition(":")[2])
         self._server = server
         self._answer = "".join(script.answer())
@@ -70,25 +70,25 @@ class Bench:
             )
             for question in questions
         ]
-        return Run(await self._read(self._port, asked, streams, ramp))
+        return Run(await self._ask(self._port, asked, streams, ramp))
 
     async def quire(self, questions: Sequence[str], streams: int, ramp: float) -> Run:
         """Ask the server, and measure its CPU time and memory."""
         asked = [(request("/chat", {"question": question}),) for question in questions]
         before = cpu_seconds(self._server.pid)
-        reading = asyncio.ensure_future(self._read(self._server.port, asked, streams, ramp))
+        reading = asyncio.ensure_future(self._ask(self._server.port, asked, streams, ramp))
         peak = 0.0
         while not reading.done():
             peak = max(peak, megabytes(self._server.pid))
             await asyncio.wait((reading,), timeout=SAMPLE_SECONDS)
         return Run(await reading, cpu_seconds(self._server.pid) - before, peak)
 
-    async def _read(
-        self, port: int, asked: Sequence[Exchange], readers: int, ramp: float
-    ) -> list[Read]:
-        plan = Plan(port, asked, readers, ramp, self._answer)
+    async def _ask(
+        self, port: int, asked: Sequence[Exchange], clients: int, ramp: float
+    ) -> list[AnswerResult]:
+        plan = Plan(port, asked, clients, ramp, self._answer)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, read_all, plan)
+        return await loop.run_in_executor(self._pool, measure_answers, plan)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -137,10 +137,10 @@ async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
     spawn = multiprocessing.get_context("spawn")
     with (
         tempfile.TemporaryDirectory() as scratch,
-        ProcessPoolExecutor(1, mp_context=spawn) as readers,
+        ProcessPoolExecutor(1, mp_context=spawn) as pool,
         running_upstream(script) as upstream,
     ):
-        readers.submit(os.getpid)  # start the process now, in parallel with the others
+        pool.submit(os.getpid)  # start the process now, in parallel with the others
         variables = {
             "BOOK_CONTENT_PATH": str(options.folder),
             "SITE_URL": "https://book.example",
@@ -152,8 +152,8 @@ async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
             "RATE_LIMIT_ENABLED": "false",
             "MAX_CONCURRENT_ANSWERS": str(max(options.streams)),
         }
-        async with served(variables) as server:
-            bench = Bench(readers, upstream, server, script)
+        async with running_server(variables) as server:
+            bench = Bench(pool, upstream, server, script)
             texts = await answered_questions(bench, texts, count)
             print(
                 f"Questions per client: {options.rounds}. Clients start over {ramp:.1f} s. "
@@ -177,9 +177,9 @@ async def answered_questions(
 ) -> list[str]:
     """Return the questions with a generated answer and two passages. Also warms up the server."""
     run = await bench.quire(unique_questions(texts, count, len(texts)), len(texts), 0.0)
-    good = [text for text, read in zip(texts, run.reads, strict=True) if not read.problem]
+    good = [text for text, result in zip(texts, run.results, strict=True) if not result.problem]
     if not good:
-        sys.exit(f"no question was answered: {Counter(read.problem for read in run.reads)}")
+        sys.exit(f"no question was answered: {Counter(result.problem for result in run.results)}")
     return good
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.readers import Read
+from benchmarks.load_clients import AnswerResult
 from benchmarks.upstream import Script
 from lib.evaluation_report import percentiles
 
@@ -22,18 +22,18 @@ HEADER: Final = (
 class Run:
     """One run, directly against the upstream or through the server."""
 
-    reads: Sequence[Read]
+    results: Sequence[AnswerResult]
     cpu: float = 0.0
     """CPU seconds of the server."""
     megabytes: float = 0.0
 
     @property
-    def whole(self) -> list[Read]:
-        return [read for read in self.reads if not read.problem]
+    def whole(self) -> list[AnswerResult]:
+        return [result for result in self.results if not result.problem]
 
     def first_token(self) -> tuple[float, float]:
         """Return median and 95th percentile of the first token, in milliseconds."""
-        p50, p95 = percentiles([read.first for read in self.whole])
+        p50, p95 = percentiles([result.first for result in self.whole])
         return 1e3 * p50, 1e3 * p95
 
 
@@ -66,8 +66,8 @@ class Row:
 
 def summarize(streams: int, runs: Sequence[tuple[Run, Run]], script: Script) -> Row:
     """Compute medians of pairs of runs: the upstream alone, and through the server."""
-    reads = [read for pair in runs for run in pair for read in run.reads]
-    problems = Counter(read.problem for read in reads if read.problem)
+    results = [result for pair in runs for run in pair for result in run.results]
+    problems = Counter(result.problem for result in results if result.problem)
     runs = [pair for pair in runs if all(run.whole for run in pair)]
     if not runs:
         sys.exit(f"no run has a correct answer: {problems}")
@@ -90,12 +90,12 @@ def summarize(streams: int, runs: Sequence[tuple[Run, Run]], script: Script) -> 
             1e6 * through.cpu / (script.tokens * len(through.whole)) for _, through in runs
         ),
         megabytes=max(through.megabytes for _, through in runs),
-        whole=len(reads) - problems.total(),
+        whole=len(results) - problems.total(),
         problems=problems,
     )
 
 
 def gap_p99(run: Run) -> float:
     """Return the 99th percentile of the gaps in milliseconds."""
-    gaps = sorted(gap for read in run.whole for gap in read.gaps)
+    gaps = sorted(gap for result in run.whole for gap in result.gaps)
     return 1e3 * gaps[int(0.99 * len(gaps))] if gaps else 0.0

@@ -62,7 +62,7 @@ BY_CASE: Final = {
 """Features per case: vectors in the book's language, vectors in another language, words alone."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class QuestionResult(msgspec.Struct, frozen=True, kw_only=True):
     """A question and its search results; one line of `--details`."""
 
     book: str
@@ -81,11 +81,13 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         return self.file, self.answerable
 
 
-class Elsewhere(msgspec.Struct):
+class OtherQuestion(msgspec.Struct):
     question: str
 
 
-async def ask(index: Index, settings: Settings, file: str, text: str, answerable: bool) -> Asked:
+async def ask(
+    index: Index, settings: Settings, file: str, text: str, answerable: bool
+) -> QuestionResult:
     found = {}
     for meaning in (True, False):
         looked = await find_candidates(index, text, CANDIDATES, meaning=meaning)
@@ -98,7 +100,7 @@ async def ask(index: Index, settings: Settings, file: str, text: str, answerable
         )
         found[meaning] = answerability_signals(*arguments), rank(*arguments)
     (with_vectors, ranked), (words, _) = found[True], found[False]
-    return Asked(
+    return QuestionResult(
         book=str(settings.book_content_path),
         file=file,
         model=index.manifest.embedding_model,
@@ -110,7 +112,9 @@ async def ask(index: Index, settings: Settings, file: str, text: str, answerable
     )
 
 
-async def measure(settings: Settings, questions: Iterable[tuple[str, str, bool]]) -> list[Asked]:
+async def measure(
+    settings: Settings, questions: Iterable[tuple[str, str, bool]]
+) -> list[QuestionResult]:
     """Ask all questions, given as file, text, and whether the book answers them."""
     async with temporary_index(settings) as index:
         return [await ask(index, settings, *each) for each in questions]
@@ -129,14 +133,14 @@ def read_all(
     for path in elsewhere:
         try:
             lines = filter(None, path.read_bytes().splitlines())
-            others = [msgspec.json.decode(line, type=Elsewhere) for line in lines]
+            others = [msgspec.json.decode(line, type=OtherQuestion) for line in lines]
         except (OSError, msgspec.MsgspecError) as error:
             raise BadQuestions(f"{path}: {error}") from None
         read += [(f"{path.stem} (elsewhere)", each.question, False) for each in others]
     return read
 
 
-def print_report(asked: Sequence[Asked]) -> None:
+def print_report(asked: Sequence[QuestionResult]) -> None:
     rows = {}
     for file in dict.fromkeys(each.file for each in asked):
         own = [each for each in asked if each.file == file]
@@ -156,10 +160,10 @@ def print_report(asked: Sequence[Asked]) -> None:
 
 
 def rates(
-    yes: Sequence[Asked],
-    no: Sequence[Asked],
-    versus: tuple[Sequence[Asked], Sequence[Asked]],
-    by: Callable[[Asked], float],
+    yes: Sequence[QuestionResult],
+    no: Sequence[QuestionResult],
+    versus: tuple[Sequence[QuestionResult], Sequence[QuestionResult]],
+    by: Callable[[QuestionResult], float],
 ) -> list[str]:
     return [
         format_estimate(estimate([float(by(each) >= 0) for each in yes])),
@@ -169,7 +173,8 @@ def rates(
 
 
 def separation(
-    versus: tuple[Sequence[Asked], Sequence[Asked]], by: Callable[[Asked], float]
+    versus: tuple[Sequence[QuestionResult], Sequence[QuestionResult]],
+    by: Callable[[QuestionResult], float],
 ) -> str:
     found: Estimate | None = auroc(*([by(each) for each in of] for of in versus))
     return format_estimate(found)
@@ -192,15 +197,15 @@ def inputs(of: Iterable[AnswerabilitySignals], names: Sequence[str]) -> Numbers:
     return np.array([[FEATURES[name](each) for name in names] for each in of])
 
 
-def evidence_of(each: Asked, case: str) -> AnswerabilitySignals:
+def evidence_of(each: QuestionResult, case: str) -> AnswerabilitySignals:
     return each.words if case == "words" else each.evidence
 
 
-def of_case(asked: Iterable[Asked], case: str) -> list[Asked]:
+def of_case(asked: Iterable[QuestionResult], case: str) -> list[QuestionResult]:
     return [each for each in asked if each.evidence.foreign is (case == "foreign")]
 
 
-def fit(asked: Sequence[Asked], case: str) -> Fitted | None:
+def fit(asked: Sequence[QuestionResult], case: str) -> Fitted | None:
     """Fit weights and threshold for a case. None without questions of both classes."""
     names = BY_CASE[case]
     kinds = Counter(each.kind for each in asked)
@@ -223,7 +228,7 @@ def fit(asked: Sequence[Asked], case: str) -> Fitted | None:
     return Fitted(names, found, threshold(found, answered, KEPT))
 
 
-def print_fit(asked: Sequence[Asked]) -> None:
+def print_fit(asked: Sequence[QuestionResult]) -> None:
     for case in BY_CASE:
         some = of_case(asked, case)
         whole = fit(some, case)
@@ -269,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines = itertools.chain.from_iterable(
             each.read_bytes().splitlines() for each in options.fit
         )
-        print_fit([msgspec.json.decode(line, type=Asked) for line in lines])
+        print_fit([msgspec.json.decode(line, type=QuestionResult) for line in lines])
         return
     if options.folder is None or not options.folder.is_dir():
         parser.error("FOLDER must be an existing folder, or use --fit")

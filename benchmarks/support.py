@@ -51,7 +51,7 @@ CLAIMS_PER_ANSWER: Final = 8
 """For the timing."""
 
 
-class Answered(msgspec.Struct):
+class QuestionLine(msgspec.Struct):
     answer: str | int | float | None = None
 
 
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BadQuestions as error:
         sys.exit(str(error))
     answers = [
-        str(msgspec.json.decode(line, type=Answered).answer or "")
+        str(msgspec.json.decode(line, type=QuestionLine).answer or "")
         for path in options.questions
         for line in path.read_text(encoding="utf-8-sig").split("\n")
         if line.strip()

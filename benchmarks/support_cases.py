@@ -95,7 +95,7 @@ def make_cases(book: Book, questions: Sequence[Question], answers: Sequence[str]
         place = question.answer[0][0]
         cited = tuple(book.around(place)[:MOST_CITED])
         everything = tuple(each for gold in question.answer for each in book.around(gold[0]))
-        own = [text for passage in cited for text in prose(passage)]
+        own = [text for passage in cited for text in long_sentences(passage)]
         if place.whole or not own:
             continue
         for kind, make in CHANGES.items():
@@ -114,17 +114,17 @@ def make_cases(book: Book, questions: Sequence[Question], answers: Sequence[str]
         renamed = [new for text in own if (new := rename(text, names, said, draw))]
         if renamed:
             yield Case("name", draw.choice(renamed), cited)
-        yield from elsewhere(book, files, cited, said, draw)
-        yield from answered(question, answer, answers, said, cited, everything, draw)
+        yield from claims_from_elsewhere(book, files, cited, said, draw)
+        yield from claims_from_answer(question, answer, answers, said, cited, everything, draw)
 
 
 @functools.cache
-def prose(passage: Passage) -> list[str]:
+def long_sentences(passage: Passage) -> list[str]:
     texts = (sentence.text for sentence in split_passage(passage))
     return [text for text in texts if len(text.split()) >= FEWEST_WORDS and not text.endswith(":")]
 
 
-def elsewhere(
+def claims_from_elsewhere(
     book: Book,
     files: Sequence[str],
     cited: Sequence[Passage],
@@ -142,20 +142,20 @@ def elsewhere(
             for file in chosen
             for passage in book.passages(file)
             if passage not in cited
-            for text in prose(passage)
-            if not says(said, text)
+            for text in long_sentences(passage)
+            if not is_said(said, text)
         ]
         if texts:
             yield Case(kind, draw.choice(texts), tuple(cited))
 
 
-def says(said: frozenset[str], text: str) -> bool:
+def is_said(said: frozenset[str], text: str) -> bool:
     """Whether the passages contain most terms of a text."""
     found = frozenset(terms(text))
     return not found or len(found & said) > OVERLAP * len(found)
 
 
-def answered(
+def claims_from_answer(
     question: Question,
     answer: str,
     answers: Sequence[str],

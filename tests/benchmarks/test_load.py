@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import main
+from benchmarks.load_clients import AnswerResult, find_problem
 from benchmarks.load_figures import Run, summarize
-from benchmarks.readers import Read, find_problem
 from benchmarks.upstream import Script, stream
 from tests.tiny_book import BOOK, write_book
 
@@ -88,8 +88,10 @@ def test_failed_requests() -> None:
 
 def test_summary_of_runs() -> None:
     def run(first: float, *problems: str, cpu: float = 0.0, megabytes: float = 0.0) -> Run:
-        reads = [Read(first, [0.02, 0.04], "") for _ in range(3)]
-        return Run([*reads, *(Read(9.0, [], problem) for problem in problems)], cpu, megabytes)
+        results = [AnswerResult(first, [0.02, 0.04], "") for _ in range(3)]
+        return Run(
+            [*results, *(AnswerResult(9.0, [], problem) for problem in problems)], cpu, megabytes
+        )
 
     runs = [
         (run(0.2), run(0.3, cpu=0.06, megabytes=100)),

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.refusal import KEPT, Asked, fit, main
+from benchmarks.refusal import KEPT, QuestionResult, fit, main
 from lib.refusal import AnswerabilitySignals, is_answerable
 from lib.settings import setting_names
 
@@ -17,8 +17,10 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def asked(number: int, answerable: bool, coverage: float, nearest: float, file: str = "q") -> Asked:
-    return Asked(
+def asked(
+    number: int, answerable: bool, coverage: float, nearest: float, file: str = "q"
+) -> QuestionResult:
+    return QuestionResult(
         book=f"book{number % 2}",
         file=file,
         model="m",
@@ -30,7 +32,7 @@ def asked(number: int, answerable: bool, coverage: float, nearest: float, file: 
     )
 
 
-def sample(seed: int = 1) -> list[Asked]:
+def sample(seed: int = 1) -> list[QuestionResult]:
     """Two hundred questions of each class, overlapping; answerable ones are nearer."""
     random = np.random.default_rng(seed)
     return [

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.support_cases import Book, make_cases, says
+from benchmarks.support_cases import Book, is_said, make_cases
 from lib.golden import GoldPlace, Question
 from tests.tiny_book import write_book
 
@@ -51,5 +51,5 @@ def test_questions_without_claims(book: Book, question: Question) -> None:
 
 def test_statements_of_the_passages_are_recognised() -> None:
     said = frozenset({"tide", "turn", "hour"})
-    assert says(said, "The tide turns.")
-    assert not says(said, "The bell of Carrick is made of bronze.")
+    assert is_said(said, "The tide turns.")
+    assert not is_said(said, "The bell of Carrick is made of bronze.")

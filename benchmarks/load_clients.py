@@ -29,19 +29,19 @@ Exchange = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The questions of all clients. Client i of `readers` asks questions i, i + readers, and so on,
+    """The questions of all clients. Client i of `clients` asks questions i, i + clients, and so on,
     in sequence. Clients start evenly over `ramp` seconds."""
 
     port: int
     asked: Sequence[Exchange]
-    readers: int
+    clients: int
     ramp: float
     answer: str
     """The expected text. Of a marker with a link, only the marker is compared."""
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class AnswerResult:
     """Timing and correctness of one answer. Times in seconds."""
 
     first: float
@@ -60,26 +60,26 @@ def request(path: str, body: Any) -> bytes:
     ).encode() + content
 
 
-def read_all(plan: Plan) -> list[Read]:
+def measure_answers(plan: Plan) -> list[AnswerResult]:
     """Ask all questions. Returns the answers in the order of the questions."""
-    readers = asyncio.run(ask_all(plan))
-    return [judge(reader, plan.answer) for reader in readers]
+    clients = asyncio.run(ask_all(plan))
+    return [judge(client, plan.answer) for client in clients]
 
 
-async def ask_all(plan: Plan) -> "list[Reader]":
-    readers = [Reader(exchange) for exchange in plan.asked]
+async def ask_all(plan: Plan) -> "list[Client]":
+    clients = [Client(exchange) for exchange in plan.asked]
 
     async def ask(number: int) -> None:
-        await asyncio.sleep(plan.ramp * number / plan.readers)
-        for reader in readers[number :: plan.readers]:
-            await reader.ask(plan.port)
+        await asyncio.sleep(plan.ramp * number / plan.clients)
+        for client in clients[number :: plan.clients]:
+            await client.ask(plan.port)
 
-    await asyncio.gather(*map(ask, range(plan.readers)))
-    return readers
+    await asyncio.gather(*map(ask, range(plan.clients)))
+    return clients
 
 
 @dataclass(slots=True)
-class Reader(asyncio.Protocol):
+class Client(asyncio.Protocol):
     """One connection and its exchange."""
 
     exchange: Exchange
@@ -134,11 +134,11 @@ class Reader(asyncio.Protocol):
             self._transport.write(self.exchange[self._answered])
 
 
-def judge(reader: Reader, answer: str) -> Read:
-    times = reader.times or [reader.started]
+def judge(client: Client, answer: str) -> AnswerResult:
+    times = client.times or [client.started]
     gaps = [later - earlier for earlier, later in pairwise(times)]
-    problem = reader.problem or find_problem(b"".join(reader.received), answer)
-    return Read(times[0] - reader.started, gaps, problem)
+    problem = client.problem or find_problem(b"".join(client.received), answer)
+    return AnswerResult(times[0] - client.started, gaps, problem)
 
 
 def find_problem(received: bytes, answer: str) -> str:

@@ -19,7 +19,7 @@ START_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class RunningServer:
     port: int
     pid: int
 
@@ -29,7 +29,7 @@ class Served:
 
 
 @asynccontextmanager
-async def served(variables: Mapping[str, str]) -> AsyncIterator[Served]:
+async def running_server(variables: Mapping[str, str]) -> AsyncIterator[RunningServer]:
     """Start the server with only these settings and yield it when it answers searches.
 
     Without an index, the server ingests its book first. Exits if the server does not start.
@@ -40,7 +40,7 @@ async def served(variables: Mapping[str, str]) -> AsyncIterator[Served]:
     server = await asyncio.create_subprocess_exec(
         sys.executable, "main.py", env={**os.environ, **own, **listen, **variables}
     )
-    running = Served(port, server.pid)
+    running = RunningServer(port, server.pid)
     try:
         await ready(running, server)
         yield running
@@ -50,7 +50,7 @@ async def served(variables: Mapping[str, str]) -> AsyncIterator[Served]:
         await server.wait()
 
 
-async def ready(running: Served, server: asyncio.subprocess.Process) -> None:
+async def ready(running: RunningServer, server: asyncio.subprocess.Process) -> None:
     deadline = time.monotonic() + START_SECONDS
     async with aiohttp.ClientSession() as http:
         while server.returncode is None and time.monotonic() < deadline:
