@@ -36,7 +36,7 @@ from lib.languages import (
 from lib.ranking import Passage, cached_per_passage, inverse_document_frequency
 from lib.runtime import run_to_end
 from lib.sanitizer_syntax import RESOLVED_MARKER
-from lib.sentences import Sentence, split_markdown, split_passage
+from lib.sentences import STOPS, Sentence, split_markdown, split_passage
 from lib.terms import terms
 
 
@@ -58,7 +58,7 @@ _FIRST: Final = 0xE000
 """Each marker is replaced by a private use character: this plus its number."""
 _MARKS: Final = rf"[\u{_FIRST:x}-\u{_FIRST + 999:x}]"
 _AFTER_STOP: Final = re.compile(
-    rf"((?<![.!?…。！？।؟])[.!?…。！？।؟]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})"
+    rf"((?<![{STOPS}])[{STOPS}]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})"
 )
 _LOOSE: Final = re.compile(rf"\s*{_MARKS}")
 

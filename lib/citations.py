@@ -22,7 +22,7 @@ from lib.languages import page_language
 from lib.ranking import TEXT_CACHE_SIZE, Passage, cached_per_passage
 from lib.sanitizer import AnswerBuffer
 from lib.sanitizer_syntax import RESOLVED_MARKER, Addresses, link_target
-from lib.sentences import split_passage
+from lib.sentences import split_passage, split_text
 from lib.terms import terms
 
 MIN_SIMILARITY: Final = 0.4
@@ -39,7 +39,6 @@ MIN_WORDS: Final = 3
 MAX_CLAIM_CHARACTERS: Final = 600
 
 _MARKER: Final = re.compile(RESOLVED_MARKER)
-_STOP: Final = re.compile(r"[.!?…][\"'”’)*_]*\s+(?=\S)|[。！？।]\s*(?=\S)")
 # Site generators replace quotes, dashes and dots with typographic ones.
 _AS_WRITTEN: Final = re.compile(r"[^\"'`‘’“”–—…]*", re.DOTALL)
 _DOTS_OR_DASHES: Final = re.compile(r"--|\.\.\.")
@@ -98,11 +97,8 @@ class FragmentFinder:
 
 def last_sentence(said: str) -> str:
     """Return the last sentence of `said`, the claim of the marker that follows, without markers."""
-    text = _MARKER.sub("", said[-MAX_CLAIM_CHARACTERS:]).rstrip()
-    begin = 0
-    for stop in _STOP.finditer(text):
-        begin = stop.end()
-    return text[begin:]
+    sentences = split_text(_MARKER.sub("", said[-MAX_CLAIM_CHARACTERS:]))
+    return sentences[-1] if sentences else ""
 
 
 def text_directive(sentence: str, source: str) -> str:

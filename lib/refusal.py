@@ -32,6 +32,7 @@ from lib.languages import (
 )
 from lib.ranking import ParsedQuery, Passage, inverse_document_frequency, max_bm25
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
+from lib.sentences import split_text
 from lib.store import Candidates, Manifest
 from lib.terms import SparseVector
 
@@ -227,7 +228,6 @@ MAX_CITING_REFUSAL_CHARACTERS: Final = 350
 """Maximum characters of a refusal that cites a passage, such as one that names related topics."""
 
 _MARKER: Final = re.compile(RESOLVED_MARKER)
-_SENTENCE_END: Final = regex.compile(r"(?<=[.!?])\s|(?<=[。！？।۔؟])|\n\n")
 _APOSTROPHES: Final = str.maketrans("’ʼ", "''")
 
 
@@ -238,5 +238,5 @@ def is_refusal(answer: str) -> bool:
     longest = MAX_REFUSAL_CHARACTERS if plain == text else MAX_CITING_REFUSAL_CHARACTERS
     if len(plain) > longest or "```" in text:
         return False
-    first = _SENTENCE_END.split(text, maxsplit=1)[0]
+    first = next(iter(split_text(text.partition("\n\n")[0])), "")
     return not _MARKER.search(first) and bool(refusal_pattern().search(first))

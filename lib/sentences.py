@@ -175,9 +175,14 @@ def _lines(block: Block) -> Iterator[str]:
         yield _TOGETHER.sub("", line)
 
 
+_SPACED_STOPS: Final = ".!?…"
+_UNSPACED_STOPS: Final = "。！？｡।॥؟۔"
+STOPS: Final = _SPACED_STOPS + _UNSPACED_STOPS
+"""Characters that can end a sentence."""
 # Possessive, and with a bounded look back for a word: a text of dots must take linear time.
 _STOP: Final = regex.compile(
-    r"[。！？｡।॥؟۔]+[”’」』）)\]»\"]*\s*|(?<![.!?…])(?P<mark>[.!?…]++)(?P<close>[\"'”’)\]»*_]*)\s+(?=\S)"
+    rf"[{_UNSPACED_STOPS}]+[”’」』）)\]»\"]*\s*"
+    rf"|(?<![{_SPACED_STOPS}])(?P<mark>[{_SPACED_STOPS}]++)(?P<close>[\"'”’)\]»*_]*)\s+(?=\S)"
 )
 _OPENING: Final = "\"'“‘«([*_¿¡„`$<#@"
 _WORD_BEFORE: Final = regex.compile(r"[\p{L}\p{M}\d.]+\Z")

@@ -46,7 +46,7 @@ LINKED = [passage(number) for number in range(1, 6)]
 def resolve(
     deltas: Sequence[str], passages: Sequence[Passage] = PASSAGES
 ) -> tuple[str, list[Citation]]:
-    """The reader's text and citations; pieces checked on the way."""
+    """Return the reader's text and citations, checking each piece."""
     resolver = MarkerResolver(Citations(passages))
     pieces = [piece for delta in deltas for piece in resolver.feed(delta)] + resolver.finish()
     assert all(pieces), "an empty piece"
@@ -210,7 +210,7 @@ def test_text_is_not_held_back_without_need() -> None:
     assert resolver.feed("The tide turns") == ["The tide turns"]
     assert resolver.feed(" every six hours ") == [" every six hours"]
     assert resolver.feed("[") == []
-    assert resolver.feed("x]") == []  # a target may follow
+    assert resolver.feed("x]") == []  # a link target may follow
     assert resolver.feed(",") == [" [x],"]
     assert resolver.feed("and [see the long explanation that is no marker at all") != []
 

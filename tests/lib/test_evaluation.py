@@ -1,4 +1,4 @@
-"""Asking golden questions, of the tiny book and its real index."""
+"""Evaluate golden questions on the tiny book with a real index."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -127,7 +127,7 @@ async def test_an_answer_that_breaks_off_is_an_outcome(
     assert whole.error == ""
     assert broken.links == ()
     measured = compute_metrics([broken, whole], [5])
-    for name, expected in (("hit@5", 1.0), ("answered", 0.5)):  # the search is not to blame
+    for name, expected in (("hit@5", 1.0), ("answered", 0.5)):  # the failure is not the search's
         found = measured[name].estimate
         assert found is not None
         assert found.value == expected
@@ -187,7 +187,7 @@ def test_an_estimate_is_the_same_each_time() -> None:
     assert first is not None
     assert first == estimate(numbers)
     assert first.value == 0.5
-    # 1.96 standard errors of a coin are 0.098.
+    # 1.96 standard errors of 100 coin tosses are 0.098.
     assert 0.08 < first.value - first.low < 0.12
     assert 0.08 < first.high - first.value < 0.12
     assert estimate([]) is None

@@ -105,7 +105,7 @@ def test_a_long_list_of_wrong_ones_is_cut() -> None:
         ([RIGHT, NOT_FOUND], {"hit@5": 0.5, "mrr": 0.5}, True),
         ([RIGHT, NOT_FOUND], {"hit@5": 0.5, "mrr": 0.51}, False),
         ([RIGHT, NOT_FOUND], {"hit@7": 0.6}, False),
-        ([RIGHT], {"refusal": 0.0}, False),  # nothing to measure it by
+        ([RIGHT], {"refusal": 0.0}, False),  # not measured
         ([replace(RIGHT, answer=None)], {"answered": 0.0}, False),
         ([RIGHT, BROKEN], {}, False),
     ],

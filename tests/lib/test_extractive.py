@@ -1,4 +1,4 @@
-"""What an extractive answer looks like."""
+"""Extractive answers: selection of sentences, and their Markdown."""
 
 import pytest
 from hypothesis import given

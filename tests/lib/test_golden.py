@@ -182,7 +182,7 @@ def test_a_file_without_questions(book: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "found", "hit"),
     [
-        (GoldPlace("a.md", 10, 30), passage_at("a.md", 20, 90), True),  # half of it
+        (GoldPlace("a.md", 10, 30), passage_at("a.md", 20, 90), True),  # half of the place
         (GoldPlace("a.md", 10, 30), passage_at("a.md", 21, 90), False),
         (GoldPlace("a.md", 10, 30), passage_at("b.md", 10, 30), False),
         (GoldPlace("a.md", 0, 900), passage_at("a.md", 800, 1500), True),  # a hundred characters

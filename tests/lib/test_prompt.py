@@ -133,7 +133,7 @@ def test_the_reader_s_own_page_comes_first_among_equals_only() -> None:
     ranked = [best, equal, here]
     for page in ("https://preview.example/docs/c?x=1#top", "/docs/c/", "docs/c.html"):
         assert prefer_page(ranked, page) == [best, here, equal]
-    assert prefer_page(ranked, "a.md") == ranked  # all three are of that file
+    assert prefer_page(ranked, "a.md") == ranked  # all three are from that file
     for page in ("", "/", "https://[", "/docs/other"):
         assert prefer_page(ranked, page) == ranked
 

@@ -49,7 +49,7 @@ def scores(
     terms: SparseVector = TWO_TERMS,
     similarity: Similarity | None = SIMILARITY,
 ) -> list[float]:
-    """Of the hits, in their order."""
+    """Return the scores of the hits, in their order."""
     ranked = rank(parse_query(question), [terms], Candidates(hits, RARITY), BOOK, similarity)
     assert [each.score for each in ranked] == sorted((r.score for r in ranked), reverse=True)
     by_id = {each.hit.chunk.chunk_id: each.score for each in ranked}
@@ -62,7 +62,7 @@ def rising(values: Sequence[float]) -> bool:
 
 def test_a_nearer_chunk_scores_higher() -> None:
     for bm25 in (0.0, MOST / 2):
-        # As far as the cosine tells anything.
+        # Only within the range of the similarity scale.
         hits = [hit(n, cosine=0.05 + n / 20, bm25=bm25) for n in range(10)]
         assert rising(scores(*hits))
 
@@ -100,7 +100,7 @@ def test_words_that_the_book_has_not_lower_the_score() -> None:
     unseen = SparseVector([1, 2, 3], [1.0] * 3)
     [known], [with_unseen] = scores(one), scores(one, terms=unseen)
     assert with_unseen < known
-    # Each as much as a word that a single chunk has.
+    # Each counts as much as a word of a single chunk.
     rarest = math.log((CHUNKS + 0.5) / 0.5 + 1)
     found = Candidates([one], RARITY)
     assert max_bm25(TWO_TERMS, found, CHUNKS) == pytest.approx(CEILING * 4.0)
@@ -175,7 +175,7 @@ def test_nothing_found_is_nothing_ranked() -> None:
 
 
 def test_a_page_in_another_language_lowers_no_score() -> None:
-    """The question's words are asked for as each language of the book would have them."""
+    """The question is stemmed in each language of the book."""
     question, text = "What is the fender of the harbour used for?", "Fenders of a harbour. " * 20
     [document] = document_vectors([text])
     weights = dict(zip(document.indices, document.values, strict=True))
@@ -269,8 +269,8 @@ def page(
     gap: str | None = "\n\n",
     headings: Sequence[str] = (),
 ) -> list[StoredChunk]:
-    """The chunks of a file that is nothing but `texts`, with `gap` between them, under one heading
-    or each under its own."""
+    """Make the chunks of a file that consists of `texts` separated by `gap`, under one heading or
+    several."""
     chunks, at = [], 0
     for number, text in enumerate(texts):
         chunks.append(
@@ -291,7 +291,7 @@ def page(
 
 
 def ranked(chunks: Iterable[StoredChunk]) -> list[Ranked]:
-    """In this order, the first with the best score, none far behind."""
+    """Rank in this order, with no hit far behind the best."""
     return [Ranked(Hit(each, 0.0, 0.0), 1 - n / 1_000) for n, each in enumerate(chunks)]
 
 
@@ -312,7 +312,7 @@ def test_neighbours_are_joined_in_whichever_order_they_are_found(order: Sequence
 
 
 def test_readers_of_the_same_place_share_its_text() -> None:
-    """Hundreds of answers at once hold their passages."""
+    """Hundreds of concurrent answers keep their passages in memory."""
     one, other = (select_passages(ranked(page([ONE, TWO, THREE])), 10) for _ in range(2))
     assert len(one) == len(other) == 1
     assert one[0].text is other[0].text
@@ -329,7 +329,7 @@ def test_of_joined_chunks_the_best_says_what_the_passage_is() -> None:
 
 
 def test_what_stands_under_another_heading_is_another_passage() -> None:
-    """A claim leads to the heading that it was found below, not to one beside it."""
+    """A claim links to its own heading, not to a neighbouring one."""
     chunks = page([ONE, TWO, THREE], headings=["A", "A", "B"])
     found = select_passages(ranked(chunks[n] for n in (1, 2, 0)), 10)
     assert [(each.heading, each.text) for each in found] == [("A", f"{ONE}\n\n{TWO}"), ("B", THREE)]
@@ -340,7 +340,7 @@ def test_what_is_apart_stays_apart() -> None:
     assert texts(select_passages(ranked([chunks[0], chunks[2]]), 10)) == [ONE, THREE]
     others = page([FOUR], path="b.md")
     assert texts(select_passages(ranked([chunks[2], *others]), 10)) == [THREE, FOUR]
-    # The place of one file beside that of another.
+    # Equal headings in two files.
     other = page([ONE, TWO], path="b.md")
     assert texts(select_passages(ranked([chunks[0], other[1]]), 10)) == [ONE, TWO]
 
@@ -351,7 +351,7 @@ def test_nothing_is_joined_where_the_file_goes_on_otherwise() -> None:
 
 
 def test_two_runs_that_meet_are_no_gap_in_either() -> None:
-    """The chunk between two that were found joins one of them."""
+    """The chunk between two selected ones joins one of them."""
     chunks = page([ONE, TWO, THREE])
     found = select_passages(ranked(chunks[n] for n in (0, 2, 1)), 10)
     assert texts(found) == [f"{ONE}\n\n{TWO}", THREE]
@@ -361,7 +361,7 @@ def test_a_join_that_would_be_too_long_is_not_made() -> None:
     just = "a" * (MAX_JOINED - len(TWO) - 2)
     assert texts(select_passages(ranked(page([just, TWO])), 10)) == [f"{just}\n\n{TWO}"]
     assert texts(select_passages(ranked(page([just + "a", TWO])), 10)) == [just + "a", TWO]
-    # The gap counts too: it is part of the text.
+    # The gap counts too, because it is part of the text.
     assert len(select_passages(ranked(page([just, TWO], gap="\n\n\n")), 10)) == 2
 
 
@@ -439,7 +439,7 @@ def test_nothing_ranked_is_no_passage() -> None:
 
 @pytest.fixture(scope="module")
 def real() -> list[StoredChunk]:
-    """The chunks of a real book: Quire's own."""
+    """The chunks of the handbook."""
     root = ROOT / "book_content"
     paths = sorted(path.name for path in root.glob("*.md"))
     book = Book(root, Site(), paths, DocumentLimits(), 120)
@@ -476,5 +476,5 @@ def test_what_is_read_from_a_passage_is_kept_whatever_was_asked(real: list[Store
         assert length(each) == len(each.text)
     assert read == [one.text, two.text]
     length(three)
-    length(one)  # two at the most: the one that was used last stays
+    length(one)  # at most two: the least recently used one is dropped
     assert read == [one.text, two.text, three.text, one.text]

@@ -54,9 +54,9 @@ def test_words_are_not_asked_of_another_language() -> None:
     foreign = replace(ANSWERED, coverage=0.0, known=0.1, nearest=0.8, lead=0.25, foreign=True)
     assert is_answerable(foreign)
     assert not is_answerable(replace(foreign, nearest=0.2, lead=0.05))
-    # A name may still be found by its letters.
+    # A name is written the same in both languages.
     assert is_answerable(replace(ANSWERED, foreign=True))
-    # Without vectors, nothing can be said of it.
+    # Without vectors, a foreign question cannot be judged.
     assert is_answerable(without_vectors(replace(foreign, known=0.0)))
 
 

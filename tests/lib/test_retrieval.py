@@ -1,4 +1,4 @@
-"""Which questions ask for the book as a whole."""
+"""Follow-ups, questions about the whole book, and the passages retrieved for them."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -65,7 +65,7 @@ def after(*questions: str) -> list[Message]:
 def test_a_question_that_leans_takes_the_one_before_it_along(before: str, question: str) -> None:
     found = interpret(question, after(before))
     assert found[-1] == f"{before} {question}"
-    if len(found) == 2:  # a single word may be a subject of its own
+    if len(found) == 2:  # a single word may be a new subject
         assert found[0] == question
 
 
@@ -305,7 +305,7 @@ async def test_who_names_a_file_gets_its_passages(book: tuple[Embedder, Store]) 
 
 
 class Away:
-    """An embedder whose service does not answer."""
+    """An embedder whose service is unavailable."""
 
     def __init__(self, embedder: Embedder) -> None:
         self.model_id, self.similarity = embedder.model_id, embedder.similarity

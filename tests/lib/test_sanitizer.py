@@ -1,4 +1,4 @@
-"""What no reader may get, whatever a model writes; judged by a Markdown parser of its own."""
+"""Nothing unsafe reaches a reader, checked with an independent Markdown parser."""
 
 import itertools
 import re
@@ -32,7 +32,7 @@ DANGLING = re.compile(r"[\[【［]\s*\d{1,3}\s*[\]】］]")
 
 
 def resolve(deltas: Sequence[str]) -> tuple[str, list[str]]:
-    """The reader's text, and the citations with the places they come at."""
+    """Return the reader's text, and the citations with their offsets."""
     resolver = MarkerResolver(Citations(PASSAGES, text_fragments=False))
     text, cited = "", []
     for piece in [piece for d in deltas for piece in resolver.feed(d)] + resolver.finish():
@@ -185,7 +185,7 @@ def test_nothing_gets_through(pieces: list[str]) -> None:
 
 
 def test_byte_borders_are_string_borders_at_most() -> None:
-    """The model's stream is decoded by lines: a cut inside of a character never arrives here."""
+    """Deltas are never cut inside a character, because the stream is decoded by lines."""
     data = "水 [1] é【2】".encode()
     for at in range(len(data) + 1):
         with_cut = [data[:at].decode(errors="ignore"), ""]

@@ -1,4 +1,4 @@
-"""What the stores find: both scores, held against those that a few lines here compute."""
+"""Compare the scores of both stores with a direct computation."""
 
 import functools
 import math
@@ -35,7 +35,7 @@ pytestmark = [
 ]
 
 FILES_OF = 10
-"""Chunks, in the made-up books."""
+"""Chunks in the generated books."""
 
 
 @pytest.fixture(params=STORE_KINDS)
@@ -48,7 +48,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 @dataclass(frozen=True)
 class Expected:
-    """What chunks come to, computed one by one."""
+    """Scores of chunks, computed one by one."""
 
     chunks: list[StoredChunk]
     vectors: Vectors
@@ -60,7 +60,7 @@ class Expected:
 
     @functools.cached_property
     def having(self) -> Counter[int]:
-        """How many chunks have a term."""
+        """Return the number of chunks with a term."""
         return Counter(term for each in self.weights for term in each)
 
     def rarity(self, terms: SparseVector) -> dict[int, float]:
@@ -94,7 +94,7 @@ VOCABULARY = [
 
 @functools.cache
 def made_up(count: int) -> Expected:
-    """A book of `count` chunks, of the usual mixture of common and rare words."""
+    """Make a book of `count` chunks with common and rare words."""
     random = np.random.default_rng(3)
     shares = 1 / np.arange(1, len(VOCABULARY) + 1) ** 0.5
     chunks: list[StoredChunk] = []
@@ -123,7 +123,7 @@ QUESTIONS = [
 
 
 async def test_both_scores_are_those_of_brute_force(store: Store) -> None:
-    """Of each hit, whichever of the two queries has found it."""
+    """Return the scores of each hit of either query."""
     book, n = made_up(2_000), 50
     await published(store, book)
     found_by_one = {"cosine": 0, "bm25": 0}
@@ -145,7 +145,7 @@ async def test_both_scores_are_those_of_brute_force(store: Store) -> None:
 
 
 def best(scores: Mapping[str, float], n: int) -> set[str]:
-    """The `n` best; those that are as good as the last may be left out."""
+    """Check the `n` best; ties with the last one may be missing."""
     ordered = sorted(scores.values(), reverse=True)
     return {key for key, score in scores.items() if score > ordered[n] + 1e-5}
 
@@ -197,7 +197,7 @@ async def test_without_a_vector_words_alone_decide(store: Store) -> None:
 
 
 async def test_a_chunk_without_words_is_kept_and_found(store: Store) -> None:
-    """A table of numbers in a heading-less page, say: `---`."""
+    """For example a table of dashes in a page without headings."""
     chunks = [chunk(0, text="---"), chunk(1, text="the tide")]
     terms = sparse_vectors(chunks)
     assert terms[0].indices == []
@@ -235,7 +235,7 @@ async def test_every_field_restricts_both_queries(store: Store) -> None:
             found = await store.search(vector, terms, 50, only={field: value})
             assert [hit.chunk.ordinal for hit in found.hits] == [n], field
             assert found.hits[0].bm25 > 0
-            # How rare a word is in the book does not depend on where the reader looks for it.
+            # The rarity of a word does not depend on the restriction.
             assert found.rarity == pytest.approx(whole.rarity, rel=1e-6)
             for other in ("x" + value, value[:-1]):
                 found = await store.search(vector, terms, 50, only={field: other})
@@ -290,7 +290,7 @@ def assert_same(one: Candidates, other: Candidates) -> None:
 
 @pytest.mark.parametrize("gone", [[], ["0.md", "110.md", "120.md"]], ids=str)
 async def test_what_was_taken_over_is_found_by_its_words(store: Store, gone: list[str]) -> None:
-    """As in an index that was made at one go, the words of what has gone forgotten."""
+    """The index equals one built from scratch; words of deleted chunks are gone."""
     book = made_up(300)
     await published(store, book)
     places = [n for n, each in enumerate(book.chunks) if each.file_path not in gone]
@@ -314,7 +314,7 @@ async def test_what_was_taken_over_is_found_by_its_words(store: Store, gone: lis
 
 
 async def test_what_is_lent_are_dense_vectors_only(store: Store) -> None:
-    """A chunk whose neighbours have changed has other terms and yet the same dense vector."""
+    """A chunk with changed neighbours has new terms but the same dense vector."""
     old = chunk(1, text="the tide turns")
     await publish(store, [old], random_vectors(1))
     generation = new_generation()
@@ -331,7 +331,7 @@ async def test_what_is_lent_are_dense_vectors_only(store: Store) -> None:
 
 
 async def test_a_question_of_very_many_terms(store: Store) -> None:
-    """A thousand characters of Chinese: each is half of two terms."""
+    """A thousand Chinese characters: each is half of two terms."""
     text = "".join(map(chr, range(0x4E00, 0x4E00 + 1_000)))
     await publish(store, [chunk(0, text=text[:500]), chunk(1)], random_vectors(2))
     terms = query_vector(text)
@@ -351,7 +351,7 @@ async def test_an_embedded_store_without_an_index_finds_nothing(tmp_path: Path) 
 async def test_the_same_question_is_searched_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By the embedded engine: a server's collection may change behind its readers."""
+    """Embedded engine only: a server's collection may change under its readers."""
     monkeypatch.setattr(ShardSearch, "warm_up", lambda _: None)  # searches as well
     store = EdgeStore(tmp_path)
     chunks = [chunk(number, text=f"boat number{number}") for number in range(3)]
