@@ -100,9 +100,14 @@ def print_report(chaos: ChaosRun, saved: int) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--readers", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--seconds", type=float, default=600, help="duration; default 600")
+    parser.add_argument("--readers", type=int, default=40, help="concurrent clients; default 40")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=random.SystemRandom().randrange(10**6),
+        help="random seed; default: a new one",
+    )
     given = parser.parse_args(arguments)
     return asyncio.run(run(given.seconds, given.readers, given.seed))
 

@@ -141,9 +141,17 @@ async def measure_search(settings: Settings) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("book_content"))
-    parser.add_argument("--embedder", choices=("api", "local"), default="api")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("book_content"),
+        help="book; default: the handbook",
+    )
+    parser.add_argument(
+        "--embedder", choices=("api", "local"), default="api", help="scripted API or local model"
+    )
+    parser.add_argument("--runs", type=int, default=3, help="number of runs")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, running_upstream(Script()) as base_url:
         book = Path(shutil.copytree(options.folder, Path(scratch) / "book"))

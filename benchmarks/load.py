@@ -94,15 +94,34 @@ class Bench:
 def main(arguments: Sequence[str] | None = None) -> None:
     scripted = Script()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", nargs="?", type=Path, default=Path("book_content"))
-    parser.add_argument("--streams", type=numbers, default=[1, 100, 300], metavar="N,N")
-    parser.add_argument("--rounds", type=integer_argument(1, 1000), default=2)
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path("book_content"),
+        help="book with golden questions; default: the handbook",
+    )
+    parser.add_argument(
+        "--streams",
+        type=numbers,
+        default=[1, 100, 300],
+        metavar="N,N",
+        help="numbers of concurrent streams",
+    )
+    parser.add_argument(
+        "--rounds", type=integer_argument(1, 1000), default=2, help="questions per client"
+    )
     parser.add_argument("--ramp", type=float, help="seconds; 0 for a burst")
-    parser.add_argument("--repeat", type=integer_argument(1, 1000), default=5)
+    parser.add_argument("--repeat", type=integer_argument(1, 1000), default=5, help="runs per row")
     parser.add_argument("--embedding", type=float, default=scripted.embedding, help="seconds")
     parser.add_argument("--first-token", type=float, default=scripted.first_token, help="seconds")
     parser.add_argument("--rate", type=float, default=scripted.rate, help="tokens per second")
-    parser.add_argument("--tokens", type=integer_argument(2, 10_000), default=scripted.tokens)
+    parser.add_argument(
+        "--tokens",
+        type=integer_argument(2, 10_000),
+        default=scripted.tokens,
+        help="tokens per answer",
+    )
     options = parser.parse_args(arguments)
     script = Script(options.embedding, options.first_token, options.rate, options.tokens)
     with raised_file_limit():

@@ -263,12 +263,14 @@ def print_fit(asked: Sequence[QuestionResult]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("questions", type=Path, nargs="*")
-    parser.add_argument("--elsewhere", type=Path, nargs="+", default=[])
-    parser.add_argument("--model", default=MULTILINGUAL)
-    parser.add_argument("--details", type=Path)
-    parser.add_argument("--fit", type=Path, nargs="+")
+    parser.add_argument("folder", type=Path, nargs="?", help="book")
+    parser.add_argument("questions", type=Path, nargs="*", help="files with golden questions")
+    parser.add_argument(
+        "--elsewhere", type=Path, nargs="+", default=[], help="questions about other subjects"
+    )
+    parser.add_argument("--model", default=MULTILINGUAL, help="local embedding model")
+    parser.add_argument("--details", type=Path, help="write the evidence per question (JSON lines)")
+    parser.add_argument("--fit", type=Path, nargs="+", help="fit the weights to --details files")
     options = parser.parse_args(arguments)
     if options.fit:
         lines = itertools.chain.from_iterable(

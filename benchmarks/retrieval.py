@@ -123,15 +123,19 @@ async def measure(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("questions", type=Path, nargs="+")
-    parser.add_argument("--model", nargs="+", default=[MULTILINGUAL])
+    parser.add_argument("folder", type=Path, help="book")
+    parser.add_argument("questions", type=Path, nargs="+", help="files with golden questions")
+    parser.add_argument(
+        "--model", nargs="+", default=[MULTILINGUAL], help="local embedding models to compare"
+    )
     parser.add_argument("--k", type=integer_argument(1, 50), default=DEFAULT_K, help="passages")
     parser.add_argument(
         "--budget", type=integer_argument(1, 1_000_000), default=4_000, help="characters"
     )
-    parser.add_argument("--calibrate", action="store_true")
-    parser.add_argument("--details", type=Path)
+    parser.add_argument(
+        "--calibrate", action="store_true", help="print fitted constants for a new model"
+    )
+    parser.add_argument("--details", type=Path, help="write results per question (JSON lines)")
     options = parser.parse_args(arguments)
     for folder in (options.folder, *([options.details.parent] if options.details else [])):
         if not folder.is_dir():

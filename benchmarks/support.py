@@ -108,9 +108,9 @@ def milliseconds(cases: Sequence[Case]) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("questions", type=Path, nargs="+")
-    parser.add_argument("--details", type=Path)
+    parser.add_argument("folder", type=Path, help="book")
+    parser.add_argument("questions", type=Path, nargs="+", help="files with golden questions")
+    parser.add_argument("--details", type=Path, help="write the checks per claim (JSON lines)")
     options = parser.parse_args(arguments)
     try:
         questions = read_questions(options.questions, options.folder)

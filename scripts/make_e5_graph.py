@@ -2,20 +2,19 @@
 
     PYTHONPATH=. python scripts/make_e5_graph.py [path of the graph]
 
-A tool for developers, run again only when the graph changes; it needs the package `onnx`, which
-the program itself does not. Every weight is declared as external data without a file behind it:
-`lib.embedding_e5.load_e5` hands the values to onnxruntime under the names used here.
+A developer tool, needed only when the graph changes. It requires the package `onnx`, which Quire
+itself does not use. Every weight is declared as external data without a file.
+`lib.embedding_e5.load_e5` passes the values to onnxruntime under the names used here.
 
-The operators are the ones that were fastest on a processor with onnxruntime 1.32 (texts of 160
-tokens, one thread):
+The operators were the fastest on a CPU with onnxruntime 1.32 (texts of 160 tokens, one thread):
 
-* `QAttention` takes the three projections and the attention in one, `DynamicQuantizeMatMul` the
-  other products; weights are int8 with one scale an output, activations uint8 with one scale a
-  tensor, found at run time.
-* `Add` and `LayerNormalization` are left apart: fused, as `SkipLayerNormalization`, they take
-  twice the time. The loader must not let onnxruntime fuse them (ORT_ENABLE_BASIC).
-* `Mul` before a product lowers the few channels that are many times larger than the others and
-  would leave them no bits. The product's weights are raised by as much.
+* `QAttention` computes the three projections and the attention in one step, and
+  `DynamicQuantizeMatMul` the other products. Weights are int8 with one scale per output,
+  activations uint8 with one scale per tensor, computed at run time.
+* `Add` and `LayerNormalization` stay separate: fused as `SkipLayerNormalization` they take twice
+  the time. The loader must prevent the fusion (ORT_ENABLE_BASIC).
+* `Mul` before a product scales down the few channels that are many times larger than the others,
+  which would otherwise lose precision. The product's weights are scaled up accordingly.
 """
 
 import sys
@@ -30,19 +29,19 @@ from lib.embedding_e5 import DAMPED, DIMENSION, FEED_FORWARD, GRAPH, LAYERS
 HEADS: Final = 12
 NORM_EPSILON: Final = 1e-12
 FUSED: Final = "com.microsoft"
-IR_VERSION: Final = 9  # the oldest that has what is used here
+IR_VERSION: Final = 9  # the oldest that supports the graph
 OPSET: Final = 18
 
 
 class Graph:
-    """Collects nodes and the declarations of the weights that they name."""
+    """Builder for nodes and the declarations of their weights."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeProto] = []
         self.weights: list[TensorProto] = []
 
     def weight(self, name: str, kind: int, *shape: int) -> str:
-        """Declare a weight that is bound when the graph is loaded."""
+        """Declare a weight whose values are bound when the graph is loaded."""
         tensor = TensorProto(name=name, data_type=kind, dims=shape)
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", "bound at load"), ("offset", "0")):
@@ -101,14 +100,14 @@ class Graph:
             self.floats(f"{name}.bias", 3 * DIMENSION),
             quantised[1],
             self.floats(f"{name}.weight_scale", 3 * DIMENSION),
-            "",  # no mask: a text is never padded
+            "",  # no mask: texts are never padded
             quantised[2],
         ]
         return self.add("QAttention", inputs, f"{name}.context", FUSED, num_heads=HEADS)
 
 
 def make_graph() -> ModelProto:
-    """One text's embedded tokens, `[1, tokens, 384]`, to the mean of the last layer, `[1, 384]`."""
+    """Build the graph from embedded tokens `[1, tokens, 384]` to the layer mean `[1, 384]`."""
     graph = Graph()
     values = graph.norm("embedded", "embedding.norm", "layer0")
     for layer in range(LAYERS):

@@ -2,7 +2,7 @@
 
     python3 scripts/make_space_readme.py --title "Ask my book" > space/README.md
 
-Needs the standard library alone, so a workflow can run it without installing anything.
+Uses only the standard library, so that a workflow can run it without installing anything.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def space_readme(title: str, port: int = PORT) -> str:
         "license": "mit",
         "short_description": "Ask a book; every claim links to its heading",
     }
-    # A JSON value is a YAML value too, whatever characters a title has.
+    # JSON strings are valid YAML, so a title may contain any characters.
     lines = [f"{name}: {json.dumps(value)}" for name, value in front_matter.items()]
     return "\n".join(["---", *lines, "---", "", "Answers questions about a book with Quire.", ""])
 

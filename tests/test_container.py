@@ -190,8 +190,8 @@ async def test_image_configuration() -> None:
     assert not [name for name in variables if variables[name] and name.endswith(secret)]
 
 
-async def test_the_files() -> None:
-    """Who may write what, bytecode for every module, and nothing that has no place there."""
+async def test_files_in_the_image() -> None:
+    """File owners, bytecode for every module, and no unwanted files."""
     audit = (ROOT / "tests/container_audit.py").read_text(encoding="utf-8")
     alone = ("run", "--rm", "--interactive", "--user", "0", "--network", "none", IMAGE)
     found = json.loads((await engine(*alone, "python", "-", given=audit)).output)

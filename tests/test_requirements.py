@@ -39,7 +39,7 @@ def test_every_package_is_pinned_with_its_hashes(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_lock_is_complete_for_every_python(name: str) -> None:
-    """pip refuses a dependency without a hash, so the lock must list all of them."""
+    """With hashes, pip installs only listed packages, so the lock must list all dependencies."""
     packages = pinned(name)
     missing = []
     for distribution in distributions():
