@@ -25,14 +25,7 @@ from typing import Final
 
 import msgspec
 
-from lib.languages import (
-    ENGLISH,
-    negation_limits,
-    negations,
-    number_words,
-    opposites,
-    page_language,
-)
+from lib.languages import ENGLISH, number_words, opposites, page_language, words_of_all
 from lib.ranking import Passage, cached_per_passage, inverse_document_frequency
 from lib.runtime import run_to_end
 from lib.sanitizer_syntax import RESOLVED_MARKER
@@ -126,15 +119,17 @@ class Statement:
 
 def read_statement(text: str) -> Statement:
     tokens = _TOKEN.findall(text.casefold())
-    digits_of = number_words()
+    digits_of, limits = number_words(), words_of_all("negation_limits")
     spelled = {digits_of[each] for each in tokens if each in digits_of} - {"1"}
     denied, stems, content = set[str](), set[str](), set[str]()
     denying = False
     for at, token in enumerate(tokens):
         if not token[0].isalnum():
             denying = False
-        elif token in negations() or token.endswith(("n't", "n’t")):
-            denying = tokens[at + 1 : at + 2] != [] and tokens[at + 1] not in negation_limits()
+        elif token in words_of_all("negations") or token.endswith(("n't", "n’t")):
+            denying = tokens[at + 1 : at + 2] != [] and tokens[at + 1] not in words_of_all(
+                "negation_limits"
+            )
         else:
             stemmed = terms(token)
             stem = stemmed[0] if stemmed else token

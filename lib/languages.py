@@ -287,11 +287,8 @@ def book_question_words() -> tuple["regex.Pattern[str]", "regex.Pattern[str]", f
     every = languages().values()
     book = "|".join(each.book for each in every if each.book)
     about = "|".join(each.about for each in every if each.about)
-    return (
-        regex.compile(book, regex.IGNORECASE),
-        regex.compile(about, regex.IGNORECASE),
-        frozenset(word for each in every for word in each.about_fillers.split()),
-    )
+    patterns = regex.compile(book, regex.IGNORECASE), regex.compile(about, regex.IGNORECASE)
+    return (*patterns, words_of_all("about_fillers"))
 
 
 @functools.cache
@@ -306,15 +303,9 @@ def refusal_pattern() -> "regex.Pattern[str]":
 
 
 @functools.cache
-def negations() -> frozenset[str]:
-    """Words that turn a statement round."""
-    return frozenset(word for each in languages().values() for word in each.negations.split())
-
-
-@functools.cache
-def negation_limits() -> frozenset[str]:
-    """Words behind a negation that take it back."""
-    return frozenset(word for each in languages().values() for word in each.negation_limits.split())
+def words_of_all(field: str) -> frozenset[str]:
+    """The words that any language has in a field of space-separated words."""
+    return frozenset(word for each in languages().values() for word in getattr(each, field).split())
 
 
 @functools.cache
@@ -332,22 +323,3 @@ def opposites() -> tuple[tuple[str, str], ...]:
     """Pairs of words with opposite meanings."""
     pairs = (pair.split("/") for each in languages().values() for pair in each.opposites.split())
     return tuple((one, other) for one, other in pairs)
-
-
-@functools.cache
-def abbreviations() -> frozenset[str]:
-    """Words whose full stop ends no sentence."""
-    return frozenset(word for each in languages().values() for word in each.abbreviations.split())
-
-
-@functools.cache
-def final_abbreviations() -> frozenset[str]:
-    """Abbreviations that may end a sentence, if one of `sentence_openers` follows."""
-    every = languages().values()
-    return frozenset(word for each in every for word in each.final_abbreviations.split())
-
-
-@functools.cache
-def sentence_openers() -> frozenset[str]:
-    every = languages().values()
-    return frozenset(word for each in every for word in each.sentence_openers.split())

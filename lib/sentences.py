@@ -16,7 +16,7 @@ from typing import Final
 
 import regex
 
-from lib.languages import abbreviations, final_abbreviations, sentence_openers
+from lib.languages import words_of_all
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, fence
 from lib.ranking import Passage, cached_per_passage
@@ -218,10 +218,12 @@ def _ends(line: str, begin: int, stop: "regex.Match[str]") -> bool:
     word = before[0] if before else ""
     if mark == "." and not stop["close"] and word:
         known = word.casefold().lstrip(".")
-        if known in abbreviations() or (word.isdecimal() and before and before.start() == begin):
+        if known in words_of_all("abbreviations") or (
+            word.isdecimal() and before and before.start() == begin
+        ):
             return False
-        if known in final_abbreviations() or _INITIAL.fullmatch(known):
-            return after[0].casefold() in sentence_openers() and not small
+        if known in words_of_all("final_abbreviations") or _INITIAL.fullmatch(known):
+            return after[0].casefold() in words_of_all("sentence_openers") and not small
         # An identifier may begin a sentence in lower case.
         return not small or bool(_CAMEL.match(after[0])) or (len(word) > 3 and not word.istitle())
     return not small or bool(_CAMEL.match(after[0]))
