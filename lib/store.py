@@ -19,7 +19,7 @@ from lib.languages import ENGLISH
 from lib.resilience import Breaker
 from lib.terms import SparseVector
 
-Key = TypeVar("Key")
+_Key = TypeVar("_Key")
 INDEX_FORMAT = 2  # of `Manifest` and `StoredChunk`; increasing it re-indexes the book
 DENSE = "dense"
 SPARSE = "terms"
@@ -290,10 +290,10 @@ def term_idf(term: int, best: Sequence[Any]) -> float | None:
 
 
 def make_candidates(
-    chunks: Mapping[Key, StoredChunk],
+    chunks: Mapping[_Key, StoredChunk],
     *,
-    bm25: Mapping[Key, float],
-    cosine: Mapping[Key, float],
+    bm25: Mapping[_Key, float],
+    cosine: Mapping[_Key, float],
     rarity: Mapping[int, float],
 ) -> Candidates:
     """Join chunks and scores by point id."""

@@ -175,7 +175,7 @@ def copy_shard(path: Path, target: Path) -> None:
     """Copy or unpack the shard of the generation in `path` into the folder `target`."""
     folder = path / "shard"
     if folder.exists() or not (path / _PACKED).exists():
-        copy_files(folder, target)
+        _copy_files(folder, target)
         return
     with tarfile.open(path / _PACKED) as archive:
         # Python before 3.11.4 has no filter and ignores this attribute.
@@ -183,7 +183,7 @@ def copy_shard(path: Path, target: Path) -> None:
         archive.extractall(target)
 
 
-def copy_files(source: Path, target: Path) -> None:
+def _copy_files(source: Path, target: Path) -> None:
     """Copy the files below `source` as sparse files, without their permissions.
 
     The engine reserves 100 MB even for the smallest index. A plain copy would take that on disk, or

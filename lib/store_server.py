@@ -575,9 +575,10 @@ class ServerStore:
         if self._given is not None:
             return self._given
         # The import takes most of a second, too long for the event loop.
-        module = await asyncio.to_thread(importlib.import_module, "lib.store_server_client")
-        client: AsyncQdrantClient = module.connect(self._url, self._api_key, self._grpc_port)
-        return client
+        await asyncio.to_thread(importlib.import_module, "lib.store_server_client")
+        from lib.store_server_client import connect
+
+        return connect(self._url, self._api_key, self._grpc_port)
 
 
 async def _check_version(client: "AsyncQdrantClient", alias: str) -> None:

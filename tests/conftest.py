@@ -21,7 +21,7 @@ from lib.ingest import Ingestion, IngestRequest
 from lib.replicas.client import RedisClient
 from lib.services import open_services
 from lib.settings import Settings
-from lib.store_edge_shard import copy_files
+from lib.store_edge_shard import _copy_files
 from tests.api import ADMIN_KEY, READER_KEY, Api, serving
 from tests.redis_server import RedisServer, running_redis
 from tests.tiny_book import BOOK, SITE, write_book
@@ -127,7 +127,7 @@ def own_index(
 ) -> Path:
     """A writable copy of the index. It belongs to `own_book` if the test uses that fixture."""
     index = tmp_path / "index"
-    copy_files(indexed, index)
+    _copy_files(indexed, index)
     if "own_book" in request.fixturenames:
         book = (tmp_path / "book").resolve()
         changes = {

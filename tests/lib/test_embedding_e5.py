@@ -8,13 +8,13 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
 from lib.embedding_e5 import (
-    MAX_TOKENS,
-    PACKAGE,
-    WEIGHTS_FILE,
-    WEIGHTS_SHA256,
-    Tokenizer,
-    Weights,
-    read_weights,
+    _MAX_TOKENS,
+    _PACKAGE,
+    _WEIGHTS_FILE,
+    _WEIGHTS_SHA256,
+    _read_weights,
+    _Tokenizer,
+    _Weights,
 )
 from lib.embedding_local import package_file
 
@@ -38,17 +38,17 @@ LANGUAGES = [
 
 
 @pytest.fixture(scope="module")
-def weights() -> Weights:
-    return read_weights(package_file(PACKAGE, WEIGHTS_FILE, WEIGHTS_SHA256))
+def weights() -> _Weights:
+    return _read_weights(package_file(_PACKAGE, _WEIGHTS_FILE, _WEIGHTS_SHA256))
 
 
 @pytest.fixture(scope="module")
-def ours(weights: Weights) -> Tokenizer:
-    return Tokenizer(weights.pieces, weights.scores, weights.replacements)
+def ours(weights: _Weights) -> _Tokenizer:
+    return _Tokenizer(weights.pieces, weights.scores, weights.replacements)
 
 
 @pytest.fixture(scope="module")
-def theirs(weights: Weights) -> tokenizers.Tokenizer:
+def theirs(weights: _Weights) -> tokenizers.Tokenizer:
     # "<s>" in a text is text: the marks of the model get names that no text has.
     special = {"<s>", "<pad>", "</s>", "<unk>", "<mask>"}
     pieces = [f"\ue000{piece}" if piece in special else piece for piece in weights.pieces]
@@ -62,23 +62,23 @@ def theirs(weights: Weights) -> tokenizers.Tokenizer:
     return made
 
 
-def normal(text: str, weights: Weights) -> str:
+def normal(text: str, weights: _Weights) -> str:
     """As the model's own table has it, whose form the library cannot read."""
     return unicodedata.normalize("NFC", text).translate(dict(weights.replacements))
 
 
 @pytest.mark.parametrize("text", LANGUAGES, ids=range(len(LANGUAGES)))
 def test_a_text_is_cut_as_by_the_library(
-    text: str, ours: Tokenizer, theirs: tokenizers.Tokenizer, weights: Weights
+    text: str, ours: _Tokenizer, theirs: tokenizers.Tokenizer, weights: _Weights
 ) -> None:
     expected = theirs.encode(normal(text, weights).strip(" ")).ids
-    found = ours.encode(text.strip(), MAX_TOKENS)
+    found = ours.encode(text.strip(), _MAX_TOKENS)
     assert (found[0], found[-1]) == (0, 2)
     assert found[1:-1] == expected or not text.strip()
 
 
 def test_the_handbook_is_cut_as_by_the_library(
-    ours: Tokenizer, theirs: tokenizers.Tokenizer, weights: Weights
+    ours: _Tokenizer, theirs: tokenizers.Tokenizer, weights: _Weights
 ) -> None:
     paragraphs = [
         paragraph.strip()
@@ -92,10 +92,10 @@ def test_the_handbook_is_cut_as_by_the_library(
         assert ours.encode(paragraph, 10_000)[1:-1] == expected
 
 
-def test_a_long_text_is_cut_at_its_end(ours: Tokenizer) -> None:
+def test_a_long_text_is_cut_at_its_end(ours: _Tokenizer) -> None:
     whole = ours.encode("the tide turns " * 400, 10_000)
     assert ours.encode("the tide turns " * 400, 50) == [*whole[:49], 2]
 
 
-def test_a_long_word_takes_no_long_time_and_no_cache(ours: Tokenizer) -> None:
+def test_a_long_word_takes_no_long_time_and_no_cache(ours: _Tokenizer) -> None:
     assert len(ours.encode("x" * 20_000, 100)) == 100

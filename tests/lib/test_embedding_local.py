@@ -15,7 +15,7 @@ import pytest
 import lib.embedding_e5
 import lib.embedding_local
 from lib.embedding import Vectors
-from lib.embedding_local import DEFAULT_MAX_TOKENS, LocalEmbedder, find_model
+from lib.embedding_local import _DEFAULT_MAX_TOKENS, LocalEmbedder, find_model
 from lib.services import make_local_embedder
 from tests.onnx_model import hidden_states, write_model
 
@@ -99,7 +99,7 @@ async def test_a_text_has_the_same_vector_however_it_is_embedded(embedder: Local
 async def test_a_question_differs_from_a_text_by_what_questions_share(
     multilingual: LocalEmbedder,
 ) -> None:
-    shared = (await multilingual.embed_documents(lib.embedding_e5.QUESTIONS)).mean(axis=0)
+    shared = (await multilingual.embed_documents(lib.embedding_e5._TYPICAL_QUESTIONS)).mean(axis=0)
     shared /= np.linalg.norm(shared)
     texts = ["What makes the sea rise?", "two ropes hold the ship"]
     for text, vector in zip(texts, await multilingual.embed_documents(texts), strict=True):
@@ -129,7 +129,7 @@ async def test_calls_may_overlap(embedder: LocalEmbedder) -> None:
 
 
 def test_weights_that_are_not_the_pinned_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lib.embedding_e5, "WEIGHTS_SHA256", "0" * 64)
+    monkeypatch.setattr(lib.embedding_e5, "_WEIGHTS_SHA256", "0" * 64)
     with pytest.raises(RuntimeError, match="not the pinned ones"):
         inspect.unwrap(lib.embedding_e5.load_e5)()
 
@@ -145,7 +145,7 @@ def unit(vector: Vectors) -> Vectors:
 
 
 @pytest.mark.parametrize(
-    ("limit", "tokens"), [(256, 256), (None, DEFAULT_MAX_TOKENS), (0, DEFAULT_MAX_TOKENS)]
+    ("limit", "tokens"), [(256, 256), (None, _DEFAULT_MAX_TOKENS), (0, _DEFAULT_MAX_TOKENS)]
 )
 async def test_a_model_in_a_folder(folder: Path, limit: int | None, tokens: int) -> None:
     if limit is not None:
@@ -167,7 +167,7 @@ def test_a_folder_tells_how_its_model_is_used(folder: Path) -> None:
     (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
     found = find_model(folder)
     assert found.first_token
-    assert (found.before_question, found.before_document) == ("ask: ", "read: ")
+    assert (found.question_prompt, found.document_prompt) == ("ask: ", "read: ")
     encoder = found.load()
     document, question = hidden_states("read: tide")[0], hidden_states("ask: tide")[0]
     assert encoder.document("tide") == pytest.approx(unit(document), abs=1e-6)
@@ -177,7 +177,7 @@ def test_a_folder_tells_how_its_model_is_used(folder: Path) -> None:
 def test_a_folder_of_the_e5_family_gets_its_marks(folder: Path) -> None:
     renamed = folder.rename(folder.with_name("multilingual-e5-base"))
     found = find_model(renamed)
-    assert (found.before_question, found.before_document) == ("query: ", "passage: ")
+    assert (found.question_prompt, found.document_prompt) == ("query: ", "passage: ")
 
 
 @pytest.mark.parametrize("missing", ["model.onnx", "tokenizer.json"])

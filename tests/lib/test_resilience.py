@@ -14,7 +14,7 @@ from lib.errors import (
     UpstreamError,
     upstream_error,
 )
-from lib.resilience import Admission, Breaker, BreakerCall, CachedProbe
+from lib.resilience import Admission, Breaker, CachedProbe, _BreakerCall
 from tests.clock import Clock
 
 LATE = upstream_error("The model", 408)
@@ -291,7 +291,7 @@ def test_the_breaker_always_recovers(clock: Clock, seed: int) -> None:
     """Random overlapping calls: at most one probe at a time, and the breaker never gets stuck."""
     chance = random.Random(seed)
     breaker = make(clock, hang_after=chance.choice([None, 2.0]))
-    running: list[BreakerCall] = []
+    running: list[_BreakerCall] = []
     for _ in range(500):
         clock.now += chance.random()
         if chance.random() < 0.5:
