@@ -24,6 +24,12 @@ from lib.store import FileRecord, Ledger, StoredChunk
 from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
 from lib.tokens import estimate_tokens
 
+OWN_PAGES = frozenset({"index", "_index", "readme"})
+"""Names, in lower case, of the page that represents its folder."""
+FILES_PER_BATCH = 16
+"""Files per call of the worker thread; small, so that progress is visible."""
+MAX_GAP = 500
+"""Longest text between two chunks, in characters, that is kept to join them."""
 REPOSITORY_LEVELS = 4
 """How many folders above the content folder are searched for `.git`."""
 
@@ -109,10 +115,6 @@ def digest(parts: Iterable[str]) -> str:
     return hashed.hexdigest()
 
 
-OWN_PAGES = frozenset({"index", "_index", "readme"})
-"""Names, in lower case, of the page that represents its folder."""
-
-
 @dataclass(frozen=True, slots=True)
 class Survey:
     """Differences between the files on disk and the index."""
@@ -185,12 +187,6 @@ def folder_and_stem(path: str) -> tuple[str, str]:
     """Return the folder of a file, and its name without extension in lower case."""
     folder, _, name = path.rpartition("/")
     return folder, name.partition(".")[0].lower()
-
-
-FILES_PER_BATCH = 16
-"""Files per call of the worker thread; small, so that progress is visible."""
-MAX_GAP = 500
-"""Longest text between two chunks, in characters, that is kept to join them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,61 @@ from lib.markdown_page import Block, Heading, Page
 from lib.splitting import Include, Kind, Unit, UnitMaker, is_bare, text_pieces
 from lib.tokens import CountTokens
 
+CHUNKER_VERSION: Final = 2
+"""Part of every chunk id: a new version rebuilds the index."""
+
+MIN_BUDGET: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    file_path: str
+    start: int
+    end: int
+    text: str
+    """Always equal to `document.text[start:end]`."""
+    embed_text: str
+    """Heading path, an empty line, and the cleaned text."""
+    heading_path: tuple[str, ...]
+    """From the page title down to the nearest heading."""
+    heading_index: int | None
+    """Index in `page.headings` of the link target, None before the first heading.
+
+    The heading that the chunk begins with, else the nearest above. `section` and `heading`
+    describe the text, which may be under a deeper heading if the first one has no text.
+    """
+    chapter: str
+    section: str
+    """Empty before the first heading below the title."""
+    heading: str
+    token_count: int
+    """Tokens of `embed_text`."""
+    language: str
+    """Programming language of a code chunk, from its fence; else empty."""
+    kind: Kind
+    """Kind of more than half of the chunk."""
+    chunk_id: str
+    """UUID of path, headings, text and version. Text above the chunk does not change it."""
+
+
+def chunk_page(
+    document: Document,
+    page: Page,
+    *,
+    budget: int,
+    count_tokens: CountTokens,
+    includes: Include | None = None,
+) -> list[Chunk]:
+    """Split a page into chunks, in order. Raises ValueError for a budget below `MIN_BUDGET`.
+
+    `budget` is in tokens as counted by `count_tokens`; it limits both `text` and `embed_text`. Only
+    something indivisible (one enormous tag) may exceed it. `includes` returns the text of the file
+    that a block includes (`lib.includes`).
+    """
+    if budget < MIN_BUDGET:
+        raise ValueError(f"the budget must be at least {MIN_BUDGET} tokens, not {budget}")
+    return _Chunker(document, page, budget, count_tokens, includes).run()
+
 
 @dataclass(slots=True)
 class Section:
@@ -322,62 +377,6 @@ def _contains(parent: Draft, child: Draft) -> bool:
 
 def _siblings(one: Draft, other: Draft) -> bool:
     return one.section.path[:-1] == other.section.path[:-1] and len(one.section.path) > 1
-
-
-CHUNKER_VERSION: Final = 2
-"""Part of every chunk id: a new version rebuilds the index."""
-
-MIN_BUDGET: Final = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    file_path: str
-    start: int
-    end: int
-    text: str
-    """Always equal to `document.text[start:end]`."""
-    embed_text: str
-    """Heading path, an empty line, and the cleaned text."""
-    heading_path: tuple[str, ...]
-    """From the page title down to the nearest heading."""
-    heading_index: int | None
-    """Index in `page.headings` of the link target, None before the first heading.
-
-    The heading that the chunk begins with, else the nearest above. `section` and `heading`
-    describe the text, which may be under a deeper heading if the first one has no text.
-    """
-    chapter: str
-    section: str
-    """Empty before the first heading below the title."""
-    heading: str
-    token_count: int
-    """Tokens of `embed_text`."""
-    language: str
-    """Programming language of a code chunk, from its fence; else empty."""
-    kind: Kind
-    """Kind of more than half of the chunk."""
-    chunk_id: str
-    """UUID of path, headings, text and version. Text above the chunk does not change it."""
-
-
-def chunk_page(
-    document: Document,
-    page: Page,
-    *,
-    budget: int,
-    count_tokens: CountTokens,
-    includes: Include | None = None,
-) -> list[Chunk]:
-    """Split a page into chunks, in order. Raises ValueError for a budget below `MIN_BUDGET`.
-
-    `budget` is in tokens as counted by `count_tokens`; it limits both `text` and `embed_text`. Only
-    something indivisible (one enormous tag) may exceed it. `includes` returns the text of the file
-    that a block includes (`lib.includes`).
-    """
-    if budget < MIN_BUDGET:
-        raise ValueError(f"the budget must be at least {MIN_BUDGET} tokens, not {budget}")
-    return _Chunker(document, page, budget, count_tokens, includes).run()
 
 
 class _Chunker:

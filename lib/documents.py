@@ -56,6 +56,19 @@ _OUTPUTS: Final = frozenset({"_build", "_site", "build", "dist", "out", "public"
 _OUTPUT_SIGNS: Final = ("index.html", "404.html", "sitemap.xml", "CACHEDIR.TAG", ".buildinfo")
 _IGNORE_BYTES: Final = 100_000
 
+COPY_BYTES: Final = 64 * 1024
+MAX_READ_BYTES: Final = 1 << 20
+MAX_DIRECTORY_BYTES: Final = 16 << 20
+ZIP_TAIL_BYTES: Final = 66_000
+"""The end-of-directory record of a zip starts within this distance of the end."""
+MAX_ENTRIES_PER_FILE: Final = 10
+"""Archive entries allowed per page of MAX_FILES: images and the like count too."""
+
+TOO_MANY: Final = "The archive has too many files. Send only the docs folder."
+NOT_A_FILE: Final = (
+    "The archive contains {!r}, a link or a device. Only files and folders are allowed."
+)
+
 
 class DocumentError(Exception):
     """Reason why a file cannot be read: one sentence, without the file name."""
@@ -278,19 +291,6 @@ def _is_output(folder: Path) -> bool:
     """Tell whether a build wrote `folder`: it contains a file that only builds create."""
     return any((folder / sign).exists() for sign in _OUTPUT_SIGNS)
 
-
-COPY_BYTES: Final = 64 * 1024
-MAX_READ_BYTES: Final = 1 << 20
-MAX_DIRECTORY_BYTES: Final = 16 << 20
-ZIP_TAIL_BYTES: Final = 66_000
-"""The end-of-directory record of a zip starts within this distance of the end."""
-MAX_ENTRIES_PER_FILE: Final = 10
-"""Archive entries allowed per page of MAX_FILES: images and the like count too."""
-
-TOO_MANY: Final = "The archive has too many files. Send only the docs folder."
-NOT_A_FILE: Final = (
-    "The archive contains {!r}, a link or a device. Only files and folders are allowed."
-)
 
 Entry = tuple[str, Callable[[], IO[bytes] | None]]
 

@@ -32,101 +32,6 @@ from lib.store import INDEX_FORMAT, GenerationBuilder, Ledger, Manifest, Store, 
 GRACE_SECONDS = 3.0
 
 
-class IndexWriter:
-    """Embeds chunks in concurrent batches and adds them to a generation.
-
-    With `reuse_vectors`, known content takes its vector from an earlier generation.
-    """
-
-    def __init__(
-        self,
-        embedder: Embedder,
-        builder: GenerationBuilder,
-        task: "IngestTask",
-        *,
-        batch_size: int,
-        reuse_vectors: bool,
-    ) -> None:
-        self._embedder = embedder
-        self._builder = builder
-        self._task = task
-        self._batch_size = batch_size
-        self._reuse_vectors = reuse_vectors
-        self._waiting: list[PreparedChunk] = []
-        self._running: set[asyncio.Task[None]] = set()
-
-    async def write(self, chunks: Sequence[PreparedChunk]) -> None:
-        """Queue chunks; waits while all slots are busy. Raises the error of an earlier batch."""
-        self._waiting.extend(chunks)
-        while len(self._waiting) >= self._batch_size:
-            batch = self._waiting[: self._batch_size]
-            del self._waiting[: self._batch_size]
-            await self._begin(batch)
-
-    async def finish(self) -> None:
-        """Write the queued chunks and wait for all batches."""
-        if self._waiting:
-            await self._begin(self._waiting)
-        while self._running:
-            await self._settle()
-
-    async def stop(self) -> None:
-        """Stop running batches after a failure.
-
-        They get `GRACE_SECONDS` to finish and be stored, because they are already paid for; none if
-        the call is cancelled.
-        """
-        try:
-            if self._running:
-                await asyncio.wait(self._running, timeout=GRACE_SECONDS)
-        finally:
-            for task in self._running:
-                task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
-
-    async def _begin(self, batch: Sequence[PreparedChunk]) -> None:
-        if len(self._running) >= self._embedder.concurrency:
-            await self._settle()
-        task = asyncio.create_task(self._write(batch))
-        task.add_done_callback(retrieve_exception)
-        self._running.add(task)
-
-    async def _settle(self) -> None:
-        """Wait for one batch to finish."""
-        finished, self._running = await asyncio.wait(
-            self._running, return_when=asyncio.FIRST_COMPLETED
-        )
-        failures = [error for task in finished if (error := task.exception())]
-        if failures:
-            raise failures[0]
-
-    async def _write(self, batch: Sequence[PreparedChunk]) -> None:
-        # embed equal texts once
-        texts = {each.chunk.content_hash: each.embed_text for each in batch}
-        vectors = dict(await self._builder.reuse_vectors(texts)) if self._reuse_vectors else {}
-        reused = sum(each.chunk.content_hash in vectors for each in batch)
-        fresh = [content_hash for content_hash in texts if content_hash not in vectors]
-        if fresh:
-            rows = await self._embedder.embed_documents([texts[key] for key in fresh])
-            vectors.update(zip(fresh, rows, strict=True))
-        await self._builder.add(
-            [each.chunk for each in batch],
-            np.stack([vectors[each.chunk.content_hash] for each in batch]),
-            [each.terms for each in batch],
-        )
-        self._task.chunks_reused += reused
-        self._task.chunks_embedded += len(batch) - reused
-        self._task.tokens_embedded += sum(
-            {p.chunk.content_hash: p.chunk.tokens for p in batch}[key] for key in fresh
-        )
-
-
-def retrieve_exception(task: asyncio.Task[None]) -> None:
-    """Mark the exception as retrieved: only the first is raised, and asyncio logs the others."""
-    if not task.cancelled():
-        task.exception()
-
-
 TaskStatus = Literal["pending", "processing", "completed", "failed"]
 MAX_LINES = 1_000
 """Limit of the errors, and of the unresolved links, in a report."""
@@ -216,6 +121,101 @@ class IngestTask:
         total = self.chunks_created * self.total_files / self.files_processed
         elapsed = (datetime.now(UTC) - self.started_at).total_seconds()
         return (self.started_at + timedelta(seconds=elapsed * total / done)).isoformat()
+
+
+class IndexWriter:
+    """Embeds chunks in concurrent batches and adds them to a generation.
+
+    With `reuse_vectors`, known content takes its vector from an earlier generation.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        builder: GenerationBuilder,
+        task: IngestTask,
+        *,
+        batch_size: int,
+        reuse_vectors: bool,
+    ) -> None:
+        self._embedder = embedder
+        self._builder = builder
+        self._task = task
+        self._batch_size = batch_size
+        self._reuse_vectors = reuse_vectors
+        self._waiting: list[PreparedChunk] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def write(self, chunks: Sequence[PreparedChunk]) -> None:
+        """Queue chunks; waits while all slots are busy. Raises the error of an earlier batch."""
+        self._waiting.extend(chunks)
+        while len(self._waiting) >= self._batch_size:
+            batch = self._waiting[: self._batch_size]
+            del self._waiting[: self._batch_size]
+            await self._begin(batch)
+
+    async def finish(self) -> None:
+        """Write the queued chunks and wait for all batches."""
+        if self._waiting:
+            await self._begin(self._waiting)
+        while self._running:
+            await self._settle()
+
+    async def stop(self) -> None:
+        """Stop running batches after a failure.
+
+        They get `GRACE_SECONDS` to finish and be stored, because they are already paid for; none if
+        the call is cancelled.
+        """
+        try:
+            if self._running:
+                await asyncio.wait(self._running, timeout=GRACE_SECONDS)
+        finally:
+            for task in self._running:
+                task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _begin(self, batch: Sequence[PreparedChunk]) -> None:
+        if len(self._running) >= self._embedder.concurrency:
+            await self._settle()
+        task = asyncio.create_task(self._write(batch))
+        task.add_done_callback(retrieve_exception)
+        self._running.add(task)
+
+    async def _settle(self) -> None:
+        """Wait for one batch to finish."""
+        finished, self._running = await asyncio.wait(
+            self._running, return_when=asyncio.FIRST_COMPLETED
+        )
+        failures = [error for task in finished if (error := task.exception())]
+        if failures:
+            raise failures[0]
+
+    async def _write(self, batch: Sequence[PreparedChunk]) -> None:
+        # embed equal texts once
+        texts = {each.chunk.content_hash: each.embed_text for each in batch}
+        vectors = dict(await self._builder.reuse_vectors(texts)) if self._reuse_vectors else {}
+        reused = sum(each.chunk.content_hash in vectors for each in batch)
+        fresh = [content_hash for content_hash in texts if content_hash not in vectors]
+        if fresh:
+            rows = await self._embedder.embed_documents([texts[key] for key in fresh])
+            vectors.update(zip(fresh, rows, strict=True))
+        await self._builder.add(
+            [each.chunk for each in batch],
+            np.stack([vectors[each.chunk.content_hash] for each in batch]),
+            [each.terms for each in batch],
+        )
+        self._task.chunks_reused += reused
+        self._task.chunks_embedded += len(batch) - reused
+        self._task.tokens_embedded += sum(
+            {p.chunk.content_hash: p.chunk.tokens for p in batch}[key] for key in fresh
+        )
+
+
+def retrieve_exception(task: asyncio.Task[None]) -> None:
+    """Mark the exception as retrieved: only the first is raised, and asyncio logs the others."""
+    if not task.cancelled():
+        task.exception()
 
 
 SHRINK_LIMIT = 0.5

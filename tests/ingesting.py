@@ -1,4 +1,4 @@
-"""Six pages to ingest, with the scripted upstream as embedder, which records the texts."""
+"""Six pages to ingest; the scripted upstream is the embedder and records the texts."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Source files with named sections that pages include."""
+"""Code files with regions that pages include."""
 
 LISTING = """\
 use std::io;

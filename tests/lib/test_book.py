@@ -35,7 +35,7 @@ def test_a_folder_inside_the_content_folder_is_ingested(root: Path, wanted: str 
     assert content_folder(root, str(root / "guide")) == root / "guide"
 
 
-def test_older_clients_name_it_from_where_the_server_runs(
+def test_older_clients_send_a_path_from_the_working_directory(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(root.parent)
@@ -43,7 +43,7 @@ def test_older_clients_name_it_from_where_the_server_runs(
 
 
 @pytest.mark.parametrize("wanted", ["..", "/", "none", "a.md", "link", "x" * 5_000, "\0"])
-def test_nothing_else_is(root: Path, wanted: str) -> None:
+def test_other_paths_are_refused_as_content_folder(root: Path, wanted: str) -> None:
     (root / "a.md").write_text("text")
     (root / "link").symlink_to(root.parent)
     with pytest.raises(InvalidRequest, match="content_path"):
@@ -102,7 +102,7 @@ def test_nothing_is_known_of_a_new_book(folder: Path) -> None:
     assert (found.unchanged, found.removed, found.errors) == ([], [], [])
 
 
-def test_what_came_changed_and_went(folder: Path, ledger: Ledger) -> None:
+def test_survey_lists_new_changed_and_removed_files(folder: Path, ledger: Ledger) -> None:
     assert survey(book(folder), ledger).unchanged == sorted(FILES)
     write_book(folder, {"guide/lamps.md": "# Lamps\n\nOther.\n", "new.md": "# New\n\nText.\n"})
     (folder / "index.md").unlink()
@@ -136,14 +136,14 @@ def test_a_page_changes_with_names_that_may_decide_its_address(
     assert survey(book(folder), ledger).changed == changed
 
 
-def test_a_file_that_cannot_be_read_is_as_good_as_deleted(folder: Path, ledger: Ledger) -> None:
+def test_an_unreadable_file_is_removed_from_the_index(folder: Path, ledger: Ledger) -> None:
     (folder / "index.md").write_bytes(b"\xff")
     found = survey(book(folder), ledger)
     assert found.removed == ["index.md"]
     assert found.errors[0].startswith("index.md: ")
 
 
-def test_what_was_wrong_with_an_unchanged_file_is_told_again(folder: Path) -> None:
+def test_problems_of_an_unchanged_file_are_reported_again(folder: Path) -> None:
     (folder / "guide/tides.txt").unlink()
     before = BookReader(book(folder)).read(sorted(FILES))
     assert before.errors
@@ -194,7 +194,7 @@ async def test_files_come_some_at_a_time(tmp_path: Path) -> None:
     assert {path for batch in batches for path in batch.ledger} == files.keys()
 
 
-def test_what_a_reader_may_call_a_file() -> None:
+def test_names_of_a_file() -> None:
     assert path_names("Guide/Deep/Tides.md") == [
         "guide/deep/tides.md",
         "deep/tides.md",
@@ -217,5 +217,5 @@ def test_what_a_reader_may_call_a_file() -> None:
         ("sphinx", "a.mdx", "mdx"),
     ],
 )
-def test_which_markdown_a_file_is_written_in(generator: str, path: str, flavour: str) -> None:
+def test_flavour_of_a_file(generator: str, path: str, flavour: str) -> None:
     assert flavour_of(Site(generator_named(generator)), path) == flavour

@@ -11,14 +11,7 @@ from lib.documents import Document
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, Page
 from lib.tokens import estimate_tokens
-from tests.lib.test_markdown import FLAVOURS, texts
-
-SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank. "
-
-
-def words(text: str) -> int:
-    """Count words and marks: easy to verify by hand."""
-    return len(re.findall(r"\w+|[^\w\s]", text))
+from tests.pages import FLAVOURS, SENTENCE, texts, words
 
 
 def chunks(
@@ -153,7 +146,7 @@ def test_a_bare_heading_at_the_end_goes_to_what_stands_above_it() -> None:
 @pytest.mark.parametrize(
     "text", ["", "# Only\n", "# One\n\n## Two\n", "<!-- x -->", "---\na: b\n---"]
 )
-def test_pages_that_say_nothing_have_no_chunks(text: str) -> None:
+def test_pages_without_text_have_no_chunks(text: str) -> None:
     assert chunks(text) == []
 
 

@@ -67,7 +67,7 @@ async def test_a_first_run_embeds_everything(services: Services, upstream: Upstr
     assert manifest.generator == "mkdocs"
 
 
-async def test_nothing_changed_costs_nothing(services: Services, upstream: Upstream) -> None:
+async def test_an_unchanged_book_embeds_nothing(services: Services, upstream: Upstream) -> None:
     await run(services)
     before = await services.store.manifest()
     asked = len(upstream.requests)
@@ -331,7 +331,7 @@ def pieces(count: int) -> list[PreparedChunk]:
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_no_failure_is_left_unseen(builder: GenerationBuilder, cancelled: bool) -> None:
+async def test_every_exception_is_retrieved(builder: GenerationBuilder, cancelled: bool) -> None:
     unseen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
     embedder = Refusing()
@@ -363,7 +363,7 @@ def test_errors_are_bounded() -> None:
     assert len(task.errors) == MAX_LINES
 
 
-def test_the_estimate_is_none_before_there_is_anything_to_go_by() -> None:
+def test_there_is_no_estimate_before_the_first_chunk() -> None:
     task = IngestTask()
     assert task.report().estimated_completion is None
     task.total_files, task.files_processed, task.chunks_created = 10, 5, 100
@@ -372,7 +372,7 @@ def test_the_estimate_is_none_before_there_is_anything_to_go_by() -> None:
     assert task.report().estimated_completion is not None
 
 
-def test_the_rest_is_thought_to_go_as_fast() -> None:
+def test_the_estimate_extrapolates_from_the_chunks_done() -> None:
     began = datetime.now(UTC) - timedelta(seconds=60)
     task = IngestTask(total_files=10, files_processed=5, chunks_created=100, started_at=began)
     task.chunks_embedded, task.chunks_reused = 20, 30  # a quarter of the 200 to come
@@ -382,7 +382,7 @@ def test_the_rest_is_thought_to_go_as_fast() -> None:
     assert left.total_seconds() == pytest.approx(240, abs=1)
 
 
-def test_what_is_over_was_completed_then() -> None:
+def test_a_finished_task_reports_its_end_as_the_estimate() -> None:
     task = IngestTask(finished_at=datetime.now(UTC))
     report = task.report()
     assert report.estimated_completion == report.finished_at

@@ -89,7 +89,9 @@ async def test_only_the_last_tasks_are_remembered(
     assert services.ingestion.status(None).task_id == ids[3]
 
 
-async def test_a_missing_content_folder_is_said(settings: Settings, tmp_path: Path) -> None:
+async def test_a_missing_content_folder_names_its_setting(
+    settings: Settings, tmp_path: Path
+) -> None:
     async with open_services(replace(settings, book_content_path=tmp_path / "no")) as services:
         with pytest.raises(InvalidRequest, match="BOOK_CONTENT_PATH") as caught:
             await services.ingestion.start(IngestRequest())

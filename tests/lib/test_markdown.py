@@ -8,19 +8,7 @@ from hypothesis import strategies as st
 
 from lib.markdown import parse_page, plain_text
 from lib.markdown_page import Block, Flavour, Page, render
-
-FLAVOURS: list[Flavour] = ["commonmark", "mdx", "myst"]
-
-# Fragments that open, close or imitate syntax; joined at random they reach unusual cases quickly.
-PIECES = [
-    *["\n", "\r\n", "\r", "\n\n", "  ", "    ", "\t", "\0", "\ufeff", "\u2028", "\x0b", "\x85"],
-    *["# ", "## a", "===", "---", "+++", "> ", "- ", "1. ", "```", "```py", "~~~", "$$", "|a|b|"],
-    *["|-|-|", "<", ">", "<T>", "<Tab label='x'>", "</Tab>", "<br/>", "<!--", "-->", "{", "}"],
-    *["{/*", "*/}", "{#id}", ":::", ":::note T", "!!! tip", '=== "t"', "```{note}", "(a)=", "% c"],
-    *["import a from 'b'", "export const x = [", "[a]: b", "[^1]: c", "[x](y)", "![i](j)", "`c`"],
-    *["**b**", "_e_", "\\", "&amp;", "word", "漢字。", "नमस्ते।", "👩‍🚀", "title: [", "a: b", ": d"],
-]
-texts = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
+from tests.pages import FLAVOURS, texts
 
 
 def walk(blocks: Iterable[Block]) -> Iterable[Block]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lib import markdown_rules as markdown_inline
 from lib.markdown_page import Flavour
 from lib.markdown_rules import html_text, inline_text, parser_for
-from tests.lib.test_markdown import FLAVOURS
+from tests.pages import FLAVOURS
 
 
 @pytest.mark.parametrize(

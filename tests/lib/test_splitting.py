@@ -1,18 +1,10 @@
-import re
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.splitting import Piece, line_pieces, text_pieces
 from lib.tokens import CountTokens, estimate_tokens
-
-SENTENCE = "The quick brown fox jumps over the lazy dog near the river bank. "
-
-
-def words(text: str) -> int:
-    """Count words and marks: easy to verify by hand."""
-    return len(re.findall(r"\w+|[^\w\s]", text))
+from tests.pages import SENTENCE, words
 
 
 def shown(source: str, pieces: list[Piece]) -> list[str]:

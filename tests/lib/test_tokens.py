@@ -38,7 +38,7 @@ def test_never_far_under_nor_absurdly_over(text: str, count: int) -> None:
     assert 0.85 * count <= estimate_tokens(text) <= 1.6 * count
 
 
-def test_nothing_is_nothing_and_anything_is_something() -> None:
+def test_only_an_empty_text_has_no_tokens() -> None:
     assert estimate_tokens("") == 0
     assert estimate_tokens("\n") == 1
 
