@@ -127,9 +127,7 @@ def read_statement(text: str) -> Statement:
         if not token[0].isalnum():
             denying = False
         elif token in words_of_all("negations") or token.endswith(("n't", "n’t")):
-            denying = tokens[at + 1 : at + 2] != [] and tokens[at + 1] not in words_of_all(
-                "negation_limits"
-            )
+            denying = bool(tokens[at + 1 :]) and tokens[at + 1] not in limits
         else:
             stemmed = terms(token)
             stem = stemmed[0] if stemmed else token

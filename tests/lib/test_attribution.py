@@ -195,9 +195,9 @@ def test_it_takes_milliseconds() -> None:
         f"{sentence.format(name, 1803, 3)[:-2]} [{n}]." for n, name in enumerate(names, 1)
     )
     check_answer(answer, cited)
-    began = time.perf_counter()
+    began = time.process_time()
     found = check_answer(answer, cited)
-    assert time.perf_counter() - began < 0.2  # measured: 15 ms; the machine may be busy
+    assert time.process_time() - began < 0.2  # measured: 15 ms; the machine may be busy
     assert [each.supported for each in found] == [True] * len(names)
 
 

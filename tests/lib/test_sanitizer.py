@@ -209,10 +209,10 @@ def test_byte_borders_are_string_borders_at_most() -> None:
     ],
 )
 def test_no_text_takes_long(text: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     whole = resolve([text])
     assert resolve([text[at : at + 4] for at in range(0, len(text), 4)]) == whole
-    assert time.perf_counter() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 def test_plain_text_flows_at_once() -> None:

@@ -62,7 +62,7 @@ def test_broken_yaml_is_empty(tmp_path: Path, text: str) -> None:
 
 
 def test_yaml_bombs_stay_small(tmp_path: Path) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     lists = "a0: &a0 [x, x]\n" + "".join(
         f"a{i}: &a{i} [{'*a' + str(i - 1)}, {'*a' + str(i - 1)}]\n" for i in range(1, 60)
     )
@@ -71,7 +71,7 @@ def test_yaml_bombs_stay_small(tmp_path: Path) -> None:
         f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}'] * 10)}], y{i}: 1}}\n" for i in range(1, 20)
     )
     assert parsed(tmp_path / "c.yml", merges)["b19"] == {"y19": 1}
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_other_formats_when_broken(tmp_path: Path) -> None:
@@ -133,11 +133,11 @@ def test_globs(pattern: str, path: str, matches: bool) -> None:
 
 
 def test_globs_of_many_stars_take_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert not glob_matches(("**/" * 99 + "x",), "a/" * 200)
     assert not glob_matches(("*a" * 100 + "x",), "a" * 1000)
     assert not glob_matches(("{a,b}" * 50,), "a" * 50)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @given(st.text(alphabet="*?[]{}!^-,/a\\", max_size=30), st.text(alphabet="a/b", max_size=10))

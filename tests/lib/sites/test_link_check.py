@@ -65,10 +65,10 @@ BOMB = (
 )
 def test_hostile_sitemaps_are_refused_fast(sitemap: Path, xml: bytes) -> None:
     sitemap.write_bytes(xml)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(SitemapError):
         missing(["/a"], sitemap)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_ids_of_a_page(tmp_path: Path) -> None:
