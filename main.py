@@ -13,7 +13,7 @@ from quart_rate_limiter import RateLimiter
 from handlers import archive, chat, health, ingest, metrics, pages, search
 from handlers.failures import register_failures
 from handlers.limits import make_limit_store
-from handlers.middleware import Middleware
+from handlers.middleware import EXPOSED_HEADERS, Middleware
 from lib.logs import current_request
 from lib.metrics import Metrics
 from lib.services import open_services, warm_up
@@ -26,14 +26,6 @@ ALLOWED_HEADERS = (
     "Authorization",
     "X-API-Key",
     "X-Anonymous-Session-ID",
-    "X-Request-Id",
-)
-EXPOSED_HEADERS = (
-    "Retry-After",
-    "RateLimit-Limit",
-    "RateLimit-Remaining",
-    "RateLimit-Reset",
-    "X-Session-Id",
     "X-Request-Id",
 )
 
@@ -62,7 +54,6 @@ def create_app(
             settings.max_archive_bytes if path == archive.PATH else MAX_BODY_BYTES
         ),
         slow_paths=("/chat", archive.PATH),
-        exposed_headers=EXPOSED_HEADERS,
     )
     app.asgi_app = middleware  # type: ignore[method-assign]  # Quart's documented hook
     app.extensions["middleware"] = middleware

@@ -40,6 +40,15 @@ from lib.settings import Settings
 
 log = logging.getLogger(__name__)
 
+EXPOSED_HEADERS = (
+    "Retry-After",
+    "RateLimit-Limit",
+    "RateLimit-Remaining",
+    "RateLimit-Reset",
+    "X-Session-Id",
+    "X-Request-Id",
+)
+"""Response headers that pages of allowed origins may read."""
 STALLED_SECONDS = 30.0
 """A reader who takes no data for this long loses the connection."""
 _REQUEST_SECONDS = 60.0
@@ -69,7 +78,6 @@ class Middleware:
         *,
         body_limit: Callable[[str], int],
         slow_paths: Collection[str],
-        exposed_headers: Collection[str],
     ) -> None:
         """`body_limit`: bytes by path. `slow_paths` have `settings.stream_timeout` seconds."""
         self.draining = False
@@ -80,7 +88,6 @@ class Middleware:
         self._trusted_proxy_hops = settings.trusted_proxy_hops
         self._body_limit = body_limit
         self._slow_paths = frozenset(slow_paths)
-        self._exposed = ", ".join(exposed_headers).encode()
         self._names = DailyPseudonyms()
         self._active: set[_ActiveRequest] = set()
         self._idle = asyncio.Event()
@@ -172,7 +179,7 @@ class Middleware:
             headers += [
                 (b"access-control-allow-origin", origin.encode("latin-1")),
                 (b"access-control-allow-credentials", b"true"),
-                (b"access-control-expose-headers", self._exposed),
+                (b"access-control-expose-headers", ", ".join(EXPOSED_HEADERS).encode()),
             ]
         return headers
 

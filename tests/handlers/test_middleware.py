@@ -58,7 +58,6 @@ def wrap(app: App, limit: int = 100) -> Middleware:
         Metrics(),
         body_limit=lambda path: limit,
         slow_paths=(),
-        exposed_headers=("Retry-After",),
     )
 
 
