@@ -56,7 +56,7 @@ from lib.cli import integer_argument
 from lib.embedding import Similarity
 from lib.golden import BadQuestions, Question, read_questions
 from lib.ranking import Passage, Ranked, rank, select_passages
-from lib.search import CANDIDATES, DEFAULT_K, search_passages
+from lib.search import CANDIDATES, DEFAULT_SEARCH_K, MAX_SEARCH_K, search_passages
 from lib.settings import MULTILINGUAL, Settings, SettingsError
 from lib.store import Candidates
 
@@ -128,7 +128,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--model", nargs="+", default=[MULTILINGUAL], help="local embedding models to compare"
     )
-    parser.add_argument("--k", type=integer_argument(1, 50), default=DEFAULT_K, help="passages")
+    parser.add_argument(
+        "--k", type=integer_argument(1, MAX_SEARCH_K), default=DEFAULT_SEARCH_K, help="passages"
+    )
     parser.add_argument(
         "--budget", type=integer_argument(1, 1_000_000), default=4_000, help="characters"
     )

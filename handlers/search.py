@@ -8,7 +8,7 @@ from handlers import body, operation, query, require_known_origin, respond, serv
 from handlers.limits import SEARCH_BURST, limits
 from lib.api import Operation, trimmed
 from lib.search import (
-    DEFAULT_K,
+    DEFAULT_SEARCH_K,
     MAX_QUERY_CHARACTERS,
     Query,
     SearchAnswer,
@@ -67,7 +67,7 @@ async def _search(request: SearchRequest, field: str) -> Response:
         services().embedder,
         services().store,
         text,
-        request.k or request.top_k or DEFAULT_K,
+        request.k or request.top_k or DEFAULT_SEARCH_K,
         only=request.only(),
     )
     return respond(SearchAnswer(query=text, passages=retrieved.passages))

@@ -28,7 +28,8 @@ from lib.sites.generators import generator_named
 from lib.store import Store
 from lib.tokens import estimate_tokens
 
-DEFAULT_K = 5
+DEFAULT_CHAT_K = 5
+MAX_CHAT_K = 20
 _MAX_SELECTION_CHARACTERS = 5_000
 _MAX_PAGE_CHARACTERS = 500
 _DEFAULT_CONTEXT_WINDOW = 3_000
@@ -61,9 +62,12 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         int, msgspec.Meta(ge=1000, le=8000, description="Maximum tokens of retrieved context.")
     ] = _DEFAULT_CONTEXT_WINDOW
     k: (
-        Annotated[int, msgspec.Meta(ge=1, le=20, description="Maximum number of passages.")] | None
+        Annotated[int, msgspec.Meta(ge=1, le=MAX_CHAT_K, description="Maximum number of passages.")]
+        | None
     ) = None
-    top_k: Annotated[int, msgspec.Meta(ge=1, le=20, description="Alias of k.")] | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=1, le=MAX_CHAT_K, description="Alias of k.")] | None = (
+        None
+    )
     context: Selection | None = None
     page: Annotated[
         str,
@@ -130,7 +134,7 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
     session_id = request.session_id or new_session_id()
     history = await chat.sessions.history(session_id) if request.session_id else ()
     await chat.until_indexed()
-    k = request.k or request.top_k or DEFAULT_K
+    k = request.k or request.top_k or DEFAULT_CHAT_K
     selection = _selection_passage(request.context)
     page = request.page or (request.context.source if request.context else "")
     retrieval = await retrieve_passages(chat.embedder, chat.store, question, history, k)

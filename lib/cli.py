@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lib import __version__
 from lib.answer import stream
-from lib.chat import DEFAULT_K, ChatRequest, prepare
+from lib.chat import DEFAULT_CHAT_K, MAX_CHAT_K, ChatRequest, prepare
 from lib.citations import Citation
 from lib.errors import QuireError
 from lib.evaluation import SHARES, Plan, evaluate, find_valid_links
@@ -38,8 +38,6 @@ _POLL_SECONDS = 0.1
 _LOG_SECONDS = 10.0
 """Between two progress lines if stderr is not a terminal."""
 _SHOWN_LINES = 20
-_MAX_K = 20
-"""The limit of `lib.chat.ChatRequest.k`."""
 _INTERRUPTED = 130
 """128 + SIGINT, as shells report it."""
 
@@ -110,8 +108,8 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("questions", type=Path, help="one JSON object per line; see lib/golden.py")
     parser.add_argument(
         "--k",
-        type=integer_argument(1, _MAX_K),
-        default=DEFAULT_K,
+        type=integer_argument(1, MAX_CHAT_K),
+        default=DEFAULT_CHAT_K,
         help="passages per answer (default: %(default)s)",
     )
     parser.add_argument(
@@ -158,8 +156,8 @@ def _output_file(raw: str) -> Path:
 
 def _threshold(raw: str) -> tuple[str, float]:
     found = re.fullmatch(r"([a-z]+|hit@([0-9]{1,2}))=([0-9.]+)", raw)
-    if not found or not (found[1] in SHARES or 1 <= int(found[2] or 0) <= _MAX_K):
-        names = ", ".join(("hit@1", f"... hit@{_MAX_K}", *SHARES))
+    if not found or not (found[1] in SHARES or 1 <= int(found[2] or 0) <= MAX_CHAT_K):
+        names = ", ".join(("hit@1", f"... hit@{MAX_CHAT_K}", *SHARES))
         raise argparse.ArgumentTypeError(f"{raw!r} is not METRIC=SHARE, with METRIC one of {names}")
     try:
         share = float(found[3])

@@ -18,7 +18,6 @@ from typing import Final
 
 from lib.citations import Citation, Citations
 from lib.ranking import Passage, inverse_document_frequency
-from lib.runtime import run_to_end
 from lib.sentences import Sentence, split_passage
 from lib.terms import terms
 
@@ -28,7 +27,7 @@ MAX_CHARACTERS: Final = 900
 MAX_CODE_CHARACTERS: Final = 3_000
 """Maximum characters of all code together. A longer block is dropped."""
 MAX_PASSAGES: Final = 3
-MIN_SHARE_OF_BEST: Final = 0.6
+MIN_WEIGHT_SHARE: Final = 0.6
 """A sentence below this share of the best weight is dropped."""
 REDUNDANT_OVERLAP: Final = 0.9
 """A sentence is redundant if a taken one contains this share of its terms."""
@@ -69,18 +68,13 @@ class CandidateSentence:
         return self.sentence.text.endswith((":", "：")) and not self.sentence.listed
 
 
-def extract(question: str, passages: Sequence[Passage]) -> list[Extract]:
-    """Extract the sentences that answer best, those of the best passage first.
-
-    Empty only if no passage has a sentence.
-    """
-    return run_to_end(extract_in_steps(question, passages))
-
-
 def extract_in_steps(
     question: str, passages: Sequence[Passage]
 ) -> Generator[None, None, list[Extract]]:
-    """Extract in cooperative steps: up to 2 ms for each new passage."""
+    """Extract the sentences that answer best, those of the best passage first.
+
+    Yields between steps of up to 2 ms. Empty only if no passage has a sentence.
+    """
     candidates: list[CandidateSentence] = []
     for number, passage in enumerate(passages, start=1):
         candidates += read_candidates(number, passage)
@@ -89,7 +83,7 @@ def extract_in_steps(
     ranked = sorted(range(len(candidates)), key=lambda i: (-weigh[i], i))
     taken: list[int] = []
     for index in ranked:
-        if weigh[index] < MIN_SHARE_OF_BEST * weigh[ranked[0]]:
+        if weigh[index] < MIN_WEIGHT_SHARE * weigh[ranked[0]]:
             break
         for each in with_companions(candidates, index, alone=not taken):
             if fits(candidates, taken, each):

@@ -70,7 +70,7 @@ class AnswerabilitySignals:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class SignalWeights:
     """A weighted sum of the signals; from `threshold` on, a question counts as answerable."""
 
     nearest: float
@@ -93,14 +93,14 @@ class Weights:
         )
 
 
-OWN_LANGUAGE: Final = Weights(
+OWN_LANGUAGE: Final = SignalWeights(
     nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5
 )
-FOREIGN_LANGUAGE: Final = Weights(
+FOREIGN_LANGUAGE: Final = SignalWeights(
     nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9
 )
 """For a question in another language than the book's."""
-WORDS_ONLY: Final = Weights(
+WORDS_ONLY: Final = SignalWeights(
     nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3
 )
 """While the embedding model is unavailable."""

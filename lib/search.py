@@ -19,9 +19,10 @@ log = logging.getLogger(__name__)
 MAX_QUERY_CHARACTERS = 1_000
 CANDIDATES = 30
 """Minimum number of chunks fetched by vectors and by words each."""
-DEFAULT_K = 10
+DEFAULT_SEARCH_K = 10
+MAX_SEARCH_K = 50
 
-Kind = Literal["prose", "code", "table"]
+PassageKind = Literal["prose", "code", "table"]
 Query = Annotated[
     str,
     msgspec.Meta(
@@ -29,7 +30,7 @@ Query = Annotated[
         extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
     ),
 ]
-PassageCount = Annotated[int, msgspec.Meta(ge=1, le=50)]
+PassageCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEARCH_K)]
 
 
 class SearchRequest(msgspec.Struct, kw_only=True):
@@ -40,20 +41,16 @@ class SearchRequest(msgspec.Struct, kw_only=True):
     top_k: Annotated[PassageCount, msgspec.Meta(description="Alias of k.")] | None = None
     file_path: Annotated[str, msgspec.Meta(description="Only passages of this file.")] | None = None
     chapter: Annotated[str, msgspec.Meta(description="Only this chapter.")] | None = None
-    kind: Annotated[Kind, msgspec.Meta(description="Only prose, code or tables.")] | None = None
+    kind: Annotated[PassageKind, msgspec.Meta(description="Only prose, code or tables.")] | None = (
+        None
+    )
     version: Annotated[str, msgspec.Meta(description="Only this version.")] | None = None
     locale: Annotated[str, msgspec.Meta(description="Only pages in this locale.")] | None = None
 
     def only(self) -> dict[str, str]:
         """The restrictions, in the form of `Store.search`."""
-        wanted = {
-            "file_path": self.file_path,
-            "chapter": self.chapter,
-            "kind": self.kind,
-            "version": self.version,
-            "locale": self.locale,
-        }
-        return {field: value for field, value in wanted.items() if value}
+        fields = ("file_path", "chapter", "kind", "version", "locale")
+        return {field: value for field in fields if (value := getattr(self, field))}
 
 
 class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):

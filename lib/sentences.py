@@ -46,7 +46,7 @@ def split_passage(passage: Passage) -> tuple[Sentence, ...]:
         return (Sentence("", fence(text, passage.language)),) if text.strip() else ()
     if passage.kind == "code" and _begins_inside(text):
         text = f"{_FENCE.findall(text)[0][0]}{passage.language}\n{text}"
-    return tuple(split_markdown(text, flavour_of(text, passage.file_path)))
+    return tuple(split_markdown(text, detect_flavour(text, passage.file_path)))
 
 
 def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]:
@@ -66,7 +66,7 @@ def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]
     return found
 
 
-def flavour_of(text: str, file_path: str) -> Flavour:
+def detect_flavour(text: str, file_path: str) -> Flavour:
     """Detect the Markdown flavour of a text by its file name and syntax."""
     if file_path.endswith(".mdx") or _MDX.search(text):
         return "mdx"

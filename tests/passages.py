@@ -1,6 +1,10 @@
-"""Passages for tests that depend only on file and offsets."""
+"""Passages that depend only on file and offsets, and extracts of passages."""
 
+from collections.abc import Sequence
+
+from lib.extractive import Extract, extract_in_steps
 from lib.ranking import Passage
+from lib.runtime import run_to_end
 
 
 def passage_at(file: str, start: int, end: int, score: float = 0.5) -> Passage:
@@ -16,3 +20,7 @@ def passage_at(file: str, start: int, end: int, score: float = 0.5) -> Passage:
         end_char=end,
         score=score,
     )
+
+
+def extract(question: str, passages: Sequence[Passage]) -> list[Extract]:
+    return run_to_end(extract_in_steps(question, passages))

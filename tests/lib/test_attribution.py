@@ -12,8 +12,8 @@ from lib.attribution import (
     read_statement,
     spell_in_digits,
 )
-from lib.extractive import extract
 from lib.ranking import Passage
+from tests.passages import extract
 
 BELL = """## The bell
 

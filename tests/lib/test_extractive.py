@@ -14,11 +14,11 @@ from lib.extractive import (
     MAX_SENTENCES,
     Extract,
     escape_markdown,
-    extract,
     render_extracts,
 )
 from lib.ranking import Passage
 from lib.sentences import Sentence
+from tests.passages import extract
 
 TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it. Gulls like fish.\n"
 MOORING = "## Mooring\n\nA boat is moored with two lines. Hang fenders on the quay side.\n"
