@@ -1,1 +1,1 @@
-"""Measurements, each one command: absolute figures move with the machine, comparisons less."""
+"""Benchmarks, one command each. Figures depend on the machine: compare runs side by side."""

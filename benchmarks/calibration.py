@@ -70,7 +70,7 @@ async def fitted_similarity(index: Index, questions: Sequence[Question]) -> Simi
 async def fitted_curve(
     index: Index, questions: Iterable[Question], similarity: Similarity
 ) -> tuple[float, float] | None:
-    """Fit the curve to the totals of the first hits. None without questions of both kinds."""
+    """Fit the curve to the totals of the first hits. None without questions of both classes."""
     answered: list[float] = []
     unanswered: list[float] = []
     for question in questions:

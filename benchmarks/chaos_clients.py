@@ -98,7 +98,7 @@ async def ask_cached(state: ChaosState) -> None:
 
 
 async def disconnect(state: ChaosState) -> None:
-    """Disconnect at random: before the head, during the answer, or half-close."""
+    """Disconnect at a random time before or during the answer, sometimes after a half-close."""
     data = state.chat(question=f"{state.topic()}, {state.new_secret()}?")
     async with connected(state.port, data) as connection:
         longest = state.rng.choice((0.0, 0.02, 0.2, 1.0))

@@ -16,8 +16,8 @@ import msgspec
 
 from benchmarks.upstream import content_length
 
-ANSWER_TIMEOUT: Final = 60.0
-"""Seconds."""
+ANSWER_SECONDS: Final = 60.0
+"""Timeout for an answer."""
 _HAS_TEXT: Final = re.compile(rb'"content":"[^"]')
 """Matches events with text, of Quire and of the upstream."""
 _LINK: Final = re.compile(r"(\[\d+\])\([^)\s]*\)")
@@ -29,8 +29,11 @@ Exchange = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The questions of all clients. Client i of `clients` asks questions i, i + clients, and so on,
-    in sequence. Clients start evenly over `ramp` seconds."""
+    """The questions of all clients.
+
+    Client i asks questions i, i + `clients`, and so on, in sequence. Clients start evenly over
+    `ramp` seconds.
+    """
 
     port: int
     asked: Sequence[Exchange]
@@ -96,7 +99,7 @@ class Client(asyncio.Protocol):
     async def ask(self, port: int) -> None:
         self.started = time.perf_counter()
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 loop = asyncio.get_running_loop()
                 await loop.create_connection(lambda: self, "127.0.0.1", port)
                 await self._over.wait()

@@ -290,9 +290,9 @@ def search_params(asked: models.SearchParams | None) -> edge.SearchParams | None
     if asked is None:
         return None
     reject_other_fields(asked, {"quantization"})
-    told = asked.quantization or models.QuantizationSearchParams()
+    given = asked.quantization or models.QuantizationSearchParams()
     chosen = edge.QuantizationSearchParams(
-        ignore=bool(told.ignore), rescore=told.rescore, oversampling=told.oversampling
+        ignore=bool(given.ignore), rescore=given.rescore, oversampling=given.oversampling
     )
     return edge.SearchParams(quantization=chosen)
 

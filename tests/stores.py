@@ -133,7 +133,7 @@ STORE_KINDS = ["edge", "server", "wire", *(["real"] if REAL_URL else [])]
 
 @asynccontextmanager
 async def open_stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
-    """Yield a factory: each store that it makes opens the same index, like a process of its own."""
+    """Yield a factory of stores on the same index, as separate processes would open them."""
     made: list[Store] = []
     async with AsyncExitStack() as stack:
         if kind == "server":
