@@ -138,12 +138,14 @@ def write_access(done: AccessRecord) -> None:
     level = logging.INFO if done.route in _LOGGED_ROUTES or done.status >= 400 else logging.DEBUG
     if not _access_log.isEnabledFor(level):
         return
-    parts = [done.method, done.route, str(done.status), done.mode, f"{done.seconds:.2f}s"]
-    if done.first is not None:
-        parts.append(f"first {done.first:.2f}s")
-    if done.tokens:
-        parts.append(f"{done.tokens} tokens")
-    parts.append(f"reader={done.reader}")
+    parts = (
+        f"{done.method} {done.route} {done.status}",
+        done.mode,
+        f"{done.seconds:.2f}s",
+        "" if done.first is None else f"first {done.first:.2f}s",
+        f"{done.tokens} tokens" if done.tokens else "",
+        f"reader={done.reader}",
+    )
     record: dict[str, Any] = {
         "method": done.method,
         "route": done.route,

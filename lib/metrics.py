@@ -5,6 +5,7 @@ read the state of a budget or a queue when Prometheus scrapes.
 """
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 from prometheus_client import (
@@ -36,39 +37,29 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         Info("quire", "Version of Quire.", registry=registry).info({"version": __version__})
-        self._requests = Counter(
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, labelnames=("mode",), registry=registry)
+        self._requests = counter(
             "quire_requests",
             "Requests by route, method and status. 499: the reader left before the answer.",
             ("route", "method", "status"),
-            registry=registry,
         )
-        self._failures = Counter(
-            "quire_failures", "Errors and refused requests by code.", ("code",), registry=registry
-        )
-        self._first = Histogram(
+        self._failures = counter("quire_failures", "Errors and refusals by code.", ("code",))
+        self._first = histogram(
             "quire_chat_first_token_seconds",
             "Seconds from the question to the first token, by mode.",
-            ("mode",),
             buckets=_FIRST_TOKEN_BUCKETS,
-            registry=registry,
         )
-        self._total = Histogram(
+        self._total = histogram(
             "quire_chat_seconds",
             "Seconds from the question to the end of a complete answer, by mode.",
-            ("mode",),
             buckets=_ANSWER_BUCKETS,
-            registry=registry,
         )
-        self._tokens = Counter(
-            "quire_tokens",
-            "Tokens used, by kind: prompt, completion or embedding.",
-            ("kind",),
-            registry=registry,
+        self._tokens = counter(
+            "quire_tokens", "Tokens by kind: prompt, completion or embedding.", ("kind",)
         )
-        self._cost = Counter("quire_cost_usd", "Estimated cost in US dollars.", registry=registry)
-        self._not_in_book = Counter(
-            "quire_not_in_book", "Questions that the book does not answer.", registry=registry
-        )
+        self._cost = counter("quire_cost_usd", "Estimated cost in US dollars.")
+        self._not_in_book = counter("quire_not_in_book", "Questions without an answer in the book.")
         self._gauges: dict[str, Gauge] = {}
 
     def count_request(self, route: str, method: str, status: int) -> None:
