@@ -83,8 +83,8 @@ def _redactor(settings: Settings) -> _Redact:
             for entry in [value] if isinstance(value, str) else value:
                 known |= {entry, entry.partition(":")[2]}  # name:key
     # The longest first: one key may be the beginning of another.
-    secrets = sorted((k for k in known if len(k) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
-    keys = re.compile("|".join(map(re.escape, secrets))) if secrets else None
+    ordered = sorted((k for k in known if len(k) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
+    keys = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def redact(text: str) -> str:
         text = keys.sub(_REDACTED, text) if keys else text
