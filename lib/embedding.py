@@ -1,11 +1,7 @@
-"""The embedder protocol, and the wrappers around a backend: cache, budget, circuit breaker.
-
-`lib.services` decides the order of the wrappers. Only readers' questions are cached, charged and
-guarded. Documents pass through: the index keeps their vectors, the author pays for them, and an
-ingestion retries patiently.
-"""
+"""The embedder protocol, and what protects a backend: cache, daily budget, circuit breaker."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
@@ -83,40 +79,6 @@ class Embedder(Protocol):
     async def close(self) -> None: ...
 
 
-class _EmbedderWrapper:
-    """Base of embedders that change `embed_query` of another and pass the rest on."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-
-    @property
-    def model_id(self) -> str:
-        return self._embedder.model_id
-
-    @property
-    def similarity(self) -> Similarity:
-        return self._embedder.similarity
-
-    @property
-    def concurrency(self) -> int:
-        return self._embedder.concurrency
-
-    async def load(self) -> None:
-        await self._embedder.load()
-
-    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
-        return await self._embedder.embed_documents(texts)
-
-    async def embed_query(self, text: str) -> Vectors:
-        return await self._embedder.embed_query(text)
-
-    def billable_tokens(self, text: str) -> int:
-        return self._embedder.billable_tokens(text)
-
-    async def close(self) -> None:
-        await self._embedder.close()
-
-
 def l2_normalise(vectors: Vectors) -> Vectors:
     """Scale rows to length 1; rows of zeros stay zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -124,15 +86,51 @@ def l2_normalise(vectors: Vectors) -> Vectors:
     return unit
 
 
-class CachedEmbedder(_EmbedderWrapper):
-    """Cache the vectors of recent questions; concurrent callers share one request."""
+def embedding_breaker() -> Breaker:
+    return Breaker(upstream_error("The embedding service", 408), hang_after=_HANG_SECONDS)
 
-    def __init__(self, embedder: Embedder) -> None:
-        super().__init__(embedder)
+
+class GuardedEmbedder:
+    """Questions go through a cache, the daily budget and a circuit breaker, in this order.
+
+    Documents pass through: the index keeps their vectors, the author pays for them, and an
+    ingestion retries patiently. Concurrent callers with the same question share one request.
+    """
+
+    def __init__(
+        self,
+        backend: Embedder,
+        breaker: Breaker | None = None,
+        budget: Budget | None = None,
+        price: Price | None = None,
+    ) -> None:
+        self._backend = backend
+        self._breaker = breaker
+        self._budget = budget
+        self._price = price
         self._cache: LRUCache[str, Vectors] = LRUCache(_CACHED_QUESTIONS)
         self._in_flight: dict[str, SingleFlight[Vectors]] = {}
 
+    @property
+    def model_id(self) -> str:
+        return self._backend.model_id
+
+    @property
+    def similarity(self) -> Similarity:
+        return self._backend.similarity
+
+    @property
+    def concurrency(self) -> int:
+        return self._backend.concurrency
+
+    async def load(self) -> None:
+        await self._backend.load()
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        return await self._backend.embed_documents(texts)
+
     async def embed_query(self, text: str) -> Vectors:
+        """Also raises `BudgetExhausted` and the budget's own errors."""
         vector = self._cache.get(text)
         if vector is not None:
             return vector
@@ -142,57 +140,38 @@ class CachedEmbedder(_EmbedderWrapper):
         return await flight.get()
 
     def billable_tokens(self, text: str) -> int:
-        free = text in self._cache or text in self._in_flight
-        return 0 if free else super().billable_tokens(text)
+        return 0 if text in self._cache or text in self._in_flight else self._backend_tokens(text)
+
+    async def close(self) -> None:
+        await self._backend.close()
+
+    def _backend_tokens(self, text: str) -> int:
+        failing_fast = self._breaker is not None and self._breaker.state == "open"
+        return 0 if failing_fast else self._backend.billable_tokens(text)
 
     async def _embed(self, text: str) -> Vectors:
         try:
-            vector = self._cache[text] = await super().embed_query(text)
+            vector = self._cache[text] = await self._charge(text)
         finally:
             del self._in_flight[text]
         return vector
 
-
-def embedding_breaker() -> Breaker:
-    return Breaker(upstream_error("The embedding service", 408), hang_after=_HANG_SECONDS)
-
-
-class GuardedEmbedder(_EmbedderWrapper):
-    """Questions go through the circuit breaker."""
-
-    def __init__(self, embedder: Embedder, breaker: Breaker) -> None:
-        super().__init__(embedder)
-        self._breaker = breaker
-
-    async def embed_query(self, text: str) -> Vectors:
-        with self._breaker.call():
-            return await super().embed_query(text)
-
-    def billable_tokens(self, text: str) -> int:
-        return 0 if self._breaker.state == "open" else super().billable_tokens(text)
-
-
-class ChargedEmbedder(_EmbedderWrapper):
-    """Charge questions to the daily budget."""
-
-    def __init__(self, embedder: Embedder, budget: Budget, price: Price | None) -> None:
-        super().__init__(embedder)
-        self._budget = budget
-        self._price = price
-
-    async def embed_query(self, text: str) -> Vectors:
-        """Also raises `BudgetExhausted` and the budget's own errors."""
-        tokens = self.billable_tokens(text)
-        if not tokens:
-            return await super().embed_query(text)
+    async def _charge(self, text: str) -> Vectors:
+        tokens = self._backend_tokens(text)
+        if self._budget is None or not tokens:
+            return await self._ask(text)
         reservation = await self._budget.reserve(None, tokens, token_cost(self._price, tokens, 0))
         if reservation is None:
             raise BudgetExhausted
         try:
-            return await super().embed_query(text)
+            return await self._ask(text)
         except UpstreamError as error:
             if "upstream_status" in error.details:
                 reservation.release()
             raise
         finally:
             reservation.settle(reservation.tokens, None)
+
+    async def _ask(self, text: str) -> Vectors:
+        with self._breaker.call() if self._breaker else nullcontext():
+            return await self._backend.embed_query(text)

@@ -13,13 +13,7 @@ from lib import languages
 from lib.answer_cache import AnswerCache
 from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
-from lib.embedding import (
-    CachedEmbedder,
-    ChargedEmbedder,
-    Embedder,
-    GuardedEmbedder,
-    embedding_breaker,
-)
+from lib.embedding import Embedder, GuardedEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.generation import make_model, model_breaker
 from lib.indexing import settings_hash
@@ -196,7 +190,7 @@ def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> Embe
     modules of the chosen embedder are imported.
     """
     if settings.embeddings_from == "local":
-        return CachedEmbedder(make_local_embedder(settings.local_embedding_model))
+        return GuardedEmbedder(make_local_embedder(settings.local_embedding_model))
     from lib.embedding_openai import OpenAIEmbedder
 
     service = OpenAIEmbedder(
@@ -204,11 +198,9 @@ def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> Embe
         base_url=settings.model_base_url,
         model=settings.openai_embedding_model,
     )
-    guarded: Embedder = GuardedEmbedder(service, breaker)
-    if budget.limits.tokens or budget.limits.usd:
-        price = settings.prices.get(settings.openai_embedding_model)
-        guarded = ChargedEmbedder(guarded, budget, price)
-    return CachedEmbedder(guarded)
+    limited = budget.limits.tokens or budget.limits.usd
+    price = settings.prices.get(settings.openai_embedding_model)
+    return GuardedEmbedder(service, breaker, budget if limited else None, price)
 
 
 def make_local_embedder(model: str) -> Embedder:

@@ -10,7 +10,7 @@ import lib.embedding_openai
 import lib.generation
 from lib.answer import _prompt_tokens, _reserve_tokens
 from lib.budget import Budget, BudgetExhausted, BudgetLimits, MemoryBudget
-from lib.embedding import ChargedEmbedder
+from lib.embedding import GuardedEmbedder
 from lib.embedding_openai import OpenAIEmbedder
 from lib.errors import UpstreamError
 from lib.generation import ChatModel, Delta, Finish, Idle, PromptMessage, model_breaker
@@ -169,7 +169,7 @@ async def test_a_question_s_vector_is_paid_for_and_a_document_s_is_not(
     service: OpenAIEmbedder, upstream: Upstream
 ) -> None:
     budget = MemoryBudget(BudgetLimits(tokens=7, reader_tokens=1))
-    embedder = ChargedEmbedder(service, budget, PRICE)
+    embedder = GuardedEmbedder(service, None, budget, PRICE)
     tokens = embedder.billable_tokens("When?")
     assert 0 < tokens <= 7 < 2 * 4 * tokens
     upstream.embedding_gate = asyncio.Event()
@@ -182,9 +182,9 @@ async def test_a_question_s_vector_is_paid_for_and_a_document_s_is_not(
     assert budget.state().usd == pytest.approx(tokens / 1e6)
     await embedder.embed_documents(["The tide turns every six hours."])
     assert budget.state().tokens == tokens
-    for _ in range(7):
+    for n in range(7):
         with suppress(BudgetExhausted):
-            await embedder.embed_query("When?")
+            await embedder.embed_query(f"When{n}")
     assert budget.state().tokens == 7 // tokens * tokens
     assert len(upstream.embedded()) == 7 // tokens + 1
 
@@ -194,7 +194,7 @@ async def test_a_question_that_the_service_refuses_costs_nothing(
 ) -> None:
     monkeypatch.setattr(lib.embedding_openai, "_QUERY_RETRIES", 0)  # after half a second
     budget = MemoryBudget(BudgetLimits(tokens=1_000))
-    embedder = ChargedEmbedder(service, budget, PRICE)
+    embedder = GuardedEmbedder(service, None, budget, PRICE)
     upstream.embedding_replies.append(Status(401))
     with pytest.raises(UpstreamError):
         await embedder.embed_query("When?")
@@ -208,7 +208,7 @@ async def test_a_question_that_the_service_refuses_costs_nothing(
 async def test_a_vector_without_a_price_is_not_asked_for_where_money_is_counted(
     service: OpenAIEmbedder, upstream: Upstream
 ) -> None:
-    embedder = ChargedEmbedder(service, MemoryBudget(BudgetLimits(usd=1.0)), None)
+    embedder = GuardedEmbedder(service, None, MemoryBudget(BudgetLimits(usd=1.0)), None)
     with pytest.raises(BudgetExhausted):
         await embedder.embed_query("When?")
     assert upstream.embedded() == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lib.embedding
-from lib.embedding import CachedEmbedder, GuardedEmbedder, Similarity, Vectors, embedding_breaker
+from lib.embedding import GuardedEmbedder, Similarity, Vectors, embedding_breaker
 from lib.embedding_openai import OpenAIEmbedder
 from lib.errors import StoreUnavailable, UpstreamError
 from lib.store import Candidates, GenerationBuilder, GuardedStore, Ledger, Manifest, store_breaker
@@ -54,7 +54,7 @@ class Counting:
 
 async def test_a_question_is_embedded_once() -> None:
     embedder = Counting()
-    cached = CachedEmbedder(embedder)
+    cached = GuardedEmbedder(embedder)
     first = await cached.embed_query("tide")
     assert np.array_equal(await cached.embed_query("tide"), first)
     assert not np.array_equal(await cached.embed_query("boat"), first)
@@ -63,7 +63,7 @@ async def test_a_question_is_embedded_once() -> None:
 
 async def test_two_readers_at_once_cost_one_embedding() -> None:
     embedder = Counting()
-    cached = CachedEmbedder(embedder)
+    cached = GuardedEmbedder(embedder)
     assert cached.billable_tokens("tide") == 4
     embedder.ready.clear()
     one, other = (asyncio.create_task(cached.embed_query("tide")) for _ in range(2))
@@ -77,7 +77,7 @@ async def test_two_readers_at_once_cost_one_embedding() -> None:
 
 async def test_a_failure_reaches_all_readers_of_a_question() -> None:
     embedder = Counting()
-    cached = CachedEmbedder(embedder)
+    cached = GuardedEmbedder(embedder)
     embedder.away = True
     embedder.ready.clear()
     tasks = [asyncio.create_task(cached.embed_query("tide")) for _ in range(2)]
@@ -89,7 +89,7 @@ async def test_a_failure_reaches_all_readers_of_a_question() -> None:
 
 async def test_a_failure_is_not_cached() -> None:
     embedder = Counting()
-    cached = CachedEmbedder(embedder)
+    cached = GuardedEmbedder(embedder)
     embedder.away = True
     with pytest.raises(UpstreamError):
         await cached.embed_query("tide")
@@ -101,7 +101,7 @@ async def test_a_failure_is_not_cached() -> None:
 async def test_the_least_recent_question_is_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lib.embedding, "_CACHED_QUESTIONS", 2)
     embedder = Counting()
-    cached = CachedEmbedder(embedder)
+    cached = GuardedEmbedder(embedder)
     for text in ("a", "b", "a", "c", "a", "b"):
         await cached.embed_query(text)
     assert embedder.asked == ["a", "b", "c", "b"]
@@ -109,7 +109,7 @@ async def test_the_least_recent_question_is_evicted(monkeypatch: pytest.MonkeyPa
 
 async def test_everything_else_passes_through() -> None:
     embedder = Counting()
-    cached = CachedEmbedder(embedder)
+    cached = GuardedEmbedder(embedder)
     assert (cached.model_id, cached.concurrency) == ("test/model", 3)
     assert cached.similarity is embedder.similarity
     for _ in range(2):
@@ -144,7 +144,7 @@ async def test_a_failing_service_opens_the_breaker(
 ) -> None:
     monkeypatch.setattr("lib.embedding_openai._QUERY_RETRIES", 0)
     breaker = embedding_breaker()
-    embedder = CachedEmbedder(GuardedEmbedder(openai, breaker))
+    embedder = GuardedEmbedder(openai, breaker)
     upstream.embedding_replies.extend([fault] * 50)
     messages = set()
     for number in range(20):

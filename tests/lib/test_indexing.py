@@ -12,7 +12,7 @@ import pytest
 
 import lib.indexing
 from lib.book import PreparedChunk
-from lib.embedding import CachedEmbedder, Vectors
+from lib.embedding import GuardedEmbedder, Vectors
 from lib.errors import UpstreamError
 from lib.indexing import MAX_LINES, IndexWriter, IngestTask, languages_of
 from lib.services import Services, make_local_embedder, open_services
@@ -289,7 +289,7 @@ def test_a_language_of_few_pages_does_not_count() -> None:
     assert languages_of(drafts | pages(english=3)) == ("english",)
 
 
-class Refusing(CachedEmbedder):
+class Refusing(GuardedEmbedder):
     """Refuses every text, once it may answer."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import lib.services
 from lib.budget import MemoryBudget
-from lib.embedding import CachedEmbedder
+from lib.embedding import GuardedEmbedder
 from lib.errors import StoreUnavailable
 from lib.generation import ChatModel
 from lib.ingest import Ingestion
@@ -138,7 +138,7 @@ async def test_closing_cancels_a_probe_that_hangs(
 
 
 @pytest.mark.parametrize(
-    "failing", [Ingestion, Reports, CachedProbe, ChatModel, CachedEmbedder, MemoryBudget]
+    "failing", [Ingestion, Reports, CachedProbe, ChatModel, GuardedEmbedder, MemoryBudget]
 )
 async def test_everything_is_closed_although_one_fails_to_close(
     failing: type, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -157,7 +157,7 @@ async def test_everything_is_closed_although_one_fails_to_close(
 
         monkeypatch.setattr(kind, "close", closing)
 
-    order = [Ingestion, Reports, CachedProbe, ChatModel, CachedEmbedder, ServerStore, MemoryBudget]
+    order = [Ingestion, Reports, CachedProbe, ChatModel, GuardedEmbedder, ServerStore, MemoryBudget]
     for kind in (*order, RedisClient):
         record(kind)
     settings = Settings(
