@@ -18,8 +18,8 @@ JAVASCRIPT_SUFFIXES: Final = (".js", ".ts", ".mjs", ".mts", ".cjs", ".cts")
 _MAX_BYTES: Final = 100_000
 """From about 240 kB of nested brackets, tree-sitter exhausts a thread's stack of 8 MB."""
 _PARSE_STEPS: Final = 300_000
-"""A usual configuration takes two or three a byte. Steps and not seconds: what is read must not
-depend on how busy the machine is."""
+"""A usual configuration takes two or three per byte. The limit is not in seconds: the result must
+not depend on the load of the machine."""
 _READ_BYTES: Final = 64
 _MAX_DEPTH: Final = 100
 _MAX_STEPS: Final = 200_000

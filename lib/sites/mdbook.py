@@ -1,4 +1,4 @@
-"""mdBook."""
+"""mdBook: the pages that SUMMARY.md lists."""
 
 import posixpath
 import re

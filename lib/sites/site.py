@@ -168,10 +168,9 @@ class Generator:
     """From the settings to the site's address: the whole and None, or host and path."""
     content_roots: Callable[[Project], tuple[ContentRoot, ...]] = lambda p: p.single_root(".")
     claims_project: bool = False
-    """Whether it is the generator of a content root inside its project that is in none of its
-    content roots."""
+    """Whether a configuration counts even if the content folder is in none of its content roots."""
     implied_by: str = ""
-    """An option that only this generator has: set by the operator, it names the generator."""
+    """An option that only this generator has. Setting it selects the generator."""
 
     markdown: Literal["commonmark", "mdx", "myst"] = "commonmark"
     """Syntax of files that end in .md."""

@@ -1,4 +1,4 @@
-"""VitePress."""
+"""VitePress: file names as addresses, with rewrites; slugs of @mdit-vue/shared."""
 
 import re
 import unicodedata
