@@ -18,7 +18,7 @@ from lib.settings import Settings
 _R = TypeVar("_R", bound=msgspec.Struct)
 _View = TypeVar("_View", bound=Callable[..., object])
 
-FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
+_FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 OPERATION = "operation"
 
 
@@ -91,5 +91,10 @@ def is_admin(settings: Settings, request: Request) -> bool:
     """Whether the request has the admin key or, if none is configured, comes from this machine."""
     if settings.admin_api_key:
         return has_key(api_key(request), (settings.admin_api_key,))
-    forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
+    return comes_from_this_machine(request)
+
+
+def comes_from_this_machine(request: Request) -> bool:
+    """Whether the client is on this machine, and the request was not forwarded by a proxy."""
+    forwarded = any(name in request.headers for name in _FORWARDING_HEADERS)
     return is_local(request.remote_addr or "", forwarded=forwarded)

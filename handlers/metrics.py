@@ -7,10 +7,9 @@ from functools import partial
 
 from quart import Blueprint, Response, request
 
-from handlers import FORWARDING_HEADERS, operation, require_admin, services
+from handlers import comes_from_this_machine, operation, require_admin, services
 from handlers.middleware import Middleware
 from lib.api import Operation
-from lib.auth import is_local
 from lib.indexing import IngestTask
 from lib.metrics import CONTENT_TYPE
 from lib.resilience import Breaker
@@ -48,9 +47,7 @@ _BREAKER: tuple[tuple[str, str, Callable[[Breaker], float]], ...] = (
     )
 )
 async def metrics() -> Response:
-    forwarded = any(name in request.headers for name in FORWARDING_HEADERS)
-    own = is_local(request.remote_addr or "", forwarded=forwarded)
-    if not own and not services().settings.metrics_public:
+    if not comes_from_this_machine(request) and not services().settings.metrics_public:
         require_admin()
     return Response(services().metrics.text(), content_type=CONTENT_TYPE)
 
