@@ -8,7 +8,7 @@ import ast
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,7 +17,9 @@ from typing import Any, Final
 import yaml
 
 _MAX_BYTES: Final = 1_000_000
-_TOO_BROKEN: Final = (ValueError, TypeError, KeyError, RecursionError, MemoryError, yaml.YAMLError)
+_TOO_BROKEN: Final = (
+    ValueError, TypeError, KeyError, RecursionError, MemoryError, SyntaxError, yaml.YAMLError
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,35 +72,9 @@ def read_text(path: Path) -> str:
         return ""
 
 
-def _parse_yaml(text: str) -> dict[str, Any]:
-    try:
-        value = yaml.load(text, Loader=_DataLoader)
-    except _TOO_BROKEN:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _parse_toml(text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except _TOO_BROKEN:
-        return {}
-
-
-def _parse_json(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except _TOO_BROKEN:
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _parse_python(text: str) -> dict[str, Any]:
+def _python_literals(text: str) -> dict[str, Any]:
     """The names that the top level sets to a literal, once."""
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, *_TOO_BROKEN):
-        return {}
+    body = ast.parse(text).body
     values: dict[str, Any] = {}
     seen: set[str] = set()
     for node in body:
@@ -111,23 +87,31 @@ def _parse_python(text: str) -> dict[str, Any]:
             try:
                 # mypy does not see that only assignments, which have a value, have targets
                 value = None if target.id in seen else ast.literal_eval(node.value)  # type: ignore[attr-defined]
-            except (*_TOO_BROKEN, SyntaxError):
+            except _TOO_BROKEN:
                 value = None
             seen.add(target.id)
             values[target.id] = value
     return {name: value for name, value in values.items() if value is not None}
 
 
+def _yaml(text: str) -> object:
+    return yaml.load(text, Loader=_DataLoader)
+
+
+_PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
+    ".toml": tomllib.loads,
+    ".json": json.loads,
+    ".py": _python_literals,
+}
+
+
 def read_config(path: Path) -> dict[str, Any]:
-    text = read_text(path)
-    match path.suffix.lower():
-        case ".toml":
-            return _parse_toml(text)
-        case ".json":
-            return _parse_json(text)
-        case ".py":
-            return _parse_python(text)
-    return _parse_yaml(text)
+    """The values of a configuration file; YAML for any other suffix than .toml, .json and .py."""
+    try:
+        value = _PARSERS.get(path.suffix.lower(), _yaml)(read_text(path))
+    except _TOO_BROKEN:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:

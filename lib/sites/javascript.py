@@ -8,7 +8,7 @@ tree-sitter is imported on first use: most sites have no such configuration.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -35,12 +35,7 @@ _PATH_CALLS: Final = frozenset(
     "path.resolve path.join path.posix.join path.posix.resolve resolve join require.resolve"
     " fileURLToPath".split()
 )
-_CONSTANTS: Final[Mapping[str, object]] = {
-    "true": True,
-    "false": False,
-    "null": None,
-    "undefined": None,
-}
+_CONSTANTS: Final = {"true": True, "false": False, "null": None, "undefined": None}
 
 
 class _Unknown:
