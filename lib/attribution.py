@@ -371,7 +371,9 @@ def check_claim(
     foreign = all(source.language != spoken or source.latin != written for source in sources)
     weights = weigh_terms(claim.text, sources[0].language, rarity)
     if len(weights) < MIN_TERMS:
-        return make_check(claim, None, 0.0, None)
+        return SentenceCheck(
+            sentence=claim.text, markers=claim.markers, supported=None, score=0.0, quote=None
+        )
     by_source = [find_best_windows(weights, source) for source in sources]
     windows = [each for several in by_source for each in several]
     firsts = [several[0] for several in by_source if several]
@@ -391,15 +393,10 @@ def check_claim(
     score = max((share for share, _ in found), default=0.0) * (
         UNKNOWN_NAME_FACTOR if strange else 1.0
     )
+    supported, quote = None if foreign else False, None
     if score >= MIN_COVERAGE:
         _, best = max(found, key=lambda each: each[0] - COST_PER_LINE * len(each[1].lines))
-        return make_check(claim, True, score, " ".join(line.text for line in best.lines))
-    return make_check(claim, None if foreign else False, score, None)
-
-
-def make_check(
-    claim: Claim, supported: bool | None, score: float, quote: str | None
-) -> SentenceCheck:
+        supported, quote = True, " ".join(line.text for line in best.lines)
     return SentenceCheck(
         sentence=claim.text,
         markers=claim.markers,

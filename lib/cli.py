@@ -28,6 +28,7 @@ from lib.golden import BadQuestions, read_questions
 from lib.indexing import IngestStatus
 from lib.ingest import IngestRequest, Preview
 from lib.logs import configure_logging
+from lib.ranking import join_headings
 from lib.services import Services, ingest_if_needed, open_services
 from lib.settings import Settings, SettingsError, load_settings, unknown_settings
 from lib.sites.link_check import SitemapError
@@ -353,8 +354,7 @@ def _print_sources(citations: Sequence[Citation]) -> None:
         print("\nSources")
     for citation in citations:
         source = citation.source
-        parts = dict.fromkeys(filter(None, (source.chapter, source.section, source.heading)))
-        title = " > ".join(parts) or source.file_path
+        title = join_headings(source.chapter, source.section, source.heading) or source.file_path
         print(f"  [{citation.marker}] {title}\n      {source.url or source.file_path}")
 
 

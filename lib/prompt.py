@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from lib.generation import PromptMessage
-from lib.ranking import Passage
+from lib.ranking import Passage, join_headings
 from lib.sanitizer_syntax import RESOLVED_MARKER
 from lib.sessions import Message
 from lib.terms import terms_of_chunk
@@ -73,7 +73,7 @@ def prompt_id(addition: str) -> str:
 
 def format_passage(number: int, passage: Passage) -> str:
     """Frame a passage as numbered data with its headings."""
-    where = " > ".join(dict.fromkeys(filter(None, heading_path(passage))))
+    where = join_headings(passage.chapter, passage.section, passage.heading)
     # A closing tag in the passage itself must not end the frame.
     place = escape_frame(" ".join(where.replace('"', "'").split()))
     text = escape_frame(passage.text)
@@ -83,10 +83,6 @@ def format_passage(number: int, passage: Passage) -> str:
 def escape_frame(text: str) -> str:
     """Escape everything in `text` that looks like a passage tag."""
     return _TAG.sub(r"<\\", text)
-
-
-def heading_path(passage: Passage) -> tuple[str, str, str]:
-    return passage.chapter, passage.section, passage.heading
 
 
 def prefer_page(passages: Sequence[Passage], page: str) -> list[Passage]:

@@ -267,6 +267,11 @@ def cached_per_passage(most: int) -> Callable[[Callable[[Passage], T]], Callable
     return decorate
 
 
+def join_headings(*headings: str) -> str:
+    """Join headings as a path, without empty and repeated ones."""
+    return " > ".join(dict.fromkeys(filter(None, headings)))
+
+
 @dataclass(slots=True)
 class _Run:
     """Neighbouring chunks of one file, in order, and the best hit among them."""

@@ -30,7 +30,13 @@ from lib.languages import (
     refusal_pattern,
     small_talk,
 )
-from lib.ranking import ParsedQuery, Passage, inverse_document_frequency, max_bm25
+from lib.ranking import (
+    ParsedQuery,
+    Passage,
+    inverse_document_frequency,
+    join_headings,
+    max_bm25,
+)
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.sentences import split_text
 from lib.store import Candidates, Manifest
@@ -204,8 +210,7 @@ def suggest_places(passages: Sequence[Passage]) -> list[Suggestion]:
     """Return the first `MAX_SUGGESTIONS` distinct places of `passages`."""
     places: dict[Suggestion, None] = {}
     for passage in passages:
-        parts = dict.fromkeys(filter(None, (passage.chapter, passage.heading)))
-        title = " > ".join(parts) or passage.file_path
+        title = join_headings(passage.chapter, passage.heading) or passage.file_path
         places.setdefault(Suggestion(title, passage.url))
     return list(places)[:MAX_SUGGESTIONS]
 

@@ -10,14 +10,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, Generic, TypeVar
 
-from lib import sanitizer_syntax as links
 from lib.sanitizer_syntax import (
+    MAX_ADDRESS,
     Addresses,
     LineKind,
     OpenBlocks,
     classify_line,
     drop_unfinished_marker,
+    find_address,
+    find_closing_bracket,
+    find_entity,
     find_marker,
+    find_tag,
+    find_target,
+    is_simple,
 )
 
 MAX_CODE_SPAN: Final = 400
@@ -263,7 +269,7 @@ class AnswerBuffer(Generic[T]):
         if not following and not final:
             return None
         if following == "(":  # some models add a target of their own
-            own = links.find_target(text, end, final)
+            own = find_target(text, end, final)
             if own is None:
                 return None
             end = own[1] or end
@@ -303,7 +309,7 @@ class AnswerBuffer(Generic[T]):
             # A label at the start of a line could become a link definition.
             opens = label is None and self._at_start(text, at)
             return self._show(text, at, "\\[" if opens else "[", at + 1)
-        known = self._addresses.find(target) if label and links.is_simple(label) else None
+        known = self._addresses.find(target) if label and is_simple(label) else None
         if known is None:
             return self._replace(text, at, label or "", end)
         self._emit(text[:at])
@@ -379,7 +385,7 @@ class AnswerBuffer(Generic[T]):
         return self._show(text, at, text[at:end], end)
 
     def _angle(self, text: str, at: int, final: bool) -> str | None:
-        tag = links.find_tag(text, at, final)
+        tag = find_tag(text, at, final)
         if tag is None:
             return None
         stays, end = tag
@@ -391,7 +397,7 @@ class AnswerBuffer(Generic[T]):
         return self._show(text, at, "<" if safe else "&lt;", at + 1)
 
     def _entity(self, text: str, at: int, final: bool) -> str | None:
-        entity = links.find_entity(text, at, final)
+        entity = find_entity(text, at, final)
         if entity is None:
             return None
         char, end = entity
@@ -445,7 +451,7 @@ class AnswerBuffer(Generic[T]):
         previous = self._before(text, at)[-1:]
         if previous.isascii() and previous.isalnum():
             return self._show(text, at, found[0], found.end())
-        address = links.find_address(text, at, final)
+        address = find_address(text, at, final)
         if address is None or (len(text) - at < 4 and not final):
             return None
         written, host, end = address
@@ -456,7 +462,7 @@ class AnswerBuffer(Generic[T]):
             self._emit(text[:at])
             self._emit_link(f"<{known[0]}>")
             return text[at + known[1] :]
-        if len(written) >= links.MAX_ADDRESS:
+        if len(written) >= MAX_ADDRESS:
             self._skip, end = _IN_ADDRESS, at + len(written)
         if not host:
             return self._drop(text, text[:at], end, "hard")
@@ -472,7 +478,7 @@ def _link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None
     The end is 0 without a link; the label is None if it is not closed either. None if more text is
     needed.
     """
-    close = links.find_closing_bracket(text, at, final)
+    close = find_closing_bracket(text, at, final)
     if close is None:
         return None
     if close < 0:
@@ -482,7 +488,7 @@ def _link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None
     label = text[at + 1 : close]
     if not text.startswith("(", close + 1):
         return label, "", 0
-    target = links.find_target(text, close + 1, final)
+    target = find_target(text, close + 1, final)
     return None if target is None else (label, *target)
 
 

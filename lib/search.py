@@ -61,11 +61,23 @@ class SearchAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """The candidates for a query, before ranking."""
+
+    query: ParsedQuery
+    asked: Sequence[SparseVector]
+    """The question's terms in each language of the book."""
+    found: Candidates
+    has_vector: bool
+    """Whether the query was embedded."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
     """The passages of a search, with the data that they were selected from."""
 
     passages: list[Passage]
-    lookup: "Lookup"
+    lookup: Lookup
     ranked: Sequence[Ranked]
     """All ranked chunks, including those that were not selected."""
     manifest: Manifest
@@ -112,18 +124,6 @@ async def search_passages(
     similarity = embedder.similarity if lookup.has_vector else None
     ranked = rank(lookup.query, lookup.asked, lookup.found, manifest, similarity)
     return SearchResult(select_passages(ranked, k), lookup, ranked, manifest, similarity, tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup:
-    """The candidates for a query, before ranking."""
-
-    query: ParsedQuery
-    asked: Sequence[SparseVector]
-    """The question's terms in each language of the book."""
-    found: Candidates
-    has_vector: bool
-    """Whether the query was embedded."""
 
 
 async def look_up(
