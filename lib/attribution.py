@@ -33,6 +33,49 @@ from lib.sentences import STOPS, Sentence, split_markdown, split_passage
 from lib.terms import terms
 
 
+class SentenceCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """The result for one cited sentence."""
+
+    sentence: str
+    """The sentence as the reader sees it, without markers."""
+    markers: list[int]
+    """The reader's numbers."""
+    supported: bool | None
+    """None: unknown, because of another language or too few words."""
+    score: float
+    """0 to 1."""
+    quote: str | None
+    """The passage's supporting words; None unless supported."""
+
+
+def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list[SentenceCheck]:
+    """Check every sentence of `answer`, the reader's Markdown, that has a marker, in order.
+
+    Sentences without markers, and code, are skipped.
+    """
+    return run_to_end(check_answer_in_steps(answer, passages_by_marker))
+
+
+def check_answer_in_steps(
+    answer: str, passages_by_marker: Mapping[int, Passage]
+) -> Generator[None, None, list[SentenceCheck]]:
+    """Check in cooperative steps: up to 2 ms for each new passage, 0.5 ms for each claim."""
+    claims = read_claims(answer, passages_by_marker)
+    if not claims:
+        return []
+    spoken = page_language(" ".join(claim.text for claim in claims))
+    sources: dict[int, CitedPassage] = {}
+    for number in sorted({marker for claim in claims for marker in claim.markers}):
+        yield
+        sources[number] = read_cited_passage(passages_by_marker[number])
+    rarity = Rarity(line.bag for source in sources.values() for line in source.lines)
+    checks: list[SentenceCheck] = []
+    for claim in claims:
+        yield
+        checks.append(check_claim(claim, [sources[n] for n in claim.markers], rarity, spoken))
+    return checks
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A sentence of the answer and the markers in it."""
@@ -222,49 +265,6 @@ CONTRADICTION_FACTOR: Final = 0.4
 """Multiplies the coverage of a contradicting window."""
 UNKNOWN_NAME_FACTOR: Final = 0.55
 """Multiplies the score of a claim with a name that is in none of the passages."""
-
-
-class SentenceCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """The result for one cited sentence."""
-
-    sentence: str
-    """The sentence as the reader sees it, without markers."""
-    markers: list[int]
-    """The reader's numbers."""
-    supported: bool | None
-    """None: unknown, because of another language or too few words."""
-    score: float
-    """0 to 1."""
-    quote: str | None
-    """The passage's supporting words; None unless supported."""
-
-
-def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list[SentenceCheck]:
-    """Check every sentence of `answer`, the reader's Markdown, that has a marker, in order.
-
-    Sentences without markers, and code, are skipped.
-    """
-    return run_to_end(check_answer_in_steps(answer, passages_by_marker))
-
-
-def check_answer_in_steps(
-    answer: str, passages_by_marker: Mapping[int, Passage]
-) -> Generator[None, None, list[SentenceCheck]]:
-    """Check in cooperative steps: up to 2 ms for each new passage, 0.5 ms for each claim."""
-    claims = read_claims(answer, passages_by_marker)
-    if not claims:
-        return []
-    spoken = page_language(" ".join(claim.text for claim in claims))
-    sources: dict[int, CitedPassage] = {}
-    for number in sorted({marker for claim in claims for marker in claim.markers}):
-        yield
-        sources[number] = read_cited_passage(passages_by_marker[number])
-    rarity = Rarity(line.bag for source in sources.values() for line in source.lines)
-    checks: list[SentenceCheck] = []
-    for claim in claims:
-        yield
-        checks.append(check_claim(claim, [sources[n] for n in claim.markers], rarity, spoken))
-    return checks
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,105 @@ from lib.sanitizer_syntax import RESOLVED_MARKER, Addresses, link_target
 from lib.sentences import split_passage, split_text
 from lib.terms import terms
 
+EXCERPT_CHARACTERS = 240
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """The place that a citation links to."""
+
+    chapter: str
+    section: str
+    heading: str
+    file_path: str
+    url: str | None
+
+
+class Citation(msgspec.Struct, frozen=True, kw_only=True):
+    """A passage that the answer cites."""
+
+    marker: int
+    text: str
+    source: Source
+    relevance_score: float
+    chunk_id: str
+
+
+class Citations:
+    """Numbers the citations of one answer in order of appearance.
+
+    With `text_fragments`, a marker's link also highlights the sentence that supports the claim.
+    """
+
+    def __init__(self, passages: Sequence[Passage], *, text_fragments: bool = True) -> None:
+        self.passages = passages
+        self._markers: dict[int, int] = {}
+        self._finders = [fragment_finder(each) for each in passages] if text_fragments else None
+
+    def cite(self, number: int, said: str = "") -> tuple[str, Citation | None]:
+        """Return the reader's marker for passage `number` (from 1), and its citation at first use.
+
+        `said` is the line's text before the marker. Without such a passage, the marker is "".
+        """
+        if not 1 <= number <= len(self.passages):
+            return "", None
+        passage = self.passages[number - 1]
+        first = number not in self._markers
+        marker = self._markers.setdefault(number, len(self._markers) + 1)
+        shown = f"[{marker}]"
+        # A relative address does not work from a chat on another site.
+        if passage.url is not None and passage.url.startswith(("http://", "https://")):
+            target = link_target(passage.url)
+            if self._finders is not None:
+                target = with_directive(target, self._finders[number - 1].directive(said))
+            shown += f"({target})"
+        return shown, make_citation(marker, passage) if first else None
+
+
+class MarkerResolver(AnswerBuffer[Citation]):
+    """Turns a model's deltas into the reader's text and citations."""
+
+    def __init__(self, citations: Citations) -> None:
+        passages = citations.passages
+        addresses = (
+            text
+            for passage in passages
+            for text in (passage.text, passage.url, (passage.url or "").partition("#")[0])
+            if text
+        )
+        super().__init__(citations.cite, Addresses(addresses))
+
+
+def make_citation(marker: int, passage: Passage) -> Citation:
+    return Citation(
+        marker=marker,
+        text=excerpt(passage.text),
+        source=Source(
+            chapter=passage.chapter,
+            section=passage.section,
+            heading=passage.heading,
+            file_path=passage.file_path,
+            url=passage.url,
+        ),
+        relevance_score=passage.score,
+        chunk_id=passage.chunk_id,
+    )
+
+
+@functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
+def excerpt(text: str) -> str:
+    """Return the beginning of `text` on one line, cut between words. Cached, like the text."""
+    line = " ".join(text.split())
+    if len(line) <= EXCERPT_CHARACTERS:
+        return line
+    return line[:EXCERPT_CHARACTERS].rsplit(" ", 1)[0].rstrip(" ,;:") + " …"
+
+
 MIN_SIMILARITY: Final = 0.4
-"""Dice's coefficient of a claim's terms and a sentence's from which the sentence is marked..."""
+"""Minimum Dice coefficient of the terms of a claim and a sentence..."""
 MIN_COMMON_TERMS: Final = 2
-"""...if they have so many in common..."""
+"""...minimum number of common terms..."""
 MIN_LEAD: Final = 1.15
-"""...and no other is as near: the best is ahead by this factor."""
+"""...and minimum ratio to the second best sentence, for a text fragment."""
 LONG_SENTENCE_WORDS: Final = 10
 """A sentence with more words is named by its first and last ones..."""
 END_WORDS: Final = 4
@@ -147,96 +240,3 @@ def with_directive(url: str, directive: str) -> str:
 @cached_per_passage(300)
 def fragment_finder(passage: Passage) -> FragmentFinder:
     return FragmentFinder(passage)
-
-
-EXCERPT_CHARACTERS = 240
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """The place that a citation links to."""
-
-    chapter: str
-    section: str
-    heading: str
-    file_path: str
-    url: str | None
-
-
-class Citation(msgspec.Struct, frozen=True, kw_only=True):
-    """A passage that the answer cites."""
-
-    marker: int
-    text: str
-    source: Source
-    relevance_score: float
-    chunk_id: str
-
-
-class Citations:
-    """Numbers the citations of one answer in order of appearance.
-
-    With `text_fragments`, a marker's link also highlights the sentence that supports the claim.
-    """
-
-    def __init__(self, passages: Sequence[Passage], *, text_fragments: bool = True) -> None:
-        self.passages = passages
-        self._markers: dict[int, int] = {}
-        self._finders = [fragment_finder(each) for each in passages] if text_fragments else None
-
-    def cite(self, number: int, said: str = "") -> tuple[str, Citation | None]:
-        """Return the reader's marker for passage `number` (from 1), and its citation at first use.
-
-        `said` is the line's text before the marker. Without such a passage, the marker is "".
-        """
-        if not 1 <= number <= len(self.passages):
-            return "", None
-        passage = self.passages[number - 1]
-        first = number not in self._markers
-        marker = self._markers.setdefault(number, len(self._markers) + 1)
-        shown = f"[{marker}]"
-        # A relative address does not work from a chat on another site.
-        if passage.url is not None and passage.url.startswith(("http://", "https://")):
-            target = link_target(passage.url)
-            if self._finders is not None:
-                target = with_directive(target, self._finders[number - 1].directive(said))
-            shown += f"({target})"
-        return shown, make_citation(marker, passage) if first else None
-
-
-class MarkerResolver(AnswerBuffer[Citation]):
-    """Turns a model's deltas into the reader's text and citations."""
-
-    def __init__(self, citations: Citations) -> None:
-        passages = citations.passages
-        addresses = (
-            text
-            for passage in passages
-            for text in (passage.text, passage.url, (passage.url or "").partition("#")[0])
-            if text
-        )
-        super().__init__(citations.cite, Addresses(addresses))
-
-
-def make_citation(marker: int, passage: Passage) -> Citation:
-    return Citation(
-        marker=marker,
-        text=excerpt(passage.text),
-        source=Source(
-            chapter=passage.chapter,
-            section=passage.section,
-            heading=passage.heading,
-            file_path=passage.file_path,
-            url=passage.url,
-        ),
-        relevance_score=passage.score,
-        chunk_id=passage.chunk_id,
-    )
-
-
-@functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
-def excerpt(text: str) -> str:
-    """Return the beginning of `text` on one line, cut between words. Cached, like the text."""
-    line = " ".join(text.split())
-    if len(line) <= EXCERPT_CHARACTERS:
-        return line
-    return line[:EXCERPT_CHARACTERS].rsplit(" ", 1)[0].rstrip(" ,;:") + " …"

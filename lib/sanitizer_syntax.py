@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import Final
 from urllib.parse import quote
 
-RESOLVED_MARKER: Final = r"\[(?P<number>\d+)\](?:\((?P<url>[^()\s]*)\))?"
+RESOLVED_MARKER: Final = r"\[(?P<number>\d{1,3})\](?:\((?P<url>[^()\s]*)\))?"
 """A marker as the reader sees it: `[1]` or `[1](address)`."""
 
 MAX_LABEL: Final = 300

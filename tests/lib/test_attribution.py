@@ -264,3 +264,9 @@ def test_one_form_of_a_number(digits: str, expected: str) -> None:
 
 def test_numbers_in_letters() -> None:
     assert [spell_in_digits(each) for each in ("six", "sixth", "6")] == ["6", "sixth", "6"]
+
+
+def test_a_very_long_number_in_brackets_is_no_marker() -> None:
+    """Python refuses to convert numbers of more than 4,300 digits."""
+    text = f"The bell weighs nine tons [1]. See [{'1' * 5_000}]."
+    assert [each.markers for each in check_answer(text, {1: passage(BELL)})] == [[1]]
