@@ -1,4 +1,4 @@
-"""What a day may cost, however answers overlap, break off or are never heard of again.
+"""The daily budget, with answers that overlap, break off or never settle.
 
 In memory and in Redis alike; what is particular to each has tests of its own.
 
@@ -37,7 +37,7 @@ def clock() -> Clock:
 
 @pytest.fixture(params=["memory", "redis"])
 async def make(clock: Clock, request: pytest.FixtureRequest) -> AsyncIterator[Make]:
-    """A budget of these limits."""
+    """A budget with these limits."""
     if request.param == "memory":
         yield lambda **limits: MemoryBudget(BudgetLimits(**limits), clock=clock)
         return
@@ -157,7 +157,7 @@ async def test_many_steps_stay_within_the_budget(make: Make) -> None:
 
 
 async def test_many_answers_at_once_stay_within_it(make: Make) -> None:
-    """Answers that are finished, left or lost; what counts is what the model would have billed."""
+    """Finish, cancel or lose answers; charged is what the provider would bill."""
     chance = random.Random(1)
     budgets = [make(tokens=5_000) for _ in range(2)]
     if isinstance(budgets[0], MemoryBudget):
@@ -196,7 +196,7 @@ async def test_all_steps_stay_within_the_budget(steps: list[tuple[int, int, int]
 
 
 async def test_a_flood_of_invented_readers(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever invents addresses gets no more than all readers together may have."""
+    """Invented addresses never get more than the total budget."""
     assert MAX_TRACKED_READERS <= 100_000
     monkeypatch.setattr(lib.budget, "MAX_TRACKED_READERS", 100)
     budget = MemoryBudget(BudgetLimits(tokens=50_000, reader_tokens=3), clock=clock)
@@ -243,7 +243,7 @@ def path(tmp_path: Path) -> Path:
 async def test_a_restart_does_not_forget(path: Path, clock: Clock) -> None:
     before = await opened(path, clock)
     (await reserve(before, 60, 0.5)).settle(50, 0.25)
-    await reserve(before, 30, 0.5)  # the process ends in the midst of it
+    await reserve(before, 30, 0.5)  # the process ends before settling
     await before.close()
     after = await opened(path, clock, tokens=100)
     state = after.state()
@@ -256,7 +256,7 @@ async def test_a_restart_does_not_forget(path: Path, clock: Clock) -> None:
 
 @pytest.fixture
 async def written(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[int]:
-    """The tokens of each writing, told when it is done."""
+    """Record the tokens of each write when it is done."""
     loop, told = asyncio.get_running_loop(), asyncio.Queue[int]()
 
     def telling(path: Path, content: bytes) -> None:
@@ -270,7 +270,7 @@ async def written(monkeypatch: pytest.MonkeyPatch) -> asyncio.Queue[int]:
 async def test_a_killed_process_has_kept_it(
     path: Path, clock: Clock, written: asyncio.Queue[int]
 ) -> None:
-    """The first change is written at once, those of the next second together."""
+    """The first change is written immediately, those of the next second together."""
     budget = await opened(path, clock)
     await reserve(budget, 60)
     assert await written.get() == 60

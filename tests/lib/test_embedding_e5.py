@@ -1,4 +1,4 @@
-"""The tokens of multilingual-e5: the same as the library that its field trusts cuts."""
+"""The tokenizer of multilingual-e5, compared with the package `tokenizers`."""
 
 import unicodedata
 from pathlib import Path
@@ -49,7 +49,7 @@ def ours(weights: _Weights) -> _Tokenizer:
 
 @pytest.fixture(scope="module")
 def theirs(weights: _Weights) -> tokenizers.Tokenizer:
-    # "<s>" in a text is text: the marks of the model get names that no text has.
+    # "<s>" in a text is text, so special tokens get names that no text contains.
     special = {"<s>", "<pad>", "</s>", "<unk>", "<mask>"}
     pieces = [f"\ue000{piece}" if piece in special else piece for piece in weights.pieces]
     made = tokenizers.Tokenizer(
@@ -63,7 +63,7 @@ def theirs(weights: _Weights) -> tokenizers.Tokenizer:
 
 
 def normal(text: str, weights: _Weights) -> str:
-    """As the model's own table has it, whose form the library cannot read."""
+    """Normalise with the model's table, whose format the library cannot read."""
     return unicodedata.normalize("NFC", text).translate(dict(weights.replacements))
 
 

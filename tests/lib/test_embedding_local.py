@@ -212,8 +212,7 @@ find_model(Path(sys.argv[1])).load().question("When does the tide turn?")
 
 @pytest.mark.parametrize("code", LOAD_AND_ASK.values(), ids=LOAD_AND_ASK.keys())
 def test_nothing_is_told_about_the_machine(tmp_path: Path, folder: Path, code: str) -> None:
-    """onnxruntime would leave an id and what it has to send in the home directory, unless it
-    believes to be tested; so nothing says that it is."""
+    """Run without the variables by which onnxruntime detects a test and disables telemetry."""
     home = tmp_path / "home"
     home.mkdir()
     subprocess.run(

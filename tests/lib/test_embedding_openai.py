@@ -88,7 +88,7 @@ async def test_what_will_not_change_is_not_tried_again(
 async def test_a_query_is_impatient(
     embedder: OpenAIEmbedder, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader waits: neither a silent server nor one that asks for a minute may hold them."""
+    """A silent server, or one that asks for a minute's pause, must not delay a reader."""
     monkeypatch.setattr(lib.embedding_openai, "_QUERY_SECONDS", 0.1)
     for fault in ([Hang()], Status(429, {"Retry-After": "55"}), Status(503, {"Retry-After": "55"})):
         upstream.embedding_replies.clear()

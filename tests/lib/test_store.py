@@ -1,4 +1,4 @@
-"""One suite for both stores (`tests.stores`), and what is particular to the embedded one."""
+"""One suite for both stores (`tests.stores`), and tests of the embedded one."""
 
 import asyncio
 import os
@@ -69,7 +69,7 @@ async def test_an_empty_store(store: Store) -> None:
     assert await store.urls() == set()
 
 
-async def test_what_was_published_is_found(store: Store) -> None:
+async def test_published_chunks_are_found(store: Store) -> None:
     chunks, vectors = [chunk(n) for n in range(5)], random_vectors(5)
     manifest = await publish(store, chunks, vectors)
     assert await store.manifest() == manifest
@@ -127,7 +127,7 @@ async def test_the_search_can_be_restricted(
     assert {hit.chunk.start_char for hit in hits} == numbers
 
 
-async def test_readers_see_nothing_of_what_is_being_built(store: Store) -> None:
+async def test_readers_do_not_see_an_unfinished_generation(store: Store) -> None:
     old = await publish(store, [chunk(1)], random_vectors(1))
     builder = await store.build(new_generation(), MODEL)
     await builder.add([chunk(2)], random_vectors(1, seed=9), sparse_vectors([chunk(2)]))
@@ -190,14 +190,14 @@ async def test_unchanged_files_are_taken_over(store: Store, gone: list[str]) -> 
     assert await store.ledger() == make_ledger([*kept, new])
 
 
-async def test_inheriting_from_nothing(store: Store) -> None:
+async def test_copying_without_a_published_generation(store: Store) -> None:
     builder = await store.build(new_generation(), MODEL)
     await builder.copy_unchanged(without=[])
     assert builder.dimension == 0
     await builder.discard()
 
 
-async def test_the_published_generation_lends_its_vectors(store: Store) -> None:
+async def test_vectors_of_the_published_generation_are_reused(store: Store) -> None:
     chunks, vectors = [chunk(n) for n in range(4)], random_vectors(4)
     await publish(store, chunks, vectors)
     builder = await store.build(new_generation(), MODEL)
@@ -207,8 +207,8 @@ async def test_the_published_generation_lends_its_vectors(store: Store) -> None:
     await builder.discard()
 
 
-async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> None:
-    """Those of a run that broke off were paid for."""
+async def test_vectors_of_a_discarded_generation_are_reused(make: MakeStore) -> None:
+    """The vectors of an interrupted run were paid for."""
     builder = await make().build(new_generation(), MODEL)
     vectors = random_vectors(2)
     await builder.add([chunk(1), chunk(2)], vectors, sparse_vectors([chunk(1), chunk(2)]))
@@ -222,7 +222,7 @@ async def test_an_abandoned_generation_lends_its_vectors(make: MakeStore) -> Non
     await builder.discard()
 
 
-async def test_vectors_of_another_model_are_not_lent(store: Store) -> None:
+async def test_vectors_of_another_model_are_not_reused(store: Store) -> None:
     await publish(store, [chunk(1)], random_vectors(1), model="other/model")
     abandoned = await store.build(new_generation(), "third/model")
     await abandoned.add([chunk(2)], random_vectors(1), sparse_vectors([chunk(2)]))
@@ -253,7 +253,7 @@ async def test_many_chunks_at_once(store: Store) -> None:
 
 
 async def test_the_first_batches_may_come_at_once(store: Store) -> None:
-    """As they do from an embedder of which several are asked at a time."""
+    """Batches overlap if the embedder takes several requests at a time."""
     chunks, vectors = [chunk(n) for n in range(40)], random_vectors(40)
     generation = new_generation()
     builder = await store.build(generation, MODEL)
@@ -360,7 +360,7 @@ asyncio.run(run())
     await other.close()
 
 
-async def test_what_nobody_needs_is_removed(edge: EdgeStore, tmp_path: Path) -> None:
+async def test_useless_generations_are_deleted(edge: EdgeStore, tmp_path: Path) -> None:
     names = [(await publish(edge, [chunk(n)], random_vectors(1))).generation for n in range(4)]
     assert generations_in(tmp_path) == sorted(names[-2:])  # another process may read the last
 
@@ -404,7 +404,7 @@ async def test_opening_leaves_what_another_builds(edge: EdgeStore, tmp_path: Pat
         ("current", bytes(22)),
     ],
 )
-async def test_damaged_files_are_said(
+async def test_damaged_files_are_reported(
     edge: EdgeStore, tmp_path: Path, name: str, content: bytes
 ) -> None:
     manifest = await publish(edge, [chunk(1)], random_vectors(1))
@@ -419,7 +419,7 @@ async def test_damaged_files_are_said(
     await other.close()
 
 
-async def test_damaged_segments_are_said(edge: EdgeStore, tmp_path: Path) -> None:
+async def test_damaged_segments_are_reported(edge: EdgeStore, tmp_path: Path) -> None:
     manifest = await publish(edge, [chunk(1)], random_vectors(1))
     shard = tmp_path / "index" / "generations" / manifest.generation / "shard"
     damage_all(shard)
@@ -470,7 +470,7 @@ async def test_a_builder_cancelled_while_it_gives_up_lets_the_lock_go(edge: Edge
     occupied = threading.Event()
     busy = asyncio.ensure_future(edge.in_builder_thread(occupied.wait))
     giving_up = asyncio.create_task(builder.discard())
-    for _ in range(3):  # until it stands in the thread's queue
+    for _ in range(3):  # until it is in the thread's queue
         await asyncio.sleep(0)
     giving_up.cancel()
     await asyncio.sleep(0)
@@ -480,7 +480,7 @@ async def test_a_builder_cancelled_while_it_gives_up_lets_the_lock_go(edge: Edge
     await (await edge.build(new_generation(), MODEL)).discard()
 
 
-async def test_readers_who_come_at_once_open_an_index_once(edge: EdgeStore, tmp_path: Path) -> None:
+async def test_concurrent_readers_open_an_index_once(edge: EdgeStore, tmp_path: Path) -> None:
     await publish(edge, [chunk(1)], random_vectors(1))
     other = EdgeStore(tmp_path / "index")
     opened = await asyncio.gather(*(other.in_thread(other._folder.current) for _ in range(2)))
@@ -488,8 +488,8 @@ async def test_readers_who_come_at_once_open_an_index_once(edge: EdgeStore, tmp_
     await other.close()
 
 
-async def test_a_replaced_index_lends_only_what_the_live_one_has_not(edge: EdgeStore) -> None:
-    """It stays for processes that still read it; to read all of it again takes a second."""
+async def test_a_replaced_index_is_a_source_only_for_another_model(edge: EdgeStore) -> None:
+    """It stays for processes that still read it; reading it again takes a second."""
     await publish(edge, [chunk(1), chunk(2)], random_vectors(2))
     await publish(edge, [chunk(1)], random_vectors(1))
     assert await edge.in_thread(edge._folder.other_sources, MODEL) == []

@@ -1,4 +1,4 @@
-"""Publishing, as readers in the same process see it."""
+"""Publishing with the embedded store, as readers in the same process see it."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ async def test_what_cannot_be_searched_is_not_published(
 
 
 async def test_an_index_whose_chunks_are_damaged_is_not_opened(tmp_path: Path) -> None:
-    """By its first search, which no reader has to make."""
+    """The warm-up search finds the damage before any reader does."""
     store = EdgeStore(tmp_path)
     manifest = await publish(store, [chunk(number) for number in range(40)], random_vectors(40))
     await store.close()

@@ -1,4 +1,4 @@
-"""An index on a disk that cannot be written, as in a container whose root file system is read-only.
+"""An index on a read-only disk, as in a container with a read-only root file system.
 
 A real read-only mount, in a process of its own: permissions alone do not stop the user root.
 """
@@ -47,7 +47,7 @@ asyncio.run(look())
 
 
 def read_only(folder: Path, code: str, **environment: str) -> list[str]:
-    """The lines that `code` prints, to which `folder` cannot be written."""
+    """Run `code` with `folder` read-only; return the lines that it prints."""
     rights = [] if os.geteuid() == 0 else ["--map-root-user"]
     command = ["unshare", "--mount", *rights, "sh", "-c", READ_ONLY, str(folder)]
     try:
@@ -79,7 +79,7 @@ async def index(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def pack(index: Path) -> None:
-    """As the Dockerfile does."""
+    """Pack the shard as the Dockerfile does."""
     (shard,) = index.glob("generations/*/shard")
     command = ["tar", "--sparse", "-C", str(shard), "-cf", f"{shard}.tar", "."]
     if subprocess.run(command, capture_output=True, check=False).returncode:
@@ -111,7 +111,7 @@ async def test_a_packed_index_is_small_and_its_vectors_are_reused(tmp_path: Path
     await store.close()
     await asyncio.to_thread(pack, folder)
     assert sum(each.st_size for each in stats(folder)) < 1_000_000
-    (folder / "current").unlink()  # the builder then has no other generation to take from
+    (folder / "current").unlink()  # leaves the builder no other source
     store = EdgeStore(folder)
     await store.open()
     builder = await store.build(new_generation(), MODEL)

@@ -1,4 +1,4 @@
-"""What is particular to the store on a server: generations as collections, faults, recovery.
+"""The store on a Qdrant server: generations as collections, faults, recovery.
 
 Over HTTP to `tests.qdrant_server`; where no network matters, on qdrant-client's local mode.
 
@@ -80,7 +80,7 @@ MakeStore = Callable[..., ServerStore]
 
 
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pause for nothing between two attempts, and wait for no answer longer than a second."""
+    """Retry without pauses, with a timeout of one second."""
     change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=0.0, timeout=1.0)
     monkeypatch.setattr(lib.store_server_client, "_TIMEOUT", 1)
 
@@ -161,7 +161,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
 
 
 async def complaint(call: Coroutine[Any, Any, object]) -> str:
-    """The sentence with which a call fails; nobody else's words are in it or in the log's form."""
+    """The message of a failing call; neither it nor its traceback repeats the server's words."""
     with pytest.raises(StoreUnavailable) as caught:
         await call
     shown = "".join(traceback.format_exception(caught.value))
@@ -180,7 +180,7 @@ async def test_every_call_tells_a_fault_in_our_words(
     with server.failing(fault):
         for told in await asyncio.gather(*(complaint(call(store)) for call in CALLS.values())):
             assert words in told
-    assert len(await nearest(store, random_vectors(1)[0], 3)) == 1  # and nothing is left of it
+    assert len(await nearest(store, random_vectors(1)[0], 3)) == 1  # the store recovers
 
 
 @pytest.mark.parametrize("denied_status", [401, 403])
@@ -240,7 +240,7 @@ async def test_a_server_that_hangs_is_not_reachable(
     assert await store.reachable()
 
 
-async def test_it_recovers_with_the_server(server: QdrantServer, make: MakeStore) -> None:
+async def test_the_store_recovers_with_the_server(server: QdrantServer, make: MakeStore) -> None:
     store = make()
     await server.stop()
     assert not await store.reachable()
@@ -257,7 +257,7 @@ async def test_it_recovers_with_the_server(server: QdrantServer, make: MakeStore
 
 
 async def test_nothing_of_the_client_is_imported_beside_its_loading() -> None:
-    """Two threads in the midst of one package's imports wait for each other."""
+    """Two threads that import one package deadlock."""
     code = """
 import asyncio, sys
 from lib.runtime import SingleFlight
@@ -291,7 +291,7 @@ asyncio.run(main())
 async def test_fields_are_indexed_before_the_first_points(
     server: QdrantServer, make: MakeStore
 ) -> None:
-    """Strict mode, which Qdrant Cloud has on, refuses to filter on any other."""
+    """Strict mode, the default of Qdrant Cloud, refuses filters on other fields."""
     store = make()
     manifest = await publish(store, [chunk(0)], random_vectors(1))
     name = f"/collections/book--{manifest.generation}"
@@ -309,7 +309,7 @@ async def test_fields_are_indexed_before_the_first_points(
         assert len(await nearest(store, random_vectors(1)[0], 5, only=only)) == 1
     with pytest.raises(StoreUnavailable, match="strict mode") as caught:
         await nearest(store, random_vectors(1)[0], 5, only={"heading": "H"})
-    assert caught.value.details == {"upstream_status": 400}  # so nobody else is refused for it
+    assert caught.value.details == {"upstream_status": 400}  # so the breaker stays closed
 
 
 async def test_a_question_is_one_request(server: QdrantServer, make: MakeStore) -> None:
@@ -321,7 +321,7 @@ async def test_a_question_is_one_request(server: QdrantServer, make: MakeStore) 
 
 
 async def test_a_manifest_is_read_once(server: QdrantServer, make: MakeStore) -> None:
-    """With it come the records of the files, which may be megabytes."""
+    """Its metadata includes the file records, which may be megabytes."""
     reader, writer = make(), make()
     for number in range(2):
         manifest = await publish(writer, [chunk(number)], random_vectors(1))
@@ -355,7 +355,7 @@ UNKNOWN: dict[str, dict[str, Any]] = {
 async def test_what_quire_does_not_ask_is_refused(
     make: MakeStore, request_: dict[str, Any]
 ) -> None:
-    """By the stand-in, which else would prove nothing."""
+    """Check the test server, which would prove nothing if it accepted any request."""
     store = make()
     await publish(store, [chunk(0)], random_vectors(1))
     client = await store._client.get()
@@ -387,7 +387,7 @@ async def test_readers_have_the_old_generation_until_the_one_request(
     assert await seen() == (new, [2])
     assert len(server.requests_matching("POST /collections/aliases")) == before + 1
     assert [*server.collections] == [f"book--{new.generation}"]
-    # What is replaced goes only after nobody is sent there any more.
+    # The replaced collection is deleted only after the switch.
     last = server.requests.index(f"DELETE /collections/book--{old.generation}")
     switches = [n for n, r in enumerate(server.requests) if r == "POST /collections/aliases"]
     assert switches[-1] < last
@@ -455,7 +455,7 @@ async def test_attempts_lend_their_vectors_until_the_next_publication(
 async def test_of_two_that_build_the_loser_is_told_and_harms_nobody(
     server: QdrantServer, make: MakeStore
 ) -> None:
-    """A server has no lock that would end with the process that holds it."""
+    """A server has no lock that ends with its holder's process."""
     generation = new_generation()
     slow = await make().build(generation, MODEL)
     await slow.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
@@ -492,7 +492,7 @@ async def test_a_manifest_of_another_version(
     server.collections[f"book--{manifest.generation}"].metadata = metadata
     with pytest.raises(IndexUnreadable, match="another version of Quire"):
         await store.manifest()
-    new = await publish(store, [chunk(2)], random_vectors(1))  # what an ingestion does
+    new = await publish(store, [chunk(2)], random_vectors(1))  # as an ingestion does
     assert await store.manifest() == new
     assert len(server.collections) == 1
 
@@ -512,7 +512,7 @@ async def test_a_manifest_of_a_later_version_with_more_in_it(
 async def test_the_metadata_is_added_to_that_of_the_creation(
     server: QdrantServer, make: MakeStore
 ) -> None:
-    """Of a published generation, too, the model must be known to lend its vectors."""
+    """Reusing vectors of a published generation needs its model's name, too."""
     manifest = await publish(make(), [chunk(1)], random_vectors(1))
     [collection] = server.collections.values()
     assert collection.metadata["embedding_model"] == MODEL
@@ -542,14 +542,14 @@ async def test_old_generations_are_dropped_and_other_collections_left(
         await client.create_collection(name, vectors_config=params)
     store = ServerStore("", "", "book", client=client)
     await store.open()
-    assert await collections(client) == foreign  # of ours, an attempt of long ago
+    assert await collections(client) == foreign  # only our old attempt is deleted
     for number in range(3):
         manifest = await publish(store, [chunk(number)], random_vectors(1))
     assert await collections(client) == foreign | {f"book--{manifest.generation}"}
 
 
 async def test_a_generation_with_another_alias_is_left(client: AsyncQdrantClient) -> None:
-    """Somebody may have pinned it, or given it to another Quire."""
+    """The alias may be a pin, or belong to another Quire."""
     store = ServerStore("", "", "book", client=client)
     first = await publish(store, [chunk(1)], random_vectors(1))
     alias = CreateAlias(collection_name=f"book--{first.generation}", alias_name="pinned")
@@ -659,7 +659,7 @@ async def large_server(tmp_path: Path) -> AsyncIterator[QdrantServer]:
 async def test_scores_are_those_of_the_vectors_themselves(
     large_server: QdrantServer, layout: Layout
 ) -> None:
-    """Of what is found; fewer bits only choose who is scored."""
+    """Quantised vectors only select the candidates."""
     store = ServerStore(large_server.url, "", "book", layout=layout)
     chunks, vectors = [chunk(n) for n in range(200)], random_vectors(200)
     await publish(store, chunks, vectors)
@@ -676,7 +676,7 @@ async def test_scores_are_those_of_the_vectors_themselves(
 
 
 async def test_without_rescoring_they_would_not_be(large_server: QdrantServer) -> None:
-    """So that the test above proves something: the engine really scores by single bits."""
+    """Check that the engine scores by single bits; the test above relies on it."""
     store = ServerStore(large_server.url, "", "book", layout=Layout("binary"))
     await publish(store, [chunk(n) for n in range(50)], random_vectors(50))
     client = await store._client.get()
@@ -703,7 +703,7 @@ async def test_what_the_collection_is_made_with(large_server: QdrantServer, layo
         config.hnsw_config.on_disk,
     )
     assert told == (True if layout.on_disk else None,) * 3
-    assert config.params.on_disk_payload  # what a server does anyway, if it is not told otherwise
+    assert config.params.on_disk_payload  # the server's default
     kind = type(config.quantization_config).__name__.lower()
     assert layout.quantization in kind
     await store.close()
@@ -722,7 +722,7 @@ async def test_a_changed_layout_takes_effect_with_the_next_start_and_costs_nothi
     )
 
     async def start(settings: Settings) -> bool:
-        """Whether an ingestion began by itself."""
+        """Whether an ingestion started automatically."""
         async with open_services(settings) as services:
             await warm_up(services)
             if services.ingestion.latest:

@@ -1,4 +1,4 @@
-"""What is sent again to a Qdrant server, what is not, and what is said of a wrong address.
+"""Retries to a Qdrant server, and messages for wrong addresses.
 
 Over real connections, each to a listener that answers as that mistake would be answered.
 """
@@ -48,7 +48,7 @@ async def server(tmp_path: Path) -> AsyncIterator[QdrantServer]:
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pause for nothing, unless the server asks for it."""
+    """Retry without pauses, unless the server asks for one."""
     change_retry_policies(monkeypatch, first_pause=0.0, longest_pause=1.0)
 
 
@@ -56,7 +56,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 async def store(
     server: QdrantServer, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[ServerStore]:
-    """With one chunk in it."""
+    """A store with one chunk."""
     monkeypatch.setattr(lib.store_server, "_MANIFEST_SECONDS", 0)
     made = ServerStore(server.url, "", "book")
     await publish(made, [chunk(0)], random_vectors(1))
@@ -135,7 +135,7 @@ async def test_what_will_not_pass_is_not_repeated(
 async def test_what_must_not_be_done_twice_is_sent_once(
     server: QdrantServer, store: ServerStore, fault: Fault, on: str
 ) -> None:
-    """A collection is refused the second time, and an alias may have moved on since."""
+    """Creating a collection fails the second time, and the alias may have moved since."""
     before = len(server.requests_matching(on))
     with server.failing(fault, on), pytest.raises(StoreUnavailable):
         await overwrite(store)
@@ -150,7 +150,7 @@ async def test_nobody_waits_longer_than_they_have_patience_for(
     with server.failing(hour, "query/batch"), pytest.raises(StoreUnavailable) as caught:
         await search(store)
     assert len(server.requests_matching("query/batch")) == before + 1
-    assert caught.value.retry_after == 3600  # which the reader is told
+    assert caught.value.retry_after == 3600  # passed on to the reader
 
 
 def test_pauses_grow_and_are_drawn() -> None:
@@ -168,7 +168,7 @@ def test_pauses_grow_and_are_drawn() -> None:
 
 
 async def told(url: str) -> str:
-    """What is said of the server at `url`."""
+    """The error message for the server at `url`."""
     store = ServerStore(url, "", "book")
     with pytest.raises(StoreUnavailable) as caught:
         await store.manifest()
@@ -179,7 +179,7 @@ async def told(url: str) -> str:
 
 @asynccontextmanager
 async def listening(answer: bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """The port of something that sends these bytes to whoever sends it something."""
+    """Port of a server that answers any input with these bytes."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -279,7 +279,7 @@ IN_ITS_WORDS: dict[str, tuple[Status, str]] = {
         "strict mode of the Qdrant server refuses",
     ),
 }
-"""What Qdrant answers in these cases, as its sources have it."""
+"""Qdrant's responses, from its sources."""
 
 
 @pytest.mark.parametrize(("fault", "words"), IN_ITS_WORDS.values(), ids=IN_ITS_WORDS)
@@ -292,7 +292,7 @@ async def test_what_qdrant_itself_complains_of(
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The host name of a cluster of Qdrant Cloud that leads to this machine."""
+    """A Qdrant Cloud host name that resolves to this machine."""
     name, look_up = "x-y.eu-central.aws.cloud.qdrant.io", socket.getaddrinfo
 
     def look_up_here(host: Any, *args: Any, **kwargs: Any) -> Any:
@@ -314,7 +314,7 @@ PAUSED = {
 
 @pytest.mark.parametrize("fault", PAUSED.values(), ids=PAUSED)
 async def test_a_paused_cluster(server: QdrantServer, cloud: str, fault: Fault) -> None:
-    """Its proxy answers in place of it, or nobody does."""
+    """Its proxy answers instead, or the connection fails."""
     with server.failing(fault):
         said = await told(f"http://{cloud}:{server.port}")
     assert "Free clusters pause" in said
@@ -333,7 +333,7 @@ async def test_a_missing_collection_in_the_cloud_is_no_pause(
 async def test_a_server_that_is_too_old_is_said_before_anything_is_paid(
     server: QdrantServer, version: str
 ) -> None:
-    """It would take the points and drop the manifest, of which it knows nothing."""
+    """It would store the points and silently drop the manifest."""
     server.version = version
     store = ServerStore(server.url, "", "book")
     with pytest.raises(StoreUnavailable, match=r"too old. Quire needs Qdrant 1\.16"):
@@ -360,7 +360,7 @@ async def test_an_address_that_an_old_server_does_not_have(server: QdrantServer)
 
 
 async def test_grpc_is_used_where_a_port_is_named() -> None:
-    """No engine speaks it here: this proves the settings' way, and what is said of a wrong port."""
+    """No test server speaks gRPC: check the setting, and the message for a wrong port."""
     client = connect("http://127.0.0.1:6333", "", 6334)
     assert client.init_options["prefer_grpc"] is True
     assert client.init_options["grpc_port"] == 6334

@@ -1,4 +1,4 @@
-"""The budget that replicas spend together, when Redis or one of them goes away and comes back."""
+"""The budget shared by replicas, with outages of Redis or of a replica."""
 
 import asyncio
 import time
@@ -30,7 +30,7 @@ Make = Callable[..., RedisBudget]
 
 @pytest.fixture
 async def make(redis: RedisClient, clock: Clock) -> AsyncIterator[Make]:
-    """The budget of a replica with these limits."""
+    """A replica's budget with these limits."""
     made: list[RedisBudget] = []
 
     def make_one(
@@ -48,7 +48,7 @@ FORGET = "for _, key in ipairs(KEYS) do redis.call('DEL', key) end"
 
 
 async def settled(budget: RedisBudget) -> None:
-    """Until Redis has heard of all: what is still sent would be there after a loss."""
+    """Wait until Redis has received all settlements."""
     await budget.refresh()
     while budget._sending and not budget._sending.done():
         await budget.refresh()
@@ -79,7 +79,7 @@ async def test_what_a_killed_replica_had_reserved_is_spent(clock: Clock, make: M
     state = await current_spending(budget)
     assert (state.tokens, state.tokens_reserved, state.usd, state.usd_reserved) == (60, 0, 0.5, 0)
     assert await budget.reserve("a", 41, 0.0) is None
-    lost.settle(10, 0.0)  # it was not killed, only late
+    lost.settle(10, 0.0)  # the replica was late, not killed
     await killed.refresh()
     assert (await current_spending(budget)).tokens == 60
 
@@ -168,11 +168,11 @@ async def test_without_redis_nothing_is_granted_and_later_all_is_settled(
         server.kill()
         with pytest.raises(RedisUnavailable):
             await budget.reserve("a", 1, 0.0)
-        assert budget.state().tokens == 10  # as far as is known
+        assert budget.state().tokens == 10  # the last known state
         for _ in range(20):
             with pytest.raises(RedisUnavailable):
                 await budget.reserve("a", 1, 0.0)
-        assert len(budget._unsent) < 10  # of what was spared there is nothing to tell
+        assert len(budget._unsent) < 10  # calls that the breaker refused need no settlement
         server.start()
         while (await state_of_anyway(budget)).tokens != 10 or budget._unsent:
             await client.reachable()
@@ -190,7 +190,7 @@ async def test_a_redis_that_forgot_is_told_what_was_spent(
     assert await budget.reserve("a", 31, 0.0) is None
     state = budget.state()
     assert (state.tokens, state.tokens_reserved, state.usd) == (70, 0, 0.25)
-    running.settle(1, 0.0)  # too late: it counts whole
+    running.settle(1, 0.0)  # too late: counted in full
     assert (await current_spending(budget)).tokens == 70
     clock.now += DAY
     await redis.run(FORGET, _KEYS)
@@ -200,7 +200,7 @@ async def test_a_redis_that_forgot_is_told_what_was_spent(
 async def test_what_any_replica_was_told_of_the_day_is_not_forgotten(
     redis: RedisClient, make: Make
 ) -> None:
-    """Even if one that knows less, or nothing, is the first to ask a Redis that forgot."""
+    """Even if a replica that knows less is the first to ask after Redis lost its data."""
     knows, knows_more = make(tokens=100), make(tokens=100)
     (await reserve(knows, 30)).settle(30, 0.0)
     await settled(knows)
@@ -218,7 +218,7 @@ async def test_what_any_replica_was_told_of_the_day_is_not_forgotten(
 
 
 async def test_what_was_spent_yesterday_is_told_of_no_other_day(clock: Clock, make: Make) -> None:
-    """Not by a replica either that has not heard of the new day."""
+    """A replica that is still on the old day does not change this."""
     behind = make(clock=clock_at_noon(), tokens=100)
     (await reserve(behind, 60)).settle(60, 0.0)
     await settled(behind)
@@ -231,7 +231,7 @@ async def test_what_was_spent_yesterday_is_told_of_no_other_day(clock: Clock, ma
 async def test_a_redis_that_comes_back_as_it_was_before_is_told_what_was_spent_since(
     redis: RedisClient, make: Make
 ) -> None:
-    """As from its last snapshot on the disk."""
+    """Redis restarts from an old snapshot."""
     budget = make(tokens=100, reader_tokens=100)
     running = await reserve(budget, 20)
     dump = "return {redis.call('DUMP', KEYS[1]), redis.call('DUMP', KEYS[3])}"
@@ -253,7 +253,7 @@ async def test_a_redis_that_comes_back_as_it_was_before_is_told_what_was_spent_s
 async def test_what_redis_lost_of_the_budget_s_keys_leaves_no_debt(
     redis: RedisClient, make: Make
 ) -> None:
-    """A policy that evicts keys may take one of them."""
+    """An eviction policy may delete one of the keys."""
     budget = make(tokens=100)
     running = await reserve(budget, 60)
     await settled(budget)
@@ -283,7 +283,7 @@ async def test_a_replica_with_a_wrong_clock_neither_ends_the_day_nor_lets_others
 async def test_what_may_have_been_granted_unheard_is_given_back(
     redis: RedisClient, make: Make, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """The answer of Redis is lost, or the reader leaves before it comes."""
+    """The reply of Redis is lost, or the reader leaves before it arrives."""
     budget, run, granted = make(tokens=100), redis.run, asyncio.Event()
 
     async def unheard(*arguments: Any) -> Any:

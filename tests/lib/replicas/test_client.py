@@ -1,4 +1,4 @@
-"""The connection to Redis, when Redis is away, hangs, refuses or comes back."""
+"""The Redis client while Redis is down, hangs, refuses or recovers."""
 
 import asyncio
 import logging
@@ -84,7 +84,7 @@ async def test_a_redis_that_hangs_keeps_few_waiting(server: RedisServer) -> None
 
 
 async def test_who_leaves_takes_nobody_s_answer(redis: RedisClient) -> None:
-    """What was asked and not waited for must not be read by the next on its connection."""
+    """The reply to a cancelled call must not reach the connection's next user."""
     for number in range(50):
         leaving = [asyncio.create_task(redis.run(ECHO, [], f"left{n}")) for n in range(3)]
         for _ in range(number % 7):
@@ -105,7 +105,7 @@ async def test_many_at_once_share_few_connections(redis: RedisClient) -> None:
 
 @pytest.mark.usefixtures("impatient")
 async def test_a_busy_loop_is_no_sign_of_redis_being_away(redis: RedisClient) -> None:
-    """Between an answer and the look at it lies what others do."""
+    """Other tasks run between a reply's arrival and its processing."""
 
     async def busy() -> None:
         while True:

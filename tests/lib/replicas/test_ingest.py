@@ -44,7 +44,7 @@ def clock() -> Clock:
 
 
 async def forget(redis: RedisClient) -> None:
-    """As when its time is over."""
+    """Delete the lease, as if it had expired."""
     await redis.run("return redis.call('DEL', KEYS[1])", [_LEASE_KEY])
 
 
@@ -53,11 +53,11 @@ async def test_one_has_it_until_it_lets_go(redis: RedisClient) -> None:
     await first.take()
     with pytest.raises(Conflict, match="Another process"):
         await second.take()
-    await second.release()  # it never had it
+    await second.release()  # it never held the lease
     await first.confirm()
     await first.release()
     await second.take()
-    await first.release()  # that of the other is left alone
+    await first.release()  # leaves the other's lease
     await second.confirm()
     await second.release()
 
@@ -283,7 +283,7 @@ TIME_LEFT = "return redis.call('TTL', KEYS[1])"
 
 @pytest.fixture
 async def ingestions(tmp_path: Path) -> AsyncIterator[tuple[Ingestion, Ingestion]]:
-    """Of two replicas."""
+    """The ingestions of two replicas."""
     folder = write_book(tmp_path / "book", BOOK)
     made = []
     for name in ("here", "there"):
@@ -329,7 +329,7 @@ async def test_either_tells_of_both(
     for each in reports:
         await each.close()
     client = Reports(here, redis)
-    assert (await client.status(second.task_id)).status == "failed"  # told at the end
+    assert (await client.status(second.task_id)).status == "failed"  # published on closing
     await client.close()
 
 
