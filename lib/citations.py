@@ -127,7 +127,7 @@ MIN_LEAD: Final = 1.15
 LONG_SENTENCE_WORDS: Final = 10
 """A sentence with more words is named by its first and last ones..."""
 END_WORDS: Final = 4
-"""...so many of each."""
+"""...this many of each."""
 MIN_WORDS: Final = 3
 MAX_CLAIM_CHARACTERS: Final = 600
 

@@ -242,7 +242,7 @@ async def retrieve_opening(
 def has_answer(result: SearchResult) -> bool:
     """Whether the result seems to answer the question."""
     lookup = result.lookup
-    if lookup.query.only:  # a reader who restricts the search gets whatever is there
+    if lookup.query.only:  # with a restriction, any result counts
         return bool(result.passages)
     signals = answerability_signals(
         lookup.query, lookup.asked, lookup.found, result.manifest, result.similarity

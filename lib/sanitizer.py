@@ -74,32 +74,32 @@ class AnswerBuffer(Generic[T]):
         self._line = ""  # the emitted part of this line
         self._blocks = OpenBlocks()
         self._after = OpenBlocks()
-        self._begins = True  # the line is not classified yet
+        self._unclassified = True
         self._in_code = False
         self._gap = ""
         self._skip: re.Pattern[str] | None = None
-        self._return = False
+        self._ends_with_cr = False
 
     def feed(self, delta: str) -> list[str | T]:
         """Process a delta and return what can be emitted."""
-        if self._return or "\r" in delta:
-            delta = self._line_breaks(delta)
+        if self._ends_with_cr or "\r" in delta:
+            delta = self._normalize_line_breaks(delta)
         if (
-            not (self._held or self._begins or self._gap or self._skip)
+            not (self._held or self._unclassified or self._gap or self._skip)
             and (not _SPECIAL.search(delta) if not self._in_code else "\n" not in delta)
             and delta[-1:] != " "
         ):
             self._line += delta
             return [delta] if delta else []
-        return self._run(delta, final=False)
+        return self._process(delta, final=False)
 
     def finish(self) -> list[str | T]:
         """Return the held text at the end, without an unfinished marker."""
         if not self._in_code:
             self._held = drop_unfinished_marker(self._held)
-        return self._run("", final=True)
+        return self._process("", final=True)
 
-    def _run(self, delta: str, *, final: bool) -> list[str | T]:
+    def _process(self, delta: str, *, final: bool) -> list[str | T]:
         text, self._held = self._held + delta, ""
         rest: str | None = text
         while rest:
@@ -116,7 +116,7 @@ class AnswerBuffer(Generic[T]):
                 elif self._line and _would_join(self._line, text[0], self._gap):
                     self._emit(" ")
                 self._gap = ""
-            elif self._begins:
+            elif self._unclassified:
                 rest = self._begin_line(text, final)
             elif self._in_code:
                 end = text.find("\n") + 1
@@ -125,14 +125,14 @@ class AnswerBuffer(Generic[T]):
                 if end:
                     self._end_line()
             else:
-                rest = self._inline(text, final)
+                rest = self._process_inline(text, final)
         return self._drain()
 
-    def _line_breaks(self, delta: str) -> str:
+    def _normalize_line_breaks(self, delta: str) -> str:
         """Convert line breaks to `\\n`; a `\\r` may have ended the previous delta."""
-        if self._return and delta:
-            delta, self._return = delta.removeprefix("\n"), False
-        self._return = self._return or delta.endswith("\r")
+        if self._ends_with_cr and delta:
+            delta, self._ends_with_cr = delta.removeprefix("\n"), False
+        self._ends_with_cr = self._ends_with_cr or delta.endswith("\r")
         return delta.replace("\r\n", "\n").replace("\r", "\n")
 
     def _drain(self) -> list[str | T]:
@@ -171,28 +171,28 @@ class AnswerBuffer(Generic[T]):
                 return None
             # A bar could make it a table's header.
             text = text[:end].replace("|", " ") + text[end:] if end >= 0 else text.replace("|", " ")
-        self._begins = False
+        self._unclassified = False
         self._after = after
         self._in_code = kind in (LineKind.FENCE, LineKind.CODE)
         return text
 
     def _end_line(self) -> None:
         self._blocks, self._line = self._after, ""
-        self._begins, self._in_code, self._gap = True, False, ""
+        self._unclassified, self._in_code, self._gap = True, False, ""
 
     def _emit(self, piece: str) -> None:
         if piece:
             self._out.append(piece)
             self._line += piece
 
-    def _inline(self, text: str, final: bool) -> str | None:
+    def _process_inline(self, text: str, final: bool) -> str | None:
         found = _SPECIAL.search(text)
         if found is None:
             kept = text if final else text.rstrip(" ")
             self._emit(kept)
             self._held = text[len(kept) :]
             return None
-        rest = self._special(found, text, final)
+        rest = self._handle_special(found, text, final)
         if rest is None:
             before = text[: found.start()]
             unsettled = _UNSETTLED.search(before)
@@ -201,7 +201,7 @@ class AnswerBuffer(Generic[T]):
             self._held = text[len(kept) :]
         return rest
 
-    def _special(self, found: re.Match[str], text: str, final: bool) -> str | None:
+    def _handle_special(self, found: re.Match[str], text: str, final: bool) -> str | None:
         at = found.start()
         match text[at]:
             case "\n":
@@ -209,38 +209,38 @@ class AnswerBuffer(Generic[T]):
                 self._end_line()
                 return text[at + 1 :]
             case "`":
-                return self._ticks(text, at, final)
+                return self._handle_backticks(text, at, final)
             case "[":
-                return self._bracket(text, at, final)
+                return self._handle_bracket(text, at, final)
             case "!":
-                return self._exclamation(text, at, final)
+                return self._handle_exclamation(text, at, final)
             case "［" | "【":
-                return self._marker(text, at, final)
+                return self._handle_marker(text, at, final)
             case "(":
-                if self._before(text, at).endswith("]"):
+                if self._line_before(text, at).endswith("]"):
                     return self._show(text, at, "\\(", at + 1)
-                return self._marker(text, at, final)
+                return self._handle_marker(text, at, final)
             case "\\":
-                return self._backslash(text, at, final)
+                return self._handle_backslash(text, at, final)
             case "<":
-                return self._angle(text, at, final)
+                return self._handle_angle(text, at, final)
             case "&":
-                return self._entity(text, at, final)
+                return self._handle_entity(text, at, final)
             case "@":
-                return self._email(text, at, final)
+                return self._handle_at_sign(text, at, final)
             case ":":
-                return self._colon(text, at, final)
+                return self._handle_colon(text, at, final)
             case "/":
-                return self._slashes(text, at, final)
-        return self._address(found, text, final)
+                return self._handle_slashes(text, at, final)
+        return self._handle_address(found, text, final)
 
-    def _before(self, text: str, at: int) -> str:
+    def _line_before(self, text: str, at: int) -> str:
         """The line's text up to `at`."""
         return self._line + text[:at]
 
-    def _at_start(self, text: str, at: int) -> bool:
+    def _is_at_start(self, text: str, at: int) -> bool:
         """Whether only characters of lists, rules and headings precede `at`."""
-        return bool(_STRUCTURE.fullmatch(self._before(text, at)))
+        return bool(_STRUCTURE.fullmatch(self._line_before(text, at)))
 
     def _show(self, text: str, at: int, shown: str, end: int) -> str:
         self._emit(text[:at])
@@ -249,16 +249,16 @@ class AnswerBuffer(Generic[T]):
 
     def _rewrite(self, text: str, at: int, new: str, end: int) -> str:
         """Continue as if the model had written `new`."""
-        self._begins = self._at_start(text, at)
+        self._unclassified = self._is_at_start(text, at)
         return text[:at] + new + text[end:]
 
     def _drop(self, text: str, before: str, end: int, gap: str) -> str:
-        self._begins = self._at_start(before, len(before))
+        self._unclassified = self._is_at_start(before, len(before))
         self._emit(before)
         self._gap = gap
         return text[end:]
 
-    def _marker(self, text: str, at: int, final: bool) -> str | None:
+    def _handle_marker(self, text: str, at: int, final: bool) -> str | None:
         marker = find_marker(text, at, final)
         if marker is None:
             return None
@@ -273,14 +273,14 @@ class AnswerBuffer(Generic[T]):
             if own is None:
                 return None
             end = own[1] or end
-        elif following == ":" and self._at_start(text, at) and self._cited.issuperset(numbers):
+        elif following == ":" and self._is_at_start(text, at) and self._cited.issuperset(numbers):
             # Drop the text of a footnote: the citation replaces it.
             self._skip = _LINE
             return self._drop(text, text[:at], end, "")
-        return self._cites(text, at, numbers, end)
+        return self._emit_citations(text, at, numbers, end)
 
-    def _cites(self, text: str, at: int, numbers: Sequence[int], end: int) -> str:
-        said = self._before(text, at)
+    def _emit_citations(self, text: str, at: int, numbers: Sequence[int], end: int) -> str:
+        said = self._line_before(text, at)
         cited = [(number, *self._cite(number, said)) for number in numbers]
         if not any(shown for _, shown, _ in cited):
             return self._drop(text, text[:at].rstrip(" "), end, "hard")
@@ -297,17 +297,17 @@ class AnswerBuffer(Generic[T]):
         # A preceding `!` would make it an image, a backslash would escape it.
         self._emit(f" {link}" if self._line[-1:] in ("!", "\\") else link)
 
-    def _bracket(self, text: str, at: int, final: bool) -> str | None:
+    def _handle_bracket(self, text: str, at: int, final: bool) -> str | None:
         marker = find_marker(text, at, final)
         if marker is None or marker[1]:
-            return self._marker(text, at, final)
-        link = _link(text, at, final)
+            return self._handle_marker(text, at, final)
+        link = _find_link(text, at, final)
         if link is None:
             return None
         label, target, end = link
         if end == 0:
             # A label at the start of a line could become a link definition.
-            opens = label is None and self._at_start(text, at)
+            opens = label is None and self._is_at_start(text, at)
             return self._show(text, at, "\\[" if opens else "[", at + 1)
         known = self._addresses.find(target) if label and is_simple(label) else None
         if known is None:
@@ -321,14 +321,14 @@ class AnswerBuffer(Generic[T]):
             return self._rewrite(text, at, label, end)
         return self._drop(text, text[:at].rstrip(" "), end, "hard")
 
-    def _exclamation(self, text: str, at: int, final: bool) -> str | None:
+    def _handle_exclamation(self, text: str, at: int, final: bool) -> str | None:
         if at + 1 == len(text) and not final:
             return None
         if text.startswith("[", at + 1):
             marker = find_marker(text, at + 1, final)
             if marker is None:
                 return None
-            link = ("", "", 0) if marker[1] else _link(text, at + 1, final)
+            link = ("", "", 0) if marker[1] else _find_link(text, at + 1, final)
             if link is None:
                 return None
             label, _, end = link
@@ -336,7 +336,7 @@ class AnswerBuffer(Generic[T]):
                 return self._replace(text, at, label or "", end)
         return self._show(text, at, "!", at + 1)
 
-    def _ticks(self, text: str, at: int, final: bool) -> str | None:
+    def _handle_backticks(self, text: str, at: int, final: bool) -> str | None:
         """Process a code span or unmatched backticks."""
         begin = at + len(text) - at - len(text[at:].lstrip("`"))
         if begin == len(text) and not final:
@@ -350,33 +350,33 @@ class AnswerBuffer(Generic[T]):
                 if not final and not after[:4].strip(" ") and len(after) < 4:
                     return None
                 if self._after.table or not _WORD_NEXT.match(after):
-                    return self._literal_ticks(text, at, begin)
+                    return self._escape_backticks(text, at, begin)
             elif not after and not final:
                 return None
             elif found[0] == ticks:
                 code = text[begin : found.start()]
                 if "|" in code:
                     if self._after.table:
-                        return self._literal_ticks(text, at, begin)
+                        return self._escape_backticks(text, at, begin)
                     self._after = replace(self._after, bar=True)
                 # On one line, it is code even for renderers that would see two blocks.
                 shown = f"{ticks}{code}{ticks}".replace("\n", " ")
                 return self._show(text, at, shown, found.end())
         if not final and len(text) < at + MAX_CODE_SPAN:
             return None
-        return self._literal_ticks(text, at, begin)
+        return self._escape_backticks(text, at, begin)
 
-    def _literal_ticks(self, text: str, at: int, end: int) -> str:
+    def _escape_backticks(self, text: str, at: int, end: int) -> str:
         return self._show(text, at, "\\`" * (end - at), end)
 
-    def _backslash(self, text: str, at: int, final: bool) -> str | None:
+    def _handle_backslash(self, text: str, at: int, final: bool) -> str | None:
         if at + 1 == len(text):
             return self._show(text, at, "\\", at + 1) if final else None
         char = text[at + 1]
         if char == "[":
             marker = find_marker(text, at, final)
             if marker is None or marker[1]:
-                return self._marker(text, at, final)
+                return self._handle_marker(text, at, final)
         if char in ":/@":
             return self._rewrite(text, at, char, at + 2)
         if char == "<":
@@ -384,7 +384,7 @@ class AnswerBuffer(Generic[T]):
         end = at + 2 if char in _PUNCTUATION else at + 1
         return self._show(text, at, text[at:end], end)
 
-    def _angle(self, text: str, at: int, final: bool) -> str | None:
+    def _handle_angle(self, text: str, at: int, final: bool) -> str | None:
         tag = find_tag(text, at, final)
         if tag is None:
             return None
@@ -396,17 +396,17 @@ class AnswerBuffer(Generic[T]):
         safe = text[at + 1 : at + 2] in _NO_TAG
         return self._show(text, at, "<" if safe else "&lt;", at + 1)
 
-    def _entity(self, text: str, at: int, final: bool) -> str | None:
+    def _handle_entity(self, text: str, at: int, final: bool) -> str | None:
         entity = find_entity(text, at, final)
         if entity is None:
             return None
         char, end = entity
-        if end == 0 or (char == "." and self._at_start(text, at)):
+        if end == 0 or (char == "." and self._is_at_start(text, at)):
             return self._show(text, at, "&", at + 1)
         return self._rewrite(text, at, char, end)
 
-    def _email(self, text: str, at: int, final: bool) -> str | None:
-        local = _LOCAL_PART.search(self._before(text, at)[-MAX_DOMAIN:])
+    def _handle_at_sign(self, text: str, at: int, final: bool) -> str | None:
+        local = _LOCAL_PART.search(self._line_before(text, at)[-MAX_DOMAIN:])
         domain = _DOMAIN.match(text, at)
         if local is None:
             return self._show(text, at, "@", at + 1)
@@ -424,8 +424,8 @@ class AnswerBuffer(Generic[T]):
             return self._show(text, at, domain[0], end)
         return self._show(text, at, " at ", at + 1)
 
-    def _colon(self, text: str, at: int, final: bool) -> str | None:
-        before = self._before(text, at)
+    def _handle_colon(self, text: str, at: int, final: bool) -> str | None:
+        before = self._line_before(text, at)
         if before.endswith("]") and _DEFINES.match(before):
             return self._show(text, at, "\\:", at + 1)
         if not final and text[at:] in (":", ":/"):
@@ -437,7 +437,7 @@ class AnswerBuffer(Generic[T]):
                 return None
         return self._show(text, at, ":", end)
 
-    def _slashes(self, text: str, at: int, final: bool) -> str | None:
+    def _handle_slashes(self, text: str, at: int, final: bool) -> str | None:
         if len(text) - at < 3 and not final:
             return None
         if not text.startswith("//", at):
@@ -446,9 +446,9 @@ class AnswerBuffer(Generic[T]):
         leads = text[at + 2 : at + 3].strip()
         return self._show(text, at, "/\\/" if leads else "//", at + 2)
 
-    def _address(self, found: re.Match[str], text: str, final: bool) -> str | None:
+    def _handle_address(self, found: re.Match[str], text: str, final: bool) -> str | None:
         at = found.start()
-        previous = self._before(text, at)[-1:]
+        previous = self._line_before(text, at)[-1:]
         if previous.isascii() and previous.isalnum():
             return self._show(text, at, found[0], found.end())
         address = find_address(text, at, final)
@@ -466,13 +466,13 @@ class AnswerBuffer(Generic[T]):
             self._skip, end = _IN_ADDRESS, at + len(written)
         if not host:
             return self._drop(text, text[:at], end, "hard")
-        if self._at_start(text, at):
+        if self._is_at_start(text, at):
             return self._rewrite(text, at, host, end)
-        apart = " " if _HOST_BEGUN.search(self._before(text, at)) else ""
+        apart = " " if _HOST_BEGUN.search(self._line_before(text, at)) else ""
         return self._show(text, at, apart + host, end)
 
 
-def _link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None:
+def _find_link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None:
     """Parse the link whose label opens at `at`: label, target, end.
 
     The end is 0 without a link; the label is None if it is not closed either. None if more text is

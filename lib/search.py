@@ -1,4 +1,4 @@
-"""Search the index: embed a query, find candidates, rank them, return passages."""
+"""Search the index: embed a query, fetch candidates, rank them, select passages."""
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
