@@ -99,17 +99,32 @@ def _exceeds(amount: float, limit: float) -> bool:
     return bool(limit) and amount > limit
 
 
-def budget_share(limits: BudgetLimits, tokens: int, usd: float) -> float:
-    """Spent share of the limit that is reached first; 0 without limits."""
-    return max(
-        tokens / limits.tokens if limits.tokens else 0.0,
-        usd / limits.usd if limits.usd else 0.0,
+def summarise_spending(
+    limits: BudgetLimits,
+    day: int,
+    *,
+    tokens: int,
+    tokens_reserved: int,
+    usd: float,
+    usd_reserved: float,
+    refused: int,
+) -> Spending:
+    """Join the figures of a day (counted from 1970) with the limits."""
+    shares = (
+        (tokens + tokens_reserved) / limits.tokens if limits.tokens else 0.0,
+        (usd + usd_reserved) / limits.usd if limits.usd else 0.0,
     )
-
-
-def next_reset(day: int) -> str:
-    """The end of a day, in ISO 8601."""
-    return datetime.fromtimestamp((day + 1) * DAY, UTC).isoformat()
+    return Spending(
+        tokens=tokens,
+        tokens_reserved=tokens_reserved,
+        tokens_limit=limits.tokens or None,
+        usd=round(usd, 6),
+        usd_reserved=round(max(0.0, usd_reserved), 6),
+        usd_limit=limits.usd or None,
+        share=round(max(shares), 4),
+        refused=refused,
+        resets_at=datetime.fromtimestamp((day + 1) * DAY, UTC).isoformat(),
+    )
 
 
 _Amount = Annotated[float, msgspec.Meta(ge=0)]
@@ -226,26 +241,20 @@ class MemoryBudget:
 
     def state(self) -> Spending:
         self._begin_day()
-        total, limits = self._total, self.limits
-        return Spending(
-            tokens=total.tokens,
-            tokens_reserved=total.reserved_tokens,
-            tokens_limit=limits.tokens or None,
-            usd=round(total.usd, 6),
-            usd_reserved=round(max(0.0, total.reserved_usd), 6),
-            usd_limit=limits.usd or None,
-            share=round(self._share(), 4),
+        return summarise_spending(
+            self.limits,
+            self._day,
+            tokens=self._total.tokens,
+            tokens_reserved=self._total.reserved_tokens,
+            usd=self._total.usd,
+            usd_reserved=self._total.reserved_usd,
             refused=self._refused,
-            resets_at=next_reset(self._day),
         )
 
     async def close(self) -> None:
         self._closing.set()
         if self._saving is not None:
             await self._saving
-
-    def _share(self) -> float:
-        return budget_share(self.limits, self._total.all_tokens, self._total.all_usd)
 
     def _today(self) -> int:
         return int(self._clock() // DAY)

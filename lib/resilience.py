@@ -218,6 +218,7 @@ class Admission:
     """
 
     def __init__(self, limit: int, *, queue: int = 256, max_wait: float = 5.0) -> None:
+        self.running = self.waiting = 0
         self.refused = 0
         """Number of requests told to come back later."""
         self._limit = limit
@@ -225,18 +226,8 @@ class Admission:
         self._max_wait = max_wait
         self._slots: Counter[str] = Counter()
         """Slots held, by reader."""
-        self._running = 0
         self._queues: dict[str, deque[_Waiter]] = {}
         """Waiting requests by reader, oldest first. The reader whose turn it is comes first."""
-        self._waiting = 0
-
-    @property
-    def running(self) -> int:
-        return self._running
-
-    @property
-    def waiting(self) -> int:
-        return self._waiting
 
     @asynccontextmanager
     async def slot(self, reader: str = "") -> AsyncIterator[None]:
@@ -248,14 +239,14 @@ class Admission:
             self._release(reader)
 
     async def _acquire(self, reader: str) -> None:
-        if self._running < self._limit:  # the queue is empty then
+        if self.running < self._limit:  # the queue is empty then
             self._grant(reader)
             return
-        if self._waiting >= self._queue_limit and not self._make_room(reader):
+        if self.waiting >= self._queue_limit and not self._make_room(reader):
             raise self._busy()
         waiter = _Waiter(reader, asyncio.get_running_loop().create_future())
         self._queues.setdefault(reader, deque()).append(waiter)
-        self._waiting += 1
+        self.waiting += 1
         try:
             async with asyncio.timeout(self._max_wait):
                 await waiter.admitted
@@ -271,11 +262,11 @@ class Admission:
             raise
 
     def _grant(self, reader: str) -> None:
-        self._running += 1
+        self.running += 1
         self._slots[reader] += 1
 
     def _release(self, reader: str) -> None:
-        self._running -= 1
+        self.running -= 1
         self._slots[reader] -= 1
         if not self._slots[reader]:
             del self._slots[reader]
@@ -310,7 +301,7 @@ class Admission:
         if queue is None or waiter not in queue:
             return
         queue.remove(waiter)
-        self._waiting -= 1
+        self.waiting -= 1
         if not queue:
             del self._queues[waiter.reader]
 

@@ -76,6 +76,23 @@ _REASONS: Final = (
     (r"Index required but not found|[Ll]imit exceeded|disabled!|is forbidden", _STRICT),
 )
 """Patterns in Qdrant's error texts, whatever the status."""
+_STATUSES: Final = {
+    401: _REFUSED_KEY,
+    403: _FORBIDDEN_KEY,
+    405: _NOT_QDRANT,
+    408: _TIMED_OUT,
+    429: _TOO_MANY,
+    501: _NOT_QDRANT,
+    507: _FULL,
+}
+_GRPC_STATUSES: Final = {
+    "UNAUTHENTICATED": _REFUSED_KEY,
+    "PERMISSION_DENIED": _FORBIDDEN_KEY,
+    "NOT_FOUND": _NO_COLLECTION,
+    "UNIMPLEMENTED": TOO_OLD,
+    "DEADLINE_EXCEEDED": _TIMED_OUT,
+    "RESOURCE_EXHAUSTED": _TOO_MANY,
+}
 
 
 @asynccontextmanager
@@ -129,28 +146,13 @@ def _describe_response(status: int, content: bytes, away: str | None) -> str:
     for pattern, message in _REASONS:
         if re.search(pattern, reason or ""):
             return message
-    match status:
-        case 401:
-            return _REFUSED_KEY
-        case 403:
-            return _FORBIDDEN_KEY
-        case 404 if reason is not None:
+    if status == 404:
+        if reason is not None:
             return _NO_COLLECTION
-        case 404 if not content:
-            return TOO_OLD  # the route does not exist
-        case 404:
-            return away or _NOT_QDRANT
-        case 405 | 501:
-            return _NOT_QDRANT
-        case 408:
-            return _TIMED_OUT
-        case 429:
-            return _TOO_MANY
-        case 507:
-            return _FULL
-        case 502 | 503 | 504:
-            return away or _BUSY
-    return f"The Qdrant server answered with the status {status}."
+        return (away or _NOT_QDRANT) if content else TOO_OLD  # empty: no such route
+    if status in (502, 503, 504):
+        return away or _BUSY
+    return _STATUSES.get(status) or f"The Qdrant server answered with the status {status}."
 
 
 def _qdrant_reason(content: bytes) -> str | None:
@@ -198,19 +200,6 @@ def _describe_grpc_status(code: str, details: str | None, away: str | None) -> s
     for pattern, message in _REASONS:
         if re.search(pattern, details or ""):
             return message
-    match code:
-        case "UNAUTHENTICATED":
-            return _REFUSED_KEY
-        case "PERMISSION_DENIED":
-            return _FORBIDDEN_KEY
-        case "NOT_FOUND":
-            return _NO_COLLECTION
-        case "UNIMPLEMENTED":
-            return TOO_OLD
-        case "DEADLINE_EXCEEDED":
-            return _TIMED_OUT
-        case "RESOURCE_EXHAUSTED":
-            return _TOO_MANY
-        case "UNAVAILABLE":
-            return away or _UNREACHABLE
-    return f"The Qdrant server answered with the status {code}."
+    if code == "UNAVAILABLE":
+        return away or _UNREACHABLE
+    return _GRPC_STATUSES.get(code) or f"The Qdrant server answered with the status {code}."

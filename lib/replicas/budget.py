@@ -11,14 +11,7 @@ from math import ceil
 from typing import Final
 from uuid import uuid4
 
-from lib.budget import (
-    DAY,
-    MAX_TRACKED_READERS,
-    BudgetLimits,
-    Spending,
-    budget_share,
-    next_reset,
-)
+from lib.budget import DAY, MAX_TRACKED_READERS, BudgetLimits, Spending, summarise_spending
 from lib.errors import RedisUnavailable
 from lib.replicas.client import RedisClient, load_script
 
@@ -126,17 +119,14 @@ class RedisBudget:
             self._refreshed_at = now
             self._send()
         _, day, tokens, reserved_tokens, nano, reserved_nano, refused = self._today_state()
-        limits = self.limits
-        return Spending(
+        return summarise_spending(
+            self.limits,
+            day,
             tokens=tokens,
             tokens_reserved=reserved_tokens,
-            tokens_limit=limits.tokens or None,
-            usd=round(nano / _NANO, 6),
-            usd_reserved=round(reserved_nano / _NANO, 6),
-            usd_limit=limits.usd or None,
-            share=round(self._share(), 4),
+            usd=nano / _NANO,
+            usd_reserved=reserved_nano / _NANO,
             refused=refused,
-            resets_at=next_reset(day),
         )
 
     async def refresh(self) -> None:
@@ -200,7 +190,3 @@ class RedisBudget:
         if (today := self._today()) > self._state[1]:
             self._state = [1, today, 0, 0, 0, 0, 0]
         return self._state
-
-    def _share(self) -> float:
-        _, _, tokens, reserved_tokens, nano, reserved_nano, _ = self._today_state()
-        return budget_share(self.limits, tokens + reserved_tokens, (nano + reserved_nano) / _NANO)
