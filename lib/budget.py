@@ -191,8 +191,8 @@ class _MemoryReservation:
 class MemoryBudget:
     """The daily budget of one process, saved to the file `path` if given.
 
-    Usage per reader is kept in memory only, for the latest `MAX_TRACKED_READERS`. Forgotten readers,
-    and all readers after a restart, start at zero; the total does not.
+    Usage per reader is kept in memory only, for the latest `MAX_TRACKED_READERS`. Forgotten
+    readers, and all readers after a restart, start at zero; the total does not.
     """
 
     def __init__(
