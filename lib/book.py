@@ -43,6 +43,8 @@ class Book:
     paths: Sequence[str]
     limits: DocumentLimits
     chunk_tokens: int
+    settings_hash: str = ""
+    """Hash of the settings that decide the content and layout of the index."""
 
     @property
     def chunker(self) -> str:
@@ -74,7 +76,7 @@ def content_folder(configured: Path, wanted: str | None) -> Path:
     if not wanted:
         return root
     problem = InvalidRequest(
-        "content_path must be a folder inside the content folder.",
+        "The field content_path must be a folder inside the content folder.",
         details={"field": "content_path"},
     )
     try:

@@ -38,17 +38,7 @@ _NEVER: Final = frozenset(
 )
 # Folders that no generator publishes.
 _NEVER_UNDERSCORED: Final = frozenset(
-    {
-        "_build",
-        "_data",
-        "_drafts",
-        "_includes",
-        "_layouts",
-        "_sass",
-        "_site",
-        "_static",
-        "_templates",
-    }
+    "_build _data _drafts _includes _layouts _sass _site _static _templates".split()
 )
 # A folder with one of these names is a build output only if it contains one of _OUTPUT_SIGNS:
 # it may also be a chapter about building.

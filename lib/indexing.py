@@ -256,11 +256,18 @@ async def open_book(settings: Settings, folder: Path, task: IngestTask) -> Book:
         raise InvalidRequest(f"The book cannot be read: {error}.") from None
     task.add_errors(list(discovery.errors))
     task.total_files = len(discovery.paths)
-    return Book(folder, site, discovery.paths, settings.limits, settings.chunk_tokens)
+    return Book(
+        folder,
+        site,
+        discovery.paths,
+        settings.limits,
+        settings.chunk_tokens,
+        settings_hash(settings),
+    )
 
 
 async def published_index(
-    store: Store, embedder: Embedder, settings: Settings, book: Book, *, force: bool
+    store: Store, embedder: Embedder, book: Book, *, force: bool
 ) -> PublishedIndex:
     """Return the published index; nothing is usable with `force`. Raises `QuireError`."""
     try:
@@ -276,7 +283,7 @@ async def published_index(
         and not force
         and manifest.index_format == INDEX_FORMAT
         and manifest.embedding_model == embedder.model_id
-        and manifest.configured == settings_hash(settings)
+        and manifest.configured == book.settings_hash
         and (manifest.chunker, manifest.site, manifest.content)
         == (book.chunker, book.site_hash(), book.content)
     )
@@ -291,7 +298,6 @@ async def published_index(
 async def index_book(
     store: Store,
     embedder: Embedder,
-    settings: Settings,
     book: Book,
     task: IngestTask,
     *,
@@ -306,7 +312,7 @@ async def index_book(
     generation = new_generation()
     builder = await store.build(generation, embedder.model_id)
     try:
-        before = await published_index(store, embedder, settings, book, force=force)
+        before = await published_index(store, embedder, book, force=force)
         plan = await asyncio.to_thread(survey, book, before.ledger)
         task.add_errors(plan.errors)
         task.files_unchanged, task.files_removed = len(plan.unchanged), len(plan.removed)
@@ -343,7 +349,7 @@ async def index_book(
                 site=book.site_hash(),
                 generator=book.site.generator.name,
                 content=book.content,
-                configured=settings_hash(settings),
+                configured=book.settings_hash,
                 languages=languages_of(ledger),
                 documents=sum(bool(record.chunks) for record in ledger.values()),
                 chunks=task.chunks_created,
@@ -355,14 +361,13 @@ async def index_book(
         await builder.discard()
 
 
-async def check_links(store: Store, settings: Settings, book: Book, task: IngestTask) -> None:
+async def check_links(store: Store, book: Book, site_check_path: Path | None) -> list[str]:
     """List addresses of the index that the built site or sitemap lacks, if one is configured."""
-    place = settings.site_check_path
-    if place is None:
-        return
+    if site_check_path is None:
+        return []
     urls = await store.urls()
-    lines = await asyncio.to_thread(unresolved_links, urls, place, book.site.base_url)
-    task.links_unresolved.extend(lines[:MAX_LINES])
+    lines = await asyncio.to_thread(unresolved_links, urls, site_check_path, book.site.base_url)
+    return lines[:MAX_LINES]
 
 
 def settings_hash(settings: Settings) -> str:

@@ -125,7 +125,7 @@ class Ingestion:
         folder = content_folder(self._settings.book_content_path, request.content_path)
         book = await open_book(self._settings, folder, task)
         before = await published_index(
-            self._store, self._embedder, self._settings, book, force=request.force_reindex
+            self._store, self._embedder, book, force=request.force_reindex
         )
         plan = await asyncio.to_thread(survey, book, before.ledger)
         task.add_errors(plan.errors)
@@ -186,13 +186,14 @@ class Ingestion:
             await index_book(
                 self._store,
                 self._embedder,
-                self._settings,
                 book,
                 task,
                 force=request.force_reindex,
                 batch_size=request.batch_size,
             )
-            await check_links(self._store, self._settings, book, task)
+            task.links_unresolved = await check_links(
+                self._store, book, self._settings.site_check_path
+            )
             task.status = "completed"
             await asyncio.to_thread(trim_heap)
         except QuireError as error:

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import yaml
 from markdown_it import MarkdownIt
@@ -143,14 +143,6 @@ _INFO_TITLE: Final = re.compile(
     r"""(?:title|filename|caption)=(?:"([^"]*)"|'([^']*)')|\[([^\]]+)\]"""
 )
 
-_LEAVES: Final[Mapping[str, BlockKind]] = {
-    "comment": "comment",
-    "esm": "esm",
-    "expression": "expression",
-    "marker": "marker",
-    "math": "math",
-    "hr": "rule",
-}
 _PARENTS: Final[Mapping[str, BlockKind]] = {
     "bullet_list": "list",
     "ordered_list": "list",
@@ -248,7 +240,7 @@ class _Builder:
         text = token.content
         if kind == "marker" and text:
             text = self.plain(text)
-        return Block(_LEAVES[kind], start, end, text), at + 1
+        return Block("rule" if kind == "hr" else cast(BlockKind, kind), start, end, text), at + 1
 
     def _heading(self, token: Token, source: str, start: int, end: int) -> Block:
         found = _EXPLICIT_ID.search(source)

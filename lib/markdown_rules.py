@@ -529,20 +529,18 @@ def math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     first = src[pos + 2 : state.eMarks[start]]
     line = start
     if not (first.strip() and _FORMULA_END.search(first)):
-        # no formula that begins further down ends either: without this, time is quadratic
-        unclosed = state.env.setdefault("unclosed_math", set())
-        if "$$" in first or (end, state.blkIndent) in unclosed:
+        # lines in which no formula ends are not searched again: time would be quadratic
+        unclosed = state.env.setdefault("unclosed_math", {})
+        if "$$" in first or start < unclosed.get(state.blkIndent, 0):
             return False
         line = start + 1
-        while line < end:
-            if state.sCount[line] < state.blkIndent and not state.isEmpty(line):
-                return False
+        while line < end and (state.sCount[line] >= state.blkIndent or state.isEmpty(line)):
             at = state.bMarks[line] + state.tShift[line]
             if _FORMULA_END.search(src[at : state.eMarks[line]]):
                 break
             line += 1
         else:
-            unclosed.add((end, state.blkIndent))
+            unclosed[state.blkIndent] = line
             return False
     if silent:
         return True
