@@ -1,4 +1,4 @@
-"""Passages that depend only on file and offsets, and extracts of passages."""
+"""Factories of passages and extracts."""
 
 from collections.abc import Sequence
 
@@ -7,18 +7,54 @@ from lib.ranking import Passage
 from lib.runtime import run_to_end
 
 
-def passage_at(file: str, start: int, end: int, score: float = 0.5) -> Passage:
+def make_passage(
+    text: str,
+    file_path: str = "a.md",
+    *,
+    chapter: str = "",
+    section: str = "",
+    heading: str = "",
+    url: str | None = None,
+    start: int = 0,
+    chunk_id: str = "",
+    kind: str = "prose",
+    language: str = "",
+    score: float = 0.5,
+) -> Passage:
     return Passage(
-        chunk_id=f"{file}:{start}",
-        text="x" * (end - start),
-        file_path=file,
-        chapter="C",
-        section="",
-        heading="H",
-        url=None,
+        chunk_id=chunk_id or f"{file_path}:{start}:{text[:20]}",
+        text=text,
+        file_path=file_path,
+        chapter=chapter,
+        section=section,
+        heading=heading,
+        url=url,
         start_char=start,
-        end_char=end,
+        end_char=start + len(text),
+        kind=kind,
+        language=language,
         score=score,
+    )
+
+
+def passage_at(file: str, start: int, end: int, score: float = 0.5) -> Passage:
+    """A passage of which only the place matters."""
+    text = "x" * (end - start)
+    return make_passage(text, file, chapter="C", heading="H", start=start, score=score)
+
+
+def numbered_passage(
+    number: int, url: str | None = "https://b.example/p{}#h", text: str = "Text."
+) -> Passage:
+    """Passage `number`, with its number in file path and address."""
+    return make_passage(
+        text,
+        f"{number}.md",
+        chunk_id=f"chunk-{number}",
+        chapter="Chapter",
+        section="Section",
+        heading="Heading",
+        url=url and url.format(number),
     )
 
 

@@ -13,7 +13,7 @@ from lib.attribution import (
     spell_in_digits,
 )
 from lib.ranking import Passage
-from tests.passages import extract
+from tests.passages import extract, make_passage
 
 BELL = """## The bell
 
@@ -30,18 +30,7 @@ TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it.\n"
 
 
 def passage(text: str, heading: str = "") -> Passage:
-    return Passage(
-        chunk_id=text[:20],
-        text=text,
-        file_path="harbour.md",
-        chapter="Harbour",
-        section="",
-        heading=heading,
-        url=None,
-        start_char=0,
-        end_char=len(text),
-        score=0.5,
-    )
+    return make_passage(text, "harbour.md", chapter="Harbour", heading=heading)
 
 
 CITED = {1: passage(BELL, "The bell"), 2: passage(TIDES, "Tides")}

@@ -20,27 +20,10 @@ from lib.citations import (
 )
 from lib.ranking import Passage
 from lib.sanitizer_syntax import link_target
+from tests.passages import numbered_passage
 
-
-def passage(
-    number: int, url: str | None = "https://b.example/p{}#h", text: str = "Text."
-) -> Passage:
-    return Passage(
-        chunk_id=f"chunk-{number}",
-        text=text,
-        file_path=f"{number}.md",
-        chapter="Chapter",
-        section="Section",
-        heading="Heading",
-        url=url and url.format(number),
-        start_char=0,
-        end_char=len(text),
-        score=0.5,
-    )
-
-
-PASSAGES = [passage(number, url=None) for number in range(1, 6)]
-LINKED = [passage(number) for number in range(1, 6)]
+PASSAGES = [numbered_passage(number, url=None) for number in range(1, 6)]
+LINKED = [numbered_passage(number) for number in range(1, 6)]
 
 
 def resolve(
@@ -186,13 +169,13 @@ def test_text_without_brackets_passes_as_it_is(written: str) -> None:
 
 def test_a_link_marks_the_sentence_that_says_the_same() -> None:
     text = "# Tides\n\nThe moon pulls. The tide turns every six hours and a *quarter*, always."
-    moon = passage(1, text=text)
+    moon = numbered_passage(1, text=text)
     said = "The moon pulls at the water. The tide turns every six hours "
     marker, cited = Citations([moon]).cite(1, said)
     assert marker == "[1](https://b.example/p1#h)"
     assert cited is not None
     assert cited.source.url == "https://b.example/p1#h"
-    plain = passage(1, text=text.replace("*", ""))
+    plain = numbered_passage(1, text=text.replace("*", ""))
     marker, cited = Citations([plain]).cite(1, said)
     assert marker == (
         "[1](https://b.example/p1#h:~:text=The%20tide%20turns%20every%20six%20hours"
@@ -237,7 +220,7 @@ def test_a_citation_comes_right_behind_its_marker() -> None:
     ],
 )
 def test_where_a_marker_leads(url: str | None, shown: str) -> None:
-    marker, citation = Citations([passage(1, url=url)]).cite(1)
+    marker, citation = Citations([numbered_passage(1, url=url)]).cite(1)
     assert marker == shown
     assert citation is not None
     assert citation.source.url == url
@@ -250,7 +233,7 @@ def test_no_address_ends_its_link_early(path: str) -> None:
 
 
 def test_a_citation_says_where_it_comes_from() -> None:
-    _, citation = Citations([passage(1, text="Some\n\ntext.")]).cite(1)
+    _, citation = Citations([numbered_passage(1, text="Some\n\ntext.")]).cite(1)
     assert citation is not None
     assert citation.text == "Some text."
     assert citation.chunk_id == "chunk-1"
@@ -261,7 +244,7 @@ def test_a_citation_says_where_it_comes_from() -> None:
 
 @pytest.mark.parametrize("number", [-1, 0, 2, 10**9])
 def test_a_number_without_a_passage_has_no_marker(number: int) -> None:
-    assert Citations([passage(1)]).cite(number) == ("", None)
+    assert Citations([numbered_passage(1)]).cite(number) == ("", None)
 
 
 @given(st.text())
@@ -306,12 +289,12 @@ depends on the moon-phase, too.
     ],
 )
 def test_the_sentence_that_says_the_same_is_marked(said: str, directive: str) -> None:
-    assert FragmentFinder(passage(1, text=TIDES)).directive(said) == directive
+    assert FragmentFinder(numbered_passage(1, text=TIDES)).directive(said) == directive
 
 
 def test_nothing_is_marked_where_two_sentences_say_it() -> None:
     text = "Spring tides are higher in summer. Spring tides are higher in winter."
-    assert FragmentFinder(passage(1, text=text)).directive("Spring tides are higher") == ""
+    assert FragmentFinder(numbered_passage(1, text=text)).directive("Spring tides are higher") == ""
 
 
 @pytest.mark.parametrize(

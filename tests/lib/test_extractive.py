@@ -18,31 +18,16 @@ from lib.extractive import (
 )
 from lib.ranking import Passage
 from lib.sentences import Sentence
-from tests.passages import extract
+from tests.passages import extract, make_passage
 
 TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it. Gulls like fish.\n"
 MOORING = "## Mooring\n\nA boat is moored with two lines. Hang fenders on the quay side.\n"
 
 
-def passage(text: str, file_path: str = "a.md") -> Passage:
-    return Passage(
-        chunk_id=text[:20],
-        text=text,
-        file_path=file_path,
-        chapter="",
-        section="",
-        heading="",
-        url=None,
-        start_char=0,
-        end_char=len(text),
-        score=0.5,
-    )
-
-
 def sentences(question: str, *texts: str) -> list[tuple[int, str]]:
     return [
         (each.number, sentence.text)
-        for each in extract(question, [passage(text) for text in texts])
+        for each in extract(question, [make_passage(text) for text in texts])
         for sentence in each.sentences
     ]
 
@@ -76,18 +61,18 @@ def test_headings_are_no_sentences() -> None:
 
 def test_the_block_behind_a_sentence_comes_along() -> None:
     text = "Call the harbour by radio:\n\n```bash\nradio --channel 9\n```\n"
-    [found] = extract("How do I call the harbour by radio?", [passage(text)])
+    [found] = extract("How do I call the harbour by radio?", [make_passage(text)])
     assert found.sentences[0].code == "```bash\nradio --channel 9\n```"
 
 
 def test_a_block_too_long_to_quote_stays_away() -> None:
     text = f"Call the harbour by radio:\n\n```\n{'x' * MAX_CODE_CHARACTERS}\n```\n"
-    [found] = extract("How do I call the harbour by radio?", [passage(text)])
+    [found] = extract("How do I call the harbour by radio?", [make_passage(text)])
     assert found.sentences[0].code == ""
 
 
 def test_code_alone_stands_under_its_heading() -> None:
-    listing = replace(passage("radio --channel 9\n"), kind="code", heading="Calling")
+    listing = replace(make_passage("radio --channel 9\n"), kind="code", heading="Calling")
     [found] = extract("How do I call by radio?", [listing])
     [sentence] = found.sentences
     assert (sentence.text, sentence.code) == ("Calling", "```\nradio --channel 9\n```")
@@ -121,8 +106,8 @@ def test_the_sentence_behind_the_one_that_names_the_subject_comes_along() -> Non
 
 
 def test_the_heading_tells_what_a_sentence_is_about() -> None:
-    one = replace(passage("It weighs nine tons. Gulls like it.\n"), heading="Bell")
-    other = replace(passage("It weighs two tons. Gulls like it.\n"), heading="Anchor")
+    one = replace(make_passage("It weighs nine tons. Gulls like it.\n"), heading="Bell")
+    other = replace(make_passage("It weighs two tons. Gulls like it.\n"), heading="Anchor")
     found = extract("What does the bell weigh?", [other, one])
     assert found[0].number == 2
 
@@ -134,8 +119,8 @@ def test_a_question_in_another_language_gets_the_best_passage() -> None:
 
 def test_nothing_is_extracted_from_nothing() -> None:
     assert extract("tide?", []) == []
-    assert extract("tide?", [passage("")]) == []
-    assert extract("tide?", [passage("# Only\n\n## Headings\n")]) == []
+    assert extract("tide?", [make_passage("")]) == []
+    assert extract("tide?", [make_passage("# Only\n\n## Headings\n")]) == []
 
 
 def test_a_question_without_a_word_of_the_book_still_gets_the_best_passage() -> None:
@@ -157,7 +142,7 @@ TEXT = st.lists(WORDS, max_size=40).map(" ".join)
 
 @given(TEXT, st.lists(TEXT, max_size=6))
 def test_its_bounds_hold(question: str, texts: list[str]) -> None:
-    found = extract(question, [passage(text) for text in texts])
+    found = extract(question, [make_passage(text) for text in texts])
     assert len(found) <= MAX_PASSAGES
     quoted = [sentence for each in found for sentence in each.sentences]
     assert len(quoted) <= MAX_SENTENCES
@@ -171,7 +156,7 @@ def test_its_bounds_hold(question: str, texts: list[str]) -> None:
 
 @given(st.text(), st.lists(st.text(max_size=80), max_size=3))
 def test_no_text_raises(question: str, texts: list[str]) -> None:
-    extract(question, [passage(text, "a.mdx") for text in texts])
+    extract(question, [make_passage(text, "a.mdx") for text in texts])
 
 
 PASSAGES = [

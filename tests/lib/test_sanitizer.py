@@ -12,10 +12,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from lib.citations import Citation, Citations, MarkerResolver
-from tests.lib.test_citations import passage
+from tests.passages import numbered_passage
 
 TEXT = "See https://ok.example/docs, or (https://ok.example/a_(b)). Mail help@ok.example now."
-PASSAGES = [passage(number, text=TEXT) for number in (1, 2, 3)]
+PASSAGES = [numbered_passage(number, text=TEXT) for number in (1, 2, 3)]
 ALLOWED = {
     "https://ok.example/docs",
     "https://ok.example/a_%28b%29",

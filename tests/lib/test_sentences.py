@@ -6,29 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.ranking import Passage
 from lib.sentences import Sentence, split_passage, split_text
-
-
-def passage(text: str, file_path: str = "a.md", kind: str = "prose", language: str = "") -> Passage:
-    return Passage(
-        chunk_id="1",
-        text=text,
-        file_path=file_path,
-        chapter="",
-        section="",
-        heading="",
-        url=None,
-        start_char=0,
-        end_char=len(text),
-        kind=kind,
-        language=language,
-        score=0.5,
-    )
+from tests.passages import make_passage
 
 
 def texts(text: str, file_path: str = "a.md") -> list[str]:
-    return [sentence.text for sentence in split_passage(passage(text, file_path)) if sentence.text]
+    return [
+        sentence.text for sentence in split_passage(make_passage(text, file_path)) if sentence.text
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +75,9 @@ def test_headings_are_no_sentences() -> None:
 
 
 def test_items_are_sentences_of_their_own() -> None:
-    found = split_passage(passage("You need:\n\n- a boat\n- two lines.\n  They are long.\n\nGo.\n"))
+    found = split_passage(
+        make_passage("You need:\n\n- a boat\n- two lines.\n  They are long.\n\nGo.\n")
+    )
     assert [(each.text, each.listed) for each in found] == [
         ("You need:", False),
         ("a boat", True),
@@ -112,7 +99,7 @@ def test_rows_whose_header_is_elsewhere() -> None:
 
 def test_code_goes_with_the_sentence_before() -> None:
     text = "Listen. Then call:\n\n```bash\nradio\n```\n\n```\nover\n```\n\nGo on.\n"
-    assert [(each.text, each.code) for each in split_passage(passage(text))] == [
+    assert [(each.text, each.code) for each in split_passage(make_passage(text))] == [
         ("Listen.", ""),
         ("Then call:", "```bash\nradio\n```\n\n```\nover\n```"),
         ("Go on.", ""),
@@ -120,7 +107,7 @@ def test_code_goes_with_the_sentence_before() -> None:
 
 
 def test_a_piece_of_a_long_block_is_code() -> None:
-    [found] = split_passage(passage("x = 1. Y = 2\n", kind="code", language="python"))
+    [found] = split_passage(make_passage("x = 1. Y = 2\n", kind="code", language="python"))
     assert found == Sentence("", "```python\nx = 1. Y = 2\n```")
 
 
@@ -131,16 +118,16 @@ def test_a_passage_that_begins_inside_of_a_block() -> None:
 
 def test_code_that_ends_a_block() -> None:
     text = "call(1)\n\ncall(2)\n```\n\nDone.\n"
-    assert [each.text for each in split_passage(passage(text, kind="code"))] == ["", "Done."]
+    assert [each.text for each in split_passage(make_passage(text, kind="code"))] == ["", "Done."]
 
 
 def test_a_block_that_only_includes_a_file_shows_nothing() -> None:
-    [found] = split_passage(passage("See:\n\n```rust\n{{#include main.rs}}\n```\n"))
+    [found] = split_passage(make_passage("See:\n\n```rust\n{{#include main.rs}}\n```\n"))
     assert found.code == ""
 
 
 def test_a_fence_inside_a_block_does_not_end_it() -> None:
-    [found] = split_passage(passage("Write:\n\n````md\n```\ncode\n```\n````\n"))
+    [found] = split_passage(make_passage("Write:\n\n````md\n```\ncode\n```\n````\n"))
     assert found.code == "````md\n```\ncode\n```\n````"
 
 
@@ -180,7 +167,7 @@ def test_splitting_loses_nothing(text: str) -> None:
 
 @given(st.text(), st.sampled_from(["a.md", "a.mdx"]), st.sampled_from(["prose", "code"]))
 def test_no_text_raises(text: str, file_path: str, kind: str) -> None:
-    split_passage(passage(text, file_path, kind))
+    split_passage(make_passage(text, file_path, kind=kind))
 
 
 @pytest.mark.parametrize("text", [".", "a. ", ". ", ".'", "!) ", "a.b", "1. ", "…"])
