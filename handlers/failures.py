@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from handlers import respond, services
 from lib.errors import QuireError, TooManyRequests
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _DEFAULT_RETRY_AFTER = 5
 """Seconds, for a 503 without a better estimate."""
@@ -63,7 +63,7 @@ async def _handle_http_exception(error: HTTPException) -> Response:
 
 
 async def _handle_unexpected(error: Exception) -> Response:
-    log.error("unexpected exception in a handler", exc_info=error)
+    _log.error("unexpected exception in a handler", exc_info=error)
     return _respond_error(500, "INTERNAL", "Internal error; see the server's log.", {})
 
 

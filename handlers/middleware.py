@@ -38,7 +38,7 @@ from lib.logs import AccessRecord, DailyPseudonyms, current_request, write_acces
 from lib.metrics import Metrics
 from lib.settings import Settings
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 EXPOSED_HEADERS = (
     "Retry-After",
@@ -161,7 +161,7 @@ class Middleware:
                 await self._app(scope, request.receive, request.send)
             except Exception:
                 # The reader gets an answer below, and the server goes on.
-                log.exception("unhandled exception outside the handlers")
+                _log.exception("unhandled exception outside the handlers")
         if request.ended or request.disconnected:
             return
         error = request.closed_by or QuireError(INTERNAL_ERROR)

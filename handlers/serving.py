@@ -20,7 +20,7 @@ from handlers.middleware import STALLED_SECONDS, Middleware
 from lib.runtime import freeze_heap
 from lib.settings import Settings
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 2.0
 """Open streams may go on for this long after SIGTERM."""
@@ -43,7 +43,7 @@ def serve(settings: Settings, app: Quart) -> None:
     _raise_file_limit()
     host = settings.api_host
     host = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    log.info("Open http://%s:%d/ in a browser.", host, listener.getsockname()[1])
+    _log.info("Open http://%s:%d/ in a browser.", host, listener.getsockname()[1])
     # The event loop waits this long for the interpreter lock while an ingestion's threads work.
     sys.setswitchinterval(0.0005)
     freeze_heap()
@@ -128,5 +128,5 @@ def _handle_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
 
 def _exit() -> None:
     """Runs in its own thread, so that nothing can block it."""
-    log.warning("shutdown took too long; exiting anyway")
+    _log.warning("shutdown took too long; exiting anyway")
     os._exit(0)

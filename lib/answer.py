@@ -38,7 +38,7 @@ from lib.refusal import Refusal, Suggestion, is_refusal, make_refusal, suggest_p
 from lib.runtime import run_cooperatively
 from lib.tokens import estimate_tokens
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _NO_MODEL = "No language model is configured. Quotes from the book:"
 _MODEL_FAILED = "The language model cannot answer right now. Quotes from the book:"
@@ -83,7 +83,7 @@ async def stream(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]:
         await _remember(chat, turn, pieces, done)
         yield done
     except QuireError as error:
-        log.warning("answer interrupted: %s", error.message)
+        _log.warning("answer interrupted: %s", error.message)
         message = f"{error.message} The answer is incomplete. Please ask again."
         yield Failed(error=message, code=error.code)
 
@@ -233,7 +233,7 @@ def _fallback_notice(error: Exception, transcript: Transcript) -> str:
         case Busy():
             return _MODEL_BUSY
         case QuireError() if not transcript.has_text:
-            log.warning("answering without the language model: %s", error.message)
+            _log.warning("answering without the language model: %s", error.message)
             return _MODEL_FAILED
     raise error
 

@@ -60,24 +60,24 @@ def check_answer_in_steps(
     answer: str, passages_by_marker: Mapping[int, Passage]
 ) -> Generator[None, None, list[SentenceCheck]]:
     """Check in cooperative steps: up to 2 ms for each new passage, 0.5 ms for each claim."""
-    claims = read_claims(answer, passages_by_marker)
+    claims = _read_claims(answer, passages_by_marker)
     if not claims:
         return []
     spoken = page_language(" ".join(claim.text for claim in claims))
-    sources: dict[int, CitedPassage] = {}
+    sources: dict[int, _CitedPassage] = {}
     for number in sorted({marker for claim in claims for marker in claim.markers}):
         yield
-        sources[number] = read_cited_passage(passages_by_marker[number])
-    rarity = Rarity(line.bag for source in sources.values() for line in source.lines)
+        sources[number] = _read_cited_passage(passages_by_marker[number])
+    rarity = _Rarity(line.bag for source in sources.values() for line in source.lines)
     checks: list[SentenceCheck] = []
     for claim in claims:
         yield
-        checks.append(check_claim(claim, [sources[n] for n in claim.markers], rarity, spoken))
+        checks.append(_check_claim(claim, [sources[n] for n in claim.markers], rarity, spoken))
     return checks
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class _Claim:
     """A sentence of the answer and the markers in it."""
 
     text: str
@@ -99,7 +99,7 @@ _AFTER_STOP: Final = re.compile(
 _LOOSE: Final = re.compile(rf"\s*{_MARKS}")
 
 
-def read_claims(answer: str, known: Collection[int]) -> list[Claim]:
+def _read_claims(answer: str, known: Collection[int]) -> list[_Claim]:
     """Return the sentences of `answer`, the reader's Markdown, that have a `known` marker.
 
     A marker stands in its sentence or after the full stop. Brackets in code are no markers.
@@ -112,21 +112,21 @@ def read_claims(answer: str, known: Collection[int]) -> list[Claim]:
 
     plain = re.sub(_MARKS, "", answer)
     marked = _AFTER_STOP.sub(r"\2\1", _CODE_OR_MARKER.sub(as_character, plain))
-    claims: list[Claim] = []
+    claims: list[_Claim] = []
     for sentence in split_markdown(marked):
         numbers = [ord(mark) - _FIRST for mark in re.findall(_MARKS, sentence.text)]
         text = _LOOSE.sub("", sentence.text).strip()
         if numbers and text:
-            claims.append(Claim(text, list(dict.fromkeys(numbers))))
+            claims.append(_Claim(text, list(dict.fromkeys(numbers))))
     return claims
 
 
 _NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 _TOKEN: Final = re.compile(r"\w+(?:['’]\w+)*|[.,;:()]")
-SAME_SUBJECT_SHARE: Final = 0.6
+_SAME_SUBJECT_SHARE: Final = 0.6
 """Share of a sentence's words that a claim on the same subject contains."""
-MIN_STEM_LETTERS: Final = 4
+_MIN_STEM_LETTERS: Final = 4
 """Minimum letters of a stem that may follow "un-"."""
 
 
@@ -144,7 +144,7 @@ def _opposite_stems() -> dict[str, frozenset[str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class _Statement:
     """The parts of a text that a single word can reverse: numbers, negations, opposites."""
 
     numbers: frozenset[str]
@@ -160,7 +160,7 @@ class Statement:
     """Stems of all words except stop words."""
 
 
-def read_statement(text: str) -> Statement:
+def _read_statement(text: str) -> _Statement:
     tokens = _TOKEN.findall(text.casefold())
     digits_of, limits = number_words(), words_of_all("negation_limits")
     spelled = {digits_of[each] for each in tokens if each in digits_of} - {"1"}
@@ -180,8 +180,8 @@ def read_statement(text: str) -> Statement:
                 denying = False
             else:
                 stems.add(stem)
-    digits = {normalize_number(each) for each in _NUMBER.findall(text)}
-    return Statement(
+    digits = {_normalize_number(each) for each in _NUMBER.findall(text)}
+    return _Statement(
         frozenset(digits | spelled),
         frozenset(pair for pair in pairwise(tokens) if pair[1].isdecimal() and terms(pair[0])),
         frozenset(spelled),
@@ -191,12 +191,12 @@ def read_statement(text: str) -> Statement:
     )
 
 
-def spell_in_digits(term: str) -> str:
+def _spell_in_digits(term: str) -> str:
     """A number that is written in letters, in digits; any other term as it is."""
     return number_words().get(term, term)
 
 
-def normalize_number(digits: str) -> str:
+def _normalize_number(digits: str) -> str:
     """Return the normal form of a number: 1,000 as 1000, 2.0 as 2."""
     if _THOUSANDS.fullmatch(digits):
         digits = digits.replace(",", "")
@@ -204,10 +204,10 @@ def normalize_number(digits: str) -> str:
     return whole if point and not rest.strip("0") else digits
 
 
-def contradicts(
-    claim: Statement,
-    sources: Sequence[Statement],
-    heading: Statement,
+def _contradicts(
+    claim: _Statement,
+    sources: Sequence[_Statement],
+    heading: _Statement,
     named: frozenset[tuple[str, str]],
 ) -> bool:
     """Whether the claim has an unknown number or says the opposite of a source.
@@ -226,92 +226,92 @@ def contradicts(
     # The claim may say of something else what the sentence negates.
     if any(
         (each.denied & claim.stems) - claim.denied - each.stems
-        and len(each.content & claim.content) >= SAME_SUBJECT_SHARE * len(each.content)
+        and len(each.content & claim.content) >= _SAME_SUBJECT_SHARE * len(each.content)
         for each in sources
     ):
         return True
     return any(
-        find_opposites(stem) & stems - claim.stems
+        _find_opposites(stem) & stems - claim.stems
         for stem in claim.stems
         if stem not in stems and stem not in denied
     )
 
 
-def find_opposites(stem: str) -> frozenset[str]:
+def _find_opposites(stem: str) -> frozenset[str]:
     """Return the listed opposites of a stem, and the stem with or without "un-"."""
     found = _opposite_stems().get(stem, frozenset())
     bare = stem.removeprefix("un")
-    if len(bare) < MIN_STEM_LETTERS:
+    if len(bare) < _MIN_STEM_LETTERS:
         return found
     return found | {bare if bare != stem else f"un{stem}"}
 
 
-MIN_COVERAGE: Final = 0.54
+_MIN_COVERAGE: Final = 0.54
 """Coverage from which a claim is supported."""
-MAX_WINDOW_LINES: Final = 3
+_MAX_WINDOW_LINES: Final = 3
 """Maximum neighbouring sentences that support a claim together."""
-COST_PER_LINE: Final = 0.06
+_COST_PER_LINE: Final = 0.06
 """Coverage that each further sentence must add."""
-MAX_WINDOWS: Final = 5
+_MAX_WINDOWS: Final = 5
 """Windows of a passage that are compared in full, those with the best coverage."""
-COMPARABLE_SHARE: Final = 0.85
+_COMPARABLE_SHARE: Final = 0.85
 """Minimum share of the best coverage for a window that may replace a contradicting one."""
-HEADING_WEIGHT: Final = 0.9
+_HEADING_WEIGHT: Final = 0.9
 """Weight of a term that is only in the heading."""
-NAME_WEIGHT: Final = 1.5
-MIN_TERMS: Final = 2
+_NAME_WEIGHT: Final = 1.5
+_MIN_TERMS: Final = 2
 """A claim with fewer terms cannot be judged: "Yes, it does." """
-CONTRADICTION_FACTOR: Final = 0.4
+_CONTRADICTION_FACTOR: Final = 0.4
 """Multiplies the coverage of a contradicting window."""
-UNKNOWN_NAME_FACTOR: Final = 0.55
+_UNKNOWN_NAME_FACTOR: Final = 0.55
 """Multiplies the score of a claim with a name that is in none of the passages."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class _Line:
     """A sentence of a passage, or a line of its code."""
 
     text: str
     language: str
     bag: frozenset[str]
-    said: Statement
+    said: _Statement
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class _Window:
     """Neighbouring lines under a heading."""
 
-    lines: Sequence[Line]
-    heading: Line
+    lines: Sequence[_Line]
+    heading: _Line
     bag: frozenset[str]
 
     @classmethod
-    def of(cls, lines: Sequence[Line], heading: Line) -> "Window":
+    def of(cls, lines: Sequence[_Line], heading: _Line) -> "_Window":
         return cls(lines, heading, frozenset[str]().union(*(line.bag for line in lines)))
 
     @classmethod
-    def union(cls, windows: Sequence["Window"]) -> "Window":
+    def union(cls, windows: Sequence["_Window"]) -> "_Window":
         """Combine one or more windows and their headings."""
-        heading = read_line(
+        heading = _read_line(
             " ".join(each.heading.text for each in windows), windows[0].heading.language
         )
         return cls.of([line for each in windows for line in each.lines], heading)
 
 
-class CitedPassage:
+class _CitedPassage:
     """A passage, parsed once for all claims that cite it."""
 
     def __init__(self, passage: Passage) -> None:
         self.text = passage.text
         self.language = page_language(passage.text, passage.locale)
-        self.latin = is_latin(passage.text)
-        texts = [text for sentence in split_passage(passage) for text in split_lines(sentence)]
-        self.lines = [read_line(text, self.language) for text in texts]
+        self.latin = _is_latin(passage.text)
+        texts = [text for sentence in split_passage(passage) for text in _split_lines(sentence)]
+        self.lines = [_read_line(text, self.language) for text in texts]
         path = f"{passage.chapter}. {passage.section}. {passage.heading}"
-        self.heading = read_line(path, self.language)
+        self.heading = _read_line(path, self.language)
         self.windows = [
-            Window.of(self.lines[at : at + size], self.heading)
-            for size in range(1, MAX_WINDOW_LINES + 1)
+            _Window.of(self.lines[at : at + size], self.heading)
+            for size in range(1, _MAX_WINDOW_LINES + 1)
             for at in range(len(self.lines) - size + 1)
         ]
         self.named = self.heading.said.numbered.union(*(each.said.numbered for each in self.lines))
@@ -324,21 +324,21 @@ class CitedPassage:
 
 
 @cached_per_passage(100)  # about 10 MB
-def read_cited_passage(passage: Passage) -> CitedPassage:
-    return CitedPassage(passage)
+def _read_cited_passage(passage: Passage) -> _CitedPassage:
+    return _CitedPassage(passage)
 
 
-def read_line(text: str, language: str) -> Line:
-    return Line(text, language, frozenset(read_terms(text, language)), read_statement(text))
+def _read_line(text: str, language: str) -> _Line:
+    return _Line(text, language, frozenset(_read_terms(text, language)), _read_statement(text))
 
 
-def split_lines(sentence: Sentence) -> list[str]:
+def _split_lines(sentence: Sentence) -> list[str]:
     lines = [line.strip() for line in sentence.code.split("\n")]
     code = [line for line in lines if line and not line.startswith(("```", "~~~"))]
     return [sentence.text, *code] if sentence.text else code
 
 
-class Rarity:
+class _Rarity:
     """Inverse document frequency of terms, with sentences as documents."""
 
     def __init__(self, bags: Iterable[frozenset[str]]) -> None:
@@ -362,40 +362,40 @@ _CONTRACTED: Final = re.compile(
 _LATIN: Final = re.compile(r"[A-Za-zÀ-ɏ]")
 
 
-def check_claim(
-    claim: Claim, sources: Sequence[CitedPassage], rarity: Rarity, spoken: str
+def _check_claim(
+    claim: _Claim, sources: Sequence[_CitedPassage], rarity: _Rarity, spoken: str
 ) -> SentenceCheck:
     own = page_language(claim.text)
     spoken = own if own != ENGLISH else spoken
-    written = is_latin(claim.text)
+    written = _is_latin(claim.text)
     foreign = all(source.language != spoken or source.latin != written for source in sources)
-    weights = weigh_terms(claim.text, sources[0].language, rarity)
-    if len(weights) < MIN_TERMS:
+    weights = _weigh_terms(claim.text, sources[0].language, rarity)
+    if len(weights) < _MIN_TERMS:
         return SentenceCheck(
             sentence=claim.text, markers=claim.markers, supported=None, score=0.0, quote=None
         )
-    by_source = [find_best_windows(weights, source) for source in sources]
+    by_source = [_find_best_windows(weights, source) for source in sources]
     windows = [each for several in by_source for each in several]
     firsts = [several[0] for several in by_source if several]
     if len(firsts) > 1:  # passages may support a claim together
-        windows.append(Window.union(firsts))
-    said, names = read_statement(claim.text), find_names(claim.text)
+        windows.append(_Window.union(firsts))
+    said, names = _read_statement(claim.text), _find_names(claim.text)
     strange = any(not any(source.has(name) for source in sources) for name in names)
     named = frozenset[tuple[str, str]]().union(*(source.named for source in sources))
-    shares = [weigh_coverage(weights, each.bag, each.heading.bag) for each in windows]
-    enough = COMPARABLE_SHARE * max(shares, default=0.0)
-    found: list[tuple[float, Window]] = []
+    shares = [_weigh_coverage(weights, each.bag, each.heading.bag) for each in windows]
+    enough = _COMPARABLE_SHARE * max(shares, default=0.0)
+    found: list[tuple[float, _Window]] = []
     for share, each in zip(shares, windows, strict=True):
-        if contradicts(said, [line.said for line in each.lines], each.heading.said, named):
-            found.append((CONTRADICTION_FACTOR * share, each))
+        if _contradicts(said, [line.said for line in each.lines], each.heading.said, named):
+            found.append((_CONTRADICTION_FACTOR * share, each))
         elif share >= enough:
             found.append((share, each))
     score = max((share for share, _ in found), default=0.0) * (
-        UNKNOWN_NAME_FACTOR if strange else 1.0
+        _UNKNOWN_NAME_FACTOR if strange else 1.0
     )
     supported, quote = None if foreign else False, None
-    if score >= MIN_COVERAGE:
-        _, best = max(found, key=lambda each: each[0] - COST_PER_LINE * len(each[1].lines))
+    if score >= _MIN_COVERAGE:
+        _, best = max(found, key=lambda each: each[0] - _COST_PER_LINE * len(each[1].lines))
         supported, quote = True, " ".join(line.text for line in best.lines)
     return SentenceCheck(
         sentence=claim.text,
@@ -406,52 +406,52 @@ def check_claim(
     )
 
 
-def is_latin(text: str) -> bool:
+def _is_latin(text: str) -> bool:
     """Whether at least half of the letters are Latin."""
     letters = sum(map(str.isalpha, text))
     return 2 * len(_LATIN.findall(text)) >= letters
 
 
-def weigh_terms(text: str, language: str, rarity: Rarity) -> dict[str, float]:
+def _weigh_terms(text: str, language: str, rarity: _Rarity) -> dict[str, float]:
     """Return the terms of a claim and their weights."""
-    names = {term for name in _NAME.findall(text) for term in read_terms(name, language)}
+    names = {term for name in _NAME.findall(text) for term in _read_terms(name, language)}
     return {
-        term: rarity[term] * (NAME_WEIGHT if term in names else 1.0)
-        for term in read_terms(text, language)
+        term: rarity[term] * (_NAME_WEIGHT if term in names else 1.0)
+        for term in _read_terms(text, language)
     }
 
 
-def find_names(text: str) -> list[str]:
+def _find_names(text: str) -> list[str]:
     """Return the names and identifiers in `text`."""
     return [re.sub(r"['’]s?$", "", name) for name in _NAME.findall(text) if not name.isdecimal()]
 
 
-def read_terms(text: str, language: str) -> list[str]:
+def _read_terms(text: str, language: str) -> list[str]:
     """Return the terms of `text` without contractions, with numbers in digits."""
     plain = _CONTRACTED.sub("", text)
-    return [spell_in_digits(term) for term in terms(plain, language)]
+    return [_spell_in_digits(term) for term in terms(plain, language)]
 
 
-def find_best_windows(weights: Mapping[str, float], source: CitedPassage) -> list[Window]:
+def _find_best_windows(weights: Mapping[str, float], source: _CitedPassage) -> list[_Window]:
     """Return the windows with the best coverage, preferring short ones."""
-    above = weigh_coverage(weights, frozenset(), source.heading.bag)
+    above = _weigh_coverage(weights, frozenset(), source.heading.bag)
 
-    def value(each: Window) -> float:
+    def value(each: _Window) -> float:
         # Fast path: most windows share no term with the claim.
         nothing = each.bag.isdisjoint(weights)
-        share = above if nothing else weigh_coverage(weights, each.bag, source.heading.bag)
-        return share - COST_PER_LINE * len(each.lines)
+        share = above if nothing else _weigh_coverage(weights, each.bag, source.heading.bag)
+        return share - _COST_PER_LINE * len(each.lines)
 
-    return heapq.nlargest(MAX_WINDOWS, source.windows, key=value)
+    return heapq.nlargest(_MAX_WINDOWS, source.windows, key=value)
 
 
-def weigh_coverage(
+def _weigh_coverage(
     weights: Mapping[str, float], bag: frozenset[str], heading: frozenset[str]
 ) -> float:
     """Return the weighted share of the terms that are in a window or its heading."""
     here = weights.keys() & bag
     above = (weights.keys() & heading) - here
     found = math.fsum(map(weights.__getitem__, here))
-    return (found + HEADING_WEIGHT * math.fsum(map(weights.__getitem__, above))) / math.fsum(
+    return (found + _HEADING_WEIGHT * math.fsum(map(weights.__getitem__, above))) / math.fsum(
         weights.values()
     )

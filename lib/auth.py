@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from typing import Final
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _UNKNOWN = "unknown"
 _CHECK_SECONDS: Final = 1.0
@@ -140,10 +140,10 @@ class Keys:
             found = _read_keys(self._file)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            log.error("API_KEYS_FILE is invalid; keys are unchanged: %s", reason)
+            _log.error("API_KEYS_FILE is invalid; keys are unchanged: %s", reason)
             return
         self._names = self._by_digest([*self._configured, *found])
-        log.info("read %d keys from API_KEYS_FILE", len(found))
+        _log.info("read %d keys from API_KEYS_FILE", len(found))
 
 
 def parse_key(entry: str) -> _NamedKey:

@@ -24,13 +24,13 @@ from lib.store import FileRecord, Ledger, StoredChunk
 from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
 from lib.tokens import estimate_tokens
 
-OWN_PAGES = frozenset({"index", "_index", "readme"})
+_OWN_PAGES = frozenset({"index", "_index", "readme"})
 """Names, in lower case, of the page that represents its folder."""
-FILES_PER_BATCH = 16
+_FILES_PER_BATCH = 16
 """Files per call of the worker thread; small, so that progress is visible."""
-MAX_GAP = 500
+_MAX_GAP = 500
 """Longest text between two chunks, in characters, that is kept to join them."""
-REPOSITORY_LEVELS = 4
+_REPOSITORY_LEVELS = 4
 """How many folders above the content folder are searched for `.git`."""
 
 
@@ -93,13 +93,13 @@ def content_folder(configured: Path, wanted: str | None) -> Path:
     return inside[0]
 
 
-def boundary(root: Path, site: Site) -> Path:
+def _boundary(root: Path, site: Site) -> Path:
     """Return the repository of the site: pages may include only files inside it.
 
     It is the nearest folder with a `.git`, else the folder of the site's configuration if that is
     above the content folder, else the content folder.
     """
-    for folder in [root, *root.parents][: REPOSITORY_LEVELS + 1]:
+    for folder in [root, *root.parents][: _REPOSITORY_LEVELS + 1]:
         if (folder / ".git").exists():
             return folder
     config = site.config_file
@@ -118,7 +118,7 @@ def digest(parts: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class _Survey:
     """Differences between the files on disk and the index."""
 
     unchanged: list[str]
@@ -129,10 +129,10 @@ class Survey:
     """Lines of the form `file: problem`."""
 
 
-def survey(book: Book, ledger: Ledger) -> Survey:
+def survey(book: Book, ledger: Ledger) -> _Survey:
     """Compare the files on disk with the index by hash."""
-    hasher, present = FileHasher(book), set(book.paths)
-    found = Survey([], [], [path for path in ledger if path not in present], [])
+    hasher, present = _FileHasher(book), set(book.paths)
+    found = _Survey([], [], [path for path in ledger if path not in present], [])
     for path in book.paths:
         record = ledger.get(path)
         try:
@@ -151,7 +151,7 @@ def survey(book: Book, ledger: Ledger) -> Survey:
     return found
 
 
-class FileHasher:
+class _FileHasher:
     """Hashes everything that the chunks of a file depend on.
 
     That is the file, the files it includes, and sibling names that may change its address: an index
@@ -164,13 +164,13 @@ class FileHasher:
         self._names: dict[tuple[str, str], list[str]] = {}
         """Paths by folder and stem; the stem is empty for the page of the folder itself."""
         for path in book.paths:
-            self._names.setdefault(folder_and_stem(path), []).append(path)
-            folder, stem = folder_and_stem(path)
-            if stem in OWN_PAGES or stem == folder.rpartition("/")[2].lower():
+            self._names.setdefault(_folder_and_stem(path), []).append(path)
+            folder, stem = _folder_and_stem(path)
+            if stem in _OWN_PAGES or stem == folder.rpartition("/")[2].lower():
                 self._names.setdefault((folder, ""), []).append(path)
 
     def hash_of(self, document: Document, includes: Collection[str]) -> str:
-        folder, stem = folder_and_stem(document.path)
+        folder, stem = _folder_and_stem(document.path)
         beside = {*self._names.get((folder, stem), ()), *self._names.get((folder, ""), ())}
         included = (f"{path}={self._hash_included(path)}" for path in sorted(includes))
         return digest([document.sha256, document.path, *sorted(beside), *included])
@@ -185,7 +185,7 @@ class FileHasher:
         return self._included[path]
 
 
-def folder_and_stem(path: str) -> tuple[str, str]:
+def _folder_and_stem(path: str) -> tuple[str, str]:
     """Return the folder of a file, and its name without extension in lower case."""
     folder, _, name = path.rpartition("/")
     return folder, name.partition(".")[0].lower()
@@ -201,7 +201,7 @@ class PreparedChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class _Batch:
     """Chunks, ledger records and errors of some files."""
 
     files: int
@@ -210,11 +210,11 @@ class Batch:
     errors: list[str] = field(default_factory=list)
 
 
-async def read_book(book: Book, paths: Sequence[str]) -> AsyncIterator[Batch]:
+async def read_book(book: Book, paths: Sequence[str]) -> AsyncIterator[_Batch]:
     """Yield the chunks of these files in batches, computed in a thread."""
     reader = await asyncio.to_thread(BookReader, book)
-    for start in range(0, len(paths), FILES_PER_BATCH):
-        yield await asyncio.to_thread(reader.read, paths[start : start + FILES_PER_BATCH])
+    for start in range(0, len(paths), _FILES_PER_BATCH):
+        yield await asyncio.to_thread(reader.read, paths[start : start + _FILES_PER_BATCH])
 
 
 class BookReader:
@@ -223,11 +223,11 @@ class BookReader:
     def __init__(self, book: Book) -> None:
         self._book = book
         self._router = Router(book.site, book.root, book.paths)
-        self._includes = Includes(book.root, boundary(book.root, book.site))
-        self._hasher = FileHasher(book)
+        self._includes = Includes(book.root, _boundary(book.root, book.site))
+        self._hasher = _FileHasher(book)
 
-    def read(self, paths: Sequence[str]) -> Batch:
-        batch = Batch(len(paths))
+    def read(self, paths: Sequence[str]) -> _Batch:
+        batch = _Batch(len(paths))
         for path in paths:
             try:
                 document = read_document(self._book.root, path, self._book.limits)
@@ -237,9 +237,9 @@ class BookReader:
                 self._read(document, batch)
         return batch
 
-    def _read(self, document: Document, batch: Batch) -> None:
+    def _read(self, document: Document, batch: _Batch) -> None:
         book, path = self._book, document.path
-        page = parse_page(document.text, flavour_of(book.site, path))
+        page = parse_page(document.text, _flavour_of(book.site, path))
         address = self._router.address(path, page, document.text)
         chunks: list[Chunk] = []
         problems = list(page.problems)
@@ -260,7 +260,7 @@ class BookReader:
         prepared = [
             PreparedChunk(chunk, text, terms)
             for chunk, text, terms in zip(
-                stored_chunks(document, chunks, address, file_hash),
+                _stored_chunks(document, chunks, address, file_hash),
                 texts,
                 document_vectors(texts, language),
                 strict=True,
@@ -277,11 +277,11 @@ class BookReader:
         )
 
 
-def stored_chunks(
+def _stored_chunks(
     document: Document, chunks: Sequence[Chunk], address: PageAddress, file_hash: str
 ) -> Iterator[StoredChunk]:
     """Yield the chunks of one page, in order, as the index stores them."""
-    paths = path_names(document.path)
+    paths = _path_names(document.path)
     end = None
     for ordinal, chunk in enumerate(chunks):
         gap = None if end is None or end > chunk.start else document.text[end : chunk.start]
@@ -292,7 +292,7 @@ def stored_chunks(
             file_path=chunk.file_path,
             paths=paths,
             ordinal=ordinal,
-            before=gap if gap is not None and len(gap) <= MAX_GAP else None,
+            before=gap if gap is not None and len(gap) <= _MAX_GAP else None,
             chapter=chunk.chapter,
             section=chunk.section,
             heading=chunk.heading,
@@ -309,7 +309,7 @@ def stored_chunks(
         )
 
 
-def path_names(path: str) -> list[str]:
+def _path_names(path: str) -> list[str]:
     """Names by which a question may refer to a file, in lower case.
 
     Its path and every end of it, with and without the extension, and its folders.
@@ -321,6 +321,6 @@ def path_names(path: str) -> list[str]:
     return list(dict.fromkeys([*ends, *bare, *folders]))
 
 
-def flavour_of(site: Site, path: str) -> Flavour:
+def _flavour_of(site: Site, path: str) -> Flavour:
     """Return the Markdown flavour of a file, from its extension, else the site's generator."""
     return "mdx" if path.endswith(".mdx") else site.generator.markdown

@@ -19,7 +19,7 @@ from cachetools import LRUCache
 
 from lib.runtime import write_atomically
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 DAY: Final = 86_400  # seconds
 MAX_TRACKED_READERS: Final = 50_000
@@ -292,7 +292,7 @@ class MemoryBudget:
                 await asyncio.to_thread(_save, path, saved)
             except OSError as error:
                 if not self._warned:
-                    log.warning("cannot save today's spending: %s", error.strerror)
+                    _log.warning("cannot save today's spending: %s", error.strerror)
                 self._warned = True
             try:
                 async with asyncio.timeout(_SAVE_SECONDS):
@@ -308,7 +308,7 @@ def _load(path: Path) -> _SavedSpending | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
-        log.warning("cannot read today's saved spending; counting starts from zero")
+        _log.warning("cannot read today's saved spending; counting starts from zero")
         return None
 
 

@@ -33,7 +33,7 @@ from lib.tokens import CountTokens
 CHUNKER_VERSION: Final = 2
 """Part of every chunk id: a new version rebuilds the index."""
 
-MIN_BUDGET: Final = 32
+_MIN_BUDGET: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +75,19 @@ def chunk_page(
     count_tokens: CountTokens,
     includes: Include | None = None,
 ) -> list[Chunk]:
-    """Split a page into chunks, in order. Raises ValueError for a budget below `MIN_BUDGET`.
+    """Split a page into chunks, in order. Raises ValueError for a budget below `_MIN_BUDGET`.
 
     `budget` is in tokens as counted by `count_tokens`; it limits both `text` and `embed_text`. Only
     something indivisible (one enormous tag) may exceed it. `includes` returns the text of the file
     that a block includes (`lib.includes`).
     """
-    if budget < MIN_BUDGET:
-        raise ValueError(f"the budget must be at least {MIN_BUDGET} tokens, not {budget}")
+    if budget < _MIN_BUDGET:
+        raise ValueError(f"the budget must be at least {_MIN_BUDGET} tokens, not {budget}")
     return _Chunker(document, page, budget, count_tokens, includes).run()
 
 
 @dataclass(slots=True)
-class Section:
+class _Section:
     """Blocks under one heading, up to the next heading of any level."""
 
     heading: int | None
@@ -97,10 +97,10 @@ class Section:
     blocks: list[Block] = field(default_factory=list)
 
 
-def sections_of(page: Page, title: str) -> list[Section]:
+def _sections_of(page: Page, title: str) -> list[_Section]:
     """Split a page at its headings; the first section has none."""
     title_heading = next((i for i, h in enumerate(page.headings) if h.level == 1), None)
-    sections = [Section(None, (title,), "", title)]
+    sections = [_Section(None, (title,), "", title)]
     stack: list[int] = []
     for block in _flatten(page.blocks):
         if block.heading is None:
@@ -117,7 +117,7 @@ def sections_of(page: Page, title: str) -> list[Section]:
             path.append(headings[title_heading].text)
         path.extend(text for text in below if text)
         sections.append(
-            Section(
+            _Section(
                 block.heading,
                 tuple(path),
                 below[0] if below else "",
@@ -128,7 +128,7 @@ def sections_of(page: Page, title: str) -> list[Section]:
     return sections
 
 
-def title_from_path(path: str) -> str:
+def _title_from_path(path: str) -> str:
     """Derive a title from a path: `01-getting_started.md` becomes "Getting started".
 
     An index or readme takes the name of its folder.
@@ -169,7 +169,7 @@ def _holds_heading(block: Block) -> bool:
     )
 
 
-def pack(units: Sequence[Unit], room: int, budget: int) -> list[list[Unit]]:
+def _pack(units: Sequence[Unit], room: int, budget: int) -> list[list[Unit]]:
     """Group units into as few chunks as possible, of similar size."""
     groups = _fill(units, room, budget)
     if len(groups) < 2:
@@ -251,7 +251,7 @@ def _trim(group: list[Unit], budget: int) -> list[Unit]:
     return group[:end]
 
 
-def halves(units: Sequence[Unit]) -> int:
+def _halves(units: Sequence[Unit]) -> int:
     """Index at which to split `units` in two halves with text, or 0."""
     shown = [i for i, unit in enumerate(units) if unit.clean and unit.heading is None]
     if len(shown) < 2:
@@ -265,16 +265,16 @@ def halves(units: Sequence[Unit]) -> int:
     return 0
 
 
-def without_bare_ends(units: list[Unit]) -> list[Unit]:
+def _without_bare_ends(units: list[Unit]) -> list[Unit]:
     shown = [place for place, unit in enumerate(units) if not is_bare(unit)]
     return units[shown[0] : shown[-1] + 1] if shown else units
 
 
 @dataclass(slots=True)
-class Draft:
+class _Draft:
     """A chunk before its fields are computed."""
 
-    section: Section
+    section: _Section
     units: list[Unit]
     whole: bool
     """Whether it covers its whole section."""
@@ -293,24 +293,24 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Joiner:
+class _Joiner:
     """Merges drafts of one page."""
 
     text: str
     headings: Sequence[Heading]
     budget: int
     count: CountTokens
-    room: Callable[[Section], int]
+    room: Callable[[_Section], int]
 
-    def join(self, drafts: list[Draft]) -> list[Draft]:
+    def join(self, drafts: list[_Draft]) -> list[_Draft]:
         return self._merge(self._attach_bare(drafts))
 
-    def _attach_bare(self, drafts: list[Draft]) -> list[Draft]:
+    def _attach_bare(self, drafts: list[_Draft]) -> list[_Draft]:
         """Attach bare headings to other drafts, so that none is a chunk alone.
 
         A heading joins its first subsection, else the draft before it, else the one after it.
         """
-        kept: list[Draft] = []
+        kept: list[_Draft] = []
         waiting: list[Unit] = []
         for index, draft in enumerate(drafts):
             if draft.bare:
@@ -333,7 +333,7 @@ class Joiner:
             kept[-1].units.extend(waiting)
         return kept
 
-    def _fits(self, draft: Draft, units: Sequence[Unit]) -> bool:
+    def _fits(self, draft: _Draft, units: Sequence[Unit]) -> bool:
         said = draft.section.path  # headings in the path are not embedded again
         cost = draft.cost + sum(
             unit.cost + 1
@@ -347,10 +347,10 @@ class Joiner:
         end = max(units[-1].end, draft.units[-1].end)
         return self.count(self.text[start:end]) <= self.budget
 
-    def _merge(self, drafts: list[Draft]) -> list[Draft]:
+    def _merge(self, drafts: list[_Draft]) -> list[_Draft]:
         tiny = max(24, self.budget // 8)
         half = self.budget // 2
-        merged: list[Draft] = []
+        merged: list[_Draft] = []
         for draft in drafts:
             last = merged[-1] if merged else None
             if last is not None and last.section is not draft.section and last.whole:
@@ -358,7 +358,7 @@ class Joiner:
                 down = _contains(last, draft)
                 if down and cost <= tiny // 2 and self._fits(draft, last.units):
                     # an introductory line: the heading below is the better link target
-                    merged[-1] = Draft(draft.section, last.units + draft.units, draft.whole)
+                    merged[-1] = _Draft(draft.section, last.units + draft.units, draft.whole)
                     continue
                 near = down or _siblings(last, draft)
                 small = min(cost, size) <= tiny and cost + size <= half
@@ -369,13 +369,13 @@ class Joiner:
         return merged
 
 
-def _contains(parent: Draft, child: Draft) -> bool:
+def _contains(parent: _Draft, child: _Draft) -> bool:
     """Tell whether the heading of `child` is below that of `parent`."""
     path = parent.section.path
     return len(child.section.path) > len(path) and child.section.path[: len(path)] == path
 
 
-def _siblings(one: Draft, other: Draft) -> bool:
+def _siblings(one: _Draft, other: _Draft) -> bool:
     return one.section.path[:-1] == other.section.path[:-1] and len(one.section.path) > 1
 
 
@@ -395,11 +395,11 @@ class _Chunker:
         self.count = count_tokens
         self.units = UnitMaker(document.text, page, budget, count_tokens, include)
         self.path_texts: dict[tuple[str, ...], tuple[str, int]] = {}
-        self.title = page.title or title_from_path(document.path)
+        self.title = page.title or _title_from_path(document.path)
 
     def run(self) -> list[Chunk]:
-        drafts: list[Draft] = []
-        sections = sections_of(self.page, self.title)
+        drafts: list[_Draft] = []
+        sections = _sections_of(self.page, self.title)
         above: list[Unit] = []
         for place, section in enumerate(sections):
             room = self._room(section)
@@ -412,16 +412,16 @@ class _Chunker:
                 if len(below) > len(section.path) and below[: len(section.path)] == section.path:
                     above = units  # packed with the section below
                     continue
-            groups = pack(units, room, self.budget)
-            drafts.extend(Draft(section, group, len(groups) == 1) for group in groups)
-        joiner = Joiner(self.text, self.page.headings, self.budget, self.count, self._room)
+            groups = _pack(units, room, self.budget)
+            drafts.extend(_Draft(section, group, len(groups) == 1) for group in groups)
+        joiner = _Joiner(self.text, self.page.headings, self.budget, self.count, self._room)
         chunks: list[Chunk] = []
         seen: dict[bytes, int] = {}
         for draft in joiner.join(drafts):
             chunks.extend(self._finish(draft, seen))
         return chunks
 
-    def _room(self, section: Section) -> int:
+    def _room(self, section: _Section) -> int:
         """Tokens left for the body after the heading path."""
         return self.budget - self._path_text(section.path)[1] - 2
 
@@ -446,7 +446,7 @@ class _Chunker:
                 return short
         return short[: next(text_pieces(short, limit, self.count)).stop]
 
-    def _finish(self, draft: Draft, seen: dict[bytes, int]) -> Iterable[Chunk]:
+    def _finish(self, draft: _Draft, seen: dict[bytes, int]) -> Iterable[Chunk]:
         section = draft.section
         units = draft.units
         start, end = units[0].start, units[-1].end
@@ -463,11 +463,11 @@ class _Chunker:
         embed_text = "\n\n".join(lines)
         tokens = self.count(embed_text)
         if len(units) > 1 and (tokens > self.budget or not self._text_fits(text, units)):
-            half = halves(units)
-            parts = [units[:half], units[half:]] if half else [without_bare_ends(units)]
+            half = _halves(units)
+            parts = [units[:half], units[half:]] if half else [_without_bare_ends(units)]
             if parts != [units]:
                 for part in parts:
-                    yield from self._finish(Draft(section, part, False), seen)
+                    yield from self._finish(_Draft(section, part, False), seen)
                 return
         # link to a bare heading above the own one, where the chunk begins
         first = units[0].heading

@@ -25,10 +25,10 @@ from lib.sanitizer_syntax import RESOLVED_MARKER, Addresses, link_target
 from lib.sentences import split_passage, split_text
 from lib.terms import terms
 
-EXCERPT_CHARACTERS = 240
+_EXCERPT_CHARACTERS = 240
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class _Source(msgspec.Struct, frozen=True, kw_only=True):
     """The place that a citation links to."""
 
     chapter: str
@@ -43,7 +43,7 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True):
 
     marker: int
     text: str
-    source: Source
+    source: _Source
     relevance_score: float
     chunk_id: str
 
@@ -57,7 +57,7 @@ class Citations:
     def __init__(self, passages: Sequence[Passage], *, text_fragments: bool = True) -> None:
         self.passages = passages
         self._markers: dict[int, int] = {}
-        self._finders = [fragment_finder(each) for each in passages] if text_fragments else None
+        self._finders = [_fragment_finder(each) for each in passages] if text_fragments else None
 
     def cite(self, number: int, said: str = "") -> tuple[str, Citation | None]:
         """Return the reader's marker for passage `number` (from 1), and its citation at first use.
@@ -74,9 +74,9 @@ class Citations:
         if passage.url is not None and passage.url.startswith(("http://", "https://")):
             target = link_target(passage.url)
             if self._finders is not None:
-                target = with_directive(target, self._finders[number - 1].directive(said))
+                target = _with_directive(target, self._finders[number - 1].directive(said))
             shown += f"({target})"
-        return shown, make_citation(marker, passage) if first else None
+        return shown, _make_citation(marker, passage) if first else None
 
 
 class MarkerResolver(AnswerBuffer[Citation]):
@@ -93,11 +93,11 @@ class MarkerResolver(AnswerBuffer[Citation]):
         super().__init__(citations.cite, Addresses(addresses))
 
 
-def make_citation(marker: int, passage: Passage) -> Citation:
+def _make_citation(marker: int, passage: Passage) -> Citation:
     return Citation(
         marker=marker,
-        text=excerpt(passage.text),
-        source=Source(
+        text=_excerpt(passage.text),
+        source=_Source(
             chapter=passage.chapter,
             section=passage.section,
             heading=passage.heading,
@@ -110,26 +110,26 @@ def make_citation(marker: int, passage: Passage) -> Citation:
 
 
 @functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
-def excerpt(text: str) -> str:
+def _excerpt(text: str) -> str:
     """Return the beginning of `text` on one line, cut between words. Cached, like the text."""
     line = " ".join(text.split())
-    if len(line) <= EXCERPT_CHARACTERS:
+    if len(line) <= _EXCERPT_CHARACTERS:
         return line
-    return line[:EXCERPT_CHARACTERS].rsplit(" ", 1)[0].rstrip(" ,;:") + " …"
+    return line[:_EXCERPT_CHARACTERS].rsplit(" ", 1)[0].rstrip(" ,;:") + " …"
 
 
-MIN_SIMILARITY: Final = 0.4
+_MIN_SIMILARITY: Final = 0.4
 """Minimum Dice coefficient of the terms of a claim and a sentence..."""
-MIN_COMMON_TERMS: Final = 2
+_MIN_COMMON_TERMS: Final = 2
 """...minimum number of common terms..."""
-MIN_LEAD: Final = 1.15
+_MIN_LEAD: Final = 1.15
 """...and minimum ratio to the second best sentence, for a text fragment."""
-LONG_SENTENCE_WORDS: Final = 10
+_LONG_SENTENCE_WORDS: Final = 10
 """A sentence with more words is named by its first and last ones..."""
-END_WORDS: Final = 4
+_END_WORDS: Final = 4
 """...this many of each."""
-MIN_WORDS: Final = 3
-MAX_CLAIM_CHARACTERS: Final = 600
+_MIN_WORDS: Final = 3
+_MAX_CLAIM_CHARACTERS: Final = 600
 
 _MARKER: Final = re.compile(RESOLVED_MARKER)
 # Site generators replace quotes, dashes and dots with typographic ones.
@@ -139,24 +139,24 @@ _PUNCTUATION: Final = " \t.,;:!?()[]{}*_|。！？，、；："
 
 
 @dataclass(frozen=True, slots=True)
-class LinkableSentence:
+class _LinkableSentence:
     """A sentence's terms and its text directive."""
 
     terms: frozenset[str]
     directive: str
 
 
-class FragmentFinder:
+class _FragmentFinder:
     """Finds the text fragment for a claim in one passage. Sentences are parsed on first use."""
 
     def __init__(self, passage: Passage) -> None:
         self._passage = passage
         self._language = ""
-        self._sentences: list[LinkableSentence] | None = None
+        self._sentences: list[_LinkableSentence] | None = None
 
     def directive(self, said: str) -> str:
         """Return `text=...` for the sentence that clearly matches the end of `said`, else ""."""
-        claim = last_sentence(said)
+        claim = _last_sentence(said)
         if not claim:
             return ""
         sentences = self.sentences()
@@ -166,50 +166,50 @@ class FragmentFinder:
         for sentence in sentences:
             common = len(wanted & sentence.terms)
             score = 2 * common / (len(wanted) + len(sentence.terms) or 1)
-            if common < MIN_COMMON_TERMS or score <= second:
+            if common < _MIN_COMMON_TERMS or score <= second:
                 continue
             if score > best:
                 best, second, found = score, best, sentence.directive
             else:
                 second = score
-        return found if best >= max(MIN_SIMILARITY, MIN_LEAD * second) else ""
+        return found if best >= max(_MIN_SIMILARITY, _MIN_LEAD * second) else ""
 
-    def sentences(self) -> list[LinkableSentence]:
+    def sentences(self) -> list[_LinkableSentence]:
         """The sentences whose words in the file equal those on the page."""
         if self._sentences is None:
             passage = self._passage
             self._language = page_language(passage.text, passage.locale)
             source = " ".join(passage.text.split())
             self._sentences = [
-                LinkableSentence(frozenset(terms(sentence.text, self._language)), directive)
+                _LinkableSentence(frozenset(terms(sentence.text, self._language)), directive)
                 for sentence in split_passage(passage)
-                if (directive := text_directive(sentence.text, source))
+                if (directive := _text_directive(sentence.text, source))
             ]
         return self._sentences
 
 
-def last_sentence(said: str) -> str:
+def _last_sentence(said: str) -> str:
     """Return the last sentence of `said`, the claim of the marker that follows, without markers."""
-    sentences = split_text(_MARKER.sub("", said[-MAX_CLAIM_CHARACTERS:]))
+    sentences = split_text(_MARKER.sub("", said[-_MAX_CLAIM_CHARACTERS:]))
     return sentences[-1] if sentences else ""
 
 
-def text_directive(sentence: str, source: str) -> str:
+def _text_directive(sentence: str, source: str) -> str:
     """Return `text=...` for a sentence, or "" if its words are not verbatim in `source`.
 
     `source` is the sentence's Markdown on one line. A long sentence is named by its first and last
     words, so markup between them does no harm.
     """
     words = sentence.split()
-    if len(words) > LONG_SENTENCE_WORDS:
-        start = _clean(" ".join(words[:END_WORDS]))
-        end = _clean(" ".join(words[-END_WORDS:]))
+    if len(words) > _LONG_SENTENCE_WORDS:
+        start = _clean(" ".join(words[:_END_WORDS]))
+        end = _clean(" ".join(words[-_END_WORDS:]))
         if not (_shown(start, source) and _shown(end, source)) or sentence.count(start) > 1:
             return ""
         return f"text={_encoded(start)},{_encoded(end)}"
     whole = _clean(sentence)
     # Scripts without spaces have few words.
-    if len(words) < MIN_WORDS and whole.isascii():
+    if len(words) < _MIN_WORDS and whole.isascii():
         return ""
     return f"text={_encoded(whole)}" if _shown(whole, source) and len(whole) > 5 else ""
 
@@ -227,7 +227,7 @@ def _encoded(text: str) -> str:
     return quote(text, safe="").replace("-", "%2D")
 
 
-def with_directive(url: str, directive: str) -> str:
+def _with_directive(url: str, directive: str) -> str:
     """Append a text directive to `url`, unless its fragment is a client-side route."""
     if not directive:
         return url
@@ -238,5 +238,5 @@ def with_directive(url: str, directive: str) -> str:
 
 
 @cached_per_passage(300)
-def fragment_finder(passage: Passage) -> FragmentFinder:
-    return FragmentFinder(passage)
+def _fragment_finder(passage: Passage) -> _FragmentFinder:
+    return _FragmentFinder(passage)

@@ -33,7 +33,7 @@ from lib.services import Services, ingest_if_needed, open_services
 from lib.settings import Settings, SettingsError, load_settings, unknown_settings
 from lib.sites.link_check import SitemapError
 
-log = logging.getLogger("quire")
+_log = logging.getLogger("quire")
 
 _POLL_SECONDS = 0.1
 _LOG_SECONDS = 10.0
@@ -59,7 +59,7 @@ def run(
         return 2
     configure_logging(settings)
     for message in unknown_settings(environ):
-        log.warning("%s", message)
+        _log.warning("%s", message)
     try:
         match command.command:
             case "ingest":
@@ -333,7 +333,7 @@ class _Progress:
         elif time.monotonic() - self._logged_at >= _LOG_SECONDS:
             self._logged_at = time.monotonic()
             parts = filter(None, (f"{done}/{total} {self._unit}", note))
-            log.info("%s: %s", self._action, ", ".join(parts))
+            _log.info("%s: %s", self._action, ", ".join(parts))
 
 
 def _print_preview(preview: Preview) -> None:

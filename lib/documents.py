@@ -29,7 +29,7 @@ from pathspec import GitIgnoreSpec
 
 from lib.errors import InvalidRequest
 
-IGNORE_FILE: Final = ".quireignore"
+_IGNORE_FILE: Final = ".quireignore"
 """Optional list of files to skip, in gitignore syntax, at the content root."""
 
 _SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
@@ -46,16 +46,16 @@ _OUTPUTS: Final = frozenset({"_build", "_site", "build", "dist", "out", "public"
 _OUTPUT_SIGNS: Final = ("index.html", "404.html", "sitemap.xml", "CACHEDIR.TAG", ".buildinfo")
 _IGNORE_BYTES: Final = 100_000
 
-COPY_BYTES: Final = 64 * 1024
-MAX_READ_BYTES: Final = 1 << 20
-MAX_DIRECTORY_BYTES: Final = 16 << 20
-ZIP_TAIL_BYTES: Final = 66_000
+_COPY_BYTES: Final = 64 * 1024
+_MAX_READ_BYTES: Final = 1 << 20
+_MAX_DIRECTORY_BYTES: Final = 16 << 20
+_ZIP_TAIL_BYTES: Final = 66_000
 """The end-of-directory record of a zip starts within this distance of the end."""
-MAX_ENTRIES_PER_FILE: Final = 10
+_MAX_ENTRIES_PER_FILE: Final = 10
 """Archive entries allowed per page of MAX_FILES: images and the like count too."""
 
-TOO_MANY: Final = "The archive has too many files. Send only the docs folder."
-NOT_A_FILE: Final = (
+_TOO_MANY: Final = "The archive has too many files. Send only the docs folder."
+_NOT_A_FILE: Final = (
     "The archive contains {!r}, a link or a device. Only files and folders are allowed."
 )
 
@@ -84,19 +84,19 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Discovery:
+class _Discovery:
     paths: tuple[str, ...]
     """Sorted, POSIX, relative to the content root."""
     errors: tuple[str, ...]
     """Lines of the form `file: problem`."""
 
 
-DEFAULT_LIMITS: Final = DocumentLimits()
+_DEFAULT_LIMITS: Final = DocumentLimits()
 
 
 def discover(
-    root: Path, limits: DocumentLimits = DEFAULT_LIMITS, *, underscored: bool = False
-) -> Discovery:
+    root: Path, limits: DocumentLimits = _DEFAULT_LIMITS, *, underscored: bool = False
+) -> _Discovery:
     """List the pages below `root`. Raises `DocumentError` if `root` cannot be listed.
 
     Skips hidden files, dependencies, build outputs and matches of `.quireignore`. Partials
@@ -131,10 +131,10 @@ def discover(
             break
         total += size
         paths.append(path)
-    return Discovery(tuple(sorted(paths)), tuple(errors))
+    return _Discovery(tuple(sorted(paths)), tuple(errors))
 
 
-def read_document(root: Path, path: str, limits: DocumentLimits = DEFAULT_LIMITS) -> Document:
+def read_document(root: Path, path: str, limits: DocumentLimits = _DEFAULT_LIMITS) -> Document:
     """Read one page.
 
     Raises `DocumentError` for a path outside `root`, a symbolic link, and a file that is missing,
@@ -207,7 +207,7 @@ def _decode(data: bytes) -> str:
 
 
 def _ignore_rules(root: Path, errors: list[str]) -> GitIgnoreSpec | None:
-    file = root / IGNORE_FILE
+    file = root / _IGNORE_FILE
     if file.is_symlink() or not file.is_file():
         return None
     try:
@@ -215,9 +215,9 @@ def _ignore_rules(root: Path, errors: list[str]) -> GitIgnoreSpec | None:
         return GitIgnoreSpec.from_lines(text.removeprefix("\ufeff").splitlines())
     except DocumentError as error:
         if str(error) != "the file is empty":
-            errors.append(f"{IGNORE_FILE}: {error}")
+            errors.append(f"{_IGNORE_FILE}: {error}")
     except (ValueError, re.error) as error:  # raised by pathspec for a bad pattern
-        errors.append(f"{IGNORE_FILE}: invalid pattern: {error}")
+        errors.append(f"{_IGNORE_FILE}: invalid pattern: {error}")
     return None
 
 
@@ -282,7 +282,7 @@ def _is_output(folder: Path) -> bool:
     return any((folder / sign).exists() for sign in _OUTPUT_SIGNS)
 
 
-Entry = tuple[str, Callable[[], IO[bytes] | None]]
+_Entry = tuple[str, Callable[[], IO[bytes] | None]]
 
 
 def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
@@ -296,15 +296,15 @@ def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
         beside.mkdir(parents=True)
         try:
             if zipfile.is_zipfile(archive):
-                check_directory(archive)
+                _check_directory(archive)
                 with zipfile.ZipFile(archive) as opened:
-                    write(zip_entries(opened), beside, limits)
+                    _write(_zip_entries(opened), beside, limits)
             else:
                 with (
-                    SmallReads(archive) as unpacked,
+                    _SmallReads(archive) as unpacked,
                     tarfile.open(fileobj=unpacked, mode="r:") as stream,
                 ):
-                    write(tar_entries(stream), beside, limits)
+                    _write(_tar_entries(stream), beside, limits)
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # a disk error, not a bad archive
@@ -318,18 +318,18 @@ def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
                 "The archive is encrypted or uses an unsupported compression. "
                 "Send a plain .zip or .tar.gz."
             ) from None
-        replace(target, beside)
+        _replace(target, beside)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def write(entries: Iterator[Entry], folder: Path, limits: DocumentLimits) -> None:
+def _write(entries: Iterator[_Entry], folder: Path, limits: DocumentLimits) -> None:
     """Write the files below `folder`. Raises `InvalidRequest` above a limit."""
     left = limits.max_total_bytes
     for count, (name, opened) in enumerate(entries, 1):
-        path = safe_path(name, limits.max_depth)
-        if count > limits.max_files * MAX_ENTRIES_PER_FILE:
-            raise InvalidRequest(TOO_MANY)
+        path = _safe_path(name, limits.max_depth)
+        if count > limits.max_files * _MAX_ENTRIES_PER_FILE:
+            raise InvalidRequest(_TOO_MANY)
         source = opened()
         if source is None:
             continue  # a folder
@@ -337,7 +337,7 @@ def write(entries: Iterator[Entry], folder: Path, limits: DocumentLimits) -> Non
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with source, file.open("wb") as out:
-                while data := source.read(COPY_BYTES):
+                while data := source.read(_COPY_BYTES):
                     left -= len(data)
                     if left < 0:
                         raise InvalidRequest(
@@ -351,46 +351,46 @@ def write(entries: Iterator[Entry], folder: Path, limits: DocumentLimits) -> Non
             ) from None
 
 
-def tar_entries(stream: tarfile.TarFile) -> Iterator[Entry]:
+def _tar_entries(stream: tarfile.TarFile) -> Iterator[_Entry]:
     for member in stream:
         if not (member.isfile() or member.isdir()):
-            raise InvalidRequest(NOT_A_FILE.format(member.name[:200]))
+            raise InvalidRequest(_NOT_A_FILE.format(member.name[:200]))
         yield member.name, partial(stream.extractfile, member)
 
 
-def zip_entries(archive: zipfile.ZipFile) -> Iterator[Entry]:
+def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
     for info in archive.infolist():
         if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000, 0o040000):
-            raise InvalidRequest(NOT_A_FILE.format(info.filename[:200]))
+            raise InvalidRequest(_NOT_A_FILE.format(info.filename[:200]))
         yield info.filename, partial(archive.open, info) if not info.is_dir() else lambda: None
 
 
-def check_directory(archive: Path) -> None:
+def _check_directory(archive: Path) -> None:
     """Refuse a zip with a huge directory: `ZipFile` reads all of it into memory."""
     with archive.open("rb") as file:
-        file.seek(-min(archive.stat().st_size, ZIP_TAIL_BYTES), 2)
+        file.seek(-min(archive.stat().st_size, _ZIP_TAIL_BYTES), 2)
         tail = file.read()
     at = tail.rfind(b"PK\5\6")
     size = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if at < 0 or size > MAX_DIRECTORY_BYTES:  # also true of a zip64, which has 0xFFFFFFFF here
-        raise InvalidRequest(TOO_MANY)
+    if at < 0 or size > _MAX_DIRECTORY_BYTES:  # also true of a zip64, which has 0xFFFFFFFF here
+        raise InvalidRequest(_TOO_MANY)
 
 
-class SmallReads(gzip.GzipFile):
+class _SmallReads(gzip.GzipFile):
     """Gzip stream that refuses large reads.
 
     `tarfile` reads extended headers in one piece, and they may claim to be gigabytes long.
     """
 
     def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= MAX_READ_BYTES:
+        if size is None or not 0 <= size <= _MAX_READ_BYTES:
             raise InvalidRequest(
                 "The archive has an oversized header. Create it again with tar or zip."
             )
         return super().read(size)
 
 
-def safe_path(name: str, max_depth: int) -> PurePosixPath:
+def _safe_path(name: str, max_depth: int) -> PurePosixPath:
     """Return the path of an entry inside the target. Raises `InvalidRequest`."""
     path = PurePosixPath(name)
     bad = "\0" in name or "\\" in name or ":" in name.partition("/")[0]
@@ -403,7 +403,7 @@ def safe_path(name: str, max_depth: int) -> PurePosixPath:
     return path
 
 
-def replace(target: Path, beside: Path) -> None:
+def _replace(target: Path, beside: Path) -> None:
     """Move the folder `beside` to `target`."""
     old = target.with_name(f"{beside.name}.old")
     if target.exists():

@@ -40,9 +40,9 @@ from lib.sites.link_check import missing_links
 
 Numbers = npt.NDArray[np.float64]
 
-RESAMPLES: Final = 2_000
+_RESAMPLES: Final = 2_000
 SEED: Final = 7
-Z: Final = 1.96
+_Z: Final = 1.96
 """Quantile of the normal distribution for a two-sided 95 % interval."""
 
 
@@ -72,14 +72,14 @@ def estimate_share(numbers: Sequence[float]) -> Estimate | None:
     if not numbers:
         return None
     n, mean = len(numbers), statistics.fmean(numbers)
-    centre = (mean + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * math.sqrt(mean * (1 - mean) / n + Z**2 / (4 * n**2))
+    centre = (mean + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * math.sqrt(mean * (1 - mean) / n + _Z**2 / (4 * n**2))
     return Estimate(mean, max(0.0, min(mean, centre - half)), min(1.0, max(mean, centre + half)))
 
 
 def resample_weights(generator: np.random.Generator, n: int) -> Numbers:
     """Draw `(RESAMPLES, n)` bootstrap weights."""
-    return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES) / n
+    return generator.multinomial(n, np.full(n, 1 / n), size=_RESAMPLES) / n
 
 
 def percentile_interval(value: float, resamples: Numbers) -> Estimate:
@@ -88,9 +88,9 @@ def percentile_interval(value: float, resamples: Numbers) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-MIN_PASSAGES: Final = 10
+_MIN_PASSAGES: Final = 10
 """Minimum number of passages that are judged."""
-MAX_CONTEXT_WINDOW: Final = 8_000
+_MAX_CONTEXT_WINDOW: Final = 8_000
 """The maximum of a request, in tokens, so that all judged passages fit."""
 
 
@@ -110,7 +110,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluatedLink:
+class _EvaluatedLink:
     """The link of a citation or passage."""
 
     url: str | None
@@ -124,10 +124,10 @@ class Outcome:
 
     question: Question
     found: Sequence[Passage] = ()
-    """Best first; at least `MIN_PASSAGES` if available."""
+    """Best first; at least `_MIN_PASSAGES` if available."""
     ranks: tuple[int | None, ...] = ()
     """For each part of the answer, the rank of the first passage that hits it, from 1."""
-    links: Sequence[EvaluatedLink] = ()
+    links: Sequence[_EvaluatedLink] = ()
     answer: ChatAnswer | None = None
     search_seconds: float | None = None
     first_seconds: float | None = None
@@ -181,7 +181,7 @@ async def evaluate(
     async def one(question: Question) -> Outcome:
         async with gate:
             try:
-                return await evaluate_question(services, question, plan, known)
+                return await _evaluate_question(services, question, plan, known)
             except QuireError as error:
                 return Outcome(question=question, error=error.message)
             finally:
@@ -192,7 +192,7 @@ async def evaluate(
     return [task.result() for task in tasks]
 
 
-async def evaluate_question(
+async def _evaluate_question(
     services: Services, question: Question, plan: Plan, known: Collection[str]
 ) -> Outcome:
     """Ask one question. Raises `QuireError` if the search or an earlier question fails."""
@@ -211,15 +211,15 @@ async def evaluate_question(
     looked = ChatRequest(
         question=question.text,
         session_id=session,
-        k=max(MIN_PASSAGES, plan.k),
-        context_window=MAX_CONTEXT_WINDOW,
+        k=max(_MIN_PASSAGES, plan.k),
+        context_window=_MAX_CONTEXT_WINDOW,
     )
     found = (await prepare(services.chat, looked)).passages
     outcome = Outcome(
         question=question,
         found=found,
         ranks=find_ranks(question.answer, found),
-        links=[EvaluatedLink(each.url, each.url in known) for each in found[: plan.k]],
+        links=[_EvaluatedLink(each.url, each.url in known) for each in found[: plan.k]],
         search_seconds=searched,
     )
     if not plan.answers:
@@ -239,7 +239,7 @@ async def evaluate_question(
     urls = [each.source.url for each in answer.citations]
     return replace(
         outcome,
-        links=[EvaluatedLink(url, url in known) for url in urls],
+        links=[_EvaluatedLink(url, url in known) for url in urls],
         answer=answer,
         first_seconds=searched + first[0] if first else None,
         total_seconds=searched + time.perf_counter() - began,
@@ -269,25 +269,29 @@ def compute_metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[st
     other = [each for each in outcomes if not each.question.answer]
     links = [link for each in outcomes for link in each.links]
     given = [link.valid for link in links if link.url]
-    measured = {f"hit@{n}": measure_share([hit_rate(each, n) for each in answerable]) for n in hits}
+    measured = {
+        f"hit@{n}": _measure_share([_hit_rate(each, n) for each in answerable]) for n in hits
+    }
     first = [min(filter(None, each.ranks), default=0) for each in answerable]
     measured["mrr"] = Metric(estimate([1 / nth if nth else 0.0 for nth in first]), len(first))
-    measured["linked"] = measure_share([link.url is not None for link in links])
-    measured["links"] = measure_share(given)
+    measured["linked"] = _measure_share([link.url is not None for link in links])
+    measured["links"] = _measure_share(given)
     answers = [each.answer for each in outcomes if each.answer]
     if answers:
         told = [each.supported for answer in answers for each in answer.check]
-        measured["support"] = measure_share([each for each in told if each is not None])
-        measured["refusal"] = measure_share([each.refused for each in other])
-        measured["answered"] = measure_share([bool(e.answer) and not e.refused for e in answerable])
+        measured["support"] = _measure_share([each for each in told if each is not None])
+        measured["refusal"] = _measure_share([each.refused for each in other])
+        measured["answered"] = _measure_share(
+            [bool(e.answer) and not e.refused for e in answerable]
+        )
     return measured
 
 
-def hit_rate(outcome: Outcome, n: int) -> float:
+def _hit_rate(outcome: Outcome, n: int) -> float:
     return recall(outcome.ranks, n) if outcome.ranks else 0.0
 
 
-def measure_share(numbers: Sequence[float]) -> Metric:
+def _measure_share(numbers: Sequence[float]) -> Metric:
     return Metric(estimate_share(numbers), len(numbers))
 
 
@@ -296,7 +300,7 @@ def describe_failures(outcome: Outcome, k: int) -> list[str]:
     if outcome.error:
         return [outcome.error]
     wrong = []
-    if outcome.question.answer and hit_rate(outcome, k) < 1:
+    if outcome.question.answer and _hit_rate(outcome, k) < 1:
         wrong.append(f"The first {k} passages do not contain the answer.")
     if outcome.refused and outcome.question.answer:
         wrong.append("Refused, although the book answers it.")

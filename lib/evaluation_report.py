@@ -14,8 +14,8 @@ from lib.evaluation import HITS, Metric, Outcome, Plan, compute_metrics, describ
 from lib.pricing import Usage
 from lib.ranking import join_headings
 
-SHOWN_FAILURES: Final = 20
-LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {
+_SHOWN_FAILURES: Final = 20
+_LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {
     "search": lambda outcome: outcome.search_seconds,
     "first words": lambda outcome: outcome.first_seconds,
     "whole answer": lambda outcome: outcome.total_seconds,
@@ -23,7 +23,7 @@ LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class _Report:
     """An evaluation's outcomes with their summary."""
 
     outcomes: Sequence[Outcome]
@@ -32,7 +32,7 @@ class Report:
     """Names of the embedding model and the language model."""
     metrics: Mapping[str, Metric]
     seconds: Mapping[str, tuple[float, float]]
-    """Median and 95th percentile of each measured latency in `LATENCIES`."""
+    """Median and 95th percentile of each measured latency in `_LATENCIES`."""
     modes: Counter[str]
     """Number of answers by mode, generated or extractive."""
     usage: Usage | None
@@ -61,28 +61,28 @@ def make_report(
     plan: Plan,
     thresholds: Mapping[str, float],
     models: Mapping[str, str],
-) -> Report:
+) -> _Report:
     """Summarise `outcomes`. `thresholds` holds the minimum of metrics, by name."""
     asked = (int(name.removeprefix("hit@")) for name in thresholds if name.startswith("hit@"))
     measured = compute_metrics(outcomes, sorted({*HITS, plan.k, *asked}))
     answers = [each.answer for each in outcomes if each.answer]
-    return Report(
+    return _Report(
         outcomes=outcomes,
         plan=plan,
         models=models,
         metrics=measured,
         seconds={
             name: percentiles(times)
-            for name, seconds in LATENCIES.items()
+            for name, seconds in _LATENCIES.items()
             if (times := [each for each in map(seconds, outcomes) if each is not None])
         },
         modes=Counter(each.mode for each in answers),
-        usage=sum_usage([each.usage for each in answers]) if answers else None,
-        below=list(describe_missed(measured, thresholds)),
+        usage=_sum_usage([each.usage for each in answers]) if answers else None,
+        below=list(_describe_missed(measured, thresholds)),
     )
 
 
-def sum_usage(used: Sequence[Usage]) -> Usage:
+def _sum_usage(used: Sequence[Usage]) -> Usage:
     costs = [each.cost_usd for each in used if each.cost_usd is not None]
     return Usage(
         prompt_tokens=sum(each.prompt_tokens for each in used),
@@ -97,7 +97,7 @@ def percentiles(times: Sequence[float]) -> tuple[float, float]:
     return float(middle), float(late)
 
 
-def describe_missed(
+def _describe_missed(
     measured: Mapping[str, Metric], thresholds: Mapping[str, float]
 ) -> Iterator[str]:
     """Describe missed thresholds. An unmeasured metric counts as missed, so that CI fails."""
@@ -109,7 +109,7 @@ def describe_missed(
             yield f"{name} is {found.value:.3f}, below {least:g}."
 
 
-def format_text(report: Report) -> str:
+def format_text(report: _Report) -> str:
     """Format a table, then a line for each wrong question."""
     answerable = sum(bool(each.question.answer) for each in report.outcomes)
     lines = [
@@ -117,7 +117,7 @@ def format_text(report: Report) -> str:
         f"{report.errors} errors",
         *(f"{name}: {model}" for name, model in report.models.items()),
         "",
-        *(format_metric(name, metric) for name, metric in report.metrics.items()),
+        *(_format_metric(name, metric) for name, metric in report.metrics.items()),
     ]
     if report.seconds:
         lines += ["", f"{'':14}{'p50':>10}{'p95':>10}"]
@@ -125,17 +125,17 @@ def format_text(report: Report) -> str:
             lines.append(f"{name:14}{middle * 1e3:>7.0f} ms{late * 1e3:>7.0f} ms")
     if report.usage:
         modes = ", ".join(f"{count} {mode}" for mode, count in sorted(report.modes.items()))
-        lines += ["", f"answers: {modes}", *format_usage(report.usage, report.modes.total())]
-    lines += ["", *format_categories(report)]
+        lines += ["", f"answers: {modes}", *_format_usage(report.usage, report.modes.total())]
+    lines += ["", *_format_categories(report)]
     if wrong := report.wrong:
         lines += ["", "Wrong:"]
-        lines += [f"  {name_of(each)}: {' '.join(why)}" for each, why in wrong[:SHOWN_FAILURES]]
-    if len(wrong) > SHOWN_FAILURES:
-        lines.append(f"  ... and {len(wrong) - SHOWN_FAILURES} more")
+        lines += [f"  {_name_of(each)}: {' '.join(why)}" for each, why in wrong[:_SHOWN_FAILURES]]
+    if len(wrong) > _SHOWN_FAILURES:
+        lines.append(f"  ... and {len(wrong) - _SHOWN_FAILURES} more")
     return "\n".join([*lines, *([""] if report.below else []), *report.below])
 
 
-def format_metric(name: str, metric: Metric) -> str:
+def _format_metric(name: str, metric: Metric) -> str:
     found = metric.estimate
     if found is None:
         return f"{name:14}{'-':>8}"
@@ -143,7 +143,7 @@ def format_metric(name: str, metric: Metric) -> str:
     return f"{name:14}{found.value:>8.3f}{interval:>14}  of {metric.n}"
 
 
-def format_usage(used: Usage, answers: int) -> Iterator[str]:
+def _format_usage(used: Usage, answers: int) -> Iterator[str]:
     yield (
         f"tokens: {used.prompt_tokens} prompt, {used.completion_tokens} completion, "
         f"{used.embedding_tokens} embedding"
@@ -154,7 +154,7 @@ def format_usage(used: Usage, answers: int) -> Iterator[str]:
         yield f"cost: about ${used.cost_usd:.4f}, ${used.cost_usd / answers:.6f} an answer"
 
 
-def format_categories(report: Report) -> Iterator[str]:
+def _format_categories(report: _Report) -> Iterator[str]:
     judged = [each for each in report.outcomes if report.plan.judges(each.question)]
     counts = Counter(each.question.category for each in judged)
     if len(counts) < 2:
@@ -166,11 +166,11 @@ def format_categories(report: Report) -> Iterator[str]:
         yield f"{category or 'none':24}{count:>10}{right:>8}"
 
 
-def name_of(outcome: Outcome) -> str:
+def _name_of(outcome: Outcome) -> str:
     return outcome.question.id or outcome.question.text
 
 
-def format_json(report: Report) -> bytes:
+def format_json(report: _Report) -> bytes:
     """Format everything as indented JSON; null for unmeasured values. Times are in seconds."""
     whole = {
         "passed": report.passed,
@@ -193,12 +193,12 @@ def format_json(report: Report) -> bytes:
         },
         "answers": report.modes,
         "usage": report.usage,
-        "questions": [question_json(each, report.plan.k) for each in report.outcomes],
+        "questions": [_question_json(each, report.plan.k) for each in report.outcomes],
     }
     return msgspec.json.format(msgspec.json.encode(whole), indent=2) + b"\n"
 
 
-def question_json(outcome: Outcome, k: int) -> dict[str, Any]:
+def _question_json(outcome: Outcome, k: int) -> dict[str, Any]:
     question, answer = outcome.question, outcome.answer
     return {
         "id": question.id,
@@ -228,13 +228,13 @@ def question_json(outcome: Outcome, k: int) -> dict[str, Any]:
     }
 
 
-SHOWN_PASSAGES: Final = 5
+_SHOWN_PASSAGES: Final = 5
 
 # Characters that XML 1.0 forbids even escaped: https://www.w3.org/TR/xml/#charsets
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def format_junit(report: Report) -> bytes:
+def format_junit(report: _Report) -> bytes:
     """Format as JUnit XML, one test case per question."""
     suites = ET.Element("testsuites", name="quire")
     suite = ET.SubElement(
@@ -245,23 +245,23 @@ def format_junit(report: Report) -> bytes:
         failures=str(len(report.wrong) - report.errors),
         errors=str(report.errors),
         skipped=str(sum(not report.plan.judges(each.question) for each in report.outcomes)),
-        time=f"{sum(map(seconds_of, report.outcomes)):.3f}",
+        time=f"{sum(map(_seconds_of, report.outcomes)):.3f}",
     )
     properties = ET.SubElement(suite, "properties")
-    for name, value in property_values(report):
-        ET.SubElement(properties, "property", name=name, value=escape_xml(value))
+    for name, value in _property_values(report):
+        ET.SubElement(properties, "property", name=name, value=_escape_xml(value))
     for outcome in report.outcomes:
         case = ET.SubElement(
             suite,
             "testcase",
-            classname=escape_xml(outcome.question.category or "questions"),
-            name=escape_xml(name_of(outcome)),
-            time=f"{seconds_of(outcome):.3f}",
+            classname=_escape_xml(outcome.question.category or "questions"),
+            name=_escape_xml(_name_of(outcome)),
+            time=f"{_seconds_of(outcome):.3f}",
         )
         if wrong := describe_failures(outcome, report.plan.k):
             kind = "error" if outcome.error else "failure"
-            told = ET.SubElement(case, kind, message=escape_xml(" ".join(wrong)))
-            told.text = escape_xml("\n".join(describe_question(outcome)))
+            told = ET.SubElement(case, kind, message=_escape_xml(" ".join(wrong)))
+            told.text = _escape_xml("\n".join(_describe_question(outcome)))
         elif not report.plan.judges(outcome.question):
             ET.SubElement(case, "skipped", message="A refusal cannot be judged without answers.")
     ET.indent(suites)
@@ -269,7 +269,7 @@ def format_junit(report: Report) -> bytes:
     return document + b"\n"
 
 
-def property_values(report: Report) -> Iterable[tuple[str, str]]:
+def _property_values(report: _Report) -> Iterable[tuple[str, str]]:
     yield from report.models.items()
     for name, metric in report.metrics.items():
         if metric.estimate:
@@ -281,7 +281,7 @@ def property_values(report: Report) -> Iterable[tuple[str, str]]:
         yield "cost, US dollars", f"{report.usage.cost_usd:.6f}"
 
 
-def describe_question(outcome: Outcome) -> Iterator[str]:
+def _describe_question(outcome: Outcome) -> Iterator[str]:
     """Describe a question, the place of its answer, and the passages found instead."""
     yield outcome.question.text
     for gold in outcome.question.answer:
@@ -290,7 +290,7 @@ def describe_question(outcome: Outcome) -> Iterator[str]:
         yield f"Answered in {place.file}{where}"
     if outcome.found:
         yield "Found:"
-    for nth, passage in enumerate(outcome.found[:SHOWN_PASSAGES], 1):
+    for nth, passage in enumerate(outcome.found[:_SHOWN_PASSAGES], 1):
         headings = join_headings(passage.chapter, passage.section, passage.heading)
         yield f"  {nth}. {passage.file_path}: {headings} (score {passage.score:.2f})"
     if outcome.answer:
@@ -300,10 +300,10 @@ def describe_question(outcome: Outcome) -> Iterator[str]:
                 yield f"Not in its passages: {each.sentence}"
 
 
-def seconds_of(outcome: Outcome) -> float:
+def _seconds_of(outcome: Outcome) -> float:
     return outcome.total_seconds or outcome.search_seconds or 0.0
 
 
-def escape_xml(text: str) -> str:
+def _escape_xml(text: str) -> str:
     """Write out characters that XML forbids, such as `\\x1b`."""
     return _NOT_XML.sub(lambda found: ascii(found[0])[1:-1], text)

@@ -16,7 +16,7 @@ from lib.errors import QuireError
 from lib.pricing import Usage
 from lib.refusal import Suggestion
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/event-stream"
 INTERNAL_ERROR = "Internal error; see the server's log. The answer is incomplete."
@@ -168,7 +168,7 @@ async def encode_events(
                 observe(event)
                 yield _encode_event(event)
     except Exception:  # the reader must learn that the answer is incomplete
-        log.exception("unexpected exception while streaming an answer")
+        _log.exception("unexpected exception while streaming an answer")
         failed = Failed(error=INTERNAL_ERROR, code=QuireError.code)
         observe(failed)
         yield _encode_event(failed)

@@ -21,31 +21,31 @@ from lib.ranking import Passage, inverse_document_frequency
 from lib.sentences import Sentence, split_passage
 from lib.terms import terms
 
-MAX_SENTENCES: Final = 7
-MAX_CHARACTERS: Final = 900
+_MAX_SENTENCES: Final = 7
+_MAX_CHARACTERS: Final = 900
 """Maximum characters of all sentences together; the first one may be longer."""
-MAX_CODE_CHARACTERS: Final = 3_000
+_MAX_CODE_CHARACTERS: Final = 3_000
 """Maximum characters of all code together. A longer block is dropped."""
-MAX_PASSAGES: Final = 3
-MIN_WEIGHT_SHARE: Final = 0.6
+_MAX_PASSAGES: Final = 3
+_MIN_WEIGHT_SHARE: Final = 0.6
 """A sentence below this share of the best weight is dropped."""
-REDUNDANT_OVERLAP: Final = 0.9
+_REDUNDANT_OVERLAP: Final = 0.9
 """A sentence is redundant if a taken one contains this share of its terms."""
 
-CONTEXT_WEIGHT: Final = 0.6
-PASSAGE_WEIGHT: Final = 0.5
+_CONTEXT_WEIGHT: Final = 0.6
+_PASSAGE_WEIGHT: Final = 0.5
 """Weight of the passage's score relative to the best one."""
-RANK_WEIGHT: Final = 0.2
-COVERED_SHARE: Final = 0.33
+_RANK_WEIGHT: Final = 0.2
+_COVERED_SHARE: Final = 0.33
 """A sentence below this share of the best coverage has no weight..."""
-KNOWN_SHARE: Final = 0.6
+_KNOWN_SHARE: Final = 0.6
 """...if the passages contain this share of the question's terms. Otherwise the question uses other
 words or another language, and the passage's rank decides."""
-UNKNOWN_RANK_WEIGHT: Final = 4.0
+_UNKNOWN_RANK_WEIGHT: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Extract:
+class _Extract:
     """The sentences quoted from passage `number` (from 1), in reading order."""
 
     number: int
@@ -53,7 +53,7 @@ class Extract:
 
 
 @dataclass(frozen=True, slots=True)
-class CandidateSentence:
+class _CandidateSentence:
     """A sentence of passage `number` and its terms."""
 
     number: int
@@ -70,56 +70,56 @@ class CandidateSentence:
 
 def extract_in_steps(
     question: str, passages: Sequence[Passage]
-) -> Generator[None, None, list[Extract]]:
+) -> Generator[None, None, list[_Extract]]:
     """Extract the sentences that answer best, those of the best passage first.
 
     Yields between steps of up to 2 ms. Empty only if no passage has a sentence.
     """
-    candidates: list[CandidateSentence] = []
+    candidates: list[_CandidateSentence] = []
     for number, passage in enumerate(passages, start=1):
-        candidates += read_candidates(number, passage)
+        candidates += _read_candidates(number, passage)
         yield
-    weigh = weigh_sentences(question, candidates, [passage.score for passage in passages])
+    weigh = _weigh_sentences(question, candidates, [passage.score for passage in passages])
     ranked = sorted(range(len(candidates)), key=lambda i: (-weigh[i], i))
     taken: list[int] = []
     for index in ranked:
-        if weigh[index] < MIN_WEIGHT_SHARE * weigh[ranked[0]]:
+        if weigh[index] < _MIN_WEIGHT_SHARE * weigh[ranked[0]]:
             break
-        for each in with_companions(candidates, index, alone=not taken):
-            if fits(candidates, taken, each):
+        for each in _with_companions(candidates, index, alone=not taken):
+            if _fits(candidates, taken, each):
                 taken.append(each)
     extracts: dict[int, list[int]] = {}
     for index in taken:
         extracts.setdefault(candidates[index].number, []).append(index)
     return [
-        Extract(number, tuple(candidates[i].sentence for i in sorted(indices)))
+        _Extract(number, tuple(candidates[i].sentence for i in sorted(indices)))
         for number, indices in extracts.items()
     ]
 
 
-def read_candidates(number: int, passage: Passage) -> Iterator[CandidateSentence]:
+def _read_candidates(number: int, passage: Passage) -> Iterator[_CandidateSentence]:
     """Yield the sentences of `passage` with at least two terms."""
     heading = frozenset(terms(f"{passage.chapter} {passage.section} {passage.heading}"))
     before: frozenset[str] = frozenset()
     for sentence in split_passage(passage):
-        if len(sentence.code) > MAX_CODE_CHARACTERS:
+        if len(sentence.code) > _MAX_CODE_CHARACTERS:
             sentence = replace(sentence, code="")
         if sentence.code and not sentence.text:
             sentence = replace(sentence, text=passage.heading or passage.chapter)
         held = terms(f"{sentence.text} {sentence.code}")
         if len(held) > 1:
             bag = frozenset(held)
-            yield CandidateSentence(number, sentence, bag, heading | before)
+            yield _CandidateSentence(number, sentence, bag, heading | before)
             before = bag
 
 
-def weigh_sentences(
-    question: str, candidates: Sequence[CandidateSentence], scores: Sequence[float]
+def _weigh_sentences(
+    question: str, candidates: Sequence[_CandidateSentence], scores: Sequence[float]
 ) -> list[float]:
     """Return a weight for each candidate. `scores` are the passages' scores."""
     rarity = {
-        **term_rarity([each.context for each in candidates]),
-        **term_rarity([each.terms for each in candidates]),
+        **_term_rarity([each.context for each in candidates]),
+        **_term_rarity([each.terms for each in candidates]),
     }
     asked = {term: rarity.get(term, 0.0) for term in terms(question)}
     total = sum(asked.values()) or 1.0
@@ -128,30 +128,31 @@ def weigh_sentences(
         return sum(rare for term, rare in asked.items() if term in held) / total
 
     covered = [
-        share(each.terms) + CONTEXT_WEIGHT * share(each.context - each.terms) for each in candidates
+        share(each.terms) + _CONTEXT_WEIGHT * share(each.context - each.terms)
+        for each in candidates
     ]
-    enough, rank_weight = COVERED_SHARE * max(covered, default=0.0), RANK_WEIGHT
+    enough, rank_weight = _COVERED_SHARE * max(covered, default=0.0), _RANK_WEIGHT
     known = sum(term in rarity for term in asked) / len(asked) if asked else 0.0
-    if known < KNOWN_SHARE:
+    if known < _KNOWN_SHARE:
         covered = [known * cover for cover in covered]
-        enough, rank_weight = 0.0, UNKNOWN_RANK_WEIGHT
+        enough, rank_weight = 0.0, _UNKNOWN_RANK_WEIGHT
     best = max(scores, default=0.0) or 1.0
     return [
-        cover + PASSAGE_WEIGHT * scores[each.number - 1] / best + rank_weight / each.number
+        cover + _PASSAGE_WEIGHT * scores[each.number - 1] / best + rank_weight / each.number
         if cover >= enough
         else 0.0
         for each, cover in zip(candidates, covered, strict=True)
     ]
 
 
-def term_rarity(bags: Sequence[frozenset[str]]) -> Mapping[str, float]:
+def _term_rarity(bags: Sequence[frozenset[str]]) -> Mapping[str, float]:
     """Return the inverse document frequency of each term in `bags`."""
     count = Counter(term for bag in bags for term in bag)
     return {term: inverse_document_frequency(len(bags), df) for term, df in count.items()}
 
 
-def with_companions(
-    candidates: Sequence[CandidateSentence], index: int, *, alone: bool
+def _with_companions(
+    candidates: Sequence[_CandidateSentence], index: int, *, alone: bool
 ) -> list[int]:
     """Return the candidates to quote together: a list and the sentence that introduces it.
 
@@ -160,7 +161,7 @@ def with_companions(
     candidate = candidates[index]
     if candidate.sentence.listed:
         start = index
-        while start > 0 and is_same_list(candidates[start - 1], candidate):
+        while start > 0 and _is_same_list(candidates[start - 1], candidate):
             start -= 1
         above = candidates[start - 1] if start else candidate
         introduced = above.introduces and above.number == candidate.number
@@ -168,25 +169,27 @@ def with_companions(
     if not candidate.introduces or candidate.sentence.code:
         return [index]
     end = index + 1
-    while end < len(candidates) and is_same_list(candidates[end], candidate):
+    while end < len(candidates) and _is_same_list(candidates[end], candidate):
         end += 1
     return list(range(index, end)) if end > index + 1 or alone else []
 
 
-def is_same_list(candidate: CandidateSentence, other: CandidateSentence) -> bool:
+def _is_same_list(candidate: _CandidateSentence, other: _CandidateSentence) -> bool:
     return candidate.sentence.listed and candidate.number == other.number
 
 
-def fits(candidates: Sequence[CandidateSentence], taken: Sequence[int], index: int) -> bool:
+def _fits(candidates: Sequence[_CandidateSentence], taken: Sequence[int], index: int) -> bool:
     """Whether a candidate is within the limits and not redundant."""
     new, others = candidates[index], [candidates[i] for i in taken]
     quoted = [each.sentence for each in (*others, new)]
     return not others or (
-        len(quoted) <= MAX_SENTENCES
-        and len({each.number for each in (*others, new)}) <= MAX_PASSAGES
-        and sum(len(each.text) for each in quoted) <= MAX_CHARACTERS
-        and sum(len(each.code) for each in quoted) <= MAX_CODE_CHARACTERS
-        and all(len(new.terms & each.terms) < REDUNDANT_OVERLAP * len(new.terms) for each in others)
+        len(quoted) <= _MAX_SENTENCES
+        and len({each.number for each in (*others, new)}) <= _MAX_PASSAGES
+        and sum(len(each.text) for each in quoted) <= _MAX_CHARACTERS
+        and sum(len(each.code) for each in quoted) <= _MAX_CODE_CHARACTERS
+        and all(
+            len(new.terms & each.terms) < _REDUNDANT_OVERLAP * len(new.terms) for each in others
+        )
     )
 
 
@@ -195,17 +198,17 @@ def fits(candidates: Sequence[CandidateSentence], taken: Sequence[int], index: i
 _MARKUP: Final = re.compile(r"[\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#>+~-]|(?<=^\d)[.)](?=\s)")
 
 
-def render_extracts(extracts: Sequence[Extract], citations: Citations) -> Iterator[str | Citation]:
+def render_extracts(extracts: Sequence[_Extract], citations: Citations) -> Iterator[str | Citation]:
     """Yield the answer as Markdown, with each citation after its first marker."""
     for extract in extracts:
         before: Sentence | None = None
         for sentence in extract.sentences:
             if before is not None:
-                yield separator_between(before, sentence)
+                yield _separator_between(before, sentence)
             if sentence.text:
-                lead = "- " if sentence.listed and not is_same_block(before, sentence) else ""
+                lead = "- " if sentence.listed and not _is_same_block(before, sentence) else ""
                 marker, citation = citations.cite(extract.number, sentence.text)
-                yield f"{lead}{escape_markdown(sentence.text)} {marker}"
+                yield f"{lead}{_escape_markdown(sentence.text)} {marker}"
                 if citation:
                     yield citation
             if sentence.code:
@@ -220,18 +223,18 @@ def render_extracts(extracts: Sequence[Extract], citations: Citations) -> Iterat
         yield "\n\n"
 
 
-def separator_between(before: Sentence, sentence: Sentence) -> str:
+def _separator_between(before: Sentence, sentence: Sentence) -> str:
     if before.code or (sentence.code and not sentence.text):
         return "\n\n"
-    if is_same_block(before, sentence):
+    if _is_same_block(before, sentence):
         return " "
     return "\n" if before.listed and sentence.listed else "\n\n"
 
 
-def is_same_block(before: Sentence | None, sentence: Sentence) -> bool:
+def _is_same_block(before: Sentence | None, sentence: Sentence) -> bool:
     return before is not None and not before.code and before.block == sentence.block
 
 
-def escape_markdown(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     """Escape `text`, so that Markdown shows it unchanged."""
     return _MARKUP.sub(r"\\\g<0>", text)

@@ -20,7 +20,7 @@ from lib.settings import Settings
 if TYPE_CHECKING:
     import aiohttp
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _SERVICE = "The language model"
 _CONNECT_TIMEOUT = 5.0  # seconds
@@ -341,7 +341,7 @@ def _parse_line(line: bytes) -> _Event | None:
     try:
         return _decode_event(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        log.warning("skipped a line from the language model that is not a valid event")
+        _log.warning("skipped a line from the language model that is not a valid event")
         return None
 
 

@@ -31,15 +31,15 @@ from lib.ranking import Passage
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.store import StoredChunk
 
-ENOUGH_CHARACTERS: Final = 100
+_ENOUGH_CHARACTERS: Final = 100
 """Of a long place, this many characters count as found."""
-FLAVOURS: Final[tuple[Flavour, ...]] = ("commonmark", "mdx", "myst")
+_FLAVOURS: Final[tuple[Flavour, ...]] = ("commonmark", "mdx", "myst")
 
-TextOf = Callable[[str], str]
+_TextOf = Callable[[str], str]
 """Returns the text of a file of the book. Raises `BadQuestions`."""
 
 
-class AnswerSpan(msgspec.Struct):
+class _AnswerSpan(msgspec.Struct):
     """A part of an answer, as written in the file of questions."""
 
     file: str
@@ -48,17 +48,17 @@ class AnswerSpan(msgspec.Struct):
     start: int | None = None
     end: int | None = None
     alts: list[tuple[int, int]] = []
-    also: list["AnswerSpan"] = []
+    also: list["_AnswerSpan"] = []
 
 
-class QuestionRow(msgspec.Struct):
+class _QuestionRow(msgspec.Struct):
     """A question, as written in the file of questions."""
 
     question: str
     file: str | None = None
     text: str | None = None
     heading: str | None = None
-    spans: list[AnswerSpan] = []
+    spans: list[_AnswerSpan] = []
     id: str = ""
     category: str | None = None
     answerable: bool = True
@@ -76,12 +76,12 @@ class GoldPlace:
     whole: bool = False
 
     def hit_by(self, found: Passage | StoredChunk) -> bool:
-        """Whether `found` contains half of the characters, or `ENOUGH_CHARACTERS`."""
+        """Whether `found` contains half of the characters, or `_ENOUGH_CHARACTERS`."""
         if found.file_path != self.file:
             return False
         common = min(found.end_char, self.end) - max(found.start_char, self.start)
         return common > 0 and (
-            self.whole or common >= min(ENOUGH_CHARACTERS, (self.end - self.start) / 2)
+            self.whole or common >= min(_ENOUGH_CHARACTERS, (self.end - self.start) / 2)
         )
 
 
@@ -132,7 +132,7 @@ def read_questions(
         for number, line in enumerate(lines, 1):
             try:
                 if line.strip():
-                    read.append(parse_question(line, text_of))
+                    read.append(_parse_question(line, text_of))
             except BadQuestions as error:
                 wrong.append(f"{path}, line {number}: {error}")
     if not read and not wrong:
@@ -142,10 +142,10 @@ def read_questions(
     return read
 
 
-def parse_question(line: str, text_of: TextOf) -> Question:
+def _parse_question(line: str, text_of: _TextOf) -> Question:
     """Parse a line of a file of questions. Raises `BadQuestions`."""
     try:
-        row = msgspec.json.decode(line, type=QuestionRow)
+        row = msgspec.json.decode(line, type=_QuestionRow)
     except msgspec.MsgspecError as error:
         raise BadQuestions(f"not a question: {error}") from None
     asked = [row.question.strip(), *(each.strip() for each in row.history)]
@@ -154,15 +154,15 @@ def parse_question(line: str, text_of: TextOf) -> Question:
     answer: tuple[GoldPlaces, ...] = ()
     if row.answerable:
         # With `spans`, `file` and `heading` are only descriptive.
-        spans = row.spans or ([AnswerSpan(row.file, row.text, row.heading)] if row.file else [])
+        spans = row.spans or ([_AnswerSpan(row.file, row.text, row.heading)] if row.file else [])
         if not spans:
             raise BadQuestions("it needs a `file`, or `spans`, or `answerable` false")
         whole = row.level == "file"
-        answer = tuple(tuple(find_places(span, text_of, whole=whole)) for span in spans)
+        answer = tuple(tuple(_find_places(span, text_of, whole=whole)) for span in spans)
     return Question(asked[0], answer, row.category or "", row.id, tuple(asked[1:]))
 
 
-def find_places(span: AnswerSpan, text_of: TextOf, *, whole: bool) -> list[GoldPlace]:
+def _find_places(span: _AnswerSpan, text_of: _TextOf, *, whole: bool) -> list[GoldPlace]:
     """Find the places of a part of an answer. Raises `BadQuestions`."""
     text = text_of(span.file)
     whole = whole or (not span.heading and span.text is None and span.start is None)
@@ -173,47 +173,47 @@ def find_places(span: AnswerSpan, text_of: TextOf, *, whole: bool) -> list[GoldP
         if span.text is not None and text[span.start : span.end] != span.text:
             raise BadQuestions(
                 f"{span.file} has another text at {span.start} to {span.end}: "
-                f"{shorten(text[span.start : span.end])}"
+                f"{_shorten(text[span.start : span.end])}"
             )
     else:
-        found = find_ranges(span, text)
+        found = _find_ranges(span, text)
     found += span.alts
     for start, end in found:
         if not 0 <= start < end <= len(text):
             raise BadQuestions(f"{span.file} has no characters {start} to {end}")
     return [
         *(GoldPlace(span.file, start, end, whole) for start, end in found),
-        *(place for other in span.also for place in find_places(other, text_of, whole=whole)),
+        *(place for other in span.also for place in _find_places(other, text_of, whole=whole)),
     ]
 
 
-def find_ranges(span: AnswerSpan, text: str) -> list[tuple[int, int]]:
+def _find_ranges(span: _AnswerSpan, text: str) -> list[tuple[int, int]]:
     """Find the heading's sections, the quote, or the quote below the heading in `text`."""
     sections = [(0, len(text))]
     below = ""
     if span.heading:
-        sections = find_sections(span.heading, text)
-        below = f" below the heading {shorten(span.heading)}"
+        sections = _find_sections(span.heading, text)
+        below = f" below the heading {_shorten(span.heading)}"
         if not sections:
-            raise BadQuestions(f"{span.file} does not have the heading {shorten(span.heading)}")
+            raise BadQuestions(f"{span.file} does not have the heading {_shorten(span.heading)}")
     if span.text is None:
         return sections
     if not span.text.strip():
         raise BadQuestions("the `text` of an answer is empty")
     found = [
         (start, end)
-        for start, end in find_quotes(span.text, text)
+        for start, end in _find_quotes(span.text, text)
         if any(first <= start and end <= last for first, last in sections)
     ]
     if not found:
-        raise BadQuestions(f"{span.file} does not have the quote {shorten(span.text)}{below}")
+        raise BadQuestions(f"{span.file} does not have the quote {_shorten(span.text)}{below}")
     return found
 
 
-def find_sections(heading: str, text: str) -> list[tuple[int, int]]:
+def _find_sections(heading: str, text: str) -> list[tuple[int, int]]:
     """Find every section with that heading, or the whole page for its title."""
-    wanted = fold_heading(heading)
-    for flavour in FLAVOURS:  # the site's flavour is unknown here
+    wanted = _fold_heading(heading)
+    for flavour in _FLAVOURS:  # the site's flavour is unknown here
         page = parse_page(text, flavour)
         found = [
             (
@@ -224,16 +224,16 @@ def find_sections(heading: str, text: str) -> list[tuple[int, int]]:
                 ),
             )
             for at, here in enumerate(page.headings, 1)
-            if fold_heading(here.text) == wanted
+            if _fold_heading(here.text) == wanted
         ]
         if found:
             return found
-        if fold_heading(page.title) == wanted:
+        if _fold_heading(page.title) == wanted:
             return [(0, len(text))]
     return []
 
 
-def find_quotes(quote: str, text: str) -> list[tuple[int, int]]:
+def _find_quotes(quote: str, text: str) -> list[tuple[int, int]]:
     """Find every occurrence of `quote` in `text`, ignoring differences in white space."""
     pattern = r"\s+".join(map(re.escape, quote.split()))
     return [found.span() for found in re.finditer(pattern, text)]
@@ -252,9 +252,9 @@ def recall(places_found: Sequence[int | None], first: int) -> float:
     return sum(nth is not None and nth <= first for nth in places_found) / len(places_found)
 
 
-def fold_heading(heading: str) -> str:
+def _fold_heading(heading: str) -> str:
     return " ".join(heading.split()).casefold()
 
 
-def shorten(text: str) -> str:
+def _shorten(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")

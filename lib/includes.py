@@ -24,35 +24,35 @@ _REGION_LINE: Final = re.compile(
 )
 
 
-class Part(NamedTuple):
+class _Part(NamedTuple):
     """Selection of lines: a named region, or ranges (first, last) counted from 1."""
 
     region: str = ""
     spans: tuple[tuple[int, int | None], ...] = ()
 
 
-def mdbook_part(target: str) -> tuple[str, Part]:
+def _mdbook_part(target: str) -> tuple[str, _Part]:
     """Parse `file`, `file:3`, `file:2:5`, `file::5`, `file:2:` or `file:anchor`."""
     path, *rest = target.split(":")
     if not rest or not any(rest):
-        return path, Part()
+        return path, _Part()
     if rest[0] and not rest[0].isdecimal():
-        return path, Part(rest[0])
-    return path, Part(spans=_parse_ranges([":".join(rest[:2])]))
+        return path, _Part(rest[0])
+    return path, _Part(spans=_parse_ranges([":".join(rest[:2])]))
 
 
-def snippet_part(target: str) -> tuple[str, Part]:
+def _snippet_part(target: str) -> tuple[str, _Part]:
     """Parse `file`, `file:section`, or lines as `file:2:5`, `file::5`, `file:2`."""
     found = re.fullmatch(r"(.*?)((?::-?\d*){1,2}(?:,\d*:\d*)*|:[A-Za-z][\w-]*)?", target)
     if found is None or not found[2]:
-        return target, Part()
+        return target, _Part()
     rest = found[2][1:]
     if rest[:1].isalpha():
-        return found[1], Part(rest)
-    return found[1], Part(spans=line_ranges(rest))
+        return found[1], _Part(rest)
+    return found[1], _Part(spans=_line_ranges(rest))
 
 
-def line_ranges(lines: str) -> tuple[tuple[int, int | None], ...]:
+def _line_ranges(lines: str) -> tuple[tuple[int, int | None], ...]:
     """Parse `1:3,5,7:` into pairs of first and last line."""
     return _parse_ranges(lines.split(","))
 
@@ -74,7 +74,7 @@ def _line(digits: str) -> int | None:
     return int(digits[:9]) if digits.isdecimal() else None
 
 
-def select(text: str, part: Part) -> str:
+def _select(text: str, part: _Part) -> str:
     """Return the lines of `part`, dedented, without region markers."""
     lines = text.split("\n")
     if part.region:
@@ -113,7 +113,7 @@ def _dedent(text: str) -> str:
     return "\n".join(line[margin:] for line in lines)
 
 
-MARKDOWN: Final = frozenset({".md", ".mdx", ".markdown"})
+_MARKDOWN: Final = frozenset({".md", ".mdx", ".markdown"})
 
 _MDBOOK: Final = re.compile(
     r"(\\?)\{\{\s*#(include|rustdoc_include|playground|playpen)\s+([^}\s]+)[^}]*\}\}"
@@ -134,15 +134,15 @@ _JSX: Final = re.compile(r"<([A-Z][\w$]*)|\{([A-Za-z_$][\w$]*)\}")
 _ANY: Final = re.compile(r"\{\{\s*#|8<|\{\*|<<<|@include|\{(?:literal)?include\}")
 
 
-def names_files(text: str, page: Page) -> bool:
+def _names_files(text: str, page: Page) -> bool:
     """Tell whether a page may include files; `text` is the source of the page."""
     return bool(_ANY.search(text)) or any(
-        PurePosixPath(module).suffix.lower() in MARKDOWN or module.startswith("!!raw-loader!")
+        PurePosixPath(module).suffix.lower() in _MARKDOWN or module.startswith("!!raw-loader!")
         for module in page.imports.values()
     )
 
 
-def expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> str | None:
+def _expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> str | None:
     """Return the text that `block` includes, or None if it includes nothing.
 
     `source` is the Markdown of the block. `read(target, part, code=…)` returns the selected part of
@@ -150,7 +150,7 @@ def expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> s
     """
     if block.kind == "code":
         if found := _MYST.match(source):
-            return read(found[2], Part(), code=True)
+            return read(found[2], _Part(), code=True)
         expanded = _lines(block.text, read, code=True)
         return expanded if expanded != block.text else None
     if block.kind in ("marker", "expression", "paragraph") and page.imports:
@@ -158,10 +158,10 @@ def expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> s
         if components is not None:
             return components
     if block.kind in ("comment", "html") and (found := _VITEPRESS_PART.search(source)):
-        spans = line_ranges(f"{found[3]}:{found[4]}") if found[3] or found[4] else ()
-        return read(found[1], Part(found[2] or "", spans), code=False)
+        spans = _line_ranges(f"{found[3]}:{found[4]}") if found[3] or found[4] else ()
+        return read(found[1], _Part(found[2] or "", spans), code=False)
     if block.kind == "marker" and (found := _MYST.match(source)):
-        return read(found[2], Part(), code=False)
+        return read(found[2], _Part(), code=False)
     if block.kind in ("paragraph", "expression", "marker") and _ANY.search(source):
         expanded = _lines(source, read, code=False)
         return expanded if expanded != source else None
@@ -177,9 +177,9 @@ def _components(block: Block, source: str, page: Page, read: Callable[..., str])
         raw = module.removeprefix("!!raw-loader!")
         if raw != module:
             own = own.replace(f"{{{variable}}}", "").strip()
-            parts.append(fence(read(raw, Part(), code=True), PurePosixPath(raw).suffix[1:]))
-        elif component and PurePosixPath(module).suffix.lower() in MARKDOWN:
-            parts.append(read(module, Part(), code=False))
+            parts.append(fence(read(raw, _Part(), code=True), PurePosixPath(raw).suffix[1:]))
+        elif component and PurePosixPath(module).suffix.lower() in _MARKDOWN:
+            parts.append(read(module, _Part(), code=False))
     if not parts:
         return None
     return "\n\n".join(filter(None, [own, *parts]))
@@ -191,26 +191,26 @@ def _lines(source: str, read: Callable[..., str], *, code: bool) -> str:
     def mdbook(found: re.Match[str]) -> str:
         if found[1]:
             return found[0][1:]
-        path, part = mdbook_part(found[3])
+        path, part = _mdbook_part(found[3])
         return read(path, part, code=code)
 
     def snippet(found: re.Match[str]) -> str:
         if found[1]:
             return found[0].replace(";", "", 1)
-        path, part = snippet_part(found[3])
+        path, part = _snippet_part(found[3])
         return read(path, part, code=code)
 
     def snippets(found: re.Match[str]) -> str:
         paths = [line.strip() for line in found[1].splitlines() if line.strip()]
-        wanted = [snippet_part(path) for path in paths if not path.startswith(";")]
+        wanted = [_snippet_part(path) for path in paths if not path.startswith(";")]
         return "\n".join(read(path, part, code=code) for path, part in wanted)
 
     def brace_star(found: re.Match[str]) -> str:
         lines = _BRACE_STAR_LINES.search(found[2])
-        return read(found[1], Part(spans=line_ranges(lines[1]) if lines else ()), code=code)
+        return read(found[1], _Part(spans=_line_ranges(lines[1]) if lines else ()), code=code)
 
     def vitepress(found: re.Match[str]) -> str:
-        shown = read(found[1], Part(found[2] or ""), code=True)
+        shown = read(found[1], _Part(found[2] or ""), code=True)
         return shown if code or not shown else fence(shown, PurePosixPath(found[1]).suffix[1:])
 
     source = _SNIPPETS.sub(snippets, source)
@@ -247,7 +247,7 @@ class Includes:
 
     def of(self, document: Document, page: Page) -> Callable[[Block], str | None] | None:
         """Return the `includes` argument of `chunk_page`, or None for a page without includes."""
-        if not names_files(document.text, page):
+        if not _names_files(document.text, page):
             return None
         spent = [0]
         file = self.root / document.path
@@ -272,7 +272,7 @@ class Includes:
     ) -> Callable[[Block], str | None]:
         resolved: dict[tuple[int, int], str | None] = {}
 
-        def read(target: str, part: Part, *, code: bool) -> str:
+        def read(target: str, part: _Part, *, code: bool) -> str:
             found = self._find(target, file)
             if found is None:
                 return self._left_out(name, target, "no such file in the repository")
@@ -281,10 +281,10 @@ class Includes:
             taken = self._take(found, target, name, spent)
             if taken is None:
                 return ""
-            shown = select(taken, part)
+            shown = _select(taken, part)
             if code:
                 return shown.strip("\n")
-            if found.suffix.lower() not in MARKDOWN:
+            if found.suffix.lower() not in _MARKDOWN:
                 return fence(shown, found.suffix.removeprefix("."))
             if len(above) > self.max_depth:
                 return self._left_out(
@@ -300,7 +300,7 @@ class Includes:
             place = block.start, block.end
             if place not in resolved:
                 source = text[block.start : block.end]
-                resolved[place] = expand(block, source, page, read)
+                resolved[place] = _expand(block, source, page, read)
             return resolved[place]
 
         return include

@@ -29,17 +29,17 @@ from lib.sites.detection import detect_site
 from lib.sites.link_check import unresolved_links
 from lib.store import INDEX_FORMAT, GenerationBuilder, Ledger, Manifest, Store, new_generation
 
-GRACE_SECONDS = 3.0
+_GRACE_SECONDS = 3.0
 
 
-TaskStatus = Literal["pending", "processing", "completed", "failed"]
-MAX_LINES = 1_000
+_TaskStatus = Literal["pending", "processing", "completed", "failed"]
+_MAX_LINES = 1_000
 """Limit of the errors, and of the unresolved links, in a report."""
 
-Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+_Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
+class _Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Progress of a task. `errors` are lines of the form "file: problem"."""
 
     files_processed: int
@@ -60,11 +60,11 @@ class IngestStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Status of an ingestion task."""
 
     task_id: str
-    status: TaskStatus
-    progress: Progress
-    started_at: Timestamp
-    estimated_completion: Timestamp | None = None
-    finished_at: Timestamp | None = None
+    status: _TaskStatus
+    progress: _Progress
+    started_at: _Timestamp
+    estimated_completion: _Timestamp | None = None
+    finished_at: _Timestamp | None = None
     error: Annotated[
         str | None, msgspec.Meta(description="Why it failed; the old index stays in use.")
     ] = None
@@ -72,10 +72,10 @@ class IngestStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class IngestTask:
-    """One run of the ingestion. The fields of `Progress` have the same names here."""
+    """One run of the ingestion. The fields of `_Progress` have the same names here."""
 
     task_id: str = field(default_factory=lambda: str(uuid4()))
-    status: TaskStatus = "pending"
+    status: _TaskStatus = "pending"
     files_processed: int = 0
     total_files: int = 0
     files_unchanged: int = 0
@@ -96,14 +96,16 @@ class IngestTask:
         return self.run is not None and not self.run.done()
 
     def add_errors(self, lines: list[str]) -> None:
-        """Add lines to the errors, up to `MAX_LINES`."""
-        self.errors.extend(lines[: max(0, MAX_LINES - len(self.errors))])
+        """Add lines to the errors, up to `_MAX_LINES`."""
+        self.errors.extend(lines[: max(0, _MAX_LINES - len(self.errors))])
 
     def report(self) -> IngestStatus:
         return IngestStatus(
             task_id=self.task_id,
             status=self.status,
-            progress=Progress(**{name: getattr(self, name) for name in Progress.__struct_fields__}),
+            progress=_Progress(
+                **{name: getattr(self, name) for name in _Progress.__struct_fields__}
+            ),
             started_at=self.started_at.isoformat(),
             estimated_completion=self._estimate(),
             finished_at=self.finished_at.isoformat() if self.finished_at else None,
@@ -123,7 +125,7 @@ class IngestTask:
         return (self.started_at + timedelta(seconds=elapsed * total / done)).isoformat()
 
 
-class IndexWriter:
+class _IndexWriter:
     """Embeds chunks in concurrent batches and adds them to a generation.
 
     With `reuse_vectors`, known content takes its vector from an earlier generation.
@@ -164,12 +166,12 @@ class IndexWriter:
     async def stop(self) -> None:
         """Stop running batches after a failure.
 
-        They get `GRACE_SECONDS` to finish and be stored, because they are already paid for; none if
-        the call is cancelled.
+        They get `_GRACE_SECONDS` to finish and be stored, because they are already paid for; none
+        if the call is cancelled.
         """
         try:
             if self._running:
-                await asyncio.wait(self._running, timeout=GRACE_SECONDS)
+                await asyncio.wait(self._running, timeout=_GRACE_SECONDS)
         finally:
             for task in self._running:
                 task.cancel()
@@ -179,7 +181,7 @@ class IndexWriter:
         if len(self._running) >= self._embedder.concurrency:
             await self._settle()
         task = asyncio.create_task(self._write(batch))
-        task.add_done_callback(retrieve_exception)
+        task.add_done_callback(_retrieve_exception)
         self._running.add(task)
 
     async def _settle(self) -> None:
@@ -212,22 +214,22 @@ class IndexWriter:
         )
 
 
-def retrieve_exception(task: asyncio.Task[None]) -> None:
+def _retrieve_exception(task: asyncio.Task[None]) -> None:
     """Mark the exception as retrieved: only the first is raised, and asyncio logs the others."""
     if not task.cancelled():
         task.exception()
 
 
-SHRINK_LIMIT = 0.5
+_SHRINK_LIMIT = 0.5
 """An index below this share of the old one's chunks is published only with `force`."""
-SMALL_BOOK = 20
+_SMALL_BOOK = 20
 """The shrink limit does not apply below this number of chunks."""
-RARE_LANGUAGE = 0.02
+_RARE_LANGUAGE = 0.02
 """Languages below this share of the pages are ignored."""
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedIndex:
+class _PublishedIndex:
     """The published index, as far as the next one can reuse it."""
 
     manifest: Manifest | None = None
@@ -268,15 +270,15 @@ async def open_book(settings: Settings, folder: Path, task: IngestTask) -> Book:
 
 async def published_index(
     store: Store, embedder: Embedder, book: Book, *, force: bool
-) -> PublishedIndex:
+) -> _PublishedIndex:
     """Return the published index; nothing is usable with `force`. Raises `QuireError`."""
     try:
         manifest = await store.manifest()
     except IndexUnreadable:
-        return PublishedIndex()  # its readable vectors are still reused
+        return _PublishedIndex()  # its readable vectors are still reused
     except StoreUnavailable:
         if force:  # a forced build does not need the old index
-            return PublishedIndex()
+            return _PublishedIndex()
         raise
     usable = (
         manifest is not None
@@ -288,11 +290,11 @@ async def published_index(
         == (book.chunker, book.site_hash(), book.content)
     )
     if not usable:
-        return PublishedIndex(manifest)
+        return _PublishedIndex(manifest)
     try:
-        return PublishedIndex(manifest, True, await store.ledger())
+        return _PublishedIndex(manifest, True, await store.ledger())
     except IndexUnreadable:
-        return PublishedIndex(manifest)
+        return _PublishedIndex(manifest)
 
 
 async def index_book(
@@ -326,7 +328,7 @@ async def index_book(
             await builder.copy_unchanged(without=[*plan.removed, *plan.changed])
             task.chunks_created = sum(len(record.chunks) for record in ledger.values())
             task.chunks_reused = task.chunks_created
-        writer = IndexWriter(
+        writer = _IndexWriter(
             embedder, builder, task, batch_size=batch_size, reuse_vectors=not force
         )
         try:
@@ -339,7 +341,7 @@ async def index_book(
             await writer.finish()
         finally:
             await writer.stop()
-        check_size(task.chunks_created, before.manifest, book, force=force)
+        _check_size(task.chunks_created, before.manifest, book, force=force)
         await builder.publish(
             Manifest(
                 generation=generation,
@@ -350,7 +352,7 @@ async def index_book(
                 generator=book.site.generator.name,
                 content=book.content,
                 configured=book.settings_hash,
-                languages=languages_of(ledger),
+                languages=_languages_of(ledger),
                 documents=sum(bool(record.chunks) for record in ledger.values()),
                 chunks=task.chunks_created,
                 created_at=datetime.now(UTC).isoformat(),
@@ -367,7 +369,7 @@ async def check_links(store: Store, book: Book, site_check_path: Path | None) ->
         return []
     urls = await store.urls()
     lines = await asyncio.to_thread(unresolved_links, urls, site_check_path, book.site.base_url)
-    return lines[:MAX_LINES]
+    return lines[:_MAX_LINES]
 
 
 def settings_hash(settings: Settings) -> str:
@@ -386,26 +388,26 @@ def settings_hash(settings: Settings) -> str:
     return digest(parts)
 
 
-def languages_of(ledger: Ledger) -> tuple[str, ...]:
+def _languages_of(ledger: Ledger) -> tuple[str, ...]:
     """Languages in which to stem questions, most common first.
 
     A language of one page in a hundred is likely a detection error, and each costs time per
     question.
     """
     pages = Counter(record.language for record in ledger.values() if record.chunks)
-    enough = RARE_LANGUAGE * pages.total()
+    enough = _RARE_LANGUAGE * pages.total()
     return tuple(language for language, count in pages.most_common() if count >= enough)
 
 
-def check_size(chunks: int, old: Manifest | None, book: Book, *, force: bool) -> None:
+def _check_size(chunks: int, old: Manifest | None, book: Book, *, force: bool) -> None:
     """Raise `InvalidRequest` if publishing the new index is probably a mistake."""
     if not chunks:
         raise InvalidRequest(
             "There is no readable text in the content folder. The index is unchanged."
         )
-    if force or old is None or old.content != book.content or old.chunks < SMALL_BOOK:
+    if force or old is None or old.content != book.content or old.chunks < _SMALL_BOOK:
         return
-    if chunks < SHRINK_LIMIT * old.chunks:
+    if chunks < _SHRINK_LIMIT * old.chunks:
         raise InvalidRequest(
             f"The new index would have {chunks} chunks where the old one has {old.chunks}, so it "
             "was not published. To publish it, use force_reindex (command line: --force)."

@@ -25,9 +25,9 @@ from lib.runtime import trim_heap
 from lib.settings import Settings
 from lib.store import Store
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-MAX_REMEMBERED_TASKS = 50
+_MAX_REMEMBERED_TASKS = 50
 
 
 class IngestRequest(msgspec.Struct, kw_only=True):
@@ -68,7 +68,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ingestion:
-    """Runs one ingestion at a time and remembers the last `MAX_REMEMBERED_TASKS`."""
+    """Runs one ingestion at a time and remembers the last `_MAX_REMEMBERED_TASKS`."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Ingestion:
             )
         task = IngestTask()
         self._tasks[task.task_id] = task
-        while len(self._tasks) > MAX_REMEMBERED_TASKS:
+        while len(self._tasks) > _MAX_REMEMBERED_TASKS:
             del self._tasks[next(iter(self._tasks))]
         found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         task.run = asyncio.create_task(self._run(task, folder, request, found))
@@ -169,7 +169,7 @@ class Ingestion:
         task = self._tasks.get(task_id) if task_id else self.latest
         if task is None:
             raise NotFound(
-                f"There is no such ingestion task. The last {MAX_REMEMBERED_TASKS} are kept."
+                f"There is no such ingestion task. The last {_MAX_REMEMBERED_TASKS} are kept."
                 if task_id
                 else "No ingestion has run since the server started."
             )
@@ -203,17 +203,17 @@ class Ingestion:
             raise
         except Exception:
             # top of a task: nothing else would report the error
-            log.exception("the ingestion failed")
+            _log.exception("the ingestion failed")
             task.error = "Internal error during ingestion. See the server log."
         finally:
             if task.error:
                 task.status = "failed"
                 task.errors.append(task.error)
-                log.warning("the ingestion failed: %s", task.error)
+                _log.warning("the ingestion failed: %s", task.error)
             task.finished_at = datetime.now(UTC)
             if not found.done():
                 found.set_result(task.total_files)
-            log.info(
+            _log.info(
                 "ingestion %s after %.1f s: %d files, %d chunks, %d embedded, %d errors",
                 task.status,
                 time.monotonic() - began,

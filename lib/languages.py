@@ -42,7 +42,7 @@ _SHORT_WORD: Final = 4
 """...but hardly any of at most so many letters."""
 
 
-class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One section of languages.toml, which documents the fields."""
 
     not_in_book: str
@@ -75,14 +75,14 @@ class Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @functools.cache
-def languages() -> dict[str, Language]:
+def languages() -> dict[str, _Language]:
     """Every language by its English name. Parsing takes about 4 ms."""
     text = Path(__file__).with_name("languages.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text), dict[str, Language])
+    return msgspec.convert(tomllib.loads(text), dict[str, _Language])
 
 
 @functools.cache
-def stemmed_languages() -> dict[str, str]:
+def _stemmed_languages() -> dict[str, str]:
     """Languages with a stemmer and stop words: locale code to name."""
     return {
         code: name
@@ -154,12 +154,12 @@ def word_meaning(word: str, language: str) -> float:
 
 @functools.lru_cache(maxsize=2_000)  # readers ask for the same pages
 def page_language(text: str, locale: str = "") -> str:
-    """Identify the language of a text for stemming: one of `stemmed_languages()`.
+    """Identify the language of a text for stemming: one of `_stemmed_languages()`.
 
     The locale decides, else a script that only one of them uses, else the text's stop words.
     English when unclear, because names and code are the same in every language.
     """
-    known = stemmed_languages().get(locale.replace("_", "-").partition("-")[0].lower())
+    known = _stemmed_languages().get(locale.replace("_", "-").partition("-")[0].lower())
     if known:
         return known
     sample = text[:_SAMPLE]
@@ -232,7 +232,7 @@ def _letters_of(script: str) -> "regex.Pattern[str]":
 @functools.cache
 def _unique_scripts() -> list[tuple[str, str]]:
     """Stemmed languages, each with a script that no other one uses."""
-    names = sorted(set(stemmed_languages().values()))
+    names = sorted(set(_stemmed_languages().values()))
     users = Counter(languages()[name].script for name in names)
     return [(n, languages()[n].script) for n in names if users[languages()[n].script] == 1]
 
@@ -241,7 +241,7 @@ def _unique_scripts() -> list[tuple[str, str]]:
 def _stop_word_languages() -> dict[str, list[str]]:
     """Stop word to languages; single letters are left out, because code is full of them."""
     found: dict[str, list[str]] = {}
-    for language in dict.fromkeys(stemmed_languages().values()):
+    for language in dict.fromkeys(_stemmed_languages().values()):
         for word in stop_words(language):
             if len(word) > 1:
                 found.setdefault(word, []).append(language)

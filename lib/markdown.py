@@ -24,7 +24,7 @@ _FRONT_OPEN: Final = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*(?:\r\n?|\n)")
 _KEY_LINE: Final = re.compile(r"(?m)^[\w\"'][^\n]*?(?::(?:\s|$)|\s=\s)")
 
 
-class FrontMatter(NamedTuple):
+class _FrontMatter(NamedTuple):
     """Front matter as raw text."""
 
     fence: str
@@ -33,7 +33,7 @@ class FrontMatter(NamedTuple):
     """Offset after the line of the closing fence."""
 
 
-def split_front_matter(text: str) -> FrontMatter | None:
+def _split_front_matter(text: str) -> _FrontMatter | None:
     """Return the front matter of a page, or None. Prose between two rules is not front matter."""
     opening = _FRONT_OPEN.match(text)
     if opening is None:
@@ -47,10 +47,10 @@ def split_front_matter(text: str) -> FrontMatter | None:
     body = text[opening.end() : found.start()]
     if body.strip() and _KEY_LINE.search(body) is None and body.lstrip()[0] not in "#{":
         return None  # prose between two rules
-    return FrontMatter(fence, body, found.end())
+    return _FrontMatter(fence, body, found.end())
 
 
-def load_front_matter(front: FrontMatter) -> tuple[dict[str, object], str | None]:
+def _load_front_matter(front: _FrontMatter) -> tuple[dict[str, object], str | None]:
     """Return the values, and an error message if they cannot be parsed."""
     try:
         if front.fence == "+++":
@@ -76,7 +76,7 @@ def load_front_matter(front: FrontMatter) -> tuple[dict[str, object], str | None
 _YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def front_title(front_matter: Mapping[str, object]) -> str:
+def _front_title(front_matter: Mapping[str, object]) -> str:
     """Return the title of the front matter in one line, or an empty string."""
     title = front_matter.get("title")
     # YAML parses `title: 2024` as a number and `title: 2024-01-01` as a date: both are titles
@@ -88,12 +88,12 @@ def front_title(front_matter: Mapping[str, object]) -> str:
 def parse_page(text: str, flavour: Flavour) -> Page:
     """Parse a page. Never raises: errors are listed in `problems`."""
     problems: list[str] = []
-    front = split_front_matter(text)
+    front = _split_front_matter(text)
     front_matter: dict[str, object] = {}
     body_start = 1 if text.startswith("\ufeff") else 0
     if front is not None:
         body_start = front.end
-        front_matter, problem = load_front_matter(front)
+        front_matter, problem = _load_front_matter(front)
         if problem is not None:
             problems.append(problem)
 
@@ -112,7 +112,7 @@ def parse_page(text: str, flavour: Flavour) -> Page:
     builder = _Builder(parser, env, text, lines)
     blocks = builder.build(tokens)
     headings = tuple(builder.headings)
-    title = front_title(front_matter) or next((h.text for h in headings if h.level == 1), "")
+    title = _front_title(front_matter) or next((h.text for h in headings if h.level == 1), "")
     return Page(
         flavour=flavour,
         front_matter=MappingProxyType(front_matter),

@@ -33,24 +33,24 @@ _ATTRIBUTE: Final = re.compile(
 )
 _SPACE: Final = re.compile(r"\s*")
 # Brackets of JavaScript, and the strings and comments in which they do not count.
-JS: Final = re.compile(
+_JS: Final = re.compile(
     r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[\[\](){}]""",
     re.DOTALL,
 )
 
 
-def words(names: str) -> frozenset[str]:
+def _words(names: str) -> frozenset[str]:
     """Return the names in a space-separated string."""
     return frozenset(names.split())
 
 
 _MAX_TAG: Final = 20_000
-MAX_FAILURES: Final = 64
-LABELS: Final = frozenset(
+_MAX_FAILURES: Final = 64
+_LABELS: Final = frozenset(
     {"label", "title", "alt", "alt-text", "caption", "description", "heading", "question", "tab"}
 )
 # Pages use these names as placeholders and type parameters: `<a>`, `<math>`.
-_HTML: Final = HTML_NAMES - words(
+_HTML: Final = HTML_NAMES - _words(
     "a acronym applet b basefont big dir frame frameset i keygen marquee math noframes q s slot "
     "strike u"
 )
@@ -64,12 +64,12 @@ class _Tag(NamedTuple):
     """Displayed attribute values: label of a tab, title, alternative text."""
 
 
-def scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
+def _scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
     """Return the offset after the brace that closes the one at `pos`, or -1."""
-    if env.get("open_braces", 0) > MAX_FAILURES:
+    if env.get("open_braces", 0) > _MAX_FAILURES:
         return -1
     depth = 0
-    for found in JS.finditer(src, pos, pos + _MAX_TAG):
+    for found in _JS.finditer(src, pos, pos + _MAX_TAG):
         mark = found[0]
         if mark in "([{":
             depth += 1
@@ -82,7 +82,7 @@ def scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
     return -1
 
 
-def scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
+def _scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
     """Return the JSX or HTML tag at `pos`, or None if the `<` opens no tag.
 
     Reads labels and JSX expressions from a complete page. `sanitizer_syntax.find_tag` reads partial
@@ -105,7 +105,7 @@ def scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
             end, closed = at + 2, True
             break
         if src.startswith("{", at):
-            at = scan_braces(src, at, env)
+            at = _scan_braces(src, at, env)
             if at < 0:
                 return None
             continue
@@ -115,15 +115,15 @@ def scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
         at = attribute.end()
         key, value = attribute[1].lower(), attribute[2]
         if value == "":
-            end_of_value = scan_braces(src, at, env)
+            end_of_value = _scan_braces(src, at, env)
             if end_of_value < 0:
                 return None
             value = src[at:end_of_value]
             at = end_of_value
-        if key in LABELS and value:
-            labels.append(literal(value))
+        if key in _LABELS and value:
+            labels.append(_literal(value))
         elif key == "values" and value:
-            labels.extend(literal(label) for label in _LABEL_PROPERTY.findall(value))
+            labels.extend(_literal(label) for label in _LABEL_PROPERTY.findall(value))
     if not _is_tag(src, pos, name, closing, closed, env):
         return None
     return _Tag(name, end, closing, tuple(label for label in labels if label))
@@ -142,7 +142,7 @@ def _is_tag(
     return closing_names is None or name in closing_names
 
 
-def literal(value: str) -> str:
+def _literal(value: str) -> str:
     """Return the text of an attribute value or expression that is a plain string, else ''."""
     value = value.strip()
     if value.startswith("{") and value.endswith("}"):
@@ -158,10 +158,10 @@ def literal(value: str) -> str:
 
 
 _PLAIN_EXPRESSION: Final = re.compile(r"\{[\w .\-]{1,60}\}")
-COMMENT_EXPRESSION: Final = re.compile(r"\{\s*(?:/\*.*?\*/\s*)*\}", re.DOTALL)
+_COMMENT_EXPRESSION: Final = re.compile(r"\{\s*(?:/\*.*?\*/\s*)*\}", re.DOTALL)
 
 
-def expression_text(expression: str) -> str:
+def _expression_text(expression: str) -> str:
     """Return the displayed text of `{…}`.
 
     A string gives its text. A bare name stays as written: in pages that were never compiled it is
@@ -169,13 +169,13 @@ def expression_text(expression: str) -> str:
     """
     if _PLAIN_EXPRESSION.fullmatch(expression):
         return expression
-    return literal(expression)
+    return _literal(expression)
 
 
 _RAW_HTML: Final = re.compile(
     r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s*>|\Z)|<[?!].*?>", re.DOTALL | re.IGNORECASE
 )
-_BLOCK_TAGS: Final = words(
+_BLOCK_TAGS: Final = _words(
     "p div br hr li ul ol dl dt dd tr table thead tbody h1 h2 h3 h4 h5 h6 details summary section "
     "figure figcaption pre blockquote"
 )
@@ -193,7 +193,7 @@ def html_text(content: str) -> str:
             parts.append(content[at:])
             break
         parts.append(content[at:opening])
-        tag = scan_tag(content, opening, env)
+        tag = _scan_tag(content, opening, env)
         if tag is None:
             parts.append("<")
             at = opening + 1
@@ -252,7 +252,7 @@ def _shown(children: Iterable[Token]) -> Iterable[str]:
             yield token.content
 
 
-def inline_tag(state: StateInline, silent: bool) -> bool:
+def _inline_tag(state: StateInline, silent: bool) -> bool:
     """Inline rule: tags and comments in prose. Other `<` stay text."""
     src, pos = state.src, state.pos
     if src[pos] != "<":
@@ -263,7 +263,7 @@ def inline_tag(state: StateInline, silent: bool) -> bool:
             return False
         state.pos = stop + 3
         return True
-    tag = scan_tag(src, pos, state.env)
+    tag = _scan_tag(src, pos, state.env)
     if tag is None:
         return False
     if not silent:
@@ -285,7 +285,7 @@ _IMPORT_FROM: Final = re.compile(r"import\b[^;]*?\bfrom\s*[\"']|import\s*[\"']")
 _BLANK_LINE: Final = re.compile(r"\n[ \t]*(?:\n|\Z)|\Z")
 
 
-def esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: `import` and `export` at the margin, up to a blank line outside brackets."""
     pos = state.bMarks[start]
     src = state.src
@@ -297,7 +297,7 @@ def esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     depth, at = 0, pos
     stop = -1
     failures = state.env.get("open_modules", 0)
-    for found in JS.finditer(src, pos, pos + (_MAX_MODULE if failures < MAX_FAILURES else 0)):
+    for found in _JS.finditer(src, pos, pos + (_MAX_MODULE if failures < _MAX_FAILURES else 0)):
         if depth <= 0:
             blank = _BLANK_LINE.search(src, at, found.start())
             if blank is not None and blank.start() < found.start():
@@ -322,12 +322,12 @@ def esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return push_line(state, "esm", start, min(line_of(state, start, end, stop) + 1, end))
 
 
-def expression(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _expression(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: lines from a leading `{` to a line that ends with the matching `}`."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 1] != "{":
         return False
-    stop = scan_braces(state.src, pos, state.env)
+    stop = _scan_braces(state.src, pos, state.env)
     if stop < 0:
         return False
     line = line_of(state, start, end, stop)
@@ -336,12 +336,12 @@ def expression(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if silent:
         return True
     body = state.src[pos:stop]
-    if COMMENT_EXPRESSION.fullmatch(body):
+    if _COMMENT_EXPRESSION.fullmatch(body):
         return push_line(state, "comment", start, line + 1)
-    return push_line(state, "expression", start, line + 1, expression_text(body))
+    return push_line(state, "expression", start, line + 1, _expression_text(body))
 
 
-def comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: `<!-- … -->`, which Docusaurus allows in MDX."""
     pos = state.bMarks[start] + state.tShift[start]
     if not state.src.startswith("<!--", pos):
@@ -358,7 +358,7 @@ def comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return silent or push_line(state, "comment", start, line + 1)
 
 
-def jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: lines that contain only tags. Lines between them are ordinary Markdown."""
     src = state.src
     pos = state.bMarks[start] + state.tShift[start]
@@ -369,18 +369,18 @@ def jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     styled = False
     while True:
         if src[pos] == "<":
-            tag = scan_tag(src, pos, state.env)
+            tag = _scan_tag(src, pos, state.env)
             if tag is None:
                 return False
             styled = styled or tag.name in ("style", "script")
             shown.extend(tag.labels)
             pos = tag.end
         else:
-            stop = scan_braces(src, pos, state.env)
+            stop = _scan_braces(src, pos, state.env)
             if stop < 0:
                 return False
             if not styled:
-                shown.append(expression_text(src[pos:stop]))
+                shown.append(_expression_text(src[pos:stop]))
             pos = stop
         line = line_of(state, line, end, pos)
         if line >= end:
@@ -399,7 +399,7 @@ def jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 _MDX_FENCE: Final = re.compile(r"(`{3,}|~{3,})mdx-code-block[ \t]*")
 
 
-def mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: Docusaurus parses the body of a `mdx-code-block` fence as MDX."""
     pos = state.bMarks[start] + state.tShift[start]
     opening = _MDX_FENCE.fullmatch(state.src, pos, state.eMarks[start])
@@ -422,21 +422,21 @@ def mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> boo
     return push_line(state, "marker", stop, stop + 1)
 
 
-def inline_expression(state: StateInline, silent: bool) -> bool:
+def _inline_expression(state: StateInline, silent: bool) -> bool:
     """Inline rule: `{…}` in MDX prose."""
     if state.src[state.pos] != "{":
         return False
-    stop = scan_braces(state.src, state.pos, state.env)
+    stop = _scan_braces(state.src, state.pos, state.env)
     if stop < 0:
         return False
     if not silent:
         token = state.push("text", "", 0)
-        token.content = expression_text(state.src[state.pos : stop])
+        token.content = _expression_text(state.src[state.pos : stop])
     state.pos = stop
     return True
 
 
-_ADMONITIONS: Final = words(
+_ADMONITIONS: Final = _words(
     "abstract attention bug caution danger details error example failure hint important info note "
     "question quote seealso success summary tip todo tldr warning"
 )
@@ -444,7 +444,7 @@ _CONTAINER: Final = re.compile(r"(?::{3,}|/{3,})[ \t]*(\{?)([\w.-]*)(\}?)(.*)")
 _QUOTED_ATTRIBUTE: Final = re.compile(r"""([\w-]+)=("[^"]*"|'[^']*')""")
 
 
-def container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: a line that opens or closes a `:::` container or a `///` block."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 3] not in (":::", "///") or state.is_code_block(start):
@@ -460,9 +460,9 @@ def container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 def _container_title(name: str, rest: str) -> str:
     """Return the title on a container's first line, else its kind."""
     rest = rest.strip().rstrip(":").strip()
-    quoted = {key.lower(): literal(value) for key, value in _QUOTED_ATTRIBUTE.findall(rest)}
+    quoted = {key.lower(): _literal(value) for key, value in _QUOTED_ATTRIBUTE.findall(rest)}
     if quoted:
-        return " ".join(quoted[key] for key in sorted(LABELS & quoted.keys()))
+        return " ".join(quoted[key] for key in sorted(_LABELS & quoted.keys()))
     if rest.startswith("[") and "]" in rest:
         return rest[1 : rest.rindex("]")]
     rest = re.sub(r"\{[^{}]*\}", "", rest).strip(" |")
@@ -478,7 +478,7 @@ _INDENTED: Final = re.compile(
 )
 
 
-def indented_container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _indented_container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: `!!! note "Title"`, `??? note`, `=== "Tab"` with a body indented by four."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 3] not in ("!!!", "???", "===") or state.is_code_block(start):
@@ -520,7 +520,7 @@ def _nested(
 _FORMULA_END: Final = re.compile(r"\$\$[ \t]*(?:\([^()\n]*\)[ \t]*)?$")
 
 
-def math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: `$$ … $$` over lines. An unclosed `$$` stays text."""
     pos = state.bMarks[start] + state.tShift[start]
     src = state.src
@@ -549,17 +549,17 @@ def math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 
 _DIRECTIVE: Final = re.compile(r"(`{3,}|~{3,}|:{3,})[ \t]*\{([A-Za-z][\w:.-]*)\}[ \t]*(.*)")
-_CODE_DIRECTIVES: Final = words(
+_CODE_DIRECTIVES: Final = _words(
     "code code-block code-cell sourcecode highlight prompt parsed-literal doctest testcode "
     "ipython literalinclude mermaid graphviz eval-rst raw csv-table"
 )
-_SILENT_DIRECTIVES: Final = words(
+_SILENT_DIRECTIVES: Final = _words(
     "toctree contents include index meta tableofcontents image bibliography"
 )
 _OPTION: Final = re.compile(r":([\w-]+):[ \t]*(.*)")
 
 
-def directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: a MyST directive with a Markdown body, or a code directive."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 1] not in ("`", "~", ":") or state.is_code_block(start):
@@ -617,7 +617,7 @@ def directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 _MYST_LINE: Final = re.compile(r"\([\w.: /-]+\)=[ \t]*|%.*|\+\+\+.*")
 
 
-def myst_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _myst_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: `(target)=`, `% comment` and `+++`."""
     pos = state.bMarks[start] + state.tShift[start]
     if state.src[pos : pos + 1] not in ("(", "%", "+") or state.is_code_block(start):
@@ -688,23 +688,23 @@ def parser_for(flavour: Flavour) -> MarkdownIt:
     ends_prose: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote"]}
     if flavour == "mdx":
         md.disable(["code", "html_block"])
-        block.before("fence", "mdx_code_block", mdx_code_block, ends_all)
-        block.before("heading", "esm", esm)
-        block.before("heading", "mdx_comment", comment, ends_prose)
-        block.before("heading", "jsx", jsx, ends_prose)
-        block.before("heading", "expression", expression, ends_prose)
-        inline.before("link", "expression", inline_expression)
+        block.before("fence", "mdx_code_block", _mdx_code_block, ends_all)
+        block.before("heading", "esm", _esm)
+        block.before("heading", "mdx_comment", _comment, ends_prose)
+        block.before("heading", "jsx", _jsx, ends_prose)
+        block.before("heading", "expression", _expression, ends_prose)
+        inline.before("link", "expression", _inline_expression)
     else:
         deflist_plugin(md)
-        block.before("fence", "indented_container", indented_container, ends_all)
+        block.before("fence", "indented_container", _indented_container, ends_all)
     if flavour == "myst":
-        block.before("fence", "directive", directive, ends_all)
-        block.before("fence", "myst_line", myst_line, ends_prose)
+        block.before("fence", "directive", _directive, ends_all)
+        block.before("fence", "myst_line", _myst_line, ends_prose)
         inline.before("backticks", "myst_role", myst_role)
-    block.before("fence", "container", container, ends_all)
-    block.before("fence", "math", math, ends_all)
+    block.before("fence", "container", _container, ends_all)
+    block.before("fence", "math", _math, ends_all)
     block.before("reference", "footnote_def", footnote_def, {"alt": ["paragraph", "reference"]})
     block.at("paragraph", _paragraph)
     md.disable("lheading")
-    inline.at("html_inline", inline_tag)
+    inline.at("html_inline", _inline_tag)
     return md

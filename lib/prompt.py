@@ -1,6 +1,6 @@
 """Build the prompt: rules, numbered passages, conversation, question.
 
-Any change of its text needs a new `PROMPT_VERSION`, which is part of the answer cache's key.
+Any change of its text needs a new `_PROMPT_VERSION`, which is part of the answer cache's key.
 """
 
 import re
@@ -14,15 +14,15 @@ from lib.sanitizer_syntax import RESOLVED_MARKER
 from lib.sessions import Message
 from lib.terms import terms_of_chunk
 
-PROMPT_VERSION: Final = 2
+_PROMPT_VERSION: Final = 2
 SELECTION: Final = "Selected text"
 """The heading of the reader's selection on the page."""
-PAGE_BONUS: Final = 0.05
+_PAGE_BONUS: Final = 0.05
 """Added to the score of passages on the reader's page when sorting."""
-MIN_NEW_SHARE: Final = 0.1
+_MIN_NEW_SHARE: Final = 0.1
 """Minimum share of a passage's terms that the packed passages do not contain."""
 
-RULES = """\
+_RULES = """\
 You answer readers' questions about a book, for readers of its website. You are given passages of \
 the book, each numbered and between <passage> tags.
 
@@ -56,31 +56,31 @@ def build_prompt(
     `addition` holds the author's own instructions; they follow the rules.
     """
     numbered = "\n\n".join(
-        format_passage(number, passage) for number, passage in enumerate(passages, start=1)
+        _format_passage(number, passage) for number, passage in enumerate(passages, start=1)
     )
-    rules = f"{RULES}\n\nThe author of the book adds:\n{addition}" if addition else RULES
+    rules = f"{_RULES}\n\nThe author of the book adds:\n{addition}" if addition else _RULES
     return [
         PromptMessage("system", rules),
         *(PromptMessage(message.role, _MARKER.sub("", message.content)) for message in history),
-        PromptMessage("user", f"{numbered}\n\nQuestion: {escape_frame(question)}"),
+        PromptMessage("user", f"{numbered}\n\nQuestion: {_escape_frame(question)}"),
     ]
 
 
 def prompt_id(addition: str) -> str:
     """Return an id of the prompt's constant parts, for the answer cache's key."""
-    return f"{PROMPT_VERSION}:{addition}"
+    return f"{_PROMPT_VERSION}:{addition}"
 
 
-def format_passage(number: int, passage: Passage) -> str:
+def _format_passage(number: int, passage: Passage) -> str:
     """Frame a passage as numbered data with its headings."""
     where = join_headings(passage.chapter, passage.section, passage.heading)
     # A closing tag in the passage itself must not end the frame.
-    place = escape_frame(" ".join(where.replace('"', "'").split()))
-    text = escape_frame(passage.text)
+    place = _escape_frame(" ".join(where.replace('"', "'").split()))
+    text = _escape_frame(passage.text)
     return f'<passage number="{number}" from="{place}">\n{text}\n</passage>'
 
 
-def escape_frame(text: str) -> str:
+def _escape_frame(text: str) -> str:
     """Escape everything in `text` that looks like a passage tag."""
     return _TAG.sub(r"<\\", text)
 
@@ -90,19 +90,19 @@ def prefer_page(passages: Sequence[Passage], page: str) -> list[Passage]:
 
     `page` is its URL, absolute or from the site's root, or its file path.
     """
-    here = page_key(page)
+    here = _page_key(page)
     if not here:
         return list(passages)
 
     def worth(passage: Passage) -> float:
         # Compare paths only: a preview of the site has another host.
-        on_page = here in (page_key(passage.url or ""), passage.file_path.strip("/"))
-        return passage.score + (PAGE_BONUS if on_page else 0.0)
+        on_page = here in (_page_key(passage.url or ""), passage.file_path.strip("/"))
+        return passage.score + (_PAGE_BONUS if on_page else 0.0)
 
     return sorted(passages, key=worth, reverse=True)
 
 
-def page_key(address: str) -> str:
+def _page_key(address: str) -> str:
     """Return the part of an address that identifies a page of the site."""
     try:
         return urlsplit(address).path.strip("/").removesuffix(".html").removesuffix("/index")
@@ -119,7 +119,7 @@ def pack_passages(
     score times share of new terms, per token. Passages with hardly any new terms are dropped.
     """
     costs = [
-        count_tokens(format_passage(number, each)) for number, each in enumerate(passages, start=1)
+        count_tokens(_format_passage(number, each)) for number, each in enumerate(passages, start=1)
     ]
     bags = [frozenset(terms_of_chunk(each.text)) for each in passages]
     packed: list[int] = []
@@ -130,7 +130,7 @@ def pack_passages(
         worth = {place: passages[place].score * new[place] / costs[place] for place in rest}
         place = max(rest, key=worth.__getitem__) if packed else 0
         rest.remove(place)
-        if packed and (costs[place] > left or new[place] <= MIN_NEW_SHARE):
+        if packed and (costs[place] > left or new[place] <= _MIN_NEW_SHARE):
             continue
         packed.append(place)
         left -= costs[place]

@@ -60,7 +60,7 @@ class ParsedQuery:
     only: Mapping[str, str]
     """Restrictions: values by field of `lib.store.FILTERS`."""
     phrases: tuple[str, ...]
-    """Normalized by `normalize_text`, without quotation marks."""
+    """Normalized by `_normalize_text`, without quotation marks."""
 
 
 def parse_query(text: str) -> ParsedQuery:
@@ -73,12 +73,12 @@ def parse_query(text: str) -> ParsedQuery:
     if not re.search(r"\w", rest):
         rest, only = text, {}
     phrases = (
-        normalize_text(next(filter(None, found.groups()))) for found in _PHRASE.finditer(rest)
+        _normalize_text(next(filter(None, found.groups()))) for found in _PHRASE.finditer(rest)
     )
     return ParsedQuery(rest, only, tuple(phrase for phrase in phrases if phrase))
 
 
-def normalize_text(text: str) -> str:
+def _normalize_text(text: str) -> str:
     """Normalize case, white space and Unicode, so that equal words compare equal."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
@@ -93,23 +93,23 @@ class Ranked:
     @property
     def score(self) -> float:
         """The estimated probability that the hit answers, 0 to 1."""
-        return logistic(self.total)
+        return _logistic(self.total)
 
 
-SIMILARITY_WEIGHT: Final = 0.05
-UNCOVERED_WEIGHT: Final = 0.3
+_SIMILARITY_WEIGHT: Final = 0.05
+_UNCOVERED_WEIGHT: Final = 0.3
 """Additional weight of similarity, multiplied by 1 minus the best coverage."""
-FOREIGN_WEIGHT: Final = 0.7
+_FOREIGN_WEIGHT: Final = 0.7
 """Weight of similarity for a question in another language than the book's."""
-FOREIGN_SHARE: Final = 0.5
+_FOREIGN_SHARE: Final = 0.5
 """If the book contains this share of the question's words, its language is the book's."""
-PHRASE_WEIGHT: Final = 1.0
+_PHRASE_WEIGHT: Final = 1.0
 """Added for a chunk that contains all quoted phrases."""
-PAIR_WEIGHT: Final = 0.2
+_PAIR_WEIGHT: Final = 0.2
 """Added for a chunk that contains all adjacent word pairs of the question."""
-RERANKED: Final = 20
-STEEPNESS: Final = 7.5
-MIDDLE: Final = 0.42
+_RERANKED: Final = 20
+_STEEPNESS: Final = 7.5
+_MIDDLE: Final = 0.42
 """Steepness and midpoint of the logistic curve over the weighted sum."""
 
 
@@ -128,33 +128,33 @@ def rank(
     # The question's language is the one whose terms the book contains most of.
     most = min(max_bm25(each, found, manifest.chunks) for each in asked)
     coverages = [hit.bm25 / most for hit in found.hits]
-    known = max(share_of_known_terms(each, found) for each in asked)
-    if known < FOREIGN_SHARE and not may_be_in(query.text, manifest.languages):
-        weight = FOREIGN_WEIGHT
+    known = max(_share_of_known_terms(each, found) for each in asked)
+    if known < _FOREIGN_SHARE and not may_be_in(query.text, manifest.languages):
+        weight = _FOREIGN_WEIGHT
     else:
         uncovered = 1 - max(coverages, default=0.0)
-        weight = SIMILARITY_WEIGHT + UNCOVERED_WEIGHT * max(0.0, uncovered)
+        weight = _SIMILARITY_WEIGHT + _UNCOVERED_WEIGHT * max(0.0, uncovered)
     ranked = []
     for hit, total in zip(found.hits, coverages, strict=True):
         if similarity is not None:
             total += weight * similarity.scaled(hit.cosine)
         if query.phrases:
-            total += PHRASE_WEIGHT * share_of_phrases(hit, query.phrases)
+            total += _PHRASE_WEIGHT * _share_of_phrases(hit, query.phrases)
         ranked.append(Ranked(hit, total))
     ranked.sort(key=sort_key)
-    pairs = WordPairs(query.text, manifest.languages, found.rarity)
+    pairs = _WordPairs(query.text, manifest.languages, found.rarity)
     again = [
-        Ranked(each.hit, each.total + PAIR_WEIGHT * pairs.share_in(each.hit.chunk.text))
-        for each in ranked[:RERANKED]
+        Ranked(each.hit, each.total + _PAIR_WEIGHT * pairs.share_in(each.hit.chunk.text))
+        for each in ranked[:_RERANKED]
     ]
-    return sorted(again, key=sort_key) + ranked[RERANKED:]
+    return sorted(again, key=sort_key) + ranked[_RERANKED:]
 
 
 def sort_key(ranked: Ranked) -> tuple[float, str]:
     return -ranked.total, ranked.hit.chunk.chunk_id
 
 
-class WordPairs:
+class _WordPairs:
     """Adjacent terms of a question, each pair weighted by the rarity of its terms."""
 
     def __init__(self, text: str, languages: Sequence[str], rarity: Mapping[int, float]) -> None:
@@ -180,17 +180,17 @@ class WordPairs:
         return sum(map(self._weights.__getitem__, sorted(here))) / self._all
 
 
-def share_of_phrases(hit: Hit, phrases: Sequence[str]) -> float:
+def _share_of_phrases(hit: Hit, phrases: Sequence[str]) -> float:
     """Return the share of the phrases that the chunk contains verbatim."""
-    text = normalize_text(hit.chunk.text)
+    text = _normalize_text(hit.chunk.text)
     return sum(phrase in text for phrase in phrases) / len(phrases)
 
 
-def logistic(total: float) -> float:
-    return 1 / (1 + math.exp(-STEEPNESS * (total - MIDDLE)))
+def _logistic(total: float) -> float:
+    return 1 / (1 + math.exp(-_STEEPNESS * (total - _MIDDLE)))
 
 
-def share_of_known_terms(weights: SparseVector, found: Candidates) -> float:
+def _share_of_known_terms(weights: SparseVector, found: Candidates) -> float:
     """Return the share of the terms that the book contains."""
     return sum(term in found.rarity for term in weights.indices) / len(weights.indices)
 
@@ -210,17 +210,17 @@ def inverse_document_frequency(documents: int, containing: int) -> float:
     return math.log(1 + (documents - containing + 0.5) / (containing + 0.5))
 
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-MAX_JOINED: Final = 2_000
+_MAX_JOINED: Final = 2_000
 """Maximum characters of a passage joined from neighbouring chunks."""
-MIN_SHARE_OF_BEST: Final = 0.57
+_MIN_SHARE_OF_BEST: Final = 0.57
 """A chunk below this share of the best sum is dropped, to save the model's tokens. This loses 1 %
 of the right answers."""
-ALWAYS_KEPT_MARGIN: Final = 0.1
+_ALWAYS_KEPT_MARGIN: Final = 0.1
 """A chunk this close to the best sum is always kept: for small sums, shares mean little."""
 TEXT_CACHE_SIZE: Final = 256
-DUPLICATE_OVERLAP: Final = 0.9
+_DUPLICATE_OVERLAP: Final = 0.9
 """Share of common terms from which two texts count as duplicates."""
 
 
@@ -248,18 +248,18 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     score: Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
-def cached_per_passage(most: int) -> Callable[[Callable[[Passage], T]], Callable[[Passage], T]]:
+def cached_per_passage(most: int) -> Callable[[Callable[[Passage], _T]], Callable[[Passage], _T]]:
     """Cache a function of a passage for the `most` recently used ones.
 
     Readers ask for the same places. The function must not use the score or the id, which differ
     by question.
     """
 
-    def decorate(read: Callable[[Passage], T]) -> Callable[[Passage], T]:
+    def decorate(read: Callable[[Passage], _T]) -> Callable[[Passage], _T]:
         remembered = functools.lru_cache(maxsize=most)(read)
 
         @functools.wraps(read)
-        def ask(passage: Passage) -> T:
+        def ask(passage: Passage) -> _T:
             return remembered(msgspec.structs.replace(passage, chunk_id="", score=0.0))
 
         return ask
@@ -282,7 +282,7 @@ class _Run:
     def joined_with(self, chunk: StoredChunk) -> list[StoredChunk] | None:
         """The chunks with `chunk` at one end; None if it does not belong there or is too long."""
         first, last = self.chunks[0], self.chunks[-1]
-        if heading_of(chunk) != heading_of(first):
+        if _heading_of(chunk) != _heading_of(first):
             return None
         if chunk.ordinal == last.ordinal + 1:
             joined = [*self.chunks, chunk]
@@ -292,7 +292,7 @@ class _Run:
             return None
         whole = all(later.before is not None for later in joined[1:])
         return (
-            joined if whole and joined[-1].end_char - joined[0].start_char <= MAX_JOINED else None
+            joined if whole and joined[-1].end_char - joined[0].start_char <= _MAX_JOINED else None
         )
 
     def passage(self) -> Passage:
@@ -300,7 +300,7 @@ class _Run:
         texts = [text for each in self.chunks[1:] for text in (each.before or "", each.text)]
         return Passage(
             chunk_id=best.chunk_id,
-            text=join_texts(first.text, *texts),
+            text=_join_texts(first.text, *texts),
             file_path=best.file_path,
             chapter=best.chapter,
             section=best.section,
@@ -317,7 +317,7 @@ class _Run:
 
 
 @functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
-def join_texts(*texts: str) -> str:
+def _join_texts(*texts: str) -> str:
     """Join `texts`. Cached, so that concurrent answers share one string in memory."""
     return "".join(texts)
 
@@ -333,11 +333,11 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     best: float | None = None
     for each in ranked:
         best = each.total if best is None else best
-        if runs and each.total < min(MIN_SHARE_OF_BEST * best, best - ALWAYS_KEPT_MARGIN):
+        if runs and each.total < min(_MIN_SHARE_OF_BEST * best, best - _ALWAYS_KEPT_MARGIN):
             break
         chunk = each.hit.chunk
         bag = frozenset(terms_of_chunk(chunk.text))
-        if any(is_near_duplicate(bag, other) for other in seen):
+        if any(_is_near_duplicate(bag, other) for other in seen):
             continue
         run, joined = next(
             ((run, joined) for run in runs if (joined := run.joined_with(chunk))), (None, None)
@@ -352,12 +352,12 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     return [run.passage() for run in runs]
 
 
-def heading_of(chunk: StoredChunk) -> tuple[str, str | None, str, str]:
+def _heading_of(chunk: StoredChunk) -> tuple[str, str | None, str, str]:
     """The key of a chunk's heading. Only chunks of one heading join, so that links are exact."""
     return chunk.file_path, chunk.url, chunk.section, chunk.heading
 
 
-def is_near_duplicate(one: frozenset[str], other: frozenset[str]) -> bool:
+def _is_near_duplicate(one: frozenset[str], other: frozenset[str]) -> bool:
     """Whether two sets of terms come from nearly the same text."""
     both = len(one & other)
-    return both > 0 and both >= DUPLICATE_OVERLAP * max(len(one), len(other))
+    return both > 0 and both >= _DUPLICATE_OVERLAP * max(len(one), len(other))

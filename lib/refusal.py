@@ -42,14 +42,14 @@ from lib.sentences import split_text
 from lib.store import Candidates, Manifest
 from lib.terms import SparseVector
 
-MAX_SUGGESTIONS: Final = 3
-COMPARED_HITS: Final = 50
+_MAX_SUGGESTIONS: Final = 3
+_COMPARED_HITS: Final = 50
 """Maximum hits whose mean similarity is compared with the best."""
-MIN_COMPARED_HITS: Final = 5
+_MIN_COMPARED_HITS: Final = 5
 """Minimum hits. Missing ones count as unrelated; otherwise the only page of a tiny book would have
 no lead and be refused."""
 
-BENEFIT_OF_DOUBT: Final = 0.1
+_BENEFIT_OF_DOUBT: Final = 0.1
 """Added to a similarity whose scale was not measured. A larger value refuses fewer unanswerable
 questions; a smaller one refuses answerable ones."""
 
@@ -76,7 +76,7 @@ class AnswerabilitySignals:
 
 
 @dataclass(frozen=True, slots=True)
-class SignalWeights:
+class _SignalWeights:
     """A weighted sum of the signals; from `threshold` on, a question counts as answerable."""
 
     nearest: float
@@ -99,24 +99,24 @@ class SignalWeights:
         )
 
 
-OWN_LANGUAGE: Final = SignalWeights(
+_OWN_LANGUAGE: Final = _SignalWeights(
     nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5
 )
-FOREIGN_LANGUAGE: Final = SignalWeights(
+_FOREIGN_LANGUAGE: Final = _SignalWeights(
     nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9
 )
 """For a question in another language than the book's."""
-WORDS_ONLY: Final = SignalWeights(
+_WORDS_ONLY: Final = _SignalWeights(
     nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3
 )
 """While the embedding model is unavailable."""
-MAX_COUNTED_TERMS: Final = 8
+_MAX_COUNTED_TERMS: Final = 8
 """More terms are no more evidence: they only lower the share that one chunk contains."""
 
 
 def log_terms(signals: AnswerabilitySignals) -> float:
     """Return the logarithm of the number of terms."""
-    return math.log(min(MAX_COUNTED_TERMS, max(1, signals.terms)))
+    return math.log(min(_MAX_COUNTED_TERMS, max(1, signals.terms)))
 
 
 def is_answerable(signals: AnswerabilitySignals) -> bool:
@@ -128,10 +128,10 @@ def answerability_margin(signals: AnswerabilitySignals) -> float:
     """Return the confidence that the book answers; refuse below 0."""
     if signals.nearest is None:
         # Neither words nor vectors can tell for a foreign question.
-        return math.inf if signals.foreign else WORDS_ONLY.margin(signals)
+        return math.inf if signals.foreign else _WORDS_ONLY.margin(signals)
     if signals.foreign:
-        return max(OWN_LANGUAGE.margin(signals), FOREIGN_LANGUAGE.margin(signals))
-    return OWN_LANGUAGE.margin(signals)
+        return max(_OWN_LANGUAGE.margin(signals), _FOREIGN_LANGUAGE.margin(signals))
+    return _OWN_LANGUAGE.margin(signals)
 
 
 def answerability_signals(
@@ -144,16 +144,16 @@ def answerability_signals(
     """Measure a question; arguments as for `lib.ranking.rank`."""
     most = min(max_bm25(each, found, manifest.chunks) for each in asked)
     shares = {
-        share_of_known_rarity(each, found, manifest.chunks): len(each.indices) for each in asked
+        _share_of_known_rarity(each, found, manifest.chunks): len(each.indices) for each in asked
     }
     known = max(shares)
-    near = sorted((hit.cosine for hit in found.hits), reverse=True)[:COMPARED_HITS]
+    near = sorted((hit.cosine for hit in found.hits), reverse=True)[:_COMPARED_HITS]
     nearest, lead = None, 0.0
     if similarity is not None:
         scale = similarity.answering - similarity.unrelated
         nearest = (near[0] - similarity.unrelated) / scale if near else 0.0
-        nearest += 0.0 if similarity.measured else BENEFIT_OF_DOUBT
-        compared = near + [similarity.unrelated] * (MIN_COMPARED_HITS - len(near))
+        nearest += 0.0 if similarity.measured else _BENEFIT_OF_DOUBT
+        compared = near + [similarity.unrelated] * (_MIN_COMPARED_HITS - len(near))
         lead = max(0.0, near[0] - sum(compared) / len(compared)) / scale if near else 0.0
     return AnswerabilitySignals(
         coverage=max((hit.bm25 / most for hit in found.hits), default=0.0),
@@ -165,7 +165,7 @@ def answerability_signals(
     )
 
 
-def share_of_known_rarity(weights: SparseVector, found: Candidates, chunks: int) -> float:
+def _share_of_known_rarity(weights: SparseVector, found: Candidates, chunks: int) -> float:
     """Return the share of terms in the book, weighted by rarity; a missing term is the rarest."""
     rarest = inverse_document_frequency(chunks, 0)
     has = sum(found.rarity.get(term, 0.0) for term in weights.indices)
@@ -194,7 +194,7 @@ class Refusal:
     def markdown(self) -> str:
         if not self.suggestions:
             return self.sentence
-        items = "\n".join(f"- {format_suggestion(each)}" for each in self.suggestions)
+        items = "\n".join(f"- {_format_suggestion(each)}" for each in self.suggestions)
         return f"{self.sentence} {self.lead}\n\n{items}"
 
 
@@ -207,15 +207,15 @@ def make_refusal(question: str, passages: Sequence[Passage]) -> Refusal:
 
 
 def suggest_places(passages: Sequence[Passage]) -> list[Suggestion]:
-    """Return the first `MAX_SUGGESTIONS` distinct places of `passages`."""
+    """Return the first `_MAX_SUGGESTIONS` distinct places of `passages`."""
     places: dict[Suggestion, None] = {}
     for passage in passages:
         title = join_headings(passage.chapter, passage.heading) or passage.file_path
         places.setdefault(Suggestion(title, passage.url))
-    return list(places)[:MAX_SUGGESTIONS]
+    return list(places)[:_MAX_SUGGESTIONS]
 
 
-def format_suggestion(suggestion: Suggestion) -> str:
+def _format_suggestion(suggestion: Suggestion) -> str:
     """Format as Markdown, with a link if the address is absolute."""
     title = _MARKUP.sub(r"\\\g<0>", suggestion.title)
     url = suggestion.url or ""
@@ -227,9 +227,9 @@ def is_small_talk(question: str) -> bool:
     return " ".join(_NO_WORD.sub(" ", question.casefold()).split()) in small_talk()
 
 
-MAX_REFUSAL_CHARACTERS: Final = 700
+_MAX_REFUSAL_CHARACTERS: Final = 700
 """Maximum characters of a refusal."""
-MAX_CITING_REFUSAL_CHARACTERS: Final = 350
+_MAX_CITING_REFUSAL_CHARACTERS: Final = 350
 """Maximum characters of a refusal that cites a passage, such as one that names related topics."""
 
 _MARKER: Final = re.compile(RESOLVED_MARKER)
@@ -240,7 +240,7 @@ def is_refusal(answer: str) -> bool:
     """Whether `answer`, as the reader sees it, only says that the book does not answer."""
     text = answer.translate(_APOSTROPHES).strip()
     plain = _MARKER.sub("", text)
-    longest = MAX_REFUSAL_CHARACTERS if plain == text else MAX_CITING_REFUSAL_CHARACTERS
+    longest = _MAX_REFUSAL_CHARACTERS if plain == text else _MAX_CITING_REFUSAL_CHARACTERS
     if len(plain) > longest or "```" in text:
         return False
     first = next(iter(split_text(text.partition("\n\n")[0])), "")

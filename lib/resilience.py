@@ -14,7 +14,7 @@ from typing import Final, Generic, Literal, TypeVar
 from lib.errors import Busy, QuireError, RedisUnavailable, StoreUnavailable, UpstreamError
 from lib.runtime import SingleFlight
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _BreakerState = Literal["closed", "open", "half-open"]
 _SERVICE_ERRORS: Final = (UpstreamError, StoreUnavailable, RedisUnavailable)
@@ -313,7 +313,7 @@ class Admission:
         )
 
 
-class CachedProbe(Generic[T]):
+class CachedProbe(Generic[_T]):
     """Cached health probe: the last result of `check()`, refreshed when older than `seconds`.
 
     `check` must end by itself and must not raise.
@@ -321,7 +321,7 @@ class CachedProbe(Generic[T]):
 
     def __init__(
         self,
-        check: Callable[[], Awaitable[T]],
+        check: Callable[[], Awaitable[_T]],
         *,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
@@ -329,11 +329,11 @@ class CachedProbe(Generic[T]):
         self._check = check
         self._seconds = seconds
         self._clock = clock
-        self._answer: T | None = None
+        self._answer: _T | None = None
         self._started_at = -float("inf")
         self._refresh = SingleFlight(self._ask)
 
-    async def answer(self, max_wait: float) -> T | None:
+    async def answer(self, max_wait: float) -> _T | None:
         """The result known `max_wait` seconds after the refresh began; None before the first.
 
         A check that hangs delays only the callers of its first `max_wait` seconds.
@@ -353,6 +353,6 @@ class CachedProbe(Generic[T]):
     async def close(self) -> None:
         await self._refresh.cancel()
 
-    async def _ask(self) -> T:
+    async def _ask(self) -> _T:
         self._answer = await self._check()
         return self._answer

@@ -57,7 +57,7 @@ _BOOK_OPENINGS: Final = (
 _WORD: Final = regex.compile(r"[\p{L}\p{M}']+")
 
 
-def is_about_the_book(question: str) -> bool:
+def _is_about_the_book(question: str) -> bool:
     """Whether a question is about the book as a whole."""
     words = [word.casefold() for word in _WORD.findall(question)]
     book, about, fillers = book_question_words()
@@ -67,23 +67,23 @@ def is_about_the_book(question: str) -> bool:
     return bool(books) and bool(asked) and set(rest) == {*books, *asked}
 
 
-MAX_MEANINGFUL_AFTER_OPENING: Final = 5
+_MAX_MEANINGFUL_AFTER_OPENING: Final = 5
 """Maximum meaningful words in a question that opens like a follow-up ("and", "what about")."""
-MAX_MEANINGFUL_WITH_POINTER: Final = 4
+_MAX_MEANINGFUL_WITH_POINTER: Final = 4
 """Maximum meaningful words in a question with a pointing word ("it", "that")."""
-MAX_MEANINGFUL_IF_AMBIGUOUS: Final = 3
+_MAX_MEANINGFUL_IF_AMBIGUOUS: Final = 3
 """Maximum meaningful words in an ambiguous question."""
-MAX_WORDS: Final = 40
+_MAX_WORDS: Final = 40
 """Maximum words of a follow-up."""
-MAX_CONTEXT_CHARACTERS: Final = 300
+_MAX_CONTEXT_CHARACTERS: Final = 300
 """Maximum characters of prepended questions, so that the new question keeps the larger part."""
-CITED_PAGE_BONUS: Final = 0.1
+_CITED_PAGE_BONUS: Final = 0.1
 """Added to the sum of a chunk on a page that the last answer cited; follow-ups rarely leave it."""
 
 _MARKER: Final = re.compile(RESOLVED_MARKER)
 
 
-def interpret(question: str, history: Sequence[Message]) -> tuple[str, ...]:
+def _interpret(question: str, history: Sequence[Message]) -> tuple[str, ...]:
     """Return the one or two texts to search for, given `history` (oldest first).
 
     A question that stands alone is returned unchanged. Of two texts, the question without
@@ -92,75 +92,77 @@ def interpret(question: str, history: Sequence[Message]) -> tuple[str, ...]:
     asked = [message.content for message in history if message.role == "user"]
     found: tuple[str, ...] = ()
     for each in [*asked, question]:
-        found = interpret_after(each, found)
+        found = _interpret_after(each, found)
     return found
 
 
-def interpret_after(question: str, before: Sequence[str]) -> tuple[str, ...]:
+def _interpret_after(question: str, before: Sequence[str]) -> tuple[str, ...]:
     """Return the texts to search for, given those of the previous question."""
     if not before:
         return (question,)
-    needed = needs_context(question, before[-1])
+    needed = _needs_context(question, before[-1])
     if needed is None:
-        return question, prepend_context(before[-1], question)
-    return tuple(prepend_context(each, question) for each in before) if needed else (question,)
+        return question, _prepend_context(before[-1], question)
+    return tuple(_prepend_context(each, question) for each in before) if needed else (question,)
 
 
-def prepend_context(before: str, question: str) -> str:
+def _prepend_context(before: str, question: str) -> str:
     """Prepend the previous question, reduced to its meaningful words if it is long."""
-    if len(before) > MAX_CONTEXT_CHARACTERS:
-        small = small_words(question_language(before[:MAX_CONTEXT_CHARACTERS]))
+    if len(before) > _MAX_CONTEXT_CHARACTERS:
+        small = small_words(question_language(before[:_MAX_CONTEXT_CHARACTERS]))
         plain = " ".join(word for word in before.split() if word.casefold() not in small)
-        before = plain[:MAX_CONTEXT_CHARACTERS].rpartition(" ")[0] or plain[:MAX_CONTEXT_CHARACTERS]
+        before = (
+            plain[:_MAX_CONTEXT_CHARACTERS].rpartition(" ")[0] or plain[:_MAX_CONTEXT_CHARACTERS]
+        )
     return f"{before} {question}"
 
 
-def needs_context(question: str, before: str) -> bool | None:
+def _needs_context(question: str, before: str) -> bool | None:
     """Whether a question depends on the previous one; None if its words do not tell."""
     found = question_words(question)
-    if len(found) > MAX_WORDS:
+    if len(found) > _MAX_WORDS:
         return False
     language = most_spoken(found)
     if language == ENGLISH:  # also the default without evidence
-        language = most_spoken([*question_words(before[:MAX_CONTEXT_CHARACTERS]), *found])
+        language = most_spoken([*question_words(before[:_MAX_CONTEXT_CHARACTERS]), *found])
     known = languages()[language]
     opening, pointing = known.opening.split(), known.pointing.split()
     meaning = [word_meaning(word, language) for word in found]
     if (found[:1] and found[0] in opening) or question.casefold().startswith(opening_phrases()):
-        return sum(meaning) <= MAX_MEANINGFUL_AFTER_OPENING
+        return sum(meaning) <= _MAX_MEANINGFUL_AFTER_OPENING
     # A pointing word may refer to something earlier in the same question.
     points = any(
         word in pointing and (sum(meaning[:place]) <= 1 or place == len(found) - 1)
         for place, word in enumerate(found)
     )
     if points or any(each in question for each in unspaced_pointing()):
-        return sum(meaning) <= MAX_MEANINGFUL_WITH_POINTER
-    return None if sum(meaning) <= MAX_MEANINGFUL_IF_AMBIGUOUS else False
+        return sum(meaning) <= _MAX_MEANINGFUL_WITH_POINTER
+    return None if sum(meaning) <= _MAX_MEANINGFUL_IF_AMBIGUOUS else False
 
 
-def cited_pages(history: Sequence[Message]) -> frozenset[str]:
+def _cited_pages(history: Sequence[Message]) -> frozenset[str]:
     """Return the addresses, without anchors, of the pages that the last answer links to."""
     answers = [message.content for message in history if message.role == "assistant"]
     links = [found["url"] or "" for found in _MARKER.finditer(answers[-1])] if answers else []
-    return frozenset(page_address(url) for url in links if url.startswith(("http://", "https://")))
+    return frozenset(_page_address(url) for url in links if url.startswith(("http://", "https://")))
 
 
-def page_address(url: str) -> str:
+def _page_address(url: str) -> str:
     return url.partition("#")[0]
 
 
-def boost_pages(ranked: Iterable[Ranked], pages: Collection[str]) -> list[Ranked]:
+def _boost_pages(ranked: Iterable[Ranked], pages: Collection[str]) -> list[Ranked]:
     """Raise the sums of the hits on `pages` and sort again, best first."""
     moved = (
-        replace(each, total=each.total + CITED_PAGE_BONUS)
-        if each.hit.chunk.url and page_address(link_target(each.hit.chunk.url)) in pages
+        replace(each, total=each.total + _CITED_PAGE_BONUS)
+        if each.hit.chunk.url and _page_address(link_target(each.hit.chunk.url)) in pages
         else each
         for each in ranked
     )
     return sorted(moved, key=sort_key)
 
 
-def interleave(found: Sequence[Sequence[Passage]], k: int) -> list[Passage]:
+def _interleave(found: Sequence[Sequence[Passage]], k: int) -> list[Passage]:
     """Merge the passages of one or two texts, at most `k`, without overlaps.
 
     Two of the first text follow one of the second: most ambiguous questions stand alone.
@@ -171,19 +173,19 @@ def interleave(found: Sequence[Sequence[Passage]], k: int) -> list[Passage]:
     chosen: list[Passage] = []
     for place in range(max(len(first), len(second))):
         for passage in (*first[2 * place : 2 * place + 2], *second[place : place + 1]):
-            if not any(do_overlap(passage, each) for each in chosen):
+            if not any(_do_overlap(passage, each) for each in chosen):
                 chosen.append(passage)
     return chosen[:k]
 
 
-def do_overlap(one: Passage, other: Passage) -> bool:
+def _do_overlap(one: Passage, other: Passage) -> bool:
     return one.file_path == other.file_path and (
         max(one.start_char, other.start_char) < min(one.end_char, other.end_char)
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Retrieval:
+class _Retrieval:
     """The passages for a question."""
 
     reading: str
@@ -198,35 +200,35 @@ class Retrieval:
 
 async def retrieve_passages(
     embedder: Embedder, store: Store, question: str, history: Sequence[Message], k: int
-) -> Retrieval:
+) -> _Retrieval:
     """Retrieve `k` passages for `question`, which may refer to `history` (oldest first).
 
     Raises the errors of `lib.search.search_passages`.
     """
-    if is_about_the_book(question) and (
-        opening := await retrieve_opening(embedder, store, question, k)
+    if _is_about_the_book(question) and (
+        opening := await _retrieve_opening(embedder, store, question, k)
     ):
         return opening
-    texts = interpret(question, history)
+    texts = _interpret(question, history)
     found = await asyncio.gather(*(search_passages(embedder, store, text, k) for text in texts))
     # A follow-up most likely concerns the pages of the last answer.
-    pages = cited_pages(history) if texts != (question,) else frozenset[str]()
+    pages = _cited_pages(history) if texts != (question,) else frozenset[str]()
     chosen = [
-        select_passages(boost_pages(each.ranked, pages), k) if pages else each.passages
+        select_passages(_boost_pages(each.ranked, pages), k) if pages else each.passages
         for each in found
     ]
-    return Retrieval(
+    return _Retrieval(
         reading=texts[0],
-        passages=interleave(chosen, k),
-        answerable=not is_small_talk(question) and any(map(has_answer, found)),
+        passages=_interleave(chosen, k),
+        answerable=not is_small_talk(question) and any(map(_has_answer, found)),
         manifest=found[0].manifest,
         embedding_tokens=sum(each.embedding_tokens for each in found),
     )
 
 
-async def retrieve_opening(
+async def _retrieve_opening(
     embedder: Embedder, store: Store, question: str, k: int
-) -> Retrieval | None:
+) -> _Retrieval | None:
     """Retrieve the book's introduction; None if no file has one of the usual names."""
     for name in _BOOK_OPENINGS:
         found = await search_passages(embedder, store, question, k, only={"paths": name})
@@ -235,11 +237,11 @@ async def retrieve_opening(
             highest = min(passage.file_path.count("/") for passage in found.passages)
             shown = [each for each in found.passages if each.file_path.count("/") == highest]
             shown.sort(key=lambda passage: passage.start_char)
-            return Retrieval(question, shown, True, found.manifest, found.embedding_tokens)
+            return _Retrieval(question, shown, True, found.manifest, found.embedding_tokens)
     return None
 
 
-def has_answer(result: SearchResult) -> bool:
+def _has_answer(result: SearchResult) -> bool:
     """Whether the result seems to answer the question."""
     lookup = result.lookup
     if lookup.query.only:  # with a restriction, any result counts

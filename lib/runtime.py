@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _SLICE_SECONDS: Final = 0.001
 _TICK_SECONDS = 0.25
@@ -22,30 +22,30 @@ _REMEMBERED_SECONDS = 60.0
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
 
-class SingleFlight(Generic[T]):
+class SingleFlight(Generic[_T]):
     """Single flight: concurrent callers share one execution of `begin()`, later ones its result.
 
     Cancelling a caller does not cancel the others. An exception reaches every waiting caller;
     the next `get()` starts again. `begin()` never returns None.
     """
 
-    def __init__(self, begin: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, begin: Callable[[], Awaitable[_T]]) -> None:
         self._begin = begin
-        self._task: asyncio.Task[T] | None = None
+        self._task: asyncio.Task[_T] | None = None
 
     @property
     def running(self) -> bool:
         return self._task is not None and not self._task.done()
 
     @property
-    def value(self) -> T | None:
+    def value(self) -> _T | None:
         """The result; None before it is available."""
         task = self._task
         if task is None or not task.done() or task.cancelled() or task.exception():
             return None
         return task.result()
 
-    def start(self) -> "asyncio.Task[T]":
+    def start(self) -> "asyncio.Task[_T]":
         """Begin unless it is running or has a result."""
         if self._task is None or (self._task.done() and self.value is None):
             self._task = asyncio.create_task(self._run())
@@ -53,7 +53,7 @@ class SingleFlight(Generic[T]):
             self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._task
 
-    async def get(self) -> T:
+    async def get(self) -> _T:
         return await asyncio.shield(self.start())
 
     async def cancel(self) -> None:
@@ -62,11 +62,11 @@ class SingleFlight(Generic[T]):
             self._task.cancel()
             await asyncio.wait((self._task,))
 
-    async def _run(self) -> T:
+    async def _run(self) -> _T:
         return await self._begin()
 
 
-async def run_cooperatively(work: Generator[Any, None, T], seconds: float = _SLICE_SECONDS) -> T:
+async def run_cooperatively(work: Generator[Any, None, _T], seconds: float = _SLICE_SECONDS) -> _T:
     """Cooperative scheduling: run CPU work on the event loop in slices of about `seconds`.
 
     A slice ends at the first `yield` of `work` after that time. Returns the generator's value.
@@ -81,20 +81,20 @@ async def run_cooperatively(work: Generator[Any, None, T], seconds: float = _SLI
             try:
                 next(work)
             except StopIteration as end:
-                result: T = end.value
+                result: _T = end.value
                 return result
             if perf_counter() >= until:
                 await asyncio.sleep(0)
                 until = perf_counter() + seconds
 
 
-def run_to_end(work: Generator[Any, None, T]) -> T:
+def run_to_end(work: Generator[Any, None, _T]) -> _T:
     """Run `work` without an event loop and return its value."""
     while True:
         try:
             next(work)
         except StopIteration as end:
-            result: T = end.value
+            result: _T = end.value
             return result
 
 

@@ -26,14 +26,14 @@ from lib.sanitizer_syntax import (
     is_simple,
 )
 
-MAX_CODE_SPAN: Final = 400
+_MAX_CODE_SPAN: Final = 400
 """Characters after which an unmatched backtick is text."""
-MAX_DOMAIN: Final = 255
-MAX_LINE_PREFIX: Final = 1_000
+_MAX_DOMAIN: Final = 255
+_MAX_LINE_PREFIX: Final = 1_000
 """Maximum characters of undecided structure at the start of a line; then the line is broken."""
 
-T = TypeVar("T")
-Cite = Callable[[int, str], tuple[str, T | None]]
+_T = TypeVar("_T")
+_Cite = Callable[[int, str], tuple[str, _T | None]]
 """Maps a passage's number and the line's text before its marker to the reader's marker ("" without
 such a passage) and an object to emit after it, if any."""
 
@@ -58,18 +58,18 @@ _NUMBER_BEGUN: Final = re.compile(r"[\[［【][\s\d]*\Z")
 _LINE: Final = re.compile(r"[^\n]*")
 
 
-class AnswerBuffer(Generic[T]):
+class AnswerBuffer(Generic[_T]):
     """Buffers a model's deltas and emits sanitized text, with the objects that `cite` adds.
 
     The result does not depend on how the deltas were cut. Each handler below processes one position
     and returns the rest of the text, or None if it needs more text to decide.
     """
 
-    def __init__(self, cite: Cite[T], addresses: Addresses) -> None:
+    def __init__(self, cite: _Cite[_T], addresses: Addresses) -> None:
         self._cite = cite
         self._addresses = addresses
         self._cited: set[int] = set()
-        self._out: list[str | T] = []
+        self._out: list[str | _T] = []
         self._held = ""
         self._line = ""  # the emitted part of this line
         self._blocks = OpenBlocks()
@@ -80,7 +80,7 @@ class AnswerBuffer(Generic[T]):
         self._skip: re.Pattern[str] | None = None
         self._ends_with_cr = False
 
-    def feed(self, delta: str) -> list[str | T]:
+    def feed(self, delta: str) -> list[str | _T]:
         """Process a delta and return what can be emitted."""
         if self._ends_with_cr or "\r" in delta:
             delta = self._normalize_line_breaks(delta)
@@ -93,13 +93,13 @@ class AnswerBuffer(Generic[T]):
             return [delta] if delta else []
         return self._process(delta, final=False)
 
-    def finish(self) -> list[str | T]:
+    def finish(self) -> list[str | _T]:
         """Return the held text at the end, without an unfinished marker."""
         if not self._in_code:
             self._held = drop_unfinished_marker(self._held)
         return self._process("", final=True)
 
-    def _process(self, delta: str, *, final: bool) -> list[str | T]:
+    def _process(self, delta: str, *, final: bool) -> list[str | _T]:
         text, self._held = self._held + delta, ""
         rest: str | None = text
         while rest:
@@ -135,8 +135,8 @@ class AnswerBuffer(Generic[T]):
         self._ends_with_cr = self._ends_with_cr or delta.endswith("\r")
         return delta.replace("\r\n", "\n").replace("\r", "\n")
 
-    def _drain(self) -> list[str | T]:
-        pieces: list[str | T] = []
+    def _drain(self) -> list[str | _T]:
+        pieces: list[str | _T] = []
         plain: list[str] = []
         for piece in self._out:
             if isinstance(piece, str):
@@ -153,12 +153,12 @@ class AnswerBuffer(Generic[T]):
 
     def _begin_line(self, text: str, final: bool) -> str | None:
         end = text.find("\n")
-        line = (self._line + (text if end < 0 else text[:end]))[: MAX_LINE_PREFIX + 1]
-        whole = len(line) <= MAX_LINE_PREFIX
+        line = (self._line + (text if end < 0 else text[:end]))[: _MAX_LINE_PREFIX + 1]
+        whole = len(line) <= _MAX_LINE_PREFIX
         read = classify_line(self._blocks, line, whole and (final or end >= 0))
         if read is None:
             if not whole:
-                cut = MAX_LINE_PREFIX - len(self._line)
+                cut = _MAX_LINE_PREFIX - len(self._line)
                 return f"{text[:cut]}\n{text[cut:]}"
             self._held = text
             return None
@@ -343,7 +343,7 @@ class AnswerBuffer(Generic[T]):
             return None
         ticks = text[at:begin]
         for found in _TICKS_OR_BREAK.finditer(text, begin):
-            if found.start() >= at + MAX_CODE_SPAN:
+            if found.start() >= at + _MAX_CODE_SPAN:
                 break
             after = text[found.end() :]
             if found[0] == "\n":
@@ -362,7 +362,7 @@ class AnswerBuffer(Generic[T]):
                 # On one line, it is code even for renderers that would see two blocks.
                 shown = f"{ticks}{code}{ticks}".replace("\n", " ")
                 return self._show(text, at, shown, found.end())
-        if not final and len(text) < at + MAX_CODE_SPAN:
+        if not final and len(text) < at + _MAX_CODE_SPAN:
             return None
         return self._escape_backticks(text, at, begin)
 
@@ -406,7 +406,7 @@ class AnswerBuffer(Generic[T]):
         return self._rewrite(text, at, char, end)
 
     def _handle_at_sign(self, text: str, at: int, final: bool) -> str | None:
-        local = _LOCAL_PART.search(self._line_before(text, at)[-MAX_DOMAIN:])
+        local = _LOCAL_PART.search(self._line_before(text, at)[-_MAX_DOMAIN:])
         domain = _DOMAIN.match(text, at)
         if local is None:
             return self._show(text, at, "@", at + 1)
@@ -418,7 +418,7 @@ class AnswerBuffer(Generic[T]):
         end = domain.end()
         # The domain may continue after a dot, escaped or not.
         if not final and len(text) < end + 3 and text[end:] in ("", ".", "\\", "\\."):
-            return None if len(text) - at < MAX_DOMAIN else self._show(text, at, " at ", at + 1)
+            return None if len(text) - at < _MAX_DOMAIN else self._show(text, at, " at ", at + 1)
         dotted = "." in domain[0] or text[end : end + 1] in _MAKES_TEXT
         if not dotted or self._addresses.mention(local[0] + domain[0]):
             return self._show(text, at, domain[0], end)

@@ -21,9 +21,9 @@ from urllib.parse import quote
 RESOLVED_MARKER: Final = r"\[(?P<number>\d{1,3})\](?:\((?P<url>[^()\s]*)\))?"
 """A marker as the reader sees it: `[1]` or `[1](address)`."""
 
-MAX_LABEL: Final = 300
-MAX_TARGET: Final = 2_000
-MAX_TAG: Final = 1_000
+_MAX_LABEL: Final = 300
+_MAX_TARGET: Final = 2_000
+_MAX_TAG: Final = 1_000
 MAX_ADDRESS: Final = 2_000
 """Maximum characters of a label, a link's target, a tag and an address."""
 
@@ -45,8 +45,8 @@ _WEB: Final = re.compile(r"www\.", re.IGNORECASE)
 
 def find_closing_bracket(text: str, start: int, final: bool) -> int | None:
     """Return where the bracket at `start` closes on its line; -1 if it does not."""
-    end = min(len(text), start + MAX_LABEL)
-    whole = final or end == start + MAX_LABEL
+    end = min(len(text), start + _MAX_LABEL)
+    whole = final or end == start + _MAX_LABEL
     depth, at = 0, start
     while match := _IN_LABEL.search(text, at, end):
         mark, at = match[0], match.end()
@@ -70,11 +70,11 @@ def find_closing_bracket(text: str, start: int, final: bool) -> int | None:
 
 def find_target(text: str, start: int, final: bool) -> tuple[str, int] | None:
     """Return the link target in the parentheses at `start`, and their end; 0 if it is none."""
-    window = text[start : start + MAX_TARGET]
+    window = text[start : start + _MAX_TARGET]
     match = _TARGET.match(window)
     if match is not None:
         return match[1] or match[2] or "", start + match.end()
-    if final or len(window) == MAX_TARGET or not _TARGET_SO_FAR.match(window):
+    if final or len(window) == _MAX_TARGET or not _TARGET_SO_FAR.match(window):
         return "", 0
     return None
 
@@ -113,8 +113,8 @@ def find_tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
 
     The end is 0 if the `<` opens none.
     """
-    window = text[start : start + MAX_TAG]
-    whole = final or len(window) == MAX_TAG
+    window = text[start : start + _MAX_TAG]
+    whole = final or len(window) == _MAX_TAG
     if window.startswith("<!"):
         if comment := _COMMENT.match(window):
             return "", start + comment.end()
@@ -200,7 +200,7 @@ def find_address(text: str, start: int, final: bool) -> tuple[str, str, int] | N
     return written, name.replace(".", "\\."), start + stop
 
 
-MAX_FENCE_LINE: Final = 200
+_MAX_FENCE_LINE: Final = 200
 """Maximum characters of the line that opens fenced code; a longer one is text."""
 
 
@@ -234,7 +234,7 @@ class OpenBlocks:
     caller."""
 
 
-QUOTE: Final = 0
+_QUOTE: Final = 0
 _HEADING: Final = re.compile(r"#{1,6}(?: |\Z)")
 _RUN: Final = re.compile(r"`+|~+")
 _RULE: Final = re.compile(r"(?:\* *){3,}|(?:- *){3,}|(?:_ *){3,}")
@@ -259,7 +259,7 @@ def classify_line(
         indent = _indent(text, at)
         if at + indent == len(text):
             break
-        if container == QUOTE:
+        if container == _QUOTE:
             if indent > 3 or text[at + indent] != ">":
                 break
             at += indent + 1
@@ -280,7 +280,7 @@ def classify_line(
 
 def _blank(blocks: OpenBlocks, matched: int) -> tuple[LineKind, OpenBlocks]:
     containers = blocks.containers
-    while matched < len(containers) and containers[matched] != QUOTE:
+    while matched < len(containers) and containers[matched] != _QUOTE:
         matched += 1
     whole = matched == len(containers)
     if whole and blocks.fence:
@@ -317,7 +317,7 @@ def _starts(
         if not rest:
             if not complete:
                 return None
-            return LineKind.TEXT, OpenBlocks(open_, bare=open_[-1] != QUOTE)
+            return LineKind.TEXT, OpenBlocks(open_, bare=open_[-1] != _QUOTE)
         if indent >= 4:
             break
         if not complete and (_RULE_SO_FAR.fullmatch(rest) or _ORDERED_SO_FAR.fullmatch(rest)):
@@ -326,7 +326,7 @@ def _starts(
             if len(rest) == 1 and not complete:
                 return None
             width = 1 + rest.startswith(" ", 1)
-            open_ = (*open_, QUOTE)
+            open_ = (*open_, _QUOTE)
         elif rest[0] in "`~" and (fence := _fence(rest, complete)) != "":
             return None if fence is None else (LineKind.FENCE, OpenBlocks(open_, fence=fence))
         elif rest[0] == "#" and not complete and not rest.strip("#"):
@@ -376,7 +376,7 @@ def _fence(rest: str, complete: bool) -> str | None:
         return ""
     if marks[0] == "~":
         return marks
-    if "`" in rest[len(marks) :] or len(rest) > MAX_FENCE_LINE:
+    if "`" in rest[len(marks) :] or len(rest) > _MAX_FENCE_LINE:
         return ""
     return marks if complete else None
 
@@ -401,9 +401,9 @@ def _indent(text: str, at: int) -> int:
     return len(text) - at - len(text[at:].lstrip(" "))
 
 
-MAX_MARKER_CHARACTERS: Final = 80
+_MAX_MARKER_CHARACTERS: Final = 80
 """Maximum characters of a marker."""
-MAX_RANGE: Final = 10
+_MAX_RANGE: Final = 10
 """A wider range counts as its two ends."""
 
 # Possessive, because two adjacent ones would backtrack quadratically.
@@ -454,7 +454,7 @@ _UNFINISHED: Final = re.compile(
 def drop_unfinished_marker(text: str) -> str:
     """Remove an unfinished marker from the end of an answer."""
     cut = _UNFINISHED.search(text)
-    return text[: cut.start()] if cut and len(cut[0]) < MAX_MARKER_CHARACTERS else text
+    return text[: cut.start()] if cut and len(cut[0]) < _MAX_MARKER_CHARACTERS else text
 
 
 def find_marker(text: str, start: int, final: bool) -> tuple[int, list[int]] | None:
@@ -462,25 +462,25 @@ def find_marker(text: str, start: int, final: bool) -> tuple[int, list[int]] | N
 
     `(start, [])` if there is none; None if more text is needed, unless the text is `final`.
     """
-    window = text[start : start + MAX_MARKER_CHARACTERS]
+    window = text[start : start + _MAX_MARKER_CHARACTERS]
     match = _MARKER.match(window)
     if match is None:
-        if final or len(window) == MAX_MARKER_CHARACTERS or not _MAY_BEGIN.match(window):
+        if final or len(window) == _MAX_MARKER_CHARACTERS or not _MAY_BEGIN.match(window):
             return start, []
         closed = _CLOSED.search(window, 1)
         # An escaped or a double bracket may have one more to come.
         return (start, []) if closed and closed.end() < len(window) else None
-    if match.end() == len(window) < MAX_MARKER_CHARACTERS and not final:
+    if match.end() == len(window) < _MAX_MARKER_CHARACTERS and not final:
         return None  # a second bracket may follow
-    return start + match.end(), expand_numbers(match[1] or match[2] or match[3])
+    return start + match.end(), _expand_numbers(match[1] or match[2] or match[3])
 
 
-def expand_numbers(numbers: str) -> list[int]:
-    """Convert `"1, 3-5"` to `[1, 3, 4, 5]`; a range wider than `MAX_RANGE` counts as its ends."""
+def _expand_numbers(numbers: str) -> list[int]:
+    """Convert `"1, 3-5"` to `[1, 3, 4, 5]`; a range wider than `_MAX_RANGE` counts as its ends."""
     found: list[int] = []
     for match in _RANGE.finditer(numbers):
         first, last = int(match[1]), int(match[2] or match[1])
-        wide = not first < last <= first + MAX_RANGE
+        wide = not first < last <= first + _MAX_RANGE
         found.extend((first, last) if wide else range(first, last + 1))
     return list(dict.fromkeys(found))
 

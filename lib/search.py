@@ -14,7 +14,7 @@ from lib.ranking import ParsedQuery, Passage, Ranked, parse_query, rank, select_
 from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
 from lib.terms import SparseVector, merge_vectors, query_vector, without_small_words
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 MAX_QUERY_CHARACTERS = 1_000
 CANDIDATES = 30
@@ -22,7 +22,7 @@ CANDIDATES = 30
 DEFAULT_SEARCH_K = 10
 MAX_SEARCH_K = 50
 
-PassageKind = Literal["prose", "code", "table"]
+_PassageKind = Literal["prose", "code", "table"]
 Query = Annotated[
     str,
     msgspec.Meta(
@@ -30,20 +30,20 @@ Query = Annotated[
         extra_json_schema={"pattern": r"^\s*[^\s\u0000]([^\u0000]{0,998}[^\s\u0000])?\s*$"},
     ),
 ]
-PassageCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEARCH_K)]
+_PassageCount = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEARCH_K)]
 
 
 class SearchRequest(msgspec.Struct, kw_only=True):
     """A search of the book."""
 
     query: Query
-    k: PassageCount | None = None
-    top_k: Annotated[PassageCount, msgspec.Meta(description="Alias of k.")] | None = None
+    k: _PassageCount | None = None
+    top_k: Annotated[_PassageCount, msgspec.Meta(description="Alias of k.")] | None = None
     file_path: Annotated[str, msgspec.Meta(description="Only passages of this file.")] | None = None
     chapter: Annotated[str, msgspec.Meta(description="Only this chapter.")] | None = None
-    kind: Annotated[PassageKind, msgspec.Meta(description="Only prose, code or tables.")] | None = (
-        None
-    )
+    kind: (
+        Annotated[_PassageKind, msgspec.Meta(description="Only prose, code or tables.")] | None
+    ) = None
     version: Annotated[str, msgspec.Meta(description="Only this version.")] | None = None
     locale: Annotated[str, msgspec.Meta(description="Only pages in this locale.")] | None = None
 
@@ -115,7 +115,7 @@ async def search_passages(
             tokens += paid
             # An open circuit breaker raises for every reader; the first failure was logged.
             level = logging.DEBUG if error.retry_after else logging.WARNING
-            log.log(level, "Searching by words only: %s", error.message)
+            _log.log(level, "Searching by words only: %s", error.message)
             return None
         tokens += paid
         return vector

@@ -46,7 +46,7 @@ def split_passage(passage: Passage) -> tuple[Sentence, ...]:
         return (Sentence("", fence(text, passage.language)),) if text.strip() else ()
     if passage.kind == "code" and _begins_inside(text):
         text = f"{_FENCE.findall(text)[0][0]}{passage.language}\n{text}"
-    return tuple(split_markdown(text, detect_flavour(text, passage.file_path)))
+    return tuple(split_markdown(text, _detect_flavour(text, passage.file_path)))
 
 
 def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]:
@@ -66,7 +66,7 @@ def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]
     return found
 
 
-def detect_flavour(text: str, file_path: str) -> Flavour:
+def _detect_flavour(text: str, file_path: str) -> Flavour:
     """Detect the Markdown flavour of a text by its file name and syntax."""
     if file_path.endswith(".mdx") or _MDX.search(text):
         return "mdx"
@@ -152,10 +152,10 @@ def _rows(rows: Sequence[Block]) -> Iterator[Block]:
     names = [name.strip() for name in rows[0].text.split(" | ")] if rows else []
     for row in rows[1:]:
         cells = [cell.strip() for cell in row.text.split(" | ")]
-        yield replace(row, text=row_text(cells, names if len(names) == len(cells) else []))
+        yield replace(row, text=_row_text(cells, names if len(names) == len(cells) else []))
 
 
-def row_text(cells: Sequence[str], names: Sequence[str]) -> str:
+def _row_text(cells: Sequence[str], names: Sequence[str]) -> str:
     named = zip(names or [""] * len(cells), cells, strict=True)
     return "; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell)
 
@@ -167,7 +167,7 @@ def _lines(block: Block) -> Iterator[str]:
         # Rows whose header is in another chunk.
         for line in lines:
             if not _RULE.fullmatch(line):
-                yield row_text([cell.strip() for cell in line.strip(" \t|").split("|")], [])
+                yield _row_text([cell.strip() for cell in line.strip(" \t|").split("|")], [])
     elif block.kind == "html":
         yield from lines
     elif lines:

@@ -28,7 +28,7 @@ from lib.sessions import MemorySessions
 from lib.settings import MULTILINGUAL, Settings
 from lib.store import INDEX_FORMAT, GuardedStore, Manifest, Store, store_breaker
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _STORE_PROBE_SECONDS = 2.0
 _MODEL_PROBE_SECONDS = 30.0
@@ -275,7 +275,7 @@ async def warm_up(services: Services, when_loaded: Callable[[], None] | None = N
         if services.chat.model:
             await services.chat.model.load()
     except (QuireError, RuntimeError, OSError) as error:
-        log.error("cannot load the embedding model: %s", error)
+        _log.error("cannot load the embedding model: %s", error)
     if when_loaded:
         when_loaded()
     while not opened:
@@ -289,10 +289,10 @@ async def _open_index(services: Services) -> bool:
         await services.store.open()
         await ingest_if_needed(services)
     except RedisUnavailable as error:
-        log.warning("startup is incomplete: %s", error.message)
+        _log.warning("startup is incomplete: %s", error.message)
         return False
     except QuireError as error:
-        log.warning("startup is incomplete: %s", error.message)
+        _log.warning("startup is incomplete: %s", error.message)
         # Errors of a store that answers are permanent.
         return await services.store.reachable()
     return True
@@ -311,7 +311,7 @@ async def ingest_if_needed(services: Services) -> bool:
         manifest = await services.store.manifest()
     except IndexUnreadable as error:
         if may_cost and error.embedding_model != embedding_model:
-            log.warning(
+            _log.warning(
                 "The index cannot be read. Run an ingestion to rebuild it; it is not started "
                 "automatically, because the embedding service may charge for it."
             )
@@ -333,6 +333,6 @@ async def ingest_if_needed(services: Services) -> bool:
             )
         else:
             return False
-    log.info("%s Indexing the content folder.", reason)
+    _log.info("%s Indexing the content folder.", reason)
     await services.ingestion.start(IngestRequest())
     return True

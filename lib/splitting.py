@@ -20,7 +20,7 @@ from lib.markdown_rules import html_text
 from lib.tokens import CountTokens
 
 
-class Piece(NamedTuple):
+class _Piece(NamedTuple):
     start: int
     stop: int
     cost: int
@@ -29,7 +29,7 @@ class Piece(NamedTuple):
 
 def text_pieces(
     source: str, room: int, count: CountTokens, cost: int | None = None
-) -> Iterator[Piece]:
+) -> Iterator[_Piece]:
     """Split a text between sentences into pieces of similar size, each at most `room` tokens.
 
     A longer sentence is split between clauses or words. Only white space is left out. `cost` is
@@ -49,10 +49,10 @@ def text_pieces(
             begin += 1
 
 
-def _piece(points: "_CutPoints", begin: int, room: int, rate: float, count: CountTokens) -> Piece:
+def _piece(points: "_CutPoints", begin: int, room: int, rate: float, count: CountTokens) -> _Piece:
     """Return the piece at `begin`, at about `rate` tokens per character."""
     source = points.source
-    best: Piece | None = None
+    best: _Piece | None = None
     stretch = 2.0  # a sentence is counted before it is cut, if it may fit at all
     while True:
         reach = room / rate
@@ -60,11 +60,11 @@ def _piece(points: "_CutPoints", begin: int, room: int, rate: float, count: Coun
         # an equal share of the rest, and a little more: the cut moves back to a sentence end
         share = 1.1 * left / ceil(left / reach)
         stop = points.last(begin, int(min(reach, share)), int(reach * stretch))
-        start, stop = trimmed(source, begin, stop)
+        start, stop = _trimmed(source, begin, stop)
         if best is not None and stop <= best.stop:
             return best
         cost = count(source[start:stop])
-        piece = Piece(start, stop, cost)
+        piece = _Piece(start, stop, cost)
         if cost > room and stop - start > 1:
             if best is not None:
                 return best
@@ -165,7 +165,7 @@ def _joins(before: str, after: str) -> bool:
     ) or (before == "\r" and after == "\n")
 
 
-def trimmed(source: str, start: int, stop: int) -> tuple[int, int]:
+def _trimmed(source: str, start: int, stop: int) -> tuple[int, int]:
     """Strip white space around the piece `start` to `stop`, at least one character remaining.
 
     At the start only line breaks go: indentation stays.
@@ -177,7 +177,9 @@ def trimmed(source: str, start: int, stop: int) -> tuple[int, int]:
     return start, stop
 
 
-def line_pieces(lines: Sequence[str], room: int, count: CountTokens, cost: int) -> Iterator[Piece]:
+def _line_pieces(
+    lines: Sequence[str], room: int, count: CountTokens, cost: int
+) -> Iterator[_Piece]:
     """Split lines of code into runs of at most `room` tokens, as line numbers.
 
     A longer line is a run by itself. As in `text_pieces`, lengths are estimated and only the run is
@@ -197,7 +199,7 @@ def line_pieces(lines: Sequence[str], room: int, count: CountTokens, cost: int) 
         while (counted := count("\n".join(lines[begin:end]))) > room and end - begin > 1:
             size = int((end - begin) * 0.95 * room / counted)
             end = _best_line(lines, begin, begin + max(size, 1))
-        yield Piece(begin, end, counted)
+        yield _Piece(begin, end, counted)
         begin = end
 
 
@@ -323,7 +325,7 @@ class UnitMaker:
                 shown = html_text(source) if block.kind == "html" else source.strip()
                 yield self._slice(start, end, shown, _kind(block), raw=piece.cost)
 
-    def _pieces(self, source: str, room: int, cost: int | None = None) -> Iterator[Piece]:
+    def _pieces(self, source: str, room: int, cost: int | None = None) -> Iterator[_Piece]:
         return text_pieces(source, max(8, min(room, self.budget) - 1), self.count, cost)
 
     def _slice(
@@ -350,7 +352,7 @@ class UnitMaker:
         A row over the budget is split like a paragraph.
         """
         header, *rows = block.children
-        top = slice(*trimmed(self.text, block.start, rows[0].start if rows else block.end))
+        top = slice(*_trimmed(self.text, block.start, rows[0].start if rows else block.end))
         top_raw = self.count(self.text[top.start : top.stop])
         head_cost = self.count(header.text) + 1
         head = f"{header.text}\n" if head_cost <= room // 3 else ""
@@ -453,7 +455,7 @@ class UnitMaker:
             if not self.text.startswith(code, body):
                 # count the lines of the file, with the indentation of an enclosing list
                 counted = [self.text[start:end] for start, end in spans]
-        for piece in line_pieces(counted, max(room - wrap - 1, 8), self.count, cost):
+        for piece in _line_pieces(counted, max(room - wrap - 1, 8), self.count, cost):
             code = "\n".join(lines[piece.start : piece.stop])
             if not code.strip():
                 continue

@@ -57,8 +57,8 @@ from lib.store_edge_shard import (
 )
 from lib.terms import SparseVector
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _KEPT_ATTEMPTS = 3
 """Unfinished generations kept for their vectors."""
@@ -464,15 +464,17 @@ class EdgeStore:
         # Finish running calls: they may hold the lock.
         self._builder_thread.shutdown(wait=False)
 
-    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def in_thread(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run `call` in a thread for readers."""
         return await _run_in(self._threads, partial(call, *args, **kwargs))
 
-    async def in_builder_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def in_builder_thread(
+        self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+    ) -> _T:
         """Run `call` in the builder's thread, so that readers do not wait for it."""
         return await _run_in(self._builder_thread, partial(call, *args, **kwargs))
 
-    def in_background(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    def in_background(self, call: Callable[_P, None], *args: _P.args, **kwargs: _P.kwargs) -> None:
         """Queue `call` for the builder's thread without waiting."""
         self._builder_thread.submit(call, *args, **kwargs)
 
@@ -489,11 +491,11 @@ class EdgeStore:
         return live.search.search(vector, terms, n, only)
 
 
-async def _run_in(threads: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+async def _run_in(threads: ThreadPoolExecutor, call: Callable[[], _T]) -> _T:
     return await asyncio.get_running_loop().run_in_executor(threads, _call_disk, call)
 
 
-def _call_disk(call: Callable[[], T]) -> T:
+def _call_disk(call: Callable[[], _T]) -> _T:
     """Return `call()`, with disk errors translated to `StoreUnavailable`."""
     try:
         return call()

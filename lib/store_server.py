@@ -53,7 +53,7 @@ from lib.terms import SparseVector
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, models
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _OVERSAMPLING = {"scalar": 2.0, "binary": 3.0}
 """Candidates compared exactly per requested hit."""
@@ -376,7 +376,7 @@ class _ServerBuilder:
                 await _delete_others(client, self._alias)
         except StoreUnavailable as error:
             # Readers have the new index; the next start deletes the old one.
-            log.warning("the replaced index was not deleted: %s", error.message)
+            _log.warning("the replaced index was not deleted: %s", error.message)
 
     async def discard(self) -> None:
         """Do nothing: the vectors can be reused until the next generation is published."""

@@ -81,16 +81,16 @@ def _stemmer(language: str) -> Callable[[str], str]:
 SPARSE_VERSION: Final = 1
 """Version of everything that decides a document's weights. A change makes a new index."""
 
-SATURATION: Final = 1.2
-LENGTH_SHARE: Final = 0.5
+_SATURATION: Final = 1.2
+_LENGTH_SHARE: Final = 0.5
 """BM25's b, 0 to 1. Low, because chunks have similar lengths."""
-MEAN_LENGTH: Final = 120.0
+_MEAN_LENGTH: Final = 120.0
 """Terms of a typical chunk, neighbours included. A constant, because an index that is updated page
 by page does not know its mean. Only the proportions between chunks matter."""
-NEIGHBOUR_SHARE: Final = 0.3
-MAX_ASKED: Final = 100
+_NEIGHBOUR_SHARE: Final = 0.3
+_MAX_ASKED: Final = 100
 """Distinct terms of a query that are searched; each costs a look-up."""
-CEILING: Final = SATURATION + 1
+CEILING: Final = _SATURATION + 1
 """Limit of a weight as the term frequency grows."""
 
 
@@ -116,7 +116,7 @@ def query_vector(text: str, language: str = ENGLISH) -> SparseVector:
     """Vector of a query to texts in `language`; every term counts once. Never empty."""
     # Stop words are better than nothing.
     found = terms(text, language) or words(text) or [text]
-    numbers = list(dict.fromkeys(map(term_number, found)))[:MAX_ASKED]
+    numbers = list(dict.fromkeys(map(term_number, found)))[:_MAX_ASKED]
     return SparseVector(numbers, [1.0] * len(numbers))
 
 
@@ -142,13 +142,13 @@ def _with_neighbours(
     counts: dict[str, float] = dict(own)
     for neighbour in beside:
         for term, count in neighbour.items():
-            counts[term] = counts.get(term, 0.0) + NEIGHBOUR_SHARE * count
+            counts[term] = counts.get(term, 0.0) + _NEIGHBOUR_SHARE * count
     return counts
 
 
 def _weighed(counts: Mapping[str, float]) -> SparseVector:
     length = sum(counts.values())
-    slack = SATURATION * (1 - LENGTH_SHARE + LENGTH_SHARE * length / MEAN_LENGTH)
+    slack = _SATURATION * (1 - _LENGTH_SHARE + _LENGTH_SHARE * length / _MEAN_LENGTH)
     weights: dict[int, float] = {}
     for term, count in counts.items():
         weights[term_number(term)] = count * CEILING / (count + slack)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lib.extractive import Extract, extract_in_steps
+from lib.extractive import _Extract, extract_in_steps
 from lib.ranking import Passage
 from lib.runtime import run_to_end
 
@@ -58,5 +58,5 @@ def numbered_passage(
     )
 
 
-def extract(question: str, passages: Sequence[Passage]) -> list[Extract]:
+def extract(question: str, passages: Sequence[Passage]) -> list[_Extract]:
     return run_to_end(extract_in_steps(question, passages))

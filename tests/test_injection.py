@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from markdown_it import MarkdownIt
 
-from lib.prompt import RULES
+from lib.prompt import _RULES
 from tests.api import ADMIN_KEY, READER_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.tiny_book import SITE, write_book
@@ -83,7 +83,7 @@ async def generating(
 
 def check_answer_text(text: str) -> None:
     """Check for leaked keys, prompt and sessions, and for links or images outside the book."""
-    for secret in (KEY, ADMIN_KEY, READER_KEY, SECRET, RULES[:60]):
+    for secret in (KEY, ADMIN_KEY, READER_KEY, SECRET, _RULES[:60]):
         assert secret not in text
     for token in MarkdownIt("commonmark").parse(text):
         assert token.type != "html_block"
@@ -118,7 +118,7 @@ async def test_instructions_in_pages_stay_inside_their_passage(
         await generating.ask(question, k=20)
         [system, user] = upstream.chats()[-1]["messages"]
         assert (system["role"], user["role"]) == ("system", "user")
-        assert system["content"] == RULES
+        assert system["content"] == _RULES
         frames = re.findall(
             r'<passage number="(\d+)" from="[^"\n]*">\n(.*?)\n</passage>\n\n',
             user["content"],
@@ -142,7 +142,7 @@ async def test_instructions_in_questions_stay_after_the_passages(
         question = f"{text} What does the lantern burn?".strip()
         await generating.ask(question)
         [system, user] = upstream.chats()[-1]["messages"]
-        assert system["content"] == RULES
+        assert system["content"] == _RULES
         _, _, asked = user["content"].rpartition("\n</passage>\n\n")
         assert asked.startswith("Question: ")
         assert not re.search(r"<\s*/?\s*passage", asked, re.IGNORECASE)

@@ -1,7 +1,9 @@
 """Rules of the code's structure that import-linter (pyproject.toml) cannot express."""
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +34,66 @@ def test_importing_the_application_does_nothing() -> None:
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+SOURCES = {
+    module_name(path): parse(path)
+    for folder in ("lib", "handlers", "benchmarks", "scripts")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+} | {"main": parse(ROOT / "main.py")}
+
+
+def used_names(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """(module, name) for each name that a module takes from another of ours."""
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                if (whole := f"{node.module}.{alias.name}") in SOURCES:
+                    modules[alias.asname or alias.name] = whole
+                else:
+                    yield node.module, alias.name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield modules.get(node.value.id, ""), node.attr
+
+
+def defined_names(tree: ast.Module) -> Iterator[str]:
+    """Top-level names, without Quart's routes, which are registered and not imported."""
+    for node in tree.body:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                if not any("blueprint" in ast.unparse(each) for each in node.decorator_list):
+                    yield node.name
+            case ast.Assign():
+                for target in node.targets:
+                    yield from (n.id for n in ast.walk(target) if isinstance(n, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                yield name
+
+
+IN_OPENAPI = {"ErrorAnswer", "SearchQuery", "Selection", "StatusQuery"}
+"""Names that /openapi.json shows as schemas."""
+
+
+def test_a_public_name_is_imported_by_another_module() -> None:
+    """A name that only its own module (or a test) uses begins with an underscore."""
+    used = {pair for tree in SOURCES.values() for pair in used_names(tree)}
+    unused = [
+        f"{module}.{name}"
+        for module, tree in SOURCES.items()
+        if module.startswith(("lib", "handlers"))
+        for name in defined_names(tree)
+        if not name.startswith("_")
+        and name not in IN_OPENAPI | {"blueprint"}
+        and (module, name) not in used
+    ]
+    assert unused == []

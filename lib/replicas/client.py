@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from redis.commands.core import AsyncScript
 
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 _TIMEOUT: Final = 0.25
 _TIMEOUT_STEPS: Final = 10
@@ -199,7 +199,7 @@ def _translate_redis_errors() -> Iterator[None]:
     except (ConnectionError, TimeoutError, OSError):
         raise RedisUnavailable(_UNREACHABLE) from None
     except RedisError as error:
-        log.warning("Redis answered with %s", type(error).__name__)
+        _log.warning("Redis answered with %s", type(error).__name__)
         raise RedisUnavailable(_FAILED) from None
 
 

@@ -5,11 +5,16 @@ from typing import Final
 from lib.sites import docusaurus, hugo, jekyll, mdbook, mkdocs, sphinx, vitepress
 from lib.sites.site import NO_GENERATOR, Generator
 
-GENERATORS: Final[dict[str, Generator]] = {
-    # In this order when one folder has several configuration files.
-    module.GENERATOR.name: module.GENERATOR
-    for module in (docusaurus, vitepress, mkdocs, mdbook, sphinx, hugo, jekyll)
-}
+_IN_ORDER: Final = (  # of preference, when one folder has several configuration files
+    docusaurus.GENERATOR,
+    vitepress.GENERATOR,
+    mkdocs.GENERATOR,
+    mdbook.GENERATOR,
+    sphinx.GENERATOR,
+    hugo.GENERATOR,
+    jekyll.GENERATOR,
+)
+GENERATORS: Final[dict[str, Generator]] = {each.name: each for each in _IN_ORDER}
 
 
 def generator_named(name: str) -> Generator:

@@ -15,7 +15,7 @@ import pytest
 import lib.services
 from lib.errors import upstream_error
 from lib.pricing import Price
-from lib.prompt import RULES
+from lib.prompt import _RULES
 from lib.resilience import Admission, Breaker
 from lib.sessions import Message
 from tests.api import Api, answer_text, listening, serving
@@ -458,7 +458,7 @@ async def test_the_author_s_addition_follows_the_rules(
     async with serving(settings) as api:
         await api.ask(QUESTION)
     system = upstream.chats()[0]["messages"][0]["content"]
-    assert system.startswith(RULES)
+    assert system.startswith(_RULES)
     assert system.endswith("Our readers are sailors.")
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from lib.answer_cache import AnswerCache, AnswerKey, normalise_question
-from lib.citations import Citation, Source
+from lib.citations import Citation, _Source
 from lib.events import Cited, Done, TextDelta
 
 KEY = AnswerKey(
     question="why tides", generation="g", model="m", prompt="1:", k=5, context_window=3000, page=""
 )
 END = Done(session_id="s", response_time=1.0, tokens_used=9, finish_reason="stop", mode="generated")
-SOURCE = Source(chapter="Sea", section="", heading="Tides", file_path="sea.md", url=None)
+SOURCE = _Source(chapter="Sea", section="", heading="Tides", file_path="sea.md", url=None)
 CITED = Cited(
     citation=Citation(marker=1, text="t", source=SOURCE, relevance_score=1.0, chunk_id="c")
 )

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from lib.attribution import (
+    _contradicts,
+    _normalize_number,
+    _read_statement,
+    _spell_in_digits,
     check_answer,
-    contradicts,
-    normalize_number,
-    read_statement,
-    spell_in_digits,
 )
 from lib.ranking import Passage
 from tests.passages import extract, make_passage
@@ -198,7 +198,7 @@ def test_no_text_raises(answer: str, text: str) -> None:
         assert (each.quote is not None) == (each.supported is True)
 
 
-NOTHING = read_statement("")
+NOTHING = _read_statement("")
 
 
 @pytest.mark.parametrize(
@@ -224,23 +224,23 @@ NOTHING = read_statement("")
 )
 def test_what_turns_a_sentence_round(claim: str, source: str, expected: bool) -> None:
     assert (
-        contradicts(read_statement(claim), [read_statement(source)], NOTHING, frozenset())
+        _contradicts(_read_statement(claim), [_read_statement(source)], NOTHING, frozenset())
         is expected
     )
 
 
 def test_a_number_may_stand_in_the_heading() -> None:
-    claim = read_statement("Pier 4 has a bell.")
-    assert contradicts(claim, [read_statement("The pier has a bell.")], NOTHING, frozenset())
-    assert not contradicts(
-        claim, [read_statement("The pier has a bell.")], read_statement("Pier 4"), frozenset()
+    claim = _read_statement("Pier 4 has a bell.")
+    assert _contradicts(claim, [_read_statement("The pier has a bell.")], NOTHING, frozenset())
+    assert not _contradicts(
+        claim, [_read_statement("The pier has a bell.")], _read_statement("Pier 4"), frozenset()
     )
 
 
 def test_a_number_may_be_part_of_a_name() -> None:
-    claim = read_statement("Pier 4 has a bell.")
-    elsewhere = read_statement("Boats moor at Pier 4 by night.").numbered
-    assert not contradicts(claim, [read_statement("The pier has a bell.")], NOTHING, elsewhere)
+    claim = _read_statement("Pier 4 has a bell.")
+    elsewhere = _read_statement("Boats moor at Pier 4 by night.").numbered
+    assert not _contradicts(claim, [_read_statement("The pier has a bell.")], NOTHING, elsewhere)
 
 
 @pytest.mark.parametrize(
@@ -248,11 +248,11 @@ def test_a_number_may_be_part_of_a_name() -> None:
     [("1,000", "1000"), ("2.0", "2"), ("2.50", "2.50"), ("3.10.2", "3.10.2"), ("1,5", "1,5")],
 )
 def test_one_form_of_a_number(digits: str, expected: str) -> None:
-    assert normalize_number(digits) == expected
+    assert _normalize_number(digits) == expected
 
 
 def test_numbers_in_letters() -> None:
-    assert [spell_in_digits(each) for each in ("six", "sixth", "6")] == ["6", "sixth", "6"]
+    assert [_spell_in_digits(each) for each in ("six", "sixth", "6")] == ["6", "sixth", "6"]
 
 
 def test_a_very_long_number_in_brackets_is_no_marker() -> None:

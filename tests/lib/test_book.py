@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from lib.book import (
-    FILES_PER_BATCH,
+    _FILES_PER_BATCH,
     Book,
     BookReader,
-    boundary,
+    _boundary,
+    _flavour_of,
+    _path_names,
     content_folder,
     digest,
-    flavour_of,
-    path_names,
     read_book,
     survey,
 )
@@ -52,20 +52,20 @@ def test_other_paths_are_refused_as_content_folder(root: Path, wanted: str) -> N
 
 def test_files_are_included_from_the_repository(root: Path) -> None:
     config = root.parent / "mkdocs.yml"
-    assert boundary(root, Site()) == root
-    assert boundary(root, Site(GENERATORS["mkdocs"], config_file=config)) == root.parent
+    assert _boundary(root, Site()) == root
+    assert _boundary(root, Site(GENERATORS["mkdocs"], config_file=config)) == root.parent
     aside = root.parents[1] / "website/docusaurus.config.js"
-    assert boundary(root, Site(GENERATORS["docusaurus"], config_file=aside)) == root
+    assert _boundary(root, Site(GENERATORS["docusaurus"], config_file=aside)) == root
     (root.parents[1] / ".git").mkdir()
-    assert boundary(root, Site(GENERATORS["mkdocs"], config_file=config)) == root.parents[1]
+    assert _boundary(root, Site(GENERATORS["mkdocs"], config_file=config)) == root.parents[1]
 
 
 def test_a_repository_far_above_is_another_one_s(root: Path) -> None:
     deep = root / "1/2/3/4"
     deep.mkdir(parents=True)
     (root / ".git").mkdir()
-    assert boundary(deep, Site()) == root
-    assert boundary(deep / "5", Site()) == deep / "5"
+    assert _boundary(deep, Site()) == root
+    assert _boundary(deep / "5", Site()) == deep / "5"
 
 
 def test_a_digest_tells_where_one_text_ends() -> None:
@@ -188,14 +188,14 @@ def test_a_draft_is_read_and_gives_nothing(tmp_path: Path) -> None:
 
 
 async def test_files_come_some_at_a_time(tmp_path: Path) -> None:
-    files = {f"{n}.md": f"# Page {n}\n\nText.\n" for n in range(FILES_PER_BATCH + 1)}
+    files = {f"{n}.md": f"# Page {n}\n\nText.\n" for n in range(_FILES_PER_BATCH + 1)}
     batches = [batch async for batch in read_book(book_of(tmp_path, files), sorted(files))]
-    assert [batch.files for batch in batches] == [FILES_PER_BATCH, 1]
+    assert [batch.files for batch in batches] == [_FILES_PER_BATCH, 1]
     assert {path for batch in batches for path in batch.ledger} == files.keys()
 
 
 def test_names_of_a_file() -> None:
-    assert path_names("Guide/Deep/Tides.md") == [
+    assert _path_names("Guide/Deep/Tides.md") == [
         "guide/deep/tides.md",
         "deep/tides.md",
         "tides.md",
@@ -218,4 +218,4 @@ def test_names_of_a_file() -> None:
     ],
 )
 def test_flavour_of_a_file(generator: str, path: str, flavour: str) -> None:
-    assert flavour_of(Site(generator_named(generator)), path) == flavour
+    assert _flavour_of(Site(generator_named(generator)), path) == flavour

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.chunking import Chunk, chunk_page, title_from_path
+from lib.chunking import Chunk, _title_from_path, chunk_page
 from lib.documents import Document
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, Page
@@ -370,4 +370,4 @@ def test_a_budget_too_small_to_hold_anything_is_refused() -> None:
     ],
 )
 def test_a_page_without_a_title_is_named_after_its_file(path: str, title: str) -> None:
-    assert title_from_path(path) == title
+    assert _title_from_path(path) == title

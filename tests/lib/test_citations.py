@@ -8,15 +8,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib.citations import (
-    EXCERPT_CHARACTERS,
+    _EXCERPT_CHARACTERS,
     Citation,
     Citations,
-    FragmentFinder,
     MarkerResolver,
-    excerpt,
-    last_sentence,
-    text_directive,
-    with_directive,
+    _excerpt,
+    _FragmentFinder,
+    _last_sentence,
+    _text_directive,
+    _with_directive,
 )
 from lib.ranking import Passage
 from lib.sanitizer_syntax import link_target
@@ -249,15 +249,15 @@ def test_a_number_without_a_passage_has_no_marker(number: int) -> None:
 
 @given(st.text())
 def test_an_excerpt_is_one_short_line(text: str) -> None:
-    shown = excerpt(text)
-    assert len(shown) <= EXCERPT_CHARACTERS + 2
+    shown = _excerpt(text)
+    assert len(shown) <= _EXCERPT_CHARACTERS + 2
     assert shown == " ".join(shown.split())
-    if len(" ".join(text.split())) <= EXCERPT_CHARACTERS:
+    if len(" ".join(text.split())) <= _EXCERPT_CHARACTERS:
         assert shown.split() == text.split()
 
 
 def test_an_excerpt_is_cut_between_words() -> None:
-    assert excerpt("word, " * 100).endswith("word …")
+    assert _excerpt("word, " * 100).endswith("word …")
 
 
 TIDES = """## Tides
@@ -289,24 +289,26 @@ depends on the moon-phase, too.
     ],
 )
 def test_the_sentence_that_says_the_same_is_marked(said: str, directive: str) -> None:
-    assert FragmentFinder(numbered_passage(1, text=TIDES)).directive(said) == directive
+    assert _FragmentFinder(numbered_passage(1, text=TIDES)).directive(said) == directive
 
 
 def test_nothing_is_marked_where_two_sentences_say_it() -> None:
     text = "Spring tides are higher in summer. Spring tides are higher in winter."
-    assert FragmentFinder(numbered_passage(1, text=text)).directive("Spring tides are higher") == ""
+    assert (
+        _FragmentFinder(numbered_passage(1, text=text)).directive("Spring tides are higher") == ""
+    )
 
 
 @pytest.mark.parametrize(
     "sentence", ["The `tide` turns early.", "It's the tide.", "So -- the tide.", "Tide turns"]
 )
 def test_a_sentence_that_a_page_may_show_otherwise_is_not_named(sentence: str) -> None:
-    assert text_directive(sentence.replace("`", ""), sentence) == ""
+    assert _text_directive(sentence.replace("`", ""), sentence) == ""
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_a_directive_is_one_piece_of_an_address(text: str) -> None:
-    directive = text_directive(text, " ".join(text.split()))
+    directive = _text_directive(text, " ".join(text.split()))
     if directive:
         named = directive.removeprefix("text=").split(",")
         assert all(unquote(each) in " ".join(text.split()) for each in named)
@@ -322,8 +324,8 @@ def test_a_directive_is_one_piece_of_an_address(text: str) -> None:
     ],
 )
 def test_where_the_directive_stands(url: str, marked: str) -> None:
-    assert with_directive(url, "text=x") == marked
-    assert with_directive(url, "") == url
+    assert _with_directive(url, "text=x") == marked
+    assert _with_directive(url, "") == url
 
 
 @pytest.mark.parametrize(
@@ -336,4 +338,4 @@ def test_where_the_directive_stands(url: str, marked: str) -> None:
     ],
 )
 def test_last_sentence(said: str, last: str) -> None:
-    assert last_sentence(said).strip() == last
+    assert _last_sentence(said).strip() == last

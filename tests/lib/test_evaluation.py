@@ -11,9 +11,9 @@ import pytest
 from lib.attribution import SentenceCheck
 from lib.evaluation import (
     Estimate,
-    EvaluatedLink,
     Outcome,
     Plan,
+    _EvaluatedLink,
     compute_metrics,
     describe_failures,
     estimate,
@@ -275,9 +275,9 @@ def test_sentences_that_nobody_can_judge_are_left_out() -> None:
 
 def test_only_links_that_were_given_can_lead_nowhere() -> None:
     links = [
-        EvaluatedLink("https://a.example", True),
-        EvaluatedLink("https://b.example", False),
-        EvaluatedLink(None, False),
+        _EvaluatedLink("https://a.example", True),
+        _EvaluatedLink("https://b.example", False),
+        _EvaluatedLink(None, False),
     ]
     measured = compute_metrics([Outcome(question=TIDE_QUESTION, ranks=(1,), links=links)], [5])
     assert value(measured["linked"].estimate) == pytest.approx(2 / 3)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.evaluation import EvaluatedLink, Outcome, Plan
+from lib.evaluation import Outcome, Plan, _EvaluatedLink
 from lib.evaluation_report import (
-    Report,
-    escape_xml,
+    _escape_xml,
+    _Report,
     format_json,
     format_junit,
     format_text,
@@ -51,7 +51,7 @@ RIGHT = Outcome(
     question=TIDE,
     found=[PASSAGE],
     ranks=(1,),
-    links=[EvaluatedLink(PASSAGE.url, True)],
+    links=[_EvaluatedLink(PASSAGE.url, True)],
     answer=ANSWER,
     search_seconds=0.01,
     first_seconds=0.2,
@@ -62,7 +62,7 @@ BOLD = replace(RIGHT, question=UNKNOWN, ranks=(), links=[])
 BROKEN = Outcome(question=TIDE, error="The answer broke off.")
 
 
-def report(*outcomes: Outcome, thresholds: Mapping[str, float] | None = None) -> Report:
+def report(*outcomes: Outcome, thresholds: Mapping[str, float] | None = None) -> _Report:
     plan = Plan(k=3, concurrency=1, answers=True)
     return make_report(outcomes, plan, thresholds or {}, {"embedder": "words"})
 
@@ -165,7 +165,7 @@ def test_what_cannot_be_judged_is_left_out() -> None:
 
 @given(st.text())
 def test_any_text_can_be_held_by_xml(text: str) -> None:
-    element = ET.Element("e", name=escape_xml(text))
-    element.text = escape_xml(text)
+    element = ET.Element("e", name=_escape_xml(text))
+    element.text = _escape_xml(text)
     read = ET.fromstring(ET.tostring(element, encoding="utf-8"))
-    assert read.get("name") == escape_xml(text)
+    assert read.get("name") == _escape_xml(text)

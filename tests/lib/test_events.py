@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.citations import Citation, Source
+from lib.citations import Citation, _Source
 from lib.events import (
     Cited,
     Failed,
@@ -24,7 +24,7 @@ CITED = Cited(
     citation=Citation(
         marker=1,
         text="The tide turns.",
-        source=Source(chapter="C", section="S", heading="H", file_path="a.md", url=None),
+        source=_Source(chapter="C", section="S", heading="H", file_path="a.md", url=None),
         relevance_score=0.5,
         chunk_id="1",
     )

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from lib.citations import Citation, Citations
 from lib.extractive import (
-    MAX_CHARACTERS,
-    MAX_CODE_CHARACTERS,
-    MAX_PASSAGES,
-    MAX_SENTENCES,
-    Extract,
-    escape_markdown,
+    _MAX_CHARACTERS,
+    _MAX_CODE_CHARACTERS,
+    _MAX_PASSAGES,
+    _MAX_SENTENCES,
+    _escape_markdown,
+    _Extract,
     render_extracts,
 )
 from lib.ranking import Passage
@@ -66,7 +66,7 @@ def test_the_block_behind_a_sentence_comes_along() -> None:
 
 
 def test_a_block_too_long_to_quote_stays_away() -> None:
-    text = f"Call the harbour by radio:\n\n```\n{'x' * MAX_CODE_CHARACTERS}\n```\n"
+    text = f"Call the harbour by radio:\n\n```\n{'x' * _MAX_CODE_CHARACTERS}\n```\n"
     [found] = extract("How do I call the harbour by radio?", [make_passage(text)])
     assert found.sentences[0].code == ""
 
@@ -143,11 +143,11 @@ TEXT = st.lists(WORDS, max_size=40).map(" ".join)
 @given(TEXT, st.lists(TEXT, max_size=6))
 def test_its_bounds_hold(question: str, texts: list[str]) -> None:
     found = extract(question, [make_passage(text) for text in texts])
-    assert len(found) <= MAX_PASSAGES
+    assert len(found) <= _MAX_PASSAGES
     quoted = [sentence for each in found for sentence in each.sentences]
-    assert len(quoted) <= MAX_SENTENCES
-    assert len(quoted) == 1 or sum(len(each.text) for each in quoted) <= MAX_CHARACTERS
-    assert sum(len(each.code) for each in quoted) <= MAX_CODE_CHARACTERS
+    assert len(quoted) <= _MAX_SENTENCES
+    assert len(quoted) == 1 or sum(len(each.text) for each in quoted) <= _MAX_CHARACTERS
+    assert sum(len(each.code) for each in quoted) <= _MAX_CODE_CHARACTERS
     assert len({each.number for each in found}) == len(found)
     for each in found:
         assert each.sentences
@@ -176,14 +176,14 @@ PASSAGES = [
 ]
 
 
-def text_of(*extracts: Extract) -> str:
+def text_of(*extracts: _Extract) -> str:
     pieces = render_extracts(extracts, Citations(PASSAGES))
     return "".join(piece for piece in pieces if isinstance(piece, str))
 
 
 def test_sentences_of_a_paragraph_stand_together_and_others_apart() -> None:
     sentences = (Sentence("One.", block=0), Sentence("Two.", block=0), Sentence("Three.", block=1))
-    assert text_of(Extract(1, sentences)) == "One. [1] Two. [1]\n\nThree. [1]\n\n"
+    assert text_of(_Extract(1, sentences)) == "One. [1] Two. [1]\n\nThree. [1]\n\n"
 
 
 def test_items_are_a_list() -> None:
@@ -193,7 +193,7 @@ def test_items_are_a_list() -> None:
         Sentence("It is long.", block=1, listed=True),
         Sentence("A stern line.", block=2, listed=True),
     )
-    assert text_of(Extract(1, sentences)) == (
+    assert text_of(_Extract(1, sentences)) == (
         "Two lines: [1]\n\n- A bow line. [1] It is long. [1]\n- A stern line. [1]\n\n"
     )
 
@@ -201,16 +201,19 @@ def test_items_are_a_list() -> None:
 def test_code_follows_its_sentence_whole() -> None:
     code = "```sh\nmake\n```"
     sentences = (Sentence("Run it.", code), Sentence("Then wait.", block=1))
-    assert text_of(Extract(1, sentences)) == f"Run it. [1]\n\n{code}\n\nThen wait. [1]\n\n"
+    assert text_of(_Extract(1, sentences)) == f"Run it. [1]\n\n{code}\n\nThen wait. [1]\n\n"
 
 
 def test_code_that_nothing_announces_has_its_marker_below() -> None:
     code = "```sh\nmake\n```"
-    assert text_of(Extract(1, (Sentence("", code),))) == f"{code}\n\n[1]\n\n"
+    assert text_of(_Extract(1, (Sentence("", code),))) == f"{code}\n\n[1]\n\n"
 
 
 def test_a_source_is_cited_after_its_first_marker_once() -> None:
-    extracts = (Extract(2, (Sentence("One."), Sentence("Two."))), Extract(1, (Sentence("Three."),)))
+    extracts = (
+        _Extract(2, (Sentence("One."), Sentence("Two."))),
+        _Extract(1, (Sentence("Three."),)),
+    )
     pieces = list(render_extracts(extracts, Citations(PASSAGES)))
     cited = [piece for piece in pieces if isinstance(piece, Citation)]
     assert [(each.marker, each.chunk_id) for each in cited] == [(1, "b"), (2, "a")]
@@ -219,14 +222,14 @@ def test_a_source_is_cited_after_its_first_marker_once() -> None:
 
 @pytest.mark.parametrize("text", ["Vec<T> and *args", "a[0] `x` __init__ _x_", "# no heading"])
 def test_what_looks_like_markup_is_shown_as_it_is(text: str) -> None:
-    assert shown(escape_markdown(text)) == text
+    assert shown(_escape_markdown(text)) == text
 
 
 @given(st.text(st.sampled_from("ab _*`<>[]\\#-+1.)~!&"), min_size=1, max_size=20))
 def test_whatever_a_sentence_holds(text: str) -> None:
     text = " ".join(text.split())
     if text:
-        assert shown(escape_markdown(text)) == text
+        assert shown(_escape_markdown(text)) == text
 
 
 def shown(markdown: str) -> str:

@@ -8,10 +8,10 @@ from lib.golden import (
     BadQuestions,
     GoldPlace,
     Question,
-    find_quotes,
+    _find_quotes,
+    _find_sections,
+    _parse_question,
     find_ranks,
-    find_sections,
-    parse_question,
     read_questions,
     recall,
 )
@@ -49,7 +49,7 @@ def text_of(file: str) -> str:
 
 
 def parsed(**fields: Any) -> Question:
-    return parse_question(json.dumps({"question": " When? "} | fields), text_of)
+    return _parse_question(json.dumps({"question": " When? "} | fields), text_of)
 
 
 def test_the_short_form() -> None:
@@ -92,7 +92,7 @@ def test_what_was_asked_before() -> None:
 
 
 def section(heading: str) -> list[str]:
-    return [PAGE[start:end] for start, end in find_sections(heading, PAGE)]
+    return [PAGE[start:end] for start, end in _find_sections(heading, PAGE)]
 
 
 def test_a_section_ends_where_the_next_of_its_level_begins() -> None:
@@ -104,7 +104,7 @@ def test_a_section_ends_where_the_next_of_its_level_begins() -> None:
     assert section("Tides") == [PAGE[PAGE.index("# Tides") :]]
     assert section("All about tides") == [PAGE]
     assert section("Nothing") == []
-    assert find_sections("Same", "# Same\na\n# Same\nb") == [(0, 9), (9, 17)]
+    assert _find_sections("Same", "# Same\na\n# Same\nb") == [(0, 9), (9, 17)]
 
 
 def test_a_quote_below_a_heading() -> None:
@@ -151,13 +151,13 @@ def test_a_quote_below_a_heading() -> None:
 )
 def test_what_is_wrong_with_a_line(line: str, expected: str) -> None:
     with pytest.raises(BadQuestions) as caught:
-        parse_question(line, text_of)
+        _parse_question(line, text_of)
     assert expected in str(caught.value)
 
 
 def test_a_quote_is_found_wherever_it_stands() -> None:
-    assert find_quotes(" It\n rises ", TIDES + " It rises") == [(32, 40), (70, 78)]
-    assert find_quotes("(a|b)*", "all of (a|b)* and ab") == [(7, 13)]
+    assert _find_quotes(" It\n rises ", TIDES + " It rises") == [(32, 40), (70, 78)]
+    assert _find_quotes("(a|b)*", "all of (a|b)* and ab") == [(7, 13)]
 
 
 def test_every_bad_line_is_named(book: Path, tmp_path: Path) -> None:

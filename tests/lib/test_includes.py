@@ -8,13 +8,13 @@ from lib.chunking import chunk_page
 from lib.documents import read_document
 from lib.includes import (
     Includes,
-    Part,
-    expand,
-    line_ranges,
-    mdbook_part,
-    names_files,
-    select,
-    snippet_part,
+    _expand,
+    _line_ranges,
+    _mdbook_part,
+    _names_files,
+    _Part,
+    _select,
+    _snippet_part,
 )
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
@@ -185,100 +185,100 @@ MANY = "9" * 5_000
 @pytest.mark.parametrize(
     ("target", "part"),
     [
-        ("x.rs", Part()),
-        ("x.rs:", Part()),
-        ("x.rs::", Part()),
-        ("x.rs:body", Part("body")),
-        ("x.rs:3", Part(spans=((3, 3),))),
-        ("x.rs:2:5", Part(spans=((2, 5),))),
-        ("x.rs::5", Part(spans=((1, 5),))),
-        ("x.rs:2:", Part(spans=((2, None),))),
-        ("x.rs:2:end", Part(spans=((2, None),))),
-        (f"x.rs:{MANY}", Part(spans=((999_999_999, 999_999_999),))),
+        ("x.rs", _Part()),
+        ("x.rs:", _Part()),
+        ("x.rs::", _Part()),
+        ("x.rs:body", _Part("body")),
+        ("x.rs:3", _Part(spans=((3, 3),))),
+        ("x.rs:2:5", _Part(spans=((2, 5),))),
+        ("x.rs::5", _Part(spans=((1, 5),))),
+        ("x.rs:2:", _Part(spans=((2, None),))),
+        ("x.rs:2:end", _Part(spans=((2, None),))),
+        (f"x.rs:{MANY}", _Part(spans=((999_999_999, 999_999_999),))),
     ],
 )
-def test_what_mdbook_names(target: str, part: Part) -> None:
-    assert mdbook_part(target) == ("x.rs", part)
+def test_what_mdbook_names(target: str, part: _Part) -> None:
+    assert _mdbook_part(target) == ("x.rs", part)
 
 
 @pytest.mark.parametrize(
     ("target", "part"),
     [
-        ("x.py", Part()),
-        ("x.py:part", Part("part")),
-        ("x.py:2", Part(spans=((2, 2),))),
-        ("x.py:2:5", Part(spans=((2, 5),))),
-        ("x.py::5", Part(spans=((1, 5),))),
-        ("x.py:1:3,6:7", Part(spans=((1, 3), (6, 7)))),
+        ("x.py", _Part()),
+        ("x.py:part", _Part("part")),
+        ("x.py:2", _Part(spans=((2, 2),))),
+        ("x.py:2:5", _Part(spans=((2, 5),))),
+        ("x.py::5", _Part(spans=((1, 5),))),
+        ("x.py:1:3,6:7", _Part(spans=((1, 3), (6, 7)))),
     ],
 )
-def test_what_a_snippet_names(target: str, part: Part) -> None:
-    assert snippet_part(target) == ("x.py", part)
+def test_what_a_snippet_names(target: str, part: _Part) -> None:
+    assert _snippet_part(target) == ("x.py", part)
 
 
 def test_lines_are_named_by_their_numbers() -> None:
-    assert line_ranges("1:3,5,7:") == ((1, 3), (5, 5), (7, None))
-    assert line_ranges(f"x,,{MANY}:{MANY}") == ((999_999_999, 999_999_999),)
+    assert _line_ranges("1:3,5,7:") == ((1, 3), (5, 5), (7, None))
+    assert _line_ranges(f"x,,{MANY}:{MANY}") == ((999_999_999, 999_999_999),)
 
 
 @pytest.mark.parametrize(
     ("text", "part", "selected"),
     [
-        (LISTING, Part("call"), "run();"),
-        (LISTING, Part("body"), "fn main() {\n    run();\n}"),
-        (LISTING, Part("bod"), ""),
-        (LISTING, Part(spans=((3, 3),)), "fn main() {"),
-        (LISTING, Part(spans=((5, 5),)), "run();"),
-        (LISTING, Part(spans=((1, 1), (7, None))), "use std::io;\n}\n"),
-        (LISTING, Part(spans=((99, None),)), ""),
-        (PYTHON, Part("part"), "def f():\n    return 1"),
-        (PYTHON, Part("tail"), "x = f()"),
-        (PYTHON, Part(), "import os\ndef f():\n    return 1\nx = f()\n"),
+        (LISTING, _Part("call"), "run();"),
+        (LISTING, _Part("body"), "fn main() {\n    run();\n}"),
+        (LISTING, _Part("bod"), ""),
+        (LISTING, _Part(spans=((3, 3),)), "fn main() {"),
+        (LISTING, _Part(spans=((5, 5),)), "run();"),
+        (LISTING, _Part(spans=((1, 1), (7, None))), "use std::io;\n}\n"),
+        (LISTING, _Part(spans=((99, None),)), ""),
+        (PYTHON, _Part("part"), "def f():\n    return 1"),
+        (PYTHON, _Part("tail"), "x = f()"),
+        (PYTHON, _Part(), "import os\ndef f():\n    return 1\nx = f()\n"),
     ],
 )
-def test_a_part_is_its_lines(text: str, part: Part, selected: str) -> None:
-    assert select(text, part) == selected
+def test_a_part_is_its_lines(text: str, part: _Part, selected: str) -> None:
+    assert _select(text, part) == selected
 
 
 @given(st.text(":,0123456789²٣ax-", max_size=20))
 def test_any_target_names_something(target: str) -> None:
-    for named in (mdbook_part, snippet_part):
+    for named in (_mdbook_part, _snippet_part):
         _, part = named(target)
-        select(PYTHON, part)
+        _select(PYTHON, part)
 
 
-Asked = tuple[str, Part, bool]
+Asked = tuple[str, _Part, bool]
 
 
 def expanded(text: str, flavour: Flavour = "commonmark") -> tuple[list[Asked], list[str | None]]:
     """Return what is read for each block of a page (file, part, code), and the replacements."""
     asked: list[Asked] = []
 
-    def read(target: str, part: Part, *, code: bool) -> str:
+    def read(target: str, part: _Part, *, code: bool) -> str:
         asked.append((target, part, code))
         return f"<{target}>"
 
     page = parse_page(text, flavour)
-    assert names_files(text, page)
-    return asked, [expand(b, text[b.start : b.end], page, read) for b in page.blocks]
+    assert _names_files(text, page)
+    return asked, [_expand(b, text[b.start : b.end], page, read) for b in page.blocks]
 
 
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
-        ("{{#include ../x.md}}", ("../x.md", Part(), False)),
-        ("```rust\n{{#rustdoc_include x.rs:body}}\n```", ("x.rs", Part("body"), True)),
-        ("```rust\n{{#playground x.rs editable}}\n```", ("x.rs", Part(), True)),
-        ('--8<-- "x.md"', ("x.md", Part(), False)),
-        ('```py\n--8<-- "x.py:part"\n```', ("x.py", Part("part"), True)),
-        ("--8<--\nx.md\n;y.md\n--8<--", ("x.md", Part(), False)),
-        ("{* ../x.py hl[2] *}", ("../x.py", Part(), False)),
-        ("{* ../x.py ln[1,3:4] *}", ("../x.py", Part(spans=((1, 1), (3, 4))), False)),
-        ("<<< ../x.py#tail{1} [Tail]", ("../x.py", Part("tail"), True)),
-        ("<!--@include: ../x.md-->", ("../x.md", Part(), False)),
-        ("<!-- @include: @/x.md#part -->", ("@/x.md", Part("part"), False)),
-        ("<!-- @include: @/x.md{6,} -->", ("@/x.md", Part(spans=((6, None),)), False)),
-        ("<!-- @include: @/x.md{,6} -->", ("@/x.md", Part(spans=((1, 6),)), False)),
+        ("{{#include ../x.md}}", ("../x.md", _Part(), False)),
+        ("```rust\n{{#rustdoc_include x.rs:body}}\n```", ("x.rs", _Part("body"), True)),
+        ("```rust\n{{#playground x.rs editable}}\n```", ("x.rs", _Part(), True)),
+        ('--8<-- "x.md"', ("x.md", _Part(), False)),
+        ('```py\n--8<-- "x.py:part"\n```', ("x.py", _Part("part"), True)),
+        ("--8<--\nx.md\n;y.md\n--8<--", ("x.md", _Part(), False)),
+        ("{* ../x.py hl[2] *}", ("../x.py", _Part(), False)),
+        ("{* ../x.py ln[1,3:4] *}", ("../x.py", _Part(spans=((1, 1), (3, 4))), False)),
+        ("<<< ../x.py#tail{1} [Tail]", ("../x.py", _Part("tail"), True)),
+        ("<!--@include: ../x.md-->", ("../x.md", _Part(), False)),
+        ("<!-- @include: @/x.md#part -->", ("@/x.md", _Part("part"), False)),
+        ("<!-- @include: @/x.md{6,} -->", ("@/x.md", _Part(spans=((6, None),)), False)),
+        ("<!-- @include: @/x.md{,6} -->", ("@/x.md", _Part(spans=((1, 6),)), False)),
     ],
 )
 def test_what_a_directive_asks_for(text: str, asked: Asked) -> None:
@@ -307,10 +307,10 @@ def test_an_escaped_directive_is_shown(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
-        ("import Note from '../_x.mdx';\n\n<Note title='T' />\n", ("../_x.mdx", Part(), False)),
+        ("import Note from '../_x.mdx';\n\n<Note title='T' />\n", ("../_x.mdx", _Part(), False)),
         (
             "import s from '!!raw-loader!./x.py';\n\n<CodeBlock>{s}</CodeBlock>\n",
-            ("./x.py", Part(), True),
+            ("./x.py", _Part(), True),
         ),
     ],
 )
@@ -321,8 +321,8 @@ def test_mdx_imports(text: str, asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
-        ("```{include} ../x.md\n```\n", ("../x.md", Part(), False)),
-        ("```{literalinclude} x.py\n:language: python\n```\n", ("x.py", Part(), True)),
+        ("```{include} ../x.md\n```\n", ("../x.md", _Part(), False)),
+        ("```{literalinclude} x.py\n:language: python\n```\n", ("x.py", _Part(), True)),
     ],
 )
 def test_myst_directives(text: str, asked: Asked) -> None:
@@ -331,4 +331,4 @@ def test_myst_directives(text: str, asked: Asked) -> None:
 
 def test_a_plain_page_names_nothing() -> None:
     text = "# Tides\n\nThe tide *turns*. <b>Twice</b> { a day }.\n"
-    assert not names_files(text, parse_page(text, "commonmark"))
+    assert not _names_files(text, parse_page(text, "commonmark"))

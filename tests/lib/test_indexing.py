@@ -14,7 +14,7 @@ import lib.indexing
 from lib.book import PreparedChunk
 from lib.embedding import GuardedEmbedder, Vectors
 from lib.errors import UpstreamError
-from lib.indexing import MAX_LINES, IndexWriter, IngestTask, languages_of
+from lib.indexing import _MAX_LINES, IngestTask, _IndexWriter, _languages_of
 from lib.services import Services, make_local_embedder, open_services
 from lib.settings import Settings
 from lib.store import Candidates, FileRecord, GenerationBuilder, Ledger, new_generation
@@ -222,7 +222,7 @@ async def test_a_busy_embedding_service_is_waited_for(
 async def test_a_shrunken_book_is_not_published(
     services: Services, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.indexing, "SMALL_BOOK", 6)
+    monkeypatch.setattr(lib.indexing, "_SMALL_BOOK", 6)
     await run(services)
     before = await services.store.manifest()
     for number in range(1, 6):
@@ -282,11 +282,11 @@ def test_a_language_of_few_pages_does_not_count() -> None:
             for n in range(count)
         }
 
-    assert languages_of(pages(english=99, french=1)) == ("english",)
-    assert languages_of(pages(english=10, german=90)) == ("german", "english")
+    assert _languages_of(pages(english=99, french=1)) == ("english",)
+    assert _languages_of(pages(english=10, german=90)) == ("german", "english")
     # pages without chunks do not count
     drafts: Ledger = {f"{n}.md": FileRecord(file_hash="", language="french") for n in range(50)}
-    assert languages_of(drafts | pages(english=3)) == ("english",)
+    assert _languages_of(drafts | pages(english=3)) == ("english",)
 
 
 class Refusing(GuardedEmbedder):
@@ -335,7 +335,7 @@ async def test_every_exception_is_retrieved(builder: GenerationBuilder, cancelle
     unseen: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: unseen.append(context))
     embedder = Refusing()
-    writer = IndexWriter(embedder, builder, IngestTask(), batch_size=1, reuse_vectors=False)
+    writer = _IndexWriter(embedder, builder, IngestTask(), batch_size=1, reuse_vectors=False)
     await writer.write(pieces(2))
     await embedder.asked_twice.wait()
     stopping = asyncio.create_task(writer.stop())
@@ -356,11 +356,11 @@ async def test_every_exception_is_retrieved(builder: GenerationBuilder, cancelle
 
 def test_errors_are_bounded() -> None:
     task = IngestTask()
-    task.add_errors(["a.md: wrong"] * (MAX_LINES - 1))
+    task.add_errors(["a.md: wrong"] * (_MAX_LINES - 1))
     task.add_errors(["b.md: wrong", "c.md: wrong"])
     task.add_errors(["d.md: wrong"])
     assert task.report().progress.errors[-2:] == ["a.md: wrong", "b.md: wrong"]
-    assert len(task.errors) == MAX_LINES
+    assert len(task.errors) == _MAX_LINES
 
 
 def test_there_is_no_estimate_before_the_first_chunk() -> None:

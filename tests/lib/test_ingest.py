@@ -80,7 +80,7 @@ async def test_a_preview_does_nothing(services: Services, upstream: Upstream, fo
 async def test_only_the_last_tasks_are_remembered(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.ingest, "MAX_REMEMBERED_TASKS", 2)
+    monkeypatch.setattr(lib.ingest, "_MAX_REMEMBERED_TASKS", 2)
     ids = [(await run(services)).task_id for _ in range(4)]
     for forgotten in ids[:2]:
         with pytest.raises(NotFound):

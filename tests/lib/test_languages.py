@@ -4,7 +4,7 @@ import pytest
 
 from lib.languages import (
     ENGLISH,
-    Language,
+    _Language,
     is_foreign,
     languages,
     may_be_in,
@@ -69,7 +69,7 @@ def test_a_misspelt_field_is_an_error() -> None:
 
     texts = {"not_in_book": "No.", "nearest": "Near:", "ask_me": "Ask."}
     with pytest.raises(msgspec.ValidationError, match="openings"):
-        msgspec.convert({**texts, "openings": "and"}, Language)
+        msgspec.convert({**texts, "openings": "and"}, _Language)
 
 
 @pytest.mark.parametrize(

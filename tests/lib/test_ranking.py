@@ -14,14 +14,14 @@ from lib.book import Book, BookReader
 from lib.documents import DocumentLimits
 from lib.embedding import Similarity
 from lib.ranking import (
-    ALWAYS_KEPT_MARGIN,
-    MAX_JOINED,
-    MIN_SHARE_OF_BEST,
+    _ALWAYS_KEPT_MARGIN,
+    _MAX_JOINED,
+    _MIN_SHARE_OF_BEST,
     Passage,
     Ranked,
+    _normalize_text,
     cached_per_passage,
     max_bm25,
-    normalize_text,
     parse_query,
     rank,
     select_passages,
@@ -251,12 +251,14 @@ def test_whatever_is_typed(text: str) -> None:
     query = parse_query(text)
     assert query.text == text or query.only
     assert all(query.only.values()) or "paths" in query.only
-    assert all(phrase and phrase == normalize_text(phrase) for phrase in query.phrases)
+    assert all(phrase and phrase == _normalize_text(phrase) for phrase in query.phrases)
     assert {*query.only} <= {*FILTERS}
 
 
 def test_what_reads_the_same_is_equal() -> None:
-    assert normalize_text(" Straße\n\tNR. 5 ") == normalize_text("STRASSE nr. 5") == "strasse nr. 5"
+    assert (
+        _normalize_text(" Straße\n\tNR. 5 ") == _normalize_text("STRASSE nr. 5") == "strasse nr. 5"
+    )
 
 
 ROOT = Path(__file__).parents[2]
@@ -358,7 +360,7 @@ def test_two_runs_that_meet_are_no_gap_in_either() -> None:
 
 
 def test_a_join_that_would_be_too_long_is_not_made() -> None:
-    just = "a" * (MAX_JOINED - len(TWO) - 2)
+    just = "a" * (_MAX_JOINED - len(TWO) - 2)
     assert texts(select_passages(ranked(page([just, TWO])), 10)) == [f"{just}\n\n{TWO}"]
     assert texts(select_passages(ranked(page([just + "a", TWO])), 10)) == [just + "a", TWO]
     # The gap counts too, because it is part of the text.
@@ -366,7 +368,7 @@ def test_a_join_that_would_be_too_long_is_not_made() -> None:
 
 
 def test_a_chunk_that_is_too_long_by_itself_is_whole() -> None:
-    long = "word " * MAX_JOINED
+    long = "word " * _MAX_JOINED
     assert texts(select_passages(ranked(page([long])), 10)) == [long]
 
 
@@ -412,7 +414,7 @@ APART = [chunk(n, f"{n}.md", text=text) for n, text in enumerate((ONE, TWO, THRE
 
 
 def test_what_is_far_behind_the_best_is_left_out() -> None:
-    limit = 0.8 * MIN_SHARE_OF_BEST
+    limit = 0.8 * _MIN_SHARE_OF_BEST
     found = select_passages(with_totals(APART, 0.8, limit + 0.01, limit - 0.01, 0.1), 10)
     assert texts(found) == [ONE, TWO]
 
@@ -425,7 +427,7 @@ def test_where_little_fits_nothing_is_far_behind() -> None:
     for best in (0.1, 0.0, -0.1):
         found = select_passages(
             with_totals(
-                APART, best, best, best - ALWAYS_KEPT_MARGIN / 2, best - 2 * ALWAYS_KEPT_MARGIN
+                APART, best, best, best - _ALWAYS_KEPT_MARGIN / 2, best - 2 * _ALWAYS_KEPT_MARGIN
             ),
             10,
         )
@@ -459,7 +461,7 @@ def test_the_text_is_the_file_s_own(real: list[StoredChunk], seed: int) -> None:
         ordered = sorted(places)
         assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ordered))
     lengths = {each.chunk_id: len(each.text) for each in real}
-    assert all(len(e.text) <= max(MAX_JOINED, lengths[e.chunk_id]) for e in made)
+    assert all(len(e.text) <= max(_MAX_JOINED, lengths[e.chunk_id]) for e in made)
     assert any(len(e.text) > lengths[e.chunk_id] for e in made)
 
 

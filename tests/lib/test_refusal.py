@@ -9,9 +9,9 @@ from lib.embedding import Similarity
 from lib.languages import languages, question_language
 from lib.ranking import Passage, parse_query
 from lib.refusal import (
-    MAX_REFUSAL_CHARACTERS,
-    MAX_SUGGESTIONS,
-    MIN_COMPARED_HITS,
+    _MAX_REFUSAL_CHARACTERS,
+    _MAX_SUGGESTIONS,
+    _MIN_COMPARED_HITS,
     AnswerabilitySignals,
     Suggestion,
     answerability_margin,
@@ -110,19 +110,19 @@ def test_the_evidence() -> None:
     assert found.coverage == pytest.approx(2.0 / (4.0 + MISSING))
     assert found.terms == 3
     assert found.nearest == pytest.approx(1.0)
-    others = [0.3] + [SIMILARITY.unrelated] * (MIN_COMPARED_HITS - 2)
-    assert found.lead == pytest.approx((0.5 - (0.5 + sum(others)) / MIN_COMPARED_HITS) / 0.4)
+    others = [0.3] + [SIMILARITY.unrelated] * (_MIN_COMPARED_HITS - 2)
+    assert found.lead == pytest.approx((0.5 - (0.5 + sum(others)) / _MIN_COMPARED_HITS) / 0.4)
     assert not found.foreign
     alone = measured(*hits, terms=terms, similarity=None)
     assert alone == replace(found, nearest=None, lead=0.0)
 
 
 def test_the_best_of_many_is_compared_with_them_alone() -> None:
-    cosines = [0.5, *[0.3] * (MIN_COMPARED_HITS - 1)]
+    cosines = [0.5, *[0.3] * (_MIN_COMPARED_HITS - 1)]
     hits = (Hit(chunk(n), cosine, 0.0) for n, cosine in enumerate(cosines))
     found = measured(*hits, terms=SparseVector([1], [1.0]))
     assert found.lead == pytest.approx(
-        (0.5 - (0.5 + 0.3 * (MIN_COMPARED_HITS - 1)) / MIN_COMPARED_HITS) / 0.4
+        (0.5 - (0.5 + 0.3 * (_MIN_COMPARED_HITS - 1)) / _MIN_COMPARED_HITS) / 0.4
     )
 
 
@@ -222,7 +222,7 @@ def test_the_nearest_places_come_once_each() -> None:
         Suggestion("Setup", "https://b.ex/a"),
         Suggestion("a.md", None),
     ]
-    assert len(found) == MAX_SUGGESTIONS
+    assert len(found) == _MAX_SUGGESTIONS
 
 
 def test_what_a_reader_sees() -> None:
@@ -312,7 +312,7 @@ def test_who_goes_on_has_answered() -> None:
     more = "Word after word follows here. "
     assert is_refusal("The passages do not answer this. " + more * 3)
     assert not is_refusal(
-        "The passages do not answer this. " + more * (MAX_REFUSAL_CHARACTERS // len(more) + 1)
+        "The passages do not answer this. " + more * (_MAX_REFUSAL_CHARACTERS // len(more) + 1)
     )
     assert not is_refusal("The passages do not answer this, but try:\n\n```sh\nmake run\n```")
 

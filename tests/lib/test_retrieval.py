@@ -13,14 +13,14 @@ from lib.errors import UpstreamError
 from lib.ingest import Ingestion, IngestRequest
 from lib.ranking import Passage, Ranked
 from lib.retrieval import (
-    CITED_PAGE_BONUS,
-    MAX_CONTEXT_CHARACTERS,
-    boost_pages,
-    cited_pages,
-    do_overlap,
-    interleave,
-    interpret,
-    is_about_the_book,
+    _CITED_PAGE_BONUS,
+    _MAX_CONTEXT_CHARACTERS,
+    _boost_pages,
+    _cited_pages,
+    _do_overlap,
+    _interleave,
+    _interpret,
+    _is_about_the_book,
     retrieve_passages,
 )
 from lib.services import make_local_embedder, make_store
@@ -63,7 +63,7 @@ def after(*questions: str) -> list[Message]:
     ],
 )
 def test_a_question_that_leans_takes_the_one_before_it_along(before: str, question: str) -> None:
-    found = interpret(question, after(before))
+    found = _interpret(question, after(before))
     assert found[-1] == f"{before} {question}"
     if len(found) == 2:  # a single word may be a new subject
         assert found[0] == question
@@ -84,37 +84,37 @@ def test_a_question_that_leans_takes_the_one_before_it_along(before: str, questi
     ],
 )
 def test_a_question_that_stands_on_its_own_stays_as_it_is(question: str) -> None:
-    assert interpret(question, after("What is the Zero Moment Point?")) == (question,)
+    assert _interpret(question, after("What is the Zero Moment Point?")) == (question,)
 
 
 @pytest.mark.parametrize("question", ["What is shadowing?", "What's the catch?"])
 def test_a_short_question_may_be_meant_either_way(question: str) -> None:
     before = "What does opt-level do?"
-    assert interpret(question, after(before)) == (question, f"{before} {question}")
+    assert _interpret(question, after(before)) == (question, f"{before} {question}")
 
 
 def test_a_paragraph_leans_on_nothing() -> None:
     question = "And so " + "it is as it is, " * 10 + "or is it?"
-    assert interpret(question, after("What is a mutex?")) == (question,)
+    assert _interpret(question, after("What is a mutex?")) == (question,)
 
 
 def test_the_subject_is_carried_through_several_exchanges() -> None:
     history = after("What is Rc<T>?", "And can I use it from several threads?")
-    assert interpret("Why not?", history) == (
+    assert _interpret("Why not?", history) == (
         "What is Rc<T>? And can I use it from several threads? Why not?",
     )
 
 
 def test_what_was_asked_before_a_new_subject_is_forgotten() -> None:
     history = after("What is the Zero Moment Point?", "How long are translation jobs kept on disk?")
-    assert interpret("And why?", history) == (
+    assert _interpret("And why?", history) == (
         "How long are translation jobs kept on disk? And why?",
     )
 
 
 def test_both_readings_of_a_short_question_are_carried_on() -> None:
     history = after("What does opt-level do?", "What is shadowing?")
-    assert interpret("And why?", history) == (
+    assert _interpret("And why?", history) == (
         "What is shadowing? And why?",
         "What does opt-level do? What is shadowing? And why?",
     )
@@ -122,16 +122,16 @@ def test_both_readings_of_a_short_question_are_carried_on() -> None:
 
 @given(st.text(), st.lists(st.text(max_size=2_000), max_size=4))
 def test_readings_end_in_the_question_and_stay_short(question: str, before: list[str]) -> None:
-    found = interpret(question, after(*before))
+    found = _interpret(question, after(*before))
     assert 1 <= len(found) <= 2
     assert all(each.endswith(question) for each in found)
-    assert all(len(each) <= MAX_CONTEXT_CHARACTERS + 1 + len(question) for each in found)
-    assert interpret(question, []) == (question,)
+    assert all(len(each) <= _MAX_CONTEXT_CHARACTERS + 1 + len(question) for each in found)
+    assert _interpret(question, []) == (question,)
 
 
 def test_a_long_question_is_carried_by_its_words_that_mean_something() -> None:
     before = "I would like to know what it is that the " + "scheduler " * 60 + "does?"
-    (found,) = interpret("And why?", after(before))
+    (found,) = _interpret("And why?", after(before))
     assert found.startswith("like know scheduler ")
     assert found.endswith("scheduler And why?")
 
@@ -143,9 +143,9 @@ def places(passages: Sequence[Passage]) -> list[int]:
 def test_the_first_reading_gives_two_passages_for_one_of_the_second() -> None:
     first = [passage_at("a.md", n, n + 10) for n in (0, 10, 20, 30)]
     second = [passage_at("a.md", n, n + 10) for n in (100, 110, 120)]
-    assert places(interleave([first, second], 5)) == [0, 10, 100, 20, 30]
-    assert places(interleave([first], 3)) == [0, 10, 20]
-    assert places(interleave([[], second], 2)) == [100, 110]
+    assert places(_interleave([first, second], 5)) == [0, 10, 100, 20, 30]
+    assert places(_interleave([first], 3)) == [0, 10, 20]
+    assert places(_interleave([[], second], 2)) == [100, 110]
 
 
 def test_no_text_comes_twice() -> None:
@@ -153,13 +153,13 @@ def test_no_text_comes_twice() -> None:
         [passage_at("a.md", 0, 50)],
         [passage_at("a.md", 40, 90), passage_at("b.md", 0, 50), passage_at("a.md", 50, 90)],
     )
-    found = interleave([first, second], 5)
+    found = _interleave([first, second], 5)
     assert [(each.file_path, each.start_char) for each in found] == [
         ("a.md", 0),
         ("b.md", 0),
         ("a.md", 50),
     ]
-    assert not any(do_overlap(a, b) for n, a in enumerate(found) for b in found[:n])
+    assert not any(_do_overlap(a, b) for n, a in enumerate(found) for b in found[:n])
 
 
 ANSWER = "Drop it. [1](https://b.example/a%20b/#drop) And [see](https://elsewhere.example/) [2]."
@@ -167,18 +167,18 @@ ANSWER = "Drop it. [1](https://b.example/a%20b/#drop) And [see](https://elsewher
 
 def test_pages_are_those_that_the_last_answer_cites() -> None:
     history = [*after("Before?"), Message("user", "How?"), Message("assistant", ANSWER)]
-    assert cited_pages(history) == {"https://b.example/a%20b/"}
-    assert cited_pages(after("How?")) == frozenset()
-    assert cited_pages([]) == frozenset()
+    assert _cited_pages(history) == {"https://b.example/a%20b/"}
+    assert _cited_pages(after("How?")) == frozenset()
+    assert _cited_pages([]) == frozenset()
 
 
 def test_hits_on_a_cited_page_move_up() -> None:
     urls = ("https://b.example/c/#x", "https://b.example/a b/#y", None)
     ranked = [Ranked(Hit(chunk(n, url=url), 0.0, 0.0), 1 - n / 20) for n, url in enumerate(urls)]
-    found = boost_pages(ranked, cited_pages([Message("assistant", ANSWER)]))
+    found = _boost_pages(ranked, _cited_pages([Message("assistant", ANSWER)]))
     assert [each.hit.chunk.url for each in found] == [urls[1], urls[0], urls[2]]
-    assert found[0].total == ranked[1].total + CITED_PAGE_BONUS
-    assert boost_pages(ranked, ()) == ranked
+    assert found[0].total == ranked[1].total + _CITED_PAGE_BONUS
+    assert _boost_pages(ranked, ()) == ranked
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_hits_on_a_cited_page_move_up() -> None:
     ],
 )
 def test_a_question_for_the_whole_book(question: str) -> None:
-    assert is_about_the_book(question)
+    assert _is_about_the_book(question)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_question_for_the_whole_book(question: str) -> None:
     ],
 )
 def test_a_question_for_something_in_it(question: str) -> None:
-    assert not is_about_the_book(question)
+    assert not _is_about_the_book(question)
 
 
 PAGES = {

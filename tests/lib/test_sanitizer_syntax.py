@@ -3,7 +3,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from lib.sanitizer_syntax import LineKind, OpenBlocks, classify_line, expand_numbers
+from lib.sanitizer_syntax import LineKind, OpenBlocks, _expand_numbers, classify_line
 
 PARSER = MarkdownIt("commonmark").enable("table").disable(["html_block", "reference"])
 PIECES = st.sampled_from(
@@ -72,4 +72,4 @@ def read(blocks: OpenBlocks, line: str) -> tuple[LineKind, OpenBlocks]:
     ],
 )
 def test_expand_numbers(numbers: str, expanded: list[int]) -> None:
-    assert expand_numbers(numbers) == expanded
+    assert _expand_numbers(numbers) == expanded

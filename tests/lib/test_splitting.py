@@ -2,12 +2,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.splitting import Piece, line_pieces, text_pieces
+from lib.splitting import _line_pieces, _Piece, text_pieces
 from lib.tokens import CountTokens, estimate_tokens
 from tests.pages import SENTENCE, words
 
 
-def shown(source: str, pieces: list[Piece]) -> list[str]:
+def shown(source: str, pieces: list[_Piece]) -> list[str]:
     return [source[piece.start : piece.stop] for piece in pieces]
 
 
@@ -110,7 +110,7 @@ def test_a_text_is_not_counted_sentence_by_sentence() -> None:
     st.integers(8, 60),
 )
 def test_runs_of_any_lines_fit_and_leave_nothing_out(lines: list[str], room: int) -> None:
-    runs = list(line_pieces(lines, room, words, words("\n".join(lines))))
+    runs = list(_line_pieces(lines, room, words, words("\n".join(lines))))
     assert [line for run in runs for line in lines[run.start : run.stop]] == lines
     for run in runs:
         assert run.cost == words("\n".join(lines[run.start : run.stop]))
@@ -119,6 +119,6 @@ def test_runs_of_any_lines_fit_and_leave_nothing_out(lines: list[str], room: int
 
 def test_lines_are_cut_where_something_begins_anew() -> None:
     lines = ["def f():", "    return 1", ""] * 30
-    runs = list(line_pieces(lines, 40, words, words("\n".join(lines))))
+    runs = list(_line_pieces(lines, 40, words, words("\n".join(lines))))
     assert len(runs) > 3
     assert all(lines[run.start] == "def f():" for run in runs)

@@ -15,7 +15,7 @@ from lib.embedding import Vectors
 from lib.store import FILTERS, Candidates, Store, StoredChunk, new_generation
 from lib.store_edge import EdgeStore
 from lib.store_edge_shard import ShardSearch, _dense_search_params, open_shard
-from lib.terms import MAX_ASKED, SparseVector, document_vectors, query_vector
+from lib.terms import _MAX_ASKED, SparseVector, document_vectors, query_vector
 from tests.stores import (
     DIMENSION,
     MODEL,
@@ -335,9 +335,9 @@ async def test_a_question_of_very_many_terms(store: Store) -> None:
     text = "".join(map(chr, range(0x4E00, 0x4E00 + 1_000)))
     await publish(store, [chunk(0, text=text[:500]), chunk(1)], random_vectors(2))
     terms = query_vector(text)
-    assert len(terms.indices) == MAX_ASKED
+    assert len(terms.indices) == _MAX_ASKED
     found = await store.search(random_vectors(1)[0], terms, 50)
-    assert len(found.rarity) == MAX_ASKED
+    assert len(found.rarity) == _MAX_ASKED
     assert max(found.hits, key=lambda hit: hit.bm25).chunk.ordinal == 0
 
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.languages import stemmed_languages, stop_words, words
+from lib.languages import _stemmed_languages, stop_words, words
 from lib.terms import (
+    _NEIGHBOUR_SHARE,
     CEILING,
-    NEIGHBOUR_SHARE,
     SparseVector,
     document_vectors,
     merge_vectors,
@@ -90,7 +90,7 @@ def test_each_language_has_its_own_stems() -> None:
     assert terms("moored", "french") != terms("moored", "english")
 
 
-@pytest.mark.parametrize("language", sorted({*stemmed_languages().values()} - {"greek"}))
+@pytest.mark.parametrize("language", sorted({*_stemmed_languages().values()} - {"greek"}))
 def test_every_language_has_a_stemmer_and_small_words(language: str) -> None:
     small = min(stop_words(language), key=len)
     assert terms(f"{small} python", language)[-1].startswith("p")
@@ -157,7 +157,7 @@ def test_a_neighbour_s_share_is_one_of_occurrences() -> None:
     middle = weights(document_vectors(["tide", "beta", "tide"])[1])
     assert {*middle} == {term_number("tide"), term_number("beta")}
     slack = CEILING / middle[term_number("beta")] - 1  # of its one occurrence
-    shares = 2 * NEIGHBOUR_SHARE
+    shares = 2 * _NEIGHBOUR_SHARE
     assert middle[term_number("tide")] == pytest.approx(shares * CEILING / (shares + slack))
 
 
