@@ -93,7 +93,7 @@ class Ranked:
     @property
     def score(self) -> float:
         """The estimated probability that the hit answers, 0 to 1."""
-        return _logistic(self.total)
+        return 1 / (1 + math.exp(-_STEEPNESS * (self.total - _MIDDLE)))
 
 
 _SIMILARITY_WEIGHT: Final = 0.05
@@ -139,7 +139,9 @@ def rank(
         if similarity is not None:
             total += weight * similarity.scaled(hit.cosine)
         if query.phrases:
-            total += _PHRASE_WEIGHT * _share_of_phrases(hit, query.phrases)
+            text = _normalize_text(hit.chunk.text)
+            contained = sum(phrase in text for phrase in query.phrases)
+            total += _PHRASE_WEIGHT * contained / len(query.phrases)
         ranked.append(Ranked(hit, total))
     ranked.sort(key=sort_key)
     pairs = _WordPairs(query.text, manifest.languages, found.rarity)
@@ -178,16 +180,6 @@ class _WordPairs:
             if pair in self._weights
         }
         return sum(map(self._weights.__getitem__, sorted(here))) / self._all
-
-
-def _share_of_phrases(hit: Hit, phrases: Sequence[str]) -> float:
-    """Return the share of the phrases that the chunk contains verbatim."""
-    text = _normalize_text(hit.chunk.text)
-    return sum(phrase in text for phrase in phrases) / len(phrases)
-
-
-def _logistic(total: float) -> float:
-    return 1 / (1 + math.exp(-_STEEPNESS * (total - _MIDDLE)))
 
 
 def _share_of_known_terms(weights: SparseVector, found: Candidates) -> float:
@@ -279,21 +271,22 @@ class _Run:
     best: Ranked
     chunks: list[StoredChunk]
 
-    def joined_with(self, chunk: StoredChunk) -> list[StoredChunk] | None:
-        """The chunks with `chunk` at one end; None if it does not belong there or is too long."""
+    def join(self, chunk: StoredChunk) -> bool:
+        """Add `chunk` at one end, unless it does not belong there or is too long."""
         first, last = self.chunks[0], self.chunks[-1]
         if _heading_of(chunk) != _heading_of(first):
-            return None
+            return False
         if chunk.ordinal == last.ordinal + 1:
             joined = [*self.chunks, chunk]
         elif chunk.ordinal == first.ordinal - 1:
             joined = [chunk, *self.chunks]
         else:
-            return None
-        whole = all(later.before is not None for later in joined[1:])
-        return (
-            joined if whole and joined[-1].end_char - joined[0].start_char <= _MAX_JOINED else None
-        )
+            return False
+        fits = joined[-1].end_char - joined[0].start_char <= _MAX_JOINED
+        if fits and all(later.before is not None for later in joined[1:]):
+            self.chunks = joined
+            return True
+        return False
 
     def passage(self) -> Passage:
         best, first = self.best.hit.chunk, self.chunks[0]
@@ -330,23 +323,17 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     """
     runs: list[_Run] = []
     seen: list[frozenset[str]] = []
-    best: float | None = None
     for each in ranked:
-        best = each.total if best is None else best
-        if runs and each.total < min(_MIN_SHARE_OF_BEST * best, best - _ALWAYS_KEPT_MARGIN):
+        best = runs[0].best.total if runs else each.total
+        if each.total < min(_MIN_SHARE_OF_BEST * best, best - _ALWAYS_KEPT_MARGIN):
             break
         chunk = each.hit.chunk
         bag = frozenset(terms_of_chunk(chunk.text))
         if any(_is_near_duplicate(bag, other) for other in seen):
             continue
-        run, joined = next(
-            ((run, joined) for run in runs if (joined := run.joined_with(chunk))), (None, None)
-        )
-        if run is not None and joined is not None:
-            run.chunks = joined
-        elif len(runs) == k:
-            break
-        else:
+        if not any(run.join(chunk) for run in runs):
+            if len(runs) == k:
+                break
             runs.append(_Run(each, [chunk]))
         seen.append(bag)
     return [run.passage() for run in runs]
