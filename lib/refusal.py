@@ -23,20 +23,8 @@ from typing import Final
 import regex
 
 from lib.embedding import Similarity
-from lib.languages import (
-    is_foreign,
-    languages,
-    question_language,
-    refusal_pattern,
-    small_talk,
-)
-from lib.ranking import (
-    ParsedQuery,
-    Passage,
-    inverse_document_frequency,
-    join_headings,
-    max_bm25,
-)
+from lib.languages import is_foreign, languages, question_language, refusal_pattern, small_talk
+from lib.ranking import ParsedQuery, Passage, inverse_document_frequency, join_headings, max_bm25
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.sentences import split_text
 from lib.store import Candidates, Manifest
