@@ -41,16 +41,7 @@ from lib.sessions import Message
 from lib.store import Manifest, Store
 
 _BOOK_OPENINGS: Final = (
-    "index",
-    "readme",
-    "intro",
-    "introduction",
-    "preface",
-    "foreword",
-    "overview",
-    "about",
-    "welcome",
-    "home",
+    "index readme intro introduction preface foreword overview about welcome home".split()
 )
 """Usual file names of a page that introduces a book, the likeliest first."""
 
@@ -186,8 +177,6 @@ def _do_overlap(one: Passage, other: Passage) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Retrieval:
-    """The passages for a question."""
-
     reading: str
     """The question with its context."""
     passages: list[Passage]
