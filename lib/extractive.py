@@ -205,20 +205,17 @@ def render_extracts(extracts: Sequence[_Extract], citations: Citations) -> Itera
         for sentence in extract.sentences:
             if before is not None:
                 yield _separator_between(before, sentence)
+            marker, citation = citations.cite(extract.number, sentence.text)
             if sentence.text:
                 lead = "- " if sentence.listed and not _is_same_block(before, sentence) else ""
-                marker, citation = citations.cite(extract.number, sentence.text)
                 yield f"{lead}{_escape_markdown(sentence.text)} {marker}"
-                if citation:
-                    yield citation
-            if sentence.code:
-                yield f"\n\n{sentence.code}" if sentence.text else sentence.code
-            if not sentence.text:
-                # Code without a sentence has its marker below.
-                marker, citation = citations.cite(extract.number)
+            else:  # code without a sentence has its marker below
+                yield sentence.code
                 yield f"\n\n{marker}"
-                if citation:
-                    yield citation
+            if citation:
+                yield citation
+            if sentence.text and sentence.code:
+                yield f"\n\n{sentence.code}"
             before = sentence
         yield "\n\n"
 
