@@ -17,7 +17,7 @@ import heapq
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -68,7 +68,7 @@ def check_answer_in_steps(
     for number in sorted({marker for claim in claims for marker in claim.markers}):
         yield
         sources[number] = _read_cited_passage(passages_by_marker[number])
-    rarity = _Rarity(line.bag for source in sources.values() for line in source.lines)
+    rarity = _measure_rarity(line.bag for source in sources.values() for line in source.lines)
     checks: list[SentenceCheck] = []
     for claim in claims:
         yield
@@ -78,8 +78,6 @@ def check_answer_in_steps(
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A sentence of the answer and the markers in it."""
-
     text: str
     markers: list[int]
 
@@ -323,9 +321,7 @@ class _CitedPassage:
         return whole in self._names or (bool(parts) and self._names.issuperset(parts))
 
 
-@cached_per_passage(100)  # about 10 MB
-def _read_cited_passage(passage: Passage) -> _CitedPassage:
-    return _CitedPassage(passage)
+_read_cited_passage = cached_per_passage(100)(_CitedPassage)  # about 10 MB
 
 
 def _read_line(text: str, language: str) -> _Line:
@@ -338,17 +334,10 @@ def _split_lines(sentence: Sentence) -> list[str]:
     return [sentence.text, *code] if sentence.text else code
 
 
-class _Rarity:
-    """Inverse document frequency of terms, with sentences as documents."""
-
-    def __init__(self, bags: Iterable[frozenset[str]]) -> None:
-        every = list(bags)
-        self._n = len(every)
-        self._count = Counter(term for bag in every for term in bag)
-
-    def __getitem__(self, term: str) -> float:
-        count = max(self._count[term], 1)
-        return inverse_document_frequency(self._n, count)
+def _measure_rarity(bags: Iterable[frozenset[str]]) -> Callable[[str], float]:
+    every = list(bags)
+    count = Counter(term for bag in every for term in bag)
+    return lambda term: inverse_document_frequency(len(every), max(count[term], 1))
 
 
 _NAME: Final = re.compile(
@@ -363,7 +352,7 @@ _LATIN: Final = re.compile(r"[A-Za-zÀ-ɏ]")
 
 
 def _check_claim(
-    claim: _Claim, sources: Sequence[_CitedPassage], rarity: _Rarity, spoken: str
+    claim: _Claim, sources: Sequence[_CitedPassage], rarity: Callable[[str], float], spoken: str
 ) -> SentenceCheck:
     own = page_language(claim.text)
     spoken = own if own != ENGLISH else spoken
@@ -412,11 +401,11 @@ def _is_latin(text: str) -> bool:
     return 2 * len(_LATIN.findall(text)) >= letters
 
 
-def _weigh_terms(text: str, language: str, rarity: _Rarity) -> dict[str, float]:
+def _weigh_terms(text: str, language: str, rarity: Callable[[str], float]) -> dict[str, float]:
     """Return the terms of a claim and their weights."""
     names = {term for name in _NAME.findall(text) for term in _read_terms(name, language)}
     return {
-        term: rarity[term] * (_NAME_WEIGHT if term in names else 1.0)
+        term: rarity(term) * (_NAME_WEIGHT if term in names else 1.0)
         for term in _read_terms(text, language)
     }
 
