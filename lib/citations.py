@@ -57,7 +57,7 @@ class Citations:
     def __init__(self, passages: Sequence[Passage], *, text_fragments: bool = True) -> None:
         self.passages = passages
         self._markers: dict[int, int] = {}
-        self._finders = [_fragment_finder(each) for each in passages] if text_fragments else None
+        self._text_fragments = text_fragments
 
     def cite(self, number: int, said: str = "") -> tuple[str, Citation | None]:
         """Return the reader's marker for passage `number` (from 1), and its citation at first use.
@@ -73,8 +73,8 @@ class Citations:
         # A relative address does not work from a chat on another site.
         if passage.url is not None and passage.url.startswith(("http://", "https://")):
             target = link_target(passage.url)
-            if self._finders is not None:
-                target = _with_directive(target, self._finders[number - 1].directive(said))
+            if self._text_fragments:
+                target = _with_directive(target, _find_directive(passage, said))
             shown += f"({target})"
         return shown, _make_citation(marker, passage) if first else None
 
@@ -146,46 +146,37 @@ class _LinkableSentence:
     directive: str
 
 
-class _FragmentFinder:
-    """Finds the text fragment for a claim in one passage. Sentences are parsed on first use."""
+def _find_directive(passage: Passage, said: str) -> str:
+    """Return `text=...` for the sentence that clearly matches the end of `said`, else ""."""
+    claim = _last_sentence(said)
+    if not claim:
+        return ""
+    language, sentences = _read_linkable_sentences(passage)
+    wanted = frozenset(terms(claim, language))
+    best = second = 0.0
+    found = ""
+    for sentence in sentences:
+        common = len(wanted & sentence.terms)
+        score = 2 * common / (len(wanted) + len(sentence.terms) or 1)
+        if common < _MIN_COMMON_TERMS or score <= second:
+            continue
+        if score > best:
+            best, second, found = score, best, sentence.directive
+        else:
+            second = score
+    return found if best >= max(_MIN_SIMILARITY, _MIN_LEAD * second) else ""
 
-    def __init__(self, passage: Passage) -> None:
-        self._passage = passage
-        self._language = ""
-        self._sentences: list[_LinkableSentence] | None = None
 
-    def directive(self, said: str) -> str:
-        """Return `text=...` for the sentence that clearly matches the end of `said`, else ""."""
-        claim = _last_sentence(said)
-        if not claim:
-            return ""
-        sentences = self.sentences()
-        wanted = frozenset(terms(claim, self._language))
-        best = second = 0.0
-        found = ""
-        for sentence in sentences:
-            common = len(wanted & sentence.terms)
-            score = 2 * common / (len(wanted) + len(sentence.terms) or 1)
-            if common < _MIN_COMMON_TERMS or score <= second:
-                continue
-            if score > best:
-                best, second, found = score, best, sentence.directive
-            else:
-                second = score
-        return found if best >= max(_MIN_SIMILARITY, _MIN_LEAD * second) else ""
-
-    def sentences(self) -> list[_LinkableSentence]:
-        """The sentences whose words in the file equal those on the page."""
-        if self._sentences is None:
-            passage = self._passage
-            self._language = page_language(passage.text, passage.locale)
-            source = " ".join(passage.text.split())
-            self._sentences = [
-                _LinkableSentence(frozenset(terms(sentence.text, self._language)), directive)
-                for sentence in split_passage(passage)
-                if (directive := _text_directive(sentence.text, source))
-            ]
-        return self._sentences
+@cached_per_passage(300)
+def _read_linkable_sentences(passage: Passage) -> tuple[str, list[_LinkableSentence]]:
+    """Return the language, and the sentences whose words in the file equal those on the page."""
+    language = page_language(passage.text, passage.locale)
+    source = " ".join(passage.text.split())
+    return language, [
+        _LinkableSentence(frozenset(terms(sentence.text, language)), directive)
+        for sentence in split_passage(passage)
+        if (directive := _text_directive(sentence.text, source))
+    ]
 
 
 def _last_sentence(said: str) -> str:
@@ -231,12 +222,7 @@ def _with_directive(url: str, directive: str) -> str:
     """Append a text directive to `url`, unless its fragment is a client-side route."""
     if not directive:
         return url
-    address, hash_, fragment = url.partition("#")
+    address, _, fragment = url.partition("#")
     if fragment.startswith(("/", "!")) or ":~:" in fragment:
         return url
-    return f"{address}#{fragment}:~:{directive}" if hash_ else f"{address}#:~:{directive}"
-
-
-@cached_per_passage(300)
-def _fragment_finder(passage: Passage) -> _FragmentFinder:
-    return _FragmentFinder(passage)
+    return f"{address}#{fragment}:~:{directive}"

@@ -13,7 +13,7 @@ from lib.citations import (
     Citations,
     MarkerResolver,
     _excerpt,
-    _FragmentFinder,
+    _find_directive,
     _last_sentence,
     _text_directive,
     _with_directive,
@@ -289,14 +289,12 @@ depends on the moon-phase, too.
     ],
 )
 def test_the_sentence_that_says_the_same_is_marked(said: str, directive: str) -> None:
-    assert _FragmentFinder(numbered_passage(1, text=TIDES)).directive(said) == directive
+    assert _find_directive(numbered_passage(1, text=TIDES), said) == directive
 
 
 def test_nothing_is_marked_where_two_sentences_say_it() -> None:
     text = "Spring tides are higher in summer. Spring tides are higher in winter."
-    assert (
-        _FragmentFinder(numbered_passage(1, text=text)).directive("Spring tides are higher") == ""
-    )
+    assert _find_directive(numbered_passage(1, text=text), "Spring tides are higher") == ""
 
 
 @pytest.mark.parametrize(
