@@ -28,9 +28,6 @@ FILTERS = ("file_path", "paths", "chapter", "kind", "version", "locale")
 SCROLL_LIMIT = 2_000
 """Points read from an engine in one call, without vectors."""
 _GENERATION_TIME = "%Y%m%dT%H%M%S"
-_HANG_SECONDS = 3.0
-_LONGEST_PAUSE = 10.0
-"""Seconds; shorter than for other services, because every answer needs the index."""
 
 
 class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,54 +192,18 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
-class StoreWrapper:
-    """Base of stores that change some calls of another store and pass the rest on."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def open(self) -> None:
-        await self._store.open()
-
-    async def manifest(self) -> Manifest | None:
-        return await self._store.manifest()
-
-    async def search(
-        self,
-        vector: Vectors | None,
-        terms: SparseVector,
-        n: int,
-        *,
-        only: Mapping[str, str] | None = None,
-    ) -> Candidates:
-        return await self._store.search(vector, terms, n, only=only)
-
-    async def ledger(self) -> Ledger:
-        return await self._store.ledger()
-
-    async def urls(self) -> set[str]:
-        return await self._store.urls()
-
-    async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
-        return await self._store.build(generation, embedding_model)
-
-    async def reachable(self) -> bool:
-        return await self._store.reachable()
-
-    async def close(self) -> None:
-        await self._store.close()
-
-
-class GuardedStore(StoreWrapper):
+class GuardedStore:
     """Readers' calls go through the circuit breaker; ingestion and probes use the store itself."""
 
     def __init__(self, store: Store, breaker: Breaker) -> None:
-        super().__init__(store)
+        self._store = store
         self._breaker = breaker
+        self.open, self.build, self.close = store.open, store.build, store.close
+        self.ledger, self.urls, self.reachable = store.ledger, store.urls, store.reachable
 
     async def manifest(self) -> Manifest | None:
         with self._breaker.call(from_memory=True):
-            return await super().manifest()
+            return await self._store.manifest()
 
     async def search(
         self,
@@ -253,12 +214,13 @@ class GuardedStore(StoreWrapper):
         only: Mapping[str, str] | None = None,
     ) -> Candidates:
         with self._breaker.call():
-            return await super().search(vector, terms, n, only=only)
+            return await self._store.search(vector, terms, n, only=only)
 
 
 def store_breaker() -> Breaker:
     hang_error = StoreUnavailable("The Qdrant server takes too long to answer. Try again later.")
-    return Breaker(hang_error, hang_after=_HANG_SECONDS, longest_pause=_LONGEST_PAUSE)
+    # A shorter pause than for other services, because every answer needs the index.
+    return Breaker(hang_error, hang_after=3.0, longest_pause=10.0)
 
 
 def sparse_vector(engine: Any, weights: SparseVector) -> Any:

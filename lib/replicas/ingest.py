@@ -21,7 +21,7 @@ from lib.errors import Conflict, NotFound, RedisUnavailable
 from lib.indexing import IngestStatus
 from lib.ingest import Ingestion
 from lib.replicas.client import RedisClient, load_script
-from lib.store import GenerationBuilder, Ledger, Manifest, Store, StoredChunk, StoreWrapper
+from lib.store import GenerationBuilder, Ledger, Manifest, Store, StoredChunk
 from lib.terms import SparseVector
 
 _LEASE: Final = load_script("lease.lua")
@@ -39,6 +39,7 @@ _LEASE_LOST: Final = (
 _REPORT_FIND: Final = load_script("report_find.lua")
 _REPORT_STORE: Final = load_script("report_store.lua")
 _LATEST_TASK: Final = "ingest:latest"
+_REPORT_KEY: Final = "ingest:task:"
 _PUBLISH_SECONDS: Final = 1.0
 _RUNNING_REPORT_SECONDS: Final = 30
 """A report of a running ingestion expires if its replica was killed."""
@@ -118,23 +119,23 @@ class _Lease:
                 await self._hold("renew")
 
 
-class LeasedStore(StoreWrapper):
+class LeasedStore:
     """A store on which only one replica builds at a time."""
 
     def __init__(self, store: Store, redis: RedisClient) -> None:
-        super().__init__(store)
+        self._store = store
         self._redis = redis
-
-    async def check(self) -> None:
-        """Raises `lib.errors.RedisUnavailable` if no lease can be taken."""
-        await self._redis.check()
+        self.check = redis.check
+        self.open, self.close, self.reachable = store.open, store.close, store.reachable
+        self.manifest, self.search = store.manifest, store.search
+        self.ledger, self.urls = store.ledger, store.urls
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         """Also raises `lib.errors.RedisUnavailable`."""
         lease = _Lease(self._redis)
         try:
             await lease.take()
-            return _LeasedBuilder(await super().build(generation, embedding_model), lease)
+            return _LeasedBuilder(await self._store.build(generation, embedding_model), lease)
         except BaseException:  # always release the lease; re-raised below
             await lease.release()
             raise
@@ -205,11 +206,9 @@ class Reports:
         task = self._ingestion.latest
         if task is None or task.task_id == self._published:
             return
-        report, keep = (
-            task.report(),
-            _FINISHED_REPORT_SECONDS if task.finished_at else _RUNNING_REPORT_SECONDS,
-        )
-        keys = [_LATEST_TASK, _report_key(task.task_id)]
+        report = task.report()
+        keep = _FINISHED_REPORT_SECONDS if task.finished_at else _RUNNING_REPORT_SECONDS
+        keys = [_LATEST_TASK, _REPORT_KEY + task.task_id]
         with suppress(RedisUnavailable):
             await self._redis.run(
                 _REPORT_STORE, keys, task.task_id, msgspec.json.encode(report), keep
@@ -224,7 +223,7 @@ class Reports:
 
     async def _find(self, task_id: str) -> IngestStatus | None:
         try:
-            found = await self._redis.run(_REPORT_FIND, [_LATEST_TASK, _report_key("")], task_id)
+            found = await self._redis.run(_REPORT_FIND, [_LATEST_TASK, _REPORT_KEY], task_id)
             return msgspec.json.decode(found, type=IngestStatus) if found else None
         except (RedisUnavailable, msgspec.MsgspecError):
             return None
@@ -233,7 +232,3 @@ class Reports:
         while True:
             await self.publish()
             await asyncio.sleep(_PUBLISH_SECONDS)
-
-
-def _report_key(task_id: str) -> str:
-    return f"ingest:task:{task_id}"

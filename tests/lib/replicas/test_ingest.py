@@ -19,13 +19,13 @@ from lib.replicas.ingest import (
     _LATEST_TASK,
     _LEASE_KEY,
     _LEASE_SECONDS,
+    _REPORT_KEY,
     _RUNNING_REPORT_SECONDS,
     _TRUSTED_SHARE,
     LeasedStore,
     Reports,
     _Lease,
     _LeasedBuilder,
-    _report_key,
 )
 from lib.services import make_local_embedder
 from lib.settings import MULTILINGUAL, Settings
@@ -308,7 +308,7 @@ async def test_either_tells_of_both(
     for asked in (None, first.task_id):
         assert (await reports[1].status(asked)).status == "processing"
         assert (await reports[0].status(asked)).task_id == first.task_id
-    assert 0 < await redis.run(TIME_LEFT, [_report_key(first.task_id)]) <= _RUNNING_REPORT_SECONDS
+    assert 0 < await redis.run(TIME_LEFT, [_REPORT_KEY + first.task_id]) <= _RUNNING_REPORT_SECONDS
     await wait_for_ingestion(here)
     await reports[0].publish()
     told = await reports[1].status(first.task_id)
