@@ -20,7 +20,6 @@ Vectors = npt.NDArray[np.float32]
 
 _CACHED_QUESTIONS: Final = 2_000
 """About 3 MB with vectors of 384 numbers."""
-_HANG_SECONDS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def l2_normalise(vectors: Vectors) -> Vectors:
 
 
 def embedding_breaker() -> Breaker:
-    return Breaker(upstream_error("The embedding service", 408), hang_after=_HANG_SECONDS)
+    return Breaker(upstream_error("The embedding service", 408), hang_after=3.0)
 
 
 class GuardedEmbedder:
@@ -108,23 +107,10 @@ class GuardedEmbedder:
         self._breaker = breaker
         self._budget = budget
         self._price = price
+        self.model_id, self.similarity = backend.model_id, backend.similarity
+        self.concurrency, self.load = backend.concurrency, backend.load
         self._cache: LRUCache[str, Vectors] = LRUCache(_CACHED_QUESTIONS)
         self._in_flight: dict[str, SingleFlight[Vectors]] = {}
-
-    @property
-    def model_id(self) -> str:
-        return self._backend.model_id
-
-    @property
-    def similarity(self) -> Similarity:
-        return self._backend.similarity
-
-    @property
-    def concurrency(self) -> int:
-        return self._backend.concurrency
-
-    async def load(self) -> None:
-        await self._backend.load()
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         return await self._backend.embed_documents(texts)

@@ -294,13 +294,10 @@ class Refusing(GuardedEmbedder):
 
     def __init__(self) -> None:
         super().__init__(make_local_embedder("multilingual"))
+        self.concurrency = 2
         self._asked = 0
         self.asked_twice = asyncio.Event()
         self.may_answer = asyncio.Event()
-
-    @property
-    def concurrency(self) -> int:
-        return 2
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         self._asked += 1
