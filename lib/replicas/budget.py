@@ -7,6 +7,8 @@ of a killed replica lapse and count as spent, because the provider may have bill
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Final
 from uuid import uuid4
@@ -25,22 +27,17 @@ _RETRY_SECONDS: Final = 1.0
 _CLOSE_SECONDS: Final = 1.0
 
 
+@dataclass(slots=True)
 class _RedisReservation:
-    __slots__ = ("_entry", "_nano", "_open", "_settle", "tokens")
-
-    def __init__(
-        self, entry: str, tokens: int, nano: int, settle: Callable[[str, int, int], None]
-    ) -> None:
-        self._entry = entry
-        self._nano = nano
-        self._settle = settle
-        self._open = True
-        self.tokens = tokens
+    tokens: int
+    _nano: int
+    _settle: Callable[[int, int], None]
+    _open: bool = True
 
     def settle(self, tokens: int, usd: float | None) -> None:
         if self._open:
             self._open = False
-            self._settle(self._entry, tokens, self._nano if usd is None else round(usd * _NANO))
+            self._settle(tokens, self._nano if usd is None else round(usd * _NANO))
 
     def release(self) -> None:
         self.settle(0, 0.0)
@@ -106,11 +103,7 @@ class RedisBudget:
             raise
         if not granted:
             return None
-
-        def settle(entry: str, tokens: int, nano: int) -> None:
-            self._settle(name, entry, tokens, nano)
-
-        return _RedisReservation(entry, tokens, nano, settle)
+        return _RedisReservation(tokens, nano, partial(self._settle, name, entry))
 
     def state(self) -> Spending:
         """The last known state; refreshed in the background."""
@@ -154,7 +147,11 @@ class RedisBudget:
 
     async def _send_until_received(self) -> None:
         while True:
-            received = await self._try_refresh()
+            try:
+                await self.refresh()
+                received = True
+            except RedisUnavailable:
+                received = False
             if not self._unsent or (self._closing.is_set() and not received):
                 return
             if received:
@@ -164,13 +161,6 @@ class RedisBudget:
                     await self._closing.wait()
             except TimeoutError:
                 continue
-
-    async def _try_refresh(self) -> bool:
-        try:
-            await self.refresh()
-        except RedisUnavailable:
-            return False
-        return True
 
     async def _run(self, operation: str, *arguments: str | float) -> bool:
         """Run the script, remember the state that it returns; whether the request was granted."""

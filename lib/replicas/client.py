@@ -23,25 +23,22 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.commands.core import AsyncScript
 
-
 _log = logging.getLogger(__name__)
 
 _TIMEOUT: Final = 0.25
 _TIMEOUT_STEPS: Final = 10
 """Turns of the event loop that a timeout spans at least."""
-_RETRIES: Final = 1
 _PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 5.0
 _CONNECTIONS: Final = 32
 """Further calls wait, so that a burst of readers opens no burst of connections."""
-_HEALTH_CHECK_SECONDS: Final = 15
-"""Idle time after which a connection is checked before use."""
 _UNREACHABLE: Final = "Redis cannot be reached. Check REDIS_URL, and that Redis is running."
 _REFUSED: Final = "Redis refuses the name or the password in REDIS_URL."
 _FAILED: Final = "Redis answered with an error. See its log and this server's."
 _MAX_SESSIONS: Final = 30_000
 """About 100 MB. The least recently used goes first: invented sessions must not fill the Redis that
 holds the budget."""
+_SESSION_KEY: Final = "session:"
 _SESSIONS_KEY: Final = "sessions"
 """Sorted set of conversations by last use."""
 
@@ -53,7 +50,6 @@ _decode = msgspec.msgpack.Decoder(_Exchange).decode
 
 
 def load_script(name: str) -> str:
-    """Read a Lua script of this package."""
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
@@ -150,8 +146,8 @@ class RedisClient:
             socket_timeout=None,
             socket_connect_timeout=None,
             socket_keepalive=True,
-            health_check_interval=_HEALTH_CHECK_SECONDS,
-            retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), _RETRIES),
+            health_check_interval=15,  # seconds without use
+            retry=Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), retries=1),
         )
 
 
@@ -230,7 +226,7 @@ class RedisSessions:
 
     async def history(self, session_id: str) -> tuple[Message, ...]:
         try:
-            exchanges = await self._redis.items(_session_key(session_id))
+            exchanges = await self._redis.items(_SESSION_KEY + session_id)
             return tuple(message for each in exchanges for message in _decode(each)[1])
         except (RedisUnavailable, msgspec.MsgspecError):
             return ()  # the question can be answered without a history
@@ -240,7 +236,7 @@ class RedisSessions:
         try:
             await self._redis.run(
                 _SESSION_APPEND,
-                [_session_key(session_id), _SESSIONS_KEY],
+                [_SESSION_KEY + session_id, _SESSIONS_KEY],
                 exchange,
                 MAX_EXCHANGES,
                 self._milliseconds,
@@ -248,7 +244,3 @@ class RedisSessions:
             )
         except RedisUnavailable:
             return  # the answer is complete anyway
-
-
-def _session_key(session_id: str) -> str:
-    return f"session:{session_id}"
