@@ -6,9 +6,9 @@ addresses without a target are escaped. Code passes unchanged.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from lib.sanitizer_syntax import (
     MAX_ADDRESS,
@@ -119,9 +119,8 @@ class AnswerBuffer(Generic[_T]):
             elif self._unclassified:
                 rest = self._begin_line(text, final)
             elif self._in_code:
-                end = text.find("\n") + 1
-                self._emit(text[: end or len(text)])
-                rest = text[end:] if end else ""
+                line, end, rest = text.partition("\n")
+                self._emit(line + end)
                 if end:
                     self._end_line()
             else:
@@ -203,39 +202,16 @@ class AnswerBuffer(Generic[_T]):
 
     def _handle_special(self, found: re.Match[str], text: str, final: bool) -> str | None:
         at = found.start()
-        match text[at]:
-            case "\n":
-                self._emit(text[: at + 1])
-                self._end_line()
-                return text[at + 1 :]
-            case "`":
-                return self._handle_backticks(text, at, final)
-            case "[":
-                return self._handle_bracket(text, at, final)
-            case "!":
-                return self._handle_exclamation(text, at, final)
-            case "［" | "【":
-                return self._handle_marker(text, at, final)
-            case "(":
-                if self._line_before(text, at).endswith("]"):
-                    return self._show(text, at, "\\(", at + 1)
-                return self._handle_marker(text, at, final)
-            case "\\":
-                return self._handle_backslash(text, at, final)
-            case "<":
-                return self._handle_angle(text, at, final)
-            case "&":
-                return self._handle_entity(text, at, final)
-            case "@":
-                return self._handle_at_sign(text, at, final)
-            case ":":
-                return self._handle_colon(text, at, final)
-            case "/":
-                return self._handle_slashes(text, at, final)
-        return self._handle_address(found, text, final)
+        if text[at] == "\n":
+            self._emit(text[: at + 1])
+            self._end_line()
+            return text[at + 1 :]
+        if text[at] == "(" and self._line_before(text, at).endswith("]"):
+            return self._show(text, at, "\\(", at + 1)
+        handle = _HANDLERS.get(text[at])
+        return handle(self, text, at, final) if handle else self._handle_address(found, text, final)
 
     def _line_before(self, text: str, at: int) -> str:
-        """The line's text up to `at`."""
         return self._line + text[:at]
 
     def _is_at_start(self, text: str, at: int) -> bool:
@@ -470,6 +446,22 @@ class AnswerBuffer(Generic[_T]):
             return self._rewrite(text, at, host, end)
         apart = " " if _HOST_BEGUN.search(self._line_before(text, at)) else ""
         return self._show(text, at, apart + host, end)
+
+
+_HANDLERS: Final[Mapping[str, Callable[[AnswerBuffer[Any], str, int, bool], str | None]]] = {
+    "`": AnswerBuffer._handle_backticks,
+    "[": AnswerBuffer._handle_bracket,
+    "!": AnswerBuffer._handle_exclamation,
+    "［": AnswerBuffer._handle_marker,
+    "【": AnswerBuffer._handle_marker,
+    "(": AnswerBuffer._handle_marker,
+    "\\": AnswerBuffer._handle_backslash,
+    "<": AnswerBuffer._handle_angle,
+    "&": AnswerBuffer._handle_entity,
+    "@": AnswerBuffer._handle_at_sign,
+    ":": AnswerBuffer._handle_colon,
+    "/": AnswerBuffer._handle_slashes,
+}
 
 
 def _find_link(text: str, at: int, final: bool) -> tuple[str | None, str, int] | None:
