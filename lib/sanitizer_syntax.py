@@ -129,9 +129,8 @@ def find_tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
             return auto[1], start + auto.end()
         return None if not whole and not re.search(r"[\s<>]", window[1:]) else ("", 0)
     # Not every name in angle brackets is a tag: `Vec<String>`, `<your-key>`.
-    if name[1] not in HTML_NAMES and (len(name[1]) < 2 or name[1].swapcase() not in HTML_NAMES):
-        return "", 0
-    if name[2] not in "/> \t\n":
+    known = name[1] in HTML_NAMES or (len(name[1]) > 1 and name[1].swapcase() in HTML_NAMES)
+    if not known or name[2] not in "/> \t\n":
         return "", 0
     found = _TAG.match(window)
     if found is None:
@@ -205,8 +204,6 @@ _MAX_FENCE_LINE: Final = 200
 
 
 class LineKind(Enum):
-    """The kind of a line."""
-
     TEXT = auto()
     BLANK = auto()
     FENCE = auto()
@@ -236,7 +233,6 @@ class OpenBlocks:
 
 _QUOTE: Final = 0
 _HEADING: Final = re.compile(r"#{1,6}(?: |\Z)")
-_RUN: Final = re.compile(r"`+|~+")
 _RULE: Final = re.compile(r"(?:\* *){3,}|(?:- *){3,}|(?:_ *){3,}")
 _RULE_SO_FAR: Final = re.compile(r"(?:\* *)+|(?:- *)+|(?:_ *)+|=+ *|[-:| ]+")
 _UNDERLINE: Final = re.compile(r"(?:=+|-+) *")
@@ -368,8 +364,7 @@ def _starts(
 
 def _fence(rest: str, complete: bool) -> str | None:
     """Return the run that opens a code block; "" for text, None if undecided."""
-    run = _RUN.match(rest)
-    marks = run[0] if run else ""
+    marks = rest[: len(rest) - len(rest.lstrip(rest[0]))]
     if len(marks) == len(rest) and not complete:
         return None
     if len(marks) < 3:
@@ -513,14 +508,12 @@ class Addresses:
 
         Only punctuation may follow.
         """
-        end = len(written)
-        while end:
+        for end in range(len(written), 0, -1):
             known = self.find(written[:end])
             if known is not None:
                 return known, end
             if not _TRAILING.match(written, end - 1):
-                return None
-            end -= 1
+                break
         return None
 
     def mention(self, text: str) -> bool:
