@@ -91,8 +91,6 @@ GoldPlaces = tuple[GoldPlace, ...]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A golden question."""
-
     text: str
     answer: tuple[GoldPlaces, ...] = ()
     """The parts of the answer; empty for an unanswerable question."""
@@ -215,17 +213,11 @@ def _find_sections(heading: str, text: str) -> list[tuple[int, int]]:
     wanted = _fold_heading(heading)
     for flavour in _FLAVOURS:  # the site's flavour is unknown here
         page = parse_page(text, flavour)
-        found = [
-            (
-                here.start,
-                next(
-                    (each.start for each in page.headings[at:] if each.level <= here.level),
-                    len(text),
-                ),
-            )
-            for at, here in enumerate(page.headings, 1)
-            if _fold_heading(here.text) == wanted
-        ]
+        found: list[tuple[int, int]] = []
+        for at, here in enumerate(page.headings, 1):
+            if _fold_heading(here.text) == wanted:
+                later = (each.start for each in page.headings[at:] if each.level <= here.level)
+                found.append((here.start, next(later, len(text))))
         if found:
             return found
         if _fold_heading(page.title) == wanted:
