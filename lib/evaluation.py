@@ -111,8 +111,6 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _EvaluatedLink:
-    """The link of a citation or passage."""
-
     url: str | None
     valid: bool
     """Whether the address exists. False without an address."""
@@ -254,8 +252,6 @@ SHARES: Final = ("mrr", "linked", "links", "support", "refusal", "answered")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of an evaluation."""
-
     estimate: Estimate | None
     """None if there was nothing to measure."""
     n: int
@@ -281,9 +277,8 @@ def compute_metrics(outcomes: Iterable[Outcome], hits: Iterable[int]) -> dict[st
         told = [each.supported for answer in answers for each in answer.check]
         measured["support"] = _measure_share([each for each in told if each is not None])
         measured["refusal"] = _measure_share([each.refused for each in other])
-        measured["answered"] = _measure_share(
-            [bool(e.answer) and not e.refused for e in answerable]
-        )
+        replied = [bool(each.answer) and not each.refused for each in answerable]
+        measured["answered"] = _measure_share(replied)
     return measured
 
 
