@@ -3,12 +3,14 @@
 import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from lib.sites.anchors import word_slug
+from lib.sites.anchors import numbered, word_slug
 from lib.sites.config_files import glob_matches, read_text, section, string, strings
 from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
 from lib.sites.site import (
@@ -18,7 +20,6 @@ from lib.sites.site import (
     Generator,
     HeadingRules,
     HeadingText,
-    NamedHeading,
     PagePath,
     PageSource,
     Project,
@@ -137,11 +138,10 @@ def _plugins(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         presets = ["classic"]  # unreadable, or set elsewhere: nearly every site has this one
     for entry in presets:
         name, options = _named(entry)
-        if "classic" in name or not isinstance(name, str):
+        if "classic" in name:
             for kind in ("docs", "blog", "pages"):
-                value = options.get(kind)
-                if value is not False:
-                    yield kind, value if isinstance(value, dict) else {}
+                if options.get(kind) is not False:
+                    yield kind, section(options, kind)
     plugins = config.get("plugins")
     for entry in plugins if isinstance(plugins, list) else []:
         name, options = _named(entry)
@@ -188,33 +188,23 @@ def _plugin_roots(
     name = string(options, "id", "default")
     prefix = "" if name == "default" else f"{name}_"
     plugin = f"docusaurus-plugin-content-{kind}" + ("" if name == "default" else f"-{name}")
-    current = below(folder, path)
     versions = _versions(folder, prefix, options) if kind == "docs" else [("", "", "")]
-
-    def root(where: str, version: tuple[str, str, str], locale: str) -> ContentRoot:
-        place = None if route is None else "/".join(p for p in (route, version[1]) if p)
-        return ContentRoot(where, place, kind, version[0], locale, exclude, prefixes)
-
-    for version in versions:
-        where = current
-        if version[2]:
-            where = below(folder, f"{prefix}versioned_docs/{version[2]}")
-        yield root(where, version, "")
-        for locale in locales:
-            translated = f"i18n/{locale}/{plugin}"
-            if kind == "docs":
-                translated += f"/{version[2] or 'current'}"
-            yield root(below(folder, translated), version, "" if locale == default else locale)
+    for version, part, stored in versions:
+        place = None if route is None else "/".join(p for p in (route, part) if p)
+        original = f"{prefix}versioned_docs/{stored}" if stored else path
+        translation = f"{plugin}/{stored or 'current'}" if kind == "docs" else plugin
+        for locale in ("", *locales):
+            where = below(folder, f"i18n/{locale}/{translation}" if locale else original)
+            shown = "" if locale == default else locale
+            yield ContentRoot(where, place, kind, version, shown, exclude, prefixes)
 
 
 def _versions(folder: Path, prefix: str, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(name, path in the address, folder) of each version; ("current", "", "") without any."""
     names: list[str] = []
     if options.get("disableVersioning") is not True:
-        try:
+        with suppress(ValueError, RecursionError):
             names = list(strings(json.loads(read_text(folder / f"{prefix}versions.json") or "[]")))
-        except (ValueError, RecursionError):
-            names = []
     if not names:
         return [("", "", "")]
     last = string(options, "lastVersion", names[0])
@@ -253,26 +243,11 @@ def _github_slug(text: str, *, lower: bool = True) -> str:
     return word_slug((text.lower() if lower else text).replace("\t", ""))
 
 
-def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
-    """github-slugger's way of counting; explicit ids take no part in it."""
-    occurrences: dict[str, int] = {}
-    anchors = []
-    for slug, explicit in slugs:
-        anchor = slug
-        if not explicit:
-            while anchor in occurrences:
-                occurrences[slug] += 1
-                anchor = f"{slug}-{occurrences[slug]}"
-            occurrences[anchor] = 0
-        anchors.append(anchor)
-    return anchors
-
-
 def _heading_rules(site: Site, _text: str) -> HeadingRules:
     kept = section(site.settings, "markdown", "anchors").get("maintainCase") is True
     return HeadingRules(
         slugify=lambda text: _github_slug(text, lower=not kept),
-        number=_numbered,
+        number=partial(numbered, explicit_count=False),
         text=HeadingText(mdx=True),
         explicit_id=_explicit_id,
         h1_has_anchor=False,  # but it uses up a slug
