@@ -5,7 +5,7 @@ because of them.
 """
 
 import posixpath
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -56,7 +56,7 @@ def missing_links(urls: Collection[str], place: Path, base_url: str) -> tuple[_B
         raise SitemapError(error.strerror or "it cannot be read") from None
 
 
-def _sitemap_paths(xml: bytes) -> frozenset[str]:
+def _sitemap_paths(xml: bytes) -> set[str]:
     """The decoded path of every address in a sitemap.
 
     Document types and entities are refused: they can expand without limit or read other files.
@@ -91,7 +91,7 @@ def _sitemap_paths(xml: bytes) -> frozenset[str]:
         parser.Parse(xml, True)
     except expat.ExpatError as error:
         raise SitemapError(f"the sitemap is not valid XML: {error}") from None
-    return frozenset(paths)
+    return paths
 
 
 def _path(url: str) -> str:
@@ -118,7 +118,7 @@ def _missing_from_sitemap(urls: Iterable[str], xml: bytes) -> tuple[_BrokenLink,
 class _Ids(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
-        self.ids: set[str] = set()
+        self.ids: set[str] = set()  # every id that a fragment can refer to
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         for name, value in attrs:
@@ -126,31 +126,27 @@ class _Ids(HTMLParser):
                 self.ids.add(value)
 
 
-def _page_ids(html: str) -> frozenset[str]:
-    """Every id that a fragment can refer to."""
+def _page_ids(html: str) -> set[str]:
     parser = _Ids()
     parser.feed(html)
     parser.close()
-    return frozenset(parser.ids)
+    return parser.ids
 
 
 def _missing_from_html(urls: Iterable[str], folder: Path, base_url: str) -> tuple[_BrokenLink, ...]:
     """Links without a file in the built site in `folder`, or without their anchor in the file."""
     root = folder.resolve()
-    ids: dict[Path, frozenset[str]] = {}
+    ids: dict[Path, set[str]] = {}
     missing = []
     for url in dict.fromkeys(urls):
         file = _served(root, _path(url), base_url)
         if file is None:
             missing.append(_BrokenLink(url, "page"))
-            continue
-        fragment = urlsplit(url).fragment
-        if not fragment:
-            continue
-        if file not in ids:
-            ids[file] = _page_ids(file.read_text(encoding="utf-8", errors="replace"))
-        if fragment not in ids[file] and unquote(fragment) not in ids[file]:
-            missing.append(_BrokenLink(url, "anchor"))
+        elif fragment := urlsplit(url).fragment:
+            if file not in ids:
+                ids[file] = _page_ids(file.read_text(encoding="utf-8", errors="replace"))
+            if ids[file].isdisjoint((fragment, unquote(fragment))):
+                missing.append(_BrokenLink(url, "anchor"))
     return tuple(missing)
 
 
@@ -169,13 +165,9 @@ def _served(root: Path, path: str, base_url: str) -> Path | None:
     return None
 
 
-def _candidates(path: str) -> Iterator[str]:
+def _candidates(path: str) -> tuple[str, ...]:
     bare = posixpath.normpath("/" + path).lstrip("/")
-    if path.endswith("/") or not bare:
-        yield posixpath.join(bare, "index.html")
-        if bare:
-            yield bare + ".html"
-        return
-    yield bare
-    yield bare + ".html"
-    yield posixpath.join(bare, "index.html")
+    if not bare:
+        return ("index.html",)
+    page, index = f"{bare}.html", posixpath.join(bare, "index.html")
+    return (index, page) if path.endswith("/") else (bare, page, index)
