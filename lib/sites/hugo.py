@@ -72,16 +72,13 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
 
 def _in_leaf_bundle(source: PageSource, folder: str, name: str) -> bool:
     """Files beside or below an index.md are its resources, not pages."""
-    if name == "index":
-        folder = posixpath.dirname(folder) if folder else "\0"
-    elif name == "_index":
+    if name == "_index":
         return False
-    bundles = _bundles(source.siblings)
-    while folder != "\0":
-        if folder in bundles:
-            return True
-        folder = posixpath.dirname(folder) if folder else "\0"
-    return False
+    folders = [folder]
+    while folders[-1]:
+        folders.append(posixpath.dirname(folders[-1]))
+    above = folders[1:] if name == "index" else folders
+    return not _bundles(source.siblings).isdisjoint(above)
 
 
 @lru_cache(maxsize=8)
@@ -102,17 +99,14 @@ def _file_path(
     where, base = (folder, name) if name != "index" else posixpath.split(folder)
     slug = text_of(front.get("slug"))
     permalinks = section(site.settings, "permalinks")
-    permalinks = (
-        section(permalinks, "page") if isinstance(permalinks.get("page"), dict) else permalinks
-    )
+    if isinstance(permalinks.get("page"), dict):
+        permalinks = permalinks["page"]
     pattern = permalinks.get((where.split("/")[0] if where else "").lower())
+    path: str | None = posixpath.join(where.replace(" ", "-"), slug or base.replace(" ", "-"))
     if isinstance(pattern, str):
-        expanded = _permalink(pattern, source, front, where, base, slug)
-        if expanded is None:
-            return None
-        path = expanded
-    else:
-        path = posixpath.join(where.replace(" ", "-"), slug or base.replace(" ", "-"))
+        path = _permalink(pattern, source, front, where, base, slug)
+    if path is None:
+        return None
     path = _sanitized(site, posixpath.normpath("/" + path.strip("/")))
     if path == "/":
         return path
@@ -157,8 +151,7 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
     for language in languages:
         where = string(section(languages, language), "contentdir")
         if where and where != content:
-            hidden = language == default and not shown
-            route = "" if hidden else language
+            route = language if language != default or shown else ""
             roots.append(ContentRoot(below(folder, where), route, locale=route))
     prefix = default if shown else ""
     roots.append(ContentRoot(below(folder, content), prefix, locale=prefix))
