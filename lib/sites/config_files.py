@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,10 +75,8 @@ def read_text(path: Path) -> str:
 
 def _python_literals(text: str) -> dict[str, Any]:
     """The names that the top level sets to a literal, once."""
-    body = ast.parse(text).body
     values: dict[str, Any] = {}
-    seen: set[str] = set()
-    for node in body:
+    for node in ast.parse(text).body:
         targets = node.targets if isinstance(node, ast.Assign) else []
         if isinstance(node, ast.AnnAssign | ast.AugAssign):
             targets = [node.target]
@@ -86,18 +85,14 @@ def _python_literals(text: str) -> dict[str, Any]:
                 continue
             try:
                 # mypy does not see that only assignments, which have a value, have targets
-                value = None if target.id in seen else ast.literal_eval(node.value)  # type: ignore[attr-defined]
+                value = None if target.id in values else ast.literal_eval(node.value)  # type: ignore[attr-defined]
             except _TOO_BROKEN:
                 value = None
-            seen.add(target.id)
             values[target.id] = value
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _yaml(text: str) -> object:
-    return yaml.load(text, Loader=_DataLoader)
-
-
+_YAML: Final = partial(yaml.load, Loader=_DataLoader)
 _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
     ".toml": tomllib.loads,
     ".json": json.loads,
@@ -108,7 +103,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
 def read_config(path: Path) -> dict[str, Any]:
     """The values of a configuration file; YAML for any other suffix than .toml, .json and .py."""
     try:
-        value = _PARSERS.get(path.suffix.lower(), _yaml)(read_text(path))
+        value = _PARSERS.get(path.suffix.lower(), _YAML)(read_text(path))
     except _TOO_BROKEN:
         return {}
     return value if isinstance(value, dict) else {}

@@ -65,12 +65,9 @@ def read_object(source: str, wanted: Iterable[str]) -> dict[str, object]:
         if isinstance(value, dict):
             return value
     keys = frozenset(wanted)
-    found = [value for name in evaluator.names if isinstance(value := evaluator.named(name), dict)]
-    found += [
-        value
-        for node in _returned_objects(tree.root_node)
-        if isinstance(value := evaluator.value(node), dict)
-    ]
+    values = [evaluator.named(name) for name in evaluator.names]
+    values += [evaluator.value(node) for node in _returned_objects(tree.root_node)]
+    found = [value for value in values if isinstance(value, dict)]
     best: dict[str, object] = max(found, key=lambda value: len(keys & value.keys()), default={})
     return best if keys & best.keys() else {}
 
@@ -117,8 +114,6 @@ def _returned_objects(root: "Node") -> Iterator["Node"]:
 
 
 class _Evaluator:
-    """Values of one configuration's expressions."""
-
     def __init__(self, data: bytes, program: "Node") -> None:
         self._data = data
         self._depth = 0
@@ -291,7 +286,7 @@ class _Evaluator:
     def _object(self, node: "Node") -> dict[str, object]:
         values: dict[str, object] = {}
         for child in node.named_children:
-            key, value = self._fields(child, "key", "value")
+            key, value, method = self._fields(child, "key", "value", "name")
             if child.type == "spread_element":
                 spread = self.value(child.named_child(0))
                 values.update(spread if isinstance(spread, dict) else {})
@@ -301,8 +296,7 @@ class _Evaluator:
                 name = self.value(key) if key.type == "string" else self._text(key)
                 values[str(name)] = self.value(value)
             elif child.type == "method_definition":
-                name_node = child.child_by_field_name("name")
-                values[self._text(name_node) if name_node is not None else ""] = UNKNOWN
+                values[self._text(method) if method is not None else ""] = UNKNOWN
         return values
 
 

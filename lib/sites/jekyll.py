@@ -182,11 +182,6 @@ def _explicit_id(source: str, text: str, end: int) -> tuple[str, str | None]:
     return source, attribute_id(below_it[1]) if below_it else None
 
 
-def _slug(text: str) -> str:
-    """kramdown's GitHub flavour, Jekyll's default."""
-    return word_slug(text.lower())
-
-
 def _plain_slug(text: str) -> str:
     """kramdown's own flavour: from the first ASCII letter on, and ASCII only."""
     text = re.sub(r"^[^a-zA-Z]+", "", text)
@@ -208,7 +203,7 @@ def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
 def _heading_rules(site: Site, _text: str) -> HeadingRules:
     kramdown = section(site.settings, "kramdown")
     plain = str(kramdown.get("input", "GFM")).lower() == "kramdown"
-    slugify = _plain_slug if plain else _slug
+    slugify = _plain_slug if plain else lambda text: word_slug(text.lower())
     return HeadingRules(
         slugify=None if kramdown.get("auto_ids") is False else slugify,
         number=_numbered,
