@@ -33,9 +33,7 @@ _IGNORE_FILE: Final = ".quireignore"
 """Optional list of files to skip, in gitignore syntax, at the content root."""
 
 _SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
-_NEVER: Final = frozenset(
-    {"node_modules", "bower_components", "__pycache__", "venv", "site-packages"}
-)
+_NEVER: Final = frozenset("node_modules bower_components __pycache__ venv site-packages".split())
 # Folders that no generator publishes.
 _NEVER_UNDERSCORED: Final = frozenset(
     "_build _data _drafts _includes _layouts _sass _site _static _templates".split()
@@ -264,7 +262,9 @@ def _walk(
                 if is_page or os.path.isdir(entry.path):
                     errors.append(f"{path}: symbolic links are not followed; replace it by a copy")
             elif is_folder:
-                if name in _OUTPUTS and _is_output(Path(entry.path)):
+                if name in _OUTPUTS and any(
+                    Path(entry.path, sign).exists() for sign in _OUTPUT_SIGNS
+                ):
                     continue
                 if depth >= limits.max_depth:
                     errors.append(
@@ -275,11 +275,6 @@ def _walk(
             elif entry.is_file(follow_symlinks=False):
                 yield path, entry.stat(follow_symlinks=False).st_size
         folders.extend(reversed(below))
-
-
-def _is_output(folder: Path) -> bool:
-    """Tell whether a build wrote `folder`: it contains a file that only builds create."""
-    return any((folder / sign).exists() for sign in _OUTPUT_SIGNS)
 
 
 _Entry = tuple[str, Callable[[], IO[bytes] | None]]
@@ -294,31 +289,31 @@ def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
     beside = target.with_name(f"{target.name}.{uuid4().hex[:8]}")
     try:
         beside.mkdir(parents=True)
-        try:
-            if zipfile.is_zipfile(archive):
-                _check_directory(archive)
-                with zipfile.ZipFile(archive) as opened:
-                    _write(_zip_entries(opened), beside, limits)
-            else:
-                with (
-                    _SmallReads(archive) as unpacked,
-                    tarfile.open(fileobj=unpacked, mode="r:") as stream,
-                ):
-                    _write(_tar_entries(stream), beside, limits)
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # a disk error, not a bad archive
-            raise InvalidRequest(
-                "The body is not a complete .tar.gz or .zip archive. "
-                "If it was truncated, send it again."
-            ) from None
-        # zipfile raises these for unknown compression, a password and undecodable names
-        except (NotImplementedError, RuntimeError, UnicodeError):
-            raise InvalidRequest(
-                "The archive is encrypted or uses an unsupported compression. "
-                "Send a plain .zip or .tar.gz."
-            ) from None
-        _replace(target, beside)
+        if zipfile.is_zipfile(archive):
+            _check_directory(archive)
+            with zipfile.ZipFile(archive) as opened:
+                _write(_zip_entries(opened), beside, limits)
+        else:
+            with _SmallReads(archive) as small, tarfile.open(fileobj=small, mode="r:") as stream:
+                _write(_tar_entries(stream), beside, limits)
+        old = target.with_name(f"{beside.name}.old")
+        if target.exists():
+            target.rename(old)
+        beside.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a disk error, not a bad archive
+        raise InvalidRequest(
+            "The body is not a complete .tar.gz or .zip archive. "
+            "If it was truncated, send it again."
+        ) from None
+    # zipfile raises these for unknown compression, a password and undecodable names
+    except (NotImplementedError, RuntimeError, UnicodeError):
+        raise InvalidRequest(
+            "The archive is encrypted or uses an unsupported compression. "
+            "Send a plain .zip or .tar.gz."
+        ) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -401,12 +396,3 @@ def _safe_path(name: str, max_depth: int) -> PurePosixPath:
     if any(len(part.encode()) > 255 for part in path.parts):
         raise InvalidRequest("The archive contains a file name longer than 255 bytes.")
     return path
-
-
-def _replace(target: Path, beside: Path) -> None:
-    """Move the folder `beside` to `target`."""
-    old = target.with_name(f"{beside.name}.old")
-    if target.exists():
-        target.rename(old)
-    beside.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
