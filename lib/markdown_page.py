@@ -93,10 +93,7 @@ BlockKind: TypeAlias = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A heading at any depth.
-
-    Includes headings in quotes, lists and admonitions: generators give those an anchor too.
-    """
+    """A heading, also in quotes, lists and admonitions: generators give those an anchor too."""
 
     level: int
     text: str
@@ -158,31 +155,23 @@ def render(block: Block, include: Callable[[Block], str | None] | None = None) -
     comments and bare tags give an empty string. `include` may return the text of the file that a
     block includes.
     """
-    kind = block.kind
+    text = block.text
     if include is not None and not block.children:
         included = include(block)
-        if included is not None:
-            return _fenced(block, included) if kind == "code" else included
-    if kind == "code":
-        return _fenced(block, block.text)
+        text = block.text if included is None else included
+    if block.kind == "code":
+        parts = [block.title, fence(text, block.language) if text.strip() else ""]
+        return "\n".join(filter(None, parts))
     if not block.children:
-        return block.text
-    parts = [block.text] if block.text else []
+        return text
+    parts = [text] if text else []
     for child in block.children:
-        text = render(child, include)
-        if not text:
-            continue
-        if child.kind == "item":
-            text = "- " + text.replace("\n", "\n  ")
-        parts.append(text)
+        shown = render(child, include)
+        if child.kind == "item" and shown:
+            shown = "- " + shown.replace("\n", "\n  ")
+        if shown:
+            parts.append(shown)
     return "\n".join(parts)
-
-
-def _fenced(block: Block, code: str) -> str:
-    if not code.strip():
-        return block.title
-    title = f"{block.title}\n" if block.title else ""
-    return f"{title}{fence(code, block.language)}"
 
 
 def fence(code: str, language: str) -> str:
