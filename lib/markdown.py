@@ -110,7 +110,7 @@ def parse_page(text: str, flavour: Flavour) -> Page:
         problems.append(f"the Markdown cannot be parsed ({type(error).__name__})")
         tokens = []
     builder = _Builder(parser, env, text, lines)
-    blocks = builder.build(tokens)
+    blocks, _ = builder.children(tokens, 0, 0, len(lines.starts))
     headings = tuple(builder.headings)
     title = _front_title(front_matter) or next((h.text for h in headings if h.level == 1), "")
     return Page(
@@ -151,7 +151,6 @@ _PARENTS: Final[Mapping[str, BlockKind]] = {
     "container": "container",
     "footnote_reference": "container",
     "dl": "list",
-    "dt": "paragraph",
     "dd": "item",
 }
 
@@ -166,14 +165,10 @@ class _Builder:
     lines: Lines
     headings: list[Heading] = field(default_factory=list)
 
-    def build(self, tokens: Sequence[Token]) -> tuple[Block, ...]:
-        blocks, _ = self._children(tokens, 0, 0, len(self.lines.starts))
-        return blocks
-
     def plain(self, source: str) -> str:
         return inline_text(self.parser, self.env, source)
 
-    def _children(
+    def children(
         self, tokens: Sequence[Token], at: int, begin: int, end: int
     ) -> tuple[tuple[Block, ...], int]:
         """Convert the tokens from `at` up to the closing token of their parent.
@@ -196,10 +191,7 @@ class _Builder:
         return tuple(blocks), at + 1
 
     def _uncovered(self, blocks: list[Block], begin: int, end: int) -> None:
-        """Append blocks for lines without a token.
-
-        These are link definitions, and text nested deeper than the parser follows.
-        """
+        """Append blocks for lines without a token: link definitions, and text nested too deep."""
         while begin < end:
             line = self.text[self.lines.starts[begin] : self.lines.ends[begin]].strip(" \t>")
             if not line:
@@ -219,22 +211,22 @@ class _Builder:
         token = tokens[at]
         start, end = self.lines.span(first, last)
         kind = token.type.removesuffix("_open")
-        if kind == "paragraph":
+        if kind in ("paragraph", "dt"):
             return Block("paragraph", start, end, self.plain(tokens[at + 1].content)), at + 3
         if kind == "heading":
             return self._heading(token, tokens[at + 1].content, start, end), at + 3
         if kind in ("fence", "code_block"):
             return self._code(token, first, start, end), at + 1
         if kind == "html_block":
-            return _html(token.content, start, end), at + 1
+            text = html_text(token.content)
+            is_comment = not text and token.content.lstrip().startswith("<!--")
+            return Block("comment" if is_comment else "html", start, end, text), at + 1
         if kind == "table":
             return self._table(tokens, at, start, end)
-        if kind == "dt":
-            return Block("paragraph", start, end, self.plain(tokens[at + 1].content)), at + 3
         if kind in _PARENTS:
             inner = token.meta.get("inner", first)
             stop = token.meta.get("stop", last)
-            children, after = self._children(tokens, at + 1, inner, stop)
+            children, after = self.children(tokens, at + 1, inner, stop)
             title = self.plain(token.content) if token.content else ""
             return Block(_PARENTS[kind], start, end, title, children=children), after
         text = token.content
@@ -256,21 +248,15 @@ class _Builder:
 
     def _code(self, token: Token, first: int, start: int, end: int) -> Block:
         info = token.info.strip()
-        language = _INFO_LANGUAGE.match(info.lstrip("{.").lstrip())
+        found = _INFO_LANGUAGE.match(info.lstrip("{.").lstrip())
+        language = found[0].lower() if found is not None else ""
         first_body = first + 1 if token.type == "fence" else first
         first_body = min(token.meta.get("first", first_body), len(self.lines.starts) - 1)
         title = token.meta.get("title", "")
         if not title and (named := _INFO_TITLE.search(info)):
             title = named[1] or named[2] or named[3]
-        return Block(
-            "code",
-            start,
-            end,
-            token.content,
-            language[0].lower() if language is not None else "",
-            title=title,
-            body=self.lines.starts[first_body],
-        )
+        body = self.lines.starts[first_body]
+        return Block("code", start, end, token.content, language, title, body)
 
     def _table(self, tokens: Sequence[Token], at: int, start: int, end: int) -> tuple[Block, int]:
         rows: list[Block] = []
@@ -280,8 +266,7 @@ class _Builder:
             if token.type == "inline":
                 cells.append(" ".join(self.plain(token.content).split()))
             elif token.type == "tr_close":
-                # markdown-it gives body rows no map: each is one line, from below the
-                # header rule on
+                # markdown-it gives body rows no map: each is one line, after the header rule
                 line = bisect_right(self.lines.starts, start) - 1
                 line += len(rows) + 1 if rows else 0
                 row_start, row_end = self.lines.span(line, line + 1)
@@ -289,10 +274,3 @@ class _Builder:
                 cells = []
             at += 1
         return Block("table", start, end, children=tuple(rows)), at + 1
-
-
-def _html(content: str, start: int, end: int) -> Block:
-    text = html_text(content)
-    if not text and content.lstrip().startswith("<!--"):
-        return Block("comment", start, end)
-    return Block("html", start, end, text)
