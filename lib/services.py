@@ -31,13 +31,11 @@ from lib.store import INDEX_FORMAT, GuardedStore, Manifest, Store, store_breaker
 _log = logging.getLogger(__name__)
 
 _STORE_PROBE_SECONDS = 2.0
-_MODEL_PROBE_SECONDS = 30.0
 _REDIS_PROBE_SECONDS = 2.0
 _RETRY_SECONDS = 15.0
 """Pause between two attempts to open a store that could not be reached at startup."""
 _LAPSE_SECONDS = 60.0
 """Added to the longest answer: a reservation in Redis that is older than both has been lost."""
-_SPENDING_FILE = "spending.json"
 _FIRST_INDEX_SECONDS = 20.0
 """A question waits this long for the first index. Proxies cut a response that stays silent for
 longer (60 s on a Space)."""
@@ -97,10 +95,12 @@ async def open_services(
     service fails, the others are closed before the exception is raised.
     """
     async with AsyncExitStack() as stack:
-        redis = None
+        redis = redis_probe = model_probe = None
         if settings.redis_url:
             redis = RedisClient(settings.redis_url, settings.qdrant_collection)
             stack.push_async_callback(redis.close)
+            redis_probe = CachedProbe(redis.reachable, seconds=_REDIS_PROBE_SECONDS)
+            stack.push_async_callback(redis_probe.close)
         budget = _make_budget(settings, redis)
         stack.push_async_callback(budget.close)
         await budget.open()
@@ -112,13 +112,7 @@ async def open_services(
         model = make_model(settings)
         if model:
             stack.push_async_callback(model.close)
-
-        redis_probe = model_probe = None
-        if redis:
-            redis_probe = CachedProbe(redis.reachable, seconds=_REDIS_PROBE_SECONDS)
-            stack.push_async_callback(redis_probe.close)
-        if model:
-            model_probe = CachedProbe(model.reachable, seconds=_MODEL_PROBE_SECONDS)
+            model_probe = CachedProbe(model.reachable, seconds=30.0)
             stack.push_async_callback(model_probe.close)
         store_probe = CachedProbe(partial(_probe_store, store), seconds=_STORE_PROBE_SECONDS)
         stack.push_async_callback(store_probe.close)
@@ -180,7 +174,7 @@ def _make_budget(settings: Settings, redis: RedisClient | None) -> Budget:
     # Without a limit nothing has to be shared: each replica reports its own spending.
     if redis and (limited or limits.reader_tokens):
         return RedisBudget(limits, redis, lapse=settings.stream_timeout + _LAPSE_SECONDS)
-    return MemoryBudget(limits, settings.qdrant_path / _SPENDING_FILE if limited else None)
+    return MemoryBudget(limits, settings.qdrant_path / "spending.json" if limited else None)
 
 
 def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> Embedder:
@@ -233,7 +227,6 @@ def make_store(settings: Settings) -> Store:
 
 
 async def _probe_store(store: Store) -> StoreState:
-    """Never raises: a problem is part of the result."""
     if not await store.reachable():
         return StoreState(False, None, "The index cannot be reached.")
     try:
@@ -250,12 +243,10 @@ async def _wait_for_index(checked: asyncio.Event, store: Store, ingestion: Inges
     with suppress(TimeoutError, QuireError):
         async with asyncio.timeout(_FIRST_INDEX_SECONDS):
             await checked.wait()
-            try:
-                indexed = await store.manifest() is not None
-            except IndexUnreadable:
-                indexed = False
-            if not indexed:
-                await ingestion.wait()
+            with suppress(IndexUnreadable):
+                if await store.manifest() is not None:
+                    return
+            await ingestion.wait()
 
 
 async def warm_up(services: Services, when_loaded: Callable[[], None] | None = None) -> None:
@@ -288,13 +279,10 @@ async def _open_index(services: Services) -> bool:
     try:
         await services.store.open()
         await ingest_if_needed(services)
-    except RedisUnavailable as error:
-        _log.warning("startup is incomplete: %s", error.message)
-        return False
     except QuireError as error:
         _log.warning("startup is incomplete: %s", error.message)
         # Errors of a store that answers are permanent.
-        return await services.store.reachable()
+        return not isinstance(error, RedisUnavailable) and await services.store.reachable()
     return True
 
 
