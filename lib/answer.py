@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Sequence
 from contextlib import aclosing
 from math import ceil
-from types import TracebackType
 
 import msgspec
 
@@ -113,21 +112,18 @@ async def collect(
     events: AsyncIterable[Event], observe: Callable[[Event], None] = lambda _: None
 ) -> ChatAnswer:
     """Collect events into one answer; `observe` sees each. Raises `UpstreamError` if it failed."""
-    answer: list[Event] = []
-    citations: list[Citation] = []
+    pieces: list[TextDelta | Cited] = []
     async for event in events:
         observe(event)
         match event:
-            case TextDelta():
-                answer.append(event)
-            case Cited():
-                citations.append(event.citation)
+            case TextDelta() | Cited():
+                pieces.append(event)
             case Failed():
                 raise UpstreamError(event.error)
             case Done():
                 return ChatAnswer(
-                    answer=text_of(answer).strip(),
-                    citations=citations,
+                    answer=text_of(pieces).strip(),
+                    citations=_citations(pieces),
                     **msgspec.structs.asdict(event),
                 )
     raise UpstreamError("The answer ended early.")
@@ -169,12 +165,9 @@ async def _generate(
         messages = build_prompt(
             turn.question, turn.passages, turn.history, addition=chat.prompt_addition
         )
+        price = chat.prices.get(model.name)
         reservation = await _reserve_tokens(
-            chat.budget,
-            messages,
-            reader=turn.reader,
-            max_tokens=chat.max_output_tokens,
-            price=chat.prices.get(model.name),
+            chat.budget, messages, turn.reader, chat.max_output_tokens, price
         )
         with reservation, chat.model_breaker.call() as call:
             generated = model.generate(messages)
@@ -253,7 +246,7 @@ async def _quote_book(chat: Chat, turn: Turn, notice: str) -> _Answer:
 async def _remember(chat: Chat, turn: Turn, answer: _Pieces, done: Done) -> None:
     """Add a complete answer to the conversation, and to the cache if it is good enough."""
     await chat.sessions.remember(turn.session_id, turn.question, text_of(answer))
-    cited = any(isinstance(piece, Cited) for piece in answer)
+    cited = bool(_citations(answer))
     supported = all(each.supported is not False for each in done.check)
     # Without citations, or with an unsupported sentence, another attempt may do better.
     good = done.finish_reason == NOT_IN_BOOK or (
@@ -265,10 +258,12 @@ async def _remember(chat: Chat, turn: Turn, answer: _Pieces, done: Done) -> None
 
 def _check(turn: Turn, answer: _Pieces) -> Generator[None, None, list[SentenceCheck]]:
     passages = {passage.chunk_id: passage for passage in turn.passages}
-    cited = [event.citation for event in answer if isinstance(event, Cited)]
-    return check_answer_in_steps(
-        text_of(answer), {each.marker: passages[each.chunk_id] for each in cited}
-    )
+    sources = {each.marker: passages[each.chunk_id] for each in _citations(answer)}
+    return check_answer_in_steps(text_of(answer), sources)
+
+
+def _citations(answer: _Pieces) -> list[Citation]:
+    return [piece.citation for piece in answer if isinstance(piece, Cited)]
 
 
 def _as_events(pieces: Sequence[str | Citation]) -> list[TextDelta | Cited]:
@@ -341,12 +336,7 @@ class _TokenReservation:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         # Nothing is billed if the breaker was open, or the server unreachable or refusing. After a
         # long silence the model may have been at work.
         if isinstance(error, UpstreamError) and (
@@ -359,7 +349,6 @@ class _TokenReservation:
 async def _reserve_tokens(
     budget: Budget,
     messages: Sequence[PromptMessage],
-    *,
     reader: str,
     max_tokens: int,
     price: Price | None,
