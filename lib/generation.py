@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _SERVICE = "The language model"
-_CONNECT_TIMEOUT = 5.0  # seconds
 _IDLE_SECONDS = 15.0
 """Yield `Idle` after this much silence, so that the caller can keep the reader's connection."""
 _PROBE_TIMEOUT = 2.0
@@ -142,7 +141,7 @@ class ChatModel:
         try:
             while True:
                 wait = min(_IDLE_SECONDS, self._timeout - silent)
-                data = await response.read(wait, hold=self.pacer.crowded)
+                data = await response.read(wait, hold=self.pacer.streams > _MANY_STREAMS)
                 if data is None:
                     silent += wait
                     if silent >= self._timeout:
@@ -195,7 +194,7 @@ class ChatModel:
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             # `generate` watches for silence: a timer reset for each packet costs as much as
             # reading the packet.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
             auto_decompress=True,
         )
 
@@ -333,9 +332,7 @@ class _EventParser:
 
 def _parse_line(line: bytes) -> _Event | None:
     """None for lines without an event."""
-    if not line.startswith(b"data:"):
-        return None
-    payload = line[5:].strip()
+    payload = line[5:].strip() if line.startswith(b"data:") else b""
     if payload in (b"", b"[DONE]"):
         return None
     try:
@@ -357,10 +354,6 @@ class _Pacer:
         """Number of open streams, kept by the caller."""
         self._wakeups: dict[int, asyncio.Event] = {}
 
-    @property
-    def crowded(self) -> bool:
-        return self.streams > _MANY_STREAMS
-
     async def wait(self) -> None:
         """Wait as long as two deltas of a stream should be apart."""
         pause = _pause_seconds(self.streams)
@@ -371,11 +364,8 @@ class _Pacer:
         wakeup = self._wakeups.get(tick)
         if wakeup is None:
             wakeup = self._wakeups[tick] = asyncio.Event()
-            loop.call_at(tick * _TICK, self._wake, tick)
+            loop.call_at(tick * _TICK, lambda: self._wakeups.pop(tick).set())
         await wakeup.wait()
-
-    def _wake(self, tick: int) -> None:
-        self._wakeups.pop(tick).set()
 
 
 def _nearest_tick(time: float) -> int:
