@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -84,13 +85,10 @@ def _local_model(raw: str) -> str:
     if raw.lower() == _REMOVED_MODEL:
         raise ValueError(f"{MULTILINGUAL}, which replaces {_REMOVED_MODEL}, or {own_model}")
     folder = Path(raw)
-    try:
-        complete = any(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file()
-    except OSError:  # for example, the name is too long
-        complete = False
-    if not complete:
-        raise ValueError(f"{MULTILINGUAL} or {own_model}")
-    return raw
+    with suppress(OSError):  # for example, the name is too long
+        if any(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file():
+            return raw
+    raise ValueError(f"{MULTILINGUAL} or {own_model}")
 
 
 def _http_url(raw: str) -> str:
@@ -195,7 +193,6 @@ _LOCAL_ORIGINS = tuple(
     # Docusaurus, Hugo, Vite dev and preview, VitePress, MkDocs and Sphinx, Jekyll
     for port in (3000, 1313, 5173, 4173, 8000, 4000)
 )
-_OPENAI_BASE_URL = "https://api.openai.com/v1"
 
 
 class SettingsError(Exception):
@@ -207,7 +204,7 @@ def _setting(
 ) -> Any:
     """`fallback`: a variable that is read if the setting's own is not set."""
     metadata = {"parse": parse, "secret": secret, "fallback": fallback}
-    return field(default=default, repr=not secret, metadata=metadata)
+    return field(default_factory=lambda: default, repr=not secret, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,9 +226,7 @@ class Settings:
     prompt_addition: str = _setting("", _short_text)
     answer_cache_size: int = _setting(500, _whole_number(0, 100_000))
     text_fragments: bool = _setting(True, _flag)
-    prices: Mapping[str, Price] = field(
-        default_factory=lambda: PRICES, metadata={"parse": _price_table, "secret": False}
-    )
+    prices: Mapping[str, Price] = _setting(PRICES, _price_table)
     daily_tokens: int = _setting(0, _whole_number(0, 10**12))
     daily_usd: float = _setting(0.0, _dollars_a_day)
     reader_daily_tokens: int = _setting(0, _whole_number(0, 10**12))
@@ -249,9 +244,7 @@ class Settings:
     book_content_path: Path = _setting(Path("./book_content"), Path)
     site_url: str = _setting("", _http_url)
     site_generator: str = _setting("auto", _one_of("auto", *GENERATORS, "none"))
-    site_options: Mapping[str, Any] = field(
-        default_factory=dict, metadata={"parse": _json_object, "secret": False}
-    )
+    site_options: Mapping[str, Any] = _setting({}, _json_object)
     site_check_path: Path | None = _setting(None, Path)
     chunk_tokens: int = _setting(270, _whole_number(50, 2_000))
     max_files: int = _setting(20_000, _whole_number(1, 1_000_000))
@@ -288,7 +281,7 @@ class Settings:
 
     @property
     def model_base_url(self) -> str:
-        return self.openai_base_url or _OPENAI_BASE_URL
+        return self.openai_base_url or "https://api.openai.com/v1"
 
     @property
     def token_limit_field(self) -> _TokenLimitField:
@@ -328,7 +321,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     for each in fields(Settings):
         name = each.name.upper()
         raw = environ.get(name, "").strip()
-        if not raw and (fallback := each.metadata.get("fallback")):
+        if not raw and (fallback := each.metadata["fallback"]):
             name, raw = fallback, environ.get(fallback, "").strip()
         if not raw:
             continue
@@ -363,8 +356,6 @@ def setting_names() -> tuple[str, ...]:
     return tuple(each.name.upper() for each in fields(Settings))
 
 
-_OTHER_PROGRAMS = frozenset({"API_KEY"})
-"""Variables of other programs that resemble a setting."""
 _SIMILARITY = 0.87
 """Minimum ratio of `difflib`: a typing error, not another word."""
 
@@ -373,7 +364,7 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     """Messages about variables that look like misspelt settings. They contain no value."""
     names = setting_names()
     messages: list[str] = []
-    for name in environ.keys() - set(names) - _OTHER_PROGRAMS:
+    for name in environ.keys() - set(names) - {"API_KEY"}:  # other programs use it
         prefix = name.partition("_")[0] + "_"
         candidates = [each for each in names if each.startswith(prefix)]
         messages.extend(
