@@ -5,6 +5,7 @@ Answers and tables go to stdout, everything else to stderr.
 
 import argparse
 import asyncio
+import itertools
 import logging
 import re
 import sys
@@ -35,12 +36,9 @@ from lib.sites.link_check import SitemapError
 
 _log = logging.getLogger("quire")
 
-_POLL_SECONDS = 0.1
 _LOG_SECONDS = 10.0
 """Between two progress lines if stderr is not a terminal."""
 _SHOWN_LINES = 20
-_INTERRUPTED = 130
-"""128 + SIGINT, as shells report it."""
 
 
 def run(
@@ -55,8 +53,7 @@ def run(
     try:
         settings = load_settings(environ)
     except SettingsError as error:
-        print(f"Quire cannot start: {error}", file=sys.stderr)
-        return 2
+        return _fail(f"Quire cannot start: {error}", 2)
     configure_logging(settings)
     for message in unknown_settings(environ):
         _log.warning("%s", message)
@@ -70,8 +67,7 @@ def run(
                 return asyncio.run(_eval(settings, command))
         return _serve(settings, serve)
     except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return _INTERRUPTED
+        return _fail("\nInterrupted.", 130)  # 128 + SIGINT, as shells report it
 
 
 def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -174,12 +170,10 @@ def _serve(settings: Settings, serve: Callable[[Settings], None]) -> int:
         serve(settings)
     except OSError as error:
         reason = error.strerror or "the system refuses"
-        print(
+        return _fail(
             f"Quire cannot listen on {settings.api_host}:{settings.api_port}: {reason}. "
-            "Check API_HOST and API_PORT.",
-            file=sys.stderr,
+            "Check API_HOST and API_PORT."
         )
-        return 1
     return 0
 
 
@@ -221,9 +215,13 @@ async def _ask(settings: Settings, question: str) -> int:
                     case Cited():
                         citations.append(event.citation)
                     case Failed():
-                        print(f"\n{event.error}", file=sys.stderr)
-                        return 1
-    _print_sources(citations)
+                        return _fail(f"\n{event.error}")
+    if citations:
+        print("\nSources")
+    for citation in citations:
+        source = citation.source
+        title = join_headings(source.chapter, source.section, source.heading) or source.file_path
+        print(f"  [{citation.marker}] {title}\n      {source.url or source.file_path}")
     return 0
 
 
@@ -239,25 +237,23 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
             [command.questions], settings.book_content_path.resolve(), settings.limits
         )
     except BadQuestions as error:
-        print(error, file=sys.stderr)
-        return 2
-    asked, total = 0, len(questions)
-
-    def count() -> None:
-        nonlocal asked
-        asked += 1
-        progress.show(asked, total)
-
+        return _fail(error, 2)
+    asked = itertools.count(1)
     async with open_services(settings) as services:
         try:
             if not await _ensure_index(services):
                 return 1
             known = await find_valid_links(services, site)
             with _Progress("Asking", "questions") as progress:
-                outcomes = await evaluate(services, questions, plan, known, count)
+                outcomes = await evaluate(
+                    services,
+                    questions,
+                    plan,
+                    known,
+                    lambda: progress.show(next(asked), len(questions)),
+                )
         except SitemapError as error:
-            print(f"Cannot check the links against {site}: {error}.", file=sys.stderr)
-            return 2
+            return _fail(f"Cannot check the links against {site}: {error}.", 2)
         except QuireError as error:
             return _fail(error)
         models = {"embedder": services.embedder.model_id}
@@ -272,10 +268,7 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
 
 
 async def _ensure_index(services: Services) -> bool:
-    """Open the store and ingest the book if needed. Returns False if the ingestion failed.
-
-    Raises `QuireError`.
-    """
+    """Open the store and ingest the book if needed. Returns False if the ingestion failed."""
     await services.store.open()
     if not await ingest_if_needed(services):
         return True
@@ -295,7 +288,7 @@ async def _follow_ingestion(services: Services) -> IngestStatus:
             )
             if status.finished_at:
                 break
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(0.1)
     for lines in (progress.errors, progress.links_unresolved):
         for line in lines[:_SHOWN_LINES]:
             print(line, file=sys.stderr)
@@ -349,15 +342,6 @@ def _print_preview(preview: Preview) -> None:
     )
 
 
-def _print_sources(citations: Sequence[Citation]) -> None:
-    if citations:
-        print("\nSources")
-    for citation in citations:
-        source = citation.source
-        title = join_headings(source.chapter, source.section, source.heading) or source.file_path
-        print(f"  [{citation.marker}] {title}\n      {source.url or source.file_path}")
-
-
-def _fail(error: QuireError) -> int:
-    print(error.message, file=sys.stderr)
-    return 1
+def _fail(message: object, code: int = 1) -> int:
+    print(message, file=sys.stderr)
+    return code
