@@ -73,12 +73,9 @@ def trimmed(text: str, field: str, max_length: int) -> str:
     """Strip white space. Raises `InvalidRequest` unless 1 to `max_length` characters are left."""
     text = text.strip()
     if not text:
-        raise InvalidRequest(f"The field {field} is empty.", details={"field": field})
+        raise _invalid(field, "is empty")
     if len(text) > max_length:
-        raise InvalidRequest(
-            f"The field {field} has {len(text)} characters; at most {max_length} are allowed.",
-            details={"field": field},
-        )
+        raise _invalid(field, f"has {len(text)} characters; at most {max_length} are allowed")
     return text
 
 
@@ -89,29 +86,29 @@ def _field_error(message: str) -> InvalidRequest:
     what = message[: path.start()] if path else message
     if missing := _MISSING.search(what):
         field = f"{field}.{missing[1]}" if field else missing[1]
-        return InvalidRequest(f"The field {field} is missing.", details={"field": field})
+        return _invalid(field, "is missing")
     what = what.replace("`", "")
     what = what[:1].lower() + what[1:]
     if not field:
         return InvalidRequest(f"The body is invalid: {what}.")
-    return InvalidRequest(f"The field {field} is invalid: {what}.", details={"field": field})
+    return _invalid(field, f"is invalid: {what}")
+
+
+def _invalid(field: str, problem: str) -> InvalidRequest:
+    return InvalidRequest(f"The field {field} {problem}.", details={"field": field})
 
 
 def _refuse_nul(value: Any, field: str = "") -> None:
     """Raises `InvalidRequest` for NUL characters, which C libraries take for the end of a text."""
     if isinstance(value, str):
         if "\0" in value:
-            raise InvalidRequest(
-                f"The field {field} contains a NUL character.", details={"field": field}
-            )
+            raise _invalid(field, "contains a NUL character")
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             _refuse_nul(getattr(value, name), f"{field}.{name}" if field else name)
 
 
 _JSON = "application/json"
-_EVENT_STREAM = "text/event-stream"
-_OCTETS = "application/octet-stream"
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,8 +204,8 @@ def _describe(
             "content": {_JSON: {"schema": _reference(operation.body)}},
         }
     if operation.binary:
-        schema = {"schema": {"type": "string", "format": "binary"}}
-        described["requestBody"] = {"required": True, "content": {_OCTETS: schema}}
+        content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+        described["requestBody"] = {"required": True, "content": content}
     if operation.query:
         described["parameters"] = _parameters(components[operation.query.__name__])
     if operation.admin:
@@ -225,13 +222,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
     if operation.events:
         kinds = [_reference(event) for event in operation.events]
         # The schema of one event, as OpenAPI 3.2 describes streams.
-        data = {
-            "type": "string",
-            "contentMediaType": _JSON,
-            "contentSchema": {"oneOf": kinds},
-        }
+        data = {"type": "string", "contentMediaType": _JSON, "contentSchema": {"oneOf": kinds}}
         schema = {"type": "object", "properties": {"data": data}, "required": ["data"]}
-        content[_EVENT_STREAM] = {"schema": schema}
+        content["text/event-stream"] = {"schema": schema}
     errors = dict(_COMMON_ERRORS)
     if operation.body:
         errors |= _BODY_ERRORS
