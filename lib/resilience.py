@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from types import TracebackType
 from typing import Final, Generic, Literal, TypeVar
 
 from lib.errors import Busy, QuireError, RedisUnavailable, StoreUnavailable, UpstreamError
@@ -16,7 +15,6 @@ from lib.runtime import SingleFlight
 
 _T = TypeVar("_T")
 
-_BreakerState = Literal["closed", "open", "half-open"]
 _SERVICE_ERRORS: Final = (UpstreamError, StoreUnavailable, RedisUnavailable)
 _SERVICE_STATUSES: Final = frozenset({401, 403, 404, 408, 429})
 """Statuses below 500 that concern the service rather than the single request."""
@@ -72,7 +70,7 @@ class Breaker:
         self._probe: _BreakerCall | None = None
 
     @property
-    def state(self) -> _BreakerState:
+    def state(self) -> Literal["closed", "open", "half-open"]:
         if self._retry_at is None:
             return "closed"
         return "half-open" if self._clock() >= self._retry_at else "open"
@@ -175,12 +173,7 @@ class _BreakerCall:
         self._breaker._admit(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if isinstance(error, _SERVICE_ERRORS) and not _is_request_error(error):
             self._breaker._record_failure(self, error)
         elif (error is None or isinstance(error, _SERVICE_ERRORS)) and not self._from_memory:
@@ -255,10 +248,9 @@ class Admission:
                 self._remove(waiter)
                 raise self._busy() from None
         except asyncio.CancelledError:
+            self._remove(waiter)
             if waiter.was_admitted():
                 self._release(reader)
-            else:
-                self._remove(waiter)
             raise
 
     def _grant(self, reader: str) -> None:
