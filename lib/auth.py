@@ -14,7 +14,6 @@ from typing import Final
 
 _log = logging.getLogger(__name__)
 
-_UNKNOWN = "unknown"
 _CHECK_SECONDS: Final = 1.0
 _MAX_FILE_BYTES: Final = 1_000_000
 _NAMED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):(.*)")
@@ -47,12 +46,10 @@ def client_address(remote: str, forwarded_for: str, hops: int) -> str:
     /64, the smallest network that one customer gets.
     """
     seen = [part.strip() for part in forwarded_for.split(",") if part.strip()]
-    chosen = remote
-    if hops and seen:
-        chosen = seen[-hops] if len(seen) >= hops else seen[0]
+    chosen = seen[-min(hops, len(seen))] if hops and seen else remote
     address = _parse_address(chosen)
     if address is None:
-        return _UNKNOWN
+        return "unknown"
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             return str(address.ipv4_mapped)

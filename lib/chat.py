@@ -30,15 +30,13 @@ from lib.tokens import estimate_tokens
 
 DEFAULT_CHAT_K = 5
 MAX_CHAT_K = 20
-_MAX_SELECTION_CHARACTERS = 5_000
 _MAX_PAGE_CHARACTERS = 500
-_DEFAULT_CONTEXT_WINDOW = 3_000
 
 
 class Selection(msgspec.Struct, kw_only=True):
     """The passage that the reader selected on the page."""
 
-    selectedText: Annotated[str, msgspec.Meta(max_length=_MAX_SELECTION_CHARACTERS)]
+    selectedText: Annotated[str, msgspec.Meta(max_length=5_000)]
     source: Annotated[str, msgspec.Meta(description="Its page: a file path or an address.")] = ""
 
 
@@ -60,7 +58,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
     stream: Annotated[bool, msgspec.Meta(description="false: one JSON answer.")] = True
     context_window: Annotated[
         int, msgspec.Meta(ge=1000, le=8000, description="Maximum tokens of retrieved context.")
-    ] = _DEFAULT_CONTEXT_WINDOW
+    ] = 3_000
     k: (
         Annotated[int, msgspec.Meta(ge=1, le=MAX_CHAT_K, description="Maximum number of passages.")]
         | None

@@ -22,7 +22,6 @@ CONTENT_TYPE = "text/event-stream"
 INTERNAL_ERROR = "Internal error; see the server's log. The answer is incomplete."
 NOT_IN_BOOK = "not_in_book"
 """The `finish_reason` of a question that the book does not answer."""
-_PING = b": ping\n\n"
 _encoder = msgspec.json.Encoder()
 
 
@@ -145,7 +144,7 @@ class Transcript:
 def _encode_event(event: Event) -> bytes:
     """Frame one event. JSON contains no raw line breaks, so one data line is enough."""
     if isinstance(event, Ping):
-        return _PING
+        return b": ping\n\n"
     return b"data: " + _encoder.encode(event) + b"\n\n"
 
 

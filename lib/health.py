@@ -17,8 +17,6 @@ _PROBE_WAIT = 0.02
 """Seconds. Then the previous result of a probe is reported."""
 
 _STOPPING = "The server is shutting down."
-_MODEL_DOWN = "The language model does not respond. Answers are quotes from the book."
-_REDIS_DOWN = "Redis cannot be reached. Until then, conversations are not remembered."
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,9 +65,9 @@ async def check_health(
     problem = _STOPPING if draining else _index_problem(store, services.embedder)
     message = problem
     if problem is None and model is False:
-        message = _MODEL_DOWN
+        message = "The language model does not respond. Answers are quotes from the book."
     elif problem is None and redis is False:
-        message = _REDIS_DOWN
+        message = "Redis cannot be reached. Until then, conversations are not remembered."
     manifest = store.manifest if store else None
     health = Health(
         status="degraded" if message else "healthy",

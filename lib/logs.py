@@ -29,7 +29,6 @@ _VERBOSE_LOGGERS = ("httpx", "httpx2", "markdown_it")
 """They log each request or each rule."""
 _LOGGED_ROUTES = ("/chat", "/search", "/ingest", "/ingest/archive")
 """Routes whose successful requests are logged at INFO; others at DEBUG."""
-_DAY = 86_400
 
 _Redact = Callable[[str], str]
 
@@ -172,7 +171,7 @@ class DailyPseudonyms:
 
     def name(self, address: str) -> str:
         """Eight hexadecimal digits."""
-        day = int(self._clock() // _DAY)
+        day = int(self._clock() // 86_400)
         if day != self._day:
             self._day, self._secret = day, secrets.token_bytes(16)
         return blake2b(address.encode(), key=self._secret, digest_size=4).hexdigest()

@@ -28,8 +28,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 _METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS"))
-_FIRST_TOKEN_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60)
-_ANSWER_BUCKETS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 900)
 
 
 class Metrics:
@@ -48,12 +46,12 @@ class Metrics:
         self._first = histogram(
             "quire_chat_first_token_seconds",
             "Seconds from the question to the first token, by mode.",
-            buckets=_FIRST_TOKEN_BUCKETS,
+            buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 60),
         )
         self._total = histogram(
             "quire_chat_seconds",
             "Seconds from the question to the end of a complete answer, by mode.",
-            buckets=_ANSWER_BUCKETS,
+            buckets=(0.1, 0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 900),
         )
         self._tokens = counter(
             "quire_tokens", "Tokens by kind: prompt, completion or embedding.", ("kind",)
