@@ -140,8 +140,9 @@ def _plugins(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         name, options = _named(entry)
         if "classic" in name:
             for kind in ("docs", "blog", "pages"):
-                if options.get(kind) is not False:
-                    yield kind, section(options, kind)
+                value = options.get(kind)
+                if value is not False:
+                    yield kind, value if isinstance(value, dict) else {}
     plugins = config.get("plugins")
     for entry in plugins if isinstance(plugins, list) else []:
         name, options = _named(entry)
