@@ -44,14 +44,12 @@ class _DataLoader(yaml.SafeLoader):
 
 
 def _tagged(loader: _DataLoader, suffix: str, node: yaml.Node) -> object:
-    value: object
+    value: object = node.value
     if isinstance(node, yaml.MappingNode):
         loader.flatten_mapping(node)
         value = loader.construct_mapping(node, deep=True)
     elif isinstance(node, yaml.SequenceNode):
         value = loader.construct_sequence(node, deep=True)
-    else:
-        value = node.value
     if suffix == "ENV":  # !ENV [NAME, "default"]: outside the build only the default is known
         return value[-1] if isinstance(value, list) and len(value) > 1 else None
     return Tagged(suffix, value)
@@ -111,13 +109,11 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
     """`over` on top of `base`, mapping by mapping."""
-    result = dict(base)
+    result = {**base, **over}
     for key, value in over.items():
-        old = result.get(key)
+        old = base.get(key)
         if isinstance(old, Mapping) and isinstance(value, Mapping) and depth < 20:
             result[key] = merged(old, value, depth + 1)
-        else:
-            result[key] = value
     return result
 
 

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from lib.sites.config_files import string
 from lib.sites.generators import GENERATORS
 from lib.sites.site import NO_GENERATOR, Generator, Project, Site
 
@@ -48,7 +49,7 @@ def detect_site(
         ):
             return site
     if generator == "auto":
-        wanted = [each for each in wanted if _path_option(options, each.implied_by)]
+        wanted = [each for each in wanted if string(options, each.implied_by).strip("/")]
     return _site(
         wanted[0] if wanted else NO_GENERATOR,
         Project(root, root, options, configured=False),
@@ -72,11 +73,6 @@ def _config_files(root: Path, wanted: list[Generator]) -> Iterator[tuple[Generat
                 if file.is_dir() if name.endswith("/") else file.is_file():
                     yield generator, file
                     break
-
-
-def _path_option(options: Mapping[str, object], name: str) -> str:
-    value = options.get(name)
-    return value.strip("/") if isinstance(value, str) else ""
 
 
 def _site(
