@@ -198,13 +198,12 @@ def _heading_text(source: str, rules: HeadingText, references: Mapping[str, Any]
             depth += token.nesting
             taken = taken and depth > 0
             continue
-        if rules.first_leaf_only and depth > 0:
-            if not taken:
-                marked = _SMART_MARK.search(token.content) if token.type == "text" else None
-                pieces.append(token.content[: marked.start()] if marked else token.content)
+        if not rules.first_leaf_only or depth <= 0:
+            pieces.append(_leaf(token, rules))
+        elif not taken:
+            marked = _SMART_MARK.search(token.content) if token.type == "text" else None
+            pieces.append(token.content[: marked.start()] if marked else token.content)
             taken = True
-            continue
-        pieces.append(_leaf(token, rules))
     text = "".join(pieces)
     return text.rpartition("\n")[2] if rules.last_line_only else text
 

@@ -30,10 +30,7 @@ class _BrokenLink:
 
 
 def unresolved_links(urls: Collection[str], place: Path, base_url: str) -> list[str]:
-    """One line for each broken link, sorted; or one line that says why links were not checked.
-
-    The arguments are those of `missing_links`.
-    """
+    """One line for each of the `missing_links`; or one that says why links were not checked."""
     try:
         missing = missing_links(urls, place, base_url)
     except SitemapError as error:

@@ -35,8 +35,7 @@ def _listed_pages(root: ContentRoot) -> frozenset[str] | None:
     if not summary:
         return None
     pages = set()
-    without_comments = re.sub(r"<!--.*?-->", "", summary, flags=re.DOTALL)
-    for line in without_comments.splitlines():
+    for line in re.sub(r"<!--.*?-->", "", summary, flags=re.DOTALL).splitlines():
         if match := _SUMMARY_LINK.match(line):
             target = unquote((match[1] or match[2] or "").strip())
             if target:

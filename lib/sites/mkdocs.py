@@ -94,14 +94,12 @@ def _locale(i18n: Mapping[str, Any], path: str) -> tuple[str, str]:
     for locale in (string(entry, "locale") for entry in entries):
         if not locale:
             continue
-        bare = None
+        shown = "" if locale == default else locale
         if i18n.get("docs_structure", "suffix") == "folder":
             if path.startswith(locale + "/"):
-                bare = path[len(locale) + 1 :]
+                return path[len(locale) + 1 :], shown
         elif path.endswith(f".{locale}.md"):
-            bare = path[: -len(locale) - 4] + ".md"
-        if bare is not None:
-            return bare, "" if locale == default else locale
+            return path[: -len(locale) - 4] + ".md", shown
     return path, ""
 
 
@@ -129,9 +127,8 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> P
     categories = strings(source.front_matter.get("categories"))
     path = form.replace("{date}", days).replace("{file}", split_name(source.path)[1])
     path = path.replace("{slug}", own or _pymdownx_slug(source.title, case="lower"))
-    path = path.replace(
-        "{categories}", _pymdownx_slug(categories[0], case="lower") if categories else ""
-    )
+    category = _pymdownx_slug(categories[0], case="lower") if categories else ""
+    path = path.replace("{categories}", category)
     ending = "/" if _directory_urls(site) else ".html"
     return PagePath(joined(site.base_url, home, path.strip("/")) + ending)
 
