@@ -98,11 +98,9 @@ def _scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
         after = _SPACE.match(src, at, limit)
         spaced = after is not None and after.end() > at
         at = after.end() if after is not None else at
-        if src.startswith(">", at):
-            end, closed = at + 1, False
-            break
-        if src.startswith("/>", at):
-            end, closed = at + 2, True
+        closed = src.startswith("/>", at)
+        if closed or src.startswith(">", at):
+            end = at + 1 + closed
             break
         if src.startswith("{", at):
             at = _scan_braces(src, at, env)
@@ -124,22 +122,15 @@ def _scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
             labels.append(_literal(value))
         elif key == "values" and value:
             labels.extend(_literal(label) for label in _LABEL_PROPERTY.findall(value))
-    if not _is_tag(src, pos, name, closing, closed, env):
+    # a generic (`Vec<T>`), a placeholder (`<name>`) or a comparison has no closing tag; in a part
+    # of a page, whose closing tags are not known, any name is a tag
+    known = not name or closed or closing or name.lower() in _HTML
+    if not known and name not in env.get("closed", (name,)):
         return None
     return _Tag(name, end, closing, tuple(label for label in labels if label))
 
 
 _LABEL_PROPERTY: Final = re.compile(r"""\blabel:\s*("[^"]*"|'[^']*')""")
-
-
-def _is_tag(
-    src: str, pos: int, name: str, closing: bool, closed: bool, env: MutableMapping[str, Any]
-) -> bool:
-    """Tell a tag from a generic (`Vec<T>`), a placeholder (`<name>`) or a comparison."""
-    if not name or closed or closing or name.lower() in _HTML:
-        return True
-    closing_names = env.get("closed")  # not known for a part of a page: then any name is one
-    return closing_names is None or name in closing_names
 
 
 def _literal(value: str) -> str:
@@ -167,9 +158,7 @@ def _expression_text(expression: str) -> str:
     A string gives its text. A bare name stays as written: in pages that were never compiled it is
     a placeholder. Any other code gives an empty string.
     """
-    if _PLAIN_EXPRESSION.fullmatch(expression):
-        return expression
-    return _literal(expression)
+    return expression if _PLAIN_EXPRESSION.fullmatch(expression) else _literal(expression)
 
 
 _RAW_HTML: Final = re.compile(
@@ -187,11 +176,7 @@ def html_text(content: str) -> str:
     env: dict[str, Any] = {}
     parts: list[str] = []
     at = 0
-    while True:
-        opening = content.find("<", at)
-        if opening < 0:
-            parts.append(content[at:])
-            break
+    while (opening := content.find("<", at)) >= 0:
         parts.append(content[at:opening])
         tag = _scan_tag(content, opening, env)
         if tag is None:
@@ -205,6 +190,7 @@ def html_text(content: str) -> str:
             parts.append("\n")
         parts.extend(tag.labels)
         at = tag.end
+    parts.append(content[at:])
     text = html.unescape("".join(parts))
     return "\n".join(line for line in map(str.strip, text.splitlines()) if line)
 
@@ -291,8 +277,7 @@ def _esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     src = state.src
     if silent or state.level or state.tShift[start] or src[pos : pos + 1] not in ("i", "e"):
         return False
-    opening = _ESM.match(src, pos)
-    if opening is None:
+    if not _ESM.match(src, pos):
         return False
     depth, at = 0, pos
     stop = -1
@@ -316,9 +301,7 @@ def _esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if block.startswith("import") and not _IMPORT_FROM.match(block):
         return False
     imports = state.env.setdefault("imports", {})
-    for name, module in _IMPORT.findall(block):
-        if name:
-            imports[name] = module
+    imports.update((name, module) for name, module in _IMPORT.findall(block) if name)
     return push_line(state, "esm", start, min(line_of(state, start, end, stop) + 1, end))
 
 
@@ -333,20 +316,16 @@ def _expression(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     line = line_of(state, start, end, stop)
     if line >= end or state.src[stop : state.eMarks[line]].strip():
         return False
-    if silent:
-        return True
     body = state.src[pos:stop]
     if _COMMENT_EXPRESSION.fullmatch(body):
-        return push_line(state, "comment", start, line + 1)
-    return push_line(state, "expression", start, line + 1, _expression_text(body))
+        return silent or push_line(state, "comment", start, line + 1)
+    return silent or push_line(state, "expression", start, line + 1, _expression_text(body))
 
 
 def _comment(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: `<!-- … -->`, which Docusaurus allows in MDX."""
     pos = state.bMarks[start] + state.tShift[start]
-    if not state.src.startswith("<!--", pos):
-        return False
-    if state.env.get("open_comment"):
+    if not state.src.startswith("<!--", pos) or state.env.get("open_comment"):
         return False
     stop = state.src.find("-->", pos + 4)
     if stop < 0:
@@ -391,9 +370,7 @@ def _jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
             break
         if src[pos] not in "<{":
             return False
-    if silent:
-        return True
-    return push_line(state, "marker", start, line + 1, "\n".join(filter(None, shown)))
+    return silent or push_line(state, "marker", start, line + 1, "\n".join(filter(None, shown)))
 
 
 _MDX_FENCE: Final = re.compile(r"(`{3,}|~{3,})mdx-code-block[ \t]*")
@@ -405,13 +382,11 @@ def _mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> bo
     opening = _MDX_FENCE.fullmatch(state.src, pos, state.eMarks[start])
     if opening is None:
         return False
-    stop = start + 1
-    while stop < end:
+    for stop in range(start + 1, end):
         at = state.bMarks[stop] + state.tShift[stop]
         if state.src[at : state.eMarks[stop]].strip() == opening[1]:
             break
-        stop += 1
-    if stop >= end:
+    else:
         return False
     if silent:
         return True
@@ -484,15 +459,12 @@ def _indented_container(state: StateBlock, start: int, end: int, silent: bool) -
     if state.src[pos : pos + 3] not in ("!!!", "???", "===") or state.is_code_block(start):
         return False
     found = _INDENTED.fullmatch(state.src, pos, state.eMarks[start])
-    if found is None or (found[1] is None and found[3] is None):
-        return False
-    if found[1] and not found[2].strip() and not found[3]:
+    if found is None or not (found[3] or (found[2] and found[2].strip())):
         return False
     if silent:
         return True
-    title = found[3][1:-1].replace('\\"', '"') if found[3] else ""
-    if not found[3] and found[2]:
-        title = found[2].split()[0].capitalize()
+    kind, title = found[2], found[3]
+    title = title[1:-1].replace('\\"', '"') if title else kind.split()[0].capitalize()
     indent = state.blkIndent + 4
     stop = start + 1
     while stop < end and (state.isEmpty(stop) or state.sCount[stop] >= indent):
@@ -574,9 +546,8 @@ def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     closing = re.compile(re.escape(fence) + re.escape(fence[0]) + "*[ \t]*")
     while stop < end:
         at = state.bMarks[stop] + state.tShift[stop]
-        if at < state.eMarks[stop] and state.sCount[stop] < state.blkIndent:
-            break
-        if closing.fullmatch(state.src, at, state.eMarks[stop]):
+        outdented = at < state.eMarks[stop] and state.sCount[stop] < state.blkIndent
+        if outdented or closing.fullmatch(state.src, at, state.eMarks[stop]):
             break
         stop += 1
     closed = stop < end and closing.match(state.src, state.bMarks[stop] + state.tShift[stop])
