@@ -11,6 +11,7 @@ not text or included recursively is skipped and reported by `problems_of`.
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -38,7 +39,7 @@ def _mdbook_part(target: str) -> tuple[str, _Part]:
         return path, _Part()
     if rest[0] and not rest[0].isdecimal():
         return path, _Part(rest[0])
-    return path, _Part(spans=_parse_ranges([":".join(rest[:2])]))
+    return path, _Part(spans=_ranges([":".join(rest[:2])]))
 
 
 def _snippet_part(target: str) -> tuple[str, _Part]:
@@ -49,15 +50,11 @@ def _snippet_part(target: str) -> tuple[str, _Part]:
     rest = found[2][1:]
     if rest[:1].isalpha():
         return found[1], _Part(rest)
-    return found[1], _Part(spans=_line_ranges(rest))
+    return found[1], _Part(spans=_ranges(rest.split(",")))
 
 
-def _line_ranges(lines: str) -> tuple[tuple[int, int | None], ...]:
-    """Parse `1:3,5,7:` into pairs of first and last line."""
-    return _parse_ranges(lines.split(","))
-
-
-def _parse_ranges(pieces: Iterable[str]) -> tuple[tuple[int, int | None], ...]:
+def _ranges(pieces: Iterable[str]) -> tuple[tuple[int, int | None], ...]:
+    """Parse `1:3`, `5`, `7:` into pairs of first and last line."""
     spans: list[tuple[int, int | None]] = []
     for piece in pieces:
         first, colon, last = piece.strip().partition(":")
@@ -85,7 +82,10 @@ def _select(text: str, part: _Part) -> str:
             chosen.extend(lines[max(first - 1, 0) : last])
         lines = chosen
     kept = [line for line in lines if not _REGION_LINE.search(line)]
-    return _dedent("\n".join(kept)) if part.region or part.spans else "\n".join(kept)
+    margin = 0
+    if part.region or part.spans:
+        margin = min((len(line) - len(line.lstrip()) for line in kept if line.strip()), default=0)
+    return "\n".join(line[margin:] for line in kept)
 
 
 def _region(lines: Sequence[str], name: str) -> Iterable[str]:
@@ -105,12 +105,6 @@ def _region(lines: Sequence[str], name: str) -> Iterable[str]:
             inside = False
         elif inside:
             yield line
-
-
-def _dedent(text: str) -> str:
-    lines = text.split("\n")
-    margin = min((len(line) - len(line.lstrip()) for line in lines if line.strip()), default=0)
-    return "\n".join(line[margin:] for line in lines)
 
 
 _MARKDOWN: Final = frozenset({".md", ".mdx", ".markdown"})
@@ -158,7 +152,7 @@ def _expand(block: Block, source: str, page: Page, read: Callable[..., str]) -> 
         if components is not None:
             return components
     if block.kind in ("comment", "html") and (found := _VITEPRESS_PART.search(source)):
-        spans = _line_ranges(f"{found[3]}:{found[4]}") if found[3] or found[4] else ()
+        spans = _ranges([f"{found[3]}:{found[4]}"]) if found[3] or found[4] else ()
         return read(found[1], _Part(found[2] or "", spans), code=False)
     if block.kind == "marker" and (found := _MYST.match(source)):
         return read(found[2], _Part(), code=False)
@@ -188,16 +182,11 @@ def _components(block: Block, source: str, page: Page, read: Callable[..., str])
 def _lines(source: str, read: Callable[..., str], *, code: bool) -> str:
     """Replace the include directives in `source` by the included text."""
 
-    def mdbook(found: re.Match[str]) -> str:
-        if found[1]:
-            return found[0][1:]
-        path, part = _mdbook_part(found[3])
-        return read(path, part, code=code)
-
-    def snippet(found: re.Match[str]) -> str:
-        if found[1]:
-            return found[0].replace(";", "", 1)
-        path, part = _snippet_part(found[3])
+    def single(found: re.Match[str]) -> str:
+        if found[1]:  # escaped
+            return found[0].replace(found[1], "", 1)
+        part_of = _mdbook_part if found.re is _MDBOOK else _snippet_part
+        path, part = part_of(found[3])
         return read(path, part, code=code)
 
     def snippets(found: re.Match[str]) -> str:
@@ -207,15 +196,15 @@ def _lines(source: str, read: Callable[..., str], *, code: bool) -> str:
 
     def brace_star(found: re.Match[str]) -> str:
         lines = _BRACE_STAR_LINES.search(found[2])
-        return read(found[1], _Part(spans=_line_ranges(lines[1]) if lines else ()), code=code)
+        return read(found[1], _Part(spans=_ranges(lines[1].split(",")) if lines else ()), code=code)
 
     def vitepress(found: re.Match[str]) -> str:
         shown = read(found[1], _Part(found[2] or ""), code=True)
         return shown if code or not shown else fence(shown, PurePosixPath(found[1]).suffix[1:])
 
     source = _SNIPPETS.sub(snippets, source)
-    source = _MDBOOK.sub(mdbook, source)
-    source = _SNIPPET.sub(snippet, source)
+    source = _MDBOOK.sub(single, source)
+    source = _SNIPPET.sub(single, source)
     source = _BRACE_STAR.sub(brace_star, source)
     return _VITEPRESS.sub(vitepress, source)
 
@@ -349,21 +338,17 @@ class Includes:
         """
         if "\0" in target or "://" in target or len(target) > 1000:
             return None
+        folder = self.root if target.startswith(("@", "/")) else file.parent
         if target.startswith("@"):
             target = target.partition("/")[2]  # @/x, @site/x, @docs/x
-            bases: Sequence[Path] = [self.root, *_between(self.root, self.boundary)]
         elif target.startswith("/"):
             target = target.lstrip("/")
-            bases = [self.root, *_between(self.root, self.boundary)]
-        else:
-            bases = [file.parent, *_between(file.parent, self.boundary)]
-        for base in bases:
-            for suffix in ("", ".md", ".mdx"):
-                found = self._inside(base / (target + suffix))
-                if found is not None:
-                    return found
-                if PurePosixPath(target).suffix:
-                    break
+        above = [base for base in folder.parents if base.is_relative_to(self.boundary)]
+        suffixes = ("",) if PurePosixPath(target).suffix else ("", ".md", ".mdx")
+        for base, suffix in product([folder, *above], suffixes):
+            found = self._inside(base / (target + suffix))
+            if found is not None:
+                return found
         return None
 
     def _inside(self, path: Path) -> Path | None:
@@ -374,8 +359,3 @@ class Includes:
         except (OSError, RuntimeError, ValueError):  # name too long, loop of links, NUL
             pass
         return None
-
-
-def _between(folder: Path, boundary: Path) -> list[Path]:
-    """Folders above `folder`, nearest first, up to and including `boundary`."""
-    return [above for above in folder.parents if above.is_relative_to(boundary)]

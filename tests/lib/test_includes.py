@@ -9,10 +9,10 @@ from lib.documents import read_document
 from lib.includes import (
     Includes,
     _expand,
-    _line_ranges,
     _mdbook_part,
     _names_files,
     _Part,
+    _ranges,
     _select,
     _snippet_part,
 )
@@ -217,8 +217,8 @@ def test_what_a_snippet_names(target: str, part: _Part) -> None:
 
 
 def test_lines_are_named_by_their_numbers() -> None:
-    assert _line_ranges("1:3,5,7:") == ((1, 3), (5, 5), (7, None))
-    assert _line_ranges(f"x,,{MANY}:{MANY}") == ((999_999_999, 999_999_999),)
+    assert _ranges("1:3,5,7:".split(",")) == ((1, 3), (5, 5), (7, None))
+    assert _ranges(["x", "", f"{MANY}:{MANY}"]) == ((999_999_999, 999_999_999),)
 
 
 @pytest.mark.parametrize(
