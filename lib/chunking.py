@@ -20,13 +20,13 @@ are numbers or slugs, and `file_path` contains them.
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Final
 
 from lib.documents import Document
-from lib.markdown_page import Block, Heading, Page
+from lib.markdown_page import Block, Page
 from lib.splitting import Include, Kind, Unit, UnitMaker, is_bare, text_pieces
 from lib.tokens import CountTokens
 
@@ -113,18 +113,14 @@ def _sections_of(page: Page, title: str) -> list[_Section]:
         stack.append(block.heading)
         below = [headings[i].text for i in stack if i != title_heading]
         path = [title]
-        if title_heading in stack and not _same(headings[title_heading].text, title):
-            path.append(headings[title_heading].text)
+        if title_heading in stack:
+            first = headings[title_heading].text
+            if first.strip().casefold() != title.strip().casefold():
+                path.append(first)
         path.extend(text for text in below if text)
-        sections.append(
-            _Section(
-                block.heading,
-                tuple(path),
-                below[0] if below else "",
-                here.text or path[-1],
-                [block],
-            )
-        )
+        section = below[0] if below else ""
+        name = here.text or path[-1]
+        sections.append(_Section(block.heading, tuple(path), section, name, [block]))
     return sections
 
 
@@ -140,10 +136,6 @@ def _title_from_path(path: str) -> str:
     words = re.sub(r"^\d+[\s._-]+(?=\D)", "", stem)
     words = re.sub(r"[\s_-]+", " ", words).strip()
     return words[:1].upper() + words[1:] if words else stem
-
-
-def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
 
 
 def _flatten(blocks: Iterable[Block]) -> Iterable[Block]:
@@ -163,10 +155,7 @@ def _flatten(blocks: Iterable[Block]) -> Iterable[Block]:
 
 
 def _holds_heading(block: Block) -> bool:
-    return any(
-        child.kind == "heading" or (child.children and _holds_heading(child))
-        for child in block.children
-    )
+    return any(child.kind == "heading" or _holds_heading(child) for child in block.children)
 
 
 def _pack(units: Sequence[Unit], room: int, budget: int) -> list[list[Unit]]:
@@ -179,8 +168,7 @@ def _pack(units: Sequence[Unit], room: int, budget: int) -> list[list[Unit]]:
     level = int(total / len(groups) * 1.15)
     leveled = _fill(units, min(room, level), budget)
     groups = leveled if len(leveled) == len(groups) else groups
-    if len(groups) > 1:
-        _level_last(groups[-2], groups[-1], room, budget)
+    _level_last(groups[-2], groups[-1], room, budget)
     return groups
 
 
@@ -283,100 +271,11 @@ class _Draft:
     def cost(self) -> int:
         return sum(unit.cost + 1 for unit in self.units)
 
-    @property
-    def raw(self) -> int:
-        return sum(unit.raw + 1 for unit in self.units)
 
-    @property
-    def bare(self) -> bool:
-        return all(map(is_bare, self.units))
-
-
-@dataclass(frozen=True)
-class _Joiner:
-    """Merges drafts of one page."""
-
-    text: str
-    headings: Sequence[Heading]
-    budget: int
-    count: CountTokens
-    room: Callable[[_Section], int]
-
-    def join(self, drafts: list[_Draft]) -> list[_Draft]:
-        return self._merge(self._attach_bare(drafts))
-
-    def _attach_bare(self, drafts: list[_Draft]) -> list[_Draft]:
-        """Attach bare headings to other drafts, so that none is a chunk alone.
-
-        A heading joins its first subsection, else the draft before it, else the one after it.
-        """
-        kept: list[_Draft] = []
-        waiting: list[Unit] = []
-        for index, draft in enumerate(drafts):
-            if draft.bare:
-                following = drafts[index + 1] if index + 1 < len(drafts) else None
-                goes_down = following is not None and (
-                    following.section is draft.section or _contains(draft, following)
-                )
-                if not goes_down and not waiting and kept and self._fits(kept[-1], draft.units):
-                    kept[-1].units.extend(draft.units)
-                else:
-                    waiting.extend(draft.units)
-                continue
-            if waiting:
-                while waiting and not self._fits(draft, waiting):
-                    waiting.pop(0)
-                draft.units[:0] = waiting
-                waiting = []
-            kept.append(draft)
-        if waiting and kept and self._fits(kept[-1], waiting):
-            kept[-1].units.extend(waiting)
-        return kept
-
-    def _fits(self, draft: _Draft, units: Sequence[Unit]) -> bool:
-        said = draft.section.path  # headings in the path are not embedded again
-        cost = draft.cost + sum(
-            unit.cost + 1
-            for unit in units
-            if unit.heading is None or self.headings[unit.heading].text not in said
-        )
-        if cost > self.room(draft.section):
-            return False
-        # counted as one slice: a comment between the two belongs to no unit
-        start = min(units[0].start, draft.units[0].start)
-        end = max(units[-1].end, draft.units[-1].end)
-        return self.count(self.text[start:end]) <= self.budget
-
-    def _merge(self, drafts: list[_Draft]) -> list[_Draft]:
-        tiny = max(24, self.budget // 8)
-        half = self.budget // 2
-        merged: list[_Draft] = []
-        for draft in drafts:
-            last = merged[-1] if merged else None
-            if last is not None and last.section is not draft.section and last.whole:
-                cost, size = last.cost, draft.cost
-                down = _contains(last, draft)
-                if down and cost <= tiny // 2 and self._fits(draft, last.units):
-                    # an introductory line: the heading below is the better link target
-                    merged[-1] = _Draft(draft.section, last.units + draft.units, draft.whole)
-                    continue
-                near = down or _siblings(last, draft)
-                small = min(cost, size) <= tiny and cost + size <= half
-                if near and draft.whole and small and self._fits(last, draft.units):
-                    last.units.extend(draft.units)
-                    continue
-            merged.append(draft)
-        return merged
-
-
-def _contains(parent: _Draft, child: _Draft) -> bool:
+def _contains(parent: _Section, child: _Section) -> bool:
     """Tell whether the heading of `child` is below that of `parent`."""
-    path = parent.section.path
-    return len(child.section.path) > len(path) and child.section.path[: len(path)] == path
-
-
-def _siblings(one: _Draft, other: _Draft) -> bool:
-    return one.section.path[:-1] == other.section.path[:-1] and len(one.section.path) > 1
+    size = len(parent.path)
+    return len(child.path) > size and child.path[:size] == parent.path
 
 
 class _Chunker:
@@ -407,17 +306,15 @@ class _Chunker:
                 unit for block in section.blocks for unit in self.units.units(block, room)
             ]
             above = []
-            if all(map(is_bare, units)) and place + 1 < len(sections):
-                below = sections[place + 1].path
-                if len(below) > len(section.path) and below[: len(section.path)] == section.path:
-                    above = units  # packed with the section below
-                    continue
+            goes_down = place + 1 < len(sections) and _contains(section, sections[place + 1])
+            if goes_down and all(map(is_bare, units)):
+                above = units  # packed with the section below
+                continue
             groups = _pack(units, room, self.budget)
             drafts.extend(_Draft(section, group, len(groups) == 1) for group in groups)
-        joiner = _Joiner(self.text, self.page.headings, self.budget, self.count, self._room)
         chunks: list[Chunk] = []
         seen: dict[bytes, int] = {}
-        for draft in joiner.join(drafts):
+        for draft in self._merge(self._attach_bare(drafts)):
             chunks.extend(self._finish(draft, seen))
         return chunks
 
@@ -446,19 +343,81 @@ class _Chunker:
                 return short
         return short[: next(text_pieces(short, limit, self.count)).stop]
 
+    def _attach_bare(self, drafts: list[_Draft]) -> list[_Draft]:
+        """Attach bare headings to other drafts, so that none is a chunk alone.
+
+        A heading joins its first subsection, else the draft before it, else the one after it.
+        """
+        kept: list[_Draft] = []
+        waiting: list[Unit] = []
+        for index, draft in enumerate(drafts):
+            if all(map(is_bare, draft.units)):
+                following = drafts[index + 1] if index + 1 < len(drafts) else None
+                goes_down = following is not None and (
+                    following.section is draft.section
+                    or _contains(draft.section, following.section)
+                )
+                if not goes_down and not waiting and kept and self._fits(kept[-1], draft.units):
+                    kept[-1].units.extend(draft.units)
+                else:
+                    waiting.extend(draft.units)
+                continue
+            if waiting:
+                while waiting and not self._fits(draft, waiting):
+                    waiting.pop(0)
+                draft.units[:0] = waiting
+                waiting = []
+            kept.append(draft)
+        if waiting and kept and self._fits(kept[-1], waiting):
+            kept[-1].units.extend(waiting)
+        return kept
+
+    def _fits(self, draft: _Draft, units: Sequence[Unit]) -> bool:
+        said = draft.section.path  # headings in the path are not embedded again
+        cost = draft.cost + sum(
+            unit.cost + 1
+            for unit in units
+            if unit.heading is None or self.page.headings[unit.heading].text not in said
+        )
+        if cost > self._room(draft.section):
+            return False
+        # counted as one slice: a comment between the two belongs to no unit
+        start = min(units[0].start, draft.units[0].start)
+        end = max(units[-1].end, draft.units[-1].end)
+        return self.count(self.text[start:end]) <= self.budget
+
+    def _merge(self, drafts: list[_Draft]) -> list[_Draft]:
+        tiny = max(24, self.budget // 8)
+        half = self.budget // 2
+        merged: list[_Draft] = []
+        for draft in drafts:
+            last = merged[-1] if merged else None
+            if last is not None and last.section is not draft.section and last.whole:
+                cost, size = last.cost, draft.cost
+                down = _contains(last.section, draft.section)
+                if down and cost <= tiny // 2 and self._fits(draft, last.units):
+                    # an introductory line: the heading below is the better link target
+                    merged[-1] = _Draft(draft.section, last.units + draft.units, draft.whole)
+                    continue
+                above = last.section.path[:-1]
+                near = down or (bool(above) and above == draft.section.path[:-1])
+                small = min(cost, size) <= tiny and cost + size <= half
+                if near and draft.whole and small and self._fits(last, draft.units):
+                    last.units.extend(draft.units)
+                    continue
+            merged.append(draft)
+        return merged
+
     def _finish(self, draft: _Draft, seen: dict[bytes, int]) -> Iterable[Chunk]:
         section = draft.section
         units = draft.units
-        start, end = units[0].start, units[-1].end
-        while end > start and self.text[end - 1] in " \t\r\n":
-            end -= 1
-        text = self.text[start:end]
+        start = units[0].start
+        text = self.text[start : units[-1].end].rstrip(" \t\r\n")
         headings = self.page.headings
         lines = [self._path_text(section.path)[0]]
         for unit in units:
-            if unit.heading is not None and headings[unit.heading].text in section.path:
-                continue  # already in the path
-            if unit.clean:
+            in_path = unit.heading is not None and headings[unit.heading].text in section.path
+            if unit.clean and not in_path:
                 lines.append(unit.clean)
         embed_text = "\n\n".join(lines)
         tokens = self.count(embed_text)
@@ -480,7 +439,7 @@ class _Chunker:
         yield Chunk(
             file_path=self.document.path,
             start=start,
-            end=end,
+            end=start + len(text),
             text=text,
             embed_text=embed_text,
             heading_path=section.path,
