@@ -404,11 +404,10 @@ class UnitMaker:
         """
         first = next(text_pieces(self.text[begin:stop], self.budget, self.count))
         start, end = begin + first.start, begin + first.stop
-        if self.count(shown) <= room:
-            yield self._slice(start, end, shown, raw=first.cost, keep_with_next=True)
-            return
-        for piece in self._pieces(shown, room):
-            part = shown[piece.start : piece.stop]
+        parts = [shown]
+        if self.count(shown) > room:
+            parts = [shown[piece.start : piece.stop] for piece in self._pieces(shown, room)]
+        for part in parts:
             yield self._slice(start, end, part, raw=first.cost, keep_with_next=True)
 
     def _split_text(
