@@ -257,15 +257,9 @@ class BookReader:
         file_hash = self._hasher.hash_of(document, included)
         language = page_language(document.text, address.locale)
         texts = [chunk.embed_text for chunk in chunks]
-        prepared = [
-            PreparedChunk(chunk, text, terms)
-            for chunk, text, terms in zip(
-                _stored_chunks(document, chunks, address, file_hash),
-                texts,
-                document_vectors(texts, language),
-                strict=True,
-            )
-        ]
+        stored = _stored_chunks(document, chunks, address, file_hash)
+        terms = document_vectors(texts, language)
+        prepared = [PreparedChunk(*each) for each in zip(stored, texts, terms, strict=True)]
         batch.chunks.extend(prepared)
         batch.errors.extend(f"{path}: {problem}" for problem in problems)
         batch.ledger[path] = FileRecord(
