@@ -30,8 +30,6 @@ from lib.sites.link_check import unresolved_links
 from lib.store import INDEX_FORMAT, GenerationBuilder, Ledger, Manifest, Store, new_generation
 
 _GRACE_SECONDS = 3.0
-
-
 _TaskStatus = Literal["pending", "processing", "completed", "failed"]
 _MAX_LINES = 1_000
 """Limit of the errors, and of the unresolved links, in a report."""
@@ -181,7 +179,8 @@ class _IndexWriter:
         if len(self._running) >= self._embedder.concurrency:
             await self._settle()
         task = asyncio.create_task(self._write(batch))
-        task.add_done_callback(_retrieve_exception)
+        # retrieved here, because asyncio logs other exceptions, and only the first is raised
+        task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         self._running.add(task)
 
     async def _settle(self) -> None:
@@ -209,15 +208,8 @@ class _IndexWriter:
         )
         self._task.chunks_reused += reused
         self._task.chunks_embedded += len(batch) - reused
-        self._task.tokens_embedded += sum(
-            {p.chunk.content_hash: p.chunk.tokens for p in batch}[key] for key in fresh
-        )
-
-
-def _retrieve_exception(task: asyncio.Task[None]) -> None:
-    """Mark the exception as retrieved: only the first is raised, and asyncio logs the others."""
-    if not task.cancelled():
-        task.exception()
+        tokens = {each.chunk.content_hash: each.chunk.tokens for each in batch}
+        self._task.tokens_embedded += sum(tokens[key] for key in fresh)
 
 
 _SHRINK_LIMIT = 0.5
