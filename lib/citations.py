@@ -97,13 +97,7 @@ def _make_citation(marker: int, passage: Passage) -> Citation:
     return Citation(
         marker=marker,
         text=_excerpt(passage.text),
-        source=_Source(
-            chapter=passage.chapter,
-            section=passage.section,
-            heading=passage.heading,
-            file_path=passage.file_path,
-            url=passage.url,
-        ),
+        source=msgspec.convert(passage, _Source, from_attributes=True),
         relevance_score=passage.score,
         chunk_id=passage.chunk_id,
     )
@@ -133,15 +127,12 @@ _MAX_CLAIM_CHARACTERS: Final = 600
 
 _MARKER: Final = re.compile(RESOLVED_MARKER)
 # Site generators replace quotes, dashes and dots with typographic ones.
-_AS_WRITTEN: Final = re.compile(r"[^\"'`‘’“”–—…]*", re.DOTALL)
-_DOTS_OR_DASHES: Final = re.compile(r"--|\.\.\.")
+_REPLACED: Final = re.compile(r"[\"'`‘’“”–—…]|--|\.\.\.")
 _PUNCTUATION: Final = " \t.,;:!?()[]{}*_|。！？，、；："
 
 
 @dataclass(frozen=True, slots=True)
 class _LinkableSentence:
-    """A sentence's terms and its text directive."""
-
     terms: frozenset[str]
     directive: str
 
@@ -210,8 +201,7 @@ def _clean(text: str) -> str:
 
 
 def _shown(text: str, source: str) -> bool:
-    whole = _AS_WRITTEN.fullmatch(text) is not None and not _DOTS_OR_DASHES.search(text)
-    return bool(text) and whole and text in source
+    return bool(text) and text in source and not _REPLACED.search(text)
 
 
 def _encoded(text: str) -> str:
