@@ -128,16 +128,13 @@ _MIN_STEM_LETTERS: Final = 4
 """Minimum letters of a stem that may follow "un-"."""
 
 
-def _stem(word: str) -> str:
-    return next(iter(terms(word)), word)
-
-
 @cache
 def _opposite_stems() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for one, other in opposites():
-        found.setdefault(_stem(one), set()).add(_stem(other))
-        found.setdefault(_stem(other), set()).add(_stem(one))
+    for pair in opposites():
+        one, other = (next(iter(terms(word)), word) for word in pair)
+        found.setdefault(one, set()).add(other)
+        found.setdefault(other, set()).add(one)
     return {stem: frozenset(others) for stem, others in found.items()}
 
 
@@ -277,8 +274,6 @@ class _Line:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Neighbouring lines under a heading."""
-
     lines: Sequence[_Line]
     heading: _Line
     bag: frozenset[str]
@@ -289,10 +284,8 @@ class _Window:
 
     @classmethod
     def union(cls, windows: Sequence["_Window"]) -> "_Window":
-        """Combine one or more windows and their headings."""
-        heading = _read_line(
-            " ".join(each.heading.text for each in windows), windows[0].heading.language
-        )
+        path = " ".join(each.heading.text for each in windows)
+        heading = _read_line(path, windows[0].heading.language)
         return cls.of([line for each in windows for line in each.lines], heading)
 
 
@@ -397,12 +390,10 @@ def _check_claim(
 
 def _is_latin(text: str) -> bool:
     """Whether at least half of the letters are Latin."""
-    letters = sum(map(str.isalpha, text))
-    return 2 * len(_LATIN.findall(text)) >= letters
+    return 2 * len(_LATIN.findall(text)) >= sum(map(str.isalpha, text))
 
 
 def _weigh_terms(text: str, language: str, rarity: Callable[[str], float]) -> dict[str, float]:
-    """Return the terms of a claim and their weights."""
     names = {term for name in _NAME.findall(text) for term in _read_terms(name, language)}
     return {
         term: rarity(term) * (_NAME_WEIGHT if term in names else 1.0)
@@ -411,7 +402,6 @@ def _weigh_terms(text: str, language: str, rarity: Callable[[str], float]) -> di
 
 
 def _find_names(text: str) -> list[str]:
-    """Return the names and identifiers in `text`."""
     return [re.sub(r"['’]s?$", "", name) for name in _NAME.findall(text) if not name.isdecimal()]
 
 
@@ -441,6 +431,5 @@ def _weigh_coverage(
     here = weights.keys() & bag
     above = (weights.keys() & heading) - here
     found = math.fsum(map(weights.__getitem__, here))
-    return (found + _HEADING_WEIGHT * math.fsum(map(weights.__getitem__, above))) / math.fsum(
-        weights.values()
-    )
+    found += _HEADING_WEIGHT * math.fsum(map(weights.__getitem__, above))
+    return found / math.fsum(weights.values())
