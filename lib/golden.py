@@ -19,6 +19,7 @@ alternatives: `alts`, pairs of start and end in the same file, and `also`, a lis
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -110,15 +111,13 @@ def read_questions(
     """Read questions about the book in the folder `root`. Raises `BadQuestions`."""
     read: list[Question] = []
     wrong: list[str] = []
-    texts: dict[str, str] = {}
 
+    @cache
     def text_of(file: str) -> str:
-        if file not in texts:
-            try:
-                texts[file] = read_document(root, file, limits or DocumentLimits()).text
-            except DocumentError as error:
-                raise BadQuestions(f"{file}: {error}") from None
-        return texts[file]
+        try:
+            return read_document(root, file, limits or DocumentLimits()).text
+        except DocumentError as error:
+            raise BadQuestions(f"{file}: {error}") from None
 
     for path in files:
         try:
