@@ -155,19 +155,16 @@ class AnswerBuffer(Generic[_T]):
         line = (self._line + (text if end < 0 else text[:end]))[: _MAX_LINE_PREFIX + 1]
         whole = len(line) <= _MAX_LINE_PREFIX
         read = classify_line(self._blocks, line, whole and (final or end >= 0))
-        if read is None:
-            if not whole:
-                cut = _MAX_LINE_PREFIX - len(self._line)
-                return f"{text[:cut]}\n{text[cut:]}"
+        if read is None and not whole:
+            cut = _MAX_LINE_PREFIX - len(self._line)
+            return f"{text[:cut]}\n{text[cut:]}"
+        if read is None or (read[0] is LineKind.FENCE and end < 0 and not final):
             self._held = text
             return None
         kind, after = read
         if kind is LineKind.UNCLEAR:
             return ("\\" if self._line else "\n") + text
         if kind is LineKind.FENCE:
-            if end < 0 and not final:
-                self._held = text
-                return None
             # A bar could make it a table's header.
             text = text[:end].replace("|", " ") + text[end:] if end >= 0 else text.replace("|", " ")
         self._unclassified = False

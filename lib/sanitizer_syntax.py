@@ -120,10 +120,8 @@ def find_tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
             return "", start + comment.end()
         return None if not whole and "<!--".startswith(window[:4]) else ("", 0)
     name = _NAME.match(window)
-    if name is None:
-        return ("", 0) if whole or window not in ("<", "</") else None
-    if not name[2]:
-        return ("", 0) if whole else None
+    if name is None or not name[2]:
+        return None if not whole and (name or window in ("<", "</")) else ("", 0)
     if name[2] in "+.:":
         if auto := _AUTOLINK.match(window):
             return auto[1], start + auto.end()
@@ -330,9 +328,8 @@ def _starts(
         elif _HEADING.match(rest):
             return LineKind.TEXT, OpenBlocks(open_)
         elif (own and _UNDERLINE.fullmatch(rest)) or _RULE.fullmatch(rest):
-            return LineKind.TEXT, OpenBlocks(
-                open_, table=table or bool(_DELIMITERS.fullmatch(rest))
-            )
+            table = table or bool(_DELIMITERS.fullmatch(rest))
+            return LineKind.TEXT, OpenBlocks(open_, table=table)
         elif found := _item(rest, complete):
             columns, interrupts = found
             if own and not interrupts:
@@ -447,7 +444,6 @@ _UNFINISHED: Final = re.compile(
 
 
 def drop_unfinished_marker(text: str) -> str:
-    """Remove an unfinished marker from the end of an answer."""
     cut = _UNFINISHED.search(text)
     return text[: cut.start()] if cut and len(cut[0]) < _MAX_MARKER_CHARACTERS else text
 
