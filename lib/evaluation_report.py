@@ -24,8 +24,6 @@ _LATENCIES: Final[Mapping[str, Callable[[Outcome], float | None]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Report:
-    """An evaluation's outcomes with their summary."""
-
     outcomes: Sequence[Outcome]
     plan: Plan
     models: Mapping[str, str]
@@ -213,7 +211,7 @@ def _question_json(outcome: Outcome, k: int) -> dict[str, Any]:
         "mode": answer and answer.mode,
         "usage": answer and answer.usage,
         "check": answer and answer.check,
-        "links": [{"url": each.url, "valid": each.valid} for each in outcome.links],
+        "links": outcome.links,
         "passages": [
             {
                 "file": each.file_path,

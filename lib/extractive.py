@@ -233,5 +233,4 @@ def _is_same_block(before: Sentence | None, sentence: Sentence) -> bool:
 
 
 def _escape_markdown(text: str) -> str:
-    """Escape `text`, so that Markdown shows it unchanged."""
     return _MARKUP.sub(r"\\\g<0>", text)

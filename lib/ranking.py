@@ -183,7 +183,6 @@ class _WordPairs:
 
 
 def _share_of_known_terms(weights: SparseVector, found: Candidates) -> float:
-    """Return the share of the terms that the book contains."""
     return sum(term in found.rarity for term in weights.indices) / len(weights.indices)
 
 
@@ -345,6 +344,5 @@ def _heading_of(chunk: StoredChunk) -> tuple[str, str | None, str, str]:
 
 
 def _is_near_duplicate(one: frozenset[str], other: frozenset[str]) -> bool:
-    """Whether two sets of terms come from nearly the same text."""
     both = len(one & other)
     return both > 0 and both >= _DUPLICATE_OVERLAP * max(len(one), len(other))

@@ -76,7 +76,6 @@ class _SignalWeights:
     threshold: float
 
     def margin(self, signals: AnswerabilitySignals) -> float:
-        """The weighted sum minus the threshold."""
         return (
             self.nearest * (signals.nearest or 0.0)
             + self.lead * signals.lead
@@ -103,7 +102,6 @@ _MAX_COUNTED_TERMS: Final = 8
 
 
 def log_terms(signals: AnswerabilitySignals) -> float:
-    """Return the logarithm of the number of terms."""
     return math.log(min(_MAX_COUNTED_TERMS, max(1, signals.terms)))
 
 

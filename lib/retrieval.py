@@ -102,9 +102,8 @@ def _prepend_context(before: str, question: str) -> str:
     if len(before) > _MAX_CONTEXT_CHARACTERS:
         small = small_words(question_language(before[:_MAX_CONTEXT_CHARACTERS]))
         plain = " ".join(word for word in before.split() if word.casefold() not in small)
-        before = (
-            plain[:_MAX_CONTEXT_CHARACTERS].rpartition(" ")[0] or plain[:_MAX_CONTEXT_CHARACTERS]
-        )
+        plain = plain[:_MAX_CONTEXT_CHARACTERS]
+        before = plain.rpartition(" ")[0] or plain
     return f"{before} {question}"
 
 
@@ -231,7 +230,6 @@ async def _retrieve_opening(
 
 
 def _has_answer(result: SearchResult) -> bool:
-    """Whether the result seems to answer the question."""
     lookup = result.lookup
     if lookup.query.only:  # with a restriction, any result counts
         return bool(result.passages)
