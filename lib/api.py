@@ -45,18 +45,13 @@ def _decode_json(body: bytes, form: type[_R]) -> _R:
             plain = msgspec.json.decode(body)
         except msgspec.ValidationError:
             raise error from None
+        if isinstance(plain, dict):
+            plain = {
+                key: int(each) if isinstance(each, float) and each.is_integer() else each
+                for key, each in plain.items()
+            }
         # Encoded again, because only the JSON decoder names the wrong field.
-        return msgspec.json.decode(msgspec.json.encode(_with_integers(plain)), type=form)
-
-
-def _with_integers(value: Any) -> Any:
-    """Turn top-level numbers without a fraction into integers."""
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: int(each) if isinstance(each, float) and each.is_integer() else each
-        for key, each in value.items()
-    }
+        return msgspec.json.decode(msgspec.json.encode(plain), type=form)
 
 
 def decode_query(query: Mapping[str, str], form: type[_R]) -> _R:
