@@ -39,13 +39,7 @@ from lib.tokens import estimate_tokens
 
 _log = logging.getLogger(__name__)
 
-_NO_MODEL = "No language model is configured. Quotes from the book:"
 _MODEL_FAILED = "The language model cannot answer right now. Quotes from the book:"
-_MODEL_BUSY = "Many readers are asking right now. Quotes from the book:"
-_BUDGET_USED_UP = (
-    "The daily budget for the language model is used up. It resets at midnight UTC. "
-    "Quotes from the book:"
-)
 
 _MESSAGE_TOKENS = 4
 """Tokens that a message's role and delimiters take."""
@@ -66,7 +60,7 @@ async def stream(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]:
     try:
         answer = _refused_or_cached(chat, turn)
         if answer is None:
-            notice = _NO_MODEL
+            notice = "No language model is configured. Quotes from the book:"
             if chat.model is not None and turn.passages:
                 try:
                     async with aclosing(_generate(chat, chat.model, turn, transcript)) as events:
@@ -222,9 +216,12 @@ def _fallback_notice(error: Exception, transcript: Transcript) -> str:
     """Why quotes replace the model's answer. Re-raises `error` if the model's text has begun."""
     match error:
         case BudgetExhausted():
-            return _BUDGET_USED_UP
+            return (
+                "The daily budget for the language model is used up. It resets at midnight UTC. "
+                "Quotes from the book:"
+            )
         case Busy():
-            return _MODEL_BUSY
+            return "Many readers are asking right now. Quotes from the book:"
         case QuireError() if not transcript.has_text:
             _log.warning("answering without the language model: %s", error.message)
             return _MODEL_FAILED
@@ -325,9 +322,7 @@ class _TokenReservation:
     def observe(self, piece: Delta | Idle | Finish) -> None:
         """Take note of a piece of the answer; `Finish` carries the actual usage."""
         self._responded = True
-        if isinstance(piece, Idle):
-            return
-        self._has_output = True
+        self._has_output |= not isinstance(piece, Idle)
         if isinstance(piece, Finish) and piece.prompt_tokens is not None:
             completion = piece.completion_tokens or 0
             spent = token_cost(self._price, piece.prompt_tokens, completion)
