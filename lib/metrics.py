@@ -21,7 +21,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_late
 
 from lib import __version__
 from lib.events import NOT_IN_BOOK, Done, Event, Failed, TextDelta
-from lib.logs import current_request
+from lib.logs import AccessRecord, current_request
 
 # Saves one line per metric with the time of its first value.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -108,22 +108,19 @@ class AnswerRecorder:
         self._started = started
         self._streamed = streamed
         self._first: float | None = None
-        self._note = current_request.get()
+        self._note = current_request.get() or AccessRecord("", "")
 
     def record(self, event: Event) -> None:
         match event:
             case TextDelta() if self._streamed and self._first is None:
                 self._first = perf_counter() - self._started
-                if self._note:
-                    self._note.first = self._first
+                self._note.first = self._first
             case Done():
                 self._metrics.count_answer(event, self._first)
-                if self._note:
-                    self._note.mode, self._note.tokens = _mode(event), event.tokens_used
+                self._note.mode, self._note.tokens = _mode(event), event.tokens_used
             case Failed():
                 self._metrics.count_failure(event.code)
-                if self._note:
-                    self._note.mode = event.code.lower()
+                self._note.mode = event.code.lower()
 
 
 def _mode(done: Done) -> str:
