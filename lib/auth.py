@@ -48,13 +48,9 @@ def client_address(remote: str, forwarded_for: str, hops: int) -> str:
     seen = [part.strip() for part in forwarded_for.split(",") if part.strip()]
     chosen = seen[-min(hops, len(seen))] if hops and seen else remote
     address = _parse_address(chosen)
-    if address is None:
-        return "unknown"
     if isinstance(address, IPv6Address):
-        if address.ipv4_mapped:
-            return str(address.ipv4_mapped)
-        return str(IPv6Network((address, 64), strict=False))
-    return str(address)
+        return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))
+    return str(address or "unknown")
 
 
 def wider_network(address: str) -> str:
