@@ -238,7 +238,7 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
         )
     except BadQuestions as error:
         return _fail(error, 2)
-    asked = itertools.count(1)
+    asked, total = itertools.count(1), len(questions)
     async with open_services(settings) as services:
         try:
             if not await _ensure_index(services):
@@ -246,11 +246,7 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
             known = await find_valid_links(services, site)
             with _Progress("Asking", "questions") as progress:
                 outcomes = await evaluate(
-                    services,
-                    questions,
-                    plan,
-                    known,
-                    lambda: progress.show(next(asked), len(questions)),
+                    services, questions, plan, known, lambda: progress.show(next(asked), total)
                 )
         except SitemapError as error:
             return _fail(f"Cannot check the links against {site}: {error}.", 2)

@@ -74,8 +74,7 @@ class _Ending(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = []
     suggestions: Annotated[
-        list[Suggestion],
-        msgspec.Meta(description="The closest pages if the book does not answer."),
+        list[Suggestion], msgspec.Meta(description="The closest pages if the book does not answer.")
     ] = []
 
 

@@ -195,7 +195,6 @@ class ChatModel:
             # `generate` watches for silence: a timer reset for each packet costs as much as
             # reading the packet.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
-            auto_decompress=True,
         )
 
 
@@ -373,7 +372,6 @@ def _nearest_tick(time: float) -> int:
 
 
 def _pause_seconds(streams: int) -> float:
-    """Pause between two deltas of each of `streams`."""
     if streams <= _FEW_STREAMS:
         return 0.0
     extra = _PAUSE_PER_STREAM * max(0, streams - _MANY_STREAMS)
