@@ -130,19 +130,17 @@ def _redis_url(raw: str) -> str:
 
 def _exact_origins(raw: str) -> tuple[str, ...]:
     """Comma-separated origins, in lower case, without duplicates."""
-    origins = []
-    for part in (p.strip() for p in raw.split(",")):
-        if not part:
-            continue
+    parts = [part.strip() for part in raw.split(",")]
+    origins = dict.fromkeys(part.rstrip("/").lower() for part in parts if part)
+    for origin in origins:
         # Exact origins only: browsers refuse a wildcard with credentials, which existing widgets
         # send, and a pattern easily matches more than intended.
-        if not re.fullmatch(r"https?://[^\s/*?#@]+", part.rstrip("/"), re.IGNORECASE):
+        if not re.fullmatch(r"https?://[^\s/*?#@]+", origin):
             raise ValueError(
                 "exact origins such as https://book.example.org, separated by commas, without a "
                 "path and without *"
             )
-        origins.append(part.rstrip("/").lower())
-    return tuple(dict.fromkeys(origins))
+    return tuple(origins)
 
 
 def _collection_name(raw: str) -> str:
