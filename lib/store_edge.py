@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
@@ -265,28 +265,21 @@ def _acquire_lock(path: Path, max_wait: float = 0.0) -> IO[bytes] | None:
             return file
 
 
+@dataclass(eq=False)
 class _EdgeBuilder:
     """Writes one generation while holding the lock."""
 
-    def __init__(
-        self,
-        store: "EdgeStore",
-        folder: _EdgeFolder,
-        path: Path,
-        embedding_model: str,
-        lock: IO[bytes],
-    ) -> None:
-        self._store = store
-        self._folder = folder
-        self._path = path
-        self._embedding_model = embedding_model
-        self._lock = lock
-        self._shard: EdgeShard | None = None
-        self.dimension = 0
-        self._sources: list[tuple[EdgeShard, dict[str, str]]] | None = None
-        # A cancelled call's thread goes on; the lock keeps the next call from overlapping it.
-        self._busy = threading.Lock()
-        self._ended = False
+    _store: "EdgeStore"
+    _folder: _EdgeFolder
+    _path: Path
+    _embedding_model: str
+    _lock: IO[bytes]
+    _shard: EdgeShard | None = None
+    dimension: int = 0
+    _sources: list[tuple[EdgeShard, dict[str, str]]] | None = None
+    # A cancelled call's thread goes on; the lock keeps the next call from overlapping it.
+    _busy: threading.Lock = field(default_factory=threading.Lock)
+    _ended: bool = False
 
     async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         return await self._store.in_builder_thread(self._reuse_vectors, content_hashes)
@@ -328,20 +321,18 @@ class _EdgeBuilder:
         """Shards with vectors of this model, each with its chunk ids by content hash."""
         live = self._folder.readable()
         if live is not None and live.manifest.embedding_model == self._embedding_model:
-            yield live.shard, self._ids_by_hash(live)
+            try:
+                records = self._folder.ledger().values()
+            except IndexUnreadable:
+                yield live.shard, _ids_by_hash(live.shard)
+            else:
+                yield live.shard, {h: chunk for file in records for chunk, h in file.chunks.items()}
         for path in self._folder.other_sources(self._embedding_model):
             # Damaged, or killed before its first flush: no vectors to reuse.
             with contextlib.suppress(StoreUnavailable):
                 if path != self._path and has_shard(path):
                     shard = open_shard(path)
-                    yield shard, {h: chunk for chunk, h in scroll_payloads(shard, "content_hash")}
-
-    def _ids_by_hash(self, live: _Generation) -> dict[str, str]:
-        try:
-            records = self._folder.ledger().values()
-        except IndexUnreadable:
-            return {h: chunk for chunk, h in scroll_payloads(live.shard, "content_hash")}
-        return {h: chunk for record in records for chunk, h in record.chunks.items()}
+                    yield shard, _ids_by_hash(shard)
 
     def _copy_unchanged(self, without: Collection[str]) -> None:
         live = self._folder.current()
@@ -408,6 +399,10 @@ class _EdgeBuilder:
         if self._shard is not None:
             self._shard.close()
             self._shard = None
+
+
+def _ids_by_hash(shard: EdgeShard) -> dict[str, str]:
+    return {h: chunk for chunk, h in scroll_payloads(shard, "content_hash")}
 
 
 class EdgeStore:
@@ -486,9 +481,7 @@ class EdgeStore:
         self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
     ) -> Candidates:
         live = self._folder.current()
-        if live is None:
-            return Candidates((), {})
-        return live.search.search(vector, terms, n, only)
+        return live.search.search(vector, terms, n, only) if live else Candidates((), {})
 
 
 async def _run_in(threads: ThreadPoolExecutor, call: Callable[[], _T]) -> _T:

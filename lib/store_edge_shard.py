@@ -16,26 +16,8 @@ from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
-import qdrant_edge
+import qdrant_edge as edge
 from cachetools import LRUCache
-from qdrant_edge import (
-    CountRequest,
-    Distance,
-    EdgeConfig,
-    EdgeShard,
-    EdgeSparseVectorParams,
-    EdgeVectorParams,
-    Filter,
-    HasIdCondition,
-    Modifier,
-    QuantizationSearchParams,
-    Query,
-    QueryBatchRequest,
-    QueryRequest,
-    ScrollRequest,
-    SearchParams,
-    TurboQuantQuantizationConfig,
-)
 
 from lib.embedding import Vectors
 from lib.errors import IndexUnreadable, StoreUnavailable
@@ -79,28 +61,28 @@ _WARM_UP_HITS: Final = 30
 _WARM_UP_TERMS: Final = 5
 
 
-def create_shard(path: Path, dimension: int) -> EdgeShard:
+def create_shard(path: Path, dimension: int) -> edge.EdgeShard:
     """Create the shard of the generation in `path`."""
     (path / "shard").mkdir()
-    vectors = EdgeVectorParams(
+    vectors = edge.EdgeVectorParams(
         size=dimension,
-        distance=Distance.Cosine,
+        distance=edge.Distance.Cosine,
         # Equally fast; in memory, even the smallest index would take 32 MB.
         on_disk=True,
         # Another half byte per number: all that a search of a large book reads.
-        quantization_config=TurboQuantQuantizationConfig(),
+        quantization_config=edge.TurboQuantQuantizationConfig(),
     )
-    config = EdgeConfig(
+    config = edge.EdgeConfig(
         vectors={DENSE: vectors},
-        sparse_vectors={SPARSE: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+        sparse_vectors={SPARSE: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)},
         wal_enabled=False,
         # One segment is searched by one thread; others would only wait.
         max_search_threads=1,
     )
-    return EdgeShard.create(str(path / "shard"), config)
+    return edge.EdgeShard.create(str(path / "shard"), config)
 
 
-def open_shard(path: Path) -> EdgeShard:
+def open_shard(path: Path) -> edge.EdgeShard:
     """Open the shard of the generation in `path`, or a copy if its files cannot be written.
 
     Raises `StoreUnavailable`.
@@ -121,10 +103,9 @@ def open_shard(path: Path) -> EdgeShard:
         ) from error
 
 
-def _load(folder: Path) -> EdgeShard:
-
+def _load(folder: Path) -> edge.EdgeShard:
     try:
-        return EdgeShard.load(str(folder))
+        return edge.EdgeShard.load(str(folder))
     except Exception as error:  # the engine raises no more specific exception
         raise IndexUnreadable(DAMAGED) from error
 
@@ -204,13 +185,12 @@ def _copy_files(source: Path, target: Path) -> None:
             new.truncate()
 
 
-def scroll_payloads(shard: EdgeShard, field: str) -> Iterator[tuple[str, Any]]:
+def scroll_payloads(shard: edge.EdgeShard, field: str) -> Iterator[tuple[str, Any]]:
     """The id of every point with one field of its payload."""
-
     offset = None
     while True:
         records, offset = shard.scroll(
-            ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=[field])
+            edge.ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=[field])
         )
         for record in records:
             yield str(record.id), (record.payload or {}).get(field)
@@ -224,7 +204,7 @@ class ShardSearch:
     Thread-safe. Blocks a millisecond or two, during which the engine holds the interpreter lock.
     """
 
-    def __init__(self, shard: EdgeShard, exact_limit: int = _EXACT_LIMIT) -> None:
+    def __init__(self, shard: edge.EdgeShard, exact_limit: int = _EXACT_LIMIT) -> None:
         self._shard = shard
         self._dense_params = _dense_search_params(shard, exact_limit)
         # Reading a chunk costs more than finding it.
@@ -254,8 +234,7 @@ class ShardSearch:
 
     def warm_up(self) -> None:
         """Search for one stored chunk, so that the first reader does not pay for lazy set-up."""
-
-        records, _ = self._shard.scroll(ScrollRequest(limit=1, with_vector=True))
+        records, _ = self._shard.scroll(edge.ScrollRequest(limit=1, with_vector=True))
         for vector in (cast("Mapping[str, Any]", each.vector) for each in records):
             weights = vector[SPARSE]
             terms = SparseVector(weights.indices[:_WARM_UP_TERMS], weights.values[:_WARM_UP_TERMS])
@@ -264,19 +243,18 @@ class ShardSearch:
     def _search(
         self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
     ) -> Candidates:
-
-        queries = [Query.Nearest(sparse_vector(qdrant_edge, terms), using=SPARSE)]
-        params: list[SearchParams | None] = [None]
-        exact: list[SearchParams | None] = [None]
+        queries = [edge.Query.Nearest(sparse_vector(edge, terms), using=SPARSE)]
+        params: list[edge.SearchParams | None] = [None]
+        exact: list[edge.SearchParams | None] = [None]
         if vector is not None:
-            queries.append(Query.Nearest(vector.tolist(), using=DENSE))
+            queries.append(edge.Query.Nearest(vector.tolist(), using=DENSE))
             params.append(self._dense_params)
-            exact.append(SearchParams(exact=True))
-        where = payload_filter(qdrant_edge, only)
+            exact.append(edge.SearchParams(exact=True))
+        where = payload_filter(edge, only)
         answers = self._shard.query_batch(
-            QueryBatchRequest(
+            edge.QueryBatchRequest(
                 [
-                    QueryRequest(limit=n, query=query, filter=where, params=each)
+                    edge.QueryRequest(limit=n, query=query, filter=where, params=each)
                     for query, each in zip(queries, params, strict=True)
                 ]
             )
@@ -310,17 +288,19 @@ class ShardSearch:
 
     def _term_idfs(self, terms: Sequence[int]) -> dict[int, float]:
         """The IDF of each term that some chunk contains."""
-
         with self._lock:
             idfs = {term: self._idfs[term] for term in terms if term in self._idfs}
         if unknown := [term for term in terms if term not in idfs]:
             queries = [
-                Query.Nearest(sparse_vector(qdrant_edge, SparseVector([term], [1.0])), using=SPARSE)
+                edge.Query.Nearest(sparse_vector(edge, SparseVector([term], [1.0])), using=SPARSE)
                 for term in unknown
             ]
             answers = self._shard.query_batch(
-                QueryBatchRequest(
-                    [QueryRequest(limit=1, query=query, with_vector=[SPARSE]) for query in queries]
+                edge.QueryBatchRequest(
+                    [
+                        edge.QueryRequest(limit=1, query=query, with_vector=[SPARSE])
+                        for query in queries
+                    ]
                 )
             )
             for term, points in zip(unknown, answers, strict=True):
@@ -330,19 +310,19 @@ class ShardSearch:
         return {term: idf for term, idf in idfs.items() if idf is not None}
 
 
-def _dense_search_params(shard: EdgeShard, exact_limit: int) -> SearchParams:
-
-    if shard.count(CountRequest(exact=True)) <= exact_limit:
-        return SearchParams(exact=True)
-    rescored = QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING)
-    return SearchParams(quantization=rescored)
+def _dense_search_params(shard: edge.EdgeShard, exact_limit: int) -> edge.SearchParams:
+    if shard.count(edge.CountRequest(exact=True)) <= exact_limit:
+        return edge.SearchParams(exact=True)
+    rescored = edge.QuantizationSearchParams(rescore=True, oversampling=_OVERSAMPLING)
+    return edge.SearchParams(quantization=rescored)
 
 
 def _score_points(
-    shard: EdgeShard, query: Any, params: SearchParams | None, ids: set[Any]
+    shard: edge.EdgeShard, query: Any, params: edge.SearchParams | None, ids: set[Any]
 ) -> dict[Any, float]:
     """Score these points; those that `query` does not match are missing."""
-
-    where = Filter(must=[HasIdCondition(ids)])
-    points = shard.query(QueryRequest(limit=len(ids), query=query, filter=where, params=params))
+    where = edge.Filter(must=[edge.HasIdCondition(ids)])
+    points = shard.query(
+        edge.QueryRequest(limit=len(ids), query=query, filter=where, params=params)
+    )
     return {point.id: point.score for point in points}
