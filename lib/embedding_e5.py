@@ -51,8 +51,8 @@ from lib.runtime import release_pages
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-
 _START, _PAD, _END, _UNKNOWN = range(4)
+_SPECIAL: Final = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # must not match text
 _UNKNOWN_PENALTY: Final = 10.0  # below the lowest score, as in SentencePiece
 _META: Final = "\u2581"  # stands for a space before a word
 _SPACES: Final = re.compile(" {2,}")
@@ -70,8 +70,7 @@ class _Tokenizer:
     def __init__(
         self, pieces: list[str], scores: NDArray[np.float32], replacements: Mapping[int, str]
     ) -> None:
-        # Special tokens such as "<s>" must not match text.
-        self._ids = {piece: index for index, piece in enumerate(pieces) if not _is_special(piece)}
+        self._ids = {piece: index for index, piece in enumerate(pieces) if piece not in _SPECIAL}
         self._scores = array("f", scores)
         self._unknown = float(scores.min()) - _UNKNOWN_PENALTY
         self._replacements = dict(replacements)
@@ -125,10 +124,6 @@ class _Tokenizer:
                 ids.append(found[end])
             end = start[end]
         return tuple(reversed(ids))
-
-
-def _is_special(piece: str) -> bool:
-    return piece in ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 
 
 _Floats: TypeAlias = NDArray[np.float32]
@@ -328,18 +323,15 @@ class _E5:
         self._common: Vectors = l2_normalise(mean)
 
     def document(self, text: str) -> Vectors:
-        return self._embed("passage: " + text)
-
-    def question(self, text: str) -> Vectors:
-        vector = self.document(text)
-        return l2_normalise(vector - (vector @ self._common) * self._common)
-
-    def _embed(self, text: str) -> Vectors:
-        ids = self._tokenizer.encode(text, _MAX_TOKENS)
+        ids = self._tokenizer.encode("passage: " + text, _MAX_TOKENS)
         embedded = _dequantise(self._token_blocks[ids])
         embedded += self._positions[: len(ids)]
         (mean,) = self._session.run(None, {"embedded": embedded[np.newaxis]})
         return l2_normalise(np.asarray(mean, dtype=np.float32)[0])
+
+    def question(self, text: str) -> Vectors:
+        vector = self.document(text)
+        return l2_normalise(vector - (vector @ self._common) * self._common)
 
 
 def load_e5() -> _E5:

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from lib.embedding import Similarity, Vectors, l2_normalise
 from lib.runtime import SingleFlight, trim_heap
@@ -97,8 +96,6 @@ class LocalEmbedder:
         return encoder
 
 
-_TokenIds = npt.NDArray[np.int64]
-
 # onnxruntime reads this on import. By default it writes a machine id to the home directory and
 # sends model names and durations to Microsoft.
 os.putenv("ORT_DISABLE_TELEMETRY", "1")
@@ -122,12 +119,6 @@ def open_session(model: bytes | str, options: "SessionOptions | None" = None) ->
     return onnxruntime.InferenceSession(
         model, sess_options=options or session_options(), providers=["CPUExecutionProvider"]
     )
-
-
-def _token_ids(tokenizer: "Tokenizer", text: str) -> _TokenIds:
-    """`(1, tokens) int64`"""
-    text = text.encode("utf-8", "replace").decode()  # the tokenizer refuses lone surrogates
-    return np.array([tokenizer.encode(text).ids], dtype=np.int64)
 
 
 def package_file(package: str, name: str, sha256: str) -> Path:
@@ -213,7 +204,8 @@ class _FolderEncoder:
         return self._encode(self._model.question_prompt + text)
 
     def _encode(self, text: str) -> Vectors:
-        ids = _token_ids(self._tokenizer, text)
+        text = text.encode("utf-8", "replace").decode()  # the tokenizer refuses lone surrogates
+        ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
         known = {
             "input_ids": ids,
             "attention_mask": np.ones_like(ids),

@@ -20,7 +20,6 @@ from lib.tokens import estimate_tokens
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-
 _SERVICE = "The embedding service"
 _DOCUMENT_RETRIES, _DOCUMENT_SECONDS = 6, 60.0  # with the client's backoff some minutes
 _QUERY_RETRIES, _QUERY_SECONDS = 1, 8.0
