@@ -189,9 +189,8 @@ def scroll_payloads(shard: edge.EdgeShard, field: str) -> Iterator[tuple[str, An
     """The id of every point with one field of its payload."""
     offset = None
     while True:
-        records, offset = shard.scroll(
-            edge.ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=[field])
-        )
+        request = edge.ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=[field])
+        records, offset = shard.scroll(request)
         for record in records:
             yield str(record.id), (record.payload or {}).get(field)
         if offset is None:
@@ -251,14 +250,11 @@ class ShardSearch:
             params.append(self._dense_params)
             exact.append(edge.SearchParams(exact=True))
         where = payload_filter(edge, only)
-        answers = self._shard.query_batch(
-            edge.QueryBatchRequest(
-                [
-                    edge.QueryRequest(limit=n, query=query, filter=where, params=each)
-                    for query, each in zip(queries, params, strict=True)
-                ]
-            )
-        )
+        requests = [
+            edge.QueryRequest(limit=n, query=query, filter=where, params=each)
+            for query, each in zip(queries, params, strict=True)
+        ]
+        answers = self._shard.query_batch(edge.QueryBatchRequest(requests))
         scores = [{point.id: point.score for point in points} for points in answers]
         ids = set[Any]().union(*scores)
         if vector is not None:
@@ -295,14 +291,10 @@ class ShardSearch:
                 edge.Query.Nearest(sparse_vector(edge, SparseVector([term], [1.0])), using=SPARSE)
                 for term in unknown
             ]
-            answers = self._shard.query_batch(
-                edge.QueryBatchRequest(
-                    [
-                        edge.QueryRequest(limit=1, query=query, with_vector=[SPARSE])
-                        for query in queries
-                    ]
-                )
-            )
+            requests = [
+                edge.QueryRequest(limit=1, query=query, with_vector=[SPARSE]) for query in queries
+            ]
+            answers = self._shard.query_batch(edge.QueryBatchRequest(requests))
             for term, points in zip(unknown, answers, strict=True):
                 idfs[term] = term_idf(term, points)
             with self._lock:
@@ -322,7 +314,6 @@ def _score_points(
 ) -> dict[Any, float]:
     """Score these points; those that `query` does not match are missing."""
     where = edge.Filter(must=[edge.HasIdCondition(ids)])
-    points = shard.query(
-        edge.QueryRequest(limit=len(ids), query=query, filter=where, params=params)
-    )
+    request = edge.QueryRequest(limit=len(ids), query=query, filter=where, params=params)
+    points = shard.query(request)
     return {point.id: point.score for point in points}
