@@ -16,7 +16,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +96,16 @@ class Layout:
             dense.on_disk = True
             terms.index = models.SparseIndexParams(on_disk=True)
             others = {"hnsw_config": models.HnswConfigDiff(on_disk=True), "on_disk_payload": True}
-        if self.quantization != "none":
-            others["quantization_config"] = self._quantization_config()
+        if self.quantization == "binary":
+            others["quantization_config"] = models.BinaryQuantization(
+                binary=models.BinaryQuantizationConfig(always_ram=True)
+            )
+        elif self.quantization == "scalar":
+            others["quantization_config"] = models.ScalarQuantization(
+                scalar=models.ScalarQuantizationConfig(
+                    type=models.ScalarType.INT8, quantile=0.99, always_ram=True
+                )
+            )
         return {
             "vectors_config": {DENSE: dense},
             "sparse_vectors_config": {SPARSE: terms},
@@ -110,24 +118,9 @@ class Layout:
 
         if self.quantization == "none":
             return None
-        return models.SearchParams(
-            quantization=models.QuantizationSearchParams(
-                rescore=True, oversampling=_OVERSAMPLING[self.quantization]
-            )
-        )
-
-    def _quantization_config(self) -> Any:
-        from qdrant_client import models
-
-        if self.quantization == "binary":
-            return models.BinaryQuantization(
-                binary=models.BinaryQuantizationConfig(always_ram=True)
-            )
-        return models.ScalarQuantization(
-            scalar=models.ScalarQuantizationConfig(
-                type=models.ScalarType.INT8, quantile=0.99, always_ram=True
-            )
-        )
+        oversampling = _OVERSAMPLING[self.quantization]
+        rescored = models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
+        return models.SearchParams(quantization=rescored)
 
 
 async def _collections_by_alias(client: "AsyncQdrantClient") -> dict[str, str]:
@@ -190,9 +183,8 @@ async def _delete_others(
 
 def _needs_metadata(record: FileRecord) -> bool:
     """Whether a file's record cannot be restored from its points alone."""
-    return bool(record.includes or record.problems or not record.chunks) or (
-        record.language != ENGLISH
-    )
+    usual = record.chunks and record.language == ENGLISH
+    return bool(record.includes or record.problems or not usual)
 
 
 def _vectors_of(record: "models.Record") -> tuple[Vectors, SparseVector]:
@@ -262,27 +254,21 @@ async def _search_collection(
     )
 
 
+@dataclass(eq=False)
 class _ServerBuilder:
     """Writes one generation into its own collection, which is created with the first vectors."""
 
-    def __init__(
-        self,
-        store: "ServerStore",
-        client: "AsyncQdrantClient",
-        alias: str,
-        generation: str,
-        embedding_model: str,
-        layout: Layout,
-    ) -> None:
-        self._store = store
-        self._client = client
-        self._alias = alias
-        self._name = f"{alias}{_SEPARATOR}{generation}"
-        self._embedding_model = embedding_model
-        self._layout = layout
-        self.dimension = 0
-        self._creating = asyncio.Lock()
-        self._sources: SingleFlight[dict[str, dict[str, str]]] = SingleFlight(self._find_sources)
+    _store: "ServerStore"
+    _client: "AsyncQdrantClient"
+    _alias: str
+    _name: str
+    _embedding_model: str
+    _layout: Layout
+    dimension: int = 0
+    _creating: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._sources = SingleFlight(self._find_sources)
 
     async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
         reused: dict[str, Vectors] = {}
@@ -342,27 +328,22 @@ class _ServerBuilder:
         ]
         async with translate_qdrant_errors(self._client, self._alias):
             for start in range(0, len(points), _UPSERT_LIMIT):
-                await self._client.upsert(
-                    self._name, points[start : start + _UPSERT_LIMIT], wait=True
-                )
+                batch = points[start : start + _UPSERT_LIMIT]
+                await self._client.upsert(self._name, batch, wait=True)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         from qdrant_client import models
 
         client = self._client
         async with translate_qdrant_errors(self._client, self._alias):
-            await client.update_collection(
-                self._name,
-                metadata={
-                    "manifest": msgspec.to_builtins(manifest),
-                    # The rest is restored from the points.
-                    "files": {
-                        path: msgspec.to_builtins(msgspec.structs.replace(record, chunks={}))
-                        for path, record in ledger.items()
-                        if _needs_metadata(record)
-                    },
-                },
-            )
+            # The other records are restored from the points.
+            files = {
+                path: msgspec.to_builtins(msgspec.structs.replace(record, chunks={}))
+                for path, record in ledger.items()
+                if _needs_metadata(record)
+            }
+            metadata = {"manifest": msgspec.to_builtins(manifest), "files": files}
+            await client.update_collection(self._name, metadata=metadata)
             create = models.CreateAlias(collection_name=self._name, alias_name=self._alias)
             switch: list[Any] = [models.CreateAliasOperation(create_alias=create)]
             if self._alias in await _collections_by_alias(client):
@@ -389,9 +370,9 @@ class _ServerBuilder:
             metadata={"embedding_model": self._embedding_model},
             **self._layout.collection(dimension),
         )
-        for field in FILTERS:
+        for key in FILTERS:
             # Before the data: strict mode refuses filters on a field without an index.
-            await self._client.create_payload_index(self._name, field, PayloadSchemaType.KEYWORD)
+            await self._client.create_payload_index(self._name, key, PayloadSchemaType.KEYWORD)
         self.dimension = dimension
 
     async def _find_sources(self) -> dict[str, dict[str, str]]:
@@ -454,14 +435,9 @@ class ServerStore:
         client = await self._client.get()
         try:
             async with translate_qdrant_errors(client, self._alias):
+                params = self._layout.search_params()
                 return await _search_collection(
-                    client,
-                    self._alias,
-                    vector,
-                    terms,
-                    n,
-                    only or {},
-                    params=self._layout.search_params(),
+                    client, self._alias, vector, terms, n, only or {}, params=params
                 )
         except msgspec.ValidationError:  # another version published meanwhile
             self.forget()
@@ -490,10 +466,8 @@ class ServerStore:
         if await self._current() is None:
             return set()
         client = await self._client.get()
-        urls = {
-            (record.payload or {}).get("url")
-            async for record in _scroll(client, self._alias, ["url"])
-        }
+        records = _scroll(client, self._alias, ["url"])
+        urls = {(record.payload or {}).get("url") async for record in records}
         return {url for url in urls if url}
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
@@ -502,7 +476,8 @@ class ServerStore:
         self.forget()
         await self._check_alias(client)
         await _check_version(client, self._alias)
-        return _ServerBuilder(self, client, self._alias, generation, embedding_model, self._layout)
+        name = f"{self._alias}{_SEPARATOR}{generation}"
+        return _ServerBuilder(self, client, self._alias, name, embedding_model, self._layout)
 
     async def reachable(self) -> bool:
         try:

@@ -15,12 +15,12 @@ import httpx
 from qdrant_client import AsyncQdrantClient
 from qdrant_client.http.exceptions import ResponseHandlingException
 
-_Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
-
 _DEFAULT_PORT = 6333
 _TIMEOUT = 10
 """Seconds per request, unless its retry policy says otherwise."""
 _TRANSIENT_STATUSES = frozenset({429, 502, 503, 504})
+_RETRIED_ERRORS = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ConnectTimeout)
+"""Not a read timeout, which has cost enough time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,9 @@ def connect(url: str, api_key: str, grpc_port: int = 0) -> AsyncQdrantClient:
     return client
 
 
-async def _send_with_retries(request: httpx.Request, send: _Send) -> httpx.Response:
+async def _send_with_retries(
+    request: httpx.Request, send: Callable[[httpx.Request], Awaitable[httpx.Response]]
+) -> httpx.Response:
     """Send; retry idempotent requests if the server is busy or the connection breaks."""
     policy = _policy_for(request)
     if policy and policy.timeout:
@@ -85,7 +87,7 @@ async def _send_with_retries(request: httpx.Request, send: _Send) -> httpx.Respo
         try:
             response = await send(request)
         except ResponseHandlingException as error:
-            if not _is_connection_error(error.source):
+            if not isinstance(error.source, _RETRIED_ERRORS):
                 raise
             failure = error
         else:
@@ -108,11 +110,6 @@ def _policy_for(request: httpx.Request) -> _RetryPolicy | None:
     """None for a request that must not be sent twice."""
     line = f"{request.method} {request.url.path}"
     return next((policy for pattern, policy in _POLICIES if re.match(pattern, line)), None)
-
-
-def _is_connection_error(error: Exception) -> bool:
-    """Whether a retry makes sense; a read timeout has cost enough time."""
-    return isinstance(error, httpx.NetworkError | httpx.RemoteProtocolError | httpx.ConnectTimeout)
 
 
 def _retry_after(response: httpx.Response) -> float | None:

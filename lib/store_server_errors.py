@@ -107,17 +107,13 @@ async def translate_qdrant_errors(
     import grpc
     import httpx
     from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
-    from qdrant_client.http.exceptions import (
-        ApiException,
-        ResponseHandlingException,
-        UnexpectedResponse,
-    )
+    from qdrant_client.http import exceptions
 
     host = urlsplit(client.init_options.get("url") or "").hostname or ""
     away = _PAUSED if host.endswith(_CLOUD) else None
     try:
         yield
-    except UnexpectedResponse as error:
+    except exceptions.UnexpectedResponse as error:
         status = error.status_code or 0
         raise StoreUnavailable(
             _describe_response(status, error.content, away).format(collection),
@@ -128,13 +124,13 @@ async def translate_qdrant_errors(
         raise StoreUnavailable(
             _TOO_MANY, details={"upstream_status": 429}, retry_after=seconds
         ) from None
-    except ResponseHandlingException as error:
+    except exceptions.ResponseHandlingException as error:
         raise StoreUnavailable(_describe_failure(error.source, away)) from None
     except grpc.aio.AioRpcError as error:
         message = _describe_grpc_status(error.code().name, error.details(), away)
         raise StoreUnavailable(message.format(collection)) from None
     except (
-        *(ApiException, httpx.HTTPError, ValueError, OSError, AssertionError),
+        *(exceptions.ApiException, httpx.HTTPError, ValueError, OSError, AssertionError),
         RecursionError,  # of endlessly nested JSON
     ) as error:
         raise StoreUnavailable(_describe_failure(error, away)) from None
