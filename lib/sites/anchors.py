@@ -7,16 +7,16 @@ marks. So the raw inline source is parsed again, by the rules in `HeadingText`.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, Protocol
 
 import regex
 from markdown_it import MarkdownIt
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
-from lib.markdown_page import Heading, Page
 from lib.sites.site import HeadingText, NamedHeading, Site
 
 _LEAVES: Final = frozenset(
@@ -42,7 +42,35 @@ _ATTRIBUTES: Final = re.compile(
 _ATTRIBUTE: Final = re.compile(r"#([^\s{}#]+)|\bid=(?:\"([^\"]*)\"|'([^']*)'|([^\s{}]+))")
 
 
-def anchors(site: Site, page: Page, text: str = "") -> tuple[str | None, ...]:
+class _RoutedHeading(Protocol):
+    """The fields of a parsed heading that anchors need."""
+
+    @property
+    def level(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def explicit_id(self) -> str | None: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+
+class RoutedPage(Protocol):
+    """The fields of a parsed page that addresses need."""
+
+    @property
+    def front_matter(self) -> Mapping[str, object]: ...
+    @property
+    def title(self) -> str: ...
+    @property
+    def headings(self) -> Sequence[_RoutedHeading]: ...
+    @property
+    def references(self) -> Mapping[str, Any]: ...
+
+
+def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, ...]:
     """The anchors of the page's headings; None where there is none, or only the build knows it.
 
     `text` is the source of the page.
@@ -71,11 +99,13 @@ def anchors(site: Site, page: Page, text: str = "") -> tuple[str | None, ...]:
     )
 
 
-def _written(heading: Heading, text: str) -> str:
+def _written(heading: _RoutedHeading, text: str) -> str:
     """The heading's inline source with the braces that follow it, as far as they are known."""
     if text and (found := _BRACES.search(text[heading.start : heading.end])):
-        written = heading.source.endswith(found[0])
-        return heading.source if written else f"{heading.source} {found[0]}"
+        braces = found[0]
+        if not heading.source.endswith(braces):
+            return f"{heading.source} {braces}"
+        return heading.source
     if heading.explicit_id is not None:
         return f"{heading.source} {{#{heading.explicit_id}}}"
     return heading.source
@@ -117,12 +147,11 @@ def _braced(text: str, start: int) -> int:
 def _mdx_rule(state: StateInline, silent: bool) -> bool:
     """`{expression}` is text as written; a JSX tag is not text."""
     text, start = state.src, state.pos
-    end, content = 0, ""
     if text[start] == "{":
-        end = _braced(text, start)
+        end, content = _braced(text, start), ""
         content = text[start + 1 : end - 1]
     elif text[start] == "<" and (match := _JSX_TAG.match(text, start)):
-        at = match.end()
+        end, at = 0, match.end()
         while at < len(text):
             if text[at] == "{":
                 at = _braced(text, at) or len(text)
@@ -132,6 +161,9 @@ def _mdx_rule(state: StateInline, silent: bool) -> bool:
                 end, at = at + 1, len(text)
             else:
                 at += 1
+        content = ""
+    else:
+        return False
     if not end:
         return False
     if not silent:
@@ -175,7 +207,9 @@ def _leaf(token: Token, rules: HeadingText) -> str:
     return text
 
 
-def _heading_text(source: str, rules: HeadingText, references: Mapping[str, Any]) -> str:
+def _heading_text(
+    source: str, rules: HeadingText, references: Mapping[str, Any] = MappingProxyType({})
+) -> str:
     """The text of a heading. `source` is its raw inline Markdown without the explicit id;
     `references` are the link definitions of its page."""
     if rules.attributes:
@@ -184,13 +218,14 @@ def _heading_text(source: str, rules: HeadingText, references: Mapping[str, Any]
         source = _SPAN_ATTRIBUTES.sub("", source)
     if rules.roles:
         source = _ROLE.sub("", source)
+    env = {"references": dict(references)}
     if rules.footnotes:
         source = _outside_code(source, lambda part: _FOOTNOTE.sub("", part))
     elif rules.roles:  # docutils takes the mark for its text
         source = _outside_code(source, lambda part: _FOOTNOTE.sub(lambda m: m[0][2:-1], part))
     if rules.smart_dashes:
         source = _outside_code(source, lambda part: _ANGLES.sub("", part))
-    inline = _parser(rules.mdx).parseInline(source.strip(), {"references": dict(references)})
+    inline = _parser(rules.mdx).parseInline(source.strip(), env)
     pieces: list[str] = []
     depth, taken = 0, False
     for token in inline[0].children or []:
@@ -223,7 +258,7 @@ def word_slug(text: str) -> str:
 
 
 def numbered(slugs: Iterable[NamedHeading], *, explicit_count: bool) -> list[str]:
-    """The first of `x`, `x-1`, `x-2` that is free: Docusaurus, mdBook, VitePress and Hugo.
+    """The first of `x`, `x-1`, `x-2` that is free: mdBook, VitePress and Hugo.
 
     `explicit_count`: whether later headings avoid the explicit ids before them.
     """

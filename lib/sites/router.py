@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from lib.markdown_page import Page
-from lib.sites.anchors import anchors
+from lib.sites.anchors import RoutedPage, anchors
 from lib.sites.site import NOT_BUILT, ContentRoot, PageSource, Site
 
 _PATH_SAFE: Final = "/~!$&'()*+,;=:@-._"
@@ -38,9 +37,11 @@ def link(address: PageAddress, heading_index: int | None) -> str | None:
     if address.url is None or heading_index is None:
         return address.url
     anchor = address.anchors[heading_index]
-    if not anchor:
-        return address.url
-    return f"{address.url}#{quote(anchor, safe=_ANCHOR_SAFE, errors='replace')}"
+    return (
+        f"{address.url}#{quote(anchor, safe=_ANCHOR_SAFE, errors='replace')}"
+        if anchor
+        else address.url
+    )
 
 
 class Router:
@@ -67,7 +68,7 @@ class Router:
                 return root, relative
         return None, path
 
-    def address(self, path: str, page: Page, text: str = "") -> PageAddress:
+    def address(self, path: str, page: RoutedPage, text: str = "") -> PageAddress:
         """`path` is relative to the content root, with `/`; `text` is the source of `page`. Without
         it, explicit ids other than `{#id}` (`{id=x}`, `{: #id}`) are not seen."""
         found = anchors(self._site, page, text)
@@ -77,9 +78,14 @@ class Router:
         listed = self._listed.get(root.folder)
         place = NOT_BUILT
         if listed is None or relative in listed:
-            siblings = self._siblings.get(root.folder, frozenset())
-            file = Path(self._folder) / path
-            source = PageSource(relative, page.front_matter, page.title, siblings, file, text)
+            source = PageSource(
+                relative,
+                page.front_matter,
+                page.title,
+                self._siblings.get(root.folder, frozenset()),
+                Path(self._folder) / path,
+                text,
+            )
             place = self._site.generator.page_path(self._site, root, source)
         url = None
         if place.path is not None:
