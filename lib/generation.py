@@ -177,6 +177,7 @@ class ChatModel:
             return False
 
     async def close(self) -> None:
+        await self._http.cancel()  # else a session that is still being opened would stay open
         if self._http.value is not None:
             await self._http.value.close()
 

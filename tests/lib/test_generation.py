@@ -458,3 +458,25 @@ async def test_whoever_waits_again_is_woken_again() -> None:
         for _ in range(3):
             await asyncio.gather(pacer.wait(), pacer.wait())
     assert asyncio.get_running_loop().time() - began >= 3 * (_PAUSE - _TICK / 2) - 0.001
+
+
+async def test_closing_while_it_loads_opens_no_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may be stopped while the model's HTTP client is still being imported."""
+    import aiohttp
+
+    opened: list[str] = []
+    original = aiohttp.ClientSession.__init__
+
+    def init(self: aiohttp.ClientSession, *args: Any, **kwargs: Any) -> None:
+        opened.append("session")
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", init)
+    made = make_model(Settings(openai_base_url="http://127.0.0.1:9/v1"))
+    assert made is not None
+    loading = asyncio.create_task(made.load())
+    await asyncio.sleep(0)
+    await made.close()
+    with suppress(asyncio.CancelledError):
+        await loading
+    assert opened == []
