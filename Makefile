@@ -9,7 +9,7 @@ run: .venv/installed ## serve the book at http://localhost:7860
 	$(BIN)/python main.py
 
 test: .venv/installed-dev check eval ## everything but test-processes
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 3
 
 test-processes: export PROCESSES = 1
 test-processes: .venv/installed-dev ## servers that are stopped and killed, and replicas

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import hypercorn.asyncio
 import jsonschema
@@ -69,9 +69,11 @@ class Api:
     against the common error format.
     """
 
+    document: ClassVar[dict[str, Any]] = {}
+    """Every application describes the same routes, so one asks for all."""
+
     def __init__(self, app: Quart) -> None:
         self.app = app
-        self.document: dict[str, Any] = {}
 
     @property
     def services(self) -> Services:
@@ -151,7 +153,7 @@ class Api:
     async def openapi(self) -> dict[str, Any]:
         if not self.document:
             response = await self.app.test_client().get("/openapi.json")
-            self.document = await response.get_json()
+            Api.document = await response.get_json()
         return self.document
 
 
