@@ -76,10 +76,12 @@ class Ingestion:
         embedder: Embedder,
         store: Store,
         may_begin: Callable[[], Awaitable[None]] | None = None,
+        when_published: Callable[[], None] | None = None,
     ) -> None:
         """`may_begin` raises if a run is known to fail."""
         self._settings = settings
         self._may_begin = may_begin
+        self._when_published = when_published
         self._embedder = embedder
         self._store = store
         self._tasks: dict[str, IngestTask] = {}
@@ -191,6 +193,8 @@ class Ingestion:
                 force=request.force_reindex,
                 batch_size=request.batch_size,
             )
+            if self._when_published:
+                self._when_published()
             task.links_unresolved = await check_links(
                 self._store, book, self._settings.site_check_path
             )

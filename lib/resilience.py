@@ -322,7 +322,8 @@ class CachedProbe(Generic[_T]):
         self._seconds = seconds
         self._clock = clock
         self._answer: _T | None = None
-        self._started_at = -float("inf")
+        self._expired = True
+        self._started_at = 0.0
         self._refresh = SingleFlight(self._ask)
 
     async def answer(self, max_wait: float) -> _T | None:
@@ -331,7 +332,8 @@ class CachedProbe(Generic[_T]):
         A check that hangs delays only the callers of its first `max_wait` seconds.
         """
         now = self._clock()
-        if not self._refresh.running and now - self._started_at >= self._seconds:
+        old = self._expired or now - self._started_at >= self._seconds
+        if old and not self._refresh.running:
             self._started_at = now
             self._refresh = SingleFlight(self._ask)
             self._refresh.start()
@@ -342,9 +344,16 @@ class CachedProbe(Generic[_T]):
                     await self._refresh.get()
         return self._answer
 
+    def expire(self) -> None:
+        """Check again before the next answer; a check that is running now is repeated."""
+        self._expired = True
+
     async def close(self) -> None:
         await self._refresh.cancel()
 
     async def _ask(self) -> _T:
-        self._answer = await self._check()
-        return self._answer
+        while True:
+            self._expired = False
+            self._answer = answer = await self._check()
+            if not self._expired:
+                return answer

@@ -119,7 +119,13 @@ async def open_services(
 
         # The embedded index needs no lease: the system locks it.
         leased = LeasedStore(store, redis) if redis and settings.qdrant_url else None
-        ingestion = Ingestion(settings, embedder, leased or store, leased.check if leased else None)
+        ingestion = Ingestion(
+            settings,
+            embedder,
+            leased or store,
+            may_begin=leased.check if leased else None,
+            when_published=store_probe.expire,
+        )
         reports = Reports(ingestion, redis) if redis and leased else None
         if reports:
             stack.push_async_callback(reports.close)

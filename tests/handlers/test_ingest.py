@@ -47,6 +47,16 @@ async def test_an_ingestion_starts_at_once_and_completes(ingest_settings: MakeSe
         assert datetime.fromisoformat(status["estimated_completion"]) >= begun
 
 
+async def test_the_health_report_shows_the_new_index_at_once(
+    ingest_settings: MakeSettings,
+) -> None:
+    async with serving(ingest_settings()) as api:
+        before = (await api.get("/health")).json()["index_version"]
+        assert (await api.as_admin("POST", "/ingest", json={"force_reindex": True})).status == 200
+        await wait_for_ingestion(api.services.ingestion)
+        assert (await api.get("/health")).json()["index_version"] > before
+
+
 @pytest.mark.parametrize(
     "fields",
     [

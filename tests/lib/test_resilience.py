@@ -591,6 +591,24 @@ async def test_a_hanging_check_is_waited_for_once() -> None:
     await probe.close()
 
 
+async def test_an_expired_result_is_not_given_again() -> None:
+    dependency = Dependency()
+    probe = CachedProbe(dependency, seconds=10, clock=dependency.clock)
+    assert await probe.answer(10) == 1
+    probe.expire()
+    assert [await probe.answer(10) for _ in range(2)] == [2, 2]
+
+
+async def test_a_check_that_ran_when_the_result_expired_is_repeated() -> None:
+    dependency = Dependency()
+    dependency.answers.clear()
+    probe = CachedProbe(dependency, seconds=10, clock=dependency.clock)
+    assert await probe.answer(0.01) is None
+    probe.expire()
+    dependency.answers.set()
+    assert await probe.answer(10) == 2
+
+
 async def test_nothing_is_known_before_the_first_result() -> None:
     dependency = Dependency()
     dependency.answers.clear()
