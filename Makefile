@@ -1,5 +1,8 @@
 # `make run` and `make test` need nothing done before: each sets up .venv by itself.
 
+# The tests start the program many times; each would compile all of it.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -11,9 +14,8 @@ run: .venv/installed ## serve the book at http://localhost:7860
 test: .venv/installed-dev check eval ## everything but test-processes
 	$(BIN)/python -m pytest --numprocesses 3
 
-test-processes: export PROCESSES = 1
 test-processes: .venv/installed-dev ## servers that are stopped and killed, and replicas
-	$(BIN)/python -m pytest tests/test_stopping.py tests/test_outages.py tests/test_replicas.py
+	$(BIN)/python -m pytest -m processes
 
 # Whatever .env says: without a key, with an index of its own. Measured: hit@5 1.00, hit@10 1.00,
 # answered 1.00, refusal 0.62; a few questions may be lost before it fails.
@@ -36,7 +38,7 @@ eval: .venv/installed-dev ## ask the handbook its golden questions
 check: .venv/installed-dev ## linters, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 	$(BIN)/lint-imports --no-cache
 
 format: .venv/installed-dev

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, BinaryIO, Final, cast
 
 import msgspec
 import numpy as np
@@ -88,7 +88,7 @@ def open_shard(path: Path) -> edge.EdgeShard:
     Raises `StoreUnavailable`.
     """
     folder = path / "shard"
-    if folder.exists() and all(os.access(each, os.W_OK) for each in folder.rglob("*")):
+    if folder.exists() and all(os.access(each, os.W_OK) for each in _files_below(folder)):
         return _load(folder)
     # The engine opens every file for writing. The copy's folder is removed right away: the engine
     # needs only the open files, so nothing is left behind even if the process is killed.
@@ -117,27 +117,35 @@ def preload_files(folder: Path) -> None:
     large book would each wait for hundreds of pages.
     """
     block, left = memoryview(bytearray(16 * _BLOCK)), _PRELOAD_LIMIT
-    for begin, end, file in _data_ranges(folder):
-        file.seek(begin)
-        while begin < end and left > 0:
-            read = file.readinto(block[: end - begin])
-            begin += read or end
-            left -= read
+    for path in _files_below(folder):
+        with suppress(OSError), FileIO(path) as file:
+            for begin, end in _data_ranges(file):
+                file.seek(begin)
+                while begin < end and left > 0:
+                    read = file.readinto(block[: end - begin])
+                    begin += read or end
+                    left -= read
 
 
-def _data_ranges(folder: Path) -> Iterator[tuple[int, int, FileIO]]:
-    """The allocated parts of the files below `folder`, if the system reports them.
+def _files_below(folder: Path) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield os.path.join(parent, name)
 
-    The engine's reserved zeros would only take memory.
-    """
-    for path in folder.rglob("*"):
-        # SEEK_DATA fails after the last data.
-        with suppress(OSError, AttributeError), FileIO(path) as file:
-            end = 0
-            while True:
-                begin = file.seek(end, os.SEEK_DATA)
-                end = file.seek(begin, os.SEEK_HOLE)
-                yield begin, end, file
+
+def _data_ranges(file: FileIO) -> Iterator[tuple[int, int]]:
+    """The allocated parts of a file; all of it if the system does not report them."""
+    end, size = 0, os.fstat(file.fileno()).st_size
+    if not hasattr(os, "SEEK_DATA"):
+        yield 0, size
+        return
+    while end < size:
+        try:
+            begin = file.seek(end, os.SEEK_DATA)
+        except OSError:  # no data after `end`
+            return
+        end = file.seek(begin, os.SEEK_HOLE)
+        yield begin, end
 
 
 def _temporary_folder() -> str:
@@ -170,19 +178,24 @@ def _copy_files(source: Path, target: Path) -> None:
     The engine reserves 100 MB even for the smallest index. A plain copy would take that on disk, or
     in memory if the temporary folder is there.
     """
-    target.mkdir(exist_ok=True)
-    for path in source.rglob("*"):
-        copy = target / path.relative_to(source)
-        if path.is_dir():
-            copy.mkdir(parents=True, exist_ok=True)
-            continue
-        with path.open("rb", buffering=0) as old, copy.open("wb") as new:
-            while block := old.read(_BLOCK):
-                if block == _ZEROS[: len(block)]:
-                    new.seek(len(block), os.SEEK_CUR)
-                else:
-                    new.write(block)
-            new.truncate()
+    for parent, _, names in os.walk(source):
+        folder = target / Path(parent).relative_to(source)
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            with FileIO(os.path.join(parent, name)) as old, (folder / name).open("wb") as new:
+                for begin, end in _data_ranges(old):
+                    _copy_range(old, new, begin, end)
+                new.truncate(os.fstat(old.fileno()).st_size)
+
+
+def _copy_range(old: FileIO, new: BinaryIO, begin: int, end: int) -> None:
+    """Copy a part of a file, without blocks of zeros: a file system may have stored them."""
+    old.seek(begin)
+    while begin < end and (block := old.read(min(_BLOCK, end - begin))):
+        if block != _ZEROS[: len(block)]:
+            new.seek(begin)
+            new.write(block)
+        begin += len(block)
 
 
 def scroll_payloads(shard: edge.EdgeShard, field: str) -> Iterator[tuple[str, Any]]:

@@ -4,8 +4,10 @@ import asyncio
 import functools
 import gc
 import json
+import os
 import shutil
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,19 @@ from tests.api import ADMIN_KEY, READER_KEY, Api, serving
 from tests.redis_server import RedisServer, running_redis
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Upstream, running_upstream
+
+_FREE_MEMORY = 2 << 30
+
+
+def pytest_configure() -> None:
+    """Keep temporary files in memory if there is room: the tests sync thousands of small files."""
+    memory = Path("/dev/shm")
+    if "TMPDIR" in os.environ or not os.access(memory, os.W_OK):
+        return
+    if shutil.disk_usage(memory).free >= _FREE_MEMORY:
+        os.environ["TMPDIR"] = str(memory)
+        tempfile.tempdir = None
+
 
 # The suite creates thousands of applications. With the default thresholds, garbage collection
 # takes a tenth of the time.

@@ -29,7 +29,7 @@ from tests.upstream import Hang, Status, Upstream
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
-    pytest.mark.skipif("PROCESSES" not in os.environ, reason="kills processes: set PROCESSES=1"),
+    pytest.mark.processes,
 ]
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,6 @@ Qdrant, the embeddings and the language model are test servers.
 
 import asyncio
 import json
-import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -31,7 +30,7 @@ DAILY_TOKENS = 100_000
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     needs_nginx,
-    pytest.mark.skipif("PROCESSES" not in os.environ, reason="kills processes: set PROCESSES=1"),
+    pytest.mark.processes,
     pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
 ]
 

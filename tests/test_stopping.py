@@ -20,9 +20,7 @@ from tests.api import parse_events
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Hang, Upstream, delta
 
-pytestmark = pytest.mark.skipif(
-    "PROCESSES" not in os.environ, reason="kills processes: set PROCESSES=1"
-)
+pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[1]
 EXIT_SECONDS = 5.0

@@ -214,6 +214,7 @@ async def start(arguments: list[str], stderr: int = asyncio.subprocess.PIPE) -> 
     )
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("command", ["ingest", "ask", "eval"])
 async def test_ctrl_c_ends_a_command_without_a_traceback(
     golden: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, command: str
@@ -235,6 +236,7 @@ async def test_ctrl_c_ends_a_command_without_a_traceback(
     assert err.endswith(b"Interrupted.\n")
 
 
+@pytest.mark.processes
 async def test_a_progress_bar_is_for_terminals(environment: dict[str, str]) -> None:
     screen, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (24, 80))

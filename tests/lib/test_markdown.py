@@ -263,8 +263,8 @@ def test_link_definitions_of_the_page_hold_for_a_piece_of_it() -> None:
 def test_hostile_pages_take_linear_time(unit: str, flavour: Flavour) -> None:
     """Regression: each of these once took quadratic time, minutes here."""
     started = time.process_time()
-    parse_page(unit * (60_000 // len(unit)), flavour)
-    assert time.process_time() - started < 4
+    parse_page(unit * (20_000 // len(unit)), flavour)
+    assert time.process_time() - started < 1.5
 
 
 @pytest.mark.parametrize(

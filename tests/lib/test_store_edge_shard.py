@@ -9,13 +9,14 @@ import os
 import shutil
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from lib.store import new_generation
 from lib.store_edge import EdgeStore
-from lib.store_edge_shard import _data_ranges, preload_files
+from lib.store_edge_shard import _copy_files, _data_ranges, preload_files
 from tests.stores import MODEL, chunk, publish, random_vectors
 
 ROOT = Path(__file__).parents[2]
@@ -151,15 +152,35 @@ def test_files_are_read_through_whatever_they_hold(
     (tmp_path / "empty").touch()
     (tmp_path / "folder").mkdir()
     (tmp_path / "broken").symlink_to(tmp_path / "none")
+    path = tmp_path / "folder" / "holes"
     places = [3 << 20, 5 << 20, 8 << 20]
-    with (tmp_path / "folder" / "holes").open("wb") as file:
+    with path.open("wb") as file:
         for place in places:
             file.seek(place)
             file.write(b"data" * 1_000)
-    found = [(begin, end) for begin, end, _ in _data_ranges(tmp_path)]
-    assert [begin for begin, _ in found] == places
-    assert all(4_000 <= end - begin < 1 << 20 for begin, end in found)
+        file.truncate(9 << 20)
+    with FileIO(path) as old:
+        found = list(_data_ranges(old))
+        assert [begin for begin, _ in found] == places
+        assert all(4_000 <= end - begin < 1 << 20 for begin, end in found)
+        monkeypatch.delattr(os, "SEEK_DATA")
+        assert list(_data_ranges(old)) == [(0, 9 << 20)]
     preload_files(tmp_path)
-    monkeypatch.delattr(os, "SEEK_DATA")
-    assert list(_data_ranges(tmp_path)) == []
+    monkeypatch.undo()
     preload_files(tmp_path)
+
+
+@pytest.mark.parametrize("reported", [True, False])
+def test_a_copy_is_sparse_even_where_zeros_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reported: bool
+) -> None:
+    if not reported:
+        monkeypatch.delattr(os, "SEEK_DATA")
+    path = tmp_path / "source" / "folder" / "zeros"
+    path.parent.mkdir(parents=True)
+    content = bytes(300_000) + b"data" + bytes(3 << 20)
+    path.write_bytes(content)
+    _copy_files(tmp_path / "source", tmp_path / "copy")
+    copy = tmp_path / "copy" / "folder" / "zeros"
+    assert copy.read_bytes() == content
+    assert copy.stat().st_blocks * 512 < 200_000
