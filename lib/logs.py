@@ -25,6 +25,8 @@ _REDACTED = "[redacted]"
 _MIN_SECRET_LENGTH = 4
 """Redacting a shorter key would hide half of every line."""
 _KEY_PATTERN = re.compile(r"(?i)\bbearer\s+[^\s'\",]+|\bsk-[A-Za-z0-9_-]{4,}")
+_OWN_LOGGERS = ("access", "handlers", "lib", "quire")
+"""Only these log at DEBUG: there, libraries log whole requests, with keys and questions."""
 _VERBOSE_LOGGERS = ("httpx", "httpx2", "markdown_it")
 """They log each request or each rule."""
 _LOGGED_ROUTES = ("/chat", "/search", "/ingest", "/ingest/archive")
@@ -63,7 +65,10 @@ def configure_logging(settings: Settings) -> None:
     handler.setFormatter(formatter(_redactor(settings)))
     handler.addFilter(_is_not_send_warning)
     logging.root.handlers = [handler]
-    logging.root.setLevel(settings.log_level)
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    logging.root.setLevel(max(logging.INFO, level))
+    for name in _OWN_LOGGERS:
+        logging.getLogger(name).setLevel(level if level < logging.INFO else logging.NOTSET)
     for name in _VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.root.level))
 

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, cast
 
 import hypercorn.asyncio
 import jsonschema
-from hypercorn.config import Config
 from quart import Quart
 from werkzeug.datastructures import Headers
 
+from handlers.serving import LimitedListener, server_config
 from lib.services import Services
 from lib.settings import Settings
 from main import create_app
@@ -178,14 +178,14 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
 
 
 @asynccontextmanager
-async def listening(settings: Settings) -> AsyncIterator[str]:
-    """Run the application behind a real server and yield its address."""
+async def listening(settings: Settings, *, connections: int = 1_000) -> AsyncIterator[str]:
+    """Run the application behind a real server and yield its address.
+
+    `connections`: how many it accepts.
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = Config()
-    config.bind = [f"fd://{listener.detach()}"]
-    config.errorlog = None
-    config.graceful_timeout = 1
+    config = server_config(LimitedListener(listener, connections, connections))
     stop = asyncio.Event()
     served = asyncio.create_task(
         hypercorn.asyncio.serve(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lib.logs import (
+    _OWN_LOGGERS,
     AccessRecord,
     DailyPseudonyms,
     configure_logging,
@@ -159,7 +160,10 @@ def test_a_name_lasts_a_day_and_tells_nothing() -> None:
 def restored() -> Iterator[None]:
     before, level = logging.root.handlers[:], logging.root.level
     yield
-    logging.root.handlers, logging.root.level = before, level
+    logging.root.handlers = before
+    logging.root.setLevel(level)
+    for name in _OWN_LOGGERS:
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.mark.usefixtures("restored")
@@ -171,6 +175,22 @@ def test_the_settings_decide(capsys: pytest.CaptureFixture[str]) -> None:
     text, line = sys_stderr(capsys)
     assert text.endswith(f"WARNING any: with {REDACTED} in it")
     assert json.loads(line)["message"] == f"with {REDACTED} in it"
+
+
+@pytest.mark.usefixtures("restored")
+def test_libraries_do_not_log_what_they_send(capsys: pytest.CaptureFixture[str]) -> None:
+    """At DEBUG, hpack logs header values, and openai whole prompts."""
+    configure_logging(Settings(log_level="DEBUG"))
+    for name in ("hpack.hpack", "h2.stream", "hypercorn.error", "openai._base_client", "httpx"):
+        logging.getLogger(name).debug("a question")
+    for name in ("lib.answer", "handlers.failures", "quire", "access"):
+        logging.getLogger(name).debug("a step")
+    assert [line.rpartition(" DEBUG ")[2] for line in sys_stderr(capsys)] == [
+        "lib.answer: a step",
+        "handlers.failures: a step",
+        "quire: a step",
+        "access: a step",
+    ]
 
 
 @pytest.mark.usefixtures("restored")
