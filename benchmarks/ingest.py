@@ -94,7 +94,9 @@ async def measure_search(settings: Settings) -> None:
         "OPENAI_BASE_URL": settings.openai_base_url,
         "EMBEDDING_PROVIDER": settings.embeddings_from,
         "RATE_LIMIT_ENABLED": "false",
+        "ADMIN_API_KEY": "benchmark",
     }
+    admin = {"Authorization": "Bearer benchmark"}
     async with running_server(variables) as server:
         base = server.address
         async with aiohttp.ClientSession() as http:
@@ -127,7 +129,8 @@ async def measure_search(settings: Settings) -> None:
                     return (await answer.json())["status"] not in ("completed", "failed")
 
             idle = await ask_while(hundred)
-            async with http.post(f"{base}/ingest", json={"force_reindex": True}) as answer:
+            body = {"force_reindex": True}
+            async with http.post(f"{base}/ingest", json=body, headers=admin) as answer:
                 await answer.read()
             busy = await ask_while(ingesting)
     for name, taken in (("idle", idle), ("during an ingestion", busy)):

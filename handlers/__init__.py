@@ -10,15 +10,14 @@ import msgspec
 from quart import Request, Response, current_app, request
 
 from lib.api import Operation, decode_body, decode_query
-from lib.auth import bearer, has_key, is_local
-from lib.errors import Forbidden, Unauthorized, UnsupportedMediaType
+from lib.auth import bearer, has_key
+from lib.errors import Forbidden, UnsupportedMediaType
 from lib.services import Services
 from lib.settings import Settings
 
 _R = TypeVar("_R", bound=msgspec.Struct)
 _View = TypeVar("_View", bound=Callable[..., object])
 
-_FORWARDING_HEADERS = ("Forwarded", "X-Forwarded-For", "X-Real-Ip", "Via")
 OPERATION = "operation"
 
 
@@ -78,23 +77,6 @@ def require_known_origin() -> None:
         raise Forbidden("The origin of this page is not allowed. See ALLOWED_ORIGINS.")
 
 
-def require_admin() -> None:
-    """Raises `Unauthorized` without the admin key (see `is_admin`)."""
-    if is_admin(services().settings, request):
-        return
-    if services().settings.admin_api_key:
-        raise Unauthorized("The admin key is required, as `Authorization: Bearer <key>`.")
-    raise Unauthorized("ADMIN_API_KEY is not set, so only requests from this machine are allowed.")
-
-
-def is_admin(settings: Settings, request: Request) -> bool:
-    """Whether the request has the admin key or, if none is configured, comes from this machine."""
-    if settings.admin_api_key:
-        return has_key(api_key(request), (settings.admin_api_key,))
-    return comes_from_this_machine(request)
-
-
-def comes_from_this_machine(request: Request) -> bool:
-    """Whether the client is on this machine, and the request was not forwarded by a proxy."""
-    forwarded = any(name in request.headers for name in _FORWARDING_HEADERS)
-    return is_local(request.remote_addr or "", forwarded=forwarded)
+def has_admin_key(settings: Settings, request: Request) -> bool:
+    """Whether the request has the admin key. `handlers.limits` also limits guesses."""
+    return has_key(api_key(request), (settings.admin_api_key,))

@@ -8,7 +8,8 @@ from typing import Any
 from quart import Blueprint, Request, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from handlers import is_admin, operation, require_admin, respond, services
+from handlers import has_admin_key, operation, respond, services
+from handlers.limits import require_admin
 from lib.api import Operation
 from lib.documents import unpack
 from lib.errors import Conflict
@@ -67,7 +68,7 @@ def request_class(settings: Settings) -> type[Request]:
     class ArchiveRequest(Request):
         def __init__(self, method: str, scheme: str, path: str, *args: Any, **options: Any) -> None:
             super().__init__(method, scheme, path, *args, **options)
-            if path == PATH and is_admin(settings, self):
+            if path == PATH and has_admin_key(settings, self):
                 options["max_content_length"] = settings.max_archive_bytes
                 super().__init__(method, scheme, path, *args, **options)
 

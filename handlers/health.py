@@ -2,9 +2,10 @@
 
 from typing import cast
 
-from quart import Blueprint, Response, current_app, request
+from quart import Blueprint, Response, current_app
 
-from handlers import is_admin, operation, respond, services
+from handlers import operation, respond, services
+from handlers.limits import is_admin
 from handlers.middleware import Middleware
 from lib.api import Operation
 from lib.health import Health, check_health
@@ -25,6 +26,6 @@ async def health() -> Response:
     answer, serving = await check_health(
         services(),
         draining=cast(Middleware, current_app.extensions["middleware"]).draining,
-        inside=is_admin(services().settings, request),
+        inside=is_admin(),
     )
     return respond(answer, 200 if serving else 503)

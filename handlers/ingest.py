@@ -5,7 +5,8 @@ from typing import Annotated
 import msgspec
 from quart import Blueprint, Response
 
-from handlers import body, operation, query, require_admin, respond, services
+from handlers import body, operation, query, respond, services
+from handlers.limits import require_admin
 from lib.api import Operation
 from lib.indexing import IngestStatus
 from lib.ingest import IngestRequest, IngestStarted

@@ -1,5 +1,5 @@
 """Rate limits: ten questions a minute in bursts of twenty; six times as many searches; ten times
-that with a key.
+that with a key. Wrong admin keys are limited too.
 
 quart-rate-limiter counts requests. Its default client key is the leftmost `X-Forwarded-For`, which
 anyone can forge, and its default store never evicts. This module replaces both.
@@ -18,7 +18,7 @@ from quart_rate_limiter.store import RateLimiterStoreABC
 
 from handlers import api_key, services
 from lib.auth import Keys, client_address, has_key, wider_network
-from lib.errors import RedisUnavailable
+from lib.errors import RedisUnavailable, TooManyRequests, Unauthorized
 from lib.replicas.client import RedisClient, take_allowance
 from lib.settings import Settings
 
@@ -157,9 +157,44 @@ async def _key_holder() -> str:
     """The name behind the request's key; empty without a valid one. Sets `g.has_key`."""
     given = api_key(request) or _key_in_body(cast(bytes, await request.get_data(as_text=False)))
     name = _keys().name(given)
-    admin = has_key(given, (services().settings.admin_api_key,))
+    admin = _is_admin_key(given)
     g.has_key = admin or bool(name)
     return "admin" if admin else name and f"key:{name}"
+
+
+def require_admin() -> None:
+    """Raises `Unauthorized` without the admin key, `TooManyRequests` after many wrong ones."""
+    seconds = math.ceil(services().wrong_keys.wait(_guesser())) if api_key(request) else 0
+    if is_admin():
+        return
+    if seconds:
+        raise TooManyRequests(
+            f"Too many wrong keys. Please try again in {seconds} seconds.", retry_after=seconds
+        )
+    if services().settings.admin_api_key:
+        raise Unauthorized("The admin key is required, as `Authorization: Bearer <key>`.")
+    raise Unauthorized("There is no admin key. Set ADMIN_API_KEY and restart.")
+
+
+def is_admin() -> bool:
+    """Whether the request has the admin key, and its sender has not guessed too often."""
+    return _is_admin_key(api_key(request))
+
+
+def _is_admin_key(given: str) -> bool:
+    # After too many guesses the right key is refused as well, or guessing could go on.
+    if not given or services().wrong_keys.wait(_guesser()):
+        return False
+    if has_key(given, (services().settings.admin_api_key,)):
+        return True
+    if not _keys().name(given):
+        services().wrong_keys.count(_guesser())
+    return False
+
+
+def _guesser() -> str:
+    address = _address()
+    return wider_network(address) or address
 
 
 async def _network() -> str:

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
-from handlers import comes_from_this_machine, operation, require_admin, services
+from handlers import operation, services
+from handlers.limits import require_admin
 from handlers.middleware import Middleware
 from lib.api import Operation
 from lib.indexing import IngestTask
@@ -40,14 +41,14 @@ _BREAKER: tuple[tuple[str, str, Callable[[Breaker], float]], ...] = (
 @blueprint.get("/metrics")
 @operation(
     Operation(
-        "Prometheus metrics, for this machine and the admin.",
+        "Prometheus metrics.",
         content_type="text/plain",
         statuses={401: "The admin key is missing or wrong."},
         admin=True,
     )
 )
 async def metrics() -> Response:
-    if not comes_from_this_machine(request) and not services().settings.metrics_public:
+    if not services().settings.metrics_public:
         require_admin()
     return Response(services().metrics.text(), content_type=CONTENT_TYPE)
 

@@ -71,7 +71,7 @@ def serve(settings: Settings, app: Quart) -> None:
     # A closed connection leaves a reference cycle of about 7 KB. With the default thresholds of
     # the oldest generation, tens of megabytes would accumulate.
     gc.set_threshold(5_000, 5, 2)
-    asyncio.run(_run(app, server_config(LimitedListener(listener, total, each))))
+    asyncio.run(_run(app, _server_config(_LimitedListener(listener, total, each))))
 
 
 def _raise_file_limit() -> int:
@@ -103,7 +103,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-class LimitedListener(socket.socket):
+class _LimitedListener(socket.socket):
     """A listening socket that accepts `total` connections, and `each` from one address.
 
     Others are answered 503 and closed before the server spends memory on them. `each` counts the
@@ -163,7 +163,7 @@ class _Config(Config):
         return Sockets([], [self._listener], [])
 
 
-def server_config(listener: socket.socket) -> Config:
+def _server_config(listener: socket.socket) -> Config:
     """Hypercorn's configuration for a server of HTTP/1.1 on `listener`."""
     # Without TLS no browser speaks HTTP/2, and no proxy needs it. A bad upgrade logs a traceback,
     # pings keep a connection open, and so does a bad WebSocket handshake. Hypercorn has no option.

@@ -1,21 +1,29 @@
-"""API keys of readers, and the client address that limits count by."""
+"""Keys of the admin and of readers, and the client address that limits count by."""
 
 import hmac
 import logging
+import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Final
+
+from cachetools import TTLCache
 
 _log = logging.getLogger(__name__)
 
 _CHECK_SECONDS: Final = 1.0
 _MAX_FILE_BYTES: Final = 1_000_000
+_MAX_GUESSERS: Final = 50_000
+_WRONG_KEYS: Final = 10
+_WRONG_KEY_SECONDS: Final = 60.0
 _NAMED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):(.*)")
 
 
@@ -26,16 +34,28 @@ def has_key(given: str, keys: Iterable[str]) -> bool:
     return bool(given) and any(matches)
 
 
+class WrongKeys:
+    """Limit of wrong keys per sender: ten, and after them one a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        seconds = _WRONG_KEYS * _WRONG_KEY_SECONDS
+        self._forgotten_at: TTLCache[str, float] = TTLCache(_MAX_GUESSERS, seconds, timer=clock)
+
+    def wait(self, sender: str) -> float:
+        """Seconds until `sender` may try another key; 0 if now."""
+        allowed_at = self._forgotten_at.get(sender, 0.0) - (_WRONG_KEYS - 1) * _WRONG_KEY_SECONDS
+        return max(0.0, allowed_at - self._clock())
+
+    def count(self, sender: str) -> None:
+        since = max(self._clock(), self._forgotten_at.get(sender, 0.0))
+        self._forgotten_at[sender] = since + _WRONG_KEY_SECONDS
+
+
 def bearer(authorization: str) -> str:
     """The key of an `Authorization: Bearer` header; empty for any other value."""
     scheme, _, key = authorization.partition(" ")
     return key.strip() if scheme.lower() == "bearer" else ""
-
-
-def is_local(remote: str, *, forwarded: bool) -> bool:
-    """Whether a request comes from this machine, and not through a proxy on it."""
-    address = _parse_address(remote)
-    return address is not None and address.is_loopback and not forwarded
 
 
 def client_address(remote: str, forwarded_for: str, hops: int) -> str:
@@ -146,6 +166,24 @@ def parse_key(entry: str) -> _NamedKey:
     if not key or not key.isprintable() or any(c.isspace() for c in key):
         raise ValueError("keys of printable characters without white space, as key or name:key")
     return _NamedKey(name or blake2b(key.encode(), digest_size=4).hexdigest(), key)
+
+
+def stored_admin_key(file: Path) -> str:
+    """Read the admin key in `file`, after making it if there is none. Only the owner can read it.
+
+    Raises `OSError`, and `ValueError` if the file holds no key.
+    """
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=file.parent, prefix="admin-key-") as new:  # with mode 600
+            new.write(f"{secrets.token_urlsafe(32)}\n".encode())
+            new.flush()
+            os.fsync(new.fileno())
+            with suppress(FileExistsError):  # of a server that starts at the same time
+                os.link(new.name, file)
+    for each in _read_keys(file):
+        return each.key
+    raise ValueError("it has no key")
 
 
 def _read_keys(file: Path) -> list[_NamedKey]:

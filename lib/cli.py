@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from lib import __version__
 from lib.answer import stream
+from lib.auth import stored_admin_key
 from lib.chat import DEFAULT_CHAT_K, MAX_CHAT_K, ChatRequest, prepare
 from lib.citations import Citation
 from lib.errors import QuireError
@@ -166,6 +167,7 @@ def _threshold(raw: str) -> tuple[str, float]:
 
 
 def _serve(settings: Settings, serve: Callable[[Settings], None]) -> int:
+    settings = _with_admin_key(settings)
     try:
         serve(settings)
     except OSError as error:
@@ -175,6 +177,22 @@ def _serve(settings: Settings, serve: Callable[[Settings], None]) -> int:
             "Check API_HOST and API_PORT."
         )
     return 0
+
+
+def _with_admin_key(settings: Settings) -> Settings:
+    """Settings with the stored admin key, if none is configured and one can be stored."""
+    if settings.admin_api_key:
+        return settings
+    file = settings.qdrant_path / "admin-key"
+    try:
+        settings = replace(settings, admin_api_key=stored_admin_key(file))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        _log.warning("No admin key: %s: %s. Set ADMIN_API_KEY to ingest over HTTP.", file, reason)
+        return settings
+    configure_logging(settings)  # redacts the key
+    _log.info("The admin key is in %s. ADMIN_API_KEY replaces it.", file)
+    return settings
 
 
 async def _ingest(settings: Settings, command: argparse.Namespace) -> int:

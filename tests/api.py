@@ -15,7 +15,7 @@ import jsonschema
 from quart import Quart
 from werkzeug.datastructures import Headers
 
-from handlers.serving import LimitedListener, server_config
+from handlers.serving import _LimitedListener, _server_config
 from lib.services import Services
 from lib.settings import Settings
 from main import create_app
@@ -185,7 +185,7 @@ async def listening(settings: Settings, *, connections: int = 1_000) -> AsyncIte
     """
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    config = server_config(LimitedListener(listener, connections, connections))
+    config = _server_config(_LimitedListener(listener, connections, connections))
     stop = asyncio.Event()
     served = asyncio.create_task(
         hypercorn.asyncio.serve(

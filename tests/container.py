@@ -31,7 +31,8 @@ REQUEST = """
 import http.client, json, sys
 port, method, path, body = json.load(sys.stdin)
 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-connection.request(method, path, body, {"Content-Type": "application/json"})
+headers = {"Content-Type": "application/json", "Authorization": "Bearer the-admin-key"}
+connection.request(method, path, body, headers)
 answer = connection.getresponse()
 print(json.dumps([answer.status, json.loads(answer.read())]))
 """
@@ -148,6 +149,7 @@ async def container(
     """Run a container. `network="host"` gives it access to the tests' servers."""
     name = f"quire-test-{uuid4().hex[:8]}"
     port = 7860
+    environment = {"ADMIN_API_KEY": "the-admin-key", **environment}
     if network == "host":
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from handlers.middleware import STALLED_SECONDS
-from handlers.serving import _MAX_FILES, LimitedListener, _listen
+from handlers.serving import _MAX_FILES, _LimitedListener, _listen
 from tests.api import listening
 from tests.conftest import MakeSettings
 
@@ -124,7 +124,7 @@ async def test_connections_are_limited(
 
 
 def test_one_address_gets_a_part_of_all_connections() -> None:
-    with LimitedListener(_listen("127.0.0.1", 0), 3, 2) as listener, ExitStack() as stack:
+    with _LimitedListener(_listen("127.0.0.1", 0), 3, 2) as listener, ExitStack() as stack:
 
         def connect(source: str) -> socket.socket:
             address = listener.getsockname()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from hypothesis import strategies as st
 from lib.auth import (
     _MAX_FILE_BYTES,
     Keys,
+    WrongKeys,
     bearer,
     client_address,
     has_key,
-    is_local,
     parse_key,
+    stored_admin_key,
     wider_network,
 )
 from tests.clock import Clock
@@ -168,17 +170,6 @@ def test_bearer(header: str, key: str) -> None:
     assert bearer(header) == key
 
 
-@pytest.mark.parametrize("remote", ["127.0.0.1", "127.1.2.3", "::1", "[::1]:80", "127.0.0.1:80"])
-def test_the_machine_itself_is_local_unless_it_forwards(remote: str) -> None:
-    assert is_local(remote, forwarded=False)
-    assert not is_local(remote, forwarded=True)
-
-
-@pytest.mark.parametrize("remote", ["", "localhost", "10.0.0.1", "0.0.0.0", "fe80::1", "<local>"])
-def test_others_are_not_local(remote: str) -> None:
-    assert not is_local(remote, forwarded=False)
-
-
 @pytest.mark.parametrize(
     ("forwarded", "hops", "address"),
     [
@@ -235,3 +226,50 @@ def test_what_is_no_address(text: str) -> None:
 )
 def test_the_network_around_a_reader_s(address: str, network: str) -> None:
     assert wider_network(address) == network
+
+
+def test_an_admin_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "index" / "admin-key"
+    key = stored_admin_key(file)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}", key)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert stored_admin_key(file) == key
+    assert os.listdir(file.parent) == ["admin-key"]
+    file.unlink()
+    assert stored_admin_key(file) != key
+
+
+def test_servers_that_start_together_have_one_admin_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "admin-key"
+    first = stored_admin_key(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "exists", lambda _: False)
+        assert stored_admin_key(file) == first
+
+
+@pytest.mark.parametrize("content", [b"", b"\n# none\n", b"two words", b"\xff", b"a\0b"], ids=str)
+def test_a_file_without_an_admin_key_is_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "admin-key").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^(it|line) "):
+        stored_admin_key(tmp_path / "admin-key")
+
+
+def test_wrong_keys_are_limited() -> None:
+    clock = Clock(1_000.0)
+    wrong = WrongKeys(clock)
+    for _ in range(10):
+        assert wrong.wait("a") == 0
+        wrong.count("a")
+    assert wrong.wait("a") == 60
+    assert wrong.wait("b") == 0
+    clock.now += 60
+    assert wrong.wait("a") == 0
+    wrong.count("a")
+    assert wrong.wait("a") == 60
+    clock.now += 600
+    for _ in range(10):
+        assert wrong.wait("a") == 0
+        wrong.count("a")
+    assert wrong.wait("a") == 60

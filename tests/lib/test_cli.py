@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -17,7 +18,7 @@ import pytest
 import lib.cli
 from lib import __version__
 from lib.golden import read_questions
-from lib.settings import setting_names
+from lib.settings import Settings, setting_names
 from main import main
 from tests.tiny_book import SITE, write_book
 from tests.upstream import Hang, Upstream, delta
@@ -296,3 +297,39 @@ def test_a_wrong_setting_stops_the_start(
     assert capsys.readouterr().err == (
         "Quire cannot start: API_PORT is 'eighty'. It must be a whole number from 0 to 65535.\n"
     )
+
+
+def served(environment: dict[str, str]) -> Settings:
+    """The settings that `serve` passes to the server."""
+    seen: list[Settings] = []
+    assert lib.cli.run(["serve"], environment, seen.append) == 0
+    return seen[0]
+
+
+def test_a_server_without_an_admin_key_makes_one_and_says_where(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = served(environment)
+    file = Path(environment["QDRANT_PATH"]) / "admin-key"
+    assert file.read_text().strip() == settings.admin_api_key
+    log = capsys.readouterr().err
+    assert f"The admin key is in {file}." in log
+    assert settings.admin_api_key not in log
+    logging.getLogger("any").warning("with %s in it", settings.admin_api_key)
+    assert "with [redacted] in it" in capsys.readouterr().err
+    assert served(environment) == settings
+    assert served(environment | {"ADMIN_API_KEY": "mine"}).admin_api_key == "mine"
+
+
+def test_other_commands_make_no_admin_key(environment: dict[str, str]) -> None:
+    assert main(["ingest", "--dry-run"]) == 0
+    assert not (Path(environment["QDRANT_PATH"]) / "admin-key").exists()
+
+
+def test_without_a_disk_there_is_no_admin_key(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    settings = served(environment | {"QDRANT_PATH": str(tmp_path / "file")})
+    assert settings.admin_api_key == ""
+    assert "File exists. Set ADMIN_API_KEY to ingest over HTTP." in capsys.readouterr().err
