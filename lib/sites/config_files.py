@@ -1,7 +1,7 @@
-"""Configuration files read as data: YAML, TOML, JSON, and the literals of a Python file.
+"""Configuration files and front matter as data: YAML, TOML, JSON, and literals of a Python file.
 
-Nothing in them is run. A file that is too large, too deep or broken reads as empty: a site's
-configuration improves links and must never stop an ingestion.
+Nothing in them is run. A configuration file that is broken or beyond a limit reads as empty: a
+site's configuration improves links and must never stop an ingestion.
 """
 
 import ast
@@ -11,16 +11,29 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
+from yaml.composer import Composer
 
 _MAX_BYTES: Final = 1_000_000
+_MAX_DEPTH: Final = 50
+_MAX_DIGITS: Final = 100
+_LONGEST_INTEGER: Final = 18
+"""In characters. Longer ones stay text: many of them as keys would collide in a dict."""
+_MAX_MERGED: Final = 10_000
+_MAX_MERGE_KEYS: Final = 20
+_MAX_DIRECTIVES: Final = 100
+_MAX_KEY_PARTS: Final = 32
 _TOO_BROKEN: Final = (
-    ValueError, TypeError, KeyError, RecursionError, MemoryError, SyntaxError, yaml.YAMLError
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, SyntaxError,
+    TypeError, ValueError, yaml.YAMLError,
 )  # fmt: skip
+
+
+class DataError(ValueError):
+    """Reason why a text cannot be read as data, in one line: `not valid YAML in line 3: …`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +44,64 @@ class Tagged:
     value: object
 
 
-class _DataLoader(yaml.SafeLoader):
-    """YAML as data, without merge keys: nested ones expand without limit, and settings that matter
-    for links are not shared between sections."""
+# The parser in C keeps its own stack; the composer in C recurses without a limit until the process
+# is killed, so the one in Python comes first.
+_BASES: Any = (Composer, yaml.CSafeLoader) if yaml.__with_libyaml__ else (yaml.SafeLoader,)
+
+
+class _DataLoader(*_BASES):  # type: ignore[misc]
+    """YAML as data, within limits."""
+
+    def __init__(self, text: str) -> None:
+        _BASES[-1].__init__(self, text)
+        Composer.__init__(self)
+        self._depth = self._merged = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise DataError(f"nested more than {_MAX_DEPTH} levels deep")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        merges = [value for key, value in node.value if key.tag == _MERGE]
+        if sum(len(v.value) if v.id == "sequence" else 1 for v in merges) > _MAX_MERGE_KEYS:
+            raise DataError(f"a mapping merges more than {_MAX_MERGE_KEYS} others")
+        super().flatten_mapping(node)
+        self._merged += len(node.value) if merges else 0
+        if self._merged > _MAX_MERGED:
+            raise DataError(f"merge keys expand to more than {_MAX_MERGED} values")
+
+
+_MERGE: Final = "tag:yaml.org,2002:merge"
+
+
+def _number(loader: _DataLoader, node: yaml.ScalarNode) -> object:
+    if len(node.value) > _MAX_DIGITS:
+        raise DataError(f"a number has more than {_MAX_DIGITS} digits")
+    if node.tag.endswith("float"):
+        return loader.construct_yaml_float(node)
+    return loader.construct_yaml_int(node) if len(node.value) <= _LONGEST_INTEGER else node.value
+
+
+_DataLoader.add_constructor("tag:yaml.org,2002:int", _number)
+_DataLoader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+class _ConfigLoader(_DataLoader):
+    """Tags are data. Merge keys are dropped: settings that matter for links are not shared."""
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         node.value = [
             (key, value)
             for key, value in node.value
-            if key.tag != "tag:yaml.org,2002:merge" and isinstance(key, yaml.ScalarNode)
+            if key.tag != _MERGE and isinstance(key, yaml.ScalarNode)
         ]
 
 
-def _tagged(loader: _DataLoader, suffix: str, node: yaml.Node) -> object:
+def _tagged(loader: _ConfigLoader, suffix: str, node: yaml.Node) -> object:
     value: object = node.value
     if isinstance(node, yaml.MappingNode):
         loader.flatten_mapping(node)
@@ -55,10 +113,101 @@ def _tagged(loader: _DataLoader, suffix: str, node: yaml.Node) -> object:
     return Tagged(suffix, value)
 
 
-_DataLoader.add_multi_constructor("!", _tagged)
-_DataLoader.add_multi_constructor("tag:yaml.org,2002:python/", _tagged)
+_ConfigLoader.add_multi_constructor("!", _tagged)
+_ConfigLoader.add_multi_constructor("tag:yaml.org,2002:python/", _tagged)
 # Dates stay as written: an invalid one would make the whole file unreadable.
-_DataLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: node.value)
+_ConfigLoader.add_constructor("tag:yaml.org,2002:timestamp", lambda _, node: node.value)
+
+
+def _load_yaml(text: str, loader: type[_DataLoader] = _DataLoader) -> object:
+    if text.count("\n%") > _MAX_DIRECTIVES:
+        raise DataError(f"more than {_MAX_DIRECTIVES} directives")
+    return yaml.load(text, Loader=loader)
+
+
+# All that TOML can begin before an error, so that dots in strings and comments do not count.
+_TOML: Final = re.compile(
+    r"""\"{3}(?:[^"\\]++|\\.|"(?!""))*+"{3,5}+ | '{3}(?:[^']++|'(?!''))*+'{3,5}+
+    | (?P<broken>"{3}|'{3}) | "(?:[^"\\\n]++|\\.)*+" | '[^'\n]*+' | [\w-]++ | [ \t]++
+    | (?P<dot>\.) | (?P<other>\#[^\n]*+|.)""",
+    re.DOTALL | re.VERBOSE,
+)
+
+
+def _load_toml(text: str) -> object:
+    """`tomllib` takes time and memory quadratic in the parts of a dotted key."""
+    dots = 0
+    for token in _TOML.finditer(text) if "." in text else ():
+        kind = token.lastgroup
+        if kind == "broken":
+            break
+        dots = 0 if kind == "other" else dots + (kind == "dot")
+        if dots >= _MAX_KEY_PARTS:
+            raise DataError(f"a key has more than {_MAX_KEY_PARTS} parts")
+    return tomllib.loads(text)
+
+
+def _json_integer(digits: str) -> object:
+    if len(digits) > _MAX_DIGITS:
+        raise DataError(f"a number has more than {_MAX_DIGITS} digits")
+    return int(digits) if len(digits) <= _LONGEST_INTEGER else digits
+
+
+def _check(value: object, left: int, depth: int = 0) -> int:
+    """Return `left` minus the size of a value with its aliases expanded. Raises `DataError`."""
+    if depth > _MAX_DEPTH:
+        raise DataError(f"nested more than {_MAX_DEPTH} levels deep")
+    if isinstance(value, int) and value.bit_length() > 4 * _MAX_DIGITS:
+        raise DataError(f"a number has more than {_MAX_DIGITS} digits")
+    left -= 1 + (len(value) if isinstance(value, str | bytes) else 0)
+    if left < 0:
+        raise DataError("its aliases expand to many times its size")
+    if isinstance(value, Tagged):
+        value = (value.value,)
+    if isinstance(value, dict):
+        for key in value:
+            left = _check(key, left, depth + 1)
+        value = value.values()
+    elif not isinstance(value, list | tuple | set):
+        return left
+    for item in value:
+        left = _check(item, left, depth + 1)
+    return left
+
+
+_LOADERS: Final[Mapping[str, Callable[[str], object]]] = {
+    "YAML": _load_yaml,
+    "TOML": _load_toml,
+    "JSON": lambda text: json.loads(text, parse_int=_json_integer),
+    "configuration": lambda text: _load_yaml(text, _ConfigLoader),
+}
+
+
+def load_data(
+    text: str, syntax: Literal["YAML", "TOML", "JSON", "configuration"], *, first_line: int = 1
+) -> Any:
+    """Parse untrusted text in linear time. Raises `DataError`.
+
+    The value has at most `_MAX_DEPTH` levels and a size proportional to the text with all aliases
+    expanded, so that `str` and `repr` of it are safe. Integers too long for 64 bits stay text in
+    YAML and JSON. "configuration" is YAML whose tags and dates are data and whose merge keys are
+    dropped. `first_line` is the number of the first line in messages.
+    """
+    try:
+        if len(text) > _MAX_BYTES:
+            raise DataError(f"more than {_MAX_BYTES} characters")
+        value = _LOADERS[syntax](text)
+        _check(value, 10_000 + 4 * len(text))
+    except DataError:
+        raise
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f" in line {mark.line + first_line}" if mark else ""
+        raise DataError(f"not valid YAML{line}: {error.problem or error.context}") from None
+    except _TOO_BROKEN as error:
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise DataError(f"not valid {syntax}: {reason}") from None
+    return value
 
 
 def read_text(path: Path) -> str:
@@ -90,18 +239,16 @@ def _python_literals(text: str) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-_YAML: Final = partial(yaml.load, Loader=_DataLoader)
-_PARSERS: Final[Mapping[str, Callable[[str], object]]] = {
-    ".toml": tomllib.loads,
-    ".json": json.loads,
-    ".py": _python_literals,
-}
+_SYNTAXES: Final[Mapping[str, Literal["TOML", "JSON"]]] = {".toml": "TOML", ".json": "JSON"}
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """The values of a configuration file; YAML for any other suffix than .toml, .json and .py."""
+    suffix, text = path.suffix.lower(), read_text(path)
     try:
-        value = _PARSERS.get(path.suffix.lower(), _YAML)(read_text(path))
+        if suffix == ".py":
+            return _python_literals(text)
+        value = load_data(text, _SYNTAXES.get(suffix, "configuration"))
     except _TOO_BROKEN:
         return {}
     return value if isinstance(value, dict) else {}
