@@ -11,7 +11,7 @@ from quart import Request, Response, current_app, request
 
 from lib.api import Operation, decode_body, decode_query
 from lib.auth import bearer, has_key
-from lib.errors import Forbidden, UnsupportedMediaType
+from lib.errors import Forbidden, InvalidRequest, UnsupportedMediaType
 from lib.services import Services
 from lib.settings import Settings
 
@@ -19,6 +19,7 @@ _R = TypeVar("_R", bound=msgspec.Struct)
 _View = TypeVar("_View", bound=Callable[..., object])
 
 OPERATION = "operation"
+_MAX_PARAMETERS = 100
 
 
 def services() -> Services:
@@ -48,6 +49,8 @@ async def body(form: type[_R]) -> _R:
 
 def query(form: type[_R]) -> _R:
     """Decode the query string. Raises `InvalidRequest`."""
+    if request.query_string.count(b"&") > _MAX_PARAMETERS:
+        raise InvalidRequest("The query string has too many parameters.")
     return decode_query(request.args.to_dict(), form)
 
 

@@ -14,8 +14,10 @@ from typing import Final
 from cachetools import TTLCache
 
 from lib.events import Cited, Done, TextDelta
+from lib.languages import question_language, small_words
 
 _MAX_AGE_SECONDS: Final = 24 * 3600
+_QUESTION_MARKS: Final = ("?", "？", "؟")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,13 @@ class AnswerCache:
 
 
 def normalise_question(question: str) -> str:
-    """Fold case, Unicode form, white space and final punctuation."""
-    folded = unicodedata.normalize("NFKC", question).casefold()
-    return " ".join(folded.split()).rstrip(" ?!.؟。？！")
+    """Normalise white space, composed characters, and how the question begins and ends.
+
+    Other differences can matter: `-v` and `-V`, `x²` and `x2`, `empty?` and `empty`.
+    """
+    words = unicodedata.normalize("NFC", question).split()
+    if words and words[0].lower() in small_words(question_language(question)):
+        words[0] = words[0].lower()
+    text = " ".join(words)
+    # One question mark: a second one belongs to a name.
+    return text[:-1] if text[-1:] in _QUESTION_MARKS and text[-2:-1].isalnum() else text

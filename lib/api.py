@@ -16,8 +16,11 @@ from lib.errors import InvalidRequest
 
 _R = TypeVar("_R", bound=msgspec.Struct)
 
-_FIELD_PATH = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
-_MISSING = re.compile(r"Object missing required field `(\w+)`")
+_FIELD_PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*+)`\Z")
+_MISSING = re.compile(r"Object missing required field `(\w++)`")
+_MAX_PROBLEM_LENGTH = 200
+"""Maximum characters of msgspec's message, which may repeat a value of any length."""
+_MAX_NUMBER_LENGTH = 20
 
 
 def decode_body(body: bytes, form: type[_R]) -> _R:
@@ -42,16 +45,22 @@ def _decode_json(body: bytes, form: type[_R]) -> _R:
         return msgspec.json.decode(body, type=form)
     except msgspec.ValidationError as error:
         try:
-            plain = msgspec.json.decode(body)
+            # Only the values of known fields are decoded: an attacker sends thousands of others.
+            plain = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         except msgspec.ValidationError:
             raise error from None
-        if isinstance(plain, dict):
-            plain = {
-                key: int(each) if isinstance(each, float) and each.is_integer() else each
-                for key, each in plain.items()
-            }
+        known = {name: plain[name] for name in form.__struct_encode_fields__ if name in plain}
         # Encoded again, because only the JSON decoder names the wrong field.
-        return msgspec.json.decode(msgspec.json.encode(plain), type=form)
+        whole = {name: _as_integer(bytes(value)) for name, value in known.items()}
+        return msgspec.json.decode(msgspec.json.encode(whole), type=form)
+
+
+def _as_integer(value: bytes) -> msgspec.Raw:
+    """Write a JSON number such as 5.0 as an integer; return any other value unchanged."""
+    is_number = len(value) <= _MAX_NUMBER_LENGTH and value[-1:].isdigit()
+    if is_number and not value.isdigit() and (number := float(value)).is_integer():
+        return msgspec.Raw(b"%d" % number)
+    return msgspec.Raw(value)
 
 
 def decode_query(query: Mapping[str, str], form: type[_R]) -> _R:
@@ -76,9 +85,10 @@ def trimmed(text: str, field: str, max_length: int) -> str:
 
 def _field_error(message: str) -> InvalidRequest:
     """Turn msgspec's "Expected `int` <= 20 - at `$.k`" into a sentence."""
-    path = _FIELD_PATH.search(message)
+    at = max(message.rfind(" - at `"), 0)
+    path = _FIELD_PATH.match(message, at)
     field = path[1] if path else ""
-    what = message[: path.start()] if path else message
+    what = (message[:at] if path else message)[:_MAX_PROBLEM_LENGTH]
     if missing := _MISSING.search(what):
         field = f"{field}.{missing[1]}" if field else missing[1]
         return _invalid(field, "is missing")

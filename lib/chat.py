@@ -18,7 +18,7 @@ from lib.embedding import Embedder
 from lib.generation import ChatModel
 from lib.pricing import Price
 from lib.prompt import SELECTION, pack_passages, prefer_page, prompt_id
-from lib.ranking import Passage
+from lib.ranking import PLAIN, Passage
 from lib.refusal import Refusal, make_refusal
 from lib.resilience import Admission, Breaker
 from lib.retrieval import retrieve_passages
@@ -31,13 +31,19 @@ from lib.tokens import estimate_tokens
 DEFAULT_CHAT_K = 5
 MAX_CHAT_K = 20
 _MAX_PAGE_CHARACTERS = 500
+_MAX_SOURCE_CHARACTERS = 2_000
 
 
 class Selection(msgspec.Struct, kw_only=True):
     """The passage that the reader selected on the page."""
 
     selectedText: Annotated[str, msgspec.Meta(max_length=5_000)]
-    source: Annotated[str, msgspec.Meta(description="Its page: a file path or an address.")] = ""
+    source: Annotated[
+        str,
+        msgspec.Meta(
+            max_length=_MAX_SOURCE_CHARACTERS, description="Its page: a file path or an address."
+        ),
+    ] = ""
 
 
 class ChatRequest(msgspec.Struct, kw_only=True):
@@ -180,5 +186,6 @@ def _selection_passage(selection: Selection | None) -> Passage | None:
         url=None,
         start_char=0,
         end_char=len(selection.selectedText),
+        kind=PLAIN,
         score=1.0,
     )

@@ -215,6 +215,10 @@ _DUPLICATE_OVERLAP: Final = 0.9
 """Share of common terms from which two texts count as duplicates."""
 
 
+PLAIN: Final = "plain"
+"""The `Passage.kind` of a reader's selection: plain text, which is never parsed as Markdown."""
+
+
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
     """A retrieved text: one chunk, or neighbours under the same heading.
 

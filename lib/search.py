@@ -20,6 +20,7 @@ MAX_QUERY_CHARACTERS = 1_000
 CANDIDATES = 30
 """Minimum number of chunks fetched by vectors and by words each."""
 DEFAULT_SEARCH_K = 10
+_MAX_FILTER = 2_000
 MAX_SEARCH_K = 50
 
 _PassageKind = Literal["prose", "code", "table"]
@@ -39,13 +40,23 @@ class SearchRequest(msgspec.Struct, kw_only=True):
     query: Query
     k: _PassageCount | None = None
     top_k: Annotated[_PassageCount, msgspec.Meta(description="Alias of k.")] | None = None
-    file_path: Annotated[str, msgspec.Meta(description="Only passages of this file.")] | None = None
-    chapter: Annotated[str, msgspec.Meta(description="Only this chapter.")] | None = None
+    file_path: (
+        Annotated[str, msgspec.Meta(max_length=_MAX_FILTER, description="Only this file.")] | None
+    ) = None
+    chapter: (
+        Annotated[str, msgspec.Meta(max_length=_MAX_FILTER, description="Only this chapter.")]
+        | None
+    ) = None
     kind: (
         Annotated[_PassageKind, msgspec.Meta(description="Only prose, code or tables.")] | None
     ) = None
-    version: Annotated[str, msgspec.Meta(description="Only this version.")] | None = None
-    locale: Annotated[str, msgspec.Meta(description="Only pages in this locale.")] | None = None
+    version: (
+        Annotated[str, msgspec.Meta(max_length=_MAX_FILTER, description="Only this version.")]
+        | None
+    ) = None
+    locale: (
+        Annotated[str, msgspec.Meta(max_length=_MAX_FILTER, description="Only this locale.")] | None
+    ) = None
 
     def only(self) -> dict[str, str]:
         """The restrictions, in the form of `Store.search`."""

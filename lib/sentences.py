@@ -4,8 +4,8 @@
 or a number (`Node.js`, `2.5`), or before a lower-case letter. In doubt, two sentences stay one,
 because a fragment is worse.
 
-`split_passage` parses Markdown first. A list item and a table row are sentences; headings, and
-lines for the site generator, are not.
+`split_passage` parses Markdown first, except in a reader's selection. A list item and a table row
+are sentences; headings, and lines for the site generator, are not.
 """
 
 import re
@@ -19,7 +19,7 @@ import regex
 from lib.languages import words_of_all
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, fence
-from lib.ranking import Passage, cached_per_passage
+from lib.ranking import PLAIN, Passage, cached_per_passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,13 @@ class Sentence:
 def split_passage(passage: Passage) -> tuple[Sentence, ...]:
     """Split `passage` into sentences, in reading order."""
     text = passage.text
+    if passage.kind == PLAIN:
+        paragraphs = re.split(r"\n(?:[^\S\n]*+\n)++", text)
+        return tuple(
+            Sentence(sentence, block=number)
+            for number, paragraph in enumerate(paragraphs)
+            for sentence in split_text(paragraph)
+        )
     if passage.kind == "code" and not _FENCE.search(text):
         # Part of a long code block whose fences are in other chunks.
         return (Sentence("", fence(text, passage.language)),) if text.strip() else ()

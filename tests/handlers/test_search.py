@@ -391,3 +391,9 @@ async def test_a_budget_that_is_spent_leaves_words(
     assert 0 < asked < 10
     assert 0 < spent["tokens"] <= 20
     assert spent["refused"] == 20 - asked
+
+
+async def test_a_query_string_of_thousands_of_parameters_is_refused_unread(api: Api) -> None:
+    answer = await api.get("/search?q=tide" + "&a" * 101)
+    assert answer.status == 400
+    assert "too many" in answer.json()["error"]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.ranking import PLAIN
 from lib.sentences import Sentence, split_passage, split_text
 from tests.passages import make_passage
 
@@ -165,7 +166,37 @@ def test_splitting_loses_nothing(text: str) -> None:
     assert all(each == " ".join(each.split()) and each for each in found)
 
 
-@given(st.text(), st.sampled_from(["a.md", "a.mdx"]), st.sampled_from(["prose", "code"]))
+@pytest.mark.parametrize("file_path", ["a.md", "a.mdx"])
+def test_a_selection_is_plain_text(file_path: str) -> None:
+    text = "{/* one. */ x}  Two\nlines.\n\n- a *b*\n \n\n# No heading\n\n```\ncode. More."
+    found = split_passage(make_passage(text, file_path, kind=PLAIN))
+    assert [(each.text, each.block) for each in found] == [
+        ("{/* one. */ x} Two lines.", 0),
+        ("- a *b*", 1),
+        ("# No heading", 2),
+        ("``` code.", 3),
+        ("More.", 3),
+    ]
+
+
+HOSTILE_SELECTIONS = [
+    "{" + "/* a */ " * 600 + "x}",
+    "{/*" * 1_600,
+    ">" * 100 + "a" + "\na" * 2_400,
+    "|a" * 625 + "|\n" + "|-" * 625 + "|\n" + "|a|\n" * 600,
+    "[" * 5_000,
+    "\n " * 2_500,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE_SELECTIONS, ids=lambda text: text[:8])
+def test_no_selection_takes_long(text: str) -> None:
+    began = time.process_time()
+    split_passage(make_passage(text, "a.mdx", kind=PLAIN))
+    assert time.process_time() - began < 0.02
+
+
+@given(st.text(), st.sampled_from(["a.md", "a.mdx"]), st.sampled_from(["prose", "code", PLAIN]))
 def test_no_text_raises(text: str, file_path: str, kind: str) -> None:
     split_passage(make_passage(text, file_path, kind=kind))
 
