@@ -70,10 +70,13 @@ def require_known_origin() -> None:
     `Origin` and are allowed unless `REQUIRE_ORIGIN` is set.
     """
     origin = request.headers.get("Origin", "").lower()
-    # For a same-origin GET, browsers send this header instead of Origin.
-    has_origin = origin or request.headers.get("Sec-Fetch-Site") == "same-origin"
-    if services().settings.require_origin and not has_origin:
+    # Browsers send this header instead of Origin with a same-origin GET, and with an image or a
+    # link of another page. It is "none" if a person has typed the address.
+    site = request.headers.get("Sec-Fetch-Site", "").lower()
+    if services().settings.require_origin and not (origin or site == "same-origin"):
         raise Forbidden("Requests must come from a page of an allowed origin. See REQUIRE_ORIGIN.")
+    if not origin and site in ("cross-site", "same-site"):
+        raise Forbidden("Another site's page must send its origin, as `fetch` does.")
     # Quire's own page. Its scheme may differ: a proxy may terminate TLS.
     is_own = origin.partition("://")[2] == request.host.lower()
     if origin and not is_own and origin not in services().settings.origins:

@@ -5,7 +5,7 @@ from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, query, require_known_origin, respond, services
-from handlers.limits import SEARCH_BURST, limits
+from handlers.limits import SEARCH_BURST, limits, reader
 from lib.api import Operation, trimmed
 from lib.search import (
     DEFAULT_SEARCH_K,
@@ -64,7 +64,7 @@ async def _search(request: SearchRequest, field: str) -> Response:
     text = trimmed(request.query, field, MAX_QUERY_CHARACTERS)
     await services().chat.until_indexed()
     retrieved = await search_passages(
-        services().embedder,
+        services().embedder.charged_to(await reader()),
         services().store,
         text,
         request.k or request.top_k or DEFAULT_SEARCH_K,

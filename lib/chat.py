@@ -14,7 +14,7 @@ import msgspec
 from lib.answer_cache import AnswerCache, AnswerKey, normalise_question
 from lib.api import trimmed
 from lib.budget import Budget
-from lib.embedding import Embedder
+from lib.embedding import GuardedEmbedder
 from lib.generation import ChatModel
 from lib.pricing import Price
 from lib.prompt import SELECTION, pack_passages, prefer_page, prompt_id
@@ -88,7 +88,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
 class Chat:
     """The collaborators and settings that a question and its answer need."""
 
-    embedder: Embedder
+    embedder: GuardedEmbedder
     store: Store
     until_indexed: Callable[[], Awaitable[None]]
     """Waits for a limited time if the first ingestion is running."""
@@ -141,7 +141,8 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
     k = request.k or request.top_k or DEFAULT_CHAT_K
     selection = _selection_passage(request.context)
     page = request.page or (request.context.source if request.context else "")
-    retrieval = await retrieve_passages(chat.embedder, chat.store, question, history, k)
+    embedder = chat.embedder.charged_to(reader)
+    retrieval = await retrieve_passages(embedder, chat.store, question, history, k)
     found, refused = prefer_page(retrieval.passages, page), not retrieval.answerable
     if selection:
         found, refused = [selection, *found][:k], False

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Final, Protocol
 
 import numpy as np
@@ -102,15 +104,25 @@ class GuardedEmbedder:
         breaker: Breaker | None = None,
         budget: Budget | None = None,
         price: Price | None = None,
+        weight: float = 1.0,
     ) -> None:
+        """`weight`: tokens of the budget for each token of a question."""
         self._backend = backend
         self._breaker = breaker
         self._budget = budget
         self._price = price
+        self._weight = weight
+        self._reader: str | None = None
         self.model_id, self.similarity = backend.model_id, backend.similarity
         self.concurrency, self.load = backend.concurrency, backend.load
         self._cache: LRUCache[str, Vectors] = LRUCache(_CACHED_QUESTIONS)
         self._in_flight: dict[str, SingleFlight[Vectors]] = {}
+
+    def charged_to(self, reader: str) -> "GuardedEmbedder":
+        """This embedder, with questions that count towards the limit of `reader` as well."""
+        charged = copy(self)
+        charged._reader = reader
+        return charged
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         return await self._backend.embed_documents(texts)
@@ -146,7 +158,9 @@ class GuardedEmbedder:
         tokens = self._backend_tokens(text)
         if self._budget is None or not tokens:
             return await self._ask(text)
-        reservation = await self._budget.reserve(None, tokens, token_cost(self._price, tokens, 0))
+        reservation = await self._budget.reserve(
+            self._reader, ceil(tokens * self._weight), token_cost(self._price, tokens, 0)
+        )
         if reservation is None:
             raise BudgetExhausted
         try:

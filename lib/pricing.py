@@ -12,6 +12,8 @@ from typing import Annotated, Final
 import msgspec
 
 _MILLION: Final = 1_000_000
+_USUAL_EMBEDDING_WEIGHT: Final = 0.05
+"""That of text-embedding-3-small beside gpt-4.1-mini, for models without a price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,13 @@ def price_usage(
         embedding_tokens=embedding_tokens,
         cost_usd=round(sum(known), 8) if len(known) == len(costs) else None,
     )
+
+
+def embedding_weight(model: Price | None, embedding: Price | None) -> float:
+    """Prompt tokens of `model` that cost as much as one embedding token, at most 1."""
+    if model is None or embedding is None or not model.input:
+        return _USUAL_EMBEDDING_WEIGHT
+    return min(1.0, embedding.input / model.input)
 
 
 def token_cost(price: Price | None, input_tokens: int, output_tokens: int) -> float | None:

@@ -20,6 +20,7 @@ from lib.generation import make_model, model_breaker
 from lib.indexing import settings_hash
 from lib.ingest import Ingestion, IngestRequest
 from lib.metrics import Metrics
+from lib.pricing import embedding_weight
 from lib.replicas.budget import RedisBudget
 from lib.replicas.client import RedisClient, RedisSessions
 from lib.replicas.ingest import LeasedStore, Reports
@@ -57,7 +58,7 @@ class Services:
 
     settings: Settings
     chat: Chat
-    embedder: Embedder
+    embedder: GuardedEmbedder
     store: Store
     ingestion: Ingestion
     reports: Reports | None
@@ -185,7 +186,7 @@ def _make_budget(settings: Settings, redis: RedisClient | None) -> Budget:
     return MemoryBudget(limits, settings.qdrant_path / "spending.json" if limited else None)
 
 
-def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> Embedder:
+def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> GuardedEmbedder:
     """Make the configured embedder without loading it.
 
     Questions to an embedding service go through `breaker` and are charged to `budget`. Only the
@@ -200,9 +201,14 @@ def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> Embe
         base_url=settings.model_base_url,
         model=settings.openai_embedding_model,
     )
-    limited = budget.limits.tokens or budget.limits.usd
-    price = settings.prices.get(settings.openai_embedding_model)
-    return GuardedEmbedder(service, breaker, budget if limited else None, price)
+    limits, price = budget.limits, settings.prices.get(settings.openai_embedding_model)
+    return GuardedEmbedder(
+        service,
+        breaker,
+        budget if limits.tokens or limits.usd or limits.reader_tokens else None,
+        price,
+        embedding_weight(settings.prices.get(settings.openai_model), price),
+    )
 
 
 def make_local_embedder(model: str) -> Embedder:

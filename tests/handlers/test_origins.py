@@ -123,6 +123,25 @@ async def test_a_foreign_page_spends_nothing(generating: Api, upstream: Upstream
     assert upstream.chats() == []
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "Cross-Site"])
+async def test_an_image_or_a_link_of_another_page_spends_nothing(
+    generating: Api, upstream: Upstream, site: str
+) -> None:
+    """Browsers send no Origin with them."""
+    for origin in ({}, {"Origin": ""}):
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors", **origin}
+        for answer in (
+            await generating.get("/search?q=tide", headers=headers),
+            await generating.post("/search", {"query": "tide"}, headers=headers),
+            await generating.ask("tide", headers=headers),
+        ):
+            assert answer.status == 403
+            assert answer.json()["code"] == "FORBIDDEN"
+    assert upstream.chats() == []
+    for headers in ({"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": site, "Origin": SITE}):
+        assert (await generating.get("/search?q=tide", headers=headers)).status == 200
+
+
 async def test_the_api_s_own_page_may_ask(api: Api) -> None:
     answer = await api.ask("tide", headers={"Origin": "http://localhost", "Host": "localhost"})
     assert answer.status == 200

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 import pytest
 
 import lib.embedding_openai
+from lib.tokens import estimate_tokens
 from tests.api import Api, serving
 from tests.conftest import MakeSettings
 from tests.tiny_book import BOOK, BROAD_QUESTION, SITE, write_book
@@ -376,7 +378,7 @@ async def test_a_budget_that_is_spent_leaves_words(
     settings = make_settings(
         openai_base_url=upstream.base_url,
         embedding_provider="openai",
-        daily_tokens=20,
+        daily_tokens=5,
         qdrant_path=tmp_path / "index",
         book_content_path=own_book,
     )
@@ -389,7 +391,7 @@ async def test_a_budget_that_is_spent_leaves_words(
         asked = len(upstream.embedded()) - documents
         spent = (await api.as_admin("GET", "/health")).json()["inside"]["budget"]
     assert 0 < asked < 10
-    assert 0 < spent["tokens"] <= 20
+    assert 0 < spent["tokens"] <= 5
     assert spent["refused"] == 20 - asked
 
 
@@ -397,3 +399,32 @@ async def test_a_query_string_of_thousands_of_parameters_is_refused_unread(api: 
     answer = await api.get("/search?q=tide" + "&a" * 101)
     assert answer.status == 400
     assert "too many" in answer.json()["error"]
+
+
+async def test_one_reader_does_not_use_up_the_budget_of_all(
+    make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, own_book: Path
+) -> None:
+    """A search costs its reader what it costs beside an answer."""
+    settings = make_settings(
+        openai_base_url=upstream.base_url,
+        embedding_provider="openai",
+        daily_tokens=300_000,
+        reader_daily_tokens=1_000,
+        qdrant_path=tmp_path / "index",
+        book_content_path=own_book,
+    )
+    async with serving(settings) as api:
+        await api.ingest()
+        documents = len(upstream.embedded())
+        for number in range(12):
+            query = "\U0001f30a" * 980 + str(number)
+            assert (await api.post("/search", {"query": query})).status == 200
+        asked = len(upstream.embedded()) - documents
+        spent = (await api.as_admin("GET", "/health")).json()["inside"]["budget"]
+        await api.post("/search", {"query": "radio"}, caller=("203.0.113.8", 1))
+        assert len(upstream.embedded()) == documents + asked + 1
+    assert 0 < asked < 12
+    tokens = estimate_tokens(query)
+    assert tokens > 2_000
+    assert spent["tokens"] == asked * ceil(tokens * 0.02 / 0.4)
+    assert spent["usd"] == pytest.approx(asked * tokens * 0.02 / 1e6, abs=1e-6)
