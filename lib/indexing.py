@@ -239,6 +239,10 @@ async def open_book(settings: Settings, folder: Path, task: IngestTask) -> Book:
         generator=settings.site_generator,
         options=settings.site_options,
     )
+    unread = settings.site_options.keys() - {"base_url", *site.generator.options}
+    if unread:
+        names = ", ".join(sorted(unread))
+        task.add_errors([f"SITE_OPTIONS: {names} has no effect with {site.generator.name}"])
     try:
         discovery = await asyncio.to_thread(
             discover,

@@ -336,6 +336,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "EMBEDDING_PROVIDER is 'openai', but neither OPENAI_API_KEY nor OPENAI_BASE_URL is "
             "set. Set one of them, or EMBEDDING_PROVIDER=local."
         )
+    _check_site_options(settings)
     if settings.daily_usd and settings.has_model:
         used = [settings.openai_model]
         if settings.embeddings_from == "openai":
@@ -347,6 +348,27 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
                     "use 0 for a free model."
                 )
     return settings
+
+
+def _check_site_options(settings: Settings) -> None:
+    generators = [each for each in GENERATORS.values() if each.name == settings.site_generator]
+    if settings.site_generator == "auto":
+        generators = list(GENERATORS.values())
+    known: dict[str, type] = {"base_url": str}
+    for generator in generators:
+        known |= generator.options
+    for name, value in settings.site_options.items():
+        shown = repr(name[:100])
+        if name not in known:
+            near = difflib.get_close_matches(name.lower().replace("-", "_"), known, n=1)
+            raise SettingsError(
+                f"Unknown option {shown} in SITE_OPTIONS for SITE_GENERATOR="
+                f"{settings.site_generator}. "
+                + (f"Did you mean {near[0]}?" if near else f"Options: {', '.join(sorted(known))}.")
+            )
+        if not isinstance(value, known[name]):
+            expected = "true or false" if known[name] is bool else "a string"
+            raise SettingsError(f"The option {shown} in SITE_OPTIONS must be {expected}.")
 
 
 def setting_names() -> tuple[str, ...]:
@@ -363,10 +385,8 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     names = setting_names()
     messages: list[str] = []
     for name in environ.keys() - set(names) - {"API_KEY"}:  # other programs use it
-        prefix = name.partition("_")[0] + "_"
-        candidates = [each for each in names if each.startswith(prefix)]
         messages.extend(
             f"Unknown setting {name}. Did you mean {similar}?"
-            for similar in difflib.get_close_matches(name, candidates, n=1, cutoff=_SIMILARITY)
+            for similar in difflib.get_close_matches(name.upper(), names, n=1, cutoff=_SIMILARITY)
         )
     return sorted(messages)

@@ -262,6 +262,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
 
 GENERATOR: Final = Generator(
     name="docusaurus",
+    options={"docs_route": str, "trailing_slash": bool},
     config_files=tuple(f"docusaurus.config{suffix}" for suffix in JAVASCRIPT_SUFFIXES),
     read_settings=_read_settings,
     address=lambda settings: (string(settings, "url"), string(settings, "baseUrl", "/")),

@@ -268,6 +268,7 @@ def _read_settings(file: Path, depth: int = 0) -> dict[str, Any]:
 
 GENERATOR: Final = Generator(
     name="mkdocs",
+    options={"use_directory_urls": bool},
     config_files=("mkdocs.yml", "mkdocs.yaml"),
     read_settings=_read_settings,
     address=lambda settings: (string(settings, "site_url"), None),

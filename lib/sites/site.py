@@ -169,6 +169,8 @@ class Generator:
     content_roots: Callable[[Project], tuple[ContentRoot, ...]] = lambda p: p.single_root(".")
     claims_project: bool = False
     """Whether a configuration counts even if the content folder is in none of its content roots."""
+    options: Mapping[str, type] = field(default_factory=dict)
+    """Types of the operator's options that it reads besides `base_url`, by name."""
     implied_by: str = ""
     """An option that only this generator has. Setting it selects the generator."""
 

@@ -95,6 +95,7 @@ def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
 
 GENERATOR: Final = Generator(
     name="sphinx",
+    options={"use_directory_urls": bool},
     config_files=("conf.py", "_toc.yml"),
     read_settings=_read_settings,
     recognises=_recognises,

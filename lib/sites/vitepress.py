@@ -100,6 +100,7 @@ def _read_settings(file: Path) -> dict[str, Any]:
 
 GENERATOR: Final = Generator(
     name="vitepress",
+    options={"clean_urls": bool},
     config_files=(
         *(f".vitepress/config{suffix}" for suffix in JAVASCRIPT_SUFFIXES),
         *(f".vitepress/config/index{suffix}" for suffix in JAVASCRIPT_SUFFIXES),

@@ -315,6 +315,28 @@ def test_the_example_shows_the_defaults() -> None:
     assert load_settings(shown) == Settings()
 
 
+@pytest.mark.parametrize(
+    ("generator", "options", "message"),
+    [
+        ("auto", '{"doc_route": "/"}', "Did you mean docs_route?"),
+        ("docusaurus", '{"trailing-slash": true}', "Did you mean trailing_slash?"),
+        ("docusaurus", '{"Docs_Route": "/"}', "Did you mean docs_route?"),
+        ("mkdocs", '{"docs_route": "/"}', "Options: base_url, use_directory_urls."),
+        ("none", '{"clean_urls": true}', "Options: base_url."),
+        ("auto", '{"": 1}', "Unknown option '' in SITE_OPTIONS for SITE_GENERATOR=auto."),
+        ("auto", '{"trailing_slash": "false"}', "'trailing_slash' in SITE_OPTIONS must be true or"),
+        ("mkdocs", '{"use_directory_urls": 0}', "must be true or false."),
+        ("auto", '{"base_url": null}', "'base_url' in SITE_OPTIONS must be a string."),
+    ],
+)
+def test_an_option_of_the_site_that_nobody_reads_is_refused(
+    generator: str, options: str, message: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"SITE_GENERATOR": generator, "SITE_OPTIONS": options})
+    assert message in str(caught.value)
+
+
 def test_unknown_variables_are_ignored() -> None:
     assert load_settings({"PATH": "/bin", "api_port": "5"}) == Settings()
 
@@ -327,6 +349,9 @@ def test_unknown_variables_are_ignored() -> None:
         ({"ALLOWED_ORIGIN": "x"}, ["Did you mean ALLOWED_ORIGINS?"]),
         ({"OPENAI_APIKEY": "x"}, ["Did you mean OPENAI_API_KEY?"]),
         ({"SITE_GENERATER": "x"}, ["Did you mean SITE_GENERATOR?"]),
+        ({"OPNAI_API_KEY": "x"}, ["Did you mean OPENAI_API_KEY?"]),
+        ({"SITEOPTIONS": "x"}, ["Did you mean SITE_OPTIONS?"]),
+        ({"site_options": "x"}, ["Did you mean SITE_OPTIONS?"]),
         (dict.fromkeys(setting_names(), "x"), []),
     ],
 )
