@@ -18,9 +18,11 @@ REQUEST_TIMEOUT: Final = 90.0
 FOLLOW_UPS: Final = ("And when does the tide fall?", "And at the quay?", "Tell me more about it.")
 
 
-async def ask_in_session(state: ChaosState, secret: str, question: str, *, stream: bool) -> bool:
+async def ask_in_session(
+    state: ChaosState, secret: str, question: str, *, stream: bool, address: str = ""
+) -> bool:
     """Ask in the session of `secret`. Returns whether the exchange is stored in the session."""
-    data = state.chat(question=question, session_id=f"s-{secret}", stream=stream)
+    data = state.chat(question=question, session_id=f"s-{secret}", stream=stream, address=address)
     async with connected(state.port, data) as connection:
         status = await connection.head()
         body = await connection.body()
@@ -64,25 +66,29 @@ def parse_answer(state: ChaosState, body: bytes) -> tuple[dict[str, Any], str]:
 
 async def converse(state: ChaosState) -> None:
     """Ask a question and a few follow-ups in one session. Only the first names the secret."""
-    secret = await state.sessions.get()
+    secret, address = await state.sessions.get(), new_address(state.rng)  # a session has one reader
     try:
-        stored = await ask_in_session(state, secret, f"{state.topic()}, {secret}?", stream=True)
+        stored = await ask_in_session(
+            state, secret, f"{state.topic()}, {secret}?", stream=True, address=address
+        )
         for _ in range(state.rng.randrange(3) if stored else 0):
             stream = state.rng.random() < 0.7
-            await ask_in_session(state, secret, state.rng.choice(FOLLOW_UPS), stream=stream)
+            question = state.rng.choice(FOLLOW_UPS)
+            await ask_in_session(state, secret, question, stream=stream, address=address)
     finally:
         state.sessions.put_nowait(secret)
 
 
 async def ask_concurrently(state: ChaosState) -> None:
     """Ask two questions concurrently in one session."""
-    secret = await state.sessions.get()
+    secret, address = await state.sessions.get(), new_address(state.rng)
     try:
         questions = (f"{state.topic()}, {secret}?", f"{state.topic()} for {secret}?")
         async with asyncio.TaskGroup() as group:
             for question in questions:
                 stream = state.rng.random() < 0.5
-                group.create_task(ask_in_session(state, secret, question, stream=stream))
+                asked = ask_in_session(state, secret, question, stream=stream, address=address)
+                group.create_task(asked)
     finally:
         state.sessions.put_nowait(secret)
 

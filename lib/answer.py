@@ -242,7 +242,8 @@ async def _quote_book(chat: Chat, turn: Turn, notice: str) -> _Answer:
 
 async def _remember(chat: Chat, turn: Turn, answer: _Pieces, done: Done) -> None:
     """Add a complete answer to the conversation, and to the cache if it is good enough."""
-    await chat.sessions.remember(turn.session_id, turn.question, text_of(answer))
+    if turn.conversation:
+        await chat.sessions.remember(turn.conversation, turn.question, text_of(answer))
     cited = bool(_citations(answer))
     supported = all(each.supported is not False for each in done.check)
     # Without citations, or with an unsupported sentence, another attempt may do better.

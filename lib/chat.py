@@ -23,7 +23,7 @@ from lib.refusal import Refusal, make_refusal
 from lib.resilience import Admission, Breaker
 from lib.retrieval import retrieve_passages
 from lib.search import MAX_QUERY_CHARACTERS, Query
-from lib.sessions import Message, Sessions, new_session_id
+from lib.sessions import Message, Sessions, conversation_key, new_session_id
 from lib.sites.generators import generator_named
 from lib.store import Store
 from lib.tokens import estimate_tokens
@@ -111,6 +111,8 @@ class Turn:
     """A question with everything its answer is made from."""
 
     session_id: str
+    conversation: str
+    """Its key in `Sessions`; empty if no history is kept."""
     reader: str
     """Limits and the budget count by this: an API key's name or an address."""
     question: str
@@ -136,7 +138,10 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
     started = time.perf_counter()
     question = trimmed(request.question, "question", MAX_QUERY_CHARACTERS)
     session_id = request.session_id or new_session_id()
-    history = await chat.sessions.history(session_id) if request.session_id else ()
+    conversation = conversation_key(reader, session_id)
+    # A new id has no history.
+    known = conversation and request.session_id
+    history = await chat.sessions.history(conversation) if known else ()
     await chat.until_indexed()
     k = request.k or request.top_k or DEFAULT_CHAT_K
     selection = _selection_passage(request.context)
@@ -159,6 +164,7 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
         )
     return Turn(
         session_id=session_id,
+        conversation=conversation,
         reader=reader,
         question=question,
         reading=retrieval.reading,

@@ -34,7 +34,7 @@ from lib.golden import Question, find_ranks, recall
 from lib.ranking import Passage
 from lib.search import check_index
 from lib.services import Services
-from lib.sessions import new_session_id
+from lib.sessions import conversation_key, new_session_id
 from lib.sites.detection import detect_site
 from lib.sites.link_check import missing_links
 
@@ -200,7 +200,7 @@ async def _evaluate_question(
             request = ChatRequest(question=earlier, session_id=session)
             await collect(stream(services.chat, await prepare(services.chat, request)))
         else:
-            await services.chat.sessions.remember(session, earlier, "")
+            await services.chat.sessions.remember(conversation_key("", session), earlier, "")
     request = ChatRequest(question=question.text, session_id=session, k=plan.k)
     began = time.perf_counter()
     turn = await prepare(services.chat, request)

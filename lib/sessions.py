@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Literal, Protocol
 from uuid import uuid4
 
@@ -14,6 +15,8 @@ _MAX_SESSIONS = 10_000
 _SESSION_BYTES = 3_000
 """Size that the limit counts with. A longer session counts as several."""
 MAX_EXCHANGES = 3
+_MIN_ID_CHARACTERS = 16
+_MIN_DISTINCT_CHARACTERS = 6
 _MAX_MESSAGE_CHARACTERS = 4_000
 
 
@@ -28,15 +31,15 @@ _decode = msgspec.msgpack.Decoder(tuple[Message, ...]).decode
 
 
 class Sessions(Protocol):
-    """Store of the last exchanges of each conversation. Never raises."""
+    """Store of the last exchanges of each conversation, by `conversation_key`. Never raises."""
 
     def __len__(self) -> int:
         """Number of sessions in the memory of this process."""
 
-    async def history(self, session_id: str) -> tuple[Message, ...]:
-        """Questions and answers, oldest first; empty for an unknown session."""
+    async def history(self, key: str) -> tuple[Message, ...]:
+        """Questions and answers, oldest first; empty for an unknown one."""
 
-    async def remember(self, session_id: str, question: str, answer: str) -> None:
+    async def remember(self, key: str, question: str, answer: str) -> None:
         """Append a complete exchange atomically, and restart the session's expiry."""
 
 
@@ -61,15 +64,15 @@ class MemorySessions:
     def __len__(self) -> int:
         return len(self._histories)
 
-    async def history(self, session_id: str) -> tuple[Message, ...]:
-        return self._history(session_id)
+    async def history(self, key: str) -> tuple[Message, ...]:
+        return self._history(key)
 
-    async def remember(self, session_id: str, question: str, answer: str) -> None:
-        history = (*self._history(session_id), *exchange_of(question, answer))
-        self._histories[session_id] = _encode(history[-2 * MAX_EXCHANGES :])
+    async def remember(self, key: str, question: str, answer: str) -> None:
+        history = (*self._history(key), *exchange_of(question, answer))
+        self._histories[key] = _encode(history[-2 * MAX_EXCHANGES :])
 
-    def _history(self, session_id: str) -> tuple[Message, ...]:
-        history = self._histories.get(session_id)
+    def _history(self, key: str) -> tuple[Message, ...]:
+        history = self._histories.get(key)
         return _decode(history) if history is not None else ()
 
 
@@ -79,6 +82,16 @@ def exchange_of(question: str, answer: str) -> tuple[Message, Message]:
         Message("user", question[:_MAX_MESSAGE_CHARACTERS]),
         Message("assistant", answer[:_MAX_MESSAGE_CHARACTERS]),
     )
+
+
+def conversation_key(reader: str, session_id: str) -> str:
+    """The key of a conversation in `Sessions`: only `reader` can continue it.
+
+    Empty for an id that others could guess, so that nothing is kept.
+    """
+    if len(session_id) < _MIN_ID_CHARACTERS or len(set(session_id)) < _MIN_DISTINCT_CHARACTERS:
+        return ""
+    return blake2b(f"{reader} {session_id}".encode(), digest_size=16).hexdigest()
 
 
 def new_session_id() -> str:

@@ -17,6 +17,7 @@ from werkzeug.datastructures import Headers
 
 from handlers.serving import _LimitedListener, _server_config
 from lib.services import Services
+from lib.sessions import Message, conversation_key
 from lib.settings import Settings
 from main import create_app
 
@@ -24,6 +25,8 @@ ADMIN_KEY = "the-admin-key"
 READER_KEY = "a-reader-key"
 REMOTE_CLIENT = ("203.0.113.9", 4321)
 LOCAL_CLIENT = ("127.0.0.1", 4321)
+SESSION = "anon_1732270000000_x7f3k2"
+OTHER_SESSION = "anon_1732270000001_q9w8e7"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,12 @@ class Api:
         headers = fields.pop("headers", None)
         body = {"question": question, "stream": False} | fields
         return await self.post("/chat", body, headers=headers)
+
+    async def history(
+        self, session_id: str = SESSION, reader: str = REMOTE_CLIENT[0]
+    ) -> tuple[Message, ...]:
+        key = conversation_key(reader, session_id)
+        return await self.services.chat.sessions.history(key)
 
     async def as_admin(self, method: str, path: str, **kwargs: Any) -> Response:
         headers = {"Authorization": f"Bearer {ADMIN_KEY}"}

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.api import Api, answer_text, listening, serving
+from tests.api import SESSION, Api, answer_text, listening, serving
 from tests.conftest import MakeSettings
 from tests.upstream import DONE, Drop, Hang, Step, Upstream, delta, event, finish, usage
 
@@ -88,14 +88,14 @@ async def test_a_fault_at_any_position(
 ) -> None:
     for at in range(len(TOKENS) + 1):
         upstream.replies.append(faulty(at, FAULTS[name]))
-        session = f"s{at}"
+        session = f"{SESSION}-{at}"
         reply = await short_timeout_api.ask(QUESTION, stream=True, session_id=session)
         assert reply.status == 200
         shown = at > 0 or name == "no JSON"
         check(reply.events(), shown, COMPLETE.get(name))
         # A healthy answer in between keeps the circuit breaker closed.
         await short_timeout_api.ask(QUESTION)
-        remembered = await short_timeout_api.services.chat.sessions.history(session)
+        remembered = await short_timeout_api.history(session)
         assert bool(remembered) == (not shown or name in COMPLETE)
 
 
@@ -104,13 +104,13 @@ async def test_silence_at_any_position(short_timeout_api: Api, upstream: Upstrea
     upstream.replies.extend(faulty(at, lambda rest: [Hang()]) for at in range(1, len(TOKENS) + 1))
     replies = await asyncio.gather(
         *(
-            short_timeout_api.ask(QUESTION, stream=True, session_id=f"s{at}")
+            short_timeout_api.ask(QUESTION, stream=True, session_id=f"{SESSION}-{at}")
             for at in range(len(TOKENS))
         )
     )
     for at, reply in enumerate(replies):
         check(reply.events(), shown=True, reason=None)
-        assert await short_timeout_api.services.chat.sessions.history(f"s{at}") == ()
+        assert await short_timeout_api.history(f"{SESSION}-{at}") == ()
     await upstream.until(lambda u: u.disconnects == len(TOKENS))
 
 
@@ -126,7 +126,7 @@ async def test_a_disconnect_at_any_position(
     ):
         for at in range(1, len(TOKENS) + 1):
             upstream.replies.append(faulty(at, lambda rest: [Hang()]))
-            body = {"question": QUESTION, "session_id": "s"}
+            body = {"question": QUESTION, "session_id": SESSION}
             async with http.post(f"{address}/chat", json=body) as response:
                 while b'"chunk"' not in await response.content.readuntil(b"\n\n"):
                     pass

@@ -9,7 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from lib.prompt import _RULES
-from tests.api import ADMIN_KEY, READER_KEY, Api, serving
+from tests.api import ADMIN_KEY, OTHER_SESSION, READER_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.tiny_book import SITE, write_book
 from tests.upstream import Upstream, answer
@@ -94,7 +94,7 @@ def check_answer_text(text: str) -> None:
 
 
 async def test_instructions_in_pages_are_quoted_as_text(extractive: Api) -> None:
-    await extractive.ask(f"Remember that {SECRET}.", session_id="another")
+    await extractive.ask(f"Remember that {SECRET}.", session_id=OTHER_SESSION)
     for n in range(len(INJECTIONS)):
         body = (await extractive.ask(f"What does lantern number {n} burn?")).json()
         check_answer_text(body["answer"])
@@ -102,7 +102,7 @@ async def test_instructions_in_pages_are_quoted_as_text(extractive: Api) -> None
 
 
 async def test_instructions_in_questions_only_find_passages(extractive: Api) -> None:
-    await extractive.ask(f"Remember that {SECRET}.", session_id="another")
+    await extractive.ask(f"Remember that {SECRET}.", session_id=OTHER_SESSION)
     for text in INJECTIONS:
         reply = await extractive.ask(f"{text} What does the lantern burn?")
         assert reply.status == 200
@@ -112,7 +112,7 @@ async def test_instructions_in_questions_only_find_passages(extractive: Api) -> 
 async def test_instructions_in_pages_stay_inside_their_passage(
     generating: Api, upstream: Upstream
 ) -> None:
-    await generating.ask(f"Remember that {SECRET}.", session_id="another")
+    await generating.ask(f"Remember that {SECRET}.", session_id=OTHER_SESSION)
     for n, text in enumerate(INJECTIONS):
         question = f"What does lantern number {n} burn?"
         await generating.ask(question, k=20)

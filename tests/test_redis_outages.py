@@ -12,12 +12,13 @@ import lib.replicas.client
 import lib.replicas.ingest
 import lib.services
 from lib.answer import stream
+from lib.auth import parse_key
 from lib.chat import ChatRequest, prepare
 from lib.events import Done, TextDelta
 from lib.ingest import Ingestion
 from lib.replicas.client import RedisClient
 from lib.settings import Settings
-from tests.api import ADMIN_KEY, READER_KEY, Api, serving
+from tests.api import ADMIN_KEY, READER_KEY, SESSION, Api, serving
 from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.qdrant_server import running_qdrant
 from tests.redis_server import RedisServer, running_redis
@@ -85,15 +86,15 @@ async def test_redis_outage_and_recovery(
     api: Api, server: RedisServer, upstream: Upstream, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     upstream.replies.append(answer("Six hours [1]."))
-    assert (await ask(api, session_id="s"))["mode"] == "generated"
-    assert len(await api.services.chat.sessions.history("s")) == 2
+    assert (await ask(api, session_id=SESSION))["mode"] == "generated"
+    assert len(await api.history(reader=f"key:{parse_key(READER_KEY).name}")) == 2
     before = await health(api)
     assert (before["status"], before["redis_connected"]) == ("healthy", True)
     asked = len(upstream.chats())
 
     async def assert_degraded() -> None:
         for _ in range(5):
-            replied = await ask(api, session_id="s")
+            replied = await ask(api, session_id=SESSION)
             assert replied["mode"] == "extractive"
             assert "cannot answer right now" in replied["answer"]
         streamed = await api.ask(QUESTION, stream=True)
@@ -137,7 +138,7 @@ async def test_a_running_answer_completes_and_is_settled_later(
 ) -> None:
     upstream.replies.append(answer("Six", " hours [1]."))
     services = api.services
-    turn = await prepare(services.chat, ChatRequest(question=QUESTION, session_id="s"))
+    turn = await prepare(services.chat, ChatRequest(question=QUESTION, session_id=SESSION))
     async with aclosing(stream(services.chat, turn)) as events:
         while not isinstance(await anext(events), TextDelta):
             continue

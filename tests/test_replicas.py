@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.api import ADMIN_KEY, READER_KEY
+from tests.api import ADMIN_KEY, OTHER_SESSION, READER_KEY, SESSION
 from tests.handbook import block
 from tests.limits import BURST, KEY_FACTOR
 from tests.nginx import needs_nginx, running_nginx
@@ -127,20 +127,20 @@ def nginx_config(servers: list[str]) -> str:
 
 async def test_a_conversation_across_replicas(replicas: Replicas) -> None:
     replicas.upstream.replies.append(answer("Every six hours [1]."))
-    first = await replicas.ask("When does the tide turn?", session_id="s")
+    first = await replicas.ask("When does the tide turn?", session_id=SESSION)
     assert (first.status, first.body["mode"]) == (200, "generated")
     second = await replicas.ask_other(
-        first.served_by, "And how fast is the current?", session_id="s"
+        first.served_by, "And how fast is the current?", session_id=SESSION
     )
     assert second.status == 200
     prompt = json.dumps(replicas.upstream.chats()[-1]["messages"])
     assert "When does the tide turn?" in prompt
     assert "Every six hours" in prompt
-    third = await replicas.ask_other(second.served_by, "And at spring tide?", session_id="s")
+    third = await replicas.ask_other(second.served_by, "And at spring tide?", session_id=SESSION)
     prompt = json.dumps(replicas.upstream.chats()[-1]["messages"])
     assert third.status == 200
     assert prompt.index("When does the tide") < prompt.index("how fast is the current")
-    await replicas.ask_other(third.served_by, "What is a spring?", session_id="another")
+    await replicas.ask_other(third.served_by, "What is a spring?", session_id=OTHER_SESSION)
     assert "how fast" not in json.dumps(replicas.upstream.chats()[-1]["messages"])
 
 
@@ -223,9 +223,9 @@ async def test_tokens_are_not_buffered(replicas: Replicas, through: str) -> None
 
 async def test_a_replica_is_killed_while_answering(replicas: Replicas) -> None:
     replicas.upstream.replies.append(answer("Every six hours [1]."))
-    await replicas.ask("When does the tide turn?", session_id="k")
+    await replicas.ask("When does the tide turn?", session_id=SESSION)
     replicas.upstream.replies.append([delta("It runs at"), Hang()])
-    body = {"question": "How fast is the current?", "session_id": "k"}
+    body = {"question": "How fast is the current?", "session_id": SESSION}
     headers = {"X-API-Key": READER_KEY}
     async with replicas.http.post(f"{replicas.address}/chat", json=body, headers=headers) as reply:
         killed = reply.headers["X-Served-By"]
@@ -236,7 +236,7 @@ async def test_a_replica_is_killed_while_answering(replicas: Replicas) -> None:
         with pytest.raises(aiohttp.ClientPayloadError):
             await reply.read()
     for _ in range(4):
-        replied = await replicas.ask("And how high does it rise?", session_id="k")
+        replied = await replicas.ask("And how high does it rise?", session_id=SESSION)
         assert replied.status == 200
         assert killed != replied.served_by.split(", ")[-1]
     [left] = set(replicas.servers) - {killed}

@@ -224,19 +224,19 @@ class RedisSessions:
     def __len__(self) -> int:
         return 0
 
-    async def history(self, session_id: str) -> tuple[Message, ...]:
+    async def history(self, key: str) -> tuple[Message, ...]:
         try:
-            exchanges = await self._redis.items(_SESSION_KEY + session_id)
+            exchanges = await self._redis.items(_SESSION_KEY + key)
             return tuple(message for each in exchanges for message in _decode(each)[1])
         except (RedisUnavailable, msgspec.MsgspecError):
             return ()  # the question can be answered without a history
 
-    async def remember(self, session_id: str, question: str, answer: str) -> None:
+    async def remember(self, key: str, question: str, answer: str) -> None:
         exchange = _encode((uuid4().hex, exchange_of(question, answer)))
         try:
             await self._redis.run(
                 _SESSION_APPEND,
-                [_SESSION_KEY + session_id, _SESSIONS_KEY],
+                [_SESSION_KEY + key, _SESSIONS_KEY],
                 exchange,
                 MAX_EXCHANGES,
                 self._milliseconds,

@@ -17,8 +17,8 @@ from lib.errors import upstream_error
 from lib.pricing import Price
 from lib.prompt import _RULES
 from lib.resilience import Admission, Breaker
-from lib.sessions import Message
-from tests.api import Api, answer_text, listening, serving
+from lib.sessions import Message, new_session_id
+from tests.api import OTHER_SESSION, SESSION, Api, answer_text, listening, serving
 from tests.clock import Clock
 from tests.conftest import MakeSettings
 from tests.tiny_book import BROAD_QUESTION, SITE
@@ -101,10 +101,10 @@ async def test_the_json_answer_is_the_stream_collected(api: Api) -> None:
 
 
 async def test_the_json_answer_has_the_fields_of_the_contract(api: Api) -> None:
-    answer = await api.ask(QUESTION, session_id="s")
+    answer = await api.ask(QUESTION, session_id=SESSION)
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/json"
-    assert answer.headers["X-Session-Id"] == "s"
+    assert answer.headers["X-Session-Id"] == SESSION
     body = answer.json()
     for name, kind in {
         "answer": str,
@@ -313,14 +313,69 @@ async def test_the_selection_is_a_source_of_its_own(generating: Api, upstream: U
 
 async def test_the_conversation_is_told_to_the_model(generating: Api, upstream: Upstream) -> None:
     upstream.replies.append(answer("Every six hours."))
-    await generating.ask(QUESTION, session_id="s")
-    await generating.ask("And how high?", session_id="s")
-    await generating.ask("How many fenders does a boat need?", session_id="another")
+    await generating.ask(QUESTION, session_id=SESSION)
+    await generating.ask("And how high?", session_id=SESSION)
+    await generating.ask("How many fenders does a boat need?", session_id=OTHER_SESSION)
     _, second, third = upstream.chats()
     assert [m["role"] for m in second["messages"]] == ["system", "user", "assistant", "user"]
     assert second["messages"][1]["content"] == QUESTION
     assert second["messages"][2]["content"] == "Every six hours."
     assert len(third["messages"]) == 2
+
+
+SECOND = "How many fenders does a boat need?"
+
+
+async def prompt_of(api: Api, upstream: Upstream, **options: Any) -> list[str]:
+    """The roles in the prompt for a second question, sent in `SESSION` with `options`."""
+    body = {"question": SECOND, "stream": False, "session_id": SESSION}
+    answer = await api.post("/chat", body | options.pop("fields", {}), **options)
+    assert (answer.status, answer.headers["X-Session-Id"]) == (200, answer.json()["session_id"])
+    return [message["role"] for message in upstream.chats()[-1]["messages"]]
+
+
+ALONE = ["system", "user"]
+CONTINUED = ["system", "user", "assistant", "user"]
+ANN, ANNS_OTHER, BOB = ({"X-API-Key": key} for key in ("one", "two", "three"))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["memory", "redis"])
+async def test_only_its_reader_continues_a_conversation(
+    make_settings: MakeSettings, upstream: Upstream, shared: bool, request: pytest.FixtureRequest
+) -> None:
+    """A session id is no secret: it may be guessed, logged or shared."""
+    settings = make_settings(
+        openai_base_url=upstream.base_url,
+        api_keys=("ann:one", "ann:two", "bob:three"),
+        redis_url=request.getfixturevalue("redis_server").url if shared else "",
+        answer_cache_size=0,
+    )
+    async with serving(settings) as api:
+        session = {"session_id": new_session_id()}
+        await api.ask(QUESTION, **session)
+        for caller, roles in (
+            ("203.0.113.9", CONTINUED),
+            ("203.0.113.8", ALONE),
+            ("2001:db8::1", ALONE),
+            ("2001:db8::2", CONTINUED),
+            ("2001:db8:0:1::1", ALONE),
+        ):
+            asked = await prompt_of(api, upstream, caller=(caller, 1), fields=session)
+            assert asked[-len(roles) :] == roles, caller
+            assert (len(asked) == 2) is (roles is ALONE), caller
+        await api.ask(QUESTION, headers=ANN, **session)
+        for headers, roles in ((ANNS_OTHER, CONTINUED), (BOB, ALONE)):
+            options = {"headers": headers, "caller": ("198.51.100.7", 1)}
+            assert await prompt_of(api, upstream, fields=session, **options) == roles
+
+
+@pytest.mark.parametrize("session", ["s", "session-1234567", "a" * 128, "abcde" * 10, "-" * 16])
+async def test_an_id_that_others_could_guess_keeps_no_history(
+    generating: Api, upstream: Upstream, session: str
+) -> None:
+    await generating.ask(QUESTION, session_id=session)
+    assert await prompt_of(generating, upstream, fields={"session_id": session}) == ALONE
+    assert len(generating.services.chat.sessions) == 0
 
 
 async def test_a_marker_without_a_passage_never_reaches_the_reader(
@@ -390,18 +445,18 @@ async def test_what_an_answer_took_is_told(make_settings: MakeSettings, upstream
 
 async def test_the_same_first_question_is_paid_once(generating: Api, upstream: Upstream) -> None:
     first = (await generating.ask(QUESTION)).json()
-    again = (await generating.ask("when does the  tide turn", session_id="other")).json()
+    again = (await generating.ask("when does the  tide turn", session_id=OTHER_SESSION)).json()
     streamed = (await generating.ask(QUESTION, stream=True)).events()
     assert len(upstream.chats()) == 1
     assert (again["answer"], again["citations"]) == (first["answer"], first["citations"])
-    assert again["session_id"] == "other"
+    assert again["session_id"] == OTHER_SESSION
     assert again["tokens_used"] == 0
     assert again["usage"]["cached"]
     assert again["usage"]["cost_usd"] == 0
     assert answer_text(streamed) == first["answer"]
     assert [e["citation"] for e in streamed if e["type"] == "citation"] == first["citations"]
     # It is part of the second reader's conversation all the same.
-    assert (await generating.services.chat.sessions.history("other"))[1].content == first["answer"]
+    assert (await generating.history(OTHER_SESSION))[1].content == first["answer"]
 
 
 @pytest.mark.parametrize(
@@ -410,14 +465,14 @@ async def test_the_same_first_question_is_paid_once(generating: Api, upstream: U
         {"k": 2},
         {"context_window": 1000},
         {"context": {"selectedText": "Knots hold best when they are dry."}},
-        {"session_id": "known"},
+        {"session_id": SESSION},
     ],
     ids=["k", "context window", "selection", "conversation"],
 )
 async def test_what_may_be_answered_differently_is_asked_anew(
     generating: Api, upstream: Upstream, fields: dict[str, Any]
 ) -> None:
-    await generating.ask("How many fenders does a boat need?", session_id="known")
+    await generating.ask("How many fenders does a boat need?", session_id=SESSION)
     await generating.ask(QUESTION)
     await generating.ask(QUESTION, **fields)
     assert len(upstream.chats()) == 3
@@ -470,7 +525,7 @@ NOT_THERE = "Which enzyme breaks down starch in the mouth?"
 async def test_what_is_not_in_the_book_costs_no_model(
     generating: Api, upstream: Upstream, streamed: bool
 ) -> None:
-    reply = await generating.ask(NOT_THERE, stream=streamed, session_id="s")
+    reply = await generating.ask(NOT_THERE, stream=streamed, session_id=SESSION)
     end = reply.events()[-1] if streamed else reply.json()
     text = answer_text(reply.events()) if streamed else end["answer"]
     assert upstream.chats() == []
@@ -480,7 +535,7 @@ async def test_what_is_not_in_the_book_costs_no_model(
     for suggestion in end["suggestions"]:
         assert f"]({suggestion['url']})" in text
     # A reader who asks on goes on from there.
-    assert (await generating.services.chat.sessions.history("s"))[0].content == NOT_THERE
+    assert (await generating.history())[0].content == NOT_THERE
 
 
 async def test_without_a_model_it_is_not_guessed_either(api: Api) -> None:
@@ -520,8 +575,8 @@ async def test_what_the_book_is_about_is_told_by_its_opening(
 async def test_a_follow_up_is_looked_for_with_what_it_is_about(
     generating: Api, upstream: Upstream
 ) -> None:
-    await generating.ask("How many fenders does a boat need?", session_id="s")
-    await generating.ask("And on which side do they hang?", session_id="s")
+    await generating.ask("How many fenders does a boat need?", session_id=SESSION)
+    await generating.ask("And on which side do they hang?", session_id=SESSION)
     followed = upstream.chats()[-1]["messages"]
     assert "Hang three fenders on the side of the quay" in followed[-1]["content"]
     assert followed[-1]["content"].endswith("Question: And on which side do they hang?")
@@ -578,13 +633,13 @@ async def test_a_stream_that_breaks_ends_with_an_error_event(
     generating: Api, upstream: Upstream, fault: list[Any]
 ) -> None:
     upstream.replies.append([delta("The tide "), delta("turns "), *fault])
-    events = (await generating.ask(QUESTION, stream=True, session_id="s")).events()
+    events = (await generating.ask(QUESTION, stream=True, session_id=SESSION)).events()
     assert [e["type"] for e in events if e["type"] != "chunk"] == ["error"]
     assert events[-1]["type"] == "error"
     assert events[-1]["code"] == "UPSTREAM_ERROR"
     assert events[-1]["error"]
     assert answer_text(events).startswith("The tide turns")
-    assert await generating.services.chat.sessions.history("s") == ()
+    assert await generating.history() == ()
 
 
 @pytest.mark.parametrize("fault", AFTER_THE_FIRST_WORD.values(), ids=AFTER_THE_FIRST_WORD)
@@ -593,12 +648,12 @@ async def test_a_json_answer_that_breaks_gives_way_to_the_book(
 ) -> None:
     """Nothing of it was shown yet."""
     upstream.replies.append([delta("The tide "), delta("turns "), *fault])
-    reply = await generating.ask(QUESTION, session_id="s")
+    reply = await generating.ask(QUESTION, session_id=SESSION)
     assert reply.status == 200
     body = reply.json()
     assert body["answer"].startswith("*The language model cannot answer right now.")
     assert (body["mode"], body["finish_reason"]) == ("extractive", "stop")
-    [_, remembered] = await generating.services.chat.sessions.history("s")
+    [_, remembered] = await generating.history()
     assert remembered.content.strip() == body["answer"]
 
 
@@ -678,8 +733,8 @@ async def test_the_first_word_says_that_the_model_is_back(
 
 async def test_a_complete_answer_is_remembered(generating: Api, upstream: Upstream) -> None:
     upstream.replies.append(answer("Every six hours."))
-    await generating.ask(f"  {QUESTION} ", session_id="s")
-    assert await generating.services.chat.sessions.history("s") == (
+    await generating.ask(f"  {QUESTION} ", session_id=SESSION)
+    assert await generating.history() == (
         Message("user", QUESTION),
         Message("assistant", "Every six hours."),
     )

@@ -12,10 +12,13 @@ from lib.chat import ChatRequest, Selection, prepare
 from lib.errors import InvalidRequest, UpstreamError
 from lib.events import Done, Event, Failed, Ping, TextDelta
 from lib.services import Services, open_services
+from lib.sessions import conversation_key
+from tests.api import SESSION
 from tests.conftest import MakeSettings
 from tests.tiny_book import BROAD_QUESTION
 from tests.upstream import Drop, Hang, Upstream, answer, delta
 
+CONVERSATION = conversation_key("", SESSION)
 DONE = Done(session_id="s", response_time=1.0, tokens_used=0, finish_reason="stop", mode="m")
 
 
@@ -27,7 +30,7 @@ async def services(make_settings: MakeSettings, upstream: Upstream) -> AsyncIter
 
 async def ask(services: Services, **fields: Any) -> list[Event]:
     turn = await prepare(
-        services.chat, ChatRequest(**{"question": "tide?", "session_id": "s"} | fields)
+        services.chat, ChatRequest(**{"question": "tide?", "session_id": SESSION} | fields)
     )
     return [event async for event in stream(services.chat, turn)]
 
@@ -66,7 +69,7 @@ async def test_a_reader_who_leaves_is_not_remembered(
     services: Services, upstream: Upstream
 ) -> None:
     upstream.replies.append([delta("The tide "), Hang()])
-    turn = await prepare(services.chat, ChatRequest(question="tide?", session_id="s"))
+    turn = await prepare(services.chat, ChatRequest(question="tide?", session_id=SESSION))
     async with aclosing(stream(services.chat, turn)) as events:
         async for event in events:
             if isinstance(event, TextDelta):
@@ -74,7 +77,7 @@ async def test_a_reader_who_leaves_is_not_remembered(
     assert services.chat.model is not None
     assert services.chat.model.pacer.streams == 0  # the stream is already closed
     await upstream.until(lambda u: u.disconnects == 1)
-    assert await services.chat.sessions.history("s") == ()
+    assert await services.chat.sessions.history(CONVERSATION) == ()
 
 
 async def test_an_answer_waits_after_what_is_shown_and_not_for_what_is_held_back(
@@ -105,7 +108,7 @@ async def test_a_failed_answer_is_not_remembered(services: Services, upstream: U
     upstream.replies.append([delta("The tide "), Drop()])
     events = await ask(services)
     assert isinstance(events[-1], Failed)
-    assert await services.chat.sessions.history("s") == ()
+    assert await services.chat.sessions.history(CONVERSATION) == ()
 
 
 async def test_an_extractive_answer_is_remembered(services: Services, upstream: Upstream) -> None:
@@ -113,7 +116,7 @@ async def test_an_extractive_answer_is_remembered(services: Services, upstream: 
     events = await ask(services)
     assert isinstance(events[-1], Done)
     assert events[-1].mode == "extractive"
-    assert len(await services.chat.sessions.history("s")) == 2
+    assert len(await services.chat.sessions.history(CONVERSATION)) == 2
 
 
 @pytest.mark.parametrize("k", [1, 2, 20])

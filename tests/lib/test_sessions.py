@@ -19,6 +19,7 @@ from lib.sessions import (
     MemorySessions,
     Message,
     Sessions,
+    conversation_key,
     new_session_id,
 )
 from tests.clock import Clock
@@ -257,3 +258,19 @@ async def test_without_redis_nothing_is_known_and_nothing_fails(
             await sessions.remember("s", "?", ".")
             assert await sessions.history("s") == ()
         await client.close()
+
+
+@given(st.text("0123456789abcdef", min_size=16, max_size=128), st.sampled_from("ab"))
+def test_a_conversation_is_found_by_reader_and_id(session: str, reader: str) -> None:
+    """Its key shows neither of them."""
+    key = conversation_key(reader, session)
+    assert bool(key) is (len(set(session)) >= 6)
+    if key:
+        assert session not in key
+        assert key != conversation_key(reader + "c", session)
+        assert key != conversation_key(reader, session + "c")
+
+
+def test_ids_that_clients_make_keep_a_history() -> None:
+    for session in (new_session_id(), "anon_1732270000000_x7f3k2", "9f86d081884c7d65"):
+        assert conversation_key("", session)
