@@ -11,12 +11,16 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from handlers import has_admin_key, operation, respond, services
 from handlers.limits import require_admin
 from lib.api import Operation
-from lib.documents import unpack
+from lib.archives import UPLOAD_PREFIX, lock_folder, unpack
 from lib.errors import Conflict
 from lib.ingest import IngestRequest, IngestStarted
 from lib.settings import Settings
 
 PATH = "/ingest/archive"
+
+_RUNNING = (
+    "An ingestion is running, so nothing was taken. Send the archive again when it has ended."
+)
 
 blueprint = Blueprint("archive", __name__)
 
@@ -30,7 +34,7 @@ blueprint = Blueprint("archive", __name__)
         statuses={
             400: "The archive is invalid or unsafe.",
             401: "The admin key is missing or wrong.",
-            409: "An ingestion is running.",
+            409: "An ingestion is running, or another archive is being uploaded.",
             503: "Redis, which coordinates ingestion between replicas, cannot be reached.",
         },
         admin=True,
@@ -39,21 +43,39 @@ blueprint = Blueprint("archive", __name__)
 async def push() -> Response:
     require_admin()
     settings, ingestion = services().settings, services().ingestion
-    if ingestion.latest and ingestion.latest.running:
-        raise Conflict("An ingestion is running. Try again when it has finished.")
     folder = settings.qdrant_path / settings.qdrant_collection
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="archive-") as file:
-        size = 0
-        async for data in request.body:
-            size += len(data)
-            if size > settings.max_archive_bytes:
-                raise RequestEntityTooLarge
-            await asyncio.to_thread(file.write, data)
-        file.flush()
-        content = folder / "content"
-        await asyncio.to_thread(unpack, Path(file.name), content, settings.limits)
-    started = await ingestion.start(IngestRequest(), root=content.resolve())
+    unlock = lock_folder(folder)
+    if unlock is None:
+        raise Conflict(_RUNNING)
+    try:
+        if ingestion.latest and ingestion.latest.running:
+            raise Conflict(_RUNNING)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=UPLOAD_PREFIX) as file:
+            size = 0
+            async for data in request.body:
+                size += len(data)
+                if size > settings.max_archive_bytes:
+                    raise RequestEntityTooLarge
+                await asyncio.to_thread(file.write, data)
+            file.flush()
+            content = folder / "content"
+            unpacking = asyncio.ensure_future(
+                asyncio.to_thread(unpack, Path(file.name), content, settings.limits)
+            )
+            try:
+                await asyncio.shield(unpacking)
+            finally:
+                # a thread cannot be cancelled, and the folder stays locked while it writes
+                await asyncio.wait((unpacking,))
+        started = await ingestion.start(IngestRequest(), root=content.resolve())
+        if started.status == "in_progress":
+            raise Conflict(_RUNNING)
+    finally:
+        # the ingestion reads the folder until its end, whether this request is cancelled or not
+        if ingestion.latest and ingestion.latest.run:
+            ingestion.latest.run.add_done_callback(lambda _: unlock())
+        else:
+            unlock()
     if reports := services().reports:
         await reports.publish()  # the next request may reach another replica
     return respond(started)

@@ -1,33 +1,19 @@
-"""Find the pages of a content folder, read them, and unpack pushed archives.
+"""Find the pages of a content folder and read them.
 
 Hidden files, dependencies, build outputs and partials are skipped silently: no generator
 publishes them. Anything else that cannot be read becomes one line in `Discovery.errors`, so that
 one bad file never fails an ingestion.
-
-`unpack` takes a `.tar.gz` or `.zip` and trusts none of it. It writes only below the target,
-creates no links or devices, and counts bytes as it writes them, because headers can lie. It does
-not use `tarfile.data_filter`: that strips a leading slash instead of refusing it, allows links
-inside the folder, and does not cover zip files.
 """
 
-import gzip
 import hashlib
 import os
 import re
-import shutil
-import tarfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Final
-from uuid import uuid4
+from typing import Final
 
 from pathspec import GitIgnoreSpec
-
-from lib.errors import InvalidRequest
 
 _IGNORE_FILE: Final = ".quireignore"
 """Optional list of files to skip, in gitignore syntax, at the content root."""
@@ -43,19 +29,6 @@ _NEVER_UNDERSCORED: Final = frozenset(
 _OUTPUTS: Final = frozenset({"_build", "_site", "build", "dist", "out", "public", "site", "target"})
 _OUTPUT_SIGNS: Final = ("index.html", "404.html", "sitemap.xml", "CACHEDIR.TAG", ".buildinfo")
 _IGNORE_BYTES: Final = 100_000
-
-_COPY_BYTES: Final = 64 * 1024
-_MAX_READ_BYTES: Final = 1 << 20
-_MAX_DIRECTORY_BYTES: Final = 16 << 20
-_ZIP_TAIL_BYTES: Final = 66_000
-"""The end-of-directory record of a zip starts within this distance of the end."""
-_MAX_ENTRIES_PER_FILE: Final = 10
-"""Archive entries allowed per page of MAX_FILES: images and the like count too."""
-
-_TOO_MANY: Final = "The archive has too many files. Send only the docs folder."
-_NOT_A_FILE: Final = (
-    "The archive contains {!r}, a link or a device. Only files and folders are allowed."
-)
 
 
 class DocumentError(Exception):
@@ -275,124 +248,3 @@ def _walk(
             elif entry.is_file(follow_symlinks=False):
                 yield path, entry.stat(follow_symlinks=False).st_size
         folders.extend(reversed(below))
-
-
-_Entry = tuple[str, Callable[[], IO[bytes] | None]]
-
-
-def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
-    """Replace the folder `target` with the contents of the archive, completely or not at all.
-
-    Raises `InvalidRequest` if the archive is invalid, truncated or too large, or contains a path
-    outside the folder, a link or a device.
-    """
-    beside = target.with_name(f"{target.name}.{uuid4().hex[:8]}")
-    try:
-        beside.mkdir(parents=True)
-        if zipfile.is_zipfile(archive):
-            _check_directory(archive)
-            with zipfile.ZipFile(archive) as opened:
-                _write(_zip_entries(opened), beside, limits)
-        else:
-            with _SmallReads(archive) as small, tarfile.open(fileobj=small, mode="r:") as stream:
-                _write(_tar_entries(stream), beside, limits)
-        old = target.with_name(f"{beside.name}.old")
-        if target.exists():
-            target.rename(old)
-        beside.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # a disk error, not a bad archive
-        raise InvalidRequest(
-            "The body is not a complete .tar.gz or .zip archive. "
-            "If it was truncated, send it again."
-        ) from None
-    # zipfile raises these for unknown compression, a password and undecodable names
-    except (NotImplementedError, RuntimeError, UnicodeError):
-        raise InvalidRequest(
-            "The archive is encrypted or uses an unsupported compression. "
-            "Send a plain .zip or .tar.gz."
-        ) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-
-
-def _write(entries: Iterator[_Entry], folder: Path, limits: DocumentLimits) -> None:
-    """Write the files below `folder`. Raises `InvalidRequest` above a limit."""
-    left = limits.max_total_bytes
-    for count, (name, opened) in enumerate(entries, 1):
-        path = _safe_path(name, limits.max_depth)
-        if count > limits.max_files * _MAX_ENTRIES_PER_FILE:
-            raise InvalidRequest(_TOO_MANY)
-        source = opened()
-        if source is None:
-            continue  # a folder
-        file = folder / path
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with source, file.open("wb") as out:
-                while data := source.read(_COPY_BYTES):
-                    left -= len(data)
-                    if left < 0:
-                        raise InvalidRequest(
-                            f"The unpacked archive exceeds {limits.max_total_bytes} bytes "
-                            "(MAX_TOTAL_BYTES)."
-                        )
-                    out.write(data)
-        except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            raise InvalidRequest(
-                f"The archive has both a file and a folder named {name!r}."
-            ) from None
-
-
-def _tar_entries(stream: tarfile.TarFile) -> Iterator[_Entry]:
-    for member in stream:
-        if not (member.isfile() or member.isdir()):
-            raise InvalidRequest(_NOT_A_FILE.format(member.name[:200]))
-        yield member.name, partial(stream.extractfile, member)
-
-
-def _zip_entries(archive: zipfile.ZipFile) -> Iterator[_Entry]:
-    for info in archive.infolist():
-        if (info.external_attr >> 16) & 0o170000 not in (0, 0o100000, 0o040000):
-            raise InvalidRequest(_NOT_A_FILE.format(info.filename[:200]))
-        yield info.filename, partial(archive.open, info) if not info.is_dir() else lambda: None
-
-
-def _check_directory(archive: Path) -> None:
-    """Refuse a zip with a huge directory: `ZipFile` reads all of it into memory."""
-    with archive.open("rb") as file:
-        file.seek(-min(archive.stat().st_size, _ZIP_TAIL_BYTES), 2)
-        tail = file.read()
-    at = tail.rfind(b"PK\5\6")
-    size = int.from_bytes(tail[at + 12 : at + 16], "little")
-    if at < 0 or size > _MAX_DIRECTORY_BYTES:  # also true of a zip64, which has 0xFFFFFFFF here
-        raise InvalidRequest(_TOO_MANY)
-
-
-class _SmallReads(gzip.GzipFile):
-    """Gzip stream that refuses large reads.
-
-    `tarfile` reads extended headers in one piece, and they may claim to be gigabytes long.
-    """
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= _MAX_READ_BYTES:
-            raise InvalidRequest(
-                "The archive has an oversized header. Create it again with tar or zip."
-            )
-        return super().read(size)
-
-
-def _safe_path(name: str, max_depth: int) -> PurePosixPath:
-    """Return the path of an entry inside the target. Raises `InvalidRequest`."""
-    path = PurePosixPath(name)
-    bad = "\0" in name or "\\" in name or ":" in name.partition("/")[0]
-    if bad or path.is_absolute() or ".." in path.parts:
-        raise InvalidRequest(f"The archive contains the path {name[:200]!r}, which is not allowed.")
-    if len(path.parts) > max_depth:
-        raise InvalidRequest(f"The archive is more than {max_depth} folders deep (MAX_DEPTH).")
-    if any(len(part.encode()) > 255 for part in path.parts):
-        raise InvalidRequest("The archive contains a file name longer than 255 bytes.")
-    return path

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lib import languages
 from lib.answer_cache import AnswerCache
+from lib.archives import remove_leftovers
 from lib.auth import WrongKeys
 from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
@@ -274,6 +275,9 @@ async def warm_up(services: Services, when_loaded: Callable[[], None] | None = N
         opened = await _open_index(services)
     finally:
         services.index_checked.set()
+    folder = services.settings.qdrant_path / services.settings.qdrant_collection
+    with suppress(OSError):
+        await asyncio.to_thread(remove_leftovers, folder)
     await asyncio.to_thread(languages.load)
     try:
         await services.embedder.load()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.services import open_services, warm_up
 from tests.api import ADMIN_KEY, Api, Response, serving
 from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.tiny_book import BOOK
@@ -120,6 +121,8 @@ BAD: dict[str, bytes] = {
     "too deep": tar_of({"a/" * 40 + "x.md": "# x"}),
     "a name too long": tar_of({"x" * 300 + ".md": "# x"}),
     "a file below a file": tar_of({"a.md": "# x", "a.md/b.md": "# x"}),
+    "a path too long, zipped": zip_of({"x" * 200 + "/" + "y/" * 20 + "z" * 300: "# x"}),
+    "no pages": tar_of({}),
 }
 
 
@@ -165,6 +168,67 @@ async def test_while_an_ingestion_runs_nothing_is_taken(
         assert answer.json()["code"] == "CONFLICT"
         upstream.embedding_gate.set()
         await wait_for_ingestion(api.services.ingestion)
+
+
+@pytest.mark.parametrize("first_ends", ["uploading", "embedding", "never"])
+async def test_of_two_pushes_one_is_ingested_whole_and_the_other_refused(
+    make_settings: MakeSettings, own_index: Path, upstream: Upstream, first_ends: str
+) -> None:
+    """The second upload begins before, and ends after, the first one's ingestion begins."""
+    upstream.embedding_gate = asyncio.Event()
+    settings = make_settings(
+        qdrant_path=own_index, openai_base_url=upstream.base_url, embedding_provider="openai"
+    )
+    books = [{f"{name}{n}.md": f"# {name} {n}\n\nText.\n" for n in range(80)} for name in "ab"]
+    first, second = map(tar_of, books)
+    async with serving(settings) as api:
+        client = api.app.test_client()
+        answers = []
+        async with client.request("/ingest/archive", method="POST", headers=ADMIN) as slow:
+            await slow.send(second[:100])
+            await asyncio.sleep(0)
+            if first_ends != "never":
+                answers.append((await push(api, first)).status)
+            if first_ends == "embedding" and answers == [200]:
+                await upstream.until(lambda u: bool(u.embedded()))
+            await slow.send(second[100:])
+            await slow.send_complete()
+            answers.append((await slow.as_response()).status_code)
+        upstream.embedding_gate.set()
+        await wait_for_ingestion(api.services.ingestion)
+        assert answers.count(200) == 1
+        assert {*answers} <= {200, 409}
+        taken = books[0] if len(answers) == 2 and answers[0] == 200 else books[1]
+        assert set(await api.services.store.ledger()) == {*taken}
+        assert not (await api.get("/ingest/status")).json()["progress"]["errors"]
+        assert (await push(api, first)).status == 200  # the folder is unlocked
+        await wait_for_ingestion(api.services.ingestion)
+
+
+async def test_an_upload_that_breaks_off_leaves_nothing(api: Api, own_index: Path) -> None:
+    before = left_behind(own_index)
+    client = api.app.test_client()
+    async with client.request("/ingest/archive", method="POST", headers=ADMIN) as broken:
+        await broken.send(tar_of(PUSHED)[:50])
+        await asyncio.sleep(0)
+        await broken.disconnect()
+    assert left_behind(own_index) == before
+    assert (await push(api, tar_of(PUSHED))).status == 200
+    await wait_for_ingestion(api.services.ingestion)
+
+
+async def test_leftovers_of_a_killed_push_go_at_the_next_start(
+    make_settings: MakeSettings, own_index: Path
+) -> None:
+    settings = make_settings(qdrant_path=own_index)
+    folder = own_index / settings.qdrant_collection
+    before = left_behind(own_index)
+    (folder / "content.12345678").mkdir()
+    for name in ("archive-x1", "content.12345678/a.md"):
+        (folder / name).write_text("# Left behind\n")
+    async with open_services(settings) as services:
+        await warm_up(services)
+    assert left_behind(own_index) == before
 
 
 async def test_an_ingestion_can_be_stopped(
