@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import resource
@@ -47,6 +48,8 @@ _MAX_CONNECTIONS = 4_000
 """Some 30 KB each. Fewer if the system allows fewer open files."""
 _ADDRESS_SHARE = 4
 """One address gets a quarter of all connections."""
+_ATTEMPTS_PER_TURN = 32
+"""Connections that the event loop accepts or refuses in a row, so that a flood does not hold it."""
 _WARNING_SECONDS = 60.0
 _REFUSAL_BODY = msgspec.json.encode(
     {"error": "Too many open connections. Try again in a moment.", "code": "BUSY", "details": {}}
@@ -114,27 +117,32 @@ class _LimitedListener(socket.socket):
         super().__init__(listener.family, listener.type, listener.proto, listener.detach())
         self.setblocking(False)
         self._limits = (total, each)
-        self._open = Counter[str]()
+        self._open = 0
+        self._open_by_reader = Counter[str]()
+        self._attempts = itertools.count(1)
         self._warned_at = -_WARNING_SECONDS
 
     def accept(self) -> tuple[socket.socket, Any]:
-        while True:
+        while next(self._attempts) % _ATTEMPTS_PER_TURN:
             plain, address = super().accept()
             reader = client_address(address[0], "", 0)
-            if self._open.total() < self._limits[0] and self._open[reader] < self._limits[1]:
-                self._open[reader] += 1
-                return _Connection(plain, partial(self._forget, reader)), address
+            total, each = self._limits
+            if self._open < total and self._open_by_reader[reader] < each:
+                self._count(reader, 1)
+                return _Connection(plain, partial(self._count, reader, -1)), address
             self._refuse(plain)
+        raise BlockingIOError  # the event loop calls again after its other tasks
 
-    def _forget(self, reader: str) -> None:
-        self._open[reader] -= 1
-        if not self._open[reader]:
-            del self._open[reader]
+    def _count(self, reader: str, change: int) -> None:
+        self._open += change
+        self._open_by_reader[reader] += change
+        if not self._open_by_reader[reader]:
+            del self._open_by_reader[reader]
 
     def _refuse(self, connection: socket.socket) -> None:
         if time.monotonic() - self._warned_at >= _WARNING_SECONDS:
             self._warned_at = time.monotonic()
-            _log.warning("refusing connections: %d are open", self._open.total())
+            _log.warning("refusing connections: %d are open", self._open)
         with connection, suppress(OSError):
             connection.setblocking(False)
             connection.send(_REFUSAL)

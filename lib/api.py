@@ -214,7 +214,7 @@ def _describe(
     if operation.query:
         described["parameters"] = _parameters(components[operation.query.__name__])
     if operation.admin:
-        described["security"] = [{"admin": []}, {"reader": []}, {}]
+        described["security"] = [{"admin": []}, {"reader": []}]
     return described
 
 

@@ -144,5 +144,14 @@ def test_one_address_gets_a_part_of_all_connections() -> None:
             connection.close()
         connect("127.0.0.2")
         with listener.accept()[0]:
-            assert listener._open == {"127.0.0.2": 1}
-        assert listener._open == {}
+            assert (listener._open, listener._open_by_reader) == (1, {"127.0.0.2": 1})
+        assert (listener._open, listener._open_by_reader) == (0, {})
+
+
+def test_a_flood_of_connections_gives_the_event_loop_its_turn() -> None:
+    with _LimitedListener(_listen("127.0.0.1", 0), 0, 0) as listener, ExitStack() as stack:
+        for _ in range(40):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        assert next(listener._attempts) == 33
