@@ -42,15 +42,19 @@ def _mdbook_part(target: str) -> tuple[str, _Part]:
     return path, _Part(spans=_ranges([":".join(rest[:2])]))
 
 
+_MAX_PART: Final = 1_000
+_SNIPPET_PART: Final = re.compile(r"(?:(?::-?\d*+){1,2}(?:,\d*+:\d*+)*+|:[A-Za-z][\w-]*+)\Z")
+
+
 def _snippet_part(target: str) -> tuple[str, _Part]:
     """Parse `file`, `file:section`, or lines as `file:2:5`, `file::5`, `file:2`."""
-    found = re.fullmatch(r"(.*?)((?::-?\d*){1,2}(?:,\d*:\d*)*|:[A-Za-z][\w-]*)?", target)
-    if found is None or not found[2]:
+    found = _SNIPPET_PART.search(target[-_MAX_PART:])
+    if found is None:
         return target, _Part()
-    rest = found[2][1:]
+    path, rest = target[: len(target) - len(found[0])], found[0][1:]
     if rest[:1].isalpha():
-        return found[1], _Part(rest)
-    return found[1], _Part(spans=_ranges(rest.split(",")))
+        return path, _Part(rest)
+    return path, _Part(spans=_ranges(rest.split(",")))
 
 
 def _ranges(pieces: Iterable[str]) -> tuple[tuple[int, int | None], ...]:
@@ -94,7 +98,7 @@ def _region(lines: Sequence[str], name: str) -> Iterable[str]:
         rf"ANCHOR:\s*{word}(?![\w-])|#region\s+{word}(?![\w-])|--8<--\s*\[start:\s*{word}\]"
     )
     end = re.compile(
-        rf"ANCHOR_END:\s*{word}(?![\w-])|#endregion(?:\s+{word}(?![\w-])|\s*(?:\*/|-->)?\s*$)"
+        rf"ANCHOR_END:\s*{word}(?![\w-])|#endregion(?:\s++{word}(?![\w-])|\s*+(?:(?:\*/|-->)\s*+)?+$)"
         rf"|--8<--\s*\[end:\s*{word}\]"
     )
     inside = False
@@ -110,18 +114,19 @@ def _region(lines: Sequence[str], name: str) -> Iterable[str]:
 _MARKDOWN: Final = frozenset({".md", ".mdx", ".markdown"})
 
 _MDBOOK: Final = re.compile(
-    r"(\\?)\{\{\s*#(include|rustdoc_include|playground|playpen)\s+([^}\s]+)[^}]*\}\}"
+    r"(\\?)\{\{\s*+#(include|rustdoc_include|playground|playpen)\s++([^{}\s]++)[^{}]*+\}\}"
 )
-_SNIPPET: Final = re.compile(r"(?m)^[ \t]*(;?)-+8<-+[ \t]+([\"'])(.+?)\2[ \t]*$")
-_SNIPPETS: Final = re.compile(r"(?ms)^[ \t]*-+8<-+[ \t]*\n(.*?)^[ \t]*-+8<-+[ \t]*$")
-_BRACE_STAR: Final = re.compile(r"(?m)^[ \t]*\{\*[ \t]+(\S+)([^*\n]*)\*\}[ \t]*$")
-_BRACE_STAR_LINES: Final = re.compile(r"\bln\[([^\]]*)\]")
+_SNIPPET: Final = re.compile(r"(?m)^[ \t]*+(;?)-++8<-++[ \t]++([\"'])(.+?)\2[ \t]*+$")
+_SNIPPETS: Final = re.compile(r"(?ms)^[ \t]*+-++8<-++[ \t]*+\n(.*?)^[ \t]*+-++8<-++[ \t]*+$")
+_BRACE_STAR: Final = re.compile(r"(?m)^[ \t]*+\{\*[ \t]++([^\s*]++)([^*\n]*+)\*\}[ \t]*+$")
+_BRACE_STAR_LINES: Final = re.compile(r"\bln\[([^\[\]]*+)\]")
 _VITEPRESS: Final = re.compile(
-    r"(?m)^[ \t]*<<<[ \t]+([^\s{\[#]+)(?:#([\w*-]+))?"
-    r"[ \t]*(?:\{[^}\n]*\})?[ \t]*(?:\[[^\]\n]*\])?[ \t]*$"
+    r"(?m)^[ \t]*+<<<[ \t]++([^\s{\[#]++)(?:#([\w*-]++))?+"
+    r"[ \t]*+(?:\{[^}\n]*+\})?+[ \t]*+(?:\[[^\]\n]*+\])?+[ \t]*+$"
 )
 _VITEPRESS_PART: Final = re.compile(
-    r"<!--\s*@include:\s*([^\s{#]+)(?:#([^\s{]+))?(?:\{(\d*),?(\d*)\})?\s*-->"
+    r"<!--\s*+@include:\s*+((?:(?!-->)[^\s{#<])++)(?:#((?:(?!-->)[^\s{<])++))?+"
+    r"(?:\{(\d*+),?+(\d*+)\})?+\s*+-->"
 )
 _MYST: Final = re.compile(r"\s*(?:`{3,}|~{3,}|:{3,})\{(include|literalinclude)\}[ \t]+(\S+)")
 _JSX: Final = re.compile(r"<([A-Z][\w$]*)|\{([A-Za-z_$][\w$]*)\}")
@@ -209,6 +214,10 @@ def _lines(source: str, read: Callable[..., str], *, code: bool) -> str:
     return _VITEPRESS.sub(vitepress, source)
 
 
+_MAX_PROBLEMS: Final = 50
+_MAX_INCLUDES: Final = 1_000
+
+
 class Includes:
     """Reads included files and caches them for other pages.
 
@@ -238,7 +247,7 @@ class Includes:
         """Return the `includes` argument of `chunk_page`, or None for a page without includes."""
         if not _names_files(document.text, page):
             return None
-        spent = [0]
+        spent = [0, 0]  # characters and files
         file = self.root / document.path
         return self._resolver(document.path, document.text, page, file, (file,), spent)
 
@@ -297,8 +306,8 @@ class Includes:
     def _left_out(self, name: str, target: str, reason: str) -> str:
         """Record the problem and return the empty text that replaces the include."""
         problems = self._problems.setdefault(name, [])
-        problem = f"{target} is not included: {reason}"
-        if problem not in problems:
+        problem = f"{target[:5000]} is not included: {reason}"
+        if len(problems) < _MAX_PROBLEMS and problem not in problems:
             problems.append(problem)
         return ""
 
@@ -307,12 +316,12 @@ class Includes:
         if text is None:
             self._left_out(name, target, f"larger than {self.max_file_bytes} bytes or not text")
             return None
-        if spent[0] + len(text) > self.max_page_characters:
-            self._left_out(
-                name, target, f"the page includes more than {self.max_page_characters} characters"
-            )
+        if spent[0] + len(text) > self.max_page_characters or spent[1] >= _MAX_INCLUDES:
+            limits = f"{self.max_page_characters} characters or {_MAX_INCLUDES} files"
+            self._left_out(name, target, f"the page includes more than {limits}")
             return None
         spent[0] += len(text)
+        spent[1] += 1
         self._used.setdefault(name, set()).add(found)
         return text
 

@@ -5,19 +5,17 @@ the file (`lib.markdown_page`). Front matter is YAML between `---` or TOML betwe
 """
 
 import re
-import tomllib
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
-import yaml
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from lib.markdown_page import NEWLINES, Block, BlockKind, Flavour, Heading, Lines, Page
-from lib.markdown_rules import CLOSING_NAMES, html_text, inline_text, parser_for
+from lib.markdown_rules import CLOSING_NAMES, MAX_NESTING, html_text, inline_text, parser_for
+from lib.sites.config_files import DataError, load_data
 
 _MAX_FRONT_MATTER: Final = 65_536
 _FRONT_OPEN: Final = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*(?:\r\n?|\n)")
@@ -52,28 +50,16 @@ def _split_front_matter(text: str) -> _FrontMatter | None:
 
 def _load_front_matter(front: _FrontMatter) -> tuple[dict[str, object], str | None]:
     """Return the values, and an error message if they cannot be parsed."""
+    syntax: Literal["TOML", "YAML"] = "TOML" if front.fence == "+++" else "YAML"
     try:
-        if front.fence == "+++":
-            return dict(tomllib.loads(NEWLINES.sub("\n", front.body))), None
-        values = yaml.load(front.body, Loader=_YamlLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f" in line {error.problem_mark.line + 2}" if error.problem_mark else ""
-        return {}, f"the front matter is not valid YAML{line}: {error.problem or error.context}"
-    except tomllib.TOMLDecodeError as error:
-        return {}, f"the front matter is not valid TOML: {error}"
-    # ValueError: a date such as 2024-13-45. ReaderError: a forbidden character. RecursionError: a
-    # thousand nested brackets.
-    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return {}, f"the front matter cannot be read: {reason}"
+        values = load_data(NEWLINES.sub("\n", front.body), syntax, first_line=2)
+    except DataError as error:
+        return {}, f"the front matter cannot be read: {error}"
     if values is None:
         return {}, None
     if not isinstance(values, dict):
         return {}, "the front matter must be a mapping of names to values"
     return {str(key): value for key, value in values.items()}, None
-
-
-_YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _front_title(front_matter: Mapping[str, object]) -> str:
@@ -82,7 +68,7 @@ def _front_title(front_matter: Mapping[str, object]) -> str:
     # YAML parses `title: 2024` as a number and `title: 2024-01-01` as a date: both are titles
     if title is None or isinstance(title, bool | list | dict):
         return ""
-    return " ".join(str(title).split())
+    return " ".join(str(title).split())[:_MAX_NAME]
 
 
 def parse_page(text: str, flavour: Flavour) -> Page:
@@ -101,7 +87,10 @@ def parse_page(text: str, flavour: Flavour) -> Page:
     source = text[body_start:].replace("\0", "\ufffd")
     if "\r" in source:
         source = NEWLINES.sub("\n", source)
-    env: dict[str, Any] = {"closed": frozenset(CLOSING_NAMES.findall(source))}
+    env: dict[str, Any] = {
+        "closed": frozenset(CLOSING_NAMES.findall(source)),
+        "scan": 10 * len(source) + 100_000,
+    }
     tokens: list[Token] = []
     parser = parser_for(flavour)
     try:
@@ -109,6 +98,11 @@ def parse_page(text: str, flavour: Flavour) -> Page:
     except (RecursionError, IndexError) as error:  # pragma: no cover - a bug in a rule
         problems.append(f"the Markdown cannot be parsed ({type(error).__name__})")
         tokens = []
+    if any(token.level >= MAX_NESTING - 2 and token.nesting > 0 for token in tokens):
+        problems.append(
+            f"nested more than {MAX_NESTING} levels deep (a list has two); "
+            "the rest was read as plain text"
+        )
     builder = _Builder(parser, env, text, lines)
     blocks, _ = builder.children(tokens, 0, 0, len(lines.starts))
     headings = tuple(builder.headings)
@@ -131,17 +125,19 @@ def plain_text(source: str, page: Page) -> str:
 
 
 _EXPLICIT_ID: Final = re.compile(
-    r"(?:^|[ \t]+)(?:"
-    r"\\?\{:?[ \t]*(?:[.][\w-]+[ \t]+)*#([^\s{}]+)[^{}\n]*\}"  # {#id}, \{#id}, { #id .class }
-    r"|\{/\*[ \t]*#([^\s{}*]+)[ \t]*\*/\}"  # {/* #id */}
-    r"|\{:?[ \t]*(?:[.][\w-]+|[\w-]+=[^\s{}]+)(?:[ \t]+[^{}\n]*)?\}"  # { .class } { key=value }
-    r")[ \t]*$"
+    r"(?:^|[ \t])(?:"
+    r"\\?\{:?[ \t]*+(?:[.][\w-]++[ \t]++)*+#([^\s{}]++)[^{}\n]*+\}"  # {#id}, \{#id}
+    r"|\{/\*[ \t]*+#([^\s{}*]++)[ \t]*+\*/\}"  # {/* #id */}
+    r"|\{:?[ \t]*+(?:[.][\w-]++|[\w-]++=[^\s{}]++)(?:[ \t]++[^{}\n]*+)?\}"  # { .a } { k=v }
+    r")$"
 )
 
-_INFO_LANGUAGE: Final = re.compile(r"[^\s{},:\[]+")
+_INFO_LANGUAGE: Final = re.compile(r"[^\s{},:\[]{1,50}+(?![^\s{},:\[])")
 _INFO_TITLE: Final = re.compile(
-    r"""(?:title|filename|caption)=(?:"([^"]*)"|'([^']*)')|\[([^\]]+)\]"""
+    r"""(?:title|filename|caption)=(?:"([^"]*)"|'([^']*)')|\[([^\[\]]+)\]"""
 )
+_MAX_NAME: Final = 1_000
+"""Characters of a heading or title: each chunk below it repeats them."""
 
 _PARENTS: Final[Mapping[str, BlockKind]] = {
     "bullet_list": "list",
@@ -222,7 +218,7 @@ class _Builder:
             is_comment = not text and token.content.lstrip().startswith("<!--")
             return Block("comment" if is_comment else "html", start, end, text), at + 1
         if kind == "table":
-            return self._table(tokens, at, start, end)
+            return self._table(token, first, start, end), at + 1
         if kind in _PARENTS:
             inner = token.meta.get("inner", first)
             stop = token.meta.get("stop", last)
@@ -235,12 +231,13 @@ class _Builder:
         return Block("rule" if kind == "hr" else cast(BlockKind, kind), start, end, text), at + 1
 
     def _heading(self, token: Token, source: str, start: int, end: int) -> Block:
-        found = _EXPLICIT_ID.search(source)
+        source = source.rstrip(" \t")
+        found = _EXPLICIT_ID.search(source, max(0, source.rfind("{") - 2))
         explicit = None
         if found is not None:
             explicit = found[1] or found[2]
             source = source[: found.start()].rstrip()
-        text = " ".join(self.plain(source).split())
+        text = " ".join(self.plain(source).split())[:_MAX_NAME]
         index = len(self.headings)
         level = int(token.tag[1:])
         self.headings.append(Heading(level, text, source, explicit, start, end))
@@ -254,23 +251,14 @@ class _Builder:
         first_body = min(token.meta.get("first", first_body), len(self.lines.starts) - 1)
         title = token.meta.get("title", "")
         if not title and (named := _INFO_TITLE.search(info)):
-            title = named[1] or named[2] or named[3]
+            title = (named[1] or named[2] or named[3] or "")[:_MAX_NAME]
         body = self.lines.starts[first_body]
         return Block("code", start, end, token.content, language, title, body)
 
-    def _table(self, tokens: Sequence[Token], at: int, start: int, end: int) -> tuple[Block, int]:
+    def _table(self, token: Token, first: int, start: int, end: int) -> Block:
         rows: list[Block] = []
-        cells: list[str] = []
-        while tokens[at].type != "table_close":
-            token = tokens[at]
-            if token.type == "inline":
-                cells.append(" ".join(self.plain(token.content).split()))
-            elif token.type == "tr_close":
-                # markdown-it gives body rows no map: each is one line, after the header rule
-                line = bisect_right(self.lines.starts, start) - 1
-                line += len(rows) + 1 if rows else 0
-                row_start, row_end = self.lines.span(line, line + 1)
-                rows.append(Block("row", row_start, row_end, " | ".join(cells)))
-                cells = []
-            at += 1
-        return Block("table", start, end, children=tuple(rows)), at + 1
+        for row in token.meta["rows"]:
+            line = first + len(rows) + bool(rows)  # after the rule below the header
+            text = " | ".join(" ".join(self.plain(cell).split()) for cell in row)
+            rows.append(Block("row", *self.lines.span(line, line + 1), text))
+        return Block("table", start, end, children=tuple(rows))

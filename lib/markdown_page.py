@@ -176,7 +176,5 @@ def render(block: Block, include: Callable[[Block], str | None] | None = None) -
 
 def fence(code: str, language: str) -> str:
     """Put `code` in a fence longer than any fence inside it."""
-    marks = "```"
-    while marks in code:
-        marks += "`"
+    marks = "`" * max(3, 1 + max(map(len, re.findall("`++", code)), default=0))
     return f"{marks}{language}\n{code.strip(chr(10))}\n{marks}"

@@ -15,13 +15,12 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from markdown_it import MarkdownIt
-from markdown_it.ruler import RuleOptionsType
+from markdown_it.ruler import RuleOptionsType, Ruler
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote.index import footnote_def
-from mdit_py_plugins.myst_role.index import myst_role
 
 from lib.markdown_page import Flavour, line_of, push_line
 from lib.sanitizer_syntax import HTML_NAMES
@@ -34,7 +33,8 @@ _ATTRIBUTE: Final = re.compile(
 _SPACE: Final = re.compile(r"\s*")
 # Brackets of JavaScript, and the strings and comments in which they do not count.
 _JS: Final = re.compile(
-    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[\[\](){}]""",
+    r"""//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/|\Z)|"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'"""
+    r"""|`(?:\\.|[^`\\])*+`|\\.|[\[\](){}]""",
     re.DOTALL,
 )
 
@@ -44,8 +44,9 @@ def _words(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
+MAX_NESTING: Final = 24
+"""Quotes and containers; lists count twice. The rest reads as plain text."""
 _MAX_TAG: Final = 20_000
-_MAX_FAILURES: Final = 64
 _LABELS: Final = frozenset(
     {"label", "title", "alt", "alt-text", "caption", "description", "heading", "question", "tab"}
 )
@@ -66,24 +67,38 @@ class _Tag(NamedTuple):
 
 def _scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
     """Return the offset after the brace that closes the one at `pos`, or -1."""
-    if env.get("open_braces", 0) > _MAX_FAILURES:
-        return -1
     depth = 0
-    for found in _JS.finditer(src, pos, pos + _MAX_TAG):
+    end = min(len(src), pos + min(_MAX_TAG, _left(src, env)))
+    for found in _JS.finditer(src, pos, end):
         mark = found[0]
         if mark in "([{":
             depth += 1
         elif mark in ")]}":
             depth -= 1
             if depth <= 0:
+                env["scan"] -= found.end() - pos
                 return found.end()
-    # Each failure scans up to `_MAX_TAG` characters; the limit keeps hostile pages linear.
-    env["open_braces"] = env.get("open_braces", 0) + 1
+    env["scan"] -= max(end - pos, 0)
     return -1
 
 
+def _left(src: str, env: MutableMapping[str, Any]) -> int:
+    """Characters of tags and expressions that may still be scanned: some times the page.
+
+    Unclosed ones are scanned again from each brace inside them.
+    """
+    return max(0, int(env.setdefault("scan", 10 * len(src) + 100_000)))
+
+
 def _scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
-    """Return the JSX or HTML tag at `pos`, or None if the `<` opens no tag.
+    """Return the JSX or HTML tag at `pos`, or None if the `<` opens no tag."""
+    tag, end = _tag_at(src, pos, env)
+    env["scan"] = _left(src, env) - (end - pos)
+    return tag
+
+
+def _tag_at(src: str, pos: int, env: MutableMapping[str, Any]) -> tuple[_Tag | None, int]:
+    """Return the tag at `pos` and the offset up to which it was scanned.
 
     Reads labels and JSX expressions from a complete page. `sanitizer_syntax.find_tag` reads partial
     text instead, as browsers and Markdown renderers do.
@@ -92,7 +107,7 @@ def _scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
     assert opening is not None
     closing, name = opening[1] == "/", opening[2] or ""
     at = opening.end()
-    limit = min(len(src), pos + _MAX_TAG)
+    limit = min(len(src), pos + min(_MAX_TAG, _left(src, env)))
     labels: list[str] = []
     while True:
         after = _SPACE.match(src, at, limit)
@@ -103,19 +118,20 @@ def _scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
             end = at + 1 + closed
             break
         if src.startswith("{", at):
-            at = _scan_braces(src, at, env)
-            if at < 0:
-                return None
+            end_of_value = _scan_braces(src, at, env)
+            if end_of_value < 0:
+                return None, at
+            at = end_of_value
             continue
         attribute = _ATTRIBUTE.match(src, at, limit)
         if attribute is None or not spaced or closing or not name:
-            return None
+            return None, at
         at = attribute.end()
         key, value = attribute[1].lower(), attribute[2]
         if value == "":
             end_of_value = _scan_braces(src, at, env)
             if end_of_value < 0:
-                return None
+                return None, at
             value = src[at:end_of_value]
             at = end_of_value
         if key in _LABELS and value:
@@ -126,8 +142,8 @@ def _scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
     # of a page, whose closing tags are not known, any name is a tag
     known = not name or closed or closing or name.lower() in _HTML
     if not known and name not in env.get("closed", (name,)):
-        return None
-    return _Tag(name, end, closing, tuple(label for label in labels if label))
+        return None, end
+    return _Tag(name, end, closing, tuple(label for label in labels if label)), end
 
 
 _LABEL_PROPERTY: Final = re.compile(r"""\blabel:\s*("[^"]*"|'[^']*')""")
@@ -149,7 +165,7 @@ def _literal(value: str) -> str:
 
 
 _PLAIN_EXPRESSION: Final = re.compile(r"\{[\w .\-]{1,60}\}")
-_COMMENT_EXPRESSION: Final = re.compile(r"\{\s*(?:/\*.*?\*/\s*)*\}", re.DOTALL)
+_COMMENT_EXPRESSION: Final = re.compile(r"\{\s*+(?:/\*(?:[^*]++|\*(?!/))*+\*/\s*+)*+\}")
 
 
 def _expression_text(expression: str) -> str:
@@ -162,7 +178,8 @@ def _expression_text(expression: str) -> str:
 
 
 _RAW_HTML: Final = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s*>|\Z)|<[?!].*?>", re.DOTALL | re.IGNORECASE
+    r"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\s*+>|\Z)|<[?!][^>]*+(?:>|\Z)",
+    re.DOTALL | re.IGNORECASE,
 )
 _BLOCK_TAGS: Final = _words(
     "p div br hr li ul ol dl dt dd tr table thead tbody h1 h2 h3 h4 h5 h6 details summary section "
@@ -200,17 +217,20 @@ def html_text(content: str) -> str:
 _MARKUP: Final = re.compile(
     r"[\\`*~<{_&\]](?:(?<=[\\`*~<{])|(?<=\])\(|(?<=_)(?!\w)|(?<=&)[#A-Za-z])"
 )
-_SOFT_BREAK: Final = re.compile(r" *\n[ \t]*")
 _MAX_INLINE: Final = 60_000
 _MAX_OPEN_BRACKETS: Final = 40
-_ATTRIBUTE_LIST: Final = re.compile(r"[ \t]*(?<!\{)\{:?[ \t]*[.#][\w.#: =\"'-]*\}(?!\})")
+_ATTRIBUTE_LIST: Final = re.compile(
+    r"(?<![ \t])[ \t]*+(?<!\{)\{:?[ \t]*+[.#][\w.#: =\"'-]*+\}(?!\})"
+)
 
 
 def inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
     """Return the plain text of inline Markdown; `env` is the page's, with its link definitions."""
     if not _MARKUP.search(source) and not (env.get("references") and "[" in source):
         if "\n " in source or " \n" in source or "\n\t" in source:
-            return _SOFT_BREAK.sub("\n", source)
+            first, *rest = source.split("\n")
+            *lines, last = [first, *(line.lstrip(" \t") for line in rest)]
+            return "\n".join([*(line.rstrip(" ") for line in lines), last])
         return source
     # Such a paragraph is data or code without a fence. The inline rules find nothing in it, and
     # some of them need more than linear time.
@@ -265,7 +285,7 @@ _ESM: Final = re.compile(
     r"export\s+(?:(?:default|const|let|var|function|class|async|type|interface|enum)\b|[{*])"
 )
 _IMPORT: Final = re.compile(
-    r"import\s+(?:([\w$]+)\s*,?\s*)?(?:\{[^}]*\}\s*)?from\s*[\"']([^\"'\n]+)"
+    r"import\s++(?:([\w$]++)\s*+(?:,\s*+)?+)?+(?:\{[^{}]*+\}\s*+)?+from\s*+[\"']([^\"'\n]++)"
 )
 _IMPORT_FROM: Final = re.compile(r"import\b[^;]*?\bfrom\s*[\"']|import\s*[\"']")
 _BLANK_LINE: Final = re.compile(r"\n[ \t]*(?:\n|\Z)|\Z")
@@ -281,8 +301,8 @@ def _esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         return False
     depth, at = 0, pos
     stop = -1
-    failures = state.env.get("open_modules", 0)
-    for found in _JS.finditer(src, pos, pos + (_MAX_MODULE if failures < _MAX_FAILURES else 0)):
+    limit = min(len(src), pos + min(_MAX_MODULE, _left(src, state.env)))
+    for found in _JS.finditer(src, pos, limit):
         if depth <= 0:
             blank = _BLANK_LINE.search(src, at, found.start())
             if blank is not None and blank.start() < found.start():
@@ -293,8 +313,8 @@ def _esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         elif found[0] in ")]}":
             depth -= 1
         at = found.end()
+    state.env["scan"] -= max(0, (limit if stop < 0 else stop) - pos)
     if stop < 0:
-        state.env["open_modules"] = failures + (depth > 0)
         blank = _BLANK_LINE.search(src, at if depth <= 0 else pos)
         stop = blank.start() if blank is not None else len(src)
     block = src[pos:stop]
@@ -382,18 +402,22 @@ def _mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> bo
     opening = _MDX_FENCE.fullmatch(state.src, pos, state.eMarks[start])
     if opening is None:
         return False
+    unclosed = state.env.setdefault("unclosed", {})
+    if start < unclosed.get(opening[1], 0):
+        return False
     for stop in range(start + 1, end):
         at = state.bMarks[stop] + state.tShift[stop]
         if state.src[at : state.eMarks[stop]].strip() == opening[1]:
             break
     else:
+        unclosed[opening[1]] = end
         return False
     if silent:
         return True
     push_line(state, "marker", start, start + 1)
-    line_max, state.lineMax = state.lineMax, stop
+    line_max, state.lineMax, state.level = state.lineMax, stop, state.level + 1
     state.md.block.tokenize(state, start + 1, stop)
-    state.lineMax = line_max
+    state.lineMax, state.level = line_max, state.level - 1
     return push_line(state, "marker", stop, stop + 1)
 
 
@@ -416,7 +440,7 @@ _ADMONITIONS: Final = _words(
     "question quote seealso success summary tip todo tldr warning"
 )
 _CONTAINER: Final = re.compile(r"(?::{3,}|/{3,})[ \t]*(\{?)([\w.-]*)(\}?)(.*)")
-_QUOTED_ATTRIBUTE: Final = re.compile(r"""([\w-]+)=("[^"]*"|'[^']*')""")
+_QUOTED_ATTRIBUTE: Final = re.compile(r"""(?<![\w-])([\w-]++)=("[^"]*"|'[^']*')""")
 
 
 def _container(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -449,7 +473,7 @@ def _container_title(name: str, rest: str) -> str:
 
 
 _INDENTED: Final = re.compile(
-    r"(?:(!!!|\?\?\?\+?)[ \t]+([^\"\n]*)|===[!+]?[ \t]+)(\"(?:[^\"\\]|\\.)*\")?\s*"
+    r"(?:(!!!|\?\?\?\+?)[ \t]++([^\"\n]*+)|===[!+]?[ \t]++)(\"(?:[^\"\\]|\\.)*+\")?\s*+"
 )
 
 
@@ -543,15 +567,15 @@ def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         return True
     fence, name, argument = found[1], found[2].lower(), found[3].strip()
     stop = start + 1
-    closing = re.compile(re.escape(fence) + re.escape(fence[0]) + "*[ \t]*")
+    closed = False
     while stop < end:
-        at = state.bMarks[stop] + state.tShift[stop]
-        outdented = at < state.eMarks[stop] and state.sCount[stop] < state.blkIndent
-        if outdented or closing.fullmatch(state.src, at, state.eMarks[stop]):
+        line = state.src[state.bMarks[stop] + state.tShift[stop] : state.eMarks[stop]]
+        outdented = bool(line) and state.sCount[stop] < state.blkIndent
+        closed = line.startswith(fence) and not line.rstrip(" \t").strip(fence[0])
+        if outdented or closed:
             break
         stop += 1
-    closed = stop < end and closing.match(state.src, state.bMarks[stop] + state.tShift[stop])
-    after = stop + 1 if closed else stop
+    after = stop + closed
 
     inner = start + 1
     options: dict[str, str] = {}
@@ -598,9 +622,102 @@ def _myst_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return silent or push_line(state, "comment", start, start + 1)
 
 
+_ROLE: Final = re.compile(r"\{[a-zA-Z0-9_\-+:]++\}(`++)")
+
+
+def _role(state: StateInline, silent: bool) -> bool:
+    """Inline rule: a MyST role with its text."""
+    found = _ROLE.match(state.src, state.pos) if state.src[state.pos] == "{" else None
+    if found is None:
+        return False
+    # the marks of one role are not searched again after the last of their length
+    ends = state.env.setdefault("roles", {})
+    key = (state.src, found[1])
+    stop = state.src.find(found[1], found.end() + 1) if ends.get(key, 0) >= 0 else -1
+    ends[key] = stop
+    if stop < 0:
+        return False
+    if not silent:
+        state.push("myst_role", "", 0).content = state.src[found.end() : stop].replace("\n", " ")
+    state.pos = stop + len(found[1])
+    return True
+
+
 # First characters that let a rule end a paragraph. Trying every rule on every line of prose takes
 # most of the parsing time.
 _INTERRUPTING: Final = frozenset("#>`~*-+_<:$!?={(/%[|\\0123456789")
+
+
+class _Ruler(Ruler[Any]):
+    """Skips the rules that could end a quote at a line which an outer quote has already checked.
+
+    Each quote checks all lines of the quotes around it again.
+    """
+
+    def getRules(self, chainName: str = "") -> list[Any]:
+        rules = super().getRules(chainName)
+        if chainName != "blockquote":
+            return rules
+
+        def ends(state: StateBlock, line: int, end: int, silent: bool) -> bool:
+            return state.sCount[line] >= 0 and any(rule(state, line, end, silent) for rule in rules)
+
+        return [ends]
+
+
+_TABLE_CELL: Final = re.compile(r":?+-++:?+")
+_CELL_END: Final = re.compile(r"(?<!\\)\|")
+
+
+def _cells(line: str) -> list[str]:
+    cells = _CELL_END.split(line.strip())
+    cells = cells[not cells[0] :]
+    return [
+        cell.replace("\\|", "|").strip()
+        for cell in (cells[:-1] if cells and not cells[-1] else cells)
+    ]
+
+
+def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Block rule: a table as one token, its rows in `meta`.
+
+    markdown-it fills short rows up with empty cells, which takes quadratic time and memory.
+    """
+    if start + 2 > end or state.sCount[start + 1] < state.blkIndent:
+        return False
+    if state.is_code_block(start) or state.is_code_block(start + 1):
+        return False
+
+    def line(at: int) -> str:
+        return state.src[state.bMarks[at] + state.tShift[at] : state.eMarks[at]]
+
+    rule = line(start + 1)
+    if (
+        rule[:1] not in ("|", "-", ":")
+        or rule[1:2] not in ("|", "-", ":", " ", "\t")
+        or rule[:2] in ("- ", "-\t", "")
+    ):
+        return False
+    if rule.strip("|-: \t") or "|" not in line(start):
+        return False
+    columns, header = _cells(rule), _cells(line(start))
+    if not header or len(header) != len(columns) or not all(map(_TABLE_CELL.fullmatch, columns)):
+        return False
+    if silent:
+        return True
+    saved, state.parentType = state.parentType, "table"
+    (ends,) = state.md.block.ruler.getRules("blockquote")
+    rows = [header]
+    at = start + 2
+    while at < end and state.sCount[at] >= state.blkIndent and not ends(state, at, end, True):
+        if state.isEmpty(at) or state.is_code_block(at):
+            break
+        rows.append(_cells(line(at))[: len(header)])
+        at += 1
+    state.parentType = saved
+    push_line(state, "table", start, at)
+    state.tokens[-1].meta = {"rows": rows}
+    return True
 
 
 def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -653,8 +770,10 @@ def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 @lru_cache(maxsize=3)
 def parser_for(flavour: Flavour) -> MarkdownIt:
     """Return the parser of a flavour. It is shared, since it keeps no state of a page."""
-    md = MarkdownIt("commonmark", {"maxNesting": 60}).enable(["table", "strikethrough"])
+    md = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])
+    md.block.ruler.__class__ = _Ruler
     block, inline = md.block.ruler, md.inline.ruler
+    block.at("table", _table, {"alt": ["paragraph", "reference"]})
     ends_all: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     ends_prose: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote"]}
     if flavour == "mdx":
@@ -671,7 +790,7 @@ def parser_for(flavour: Flavour) -> MarkdownIt:
     if flavour == "myst":
         block.before("fence", "directive", _directive, ends_all)
         block.before("fence", "myst_line", _myst_line, ends_prose)
-        inline.before("backticks", "myst_role", myst_role)
+        inline.before("backticks", "myst_role", _role)
     block.before("fence", "container", _container, ends_all)
     block.before("fence", "math", _math, ends_all)
     block.before("reference", "footnote_def", footnote_def, {"alt": ["paragraph", "reference"]})

@@ -86,14 +86,16 @@ _MDX: Final = re.compile(
     re.MULTILINE,
 )
 _MYST: Final = re.compile(r"^(?:`{3,}|~{3,}|:{3,})\{[a-z]|\{[a-z]+\}`", re.MULTILINE)
-_FENCE: Final = re.compile(r"^[ \t]*(?:[-*+>] +)*(`{3,}|~{3,})[ \t]*([^\n`]*)$", re.MULTILINE)
+_FENCE: Final = re.compile(
+    r"^[ \t]*+(?:[-*+>] ++)*+(`{3,}+|~{3,}+)[ \t]*+([^\n`]*+)$", re.MULTILINE
+)
 # Placeholders: templates and icons of a generator, references to notes, and reference links, whose
 # text is kept. Code spans stay unchanged.
 _STANDS_FOR: Final = re.compile(
-    r"""(?P<kept>(?P<ticks>`+)[^`].*?(?P=ticks))
-    |\{\{[<%#].*?\}\} | \{%.*?%\} | <%.*?%>             # Hugo, mdBook, Liquid, Jinja
-    |^[ \t]*(?:-{2,3}8<-{2,3}.*|\[\[?toc\]\]?|@\[[\w-]+\]\(.*?\))[ \t]*$
-    |:[a-z]+(?:-\w+)+:                                  # :octicons-search-24:
+    r"""(?P<kept>(?<!`)(?P<ticks>`++)[^`].{0,2000}?(?P=ticks))
+    |\{\{[<%#](?:(?!\{\{|\}\}).)*+\}\} | \{%(?:(?!\{%|%\}).)*+%\} | <%(?:(?!<%|%>).)*+%>
+    |^[ \t]*+(?:-{2,3}8<-{2,3}.*|\[\[?toc\]\]?|@\[[\w-]++\]\([^()\n]*+\))[ \t]*+$
+    |:[a-z]++(?:-\w++)++:                               # :octicons-search-24:
     |(?<=\S)\[\^[^\[\]\s]+\]
     |(?<![\\!\]\w])\[(?P<text>[\w"'“`*](?:[^\[\]\n]|\n(?!\n)){2,200})\](?:\[[^\[\]\n]*\])?(?![(:\[])
     """,
@@ -101,8 +103,8 @@ _STANDS_FOR: Final = re.compile(
 )
 _ADMONITION: Final = re.compile(r"\[![A-Za-z]+\][+-]?\s*")
 _OPENS_OR_CLOSES: Final = re.compile(
-    r"[ \t]*(?::{3,}[^\n]*|(?:!!!|\?\?\?\+?) ?[^\n]*|===[!+]? *\"[^\n]*"
-    r"|</?[A-Z][\w.]*(?:\s+[\w-]+=[^\n]*)?\s*/?>)[ \t]*"
+    r"(?::{3,}[^\n]*|(?:!!!|\?\?\?\+?) ?[^\n]*|===[!+]? *\"[^\n]*"
+    r"|</?[A-Z][\w.]*+(?:\s*+/?>|\s++[\w-]++=[^\n]*+(?<=>)))"
 )
 _ROW: Final = re.compile(r"\s*\|.*")
 _RULE: Final = re.compile(r"[\s|:-]*")
@@ -159,17 +161,19 @@ def _rows(rows: Sequence[Block]) -> Iterator[Block]:
     names = [name.strip() for name in rows[0].text.split(" | ")] if rows else []
     for row in rows[1:]:
         cells = [cell.strip() for cell in row.text.split(" | ")]
-        yield replace(row, text=_row_text(cells, names if len(names) == len(cells) else []))
+        yield replace(row, text=_row_text(cells, names if len(names) >= len(cells) else []))
 
 
 def _row_text(cells: Sequence[str], names: Sequence[str]) -> str:
-    named = zip(names or [""] * len(cells), cells, strict=True)
-    return "; ".join(f"{name}: {cell}" if name else cell for name, cell in named if cell)
+    named = zip(names or [""] * len(cells), cells, strict=False)  # short rows have fewer cells
+    return "; ".join(f"{name[:80]}: {cell}" if name else cell for name, cell in named if cell)
 
 
 def _lines(block: Block) -> Iterator[str]:
     """Yield the separate texts of a block."""
-    lines = [line for line in block.text.split("\n") if not _OPENS_OR_CLOSES.fullmatch(line)]
+    lines = [
+        line for line in block.text.split("\n") if not _OPENS_OR_CLOSES.fullmatch(line.strip())
+    ]
     if block.kind == "paragraph" and lines and all(map(_ROW.fullmatch, lines)):
         # Rows whose header is in another chunk.
         for line in lines:
@@ -214,7 +218,8 @@ def split_text(text: str) -> list[str]:
 
 def _ends(line: str, begin: int, stop: "regex.Match[str]") -> bool:
     """Whether the stop ends the sentence that begins at `begin`."""
-    mark, rest = stop["mark"], line[stop.end() :].lstrip(_OPENING)
+    mark = stop["mark"]
+    rest = line[stop.end() : stop.end() + 2 * _LONGEST_WORD].lstrip(_OPENING)
     after = _WORD_AFTER.match(rest)
     if after is None:
         return unicodedata.category(rest[:1] or " ") == "So"  # an emoji may begin a sentence

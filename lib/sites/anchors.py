@@ -29,16 +29,22 @@ _ANGLES = re.compile(r"<<|>>")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
 _DIRECTIVE_NAME = re.compile(r"(?<!:):[A-Za-z](?:[\w-]*\w)?(?![:\w])")
 _JSX_TAG = re.compile(r"</?(?:[A-Za-z_$][\w$.:-]*)?(?=[\s/>])")
-_ATTRIBUTE_LISTS = re.compile(r"[ \t]*\{:?[ \t]*(?:[.#][\w-]|[\w-]+[ \t]*=)[^{}\n]*\}")
+_ATTRIBUTE_LISTS = re.compile(
+    r"(?<![ \t])[ \t]*+\{:?[ \t]*+(?:[.#][\w-]|[\w-]++[ \t]*+=)[^{}\n]*+\}"
+)
 _SPAN_ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}")
 _ROLE = re.compile(r"\{[A-Za-z][\w:+-]*\}(?=`)")
 
 _BRACES: Final = re.compile(
-    r"\\?\{(?:[^{}\n]|/\*.*?\*/)*\}(?=[ \t]*(?:#+[ \t]*)?(?:\r?\n[ \t>]*[=-]+[ \t]*)?\Z)"
+    r"\\?\{(?:[^{}\n/]++|/\*(?:[^*\n]++|\*(?!/))*+\*/|/)*+\}"
+    r"(?=[ \t]*+(?:#++[ \t]*+)?(?:\r?\n[ \t>]*+[=-]++[ \t]*+)?\Z)"
 )
 _ATTRIBUTES: Final = re.compile(
-    r"[ \t]*\{:?((?:[ \t]*(?:[.#][^\s{}]+|[\w:-]+=(?:\"[^\"]*\"|'[^']*'|[^\s{}]+)))+)[ \t]*\}\s*$"
+    r"(?<![ \t])[ \t]*+\{:?"
+    r"((?:[ \t]*+(?:[.#][^\s{}]++|[\w:-]++=(?>\"[^\"]*+\"|'[^']*+'|[^\s{}]++)))++)[ \t]*+\}\s*+$"
 )
+_MAX_HEADING: Final = 1_000
+"""Characters. A longer heading has no anchor: some patterns below take quadratic time."""
 _ATTRIBUTE: Final = re.compile(r"#([^\s{}#]+)|\bid=(?:\"([^\"]*)\"|'([^']*)'|([^\s{}]+))")
 
 
@@ -79,6 +85,10 @@ def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, .
     named: list[NamedHeading] = []
     unknown: list[bool] = []
     for heading in page.headings:
+        if heading.end - heading.start > _MAX_HEADING:
+            named.append(("", False))
+            unknown.append(True)
+            continue
         source, explicit = rules.explicit_id(_written(heading, text), text, heading.end)
         if explicit is not None:
             named.append((explicit, True))
