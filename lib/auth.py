@@ -175,7 +175,7 @@ def stored_admin_key(file: Path) -> str:
     """
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=file.parent, prefix="admin-key-") as new:  # with mode 600
+        with NamedTemporaryFile(dir=file.parent, suffix=".key") as new:  # of mode 600
             new.write(f"{secrets.token_urlsafe(32)}\n".encode())
             new.flush()
             os.fsync(new.fileno())

@@ -183,7 +183,7 @@ def _with_admin_key(settings: Settings) -> Settings:
     """Settings with the stored admin key, if none is configured and one can be stored."""
     if settings.admin_api_key:
         return settings
-    file = settings.qdrant_path / "admin-key"
+    file = settings.qdrant_path / "admin.key"
     try:
         settings = replace(settings, admin_api_key=stored_admin_key(file))
     except (OSError, ValueError) as error:

@@ -229,12 +229,12 @@ def test_the_network_around_a_reader_s(address: str, network: str) -> None:
 
 
 def test_an_admin_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
-    file = tmp_path / "index" / "admin-key"
+    file = tmp_path / "index" / "admin.key"
     key = stored_admin_key(file)
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", key)
     assert file.stat().st_mode & 0o777 == 0o600
     assert stored_admin_key(file) == key
-    assert os.listdir(file.parent) == ["admin-key"]
+    assert os.listdir(file.parent) == ["admin.key"]
     file.unlink()
     assert stored_admin_key(file) != key
 
@@ -242,7 +242,7 @@ def test_an_admin_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path
 def test_servers_that_start_together_have_one_admin_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = tmp_path / "admin-key"
+    file = tmp_path / "admin.key"
     first = stored_admin_key(file)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "exists", lambda _: False)
@@ -251,9 +251,9 @@ def test_servers_that_start_together_have_one_admin_key(
 
 @pytest.mark.parametrize("content", [b"", b"\n# none\n", b"two words", b"\xff", b"a\0b"], ids=str)
 def test_a_file_without_an_admin_key_is_an_error(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "admin-key").write_bytes(content)
+    (tmp_path / "admin.key").write_bytes(content)
     with pytest.raises(ValueError, match=r"^(it|line) "):
-        stored_admin_key(tmp_path / "admin-key")
+        stored_admin_key(tmp_path / "admin.key")
 
 
 def test_wrong_keys_are_limited() -> None:

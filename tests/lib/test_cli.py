@@ -310,7 +310,7 @@ def test_a_server_without_an_admin_key_makes_one_and_says_where(
     environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = served(environment)
-    file = Path(environment["QDRANT_PATH"]) / "admin-key"
+    file = Path(environment["QDRANT_PATH"]) / "admin.key"
     assert file.read_text().strip() == settings.admin_api_key
     log = capsys.readouterr().err
     assert f"The admin key is in {file}." in log
@@ -323,7 +323,7 @@ def test_a_server_without_an_admin_key_makes_one_and_says_where(
 
 def test_other_commands_make_no_admin_key(environment: dict[str, str]) -> None:
     assert main(["ingest", "--dry-run"]) == 0
-    assert not (Path(environment["QDRANT_PATH"]) / "admin-key").exists()
+    assert not (Path(environment["QDRANT_PATH"]) / "admin.key").exists()
 
 
 def test_without_a_disk_there_is_no_admin_key(
