@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from lib.chunking import CHUNKER_VERSION, Chunk, chunk_page
 from lib.documents import Document, DocumentError, DocumentLimits, is_draft, read_document
 from lib.errors import InvalidRequest
-from lib.includes import Includes
+from lib.includes import Includes, is_private
 from lib.languages import page_language
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
@@ -177,6 +177,8 @@ class _FileHasher:
 
     def _hash_included(self, path: str) -> str:
         if path not in self._included:
+            if is_private(PurePosixPath(path)):
+                return ""  # included by an earlier version: the page is read again without it
             try:
                 data = (self._root / path).read_bytes()
                 self._included[path] = blake2b(data, digest_size=16).hexdigest()

@@ -5,14 +5,16 @@ Supported: partials imported in MDX (`import Note from './_note.mdx'` and `<Note
 (`{{#include x.rs}}`, `{* ../x.py *}`, `<<< @/x.ts`, `--8<-- "x.md"`, `{literalinclude}`), and parts
 of pages (`<!--@include: ./x.md-->`, `{include}`).
 
-A file is read only if its real path is inside the boundary folder. One that is missing, too large,
-not text or included recursively is skipped and reported by `problems_of`.
+A file is read only if its real path is inside the boundary folder, is not hidden, and neither its
+name nor its text is that of a secret. Files that git ignores are read, because builds include
+generated ones. One that is refused, missing, too large, not text or included recursively is skipped
+and reported by `problems_of`.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Final, NamedTuple
 
 from lib.documents import Document
@@ -23,6 +25,31 @@ from lib.markdown_page import Block, Flavour, Page, fence, render
 _REGION_LINE: Final = re.compile(
     r"ANCHOR(?:_END)?:\s*[\w-]+|#(?:end)?region\b|--8<--\s*\[(?:start|end):"
 )
+
+
+_SECRET_SUFFIXES: Final = frozenset(
+    ".env .gpg .htpasswd .jks .kdbx .key .keystore .netrc .npmrc .ovpn .p12 .p8 .pem .pfx .pgpass "
+    ".pkcs12 .ppk .tfstate .tfvars".split()
+)
+_SECRET_WORDS: Final = re.compile(
+    r"secret|credential|passwd|password|kubeconfig|netrc|htpasswd|id_(?:rsa|dsa|ecdsa|ed25519)"
+    r"|(?:private|api|access)[_-]?key|service[_-]?account"
+)
+_DATA_SUFFIXES: Final = frozenset(
+    ("", *".cfg .conf .config .csv .ini .json .properties .toml .txt .xml .yaml .yml".split())
+)
+_MISSING: Final = "no such file in the repository"
+_PRIVATE: Final = "it is hidden, or may hold a secret"
+
+
+def is_private(path: PurePath) -> bool:
+    """Tell whether a file is hidden, or has a name that files with secrets have."""
+    if any(part.startswith(".") and part.strip(".") for part in path.parts):
+        return True
+    name = PurePath(path.name.lower())
+    return not _SECRET_SUFFIXES.isdisjoint(name.suffixes) or (
+        name.suffix in _DATA_SUFFIXES and _SECRET_WORDS.search(name.stem) is not None
+    )
 
 
 class _Part(NamedTuple):
@@ -271,9 +298,11 @@ class Includes:
         resolved: dict[tuple[int, int], str | None] = {}
 
         def read(target: str, part: _Part, *, code: bool) -> str:
+            if len(self._problems.get(name, ())) >= _MAX_PROBLEMS:
+                return ""  # searching for a file takes a millisecond
             found = self._find(target, file)
-            if found is None:
-                return self._left_out(name, target, "no such file in the repository")
+            if isinstance(found, str):
+                return self._left_out(name, target, found)
             if found in above:
                 return self._left_out(name, target, "it includes itself")
             taken = self._take(found, target, name, spent)
@@ -316,6 +345,9 @@ class Includes:
         if text is None:
             self._left_out(name, target, f"larger than {self.max_file_bytes} bytes or not text")
             return None
+        if "PRIVATE KEY-----" in text:
+            self._left_out(name, target, _PRIVATE)
+            return None
         if spent[0] + len(text) > self.max_page_characters or spent[1] >= _MAX_INCLUDES:
             limits = f"{self.max_page_characters} characters or {_MAX_INCLUDES} files"
             self._left_out(name, target, f"the page includes more than {limits}")
@@ -338,15 +370,17 @@ class Includes:
             self._files[file] = text
         return self._files[file]
 
-    def _find(self, target: str, file: Path) -> Path | None:
-        """Find the file that `target` means on the page `file`.
+    def _find(self, target: str, file: Path) -> Path | str:
+        """Find the file that `target` means on the page `file`. Returns the reason if refused.
 
         Tried in order: beside the page and in each folder above it up to the boundary, since
         generators resolve from the site's folder. A leading `/` or alias (`@/`, `@site/`) starts at
         the content folder instead.
         """
         if "\0" in target or "://" in target or len(target) > 1000:
-            return None
+            return _MISSING
+        if is_private(PurePosixPath(target)):
+            return _PRIVATE  # before the disk is asked, so that nobody learns what exists
         folder = self.root if target.startswith(("@", "/")) else file.parent
         if target.startswith("@"):
             target = target.partition("/")[2]  # @/x, @site/x, @docs/x
@@ -357,8 +391,9 @@ class Includes:
         for base, suffix in product([folder, *above], suffixes):
             found = self._inside(base / (target + suffix))
             if found is not None:
-                return found
-        return None
+                folder = self.root if found.is_relative_to(self.root) else self.boundary
+                return _PRIVATE if is_private(found.relative_to(folder)) else found
+        return _MISSING
 
     def _inside(self, path: Path) -> Path | None:
         try:

@@ -170,6 +170,24 @@ async def test_while_an_ingestion_runs_nothing_is_taken(
         await wait_for_ingestion(api.services.ingestion)
 
 
+async def test_a_pushed_book_includes_no_file_of_the_server_and_no_secret(
+    api: Api, own_index: Path, tmp_path: Path
+) -> None:
+    """The folder of the index lies in a repository here, as in a developer's checkout."""
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "server.txt").write_text("hunter2")
+    (tmp_path / "mkdocs.yml").write_text("site_url: https://other.example/\n")
+    names = ["../../../server.txt", ".env", "deploy.key"]
+    page = "# Kettles\n\n" + "\n\n".join(f"{{{{#include {name}}}}}" for name in names)
+    files = {"index.md": f"{page}\n\n{{{{#include src/kettle.py}}}}\n", "src/kettle.py": "boil()"}
+    answer = await push(api, tar_of(files | {".env": "hunter2", "deploy.key": "hunter2"}))
+    await wait_for_ingestion(api.services.ingestion)
+    status = (await api.get(f"/ingest/status?task_id={answer.json()['task_id']}")).json()
+    assert [line.partition(" is not included: ")[0] for line in status["progress"]["errors"]] == [
+        f"index.md: {name}" for name in names
+    ]
+
+
 @pytest.mark.parametrize("first_ends", ["uploading", "embedding", "never"])
 async def test_of_two_pushes_one_is_ingested_whole_and_the_other_refused(
     make_settings: MakeSettings, own_index: Path, upstream: Upstream, first_ends: str

@@ -179,6 +179,75 @@ def test_a_page_that_includes_nothing_needs_no_resolver(site: Path) -> None:
     assert Includes(site / "docs").of(document, page) is None
 
 
+SECRET = "hunter2"
+PRIVATE = [
+    ".env",
+    ".env.local",
+    "prod.env",
+    ".git/config",
+    ".npmrc",
+    ".aws/credentials",
+    "id_rsa",
+    "keys/id_ed25519",
+    "server.pem",
+    "server.key",
+    "Server.KEY",
+    "server.pem.bak",
+    "credentials.json",
+    "aws-credentials.csv",
+    "my_secrets.yaml",
+    "passwords.txt",
+    "prod.tfstate",
+    "prod.tfstate.backup",
+    "service-account.json",
+    "deploy",  # found by its text
+    "docs/linked.txt",
+]
+INCLUDES: dict[str, tuple[str, Flavour]] = {
+    "mdBook": ("{{{{#include ../../{}}}}}", "commonmark"),
+    "mdBook, lines": ("```\n{{{{#rustdoc_include ../../{}:1:2}}}}\n```", "commonmark"),
+    "mdBook, absolute": ("{{{{#include /../{}}}}}", "commonmark"),
+    "MkDocs": ('--8<-- "{}"', "commonmark"),
+    "MkDocs, many": ("--8<--\n../{}\n--8<--", "commonmark"),
+    "FastAPI": ("{{* ../../{} ln[1] *}}", "commonmark"),
+    "VitePress": ("<<< ../../{}", "commonmark"),
+    "VitePress, alias": ("<<< @/../{}", "commonmark"),
+    "VitePress, part": ("<!--@include: ../../{}-->", "commonmark"),
+    "nested": ("<!--@include: ../nested.md-->", "commonmark"),
+    "MyST": ("```{{include}} ../../{}\n```", "myst"),
+    "Sphinx": ("```{{literalinclude}} ../../{}\n```", "myst"),
+    "Docusaurus": ("import s from '!!raw-loader!../../{}';\n\n<Code>{{s}}</Code>", "mdx"),
+    "Docusaurus, alias": ("import s from '!!raw-loader!@site/../{}';\n\n<Code>{{s}}</Code>", "mdx"),
+}
+
+
+@pytest.mark.parametrize(("directive", "flavour"), INCLUDES.values(), ids=INCLUDES)
+def test_no_syntax_includes_hidden_files_and_secrets(
+    site: Path, directive: str, flavour: Flavour
+) -> None:
+    for name in PRIVATE[:-1]:
+        (site / name).parent.mkdir(exist_ok=True)
+        (site / name).write_text(f"PASSWORD={SECRET}\n")
+    (site / "deploy").write_text(f"-----BEGIN RSA PRIVATE KEY-----\n{SECRET}\n")
+    (site / "docs/linked.txt").symlink_to(site / ".env")
+    for name in PRIVATE:
+        (site / "docs/nested.md").write_text(f"{{{{#include ../{name}}}}}\n")
+        body, problems = embedded(site, f"{directive.format(name)}\n\nAfter.\n", flavour)
+        assert SECRET not in body
+        (problem,) = problems
+        assert problem.endswith(f"{name} is not included: it is hidden, or may hold a secret")
+
+
+@pytest.mark.parametrize(
+    "name", ["src/secrets.py", "src/password_reset.rs", "src/config.yml", "keys.md", "Makefile"]
+)
+def test_sources_beside_the_book_are_included(site: Path, name: str) -> None:
+    (site / name).write_text("The text.\n")
+    body, problems = embedded(site, f"```\n{{{{#include ../../{name}}}}}\n```\n")
+    assert "The text." in body
+    assert problems == []
+
+
 MANY = "9" * 5_000
 
 
