@@ -5,7 +5,9 @@ never see half an index. `lib.store_edge` (embedded) keeps generations as folder
 `lib.store_server` as collections behind an alias.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -27,6 +29,9 @@ FILTERS = ("file_path", "paths", "chapter", "kind", "version", "locale")
 """The fields that a search can filter on."""
 SCROLL_LIMIT = 2_000
 """Points read from an engine in one call, without vectors."""
+_READER_SECONDS = 3.0
+"""Longest wait of a reader for the server. An ingestion waits longer."""
+_HANGS = "The Qdrant server takes too long to answer. Try again later."
 _GENERATION_TIME = "%Y%m%dT%H%M%S"
 
 
@@ -203,7 +208,8 @@ class GuardedStore:
 
     async def manifest(self) -> Manifest | None:
         with self._breaker.call(from_memory=True):
-            return await self._store.manifest()
+            async with _deadline():
+                return await self._store.manifest()
 
     async def search(
         self,
@@ -214,11 +220,22 @@ class GuardedStore:
         only: Mapping[str, str] | None = None,
     ) -> Candidates:
         with self._breaker.call():
-            return await self._store.search(vector, terms, n, only=only)
+            async with _deadline():
+                return await self._store.search(vector, terms, n, only=only)
+
+
+@asynccontextmanager
+async def _deadline() -> AsyncIterator[None]:
+    """Raises `StoreUnavailable` after `_READER_SECONDS`, which include retries."""
+    try:
+        async with asyncio.timeout(_READER_SECONDS):
+            yield
+    except TimeoutError:
+        raise StoreUnavailable(_HANGS) from None
 
 
 def store_breaker() -> Breaker:
-    hang_error = StoreUnavailable("The Qdrant server takes too long to answer. Try again later.")
+    hang_error = StoreUnavailable(_HANGS)
     # A shorter pause than for other services, because every answer needs the index.
     return Breaker(hang_error, hang_after=3.0, longest_pause=10.0)
 

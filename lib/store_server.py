@@ -14,11 +14,11 @@ import logging
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -54,12 +54,17 @@ if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, models
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 _OVERSAMPLING = {"scalar": 2.0, "binary": 3.0}
 """Candidates compared exactly per requested hit."""
 _UPSERT_LIMIT = 200
 """Points with vectors in one request: some megabytes, well below a server's limit."""
 _SEPARATOR = "--"
+_INDEXING_SECONDS = 600.0
+"""Longest wait for the server's optimizer before publication."""
+_FIRST_POLL_PAUSE = 0.1
+_LONGEST_POLL_PAUSE = 5.0
 _PROBE_SECONDS = 2.0
 _MANIFEST_SECONDS = 5.0
 """Maximum delay before another process's new generation is noticed."""
@@ -69,6 +74,61 @@ _OTHER_VERSION = (
     "The index on the Qdrant server was made by another version of Quire and cannot be read. "
     "Ingest the book again."
 )
+_OVERTAKEN = (
+    "Another process published an index while this one was building; its index stays. Ingest again "
+    "if the content has changed since."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """Sizes of requests that a collection's strict mode accepts."""
+
+    points: int = SCROLL_LIMIT
+    ids: int = SCROLL_LIMIT
+    """Ids in one filter."""
+    searches: int = SCROLL_LIMIT
+    """Queries in one batch."""
+    upsert: int = _UPSERT_LIMIT
+    oversampling: float = math.inf
+
+
+async def _read_limits(client: "AsyncQdrantClient", name: str) -> _Limits:
+    strict = (await client.get_collection(name)).config.strict_mode_config
+    if strict is None or not strict.enabled:
+        return _Limits()
+    return _Limits(
+        points=min(SCROLL_LIMIT, strict.max_query_limit or SCROLL_LIMIT),
+        ids=min(SCROLL_LIMIT, strict.condition_max_size or SCROLL_LIMIT),
+        searches=min(SCROLL_LIMIT, strict.search_max_batchsize or SCROLL_LIMIT),
+        upsert=min(_UPSERT_LIMIT, strict.upsert_max_batchsize or _UPSERT_LIMIT),
+        oversampling=strict.search_max_oversampling or math.inf,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Collections:
+    """The client, with the limits of each collection once its strict mode has refused a request."""
+
+    client: "AsyncQdrantClient"
+    alias: str
+    limits: dict[str, _Limits] = field(default_factory=dict)
+
+    async def call(self, name: str, request: Callable[[_Limits], Awaitable[_T]]) -> _T:
+        """Send `request`; again after reading the limits if it exceeds one. Raises as `Store`."""
+        known = self.limits.get(name, _Limits())
+        try:
+            async with translate_qdrant_errors(self.client, self.alias):
+                return await request(known)
+        except StoreUnavailable as error:
+            if "setting" not in error.details:
+                raise
+            async with translate_qdrant_errors(self.client, self.alias):
+                found = self.limits[name] = await _read_limits(self.client, name)
+            if found == known:
+                raise
+        async with translate_qdrant_errors(self.client, self.alias):
+            return await request(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +172,16 @@ class Layout:
             **others,
         }
 
-    def search_params(self) -> "models.SearchParams | None":
-        """Parameters of a dense query; a collection without quantisation ignores them."""
+    def search_params(self, most: float) -> "models.SearchParams | None":
+        """Parameters of a dense query; a collection without quantisation ignores them.
+
+        `most` limits the oversampling.
+        """
         from qdrant_client import models
 
         if self.quantization == "none":
             return None
-        oversampling = _OVERSAMPLING[self.quantization]
+        oversampling = min(_OVERSAMPLING[self.quantization], most)
         rescored = models.QuantizationSearchParams(rescore=True, oversampling=oversampling)
         return models.SearchParams(quantization=rescored)
 
@@ -141,23 +204,22 @@ def _is_generation(name: str, alias: str) -> bool:
 
 
 async def _scroll(
-    client: "AsyncQdrantClient",
-    name: str,
-    payload: list[str] | bool,
-    *,
-    with_vectors: bool = False,
+    collections: _Collections, name: str, payload: list[str] | bool, *, with_vectors: bool = False
 ) -> "AsyncIterator[models.Record]":
     """All points of a collection."""
     offset: Any = None
+
+    async def page(limits: _Limits) -> "tuple[list[models.Record], Any]":
+        return await collections.client.scroll(
+            name,
+            limit=min(limits.points, _UPSERT_LIMIT if with_vectors else SCROLL_LIMIT),
+            offset=offset,
+            with_payload=payload,
+            with_vectors=with_vectors,
+        )
+
     while True:
-        async with translate_qdrant_errors(client, name):
-            records, offset = await client.scroll(
-                name,
-                limit=_UPSERT_LIMIT if with_vectors else SCROLL_LIMIT,
-                offset=offset,
-                with_payload=payload,
-                with_vectors=with_vectors,
-            )
+        records, offset = await collections.call(name, page)
         for record in records:
             yield record
         if offset is None:
@@ -201,37 +263,41 @@ async def _search_collection(
     n: int,
     only: Mapping[str, str],
     *,
-    params: "models.SearchParams | None" = None,
+    limits: _Limits,
+    params: "models.SearchParams | None",
 ) -> Candidates:
     """As `lib.store.Store.search`, in one batch request; `params` are for the dense query.
+
+    If the union of both queries exceeds `limits`, page through each query and then score the found
+    ids, because a prefetch has no offset.
 
     Raises the client's errors, and `msgspec.ValidationError` for payloads of another version.
     """
     from qdrant_client import models
 
-    queries: list[tuple[str, Any]] = [(SPARSE, sparse_vector(models, terms))]
+    queries: dict[str, Any] = {SPARSE: sparse_vector(models, terms)}
     if vector is not None:
-        queries.append((DENSE, vector.tolist()))
+        queries[DENSE] = vector.tolist()
     where = payload_filter(models, only)
-    params_of = {DENSE: params}
-    union = [
-        models.Prefetch(
-            limit=n, query=query, using=using, filter=where, params=params_of.get(using)
-        )
-        for using, query in queries
-    ]
-    requests = [
-        models.QueryRequest(
-            limit=n * len(queries),
-            query=query,
-            using=using,
-            prefetch=union,
-            params=params_of.get(using),
-            # The dense answer holds all chunks; the sparse one lacks those without any term.
-            with_payload=using == queries[-1][0],
-        )
-        for using, query in queries
-    ]
+
+    def common(using: str) -> dict[str, Any]:
+        chosen = params if using == DENSE else None
+        return {"query": queries[using], "using": using, "params": chosen}
+
+    async def run(batch: "list[models.QueryRequest]") -> "list[list[models.ScoredPoint]]":
+        parts = [batch[at : at + limits.searches] for at in range(0, len(batch), limits.searches)]
+        answers = [await client.query_batch_points(collection, part) for part in parts]
+        return [answer.points for part in answers for answer in part]
+
+    def scoring(limit: int, **restricted: Any) -> "list[models.QueryRequest]":
+        # The dense answer holds all chunks; the sparse one lacks those without any term.
+        return [
+            models.QueryRequest(
+                limit=limit, with_payload=using == [*queries][-1], **common(using), **restricted
+            )
+            for using in queries
+        ]
+
     for_idf = [
         models.QueryRequest(
             limit=1,
@@ -241,15 +307,45 @@ async def _search_collection(
         )
         for term in terms.indices
     ]
-    answers = [
-        answer.points for answer in await client.query_batch_points(collection, requests + for_idf)
-    ]
-    scored, best = answers[: len(queries)], answers[len(queries) :]
+    if n * len(queries) <= limits.points:
+        union = [models.Prefetch(limit=n, filter=where, **common(using)) for using in queries]
+        first = scoring(n * len(queries), prefetch=union)
+        answers = await run(first + for_idf)
+        scored, best = answers[: len(first)], answers[len(first) :]
+    else:
+        pages = [
+            models.QueryRequest(
+                limit=min(limits.points, n - at), offset=at, filter=where, **common(using)
+            )
+            for using in queries
+            for at in range(0, n, limits.points)
+        ]
+        answers = await run(pages + for_idf)
+        best = answers[len(pages) :]
+        ids = list({point.id: None for points in answers[: len(pages)] for point in points})
+        size = min(limits.points, limits.ids)
+        scored = await run(
+            [
+                request
+                for at in range(0, len(ids), size)
+                for request in scoring(
+                    size,
+                    filter=models.Filter(must=[models.HasIdCondition(has_id=ids[at : at + size])]),
+                )
+            ]
+        )
+    of_kind = {
+        using: [point for points in scored[place :: len(queries)] for point in points]
+        for place, using in enumerate(queries)
+    }
     idfs = {term: term_idf(term, points) for term, points in zip(terms.indices, best, strict=True)}
     return make_candidates(
-        {str(point.id): msgspec.convert(point.payload, StoredChunk) for point in scored[-1]},
-        bm25={str(point.id): point.score for point in scored[0]},
-        cosine={str(point.id): point.score for points in scored[1:] for point in points},
+        {
+            str(point.id): msgspec.convert(point.payload, StoredChunk)
+            for point in of_kind[[*queries][-1]]
+        },
+        bm25={str(point.id): point.score for point in of_kind[SPARSE]},
+        cosine={str(point.id): point.score for point in of_kind.get(DENSE, [])},
         rarity={term: idf for term, idf in idfs.items() if idf is not None},
     )
 
@@ -259,15 +355,18 @@ class _ServerBuilder:
     """Writes one generation into its own collection, which is created with the first vectors."""
 
     _store: "ServerStore"
-    _client: "AsyncQdrantClient"
+    _collections: _Collections
     _alias: str
     _name: str
     _embedding_model: str
     _layout: Layout
+    _replaced: str | None
+    """The collection that was published when the build began."""
     dimension: int = 0
     _creating: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
+        self._client = self._collections.client
         self._sources = SingleFlight(self._find_sources)
 
     async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
@@ -276,7 +375,7 @@ class _ServerBuilder:
             ids = {known[h]: h for h in content_hashes if h in known and h not in reused}
             if not ids:
                 continue
-            async with translate_qdrant_errors(self._client, self._alias):
+            async with self._building():
                 records = await self._client.retrieve(
                     name, list(ids), with_payload=False, with_vectors=[DENSE]
                 )
@@ -289,20 +388,20 @@ class _ServerBuilder:
     async def copy_unchanged(self, without: Collection[str]) -> None:
         """The points pass through this process, because a server cannot copy a collection."""
         left_out = frozenset(without)
-        async with translate_qdrant_errors(self._client, self._alias):
+        async with self._building():
             name = (await _collections_by_alias(self._client)).get(self._alias)
-        if name is None:
-            return
-        rows: list[tuple[StoredChunk, Vectors, SparseVector]] = []
-        async for record in _scroll(self._client, name, True, with_vectors=True):
-            chunk = msgspec.convert(record.payload, StoredChunk)
-            if chunk.file_path not in left_out:
-                rows.append((chunk, *_vectors_of(record)))
-            if len(rows) == _UPSERT_LIMIT:
+            if name is None:
+                return
+            rows: list[tuple[StoredChunk, Vectors, SparseVector]] = []
+            async for record in _scroll(self._collections, name, True, with_vectors=True):
+                chunk = msgspec.convert(record.payload, StoredChunk)
+                if chunk.file_path not in left_out:
+                    rows.append((chunk, *_vectors_of(record)))
+                if len(rows) == _UPSERT_LIMIT:
+                    await self._add(rows)
+                    rows = []
+            if rows:
                 await self._add(rows)
-                rows = []
-        if rows:
-            await self._add(rows)
 
     async def add(
         self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
@@ -314,7 +413,7 @@ class _ServerBuilder:
 
         dimension = len(rows[0][1])
         # The first batches may overlap.
-        async with self._creating, translate_qdrant_errors(self._client, self._alias):
+        async with self._creating, self._building():
             if not self.dimension:
                 await self._create(dimension)
         check_dimension(dimension, self.dimension)
@@ -326,16 +425,21 @@ class _ServerBuilder:
             )
             for chunk, vector, terms in rows
         ]
-        async with translate_qdrant_errors(self._client, self._alias):
-            for start in range(0, len(points), _UPSERT_LIMIT):
-                batch = points[start : start + _UPSERT_LIMIT]
+
+        async def upsert(limits: _Limits) -> None:
+            for start in range(0, len(points), limits.upsert):
+                batch = points[start : start + limits.upsert]
                 await self._client.upsert(self._name, batch, wait=True)
+
+        async with self._building():
+            await self._collections.call(self._name, upsert)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         from qdrant_client import models
 
         client = self._client
-        async with translate_qdrant_errors(self._client, self._alias):
+        async with self._building():
+            await self._wait_for_optimizer()
             # The other records are restored from the points.
             files = {
                 path: msgspec.to_builtins(msgspec.structs.replace(record, chunks={}))
@@ -346,7 +450,10 @@ class _ServerBuilder:
             await client.update_collection(self._name, metadata=metadata)
             create = models.CreateAlias(collection_name=self._name, alias_name=self._alias)
             switch: list[Any] = [models.CreateAliasOperation(create_alias=create)]
-            if self._alias in await _collections_by_alias(client):
+            live = (await _collections_by_alias(client)).get(self._alias)
+            if live not in (None, self._replaced):
+                raise Conflict(_OVERTAKEN)
+            if live:
                 delete = models.DeleteAlias(alias_name=self._alias)
                 switch.insert(0, models.DeleteAliasOperation(delete_alias=delete))
             # One request, so that readers see one step.
@@ -361,6 +468,37 @@ class _ServerBuilder:
 
     async def discard(self) -> None:
         """Do nothing: the vectors can be reused until the next generation is published."""
+
+    @asynccontextmanager
+    async def _building(self) -> AsyncIterator[None]:
+        """Translate errors. Raises `Conflict` if another process's publication deleted a collection
+        that this build needs."""
+        try:
+            async with translate_qdrant_errors(self._client, self._alias):
+                yield
+        except StoreUnavailable as error:
+            if error.details.get("upstream_status") == 404:
+                async with translate_qdrant_errors(self._client, self._alias):
+                    live = (await _collections_by_alias(self._client)).get(self._alias)
+                if live not in (None, self._replaced):
+                    raise Conflict(_OVERTAKEN) from None
+            raise
+
+    async def _wait_for_optimizer(self) -> None:
+        """Wait until the server has built the vector index: searches are slow before.
+
+        A grey collection is not waited for: its optimizer starts with the next write.
+        """
+        pause, until = _FIRST_POLL_PAUSE, time.monotonic() + _INDEXING_SECONDS
+        while (await self._client.get_collection(self._name)).status == "yellow":
+            if time.monotonic() + pause > until:
+                _log.warning(
+                    "the Qdrant server has not finished indexing after %.0f s; publishing anyway",
+                    _INDEXING_SECONDS,
+                )
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_POLL_PAUSE)
 
     async def _create(self, dimension: int) -> None:
         from qdrant_client.models import PayloadSchemaType
@@ -378,13 +516,13 @@ class _ServerBuilder:
     async def _find_sources(self) -> dict[str, dict[str, str]]:
         """Chunk ids by content hash, by collection of the same model."""
         sources = {}
-        async with translate_qdrant_errors(self._client, self._alias):
+        async with self._building():
             for name in sorted(await _generations(self._client, self._alias), reverse=True):
                 metadata = (await self._client.get_collection(name)).config.metadata or {}
                 if name != self._name and metadata.get("embedding_model") == self._embedding_model:
                     sources[name] = {
                         record.payload["content_hash"]: str(record.id)
-                        async for record in _scroll(self._client, name, ["content_hash"])
+                        async for record in _scroll(self._collections, name, ["content_hash"])
                         # An older version may have stored other payloads.
                         if record.payload and "content_hash" in record.payload
                     }
@@ -412,6 +550,7 @@ class ServerStore:
         self._layout = layout or Layout()
         self._given = client
         self._client = SingleFlight(self._connect)
+        self._limits: dict[str, _Limits] = {}
         self._live: tuple[str, Manifest] | None = None
         self._asked_at = -math.inf
 
@@ -432,13 +571,24 @@ class ServerStore:
         *,
         only: Mapping[str, str] | None = None,
     ) -> Candidates:
-        client = await self._client.get()
+        collections = await self._collections()
+
+        async def query(limits: _Limits) -> Candidates:
+            params = self._layout.search_params(limits.oversampling)
+            where = only or {}
+            return await _search_collection(
+                collections.client,
+                self._alias,
+                vector,
+                terms,
+                n,
+                where,
+                limits=limits,
+                params=params,
+            )
+
         try:
-            async with translate_qdrant_errors(client, self._alias):
-                params = self._layout.search_params()
-                return await _search_collection(
-                    client, self._alias, vector, terms, n, only or {}, params=params
-                )
+            return await collections.call(self._alias, query)
         except msgspec.ValidationError:  # another version published meanwhile
             self.forget()
             raise IndexUnreadable(_OTHER_VERSION) from None
@@ -447,13 +597,14 @@ class ServerStore:
         live = await self._current()
         if live is None:
             return {}
-        client = await self._client.get()
+        collections = await self._collections()
+        client = collections.client
         async with translate_qdrant_errors(client, self._alias):
             metadata = (await client.get_collection(live[0])).config.metadata or {}
         try:
             ledger = msgspec.convert(metadata.get("files") or {}, Ledger)
             fields = ["file_path", "file_hash", "content_hash"]
-            async for record in _scroll(client, live[0], fields):
+            async for record in _scroll(collections, live[0], fields):
                 payload = record.payload or {}
                 path, file_hash = payload["file_path"], payload["file_hash"]
                 found = ledger.setdefault(path, FileRecord(file_hash=file_hash, chunks={}))
@@ -465,19 +616,20 @@ class ServerStore:
     async def urls(self) -> set[str]:
         if await self._current() is None:
             return set()
-        client = await self._client.get()
-        records = _scroll(client, self._alias, ["url"])
+        records = _scroll(await self._collections(), self._alias, ["url"])
         urls = {(record.payload or {}).get("url") async for record in records}
         return {url for url in urls if url}
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
-        client = await self._client.get()
+        collections = await self._collections()
         # The new generation builds on the latest, published perhaps seconds ago.
         self.forget()
-        await self._check_alias(client)
-        await _check_version(client, self._alias)
+        live = await self._check_alias(collections.client)
+        await _check_version(collections.client, self._alias)
         name = f"{self._alias}{_SEPARATOR}{generation}"
-        return _ServerBuilder(self, client, self._alias, name, embedding_model, self._layout)
+        return _ServerBuilder(
+            self, collections, self._alias, name, embedding_model, self._layout, live
+        )
 
     async def reachable(self) -> bool:
         try:
@@ -509,6 +661,7 @@ class ServerStore:
         # A published generation never changes, and its metadata may be megabytes.
         elif self._live is None or name != self._live[0]:
             self._live = (name, await self._manifest_of(name))
+            self._limits.clear()
         self._asked_at = time.monotonic()
         return self._live
 
@@ -530,10 +683,11 @@ class ServerStore:
                 "did not create. Choose another QDRANT_COLLECTION."
             ) from None
 
-    async def _check_alias(self, client: "AsyncQdrantClient") -> None:
-        """Raises `Conflict` or `StoreUnavailable` if the alias or its name belongs to others.
+    async def _check_alias(self, client: "AsyncQdrantClient") -> str | None:
+        """Return the published collection.
 
-        Checked before anything is embedded: publishing would fail, or take the alias from them.
+        Raises `Conflict` or `StoreUnavailable` if the alias or its name belongs to others. Checked
+        before anything is embedded: publishing would fail, or take the alias from them.
         """
         async with translate_qdrant_errors(client, self._alias):
             collections = (await client.get_collections()).collections
@@ -545,6 +699,10 @@ class ServerStore:
             )
         if live and not _is_generation(live, self._alias):
             await self._manifest_of(live)
+        return live
+
+    async def _collections(self) -> _Collections:
+        return _Collections(await self._client.get(), self._alias, self._limits)
 
     async def _connect(self) -> "AsyncQdrantClient":
         if self._given is not None:

@@ -47,7 +47,9 @@ _BAD_CERTIFICATE: Final = (
 )
 _REFUSED_KEY: Final = "The Qdrant server refuses the key. Check QDRANT_API_KEY."
 _FORBIDDEN_KEY: Final = (
-    "The Qdrant server refuses the key. Check QDRANT_API_KEY and whether the key may write."
+    "The Qdrant server refuses the key. Check QDRANT_API_KEY and whether the key may write: each "
+    "ingestion creates a collection, so a key (JWT) limited to one collection is not enough. It "
+    'needs manage access to all collections ("access": "m").'
 )
 _LOCKED: Final = "The Qdrant server is locked for writing. Readers keep the present index."
 _NO_COLLECTION: Final = (
@@ -68,6 +70,27 @@ _STRICT: Final = (
     "The strict mode of the Qdrant server refuses this request: a field has no index there, or "
     "Quire asks for more than it allows. Ingest with force_reindex (--force in the shell)."
 )
+_STRICT_LIMIT: Final = (
+    "The strict mode of the Qdrant server refuses this request: it exceeds the limit of {}. Raise "
+    "{} in the strict_mode_config of the collection."
+)
+_NUMBER: Final = r"(\d[\d.]{0,19})"
+_SIZE: Final = rf"({_NUMBER[1:-1]}MB)"
+_EXCEEDED: Final = f'Limit exceeded {_NUMBER} > {_NUMBER} for "%s"'
+_STRICT_LIMITS: Final = {
+    "max_query_limit": _EXCEEDED % "limit",
+    "search_max_batchsize": _EXCEEDED % "search batch size",
+    "upsert_max_batchsize": _EXCEEDED % "upsert limit",
+    "search_max_oversampling": _EXCEEDED % "oversampling",
+    "max_timeout": _EXCEEDED % "timeout",
+    "filter_max_conditions": rf"Filter condition limit reached \({_NUMBER} > {_NUMBER}\)",
+    "condition_max_size": rf"Condition size limit reached \({_NUMBER} > {_NUMBER}\)",
+    "max_payload_index_count": rf"maximum number of payload indices \({_NUMBER}\)",
+    "max_points_count": rf"Max points count limit of {_NUMBER} reached",
+    "max_collection_vector_size_bytes": rf"Max vector storage size limit of {_SIZE} reached",
+    "max_collection_payload_size_bytes": rf"Max payload storage size limit of {_SIZE} reached",
+}
+"""Qdrant's error text by setting; the last number is the limit."""
 _REASONS: Final = (
     (r"No space left|Insufficient storage|[Oo]ut of memory|Resident memory usage", _FULL),
     (r"Read-only file system", _READ_ONLY),
@@ -115,9 +138,10 @@ async def translate_qdrant_errors(
         yield
     except exceptions.UnexpectedResponse as error:
         status = error.status_code or 0
+        reason = _qdrant_reason(error.content)
         raise StoreUnavailable(
-            _describe_response(status, error.content, away).format(collection),
-            details={"upstream_status": status},
+            _describe_response(status, reason, error.content, away).format(collection),
+            details={"upstream_status": status} | _exceeded(reason),
         ) from None
     except QdrantException as error:  # its only subclass is a 429 with a Retry-After
         seconds = error.retry_after_s if isinstance(error, ResourceExhaustedResponse) else None
@@ -128,7 +152,11 @@ async def translate_qdrant_errors(
         raise StoreUnavailable(_describe_failure(error.source, away)) from None
     except grpc.aio.AioRpcError as error:
         message = _describe_grpc_status(error.code().name, error.details(), away)
-        raise StoreUnavailable(message.format(collection)) from None
+        raise StoreUnavailable(
+            message.format(collection),
+            details=_exceeded(error.details())
+            | ({"upstream_status": 404} if error.code() is grpc.StatusCode.NOT_FOUND else {}),
+        ) from None
     except (
         *(exceptions.ApiException, httpx.HTTPError, ValueError, OSError, AssertionError),
         RecursionError,  # of endlessly nested JSON
@@ -136,12 +164,29 @@ async def translate_qdrant_errors(
         raise StoreUnavailable(_describe_failure(error, away)) from None
 
 
-def _describe_response(status: int, content: bytes, away: str | None) -> str:
+def _exceeded(reason: str | None) -> dict[str, str]:
+    """The strict mode's setting and limit that a request exceeds, as details of the error."""
+    for setting, pattern in _STRICT_LIMITS.items():
+        if found := re.search(pattern, reason or ""):
+            return {"setting": setting, "limit": found[found.re.groups]}
+    return {}
+
+
+def _describe_reason(reason: str | None) -> str | None:
+    """Message for Qdrant's own error text, if it is known."""
+    if exceeded := _exceeded(reason):
+        setting, limit = exceeded.values()
+        plan = _PLAN_LIMIT[:-1] + f" ({setting}: {limit})."
+        refused = _STRICT_LIMIT.format(limit, setting)
+        return plan if setting.startswith(("max_points", "max_collection")) else refused
+    found = (message for pattern, message in _REASONS if re.search(pattern, reason or ""))
+    return next(found, None)
+
+
+def _describe_response(status: int, reason: str | None, content: bytes, away: str | None) -> str:
     """Message for an HTTP error status; `away` replaces "unreachable" for a cloud cluster."""
-    reason = _qdrant_reason(content)
-    for pattern, message in _REASONS:
-        if re.search(pattern, reason or ""):
-            return message
+    if message := _describe_reason(reason):
+        return message
     if status == 404:
         if reason is not None:
             return _NO_COLLECTION
@@ -193,9 +238,8 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def _describe_grpc_status(code: str, details: str | None, away: str | None) -> str:
     """Message for a gRPC status such as `UNAVAILABLE`."""
-    for pattern, message in _REASONS:
-        if re.search(pattern, details or ""):
-            return message
+    if message := _describe_reason(details):
+        return message
     if code == "UNAVAILABLE":
         return away or _UNREACHABLE
     return _GRPC_STATUSES.get(code) or f"The Qdrant server answered with the status {code}."

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pydantic
 import qdrant_edge as edge
@@ -24,6 +25,8 @@ DISTANCES = {
 SCALAR_TYPES = {models.ScalarType.INT8: edge.ScalarType.Int8}
 MODIFIERS = {None: None, models.Modifier.NONE: None, models.Modifier.IDF: edge.Modifier.Idf}
 SEARCHED = ("query", "using", "limit", "filter", "params")
+UNINDEXED_REFUSED = models.StrictModeConfig(enabled=True, unindexed_filtering_retrieve=False)
+"""Qdrant Cloud's default."""
 DONE = {"operation_id": 0, "status": "completed"}
 
 
@@ -43,11 +46,13 @@ class Collection:
     indexed: list[str]
     """Payload fields with a keyword index."""
     shard: edge.EdgeShard
-    strict: bool
-    """Reject filters on fields without an index, as Qdrant Cloud does."""
+    strict_mode: models.StrictModeConfig
+    """The limits that it enforces, in Qdrant's words."""
 
     @classmethod
-    def create(cls, folder: Path, asked: models.CreateCollection, *, strict: bool) -> "Collection":
+    def create(
+        cls, folder: Path, asked: models.CreateCollection, strict_mode: models.StrictModeConfig
+    ) -> "Collection":
         vectors = asked.vectors
         if not isinstance(vectors, dict):
             raise Rejected(400, "Bad request: only named vectors are supported")
@@ -75,26 +80,42 @@ class Collection:
             wal_enabled=False,
         )
         shard = edge.EdgeShard.create(str(folder / "shard"), config)
-        made = cls(folder, asked, dict(asked.metadata or {}), [], shard, strict)
+        made = cls(folder, asked, dict(asked.metadata or {}), [], shard, strict_mode)
         made.save()
         return made
 
     @classmethod
-    def load(cls, folder: Path, *, strict: bool) -> "Collection":
+    def load(cls, folder: Path) -> "Collection":
         kept = json.loads((folder / "collection.json").read_bytes())
         asked = models.CreateCollection.model_validate(kept["asked"])
         shard = edge.EdgeShard.load(str(folder / "shard"))
-        return cls(folder, asked, kept["metadata"], kept["indexed"], shard, strict)
+        strict_mode = models.StrictModeConfig.model_validate(kept["strict_mode"])
+        return cls(folder, asked, kept["metadata"], kept["indexed"], shard, strict_mode)
 
     def save(self) -> None:
         kept = {
             "asked": dump(self.asked),
             "metadata": self.metadata,
             "indexed": self.indexed,
+            "strict_mode": dump(self.strict_mode),
         }
         replace(self.folder / "collection.json", kept)
 
+    def check(self, setting: str, value: float | None, name: str) -> None:
+        """Reject a value above the limit of `setting`."""
+        limit = getattr(self.strict_mode, setting) if self.strict_mode.enabled else None
+        if limit is not None and value is not None and value > limit:
+            raise Rejected(
+                400,
+                f'Bad request: Limit exceeded {value} > {limit} for "{name}". Help: Reduce the '
+                f'"{name}" parameter to or below {limit}.',
+            )
+
     def update(self, asked: models.UpdateCollection) -> bool:
+        reject_other_fields(asked, {"metadata", "strict_mode_config"})
+        if asked.strict_mode_config is not None:
+            changes = asked.strict_mode_config.model_dump(exclude_unset=True)
+            self.strict_mode = self.strict_mode.model_copy(update=changes)
         # Merged key by key; null removes a key.
         for key, value in (asked.metadata or {}).items():
             self.metadata.pop(key, None)
@@ -131,6 +152,9 @@ class Collection:
                 optimizer_config=models.OptimizersConfig(
                     default_segment_number=0, flush_interval_sec=5
                 ),
+                strict_mode_config=models.StrictModeConfigOutput(
+                    **self.strict_mode.model_dump(exclude_none=True)
+                ),
                 metadata=self.metadata or None,
             ),
             payload_schema={
@@ -142,12 +166,20 @@ class Collection:
     def index(self, asked: models.CreateFieldIndex) -> Any:
         if asked.field_schema is not models.PayloadSchemaType.KEYWORD:
             raise Rejected(400, "Bad request: only keyword indexes are supported")
+        most = self.strict_mode.max_payload_index_count if self.strict_mode.enabled else None
+        if most is not None and len(self.indexed) >= most:
+            raise Rejected(
+                400,
+                "Bad request: Collection already has the maximum number of payload indices "
+                f"({most}). Help: Please delete an existing index before creating a new one.",
+            )
         if asked.field_name not in self.indexed:
             self.indexed.append(asked.field_name)
             self.save()
         return DONE
 
     def upsert(self, asked: models.PointsList) -> Any:
+        self.check("upsert_max_batchsize", len(asked.points), "upsert limit")
         points = []
         for each in asked.points:
             if not isinstance(each.vector, dict):
@@ -159,6 +191,7 @@ class Collection:
         return DONE
 
     def query(self, asked: list[models.QueryRequest]) -> Any:
+        self.check("search_max_batchsize", len(asked), "search batch size")
         batch = edge.QueryBatchRequest([self._request(each) for each in asked])
         with translated_errors():
             answers = self.shard.query_batch(batch)
@@ -168,10 +201,12 @@ class Collection:
         ]
 
     def _request(self, asked: models.QueryRequest) -> edge.QueryRequest:
-        reject_other_fields(asked, {*SEARCHED, "prefetch", "with_payload", "with_vector"})
+        reject_other_fields(asked, {*SEARCHED, "offset", "prefetch", "with_payload", "with_vector"})
+        self._check_query(asked)
         return edge.QueryRequest(
             query=nearest(asked.query, asked.using),
             limit=10 if asked.limit is None else asked.limit,
+            offset=asked.offset,
             filter=self._filter(asked.filter),
             prefetches=self._prefetches(asked.prefetch),
             params=search_params(asked.params),
@@ -179,12 +214,19 @@ class Collection:
             with_vector=selector(asked.with_vector, False),
         )
 
+    def _check_query(self, asked: models.QueryRequest | models.Prefetch) -> None:
+        self.check("max_query_limit", 10 if asked.limit is None else asked.limit, "limit")
+        quantization = asked.params.quantization if asked.params else None
+        factor = quantization.oversampling if quantization else None
+        self.check("search_max_oversampling", factor, "oversampling")
+
     def _prefetches(
         self, asked: models.Prefetch | list[models.Prefetch] | None
     ) -> list[edge.Prefetch]:
         prefetches = []
         for each in asked if isinstance(asked, list) else [asked] if asked else []:
             reject_other_fields(each, {*SEARCHED, "prefetch"})
+            self._check_query(each)
             prefetches.append(
                 edge.Prefetch(
                     query=nearest(each.query, each.using),
@@ -197,6 +239,7 @@ class Collection:
         return prefetches
 
     def scroll(self, asked: models.ScrollRequest) -> Any:
+        self.check("max_query_limit", asked.limit, "limit")
         request = edge.ScrollRequest(
             offset=asked.offset,
             limit=10 if asked.limit is None else asked.limit,
@@ -225,11 +268,23 @@ class Collection:
             raise Rejected(400, "Bad request: only `must` is supported")
         conditions: list[Any] = []
         for each in asked.must:
+            if isinstance(each, models.HasIdCondition):
+                size = self.strict_mode.condition_max_size if self.strict_mode.enabled else None
+                if size is not None and len(each.has_id) > size:
+                    raise Rejected(
+                        400,
+                        f"Bad request: Condition size limit reached ({len(each.has_id)} > {size})"
+                        ". Help: Reduce the size of your condition.",
+                    )
+                conditions.append(edge.HasIdCondition({UUID(str(key)) for key in each.has_id}))
+                continue
             if not isinstance(each, models.FieldCondition) or not isinstance(
                 each.match, models.MatchValue
             ):
                 raise Rejected(400, "Bad request: only the match of a value is supported")
-            if self.strict and each.key not in self.indexed:
+            unindexed = self.strict_mode.unindexed_filtering_retrieve
+            refused = self.strict_mode.enabled and unindexed is False
+            if refused and each.key not in self.indexed:
                 raise Rejected(
                     400,
                     f'Bad request: Index required but not found for "{each.key}" of one of the '

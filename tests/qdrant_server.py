@@ -31,7 +31,7 @@ import pydantic
 from aiohttp import web
 from qdrant_client.http import models
 
-from tests.qdrant_collection import Collection, Rejected, dump, replace
+from tests.qdrant_collection import UNINDEXED_REFUSED, Collection, Rejected, dump, replace
 from tests.qdrant_document import Document, Exchange
 from tests.upstream import Body, Drop, Hang, Status
 
@@ -71,8 +71,10 @@ class QdrantServer:
         self.api_key = api_key
         self.denied_status = 401
         """Status for a wrong key. Qdrant uses 403 for a key without the required rights."""
-        self.strict = strict
-        """Reject filters on fields without an index, as Qdrant Cloud does."""
+        self.strict_mode = UNINDEXED_REFUSED if strict else models.StrictModeConfig()
+        """Limits of the collections that are created from now on."""
+        self.optimizing = 0
+        """How many more times a collection with points is reported as yellow."""
         self.version = "1.19.0"
         self.port = 0
         self.violations: list[str] = []
@@ -96,7 +98,7 @@ class QdrantServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         for folder in self.folder.iterdir():
             if (folder / "collection.json").exists():
-                self.collections[folder.name] = Collection.load(folder, strict=self.strict)
+                self.collections[folder.name] = Collection.load(folder)
         with suppress(FileNotFoundError):
             self.aliases = json.loads((self.folder / "aliases.json").read_bytes())
         self._stopping.clear()
@@ -223,7 +225,11 @@ class QdrantServer:
             case "POST", ["collections", "aliases"]:
                 return self._change_aliases(parse(models.ChangeAliasesOperation, body))
             case "GET", ["collections", name]:
-                return dump(self._named(name).info())
+                info = self._named(name).info()
+                if self.optimizing and info.points_count:
+                    self.optimizing -= 1
+                    info.status = models.CollectionStatus.YELLOW
+                return dump(info)
             case "PUT", ["collections", name]:
                 return self._create(name, parse(models.CreateCollection, body))
             case "PATCH", ["collections", name]:
@@ -257,7 +263,7 @@ class QdrantServer:
             raise Rejected(409, f"Wrong input: Collection `{name}` already exists!")
         if name in self.aliases:
             raise Rejected(400, "Bad request: Can't create collection with the name of an alias")
-        self.collections[name] = Collection.create(self.folder / name, asked, strict=self.strict)
+        self.collections[name] = Collection.create(self.folder / name, asked, self.strict_mode)
         return True
 
     def _delete(self, name: str) -> bool:

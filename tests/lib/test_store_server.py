@@ -6,6 +6,7 @@ Collections for large books: what is asked of the server, and that scores mean t
 """
 
 import asyncio
+import re
 import subprocess
 import sys
 import traceback
@@ -34,13 +35,22 @@ from qdrant_client.models import (
     VectorParams,
 )
 
+import lib.store
 import lib.store_server
 import lib.store_server_client
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
 from lib.indexing import settings_hash
 from lib.services import open_services, warm_up
 from lib.settings import Settings
-from lib.store import _GENERATION_TIME, DENSE, FILTERS, SPARSE, new_generation
+from lib.store import (
+    _GENERATION_TIME,
+    DENSE,
+    FILTERS,
+    SPARSE,
+    GuardedStore,
+    new_generation,
+    store_breaker,
+)
 from lib.store_server import Layout, ServerStore
 from lib.terms import query_vector
 from tests.conftest import wait_for_ingestion
@@ -240,6 +250,21 @@ async def test_a_server_that_hangs_is_not_reachable(
     assert await store.reachable()
 
 
+@pytest.mark.parametrize("fault", [Hang(), Status(503)], ids=["hangs", "busy"])
+async def test_readers_wait_three_seconds_at_most(
+    server: QdrantServer, make: MakeStore, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retries included; an ingestion waits longer."""
+    assert lib.store._READER_SECONDS <= 3
+    change_retry_policies(monkeypatch, first_pause=60.0, longest_pause=60.0, timeout=60.0)
+    store = GuardedStore(make(), store_breaker())
+    await store.manifest()  # imports the client
+    monkeypatch.setattr(lib.store, "_READER_SECONDS", 0.05)
+    with server.failing(fault):
+        for call in (store.manifest(), nearest(store, random_vectors(1)[0], 3)):
+            assert "takes too long to answer" in await complaint(call)
+
+
 async def test_the_store_recovers_with_the_server(server: QdrantServer, make: MakeStore) -> None:
     store = make()
     await server.stop()
@@ -325,9 +350,11 @@ async def test_a_manifest_is_read_once(server: QdrantServer, make: MakeStore) ->
     reader, writer = make(), make()
     for number in range(2):
         manifest = await publish(writer, [chunk(number)], random_vectors(1))
+        before = len(server.requests)
         for _ in range(3):
             assert await reader.manifest() == manifest
-    assert len(server.requests_matching("GET /collections/book--")) == 2
+        read = f"GET /collections/book--{manifest.generation}"
+        assert server.requests[before:].count(read) == 1
 
 
 async def test_a_collection_weighs_words_by_their_rarity(make: MakeStore) -> None:
@@ -461,13 +488,147 @@ async def test_of_two_that_build_the_loser_is_told_and_harms_nobody(
     await slow.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
     quick = make()
     manifest = await publish(quick, [chunk(2)], random_vectors(1))
-    assert "Run an ingestion to create it" in await complaint(
-        slow.add([chunk(3)], random_vectors(1), sparse_vectors([chunk(3)]))
-    )
-    publishing = slow.publish(make_manifest(generation, 1), make_ledger([chunk(1)]))
-    assert "Run an ingestion to create it" in await complaint(publishing)
+    for call in (
+        slow.add([chunk(3)], random_vectors(1), sparse_vectors([chunk(3)])),
+        slow.publish(make_manifest(generation, 1), make_ledger([chunk(1)])),
+    ):
+        with pytest.raises(Conflict, match=r"Another process published .* its index stays"):
+            await call
+    late = await make().build(generation, MODEL)  # creates its collection after the publication
+    manifest = await publish(quick, [chunk(2)], random_vectors(1))
+    await late.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
+    with pytest.raises(Conflict, match=r"Another process published .* its index stays"):
+        await late.publish(make_manifest(generation, 1), make_ledger([chunk(1)]))
     assert await quick.manifest() == manifest
     assert len(await nearest(quick, random_vectors(1)[0], 5)) == 1
+
+
+async def test_of_two_that_copy_the_loser_is_told(server: QdrantServer, make: MakeStore) -> None:
+    """The winner deletes the generation that the loser copies."""
+    quick = make()
+    await publish(quick, [chunk(1)], random_vectors(1))
+    slow = await make().build(new_generation(), MODEL)
+    hold = asyncio.Event()
+    with server.failing(hold, "POST .*/scroll", times=1):
+        copying = asyncio.create_task(slow.copy_unchanged(without=[]))
+        await server.until(lambda s: bool(s.requests_matching("POST .*/scroll")))
+        await publish(quick, [chunk(2)], random_vectors(1))
+        hold.set()
+        with pytest.raises(Conflict, match="Another process published"):
+            await copying
+
+
+async def test_a_key_limited_to_one_collection_cannot_ingest(
+    server: QdrantServer, make: MakeStore
+) -> None:
+    """Qdrant's words for a key (JWT) with access to a collection only."""
+    denied = Status(403, message="Forbidden: Global access is required")
+    with server.failing(denied, "PUT /collections/[^/]+$"):
+        told = await complaint(write(make()))
+    assert "limited to one collection" in told
+    assert "manage access" in told
+
+
+# --- Indexing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("polls", [0, 3])
+async def test_a_generation_is_published_once_it_is_indexed(
+    server: QdrantServer, make: MakeStore, polls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.store_server, "_FIRST_POLL_PAUSE", 0.001)
+    server.optimizing = polls
+    manifest = await publish(make(), [chunk(0)], random_vectors(1))
+    asked = f"GET /collections/book--{manifest.generation}$"
+    assert len(server.requests_matching(asked)) == polls + 1
+    steps = [each for each in server.requests if re.search(rf"{asked}|POST .*/aliases", each)]
+    assert steps[-1] == "POST /collections/aliases"
+
+
+async def test_a_server_that_never_finishes_indexing(
+    server: QdrantServer,
+    make: MakeStore,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = make()
+    server.optimizing = sys.maxsize
+    builder = await store.build(generation := new_generation(), MODEL)
+    await builder.add([chunk(0)], random_vectors(1), sparse_vectors([chunk(0)]))
+    manifest = make_manifest(generation, 1)
+    waiting = asyncio.create_task(builder.publish(manifest, make_ledger([chunk(0)])))
+    await server.until(lambda s: bool(s.requests_matching("GET /collections/book--")))
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await store.manifest() is None
+    monkeypatch.setattr(lib.store_server, "_INDEXING_SECONDS", 0)
+    await builder.publish(manifest, make_ledger([chunk(0)]))
+    assert await store.manifest() == manifest
+    assert "has not finished indexing" in caplog.text
+
+
+# --- Strict mode --------------------------------------------------------------------------------
+
+TIGHT = {
+    "max_query_limit": 7,
+    "search_max_batchsize": 3,
+    "upsert_max_batchsize": 4,
+    "condition_max_size": 5,
+    "search_max_oversampling": 1.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("inherited", "limits"),
+    [(True, TIGHT), (False, {"max_query_limit": 20})],
+    ids=["inherited", "changed"],
+)
+async def test_requests_keep_to_the_limits_of_the_strict_mode(
+    server: QdrantServer, make: MakeStore, inherited: bool, limits: dict[str, Any]
+) -> None:
+    """Collections inherit the server's strict mode; otherwise it is changed after publication."""
+    store, reader = make(), make()
+    reader._layout = Layout("scalar")
+    # Texts of different lengths have different scores.
+    chunks = [chunk(n, f"{n % 3}.md", text="text " + "tide " * n) for n in range(20)]
+    vectors = random_vectors(20)
+    asked = [
+        (vector, query_vector("text of the tide"), n, only)
+        for vector in (None, vectors[4])
+        for n, only in ((3, {}), (12, {}), (50, {"file_path": "1.md"}))
+    ]
+    await publish(store, chunks, vectors)
+    unlimited = [await store.search(v, terms, n, only=only) for v, terms, n, only in asked]
+    strict = server.strict_mode.model_copy(update=limits)
+    if inherited:
+        server.strict_mode = strict
+        await publish(store, chunks, vectors)
+    else:
+        [collection] = server.collections.values()
+        collection.strict_mode = strict
+    for (v, terms, n, only), expected in zip(asked, unlimited, strict=True):
+        assert await reader.search(v, terms, n, only=only) == expected
+    assert await reader.ledger() == make_ledger(chunks)
+    assert len(await reader.urls()) == 20
+    builder = await store.build(generation := new_generation(), MODEL)
+    lent = await builder.reuse_vectors([each.content_hash for each in chunks])
+    assert len(lent) == 20
+    await builder.copy_unchanged(without=["2.md"])
+    await builder.publish(make_manifest(generation, 14), make_ledger(chunks))
+    [collection] = server.collections.values()
+    assert collection.info().points_count == 14
+    await reader.search(*asked[-1][:3])
+    asked_for = len(server.requests_matching("GET /collections/book$"))
+    await reader.search(*asked[-1][:3])  # does not read the limits again
+    assert len(server.requests_matching("GET /collections/book$")) == asked_for
+
+
+async def test_an_index_limit_names_its_setting(server: QdrantServer, make: MakeStore) -> None:
+    server.strict_mode = server.strict_mode.model_copy(update={"max_payload_index_count": 2})
+    told = await complaint(write(make()))
+    assert "limit of 2" in told
+    assert "Raise max_payload_index_count in the strict_mode_config" in told
 
 
 async def test_a_collection_of_the_same_name_is_said_before_anything_is_paid(

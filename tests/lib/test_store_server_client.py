@@ -276,6 +276,18 @@ IN_ITS_WORDS: dict[str, tuple[Status, str]] = {
     ),
     "too much": (
         Status(400, message='Bad request: Limit exceeded 2000 > 100 for "limit". Help: ...'),
+        "limit of 100. Raise max_query_limit in the strict_mode_config",
+    ),
+    "filter": (
+        Status(400, message="Bad request: Filter condition limit reached (3 > 2). Help: ..."),
+        "limit of 2. Raise filter_max_conditions",
+    ),
+    "size": (
+        Status(400, message="Bad request: Max vector storage size limit of 0.5MB reached!"),
+        "max_collection_vector_size_bytes: 0.5MB",
+    ),
+    "exact": (
+        Status(400, message="Bad request: Exact search disabled!. Help: Set exact=false."),
         "strict mode of the Qdrant server refuses",
     ),
 }
