@@ -7,11 +7,13 @@ anyone can forge, and its default store never evicts. This module replaces both.
 
 import heapq
 import math
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import msgspec
+from cachetools import TTLCache
 from quart import current_app, g, request
 from quart_rate_limiter import RateLimit, RateLimitExceeded
 from quart_rate_limiter.store import RateLimiterStoreABC
@@ -30,6 +32,8 @@ _KEY_FACTOR = 10
 _NETWORK_FACTOR = 10
 """Factor for all readers of one IPv6 /48 together."""
 _MAX_READERS = 50_000
+_MAX_WRONG_KEYS = 10
+_WRONG_KEY_SECONDS = 60.0
 
 
 class _ReaderLimit(RateLimit):
@@ -135,6 +139,26 @@ class _SharedStore(_BoundedStore):
         return max(await self.get(key, now), now)
 
 
+class _WrongKeys:
+    """Limit of wrong keys per sender: ten, and after them one a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        seconds = _MAX_WRONG_KEYS * _WRONG_KEY_SECONDS
+        self._forgotten_at: TTLCache[str, float] = TTLCache(_MAX_READERS, seconds, timer=clock)
+
+    def wait(self, sender: str) -> float:
+        """Seconds until `sender` may try another key; 0 if now."""
+        allowed_at = (
+            self._forgotten_at.get(sender, 0.0) - (_MAX_WRONG_KEYS - 1) * _WRONG_KEY_SECONDS
+        )
+        return max(0.0, allowed_at - self._clock())
+
+    def count(self, sender: str) -> None:
+        since = max(self._clock(), self._forgotten_at.get(sender, 0.0))
+        self._forgotten_at[sender] = since + _WRONG_KEY_SECONDS
+
+
 def make_limit_store(settings: Settings) -> _BoundedStore:
     """Make the store of this process, or of all replicas if Redis is configured."""
     return _SharedStore(_shared_redis) if settings.redis_url else _BoundedStore()
@@ -164,7 +188,7 @@ async def _key_holder() -> str:
 
 def require_admin() -> None:
     """Raises `Unauthorized` without the admin key, `TooManyRequests` after many wrong ones."""
-    seconds = math.ceil(services().wrong_keys.wait(_guesser())) if api_key(request) else 0
+    seconds = math.ceil(_wrong_keys().wait(_guesser())) if api_key(request) else 0
     if is_admin():
         return
     if seconds:
@@ -183,18 +207,25 @@ def is_admin() -> bool:
 
 def _is_admin_key(given: str) -> bool:
     # After too many guesses the right key is refused as well, or guessing could go on.
-    if not given or services().wrong_keys.wait(_guesser()):
+    if not given or _wrong_keys().wait(_guesser()):
         return False
     if has_key(given, (services().settings.admin_api_key,)):
         return True
     if not _keys().name(given):
-        services().wrong_keys.count(_guesser())
+        _wrong_keys().count(_guesser())
     return False
 
 
 def _guesser() -> str:
     address = _address()
     return wider_network(address) or address
+
+
+def _wrong_keys() -> _WrongKeys:
+    extensions = current_app.extensions
+    if "wrong_keys" not in extensions:
+        extensions["wrong_keys"] = _WrongKeys()
+    return cast(_WrongKeys, extensions["wrong_keys"])
 
 
 async def _network() -> str:

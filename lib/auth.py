@@ -15,15 +15,10 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
-from cachetools import TTLCache
-
 _log = logging.getLogger(__name__)
 
 _CHECK_SECONDS: Final = 1.0
 _MAX_FILE_BYTES: Final = 1_000_000
-_MAX_GUESSERS: Final = 50_000
-_WRONG_KEYS: Final = 10
-_WRONG_KEY_SECONDS: Final = 60.0
 _NAMED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):(.*)")
 
 
@@ -32,24 +27,6 @@ def has_key(given: str, keys: Iterable[str]) -> bool:
     # `compare_digest` accepts only ASCII in str, but any bytes.
     matches = [hmac.compare_digest(given.encode(), key.encode()) for key in keys if key]
     return bool(given) and any(matches)
-
-
-class WrongKeys:
-    """Limit of wrong keys per sender: ten, and after them one a minute."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        seconds = _WRONG_KEYS * _WRONG_KEY_SECONDS
-        self._forgotten_at: TTLCache[str, float] = TTLCache(_MAX_GUESSERS, seconds, timer=clock)
-
-    def wait(self, sender: str) -> float:
-        """Seconds until `sender` may try another key; 0 if now."""
-        allowed_at = self._forgotten_at.get(sender, 0.0) - (_WRONG_KEYS - 1) * _WRONG_KEY_SECONDS
-        return max(0.0, allowed_at - self._clock())
-
-    def count(self, sender: str) -> None:
-        since = max(self._clock(), self._forgotten_at.get(sender, 0.0))
-        self._forgotten_at[sender] = since + _WRONG_KEY_SECONDS
 
 
 def bearer(authorization: str) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from lib import languages
 from lib.answer_cache import AnswerCache
 from lib.archives import remove_leftovers
-from lib.auth import WrongKeys
 from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
 from lib.embedding import Embedder, GuardedEmbedder, embedding_breaker
@@ -74,7 +73,6 @@ class Services:
     index_checked: asyncio.Event
     """Cleared while `warm_up` looks for an index and starts the first ingestion if needed."""
     metrics: Metrics
-    wrong_keys: WrongKeys = field(default_factory=WrongKeys)
     loop_monitor: LoopMonitor = field(default_factory=LoopMonitor)
     started: float = field(default_factory=time.monotonic)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import lib.auth
-from handlers.limits import _MAX_READERS, SEARCH_BURST, _BoundedStore
+from handlers.limits import _MAX_READERS, SEARCH_BURST, _BoundedStore, _WrongKeys
 from tests.api import ADMIN_KEY, READER_KEY, Api, Response, serving
+from tests.clock import Clock
 from tests.conftest import MakeSettings
 from tests.limits import BAD, BURST, KEY_FACTOR, NETWORK_FACTOR, ask, use_up
 from tests.redis_server import RedisServer
@@ -282,3 +283,22 @@ async def test_a_flood_of_addresses_is_bounded_and_forgets_no_one_who_asked_a_lo
     assert len(store) == 1_000
     assert held < 2_000_000
     assert await store.get("greedy", NEVER) == greedy
+
+
+def test_wrong_keys_are_limited() -> None:
+    clock = Clock(1_000.0)
+    wrong = _WrongKeys(clock)
+    for _ in range(10):
+        assert wrong.wait("a") == 0
+        wrong.count("a")
+    assert wrong.wait("a") == 60
+    assert wrong.wait("b") == 0
+    clock.now += 60
+    assert wrong.wait("a") == 0
+    wrong.count("a")
+    assert wrong.wait("a") == 60
+    clock.now += 600
+    for _ in range(10):
+        assert wrong.wait("a") == 0
+        wrong.count("a")
+    assert wrong.wait("a") == 60

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from lib.auth import (
     _MAX_FILE_BYTES,
     Keys,
-    WrongKeys,
     bearer,
     client_address,
     has_key,
@@ -254,22 +253,3 @@ def test_a_file_without_an_admin_key_is_an_error(tmp_path: Path, content: bytes)
     (tmp_path / "admin.key").write_bytes(content)
     with pytest.raises(ValueError, match=r"^(it|line) "):
         stored_admin_key(tmp_path / "admin.key")
-
-
-def test_wrong_keys_are_limited() -> None:
-    clock = Clock(1_000.0)
-    wrong = WrongKeys(clock)
-    for _ in range(10):
-        assert wrong.wait("a") == 0
-        wrong.count("a")
-    assert wrong.wait("a") == 60
-    assert wrong.wait("b") == 0
-    clock.now += 60
-    assert wrong.wait("a") == 0
-    wrong.count("a")
-    assert wrong.wait("a") == 60
-    clock.now += 600
-    for _ in range(10):
-        assert wrong.wait("a") == 0
-        wrong.count("a")
-    assert wrong.wait("a") == 60
