@@ -4,6 +4,7 @@ An answer comes from the cache or from the language model. Quotes from the book 
 is no model, if the model fails before its first word, or if the daily budget is used up.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Sequence
@@ -35,6 +36,7 @@ from lib.pricing import Price, price_usage, token_cost
 from lib.prompt import build_prompt
 from lib.refusal import Refusal, Suggestion, is_refusal, make_refusal, suggest_places
 from lib.runtime import run_cooperatively
+from lib.sanitizer import STEP
 from lib.tokens import estimate_tokens
 
 _log = logging.getLogger(__name__)
@@ -43,6 +45,8 @@ _MODEL_FAILED = "The language model cannot answer right now. Quotes from the boo
 
 _MESSAGE_TOKENS = 4
 """Tokens that a message's role and delimiters take."""
+_MAX_TOKEN_CHARACTERS = 32
+"""Maximum characters per token of output, on average; a server that sends more is cut off."""
 _ESTIMATE_MARGIN = 1.1
 """The token estimate is too low for some languages."""
 
@@ -154,6 +158,7 @@ async def _generate(
     Raises `lib.errors.UpstreamError` (also for an empty answer), `lib.errors.Busy` if no slot gets
     free in time, and `lib.budget.BudgetExhausted`.
     """
+    room = _MAX_TOKEN_CHARACTERS * chat.max_output_tokens
     resolver = MarkerResolver(Citations(turn.passages, text_fragments=turn.text_fragments))
     async with chat.admission.slot(turn.reader):
         messages = build_prompt(
@@ -176,10 +181,20 @@ async def _generate(
                     if isinstance(piece, Finish):
                         finish = piece
                         break
-                    events = _as_events(resolver.feed(piece.text))
-                    for event in events:
-                        transcript.add(event)
-                        yield event
+                    text = piece.text[:room]
+                    room -= len(text)
+                    events: list[TextDelta | Cited] = []
+                    for at in range(0, len(text), STEP):
+                        if at:  # a server may send the whole answer in one piece
+                            await asyncio.sleep(0)
+                        events = _as_events(resolver.feed(text[at : at + STEP]))
+                        for event in events:
+                            transcript.add(event)
+                            yield event
+                    if not room:
+                        _log.warning("cut an answer that is far longer than MAX_OUTPUT_TOKENS")
+                        finish = Finish("length", None, None)
+                        break
                     if events:  # text that the resolver holds back must not be delayed twice
                         await model.pacer.wait()
     for event in _as_events(resolver.finish()):

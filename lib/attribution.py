@@ -17,7 +17,7 @@ import heapq
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -59,8 +59,14 @@ def check_answer(answer: str, passages_by_marker: Mapping[int, Passage]) -> list
 def check_answer_in_steps(
     answer: str, passages_by_marker: Mapping[int, Passage]
 ) -> Generator[None, None, list[SentenceCheck]]:
-    """Check in cooperative steps: up to 2 ms for each new passage, 0.5 ms for each claim."""
-    claims = _read_claims(answer, passages_by_marker)
+    """Check the first `_MAX_CLAIMS` in cooperative steps of up to 5 ms."""
+    claims: list[_Claim] = []
+    for part in _cut(answer):
+        claims += _read_claims(part, passages_by_marker)
+        if len(claims) >= _MAX_CLAIMS:
+            break
+        yield
+    del claims[_MAX_CLAIMS:]
     if not claims:
         return []
     spoken = page_language(" ".join(claim.text for claim in claims))
@@ -71,8 +77,8 @@ def check_answer_in_steps(
     rarity = _measure_rarity(line.bag for source in sources.values() for line in source.lines)
     checks: list[SentenceCheck] = []
     for claim in claims:
-        yield
-        checks.append(_check_claim(claim, [sources[n] for n in claim.markers], rarity, spoken))
+        cited = [sources[n] for n in claim.markers[:_MAX_CITED]]
+        checks.append((yield from _check_claim(claim, cited, rarity, spoken)))
     return checks
 
 
@@ -82,19 +88,56 @@ class _Claim:
     markers: list[int]
 
 
+_MAX_CLAIMS: Final = 200
+_MAX_CLAIM_CHARACTERS: Final = 1_000
+_MAX_CITED: Final = 8
+"""Maximum passages that a claim is compared with."""
+_PART: Final = 500
+"""Characters of an answer from which it is cut at the next blank line..."""
+_MAX_PART: Final = 1_500
+"""...and in any case. Parsing a part takes milliseconds."""
+_LINE_COST: Final = 20
+"""A line counts as this many more characters: parsing short ones takes longer."""
+_MARKER: Final = re.compile(RESOLVED_MARKER)
 _CODE_OR_MARKER: Final = re.compile(
-    r"(?P<code>^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)|\Z)"
-    r"|(?P<ticks>`+)[^`].*?(?P=ticks))"
-    rf"|[ \t]*{RESOLVED_MARKER}",
+    r"(?P<code>^[ \t]*+(?P<fence>`{3,}+|~{3,}+).*?(?:^[ \t]*+(?P=fence)|\Z)"
+    r"|(?P<ticks>`++).{1,400}?(?P=ticks))"
+    rf"|(?<![ \t])[ \t]*+{_MARKER.pattern}",
     re.MULTILINE | re.DOTALL,
 )
 _FIRST: Final = 0xE000
 """Each marker is replaced by a private use character: this plus its number."""
 _MARKS: Final = rf"[\u{_FIRST:x}-\u{_FIRST + 999:x}]"
-_AFTER_STOP: Final = re.compile(
-    rf"((?<![{STOPS}])[{STOPS}]+[\"'”’)*_]*)\s*({_MARKS}+)(?=\s|\Z|{_MARKS})"
-)
-_LOOSE: Final = re.compile(rf"\s*{_MARKS}")
+_AFTER_STOP: Final = re.compile(rf"((?<![{STOPS}])[{STOPS}]++[\"'”’)*_]*+)\s*+({_MARKS}++)(?!\S)")
+_LOOSE: Final = re.compile(rf"(?<!\s)\s*+{_MARKS}")
+
+
+def _cut(answer: str) -> Iterator[str]:
+    """Cut a long answer into parts, between blocks where possible."""
+    part, size, fence = list[str](), 0, ""
+    for line in answer.split("\n"):
+        bare = line.strip()
+        if fence:
+            fence = "" if bare.startswith(fence) and not bare.strip(fence[0]) else fence
+        elif bare.startswith(("```", "~~~")):
+            fence = bare[: len(bare) - len(bare.lstrip(bare[0]))]
+        for piece in _pieces(line):
+            part.append(piece)
+            size += len(piece) + _LINE_COST
+            if size > _MAX_PART or (size > _PART and not fence and not bare):
+                yield "\n".join(part)
+                part, size = [fence] if fence else [], 0
+    yield "\n".join(part)
+
+
+def _pieces(line: str) -> Iterator[str]:
+    """Cut a long line, after a marker where possible."""
+    while len(line) > _MAX_PART:
+        marker = max(line.rfind("[", 0, _MAX_PART), 0)
+        end = line.find(" ", marker, _MAX_PART + marker) + 1 or _MAX_PART
+        yield line[:end]
+        line = line[end:]
+    yield line
 
 
 def _read_claims(answer: str, known: Collection[int]) -> list[_Claim]:
@@ -108,20 +151,22 @@ def _read_claims(answer: str, known: Collection[int]) -> list[_Claim]:
             return found[0]
         return chr(_FIRST + int(found["number"]))
 
+    if not _MARKER.search(answer):
+        return []
     plain = re.sub(_MARKS, "", answer)
     marked = _AFTER_STOP.sub(r"\2\1", _CODE_OR_MARKER.sub(as_character, plain))
     claims: list[_Claim] = []
     for sentence in split_markdown(marked):
         numbers = [ord(mark) - _FIRST for mark in re.findall(_MARKS, sentence.text)]
-        text = _LOOSE.sub("", sentence.text).strip()
+        text = _LOOSE.sub("", sentence.text).strip()[:_MAX_CLAIM_CHARACTERS]
         if numbers and text:
             claims.append(_Claim(text, list(dict.fromkeys(numbers))))
     return claims
 
 
-_NUMBER: Final = re.compile(r"\d+(?:[.,:]\d+)*")
-_THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_TOKEN: Final = re.compile(r"\w+(?:['’]\w+)*|[.,;:()]")
+_NUMBER: Final = re.compile(r"\d++(?:[.,:]\d++)*+")
+_THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})++(?:\.\d++)?+")
+_TOKEN: Final = re.compile(r"\w++(?:['’]\w++)*+|[.,;:()]")
 _SAME_SUBJECT_SHARE: Final = 0.6
 """Share of a sentence's words that a claim on the same subject contains."""
 _MIN_STEM_LETTERS: Final = 4
@@ -245,6 +290,8 @@ _MIN_COVERAGE: Final = 0.54
 """Coverage from which a claim is supported."""
 _MAX_WINDOW_LINES: Final = 3
 """Maximum neighbouring sentences that support a claim together."""
+_MAX_LINES: Final = 200
+"""Maximum sentences of a passage that are compared."""
 _COST_PER_LINE: Final = 0.06
 """Coverage that each further sentence must add."""
 _MAX_WINDOWS: Final = 5
@@ -297,7 +344,7 @@ class _CitedPassage:
         self.language = page_language(passage.text, passage.locale)
         self.latin = _is_latin(passage.text)
         texts = [text for sentence in split_passage(passage) for text in _split_lines(sentence)]
-        self.lines = [_read_line(text, self.language) for text in texts]
+        self.lines = [_read_line(text, self.language) for text in texts[:_MAX_LINES]]
         path = f"{passage.chapter}. {passage.section}. {passage.heading}"
         self.heading = _read_line(path, self.language)
         self.windows = [
@@ -334,7 +381,9 @@ def _measure_rarity(bags: Iterable[frozenset[str]]) -> Callable[[str], float]:
 
 
 _NAME: Final = re.compile(
-    r"(?<![.!?:]\s)(?<!^)(?<!^[\"'“‘(])\b[A-Z][\w'’-]*|\b\w+(?:(?:::|\.|_|->|/)\w+)+|\b[a-z]+[A-Z]\w*|\b\w*\d\w*"
+    r"(?<![.!?:]\s)(?<!^)(?<!^[\"'“‘(])\b[A-Z][\w'’-]*+"
+    r"|\b\w++(?:(?:::|\.|->|/)\w++)++|\b\w[^\W_]*+_\w++"
+    r"|\b[a-z]++[A-Z]\w*+|\b[^\W\d]*+\d\w*+"
 )
 _CONTRACTED: Final = re.compile(
     r"\b(?:(?:do|does|did|is|are|was|were|has|have|had|would|could|should|must)n|can|won)['’]t\b"
@@ -346,7 +395,8 @@ _LATIN: Final = re.compile(r"[A-Za-zÀ-ɏ]")
 
 def _check_claim(
     claim: _Claim, sources: Sequence[_CitedPassage], rarity: Callable[[str], float], spoken: str
-) -> SentenceCheck:
+) -> Generator[None, None, SentenceCheck]:
+    yield
     own = page_language(claim.text)
     spoken = own if own != ENGLISH else spoken
     written = _is_latin(claim.text)
@@ -356,7 +406,10 @@ def _check_claim(
         return SentenceCheck(
             sentence=claim.text, markers=claim.markers, supported=None, score=0.0, quote=None
         )
-    by_source = [_find_best_windows(weights, source) for source in sources]
+    by_source: list[list[_Window]] = []
+    for source in sources:
+        by_source.append(_find_best_windows(weights, source))
+        yield
     windows = [each for several in by_source for each in several]
     firsts = [several[0] for several in by_source if several]
     if len(firsts) > 1:  # passages may support a claim together
@@ -368,6 +421,7 @@ def _check_claim(
     enough = _COMPARABLE_SHARE * max(shares, default=0.0)
     found: list[tuple[float, _Window]] = []
     for share, each in zip(shares, windows, strict=True):
+        yield
         if _contradicts(said, [line.said for line in each.lines], each.heading.said, named):
             found.append((_CONTRADICTION_FACTOR * share, each))
         elif share >= enough:

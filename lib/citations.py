@@ -26,6 +26,10 @@ from lib.sentences import split_passage, split_text
 from lib.terms import terms
 
 _EXCERPT_CHARACTERS = 240
+_MAX_DIRECTIVES = 200
+"""Markers in an answer whose sentence is looked for, which takes time."""
+_MAX_MARKERS = 2_000
+"""Markers in an answer. A link is thirty times as long as the model's marker."""
 
 
 class _Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +61,7 @@ class Citations:
     def __init__(self, passages: Sequence[Passage], *, text_fragments: bool = True) -> None:
         self.passages = passages
         self._markers: dict[int, int] = {}
+        self._cited = 0
         self._text_fragments = text_fragments
 
     def cite(self, number: int, said: str = "") -> tuple[str, Citation | None]:
@@ -64,16 +69,18 @@ class Citations:
 
         `said` is the line's text before the marker. Without such a passage, the marker is "".
         """
-        if not 1 <= number <= len(self.passages):
+        if not 1 <= number <= len(self.passages) or self._cited == _MAX_MARKERS:
             return "", None
+        self._cited += 1
         passage = self.passages[number - 1]
         first = number not in self._markers
         marker = self._markers.setdefault(number, len(self._markers) + 1)
         shown = f"[{marker}]"
+        url = passage.url or ""
         # A relative address does not work from a chat on another site.
-        if passage.url is not None and passage.url.startswith(("http://", "https://")):
-            target = link_target(passage.url)
-            if self._text_fragments:
+        if url.startswith(("http://", "https://")):
+            target = link_target(url)
+            if self._text_fragments and self._cited <= _MAX_DIRECTIVES:
                 target = _with_directive(target, _find_directive(passage, said))
             shown += f"({target})"
         return shown, _make_citation(marker, passage) if first else None

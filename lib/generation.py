@@ -284,7 +284,7 @@ class _TokenCounts(msgspec.Struct):
 class _Event(msgspec.Struct):
     choices: list[_Choice] = []
     usage: _TokenCounts | None = None
-    error: Any = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _decode_event = msgspec.json.Decoder(_Event).decode
@@ -293,10 +293,11 @@ _decode_event = msgspec.json.Decoder(_Event).decode
 class _EventParser:
     """Incremental parser of the server-sent events of one answer."""
 
-    __slots__ = ("_finish_reason", "_rest", "_usage", "failed")
+    __slots__ = ("_finish_reason", "_rest", "_skipped", "_usage", "failed")
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
+        self._skipped = False
         self._finish_reason: str | None = None
         self._usage = _TokenCounts()
         self.failed = False
@@ -304,15 +305,20 @@ class _EventParser:
 
     def feed(self, data: bytes) -> str:
         """The text in the lines that are now complete."""
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
+        whole, line_break, rest = data.rpartition(b"\n")
+        if line_break:
+            lines = bytes(self._rest + whole).split(b"\n")
+            self._rest.clear()
+        else:
+            lines = []
+        self._rest += rest
         self.failed = len(self._rest) > _MAX_LINE_BYTES
         texts: list[str] = []
         for line in lines:
-            event = _parse_line(line)
+            event = self._parse_line(line)
             if event is None:
                 continue
-            if event.error is not None:
+            if bytes(event.error) != b"null":
                 self.failed = True
                 break
             self._usage = event.usage or self._usage
@@ -329,17 +335,18 @@ class _EventParser:
         usage = self._usage if self._usage.plausible else _TokenCounts()
         return Finish(self._finish_reason, usage.prompt_tokens, usage.completion_tokens)
 
-
-def _parse_line(line: bytes) -> _Event | None:
-    """None for lines without an event."""
-    payload = line[5:].strip() if line.startswith(b"data:") else b""
-    if payload in (b"", b"[DONE]"):
-        return None
-    try:
-        return _decode_event(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        _log.warning("skipped a line from the language model that is not a valid event")
-        return None
+    def _parse_line(self, line: bytes) -> _Event | None:
+        """None for lines without an event."""
+        payload = line[5:].strip() if line.startswith(b"data:") else b""
+        if payload in (b"", b"[DONE]"):
+            return None
+        try:
+            return _decode_event(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            if not self._skipped:  # there may be thousands
+                _log.warning("skipped a line from the language model that is not a valid event")
+            self._skipped = True
+            return None
 
 
 class _Pacer:

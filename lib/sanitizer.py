@@ -31,6 +31,15 @@ _MAX_CODE_SPAN: Final = 400
 _MAX_DOMAIN: Final = 255
 _MAX_LINE_PREFIX: Final = 1_000
 """Maximum characters of undecided structure at the start of a line; then the line is broken."""
+_MAX_SPACES: Final = 64
+"""Spaces that are held back, and removed before a marker without a passage."""
+_MAX_LINE: Final = 4_000
+"""Characters of a line that are remembered."""
+STEP: Final = 500
+"""Characters processed in one step: each handler copies the rest of the text."""
+_READ_AGAIN: Final = 100
+"""Held text of this length is read again only when it has grown by an eighth, so that the time
+stays linear if each delta is one character."""
 
 _T = TypeVar("_T")
 _Cite = Callable[[int, str], tuple[str, _T | None]]
@@ -41,21 +50,26 @@ _SPECIAL: Final = re.compile(
     r"[`\n\[［【\\<&@(!:]|/(?:/|\Z)|(?:[hH][tT][tT]|[fF][tT])[pP]|[wW]{3}(?:\\?\.|\\?\Z)"
     r"|(?<![A-Za-z0-9])(?:[hH](?:[tT][tT]?)?|[fF][tT]?|[wW]{1,2})\Z"
 )
-_UNSETTLED: Final = re.compile(r"(?: +|/+|(?<![A-Za-z0-9])(?:ht?t?p?s?|ft?p?s?|w{1,3}))\Z", re.I)
-_STRUCTURE: Final = re.compile(r"[-*_=|:+#>0-9.)\s~]*")
-_TICKS_OR_BREAK: Final = re.compile(r"`+|\n")
+_UNSETTLED: Final = re.compile(r"(?:/|(?<![A-Za-z0-9])(?:ht?t?p?s?|ft?p?s?|w{1,3}))\Z", re.I)
+_STRUCTURE: Final = re.compile(r"[-*_=|:+#>0-9.)\s~]*+")
+# Nested quotes and lists, before one more: deeper ones are no structure.
+_TOO_DEEP: Final = re.compile(
+    r"(?:[ \t]*+(?:>|[-+*](?=[ \t])|[0-9]{1,9}+[.)](?=[ \t]))){20}[ \t]*+[0-9]*+(?=[-+*>.)])"
+)
+_TICKS_OR_BREAK: Final = re.compile(r"`++|\n")
 _WORD_NEXT: Final = re.compile(r" {0,3}[^\W\d_]")
 _SCHEME_BEFORE: Final = re.compile(r"(?:https?|ftps?)\Z", re.IGNORECASE)
-_LOCAL_PART: Final = re.compile(r"[\w.+-]+\Z")
-_DOMAIN: Final = re.compile(r"@[\w-]+(?:\\?\.[\w-]+)*")
-_IN_ADDRESS: Final = re.compile(r"[^\s<>\"`|\[\]［］【】\\]*")
+_LOCAL_PART_BACKWARDS: Final = re.compile(r"[\w.+-]++")
+_DOMAIN: Final = re.compile(r"@[\w-]++(?:\\?\.[\w-]++)*+")
+_IN_ADDRESS: Final = re.compile(r"[^\s<>\"`|\[\]［］【】\\]*+")
+_SLASHES: Final = re.compile(r"/*+")
 _PUNCTUATION: Final = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 _MAKES_TEXT: Final = frozenset("&<[［【")
 _NO_TAG: Final = frozenset(" \t\n=-0123456789")
 _DEFINES: Final = re.compile(_STRUCTURE.pattern + r"\[")
-_HOST_BEGUN: Final = re.compile(r"(?:www\.?|@\S*)\Z", re.IGNORECASE)
-_NUMBER_BEGUN: Final = re.compile(r"[\[［【][\s\d]*\Z")
-_LINE: Final = re.compile(r"[^\n]*")
+_HOST_BEGUN: Final = re.compile(r"(?:www\.?|@[^\s@]*+)\Z", re.IGNORECASE)
+_NUMBER_BEGUN: Final = re.compile(r"[\[［【][\s\d]*+\Z")
+_LINE: Final = re.compile(r"[^\n]*+")
 
 
 class AnswerBuffer(Generic[_T]):
@@ -71,6 +85,7 @@ class AnswerBuffer(Generic[_T]):
         self._cited: set[int] = set()
         self._out: list[str | _T] = []
         self._held = ""
+        self._read = 0  # the length of `_held` when it was read
         self._line = ""  # the emitted part of this line
         self._blocks = OpenBlocks()
         self._after = OpenBlocks()
@@ -84,13 +99,22 @@ class AnswerBuffer(Generic[_T]):
         """Process a delta and return what can be emitted."""
         if self._ends_with_cr or "\r" in delta:
             delta = self._normalize_line_breaks(delta)
+        steps = range(0, len(delta), STEP)
+        return [piece for at in steps for piece in self._feed(delta[at : at + STEP])]
+
+    def _feed(self, delta: str) -> list[str | _T]:
+        if len(self._held) >= _READ_AGAIN:
+            self._held += delta
+            if len(self._held) < self._read + self._read // 8:
+                return []
+            return self._process("", final=False)
         if (
             not (self._held or self._unclassified or self._gap or self._skip)
             and (not _SPECIAL.search(delta) if not self._in_code else "\n" not in delta)
             and delta[-1:] != " "
         ):
-            self._line += delta
-            return [delta] if delta else []
+            self._remember(delta)
+            return [delta]
         return self._process(delta, final=False)
 
     def finish(self) -> list[str | _T]:
@@ -111,7 +135,10 @@ class AnswerBuffer(Generic[_T]):
                     self._skip = None
                 rest = text
             elif self._gap:
-                if _NUMBER_BEGUN.search(self._line) and text[0] in "]］】 0123456789":
+                if (
+                    _NUMBER_BEGUN.search(self._line[-_MAX_DOMAIN:])
+                    and text[0] in "]］】 0123456789"
+                ):
                     self._emit("·")
                 elif self._line and _would_join(self._line, text[0], self._gap):
                     self._emit(" ")
@@ -125,6 +152,7 @@ class AnswerBuffer(Generic[_T]):
                     self._end_line()
             else:
                 rest = self._process_inline(text, final)
+        self._read = len(self._held)
         return self._drain()
 
     def _normalize_line_breaks(self, delta: str) -> str:
@@ -154,8 +182,12 @@ class AnswerBuffer(Generic[_T]):
         end = text.find("\n")
         line = (self._line + (text if end < 0 else text[:end]))[: _MAX_LINE_PREFIX + 1]
         whole = len(line) <= _MAX_LINE_PREFIX
+        in_code = self._blocks.fence and not self._blocks.containers
+        if not in_code and (deep := _TOO_DEEP.match(line)):
+            at = deep.end() - len(self._line)
+            return f"{text[:at]}\\{text[at:]}"
         read = classify_line(self._blocks, line, whole and (final or end >= 0))
-        if read is None and not whole:
+        if not whole and (read is None or read[0] is LineKind.FENCE):
             cut = _MAX_LINE_PREFIX - len(self._line)
             return f"{text[:cut]}\n{text[cut:]}"
         if read is None or (read[0] is LineKind.FENCE and end < 0 and not final):
@@ -179,20 +211,27 @@ class AnswerBuffer(Generic[_T]):
     def _emit(self, piece: str) -> None:
         if piece:
             self._out.append(piece)
-            self._line += piece
+            self._remember(piece)
+
+    def _remember(self, piece: str) -> None:
+        self._line += piece
+        if len(self._line) > 2 * _MAX_LINE:
+            # Whether it began with more than structure, and with which character, still counts.
+            first = _STRUCTURE.sub("", self._line[:-_MAX_LINE], count=1)[:1]
+            self._line = first + self._line[-_MAX_LINE:]
 
     def _process_inline(self, text: str, final: bool) -> str | None:
         found = _SPECIAL.search(text)
         if found is None:
-            kept = text if final else text.rstrip(" ")
+            kept = text if final else _without_spaces(text)
             self._emit(kept)
             self._held = text[len(kept) :]
             return None
         rest = self._handle_special(found, text, final)
         if rest is None:
             before = text[: found.start()]
-            unsettled = _UNSETTLED.search(before)
-            kept = before[: unsettled.start()] if unsettled else before
+            unsettled = _UNSETTLED.search(before, max(0, found.start() - _MAX_SPACES))
+            kept = before[: unsettled.start()] if unsettled else _without_spaces(before)
             self._emit(kept)
             self._held = text[len(kept) :]
         return rest
@@ -256,7 +295,7 @@ class AnswerBuffer(Generic[_T]):
         said = self._line_before(text, at)
         cited = [(number, *self._cite(number, said)) for number in numbers]
         if not any(shown for _, shown, _ in cited):
-            return self._drop(text, text[:at].rstrip(" "), end, "hard")
+            return self._drop(text, _without_spaces(text[:at]), end, "hard")
         self._emit(text[:at])
         for number, shown, extra in cited:
             if shown:
@@ -292,7 +331,7 @@ class AnswerBuffer(Generic[_T]):
     def _replace(self, text: str, at: int, label: str, end: int) -> str:
         if label.strip():
             return self._rewrite(text, at, label, end)
-        return self._drop(text, text[:at].rstrip(" "), end, "hard")
+        return self._drop(text, _without_spaces(text[:at]), end, "hard")
 
     def _handle_exclamation(self, text: str, at: int, final: bool) -> str | None:
         if at + 1 == len(text) and not final:
@@ -311,14 +350,16 @@ class AnswerBuffer(Generic[_T]):
 
     def _handle_backticks(self, text: str, at: int, final: bool) -> str | None:
         """Process a code span or unmatched backticks."""
-        begin = at + len(text) - at - len(text[at:].lstrip("`"))
+        begin = len(text) - len(text[at:].lstrip("`"))
+        if begin >= at + _MAX_CODE_SPAN:
+            return self._escape_backticks(text, at, at + _MAX_CODE_SPAN)
         if begin == len(text) and not final:
             return None
         ticks = text[at:begin]
         for found in _TICKS_OR_BREAK.finditer(text, begin):
             if found.start() >= at + _MAX_CODE_SPAN:
                 break
-            after = text[found.end() :]
+            after = text[found.end() : found.end() + 5]
             if found[0] == "\n":
                 if not final and not after[:4].strip(" ") and len(after) < 4:
                     return None
@@ -379,7 +420,7 @@ class AnswerBuffer(Generic[_T]):
         return self._rewrite(text, at, char, end)
 
     def _handle_at_sign(self, text: str, at: int, final: bool) -> str | None:
-        local = _LOCAL_PART.search(self._line_before(text, at)[-_MAX_DOMAIN:])
+        local = _LOCAL_PART_BACKWARDS.match(self._line_before(text, at)[: -_MAX_DOMAIN - 1 : -1])
         domain = _DOMAIN.match(text, at)
         if local is None:
             return self._show(text, at, "@", at + 1)
@@ -393,7 +434,7 @@ class AnswerBuffer(Generic[_T]):
         if not final and len(text) < end + 3 and text[end:] in ("", ".", "\\", "\\."):
             return None if len(text) - at < _MAX_DOMAIN else self._show(text, at, " at ", at + 1)
         dotted = "." in domain[0] or text[end : end + 1] in _MAKES_TEXT
-        if not dotted or self._addresses.mention(local[0] + domain[0]):
+        if not dotted or self._addresses.has_mail(local[0][::-1] + domain[0]):
             return self._show(text, at, domain[0], end)
         return self._show(text, at, " at ", at + 1)
 
@@ -404,10 +445,8 @@ class AnswerBuffer(Generic[_T]):
         if not final and text[at:] in (":", ":/"):
             return None
         end = at + 1
-        if text.startswith("://", at) and _SCHEME_BEFORE.search(before):
-            end += len(text) - end - len(text[end:].lstrip("/"))
-            if end == len(text) and not final:
-                return None
+        if text.startswith("://", at) and _SCHEME_BEFORE.search(before[-5:]):
+            self._skip = _SLASHES
         return self._show(text, at, ":", end)
 
     def _handle_slashes(self, text: str, at: int, final: bool) -> str | None:
@@ -441,7 +480,7 @@ class AnswerBuffer(Generic[_T]):
             return self._drop(text, text[:at], end, "hard")
         if self._is_at_start(text, at):
             return self._rewrite(text, at, host, end)
-        apart = " " if _HOST_BEGUN.search(self._line_before(text, at)) else ""
+        apart = " " if _HOST_BEGUN.search(self._line_before(text, at)[-_MAX_DOMAIN:]) else ""
         return self._show(text, at, apart + host, end)
 
 
@@ -481,6 +520,11 @@ def _find_link(text: str, at: int, final: bool) -> tuple[str | None, str, int] |
     return None if target is None else (label, *target)
 
 
+def _without_spaces(text: str) -> str:
+    """Remove the spaces at the end, at most `_MAX_SPACES` of them."""
+    return text[: max(len(text.rstrip(" ")), len(text) - _MAX_SPACES)]
+
+
 def _would_join(line: str, following: str, gap: str) -> bool:
     """Whether the text on both sides of a gap could form new markup without a space."""
     last = line[-1]
@@ -489,7 +533,7 @@ def _would_join(line: str, following: str, gap: str) -> bool:
     if last in "\\&!</:@" or following in "/:@&\\" or last + following in ("``", "](", "]["):
         return True
     if following == ".":
-        return bool(_HOST_BEGUN.search(line))
+        return bool(_HOST_BEGUN.search(line[-_MAX_DOMAIN:]))
     if last == "." or (last in "wW" and following in "wW[<"):
-        return last != "." or bool(_HOST_BEGUN.search(line))
+        return last != "." or bool(_HOST_BEGUN.search(line[-_MAX_DOMAIN:]))
     return gap == "hard" and last.isalnum() and following.isascii() and following.isalnum()

@@ -18,28 +18,31 @@ from enum import Enum, auto
 from typing import Final
 from urllib.parse import quote
 
-RESOLVED_MARKER: Final = r"\[(?P<number>\d{1,3})\](?:\((?P<url>[^()\s]*)\))?"
+RESOLVED_MARKER: Final = r"\[(?P<number>\d{1,3})\](?:\((?P<url>[^()\s]*+)\))?+"
 """A marker as the reader sees it: `[1]` or `[1](address)`."""
 
 _MAX_LABEL: Final = 300
+_MAX_NESTING: Final = 8
 _MAX_TARGET: Final = 2_000
 _MAX_TAG: Final = 1_000
 MAX_ADDRESS: Final = 2_000
-"""Maximum characters of a label, a link's target, a tag and an address."""
+"""Maximum characters of a label, brackets in it, and characters of a link's target, a tag and an
+address."""
 
-_IN_LABEL: Final = re.compile(r"\\.|`+|[\[\]\n]")
-_LEVEL: Final = r"(?:\\.|[^\s()\\])"
-_NESTED: Final = rf"\((?:{_LEVEL}|\({_LEVEL}*\))*\)"
+_IN_LABEL: Final = re.compile(r"\\.|`++|[\[\]\n]")
+_TICKS: Final = re.compile(r"`++")
+_LEVEL: Final = r"(?:\\.|[^\s()\\]++)"
+_NESTED: Final = rf"\((?:{_LEVEL}|\({_LEVEL}*+\))*+\)"
 _TARGET: Final = re.compile(
-    rf"\([ \t]*(?:<([^<>\n]*)>|((?:{_LEVEL}|{_NESTED})*))"
-    r"(?:[ \t]+(?:\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*\)"
+    rf"\([ \t]*+(?:<([^<>\n]*+)>|((?:{_LEVEL}|{_NESTED})*+))"
+    r"(?:[ \t]++(?:\"[^\"\n]*+\"|'[^'\n]*+'|\([^()\n]*+\)))?+[ \t]*+\)"
 )
 _TARGET_SO_FAR: Final = re.compile(
-    rf"\([ \t]*(?:<[^<>\n]*|(?:<[^<>\n]*>|(?:{_LEVEL}|{_NESTED})*"
-    rf"(?:\((?:{_LEVEL}|\({_LEVEL}*\))*(?:\({_LEVEL}*)?)?\\?)"
-    r"(?:[ \t]+(?:\"[^\"\n]*\"?|'[^'\n]*'?|\([^()\n]*\)?)?[ \t]*)?)\Z"
+    rf"\([ \t]*+(?:<[^<>\n]*+|(?:<[^<>\n]*+>|(?:{_LEVEL}|{_NESTED})*+"
+    rf"(?:\((?:{_LEVEL}|\({_LEVEL}*+\))*+(?:\({_LEVEL}*+)?+)?+\\?)"
+    r"(?:[ \t]++(?:\"[^\"\n]*+\"?|'[^'\n]*+'?|\([^()\n]*+\)?)?+[ \t]*+)?+)\Z"
 )
-_SIMPLE: Final = re.compile(r"(?:[^\[\]`<>&\\@/\n]|/(?!/)|(?<!`)`[^`\n|]+`(?!`))+")
+_SIMPLE: Final = re.compile(r"(?:[^\[\]`<>&\\@/\n]|/(?!/)|(?<!`)`[^`\n|]++`(?!`))++")
 _WEB: Final = re.compile(r"www\.", re.IGNORECASE)
 
 
@@ -54,6 +57,8 @@ def find_closing_bracket(text: str, start: int, final: bool) -> int | None:
             return -1
         if mark == "[":
             depth += 1
+            if depth > _MAX_NESTING:
+                return -1
         elif mark == "]":
             depth -= 1
             if depth == 0:
@@ -61,10 +66,11 @@ def find_closing_bracket(text: str, start: int, final: bool) -> int | None:
         elif mark[0] == "`":
             line = text.find("\n", at, end)
             last = end if line < 0 else line
-            close = re.compile(rf"(?<!`){mark}(?!`)").search(text, at, last)
-            if line < 0 and not whole and (close is None or close.end() == end):
+            runs = _TICKS.finditer(text, at, last)
+            close = next((run.end() for run in runs if run[0] == mark), None)
+            if line < 0 and not whole and close in (None, end):
                 return None
-            at = close.end() if close else at
+            at = close or at
     return -1 if whole else None
 
 
@@ -84,9 +90,11 @@ def is_simple(label: str) -> bool:
     return bool(_SIMPLE.fullmatch(label)) and bool(label.strip()) and not _WEB.search(label)
 
 
-_TAG: Final = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9-]*)(?:\s(?:\"[^\"]*\"|'[^']*'|[^\"'>])*)?/?>")
-_NAME: Final = re.compile(r"</?([A-Za-z][A-Za-z0-9-]*)(.?)", re.DOTALL)
-_AUTOLINK: Final = re.compile(r"<([A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*)>")
+_TAG: Final = re.compile(
+    r"<(/?)([A-Za-z][A-Za-z0-9-]*+)(?:\s(?:\"[^\"]*+\"|'[^']*+'|[^\"'>]++)*+)?+/?>"
+)
+_NAME: Final = re.compile(r"</?([A-Za-z][A-Za-z0-9-]*+)(.?)", re.DOTALL)
+_AUTOLINK: Final = re.compile(r"<([A-Za-z][A-Za-z0-9+.-]{1,31}+:[^\s<>]*+)>")
 _COMMENT: Final = re.compile(r"<!--.*?-->", re.DOTALL)
 _RAISED: Final = re.compile(r"<(su[pb])>([0-9]{1,3})</\1>")
 _DIGITS: Final = {
@@ -141,8 +149,8 @@ def find_tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
     return "" if name[1].lower() in _INLINE else " ", start + found.end()
 
 
-_ENTITY: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{1,7}|[A-Za-z][A-Za-z0-9]{1,31});")
-_ENTITY_SO_FAR: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{0,7}|[A-Za-z][A-Za-z0-9]{0,31})?\Z")
+_ENTITY: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{1,7}+|[A-Za-z][A-Za-z0-9]{1,31}+);")
+_ENTITY_SO_FAR: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{0,7}+|[A-Za-z][A-Za-z0-9]{0,31}+)?+\Z")
 
 
 def find_entity(text: str, start: int, final: bool) -> tuple[str, int] | None:
@@ -162,15 +170,17 @@ def find_entity(text: str, start: int, final: bool) -> tuple[str, int] | None:
 _COLON: Final = r"(?:\\?:|&#0{0,5}58;|&#[xX]0{0,5}3[aA];|&colon;)"
 _SLASH: Final = r"(?:\\?/|&#0{0,5}47;|&#[xX]0{0,5}2[fF];|&sol;)"
 _SCHEME: Final = re.compile(
-    rf"(?:(?:https?|ftps?){_COLON}{_SLASH}{{2,}}|www\\?\.(?=[^\s.]))", re.IGNORECASE
+    rf"(?:(?:https?|ftps?){_COLON}{_SLASH}{{2,}}+|www\\?\.(?=[^\s.]))", re.IGNORECASE
 )
 _SCHEME_SO_FAR: Final = re.compile(
-    rf"(?:(?:https?|ftps?)(?:{_COLON}{_SLASH}*)?|http|ftp|www\\?\.?)(?:\\|&[#\w]{{0,12}})?\Z",
+    rf"(?:(?:https?|ftps?)(?:{_COLON}{_SLASH}*+)?|http|ftp|www\\?\.?)(?:\\|&[#\w]{{0,12}}+)?\Z",
     re.IGNORECASE,
 )
-_ADDRESS: Final = re.compile(r"(?:[^\s<>\"`|\[\]［］【】\\]|\\(?![\[\]]))*")
-_HOST: Final = re.compile(r"(?:[^\s/?#@]*@)?([\w-]+(?:\\?\.[\w-]+)*(?::\d{1,5}\b)?)")
-_ENDS_WITH: Final = re.compile(r"[?!.,:;*_~'\")}\]]+\Z")
+_ADDRESS: Final = re.compile(r"(?:[^\s<>\"`|\[\]［］【】\\]++|\\(?![\[\]]))*+")
+_HOST: Final = re.compile(r"(?:[^\s/?#@]*+@)?+([\w-]++(?:\\?\.[\w-]++)*+(?::\d{1,5}+\b)?+)")
+_TRAILING: Final = "?!.,:;*_~'\")}]"
+_MAX_TRAILING: Final = 20
+"""Punctuation characters that are tried as the end of an address."""
 
 
 def find_address(text: str, start: int, final: bool) -> tuple[str, str, int] | None:
@@ -192,8 +202,7 @@ def find_address(text: str, start: int, final: bool) -> tuple[str, str, int] | N
     name = host[1].replace("\\", "").lstrip("_-") if host else ""
     while name[:4].lower() == "www.":
         name = name[4:].lstrip("_-")
-    trail = _ENDS_WITH.search(written, host.end() if host else scheme.end())
-    stop = trail.start() if trail else end
+    stop = max(len(written.rstrip(_TRAILING)), host.end() if host else scheme.end())
     return written, name.replace(".", "\\."), start + stop
 
 
@@ -230,14 +239,14 @@ class OpenBlocks:
 
 
 _QUOTE: Final = 0
-_HEADING: Final = re.compile(r"#{1,6}(?: |\Z)")
-_RULE: Final = re.compile(r"(?:\* *){3,}|(?:- *){3,}|(?:_ *){3,}")
-_RULE_SO_FAR: Final = re.compile(r"(?:\* *)+|(?:- *)+|(?:_ *)+|=+ *|[-:| ]+")
-_UNDERLINE: Final = re.compile(r"(?:=+|-+) *")
-_DELIMITERS: Final = re.compile(r"(?=[^-]*-)[-:| ]+")
+_HEADING: Final = re.compile(r"#{1,6}+(?: |\Z)")
+_RULE: Final = re.compile(r"(?:\* *+){3,}+|(?:- *+){3,}+|(?:_ *+){3,}+")
+_RULE_SO_FAR: Final = re.compile(r"(?:\* *+)++|(?:- *+)++|(?:_ *+)++|=++ *+|[-:| ]++")
+_UNDERLINE: Final = re.compile(r"(?:=++|-++) *+")
+_DELIMITERS: Final = re.compile(r"(?=[^-]*+-)[-:| ]++")
 _BULLET: Final = re.compile(r"[-+*](?= |\Z)")
-_ORDERED: Final = re.compile(r"(\d{1,9})[.)](?= |\Z)")
-_ORDERED_SO_FAR: Final = re.compile(r"\d{1,9}[.)]?|[-+*]")
+_ORDERED: Final = re.compile(r"(\d{1,9}+)[.)](?= |\Z)")
+_ORDERED_SO_FAR: Final = re.compile(r"\d{1,9}+[.)]?|[-+*]")
 
 
 def classify_line(
@@ -399,7 +408,7 @@ _MAX_RANGE: Final = 10
 """A wider range counts as its two ends."""
 
 # Possessive, because two adjacent ones would backtrack quadratically.
-_SPACE: Final = r"(?:[^\S\n]|[\u200b\u2060])*+"
+_SPACE: Final = r"(?:[^\S\n]++|[\u200b\u2060]++)*+"
 _NOUN: Final = (
     r"(?:sources?|passages?|passagen|quellen?|fuentes?|pasajes?|fontes?|fonti|bron|bronnen"
     r"|источник|来源|來源|出典)"
@@ -414,13 +423,13 @@ _AND: Final = rf"{_SPACE}(?:[,;、，；&–—-]|and|und|et|y|to|bis){_SPACE}"
 
 
 def _list(item: str) -> str:
-    return rf"({item}(?:{_AND}{item})*)"
+    return rf"({item}(?:{_AND}{item})*+)"
 
 
-_ITEM: Final = rf"(?:\^|#|(?:{_NOUN}|{_OTHER}){_LEAD})?{_SPACE}\d{{1,3}}\^?"
-_NAMED: Final = rf"(?:{_NOUN}{_LEAD})?{_SPACE}\d{{1,3}}"
+_ITEM: Final = rf"(?:\^|#|(?:{_NOUN}|{_OTHER}){_LEAD})?{_SPACE}\d{{1,3}}+\^?+"
+_NAMED: Final = rf"(?:{_NOUN}{_LEAD})?{_SPACE}\d{{1,3}}+"
 _MARKER: Final = re.compile(
-    rf"(?:\[\[?|［|【){_SPACE}{_list(_ITEM)}{_SPACE}(?:†[^\]］】\n]{{0,60}})?(?:\]\]|\\?\]|[］】])"
+    rf"(?:\[\[?|［|【){_SPACE}{_list(_ITEM)}{_SPACE}(?:†[^\]］】\n]{{0,60}}+)?+(?:\]\]|\\?\]|[］】])"
     rf"|\\\[{_SPACE}{_list(_ITEM)}{_SPACE}\\?\]"
     rf"|\({_SPACE}(?:see[ ]++)?(?={_NOUN})"
     rf"{_list(_NAMED)}{_SPACE}\)",
@@ -429,23 +438,27 @@ _MARKER: Final = re.compile(
 _CLOSED: Final = re.compile(r"[\]］】)\n]")
 # Decides early for most brackets.
 _MAY_BEGIN: Final = re.compile(
-    rf"[\[［【\\]+{_SPACE}(?:[\^#\d]|{_NOUN}|{_OTHER}|\w{{0,10}}\Z|\Z)"
-    rf"|\({_SPACE}(?:(?:see[ ]++)?{_NOUN}|(?:see[ ]++)?\w{{0,8}}\Z)",
+    rf"[\[［【\\]++{_SPACE}(?:[\^#\d]|{_NOUN}|{_OTHER}|\w{{0,10}}+\Z|\Z)"
+    rf"|\({_SPACE}(?:(?:see[ ]++)?{_NOUN}|(?:see[ ]++)?\w{{0,8}}+\Z)",
     re.IGNORECASE,
 )
-_RANGE: Final = re.compile(r"(\d{1,3})(?:\s*(?:[-–—]|to|bis)\s*[\^#]?(\d{1,3}))?", re.IGNORECASE)
+_RANGE: Final = re.compile(
+    r"(\d{1,3}+)(?:\s*+(?:[-–—]|to|bis)\s*+[\^#]?(\d{1,3}+))?+", re.IGNORECASE
+)
 
 
+_WHITE: Final = " \t\r\f\v\u00a0\u3000\u200b\u2060"
 _UNFINISHED: Final = re.compile(
-    rf"{_SPACE}[\[［【\\]+{_SPACE}(?:\^|#|(?:{_NOUN}|{_OTHER}){_LEAD})?"
-    rf"{_SPACE}(?:\d{{1,3}}(?:{_AND}|{_SPACE}))*+\d{{0,3}}(?:†[^\]］】\n]*)?\Z",
+    rf"[\[［【\\]++{_SPACE}(?:\^|#|(?:{_NOUN}|{_OTHER}){_LEAD})?"
+    rf"{_SPACE}(?:\d{{1,3}}+(?:{_AND}|{_SPACE}))*+\d{{0,3}}+(?:†[^\]］】\n]*+)?+\Z",
     re.IGNORECASE,
 )
 
 
 def drop_unfinished_marker(text: str) -> str:
-    cut = _UNFINISHED.search(text)
-    return text[: cut.start()] if cut and len(cut[0]) < _MAX_MARKER_CHARACTERS else text
+    """Remove a citation marker that is not closed, and the space before it."""
+    cut = _UNFINISHED.search(text, max(0, len(text) - _MAX_MARKER_CHARACTERS + 1))
+    return text[: cut.start()].rstrip(_WHITE) if cut else text
 
 
 def find_marker(text: str, start: int, final: bool) -> tuple[int, list[int]] | None:
@@ -476,8 +489,7 @@ def _expand_numbers(numbers: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-_WEB_ADDRESS: Final = re.compile(r"https?://[^\s<>\"'`|\\^{}\[\]]+", re.IGNORECASE)
-_TRAILING: Final = re.compile(r"[?!.,:;*_~'\")}]")
+_WEB_ADDRESS: Final = re.compile(r"https?://[^\s<>\"'`|\\^{}\[\]]++", re.IGNORECASE)
 _ESCAPED: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
@@ -487,6 +499,8 @@ class Addresses:
     def __init__(self, texts: Iterable[str]) -> None:
         self._texts = tuple(texts)
         self._known: dict[str, str] | None = None
+        words = (word for text in self._texts if "@" in text for word in text.split())
+        self._mail = " ".join(word for word in words if "@" in word)
 
     def find(self, written: str) -> str | None:
         """Return the known address equal to `written`, escaped as a link target, or None.
@@ -504,27 +518,27 @@ class Addresses:
 
         Only punctuation may follow.
         """
-        for end in range(len(written), 0, -1):
+        for end in range(len(written), max(0, len(written) - _MAX_TRAILING), -1):
             known = self.find(written[:end])
             if known is not None:
                 return known, end
-            if not _TRAILING.match(written, end - 1):
+            if written[end - 1] not in _TRAILING:
                 break
         return None
 
-    def mention(self, text: str) -> bool:
-        """Whether a text contains `text` verbatim."""
-        return any(text in each for each in self._texts)
+    def has_mail(self, text: str) -> bool:
+        """Whether a text contains the e-mail address `text`."""
+        return text in self._mail
 
 
 def _addresses(text: str) -> Iterable[str]:
     for match in _WEB_ADDRESS.finditer(text):
         address = match[0]
         # It is unclear where an address in prose ends, so each possibility counts.
-        while True:
+        for _ in range(_MAX_TRAILING):
             yield address
             shorter = _WEB_ADDRESS.match(address[:-1])
-            if shorter is None or not _TRAILING.match(address, len(address) - 1):
+            if shorter is None or address[-1] not in _TRAILING:
                 break
             address = shorter[0]
         cut = match[0].find(")")

@@ -443,6 +443,19 @@ async def test_what_an_answer_took_is_told(make_settings: MakeSettings, upstream
     }
 
 
+async def test_an_endless_answer_is_cut(make_settings: MakeSettings, upstream: Upstream) -> None:
+    """Also a single delta of any length, and a flood of lines that are no events."""
+    settings = make_settings(openai_base_url=upstream.base_url, max_output_tokens=16)
+    noise = b"data: x\n" * 5_000
+    upstream.replies.append([noise, *answer("The tide turns [1]. " * 1_000, "never sent")])
+    async with serving(settings) as api:
+        told = (await api.ask(QUESTION)).json()
+    assert told["finish_reason"] == "length"
+    assert told["answer"].startswith("The tide turns [1](")
+    assert told["answer"].count("The tide") == 512 // 20 + 1
+    assert told["check"]
+
+
 async def test_the_same_first_question_is_paid_once(generating: Api, upstream: Upstream) -> None:
     first = (await generating.ask(QUESTION)).json()
     again = (await generating.ask("when does the  tide turn", session_id=OTHER_SESSION)).json()

@@ -1,4 +1,5 @@
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from lib.attribution import (
     _read_statement,
     _spell_in_digits,
     check_answer,
+    check_answer_in_steps,
 )
 from lib.ranking import Passage
 from tests.passages import extract, make_passage
@@ -171,6 +173,46 @@ def test_a_passage_without_a_sentence(markers: str) -> None:
     empty = passage("## Tides\n")
     [found] = check_answer(f"The tide turns {markers}.", {1: empty, 3: empty})
     assert found.supported is False
+
+
+PIECES = [
+    "- a [1]\n  ",
+    "`\n[1]\n",
+    "> [1]\n",
+    "|a [1]|b|\n|-|-|\n",
+    "a_[1]",
+    "a. [1] ",
+    "x [1][2]. ",
+]
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_no_answer_takes_long(piece: str) -> None:
+    """In steps, so that other readers do not wait."""
+    cited = {1: passage("a b. " * 400), 2: passage("- a\n" * 400)}
+    check_answer("a [1][2].", cited)
+    steps = check_answer_in_steps(piece * 4_000, cited)
+    times = []
+    with suppress(StopIteration):
+        while True:
+            began = time.process_time()
+            next(steps)
+            times.append(time.process_time() - began)
+    assert sorted(times)[-2] < 0.03
+    assert sum(times) < 1.5
+
+
+def test_a_long_answer_is_checked_in_parts() -> None:
+    line = "The tide turns twice a day [1]. It is high water then. "
+    table = "| Tide |\n|---|\n| The tide turns twice a day [1] |\n\n"
+    code = "```\nThe bell [1]\n\n" + "x\n" * 100 + "```\n\n"
+    passages = {1: passage("The tide turns twice a day.")}
+    found = check_answer(line * 60 + "\n\n" + code + table * 10, passages)
+    assert {each.sentence for each in found} == {
+        "The tide turns twice a day.",
+        "Tide: The tide turns twice a day",
+    }
+    assert all(each.supported for each in found)
 
 
 def test_it_takes_milliseconds() -> None:

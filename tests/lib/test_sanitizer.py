@@ -215,6 +215,56 @@ def test_no_text_takes_long(text: str) -> None:
     assert time.process_time() - begin < 5
 
 
+LENGTH = 3_000
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        " ",
+        "[",
+        "a [",
+        "+ ",
+        ">",
+        "1. ",
+        "~~~ a",
+        "`",
+        "<a ",
+        "[1]",
+        "[1-3]",
+        "/",
+        "://",
+        "@a.",
+        "a)",
+    ],
+)
+def test_one_character_at_a_time_takes_no_longer(part: str) -> None:
+    """Read anew with every character, this took seconds."""
+    text = f"a http://a{part * LENGTH}" if part == "a)" else f"a {part * LENGTH}"
+    begin = time.process_time()
+    resolver = MarkerResolver(Citations(PASSAGES))
+    for char in text[:LENGTH]:
+        resolver.feed(char)
+        assert len(resolver._held) <= 3_000
+    resolver.finish()
+    assert time.process_time() - begin < 1
+
+
+def test_deep_quotes_and_lists_are_text() -> None:
+    assert resolve(["> " * 25 + "a"])[0] == "> " * 20 + "\\" + "> " * 5 + "a"
+    assert resolve(["1. " * 21 + "a"])[0] == "1. " * 20 + "1\\. a"
+
+
+@pytest.mark.parametrize("start", ["", "[", "- [", "> a"])
+def test_an_endless_line_is_still_the_same_line(start: str) -> None:
+    """Only the end of a line is remembered, and whether it began with more than structure."""
+    some, more = (
+        resolve([f"{start}{'1 x ' * times}]: http://evil.example [9] **1.** [9]: [1]"])[0][-60:]
+        for times in (500, 5_000)
+    )
+    assert some == more
+
+
 def test_plain_text_flows_at_once() -> None:
     resolver = MarkerResolver(Citations(PASSAGES))
     for delta in ("The", " tide", " turns", ", each", "\n", "with", " 1", " * 2", "\n\n", "Then"):
