@@ -7,13 +7,12 @@ one bad file never fails an ingestion.
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from pathspec import GitIgnoreSpec
+from lib.globs import GitIgnore, gitignore
 
 _IGNORE_FILE: Final = ".quireignore"
 """Optional list of files to skip, in gitignore syntax, at the content root."""
@@ -177,25 +176,25 @@ def _decode(data: bytes) -> str:
         ) from error
 
 
-def _ignore_rules(root: Path, errors: list[str]) -> GitIgnoreSpec | None:
+def _ignore_rules(root: Path, errors: list[str]) -> GitIgnore | None:
     file = root / _IGNORE_FILE
     if file.is_symlink() or not file.is_file():
         return None
     try:
         text = _decode(_read_bytes(file, DocumentLimits(max_file_bytes=_IGNORE_BYTES)))
-        return GitIgnoreSpec.from_lines(text.removeprefix("\ufeff").splitlines())
+        rules = gitignore(text.removeprefix("\ufeff"))
     except DocumentError as error:
         if str(error) != "the file is empty":
             errors.append(f"{_IGNORE_FILE}: {error}")
-    except (ValueError, re.error) as error:  # raised by pathspec for a bad pattern
-        errors.append(f"{_IGNORE_FILE}: invalid pattern: {error}")
-    return None
+        return None
+    errors.extend(f"{_IGNORE_FILE}: {problem}" for problem in rules.problems)
+    return rules
 
 
 def _walk(
     root: Path,
     limits: DocumentLimits,
-    ignored: GitIgnoreSpec | None,
+    ignored: GitIgnore | None,
     errors: list[str],
     underscored: bool,
 ) -> Iterator[tuple[str, int]]:
@@ -229,7 +228,7 @@ def _walk(
             is_page = not is_folder and os.path.splitext(name)[1].lower() in _SUFFIXES
             if not (is_link or is_folder or is_page):
                 continue
-            if ignored is not None and ignored.match_file(path + "/" if is_folder else path):
+            if ignored is not None and ignored.matches(path + "/" if is_folder else path):
                 continue
             if is_link:
                 if is_page or os.path.isdir(entry.path):

@@ -252,7 +252,7 @@ async def open_book(settings: Settings, folder: Path, task: IngestTask) -> Book:
         )
     except DocumentError as error:
         raise InvalidRequest(f"The book cannot be read: {error}.") from None
-    task.add_errors(list(discovery.errors))
+    task.add_errors([*site.problems, *discovery.errors])
     task.total_files = len(discovery.paths)
     return Book(
         folder,

@@ -10,7 +10,6 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,6 +17,8 @@ import yaml
 from yaml.composer import Composer
 
 _MAX_BYTES: Final = 1_000_000
+_MAX_PYTHON_BYTES: Final = 200_000
+"""A syntax tree takes several hundred bytes of memory for each of the text."""
 _MAX_DEPTH: Final = 50
 _MAX_DIGITS: Final = 100
 _LONGEST_INTEGER: Final = 18
@@ -153,7 +154,7 @@ def _json_integer(digits: str) -> object:
     return int(digits) if len(digits) <= _LONGEST_INTEGER else digits
 
 
-def _check(value: object, left: int, depth: int = 0) -> int:
+def measured(value: object, left: int, depth: int = 0) -> int:
     """Return `left` minus the size of a value with its aliases expanded. Raises `DataError`."""
     if depth > _MAX_DEPTH:
         raise DataError(f"nested more than {_MAX_DEPTH} levels deep")
@@ -166,12 +167,12 @@ def _check(value: object, left: int, depth: int = 0) -> int:
         value = (value.value,)
     if isinstance(value, dict):
         for key in value:
-            left = _check(key, left, depth + 1)
+            left = measured(key, left, depth + 1)
         value = value.values()
     elif not isinstance(value, list | tuple | set):
         return left
     for item in value:
-        left = _check(item, left, depth + 1)
+        left = measured(item, left, depth + 1)
     return left
 
 
@@ -197,7 +198,7 @@ def load_data(
         if len(text) > _MAX_BYTES:
             raise DataError(f"more than {_MAX_BYTES} characters")
         value = _LOADERS[syntax](text)
-        _check(value, 10_000 + 4 * len(text))
+        measured(value, 10_000 + 4 * len(text))
     except DataError:
         raise
     except yaml.MarkedYAMLError as error:
@@ -210,14 +211,20 @@ def load_data(
     return value
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, problems: list[str] | None = None) -> str:
     """The text of a file; empty if it is missing, too large, not regular or not UTF-8."""
+    limit = _MAX_PYTHON_BYTES if path.suffix == ".py" else _MAX_BYTES
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+        if not path.is_file():
             return ""
-        return path.read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError):
-        return ""
+        if path.stat().st_size <= limit:
+            return path.read_bytes().decode("utf-8-sig")
+        problem = f"more than {limit} bytes"
+    except (OSError, ValueError) as error:
+        problem = getattr(error, "strerror", None) or "not UTF-8"
+    if problems is not None:
+        problems.append(f"{path.name}: {problem}")
+    return ""
 
 
 def _python_literals(text: str) -> dict[str, Any]:
@@ -233,6 +240,7 @@ def _python_literals(text: str) -> dict[str, Any]:
             try:
                 # mypy does not see that only assignments, which have a value, have targets
                 value = None if target.id in values else ast.literal_eval(node.value)  # type: ignore[attr-defined]
+                measured(value, len(text))
             except _TOO_BROKEN:
                 value = None
             values[target.id] = value
@@ -242,14 +250,20 @@ def _python_literals(text: str) -> dict[str, Any]:
 _SYNTAXES: Final[Mapping[str, Literal["TOML", "JSON"]]] = {".toml": "TOML", ".json": "JSON"}
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The values of a configuration file; YAML for any other suffix than .toml, .json and .py."""
-    suffix, text = path.suffix.lower(), read_text(path)
+def read_config(path: Path, problems: list[str] | None = None) -> dict[str, Any]:
+    """The values of a configuration file; YAML for any other suffix than .toml, .json and .py.
+
+    A file that cannot be read adds a line to `problems`.
+    """
+    suffix, text = path.suffix.lower(), read_text(path, problems)
     try:
         if suffix == ".py":
             return _python_literals(text)
         value = load_data(text, _SYNTAXES.get(suffix, "configuration"))
-    except _TOO_BROKEN:
+    except _TOO_BROKEN as error:
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        if problems is not None:
+            problems.append(f"{path.name}: {reason}")
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -281,46 +295,3 @@ def strings(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list | tuple) else ()
-
-
-def glob_matches(patterns: tuple[str, ...], path: str) -> bool:
-    """Whether one of the globs (`*`, `**`, `?`, `[x]`, `{a,b}`) matches the whole path.
-
-    The time is proportional to pattern times path, for any number of stars.
-    """
-    parts = path.split("/")
-    return any(
-        _segments_match(glob.removeprefix("./").split("/"), parts)
-        for pattern in patterns[:200]
-        for glob in _expanded(pattern)
-    )
-
-
-def _expanded(pattern: str) -> list[str]:
-    """`a.{b,c}` as `a.b` and `a.c`; at most 64 of them."""
-    done: list[str] = []
-    todo = [pattern[:300]]
-    while todo and len(done) + len(todo) <= 64:
-        glob = todo.pop()
-        braces = re.search(r"\{([^{}]*,[^{}]*)\}", glob)
-        if braces is None:
-            done.append(glob)
-            continue
-        head, tail = glob[: braces.start()], glob[braces.end() :]
-        todo.extend(head + choice + tail for choice in braces[1].split(","))
-    return done
-
-
-def _segments_match(glob: list[str], parts: list[str]) -> bool:
-    """One column of a table for each segment of the glob: the lengths of `parts` it can match."""
-    reached = [True] + [False] * len(parts)
-    for index, piece in enumerate(glob):
-        if piece == "**":
-            last = index == len(glob) - 1
-            first = reached.index(True) if True in reached else len(reached)
-            reached = [at > first if last else at >= first for at in range(len(reached))]
-        else:
-            reached = [False] + [
-                reached[at] and fnmatchcase(part, piece) for at, part in enumerate(parts)
-            ]
-    return reached[-1]

@@ -11,16 +11,20 @@ only. Without it the path is that of `site_url`, else the configured one, so tha
 
 import posixpath
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from lib.globs import TOO_MANY, fits
 from lib.sites.config_files import string
 from lib.sites.generators import GENERATORS
 from lib.sites.site import NO_GENERATOR, Generator, Project, Site
 
 _PARENTS: Final = 4
+_MAX_ROOTS: Final = 1_000
+_MAX_PROBLEMS: Final = 20
 _SITE_FOLDERS: Final = "website docs site documentation doc book docs/source source".split()
 
 
@@ -37,12 +41,19 @@ def detect_site(
     options = MappingProxyType(dict(options or {}))
     root = Path(posixpath.normpath(content_root.absolute().as_posix()))
     wanted = [each for each in GENERATORS.values() if generator in ("auto", each.name)]
+    problems: list[str] = []
     for each, file in _config_files(root, wanted):
-        settings = each.read_settings(file)
+        own: list[str] = []
+        settings = each.read_settings(file, own)
+        for key in each.patterns:
+            if not fits(_texts(settings.get(key))):
+                own.append(f"{file.name}: {key} has {TOO_MANY}: it does not apply")
+                del settings[key]
+        problems += own
         if not each.recognises(file, settings):
             continue
         project = Project(each.project_folder(file), root, options, MappingProxyType(settings))
-        site = _site(each, project, site_url, file)
+        site = _site(each, project, site_url, file, own)
         related = file.parent.is_relative_to(root) or file.parent in root.parents
         if (each.claims_project and related) or any(
             content.overlaps(root.as_posix()) for content in site.content_roots
@@ -54,7 +65,21 @@ def detect_site(
         wanted[0] if wanted else NO_GENERATOR,
         Project(root, root, options, configured=False),
         site_url,
+        None,
+        problems,
     )
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the strings in a setting, line by line."""
+    if isinstance(value, str):
+        yield from value.splitlines()
+    elif isinstance(value, Mapping):
+        yield from (str(key) for key in value)
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
 
 
 def _config_files(root: Path, wanted: list[Generator]) -> Iterator[tuple[Generator, Path]]:
@@ -76,7 +101,11 @@ def _config_files(root: Path, wanted: list[Generator]) -> Iterator[tuple[Generat
 
 
 def _site(
-    generator: Generator, project: Project, site_url: str, config_file: Path | None = None
+    generator: Generator,
+    project: Project,
+    site_url: str,
+    config_file: Path | None,
+    problems: list[str],
 ) -> Site:
     given, (url, base) = _split(site_url), generator.address(project.settings)
     configured, option = _split(url), project.options.get("base_url")
@@ -90,7 +119,11 @@ def _site(
         path = "/"  # published on another host than configured: at its top
     else:
         path = configured[1]
-    roots = generator.content_roots(project)
+    roots = list(islice(generator.content_roots(project), _MAX_ROOTS + 1))
+    if len(roots) > _MAX_ROOTS:
+        name = config_file.name if config_file else generator.name
+        problems.append(f"{name}: more than {_MAX_ROOTS} folders of pages: the rest is not linked")
+        roots.pop()
     return Site(
         generator,
         given[0] or configured[0],
@@ -99,6 +132,7 @@ def _site(
         project.settings,
         project.options,
         config_file,
+        tuple(problems[:_MAX_PROBLEMS]),
     )
 
 

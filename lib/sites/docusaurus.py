@@ -1,17 +1,18 @@
 """Docusaurus 3: docs, blog posts and standalone pages, with versions and translations."""
 
-import json
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from lib.globs import fits, glob_matches
 from lib.sites.anchors import numbered, word_slug
-from lib.sites.config_files import glob_matches, read_text, section, string, strings
+from lib.sites.config_files import DataError, load_data, read_text, section, string, strings
 from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
 from lib.sites.site import (
     NOT_BUILT,
@@ -30,6 +31,8 @@ from lib.sites.site import (
     text_of,
 )
 
+_MAX_PLUGINS: Final = 50
+_MAX_VERSIONS: Final = 100
 _PREFIX: Final = re.compile(r"\d+\s*[-_.]+\s*([^-_.\s].*)", re.DOTALL)
 _LIKE_A_DATE: Final = re.compile(r"\d+[-_.]\d+")
 _BLOG_DATE: Final = re.compile(r"(.*?)(\d{4}[-/]\d{1,2}[-/]\d{1,2})[-/]?(.*)")
@@ -100,7 +103,7 @@ _EXCLUDED: Final = (
 )
 
 
-def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
+def _content_roots(project: Project) -> Iterable[ContentRoot]:
     """Content roots of every docs, blog and pages plugin, with their versions and translations.
 
     The option `docs_route` is the route of the docs in the content folder. It also says that the
@@ -112,7 +115,7 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
     if not project.configured:
         route = "docs" if route is None else route
         return (ContentRoot(root.as_posix(), route, exclude=_EXCLUDED),)
-    plugins = [*_plugins(config)]
+    plugins = [*islice(_plugins(config), _MAX_PLUGINS)]
     if route is not None:
         index = _plugin_of(plugins, folder, root)
         if index is None:
@@ -124,7 +127,7 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
     locales = _folders(folder / "i18n")
     if (built := i18n.get("locales", [default])) is not UNKNOWN:
         locales = [locale for locale in locales if locale in strings(built)]
-    return tuple(
+    return (
         found
         for kind, options in plugins
         for found in _plugin_roots(kind, options, folder, (default, *locales))
@@ -185,6 +188,7 @@ def _plugin_roots(
     if (told := options.get("routeBasePath")) is not None:
         route = told.strip("/") if isinstance(told, str) else None
     exclude = strings(options.get("exclude")) or _EXCLUDED
+    exclude = exclude if fits(exclude) else _EXCLUDED
     prefixes = options.get("numberPrefixParser") is not False
     name = string(options, "id", "default")
     prefix = "" if name == "default" else f"{name}_"
@@ -203,9 +207,10 @@ def _plugin_roots(
 def _versions(folder: Path, prefix: str, options: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(name, path in the address, folder) of each version; ("current", "", "") without any."""
     names: list[str] = []
+    file = folder / f"{prefix}versions.json"
     if options.get("disableVersioning") is not True:
-        with suppress(ValueError, RecursionError):
-            names = list(strings(json.loads(read_text(folder / f"{prefix}versions.json") or "[]")))
+        with suppress(DataError):
+            names = list(strings(load_data(read_text(file) or "[]", "JSON")))[:_MAX_VERSIONS]
     if not names:
         return [("", "", "")]
     last = string(options, "lastVersion", names[0])
@@ -255,9 +260,9 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
     )
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
     keys = ("baseUrl", "url", "presets", "plugins", "themeConfig", "title")
-    return read_object(read_text(file), keys)
+    return read_object(read_text(file, problems), keys, file.name, problems)
 
 
 GENERATOR: Final = Generator(

@@ -199,13 +199,13 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
 _SUFFIXES: Final = (".toml", ".yaml", ".yml", ".json")
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
     """Hugo's keys ignore case. The other files of a configuration folder are sections."""
-    config: dict[str, Any] = _lower(read_config(file))
+    config: dict[str, Any] = _lower(read_config(file, problems))
     if file.parent.name == "_default":
         for other in sorted(file.parent.iterdir())[:50]:
             if other != file and other.suffix in _SUFFIXES:
-                config.setdefault(other.stem.lower(), _lower(read_config(other)))
+                config.setdefault(other.stem.lower(), _lower(read_config(other, problems)))
     return config
 
 
@@ -229,6 +229,7 @@ GENERATOR: Final = Generator(
         for suffix in _SUFFIXES
     ),
     read_settings=_read_settings,
+    patterns=("permalinks",),
     recognises=_recognises,
     project_folder=lambda file: file.parents[2] if file.parent.name == "_default" else file.parent,
     address=lambda settings: (string(settings, "baseurl"), None),

@@ -9,7 +9,10 @@ tree-sitter is imported on first use: most sites have no such configuration.
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Final
+
+from lib.sites.config_files import DataError, measured
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
@@ -23,8 +26,10 @@ not depend on the load of the machine."""
 _READ_BYTES: Final = 64
 _MAX_DEPTH: Final = 100
 _MAX_STEPS: Final = 200_000
+"""Expressions, spread items, and tens of joined characters: `a = b + b` doubles with every name."""
 _MAX_SIZE: Final = 10_000
-"""Characters of a string and items of a list: `a = b + b` doubles with every name."""
+"""Characters of a string and items of a list."""
+_MAX_MEMBERS: Final = 20
 
 _ESCAPE: Final = re.compile(
     r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r?\n|.)", re.DOTALL
@@ -50,53 +55,76 @@ UNKNOWN: Final = _Unknown()
 """A value that only running the configuration would tell. Falsy, so that defaults apply."""
 
 
-def read_object(source: str, wanted: Iterable[str]) -> dict[str, object]:
+def read_object(
+    source: str, wanted: Iterable[str], name: str = "", problems: list[str] | None = None
+) -> dict[str, object]:
     """The exported configuration, or the object that has most of the `wanted` keys.
 
-    Empty when there is none. Values are str, float, bool, None, list, dict or `UNKNOWN`.
+    Empty when there is none. Values are str, float, bool, None, list, dict or `UNKNOWN`. Their size
+    is proportional to that of the source. What is beyond a limit adds a line to `problems`.
     """
+    problems = [] if problems is None else problems
     data = source.encode("utf-8", "replace")
     if len(data) > _MAX_BYTES:
+        problems.append(f"{name}: more than {_MAX_BYTES} bytes")
         return {}
-    tree = _parse(data)
+    tree, complete = _parse(data)
     evaluator = _Evaluator(data, tree.root_node)
+    values = _best(evaluator, tree.root_node, frozenset(wanted))
+    if not complete or evaluator.exhausted:
+        problems.append(f"{name}: too many expressions: the rest is not read")
+    left = 10_000 + 4 * len(data)
+    for key, value in values.items():
+        try:
+            left = measured(value, left)
+        except DataError as error:
+            problems.append(f"{name}: {key[:60]}: {error}")
+            values[key] = UNKNOWN
+            left //= 2  # so that the time for all keys is bounded
+    return values
+
+
+def _best(evaluator: "_Evaluator", root: "Node", keys: frozenset[str]) -> dict[str, object]:
     for node in evaluator.exported:
         value = evaluator.value(node)
         if isinstance(value, dict):
-            return value
-    keys = frozenset(wanted)
-    values = [evaluator.named(name) for name in evaluator.names]
-    values += [evaluator.value(node) for node in _returned_objects(tree.root_node)]
-    found = [value for value in values if isinstance(value, dict)]
-    best: dict[str, object] = max(found, key=lambda value: len(keys & value.keys()), default={})
-    return best if keys & best.keys() else {}
+            return dict(value)
+    best: dict[str, object] = {}
+    for value in chain(
+        map(evaluator.named, evaluator.names), map(evaluator.value, _returned_objects(root))
+    ):
+        if isinstance(value, dict) and len(keys & value.keys()) > len(keys & best.keys()):
+            best = value
+    return dict(best)
 
 
-def _parse(data: bytes) -> "Tree":
+def _parse(data: bytes) -> "tuple[Tree, bool]":
     """Parse up to the first syntax error, in at most `_PARSE_STEPS`.
 
     The bindings have no timeout, hold the interpreter lock while parsing, and recover from errors
     in more than quadratic time: 16 kB of "-`<;" took 15 s. The parser's logger tells when it
-    starts to recover. From then on, and after too many steps, it is given no more text.
+    starts to recover. From then on, and after too many steps, it is given no more text. The second
+    value is False after too many steps.
     """
     import tree_sitter
     import tree_sitter_typescript
 
-    steps = 0
+    steps, broken = 0, False
 
     def log(_: object, message: str) -> None:
-        nonlocal steps
-        steps += _PARSE_STEPS if message.startswith("resume") else 1
+        nonlocal steps, broken
+        steps += 1
+        broken = broken or message.startswith("resume")
 
     def read(at: int, _: object) -> bytes:
         nonlocal steps
         steps += 1
-        return data[at : at + _READ_BYTES] if steps < _PARSE_STEPS else b""
+        return data[at : at + _READ_BYTES] if steps < _PARSE_STEPS and not broken else b""
 
     parser = tree_sitter.Parser(
         tree_sitter.Language(tree_sitter_typescript.language_typescript()), logger=log
     )
-    return parser.parse(read)
+    return parser.parse(read), broken or steps < _PARSE_STEPS
 
 
 def _returned_objects(root: "Node") -> Iterator["Node"]:
@@ -120,7 +148,7 @@ class _Evaluator:
         self._steps = 0
         self._busy: set[str] = set()
         self._known: dict[str, object] = {}
-        self._changes: list[tuple[str, str, Node]] = []  # config.baseUrl = …
+        self._changes: dict[str, list[tuple[str, Node]]] = {}  # config.baseUrl = …
         self.names: dict[str, Node] = {}
         """Where each name of the top level gets its value."""
         self.exported: list[Node] = []
@@ -149,7 +177,7 @@ class _Evaluator:
                 elif "." in owner:
                     continue
                 elif owner:
-                    self._changes.append((owner, key, value))
+                    self._changes.setdefault(owner, []).append((key, value))
                 elif name:
                     self.names[name] = value
                     counts[name] = counts.get(name, 0) + 1
@@ -166,7 +194,7 @@ class _Evaluator:
     def _name(self, node: "Node") -> str:
         """`a.b.c` as written; empty for anything else than names and dots."""
         members: list[str] = []
-        while node.type == "member_expression":
+        while node.type == "member_expression" and len(members) < _MAX_MEMBERS:
             target, member = self._fields(node, "object", "property")
             if target is None or member is None:
                 return ""
@@ -185,15 +213,17 @@ class _Evaluator:
         value = self.value(self.names[name])
         self._busy.discard(name)
         if isinstance(value, dict):
-            for owner, key, node in self._changes:
-                if owner == name:
-                    value[key] = self.value(node)
+            value |= {key: self.value(node) for key, node in self._changes.get(name, ())}
         self._known[name] = value
         return value
 
+    @property
+    def exhausted(self) -> bool:
+        return self._steps > _MAX_STEPS
+
     def value(self, node: "Node | None") -> object:
         self._steps += 1
-        if node is None or self._depth > _MAX_DEPTH or self._steps > _MAX_STEPS:
+        if node is None or self._depth > _MAX_DEPTH or self.exhausted:
             return UNKNOWN
         self._depth += 1
         try:
@@ -250,7 +280,7 @@ class _Evaluator:
         sign, left, right = self._fields(node, "operator", "left", "right")
         operator = self._text(sign) if sign is not None else ""
         if node.type == "binary_expression":
-            return _combine(operator, self.value(left), self.value(right))
+            return self._short(_combine(operator, self.value(left), self.value(right)))
         value = self.value(node.child_by_field_name("argument"))
         if operator == "-" and isinstance(value, float):
             return -value
@@ -265,20 +295,33 @@ class _Evaluator:
         if name in _PATH_CALLS:
             parts = [part for part in arguments if isinstance(part, str)]
             known = parts and len(parts) == len(arguments)
-            return _short("/".join(parts)) if known else UNKNOWN
+            return self._short("/".join(parts)) if known else UNKNOWN
         if name == "URL" and arguments and isinstance(arguments[0], str):
             return arguments[0]
         if _WRAPPER.search(name):
             return next((part for part in arguments if isinstance(part, dict)), UNKNOWN)
         return UNKNOWN
 
+    def _affords(self, size: int, present: int = 0) -> bool:
+        """Count the items of a copy; False if they are too many."""
+        self._steps += size
+        return present + size <= _MAX_SIZE and not self.exhausted
+
+    def _short(self, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        self._steps += len(value) // 10
+        return value if len(value) <= _MAX_SIZE else UNKNOWN
+
     def _items(self, node: "Node") -> list[object]:
         values: list[object] = []
         for child in node.named_children:
             if child.type == "spread_element":
                 value = self.value(child.named_child(0))
-                known = isinstance(value, list) and len(values) + len(value) <= _MAX_SIZE
-                values.extend(value if isinstance(value, list) and known else [UNKNOWN])
+                if isinstance(value, list) and self._affords(len(value), len(values)):
+                    values.extend(value)
+                else:
+                    values.append(UNKNOWN)
             elif child.type != "comment":
                 values.append(self.value(child))
         return values
@@ -289,7 +332,8 @@ class _Evaluator:
             key, value, method = self._fields(child, "key", "value", "name")
             if child.type == "spread_element":
                 spread = self.value(child.named_child(0))
-                values.update(spread if isinstance(spread, dict) else {})
+                if isinstance(spread, dict) and self._affords(len(spread)):
+                    values.update(spread)
             elif child.type == "shorthand_property_identifier":
                 values[self._text(child)] = self.named(self._text(child))
             elif child.type == "pair" and key is not None and key.type != "computed_property_name":
@@ -332,14 +376,10 @@ def _combine(operator: str, left: object, right: object) -> object:
             return right if left else left
         case "+":
             texts = isinstance(left, str) and isinstance(right, str)
-            return _short(f"{left}{right}") if texts else UNKNOWN
+            return f"{left}{right}" if texts else UNKNOWN
         case "==" | "===" | "!=" | "!==" if right is not UNKNOWN:
             return (left == right) == (operator in ("==", "==="))
     return UNKNOWN
-
-
-def _short(text: str) -> object:
-    return text if len(text) <= _MAX_SIZE else UNKNOWN
 
 
 def _member(value: object, key: object, name: str) -> object:

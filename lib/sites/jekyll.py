@@ -223,6 +223,7 @@ GENERATOR: Final = Generator(
     name="jekyll",
     config_files=("_config.yml", "_config.yaml"),
     recognises=_recognises,
+    patterns=("exclude", "include", "defaults", "permalink", "plugins", "gems"),
     address=lambda settings: (string(settings, "url"), string(settings, "baseurl", "/")),
     content_roots=_content_roots,
     page_path=_page_path,

@@ -4,14 +4,12 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from pathspec import GitIgnoreSpec
-
+from lib.globs import gitignore
 from lib.sites.anchors import attribute_list
 from lib.sites.config_files import Tagged, merged, read_config, section, string, strings
 from lib.sites.site import (
@@ -62,26 +60,13 @@ def _directory_urls(site: Site) -> bool:
 
 # MkDocs leaves these out before the patterns of `exclude_docs` apply.
 _EXCLUDED: Final = ".*\n/templates/\n"
-_MAX_WILDCARDS: Final = 4
-"""pathspec's time for one name grows with its length to the power of the wildcards: four of them
-take 2 s for the longest name, five take minutes."""
-_INNER_STARS: Final = re.compile(r"\*{2,}(?=[^/*])|(?<=[^/*!])\*{2,}")
 
 
-@lru_cache(maxsize=8)
-def _patterns(lines: str) -> GitIgnoreSpec:
-    """Patterns in the syntax of .gitignore. Broken and too costly ones are skipped."""
-    patterns = GitIgnoreSpec.from_lines([])
-    for line in lines.splitlines()[:500]:
-        line = _INNER_STARS.sub("*", line)  # `a**b` means `a*b`
-        if len(re.findall(r"\*+", line)) <= _MAX_WILDCARDS:
-            with suppress(ValueError, re.error):
-                patterns += GitIgnoreSpec.from_lines([line])
-    return patterns
+_patterns: Final = lru_cache(maxsize=8)(gitignore)
 
 
 def _matches(patterns: object, path: str, before: str = "") -> bool:
-    return _patterns(before + (patterns if isinstance(patterns, str) else "")).match_file(path)
+    return _patterns(before + (patterns if isinstance(patterns, str) else "")).matches(path)
 
 
 def _locale(i18n: Mapping[str, Any], path: str) -> tuple[str, str]:
@@ -115,7 +100,7 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> P
     form = string(blog, "post_url_format", "{date}/{slug}")
     days = string(blog, "post_url_date_format", "yyyy/MM/dd")
     own = text_of(source.front_matter.get("slug"))
-    if (day is None and "{date}" in form) or not re.fullmatch(r"(?:y{4}|MM?|dd?|[/.-])+", days):
+    if (day is None and "{date}" in form) or not re.fullmatch(r"(?:y{4}|MM?+|dd?+|[/.-])++", days):
         return UNKNOWN_PATH
     if not own and blog.get("post_slugify") is not None:
         return UNKNOWN_PATH
@@ -258,11 +243,11 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
     )
 
 
-def _read_settings(file: Path, depth: int = 0) -> dict[str, Any]:
-    config = read_config(file)
+def _read_settings(file: Path, problems: list[str] | None = None, depth: int = 0) -> dict[str, Any]:
+    config = read_config(file, problems)
     parent = string(config, "INHERIT")
     if parent and depth < 3 and not parent.startswith("/"):
-        return merged(_read_settings(file.parent / parent, depth + 1), config)
+        return merged(_read_settings(file.parent / parent, problems, depth + 1), config)
     return config
 
 
@@ -271,6 +256,7 @@ GENERATOR: Final = Generator(
     options={"use_directory_urls": bool},
     config_files=("mkdocs.yml", "mkdocs.yaml"),
     read_settings=_read_settings,
+    patterns=("exclude_docs", "draft_docs"),
     address=lambda settings: (string(settings, "site_url"), None),
     content_roots=lambda project: project.single_root(string(project.settings, "docs_dir", "docs")),
     page_path=_page_path,

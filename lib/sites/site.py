@@ -6,7 +6,7 @@ Their rules were read from the generators' sources and from real builds.
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -158,7 +158,10 @@ class Generator:
 
     config_files: tuple[str, ...] = ()
     """Relative to a folder of the project, in order of preference; a folder ends with `/`."""
-    read_settings: Callable[[Path], dict[str, Any]] = read_config
+    read_settings: Callable[..., dict[str, Any]] = read_config
+    """From the configuration file, and a list for lines about problems, to its settings."""
+    patterns: tuple[str, ...] = ()
+    """Settings that are globs, rules or templates. Their number and length are limited."""
     recognises: Callable[[Path, Mapping[str, Any]], bool] = lambda _file, _settings: True
     """Whether a configuration file with these settings is this generator's: other programs use
     the same names."""
@@ -166,7 +169,7 @@ class Generator:
     """From the configuration file to the folder that its paths are relative to."""
     address: Callable[[Mapping[str, Any]], tuple[str, str | None]] = lambda _settings: ("", None)
     """From the settings to the site's address: the whole and None, or host and path."""
-    content_roots: Callable[[Project], tuple[ContentRoot, ...]] = lambda p: p.single_root(".")
+    content_roots: Callable[[Project], Iterable[ContentRoot]] = lambda p: p.single_root(".")
     claims_project: bool = False
     """Whether a configuration counts even if the content folder is in none of its content roots."""
     options: Mapping[str, type] = field(default_factory=dict)
@@ -211,6 +214,8 @@ class Site:
     options: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
     """The operator's corrections of the configuration."""
     config_file: Path | None = None
+    problems: tuple[str, ...] = field(default=(), repr=False)
+    """Lines of the form `file: problem` about the configuration."""
 
     def switch(self, option: str, configured: bool | None) -> bool | None:
         """The operator's option where it is true or false, else the configured value."""

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lib.sites.config_files import glob_matches, read_config, section, string, strings
+from lib.globs import glob_matches
+from lib.sites.config_files import read_config, section, string, strings
 from lib.sites.site import (
     NOT_BUILT,
     ContentRoot,
@@ -25,9 +26,7 @@ from lib.sites.site import (
 def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     excluded = strings(site.settings.get("exclude_patterns"))
     # A pattern names a file, or a folder with its contents.
-    if any(
-        glob_matches((pattern, f"{pattern.rstrip('/')}/**"), source.path) for pattern in excluded
-    ):
+    if glob_matches(tuple(pattern.rstrip("/") for pattern in excluded), source.path, below=True):
         return NOT_BUILT
     folder, name = split_name(source.path)
     if site.switch("use_directory_urls", site.settings.get("html_builder") == "dirhtml"):
@@ -80,10 +79,10 @@ def _heading_rules(_site: Site, text: str) -> HeadingRules:
     )
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
     if file.name != "_toc.yml":
-        return read_config(file)
-    book = read_config(file.with_name("_config.yml"))
+        return read_config(file, problems)
+    book = read_config(file.with_name("_config.yml"), problems)
     base = string(section(book, "html"), "baseurl")
     return {**section(book, "sphinx", "config"), "html_baseurl": base}
 
@@ -98,6 +97,7 @@ GENERATOR: Final = Generator(
     options={"use_directory_urls": bool},
     config_files=("conf.py", "_toc.yml"),
     read_settings=_read_settings,
+    patterns=("exclude_patterns",),
     recognises=_recognises,
     address=lambda settings: (string(settings, "html_baseurl"), None),
     page_path=_page_path,

@@ -6,8 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from lib.globs import glob_matches
 from lib.sites.anchors import attribute_list, numbered
-from lib.sites.config_files import glob_matches, read_text, section, string, strings
+from lib.sites.config_files import read_text, section, string, strings
 from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
 from lib.sites.site import (
     NOT_BUILT,
@@ -93,9 +94,9 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
     )
 
 
-def _read_settings(file: Path) -> dict[str, Any]:
+def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
     wanted = ("base", "cleanUrls", "srcDir", "themeConfig", "title", "rewrites", "markdown")
-    return read_object(read_text(file), wanted) if file.is_file() else {}
+    return read_object(read_text(file, problems), wanted, file.name, problems)
 
 
 GENERATOR: Final = Generator(
@@ -107,6 +108,7 @@ GENERATOR: Final = Generator(
         ".vitepress/",
     ),
     read_settings=_read_settings,
+    patterns=("rewrites", "srcExclude"),
     project_folder=lambda file: next(
         each.parent for each in (file, *file.parents) if each.name == ".vitepress"
     ),

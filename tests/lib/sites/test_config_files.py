@@ -5,13 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lib.sites.config_files import (
     DataError,
     Tagged,
-    glob_matches,
     load_data,
     merged,
     read_config,
@@ -158,41 +155,6 @@ def test_files_that_are_no_text_read_as_empty(tmp_path: Path) -> None:
         "",
         "",
     ]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "path", "matches"),
-    [
-        ("**/_*.{js,md}", "_x.md", True),
-        ("**/_*.{js,md}", "a/b/_x.md", True),
-        ("**/_*.{js,md}", "a/x_.md", False),
-        ("**/_*/**", "a/_b/c/d.md", True),
-        ("**/_*/**", "a/b_/c.md", False),
-        ("**/a/b", "a/a/b", True),
-        ("tutorial/**/description.md", "tutorial/description.md", True),
-        ("*.md", "a/b.md", False),
-        ("a?[!b-d].md", "axe.md", True),
-        ("a?[!b-d].md", "axc.md", False),
-        ("a.md", "aXmd", False),
-        ("[", "[", True),
-        ("{a,b", "{a,b", True),
-    ],
-)
-def test_globs(pattern: str, path: str, matches: bool) -> None:
-    assert glob_matches((pattern,), path) is matches
-
-
-def test_globs_of_many_stars_take_no_time() -> None:
-    started = time.process_time()
-    assert not glob_matches(("**/" * 99 + "x",), "a/" * 200)
-    assert not glob_matches(("*a" * 100 + "x",), "a" * 1000)
-    assert not glob_matches(("{a,b}" * 50,), "a" * 50)
-    assert time.process_time() - started < 1
-
-
-@given(st.text(alphabet="*?[]{}!^-,/a\\", max_size=30), st.text(alphabet="a/b", max_size=10))
-def test_no_glob_raises(pattern: str, path: str) -> None:
-    assert glob_matches((pattern,), path) in (True, False)
 
 
 def test_merged_goes_mapping_by_mapping() -> None:

@@ -1,5 +1,6 @@
 """Sites found in a project's own files, and the operator's corrections."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -336,3 +337,49 @@ def test_nonsense_in_a_configuration_is_passed_over(tmp_path: Path, name: str, t
     write_book(tmp_path, {name: text, "docs/a.md": "", "content/a.md": ""})
     for content in (".", "docs", "content"):
         detect_site(tmp_path / content)
+
+
+LONG = "a" * 20_001
+NESTED = "{a: " * 60 + "1" + "}" * 60
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("mkdocs.yml", "site_name: 0x" + "F" * 3_600, "mkdocs.yml: "),
+        ("mkdocs.yml", "site_name: x\nnav: " + NESTED, "mkdocs.yml: "),
+        ("mkdocs.yml", f"site_name: x\nexclude_docs: {LONG}", "mkdocs.yml: exclude_docs "),
+        ("book.toml", ".".join("a" * 7_500) + " = 1", "book.toml: "),
+        ("_config.yml", "a0: &a0 [x]\n" + "".join(
+            f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40)), "_config.yml: "),
+        ("_config.yml", f"permalink: {LONG}", "_config.yml: permalink "),
+        ("hugo.toml", f"permalinks.posts = '{LONG}'", "hugo.toml: permalinks "),
+        ("conf.py", "project = 'x'\nexclude_patterns = ['x'] * 2 + [" + "'x'," * 2_000 + "]", ""),
+        ("conf.py", "project = 'x'\nexclude_patterns = [" + "'x'," * 2_000 + "]",
+            "conf.py: exclude_patterns "),
+        ("conf.py", "project = " + "-" * 9_000 + "1", "conf.py: "),
+        ("conf.py", "project = " + "(" * 9_000, "conf.py: "),
+        ("conf.py", "#" * 200_001, "conf.py: "),
+        ("docusaurus.config.js", "export default {url: 'x', t: " + "[" * 60 + "]" * 60 + "}",
+            "docusaurus.config.js: t: "),
+        (".vitepress/config.js", "export default {rewrites: {'a': '" + "a" * 9_999 + "', 'b': '"
+            + "b" * 9_999 + "', 'c': '" + "c" * 9_999 + "'}}", "config.js: rewrites "),
+    ],
+)  # fmt: skip
+def test_a_configuration_beyond_a_limit_is_one_line(
+    tmp_path: Path, file: str, text: str, problem: str
+) -> None:
+    write_book(tmp_path, {file: text, "SUMMARY.md": "x", "src/SUMMARY.md": "x", "docs/a.md": "x"})
+    started = time.process_time()
+    site = detect_site(tmp_path)
+    assert len(repr(site)) < 10_000
+    assert [line.startswith(problem) for line in site.problems] == [True] * bool(problem)
+    assert time.process_time() - started < 1
+
+
+def test_the_number_of_content_roots_has_a_limit(tmp_path: Path) -> None:
+    collections = "".join(f"  c{i}: {{output: true}}\n" for i in range(1_200))
+    write_book(tmp_path, {"_config.yml": f"collections:\n{collections}"})
+    site = detect_site(tmp_path)
+    assert len(site.content_roots) == 1_000
+    assert len(site.problems) == 1
