@@ -363,6 +363,7 @@ class _Chunker:
                     waiting.extend(draft.units)
                 continue
             if waiting:
+                del waiting[: -self.budget]  # each has a token at least
                 while waiting and not self._fits(draft, waiting):
                     waiting.pop(0)
                 draft.units[:0] = waiting

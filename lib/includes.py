@@ -274,7 +274,7 @@ class Includes:
         """Return the `includes` argument of `chunk_page`, or None for a page without includes."""
         if not _names_files(document.text, page):
             return None
-        spent = [0, 0]  # characters and files
+        spent = [0, 0]  # characters and includes
         file = self.root / document.path
         return self._resolver(document.path, document.text, page, file, (file,), spent)
 
@@ -300,6 +300,9 @@ class Includes:
         def read(target: str, part: _Part, *, code: bool) -> str:
             if len(self._problems.get(name, ())) >= _MAX_PROBLEMS:
                 return ""  # searching for a file takes a millisecond
+            spent[1] += 1
+            if spent[1] > _MAX_INCLUDES:
+                return self._left_out(name, target, f"the page has more than {_MAX_INCLUDES}")
             found = self._find(target, file)
             if isinstance(found, str):
                 return self._left_out(name, target, found)
@@ -348,12 +351,12 @@ class Includes:
         if "PRIVATE KEY-----" in text:
             self._left_out(name, target, _PRIVATE)
             return None
-        if spent[0] + len(text) > self.max_page_characters or spent[1] >= _MAX_INCLUDES:
-            limits = f"{self.max_page_characters} characters or {_MAX_INCLUDES} files"
-            self._left_out(name, target, f"the page includes more than {limits}")
+        if spent[0] + len(text) > self.max_page_characters:
+            self._left_out(
+                name, target, f"the page includes more than {self.max_page_characters} characters"
+            )
             return None
         spent[0] += len(text)
-        spent[1] += 1
         self._used.setdefault(name, set()).add(found)
         return text
 

@@ -14,7 +14,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from lib.markdown_page import NEWLINES, Block, BlockKind, Flavour, Heading, Lines, Page
-from lib.markdown_rules import CLOSING_NAMES, MAX_NESTING, html_text, inline_text, parser_for
+from lib.markdown_rules import (
+    CLOSING_NAMES,
+    MAX_NESTING,
+    html_text,
+    inline_text,
+    parser_for,
+    report_limit,
+    scan_limit,
+)
 from lib.sites.config_files import DataError, load_data
 
 _MAX_FRONT_MATTER: Final = 65_536
@@ -39,10 +47,12 @@ def _split_front_matter(text: str) -> _FrontMatter | None:
     fence = opening[1]
     ending = "---|\\.\\.\\." if fence == "---" else "\\+\\+\\+"
     closing = re.compile(rf"(?m)(?:^|(?<=\r))(?:{ending})[ \t]*(?:\r\n?|\n|\Z)")
-    found = closing.search(text, opening.end(), opening.end() + _MAX_FRONT_MATTER)
+    found = closing.search(text, opening.end())
     if found is None:
         return None
     body = text[opening.end() : found.start()]
+    if len(body) > _MAX_FRONT_MATTER and _KEY_LINE.match(body) is None:
+        return None
     if body.strip() and _KEY_LINE.search(body) is None and body.lstrip()[0] not in "#{":
         return None  # prose between two rules
     return _FrontMatter(fence, body, found.end())
@@ -50,6 +60,8 @@ def _split_front_matter(text: str) -> _FrontMatter | None:
 
 def _load_front_matter(front: _FrontMatter) -> tuple[dict[str, object], str | None]:
     """Return the values, and an error message if they cannot be parsed."""
+    if len(front.body) > _MAX_FRONT_MATTER:
+        return {}, f"the front matter is ignored: more than {_MAX_FRONT_MATTER} characters"
     syntax: Literal["TOML", "YAML"] = "TOML" if front.fence == "+++" else "YAML"
     try:
         values = load_data(NEWLINES.sub("\n", front.body), syntax, first_line=2)
@@ -89,7 +101,7 @@ def parse_page(text: str, flavour: Flavour) -> Page:
         source = NEWLINES.sub("\n", source)
     env: dict[str, Any] = {
         "closed": frozenset(CLOSING_NAMES.findall(source)),
-        "scan": 10 * len(source) + 100_000,
+        "scan": scan_limit(source),
     }
     tokens: list[Token] = []
     parser = parser_for(flavour)
@@ -98,13 +110,11 @@ def parse_page(text: str, flavour: Flavour) -> Page:
     except (RecursionError, IndexError) as error:  # pragma: no cover - a bug in a rule
         problems.append(f"the Markdown cannot be parsed ({type(error).__name__})")
         tokens = []
-    if any(token.level >= MAX_NESTING - 2 and token.nesting > 0 for token in tokens):
-        problems.append(
-            f"nested more than {MAX_NESTING} levels deep (a list has two); "
-            "the rest was read as plain text"
-        )
+    if any(t.level >= MAX_NESTING - 1 and t.type.removesuffix("_open") in _PARENTS for t in tokens):
+        report_limit(env, f"nested more than {MAX_NESTING} levels deep (a list has two)")
     builder = _Builder(parser, env, text, lines)
     blocks, _ = builder.children(tokens, 0, 0, len(lines.starts))
+    problems += (f"{limit}: read as plain text" for limit in env.get("limits", ()))
     headings = tuple(builder.headings)
     title = _front_title(front_matter) or next((h.text for h in headings if h.level == 1), "")
     return Page(

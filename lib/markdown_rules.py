@@ -82,12 +82,22 @@ def _scan_braces(src: str, pos: int, env: MutableMapping[str, Any]) -> int:
     return -1
 
 
-def _left(src: str, env: MutableMapping[str, Any]) -> int:
-    """Characters of tags and expressions that may still be scanned: some times the page.
+def report_limit(env: MutableMapping[str, Any], limit: str) -> None:
+    """Record a limit, so that `parse_page` reports that text beyond it is read as plain text."""
+    env.setdefault("limits", {})[limit] = None
 
-    Unclosed ones are scanned again from each brace inside them.
-    """
-    return max(0, int(env.setdefault("scan", 10 * len(src) + 100_000)))
+
+def scan_limit(src: str) -> int:
+    """Characters of tags and expressions to scan: some times the text, as an unclosed one is
+    scanned again from each brace inside it."""
+    return 12 * len(src) + 2_000
+
+
+def _left(src: str, env: MutableMapping[str, Any]) -> int:
+    left = int(env.setdefault("scan", scan_limit(src)))
+    if left <= 0:
+        report_limit(env, "too many unclosed tags or braces")
+    return max(0, left)
 
 
 def _scan_tag(src: str, pos: int, env: MutableMapping[str, Any]) -> _Tag | None:
@@ -149,6 +159,14 @@ def _tag_at(src: str, pos: int, env: MutableMapping[str, Any]) -> tuple[_Tag | N
 _LABEL_PROPERTY: Final = re.compile(r"""\blabel:\s*("[^"]*"|'[^']*')""")
 
 
+_LONG_REFERENCE: Final = re.compile(r"&#\d{20,}+")
+
+
+def _unescaped(text: str) -> str:
+    """Replace HTML entities; `html.unescape` raises for a number of thousands of digits."""
+    return html.unescape(_LONG_REFERENCE.sub("\ufffd", text))
+
+
 def _literal(value: str) -> str:
     """Return the text of an attribute value or expression that is a plain string, else ''."""
     value = value.strip()
@@ -161,7 +179,7 @@ def _literal(value: str) -> str:
         return value[1:-1]
     if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
         value = value[1:-1]
-    return html.unescape(value)
+    return _unescaped(value)
 
 
 _PLAIN_EXPRESSION: Final = re.compile(r"\{[\w .\-]{1,60}\}")
@@ -208,7 +226,7 @@ def html_text(content: str) -> str:
         parts.extend(tag.labels)
         at = tag.end
     parts.append(content[at:])
-    text = html.unescape("".join(parts))
+    text = _unescaped("".join(parts))
     return "\n".join(line for line in map(str.strip, text.splitlines()) if line)
 
 
@@ -217,7 +235,7 @@ def html_text(content: str) -> str:
 _MARKUP: Final = re.compile(
     r"[\\`*~<{_&\]](?:(?<=[\\`*~<{])|(?<=\])\(|(?<=_)(?!\w)|(?<=&)[#A-Za-z])"
 )
-_MAX_INLINE: Final = 60_000
+_MAX_INLINE: Final = 20_000
 _MAX_OPEN_BRACKETS: Final = 40
 _ATTRIBUTE_LIST: Final = re.compile(
     r"(?<![ \t])[ \t]*+(?<!\{)\{:?[ \t]*+[.#][\w.#: =\"'-]*+\}(?!\})"
@@ -235,6 +253,9 @@ def inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
     # Such a paragraph is data or code without a fence. The inline rules find nothing in it, and
     # some of them need more than linear time.
     if len(source) > _MAX_INLINE or source.count("[") - source.count("]") > _MAX_OPEN_BRACKETS:
+        report_limit(
+            env, f"more than {_MAX_INLINE} characters or {_MAX_OPEN_BRACKETS} open brackets"
+        )
         return source
     children: list[Token] = []
     parser.inline.parse(source, parser, env, children)
