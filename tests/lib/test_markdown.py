@@ -267,6 +267,7 @@ HOSTILE: dict[str, Callable[[int], str]] = {
     "import names": lambda n: "import {" * (n // 8),
     "headings": lambda n: "# a {#b}\n" * (n // 60),
     "html": lambda n: "<div>\n" + "<?" * (n // 2),
+    "entity": lambda n: '<A label="&#' + "1" * n + ';"/>',
     "setext": lambda n: "a\n-\n" * (n // 30),
 }
 """Pages of about `n` characters, at most, that took quadratic time or more."""
