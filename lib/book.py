@@ -1,12 +1,11 @@
 """Read a book: its folder and site, files that changed since the last index, and their chunks.
 
 A `Book` describes the input of an ingestion. `survey` compares its files with the index.
-`read_book` splits files into chunks and gives each the address it links to.
+`BookReader` splits files into chunks and gives each the address it links to.
 """
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
@@ -26,8 +25,6 @@ from lib.tokens import estimate_tokens
 
 _OWN_PAGES = frozenset({"index", "_index", "readme"})
 """Names, in lower case, of the page that represents its folder."""
-_FILES_PER_BATCH = 16
-"""Files per call of the worker thread; small, so that progress is visible."""
 _MAX_GAP = 500
 """Longest text between two chunks, in characters, that is kept to join them."""
 _REPOSITORY_LEVELS = 4
@@ -43,8 +40,6 @@ class Book:
     paths: Sequence[str]
     limits: DocumentLimits
     chunk_tokens: int
-    settings_hash: str = ""
-    """Hash of the settings that decide the content and layout of the index."""
 
     @property
     def chunker(self) -> str:
@@ -118,7 +113,7 @@ def digest(parts: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Survey:
+class Survey:
     """Differences between the files on disk and the index."""
 
     unchanged: list[str]
@@ -129,10 +124,10 @@ class _Survey:
     """Lines of the form `file: problem`."""
 
 
-def survey(book: Book, ledger: Ledger) -> _Survey:
+def survey(book: Book, ledger: Ledger) -> Survey:
     """Compare the files on disk with the index by hash."""
     hasher, present = _FileHasher(book), set(book.paths)
-    found = _Survey([], [], [path for path in ledger if path not in present], [])
+    found = Survey([], [], [path for path in ledger if path not in present], [])
     for path in book.paths:
         record = ledger.get(path)
         try:
@@ -210,13 +205,6 @@ class _Batch:
     chunks: list[PreparedChunk] = field(default_factory=list)
     ledger: Ledger = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
-
-
-async def read_book(book: Book, paths: Sequence[str]) -> AsyncIterator[_Batch]:
-    """Yield the chunks of these files in batches, computed in a thread."""
-    reader = await asyncio.to_thread(BookReader, book)
-    for start in range(0, len(paths), _FILES_PER_BATCH):
-        yield await asyncio.to_thread(reader.read, paths[start : start + _FILES_PER_BATCH])
 
 
 class BookReader:

@@ -20,14 +20,14 @@ from uuid import uuid4
 import msgspec
 import numpy as np
 
-from lib.book import Book, PreparedChunk, digest, read_book, survey
-from lib.documents import DocumentError, discover
+from lib.book import PreparedChunk, digest
 from lib.embedding import Embedder
 from lib.errors import IndexUnreadable, InvalidRequest, StoreUnavailable
+from lib.reader import Reader
 from lib.settings import Settings
-from lib.sites.detection import detect_site
 from lib.sites.link_check import unresolved_links
 from lib.store import INDEX_FORMAT, GenerationBuilder, Ledger, Manifest, Store, new_generation
+from lib.worker import Opened
 
 _GRACE_SECONDS = 3.0
 _TaskStatus = Literal["pending", "processing", "completed", "failed"]
@@ -93,7 +93,7 @@ class IngestTask:
     def running(self) -> bool:
         return self.run is not None and not self.run.done()
 
-    def add_errors(self, lines: list[str]) -> None:
+    def add_errors(self, lines: Sequence[str]) -> None:
         """Add lines to the errors, up to `_MAX_LINES`."""
         self.errors.extend(lines[: max(0, _MAX_LINES - len(self.errors))])
 
@@ -230,42 +230,8 @@ class _PublishedIndex:
     ledger: Ledger = field(default_factory=dict)
 
 
-async def open_book(settings: Settings, folder: Path, task: IngestTask) -> Book:
-    """Detect the site and list the pages. Raises `InvalidRequest` for an unreadable folder."""
-    site = await asyncio.to_thread(
-        detect_site,
-        folder,
-        site_url=settings.site_url,
-        generator=settings.site_generator,
-        options=settings.site_options,
-    )
-    unread = settings.site_options.keys() - {"base_url", *site.generator.options}
-    if unread:
-        names = ", ".join(sorted(unread))
-        task.add_errors([f"SITE_OPTIONS: {names} has no effect with {site.generator.name}"])
-    try:
-        discovery = await asyncio.to_thread(
-            discover,
-            folder,
-            settings.limits,
-            underscored=site.generator.underscored_pages,
-        )
-    except DocumentError as error:
-        raise InvalidRequest(f"The book cannot be read: {error}.") from None
-    task.add_errors([*site.problems, *discovery.errors])
-    task.total_files = len(discovery.paths)
-    return Book(
-        folder,
-        site,
-        discovery.paths,
-        settings.limits,
-        settings.chunk_tokens,
-        settings_hash(settings),
-    )
-
-
 async def published_index(
-    store: Store, embedder: Embedder, book: Book, *, force: bool
+    settings: Settings, store: Store, embedder: Embedder, book: Opened, *, force: bool
 ) -> _PublishedIndex:
     """Return the published index; nothing is usable with `force`. Raises `QuireError`."""
     try:
@@ -281,9 +247,9 @@ async def published_index(
         and not force
         and manifest.index_format == INDEX_FORMAT
         and manifest.embedding_model == embedder.model_id
-        and manifest.configured == book.settings_hash
+        and manifest.configured == settings_hash(settings)
         and (manifest.chunker, manifest.site, manifest.content)
-        == (book.chunker, book.site_hash(), book.content)
+        == (book.chunker, book.site, book.content)
     )
     if not usable:
         return _PublishedIndex(manifest)
@@ -294,9 +260,10 @@ async def published_index(
 
 
 async def index_book(
+    settings: Settings,
     store: Store,
     embedder: Embedder,
-    book: Book,
+    reader: Reader,
     task: IngestTask,
     *,
     force: bool,
@@ -307,11 +274,11 @@ async def index_book(
     `force` embeds everything again and publishes even a much smaller index. `batch_size` is the
     number of texts per call of the embedder.
     """
-    generation = new_generation()
+    book, generation = reader.book, new_generation()
     builder = await store.build(generation, embedder.model_id)
     try:
-        before = await published_index(store, embedder, book, force=force)
-        plan = await asyncio.to_thread(survey, book, before.ledger)
+        before = await published_index(settings, store, embedder, book, force=force)
+        plan = await reader.survey(before.ledger)
         task.add_errors(plan.errors)
         task.files_unchanged, task.files_removed = len(plan.unchanged), len(plan.removed)
         # unreadable files count as processed
@@ -328,12 +295,13 @@ async def index_book(
             embedder, builder, task, batch_size=batch_size, reuse_vectors=not force
         )
         try:
-            async for batch in read_book(book, plan.changed):
-                task.files_processed += batch.files
-                task.chunks_created += len(batch.chunks)
-                task.add_errors(batch.errors)
-                ledger.update(batch.ledger)
-                await writer.write(batch.chunks)
+            async for page in reader.read(plan.changed):
+                task.files_processed += 1
+                task.chunks_created += len(page.chunks)
+                task.add_errors(page.errors)
+                if page.record:
+                    ledger[page.path] = page.record
+                await writer.write(page.chunks)
             await writer.finish()
         finally:
             await writer.stop()
@@ -344,10 +312,10 @@ async def index_book(
                 embedding_model=embedder.model_id,
                 dimension=builder.dimension,
                 chunker=book.chunker,
-                site=book.site_hash(),
-                generator=book.site.generator.name,
+                site=book.site,
+                generator=book.generator,
                 content=book.content,
-                configured=book.settings_hash,
+                configured=settings_hash(settings),
                 languages=_languages_of(ledger),
                 documents=sum(bool(record.chunks) for record in ledger.values()),
                 chunks=task.chunks_created,
@@ -359,12 +327,12 @@ async def index_book(
         await builder.discard()
 
 
-async def check_links(store: Store, book: Book, site_check_path: Path | None) -> list[str]:
+async def check_links(store: Store, book: Opened, site_check_path: Path | None) -> list[str]:
     """List addresses of the index that the built site or sitemap lacks, if one is configured."""
     if site_check_path is None:
         return []
     urls = await store.urls()
-    lines = await asyncio.to_thread(unresolved_links, urls, site_check_path, book.site.base_url)
+    lines = await asyncio.to_thread(unresolved_links, urls, site_check_path, book.base_url)
     return lines[:_MAX_LINES]
 
 
@@ -395,7 +363,7 @@ def _languages_of(ledger: Ledger) -> tuple[str, ...]:
     return tuple(language for language, count in pages.most_common() if count >= enough)
 
 
-def _check_size(chunks: int, old: Manifest | None, book: Book, *, force: bool) -> None:
+def _check_size(chunks: int, old: Manifest | None, book: Opened, *, force: bool) -> None:
     """Raise `InvalidRequest` if publishing the new index is probably a mistake."""
     if not chunks:
         raise InvalidRequest(

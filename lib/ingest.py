@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from lib.book import content_folder, read_book, survey
+from lib.book import content_folder
 from lib.embedding import Embedder
 from lib.errors import NotFound, QuireError
 from lib.indexing import (
@@ -18,9 +18,9 @@ from lib.indexing import (
     IngestTask,
     check_links,
     index_book,
-    open_book,
     published_index,
 )
+from lib.reader import open_reader
 from lib.runtime import trim_heap
 from lib.settings import Settings
 from lib.store import Store
@@ -125,17 +125,21 @@ class Ingestion:
         """Compute what `start` would do, without doing it. Raises `QuireError`."""
         task = IngestTask()
         folder = content_folder(self._settings.book_content_path, request.content_path)
-        book = await open_book(self._settings, folder, task)
-        before = await published_index(
-            self._store, self._embedder, book, force=request.force_reindex
-        )
-        plan = await asyncio.to_thread(survey, book, before.ledger)
-        task.add_errors(plan.errors)
-        chunks = tokens = 0
-        async for batch in read_book(book, plan.changed):
-            chunks += len(batch.chunks)
-            tokens += sum(prepared.chunk.tokens for prepared in batch.chunks)
-            task.add_errors(batch.errors)
+        async with open_reader(self._settings, folder) as reader:
+            before = await published_index(
+                self._settings,
+                self._store,
+                self._embedder,
+                reader.book,
+                force=request.force_reindex,
+            )
+            plan = await reader.survey(before.ledger)
+            task.add_errors([*reader.book.errors, *plan.errors])
+            chunks = tokens = 0
+            async for page in reader.read(plan.changed):
+                chunks += len(page.chunks)
+                tokens += sum(prepared.chunk.tokens for prepared in page.chunks)
+                task.add_errors(page.errors)
         return Preview(
             files_unchanged=len(plan.unchanged),
             files_changed=plan.changed,
@@ -183,16 +187,20 @@ class Ingestion:
         task.status = "processing"
         began = time.monotonic()
         try:
-            book = await open_book(self._settings, folder, task)
-            found.set_result(task.total_files)
-            await index_book(
-                self._store,
-                self._embedder,
-                book,
-                task,
-                force=request.force_reindex,
-                batch_size=request.batch_size,
-            )
+            async with open_reader(self._settings, folder) as reader:
+                book = reader.book
+                task.add_errors(book.errors)
+                task.total_files = len(book.paths)
+                found.set_result(task.total_files)
+                await index_book(
+                    self._settings,
+                    self._store,
+                    self._embedder,
+                    reader,
+                    task,
+                    force=request.force_reindex,
+                    batch_size=request.batch_size,
+                )
             if self._when_published:
                 self._when_published()
             task.links_unresolved = await check_links(

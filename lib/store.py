@@ -5,21 +5,25 @@ never see half an index. `lib.store_edge` (embedded) keeps generations as folder
 `lib.store_server` as collections behind an alias.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from uuid import uuid4
 
 import msgspec
 
-from lib.embedding import Vectors
 from lib.errors import IndexUnreadable, StoreUnavailable, UpstreamError
 from lib.languages import ENGLISH
-from lib.resilience import Breaker
 from lib.terms import SparseVector
+
+if TYPE_CHECKING:  # the reading process needs neither, nor the memory that they take
+    from lib.embedding import Vectors
+    from lib.resilience import Breaker
 
 _Key = TypeVar("_Key")
 INDEX_FORMAT = 2  # of `Manifest` and `StoredChunk`; increasing it re-indexes the book
@@ -235,6 +239,8 @@ async def _deadline() -> AsyncIterator[None]:
 
 
 def store_breaker() -> Breaker:
+    from lib.resilience import Breaker
+
     hang_error = StoreUnavailable(_HANGS)
     # A shorter pause than for other services, because every answer needs the index.
     return Breaker(hang_error, hang_after=3.0, longest_pause=10.0)

@@ -6,9 +6,12 @@ import gc
 import json
 import os
 import shutil
+import socket
 import ssl
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,6 +20,8 @@ import pytest
 from hypothesis import settings as hypothesis_settings
 
 import lib.embedding_e5
+import lib.reader
+import lib.worker
 from lib.book import digest
 from lib.indexing import settings_hash
 from lib.ingest import Ingestion, IngestRequest
@@ -71,6 +76,47 @@ def certificates_read_once() -> Iterator[None]:
         yield
 
 
+class ReadingThread:
+    """Stands in for the reading process, whose start takes 0.3 s of processor time."""
+
+    stderr = None
+    returncode = None
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel.dup()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with suppress(ConnectionError):
+            lib.worker._serve(self._channel, lambda _seconds: None)
+
+    def kill(self) -> None:
+        """The closed channel ends it."""
+
+    async def wait(self) -> None:
+        await asyncio.to_thread(self._thread.join)
+
+
+start_process = lib.reader._start_process
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_in_this_process() -> Iterator[None]:
+    async def start(channel: socket.socket) -> ReadingThread:
+        return ReadingThread(channel)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lib.reader, "_start_process", start)
+        yield
+
+
+@pytest.fixture
+def reading_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in a real process."""
+    monkeypatch.setattr(lib.reader, "_start_process", start_process)
+
+
 @pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny book, read-only. Tests that change it use `own_book`."""
@@ -85,7 +131,12 @@ async def wait_for_ingestion(ingestion: Ingestion) -> None:
 
 
 @pytest.fixture(scope="session")
-def indexed(book: Path, tmp_path_factory: pytest.TempPathFactory, model_loaded_once: None) -> Path:
+def indexed(
+    book: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    model_loaded_once: None,
+    read_in_this_process: None,
+) -> Path:
     """A QDRANT_PATH with the published index of the tiny book, read-only."""
     settings = Settings(
         book_content_path=book,

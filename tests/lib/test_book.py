@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from lib.book import (
-    _FILES_PER_BATCH,
     Book,
     BookReader,
     _boundary,
@@ -12,7 +11,6 @@ from lib.book import (
     _path_names,
     content_folder,
     digest,
-    read_book,
     survey,
 )
 from lib.documents import DocumentLimits
@@ -185,13 +183,6 @@ def test_a_draft_is_read_and_gives_nothing(tmp_path: Path) -> None:
     assert read.ledger["a.md"].chunks == {}
     assert [error.partition(":")[0] for error in read.errors] == ["gone.md"]
     assert read.files == 2
-
-
-async def test_files_come_some_at_a_time(tmp_path: Path) -> None:
-    files = {f"{n}.md": f"# Page {n}\n\nText.\n" for n in range(_FILES_PER_BATCH + 1)}
-    batches = [batch async for batch in read_book(book_of(tmp_path, files), sorted(files))]
-    assert [batch.files for batch in batches] == [_FILES_PER_BATCH, 1]
-    assert {path for batch in batches for path in batch.ledger} == files.keys()
 
 
 def test_names_of_a_file() -> None:

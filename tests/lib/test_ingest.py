@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import lib.indexing
 import lib.ingest
 from lib.errors import InvalidRequest, NotFound
 from lib.ingest import IngestRequest
@@ -104,7 +103,7 @@ async def test_an_error_of_the_program_ends_the_task_and_not_the_server(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(lib.indexing, "detect_site", broken)
+    monkeypatch.setattr(lib.ingest, "index_book", broken)
     status = await run(services)
     assert status.status == "failed"
     assert "secret detail" not in str(status)

@@ -1,0 +1,196 @@
+"""The program of the reading process: find a book's site and pages, and split pages into chunks.
+
+The server starts it with `python -m lib.worker` and a socket as standard input (`lib.reader`). A
+page or a configuration file that hangs, crashes or eats memory ends this process only. Messages are
+msgpack after their length in four bytes. It ends when the server closes the socket or dies.
+"""
+
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from lib.book import Book, BookReader, PreparedChunk, survey
+from lib.documents import DocumentError, DocumentLimits, discover
+from lib.sites.detection import detect_site
+from lib.store import FileRecord, Ledger
+
+CPU_SECONDS: Final = 20
+"""Limit of processor time for a page, and for the site. A table of 2 MB takes half of it."""
+MEMORY_BYTES: Final = 384 << 20
+"""Limit of the address space. A table of 2 MB takes 260 MB."""
+OUT_OF_MEMORY: Final = 70
+"""Exit code."""
+_SURVEY_SECONDS: Final = 600
+_PART: Final = 50
+"""Few, because the server decodes a message on its event loop."""
+_NICE: Final = 10
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Find the site and the pages below `root`."""
+
+    root: bytes
+    site_url: str
+    generator: str
+    options: Mapping[str, Any]
+    limits: DocumentLimits
+    chunk_tokens: int
+    paths: Sequence[str] | None = None
+    """The pages, if they were listed before."""
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What the server needs to know of a `lib.book.Book`."""
+
+    paths: Sequence[str]
+    errors: Sequence[str]
+    generator: str
+    base_url: str
+    site: str
+    chunker: str
+    content: str
+
+
+class Unreadable(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Open` for a folder that cannot be listed."""
+
+    problem: str
+
+
+class Compare(msgspec.Struct, frozen=True, tag=True):
+    """Compare the pages with the index. The records need no chunks."""
+
+    ledger: Ledger
+
+
+class Read(msgspec.Struct, frozen=True, tag=True):
+    """Read pages. Every page is answered by one `FileRead` or several, in order."""
+
+    paths: Sequence[str]
+
+
+class FileRead(msgspec.Struct, frozen=True, kw_only=True):
+    """A page with its record, if it could be read. Long pages come in parts."""
+
+    path: str
+    complete: bool = True
+    chunks: Sequence[PreparedChunk] = ()
+    record: FileRecord | None = None
+    errors: Sequence[str] = ()
+
+
+def encode(message: object) -> bytes:
+    data = msgspec.msgpack.encode(message)
+    return len(data).to_bytes(4, "big") + data
+
+
+def _serve(channel: socket.socket, allow: Callable[[int], None]) -> None:
+    """Answer requests until the other side closes. `allow` limits the time of the next step."""
+    requests = msgspec.msgpack.Decoder(Open | Compare | Read)
+    with channel, channel.makefile("rb") as stream:
+        book = reader = None
+        while size := stream.read(4):
+            match requests.decode(stream.read(int.from_bytes(size, "big"))):
+                case Open() as request:
+                    allow(CPU_SECONDS)
+                    try:
+                        book, errors = _open(request)
+                    except DocumentError as error:
+                        channel.sendall(encode(Unreadable(str(error))))
+                        continue
+                    reader = BookReader(book)
+                    channel.sendall(encode(_opened(book, errors)))
+                case Compare(ledger) if book:
+                    allow(_SURVEY_SECONDS)
+                    channel.sendall(encode(survey(book, ledger)))
+                case Read(paths) if reader:
+                    for path in paths:
+                        allow(CPU_SECONDS)
+                        for part in _read(reader, path):
+                            channel.sendall(part)
+
+
+def _open(request: Open) -> tuple[Book, Sequence[str]]:
+    root = Path(os.fsdecode(request.root))
+    site = detect_site(
+        root, site_url=request.site_url, generator=request.generator, options=request.options
+    )
+    paths, errors = request.paths, list[str]()
+    if unread := request.options.keys() - {"base_url", *site.generator.options}:
+        names = ", ".join(sorted(unread))
+        errors.append(f"SITE_OPTIONS: {names} has no effect with {site.generator.name}")
+    errors += site.problems
+    if paths is None:
+        underscored = site.generator.underscored_pages
+        found = discover(root, request.limits, underscored=underscored)
+        paths = found.paths
+        errors += found.errors
+    return Book(root, site, paths, request.limits, request.chunk_tokens), errors
+
+
+def _opened(book: Book, errors: Sequence[str]) -> Opened:
+    return Opened(
+        paths=book.paths,
+        errors=errors,
+        generator=book.site.generator.name,
+        base_url=book.site.base_url,
+        site=book.site_hash(),
+        chunker=book.chunker,
+        content=book.content,
+    )
+
+
+def _read(reader: BookReader, path: str) -> list[bytes]:
+    try:
+        read = reader.read([path])
+        parts = [
+            FileRead(path=path, complete=False, chunks=read.chunks[start : start + _PART])
+            for start in range(0, len(read.chunks), _PART)
+        ]
+        end = FileRead(path=path, record=read.ledger.get(path), errors=read.errors)
+        return [encode(part) for part in (*parts, end)]
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a page raises, it is one line in the errors
+        problem = f"{path}: the file cannot be read ({type(error).__name__})"
+        return [encode(FileRead(path=path, errors=[problem]))]
+
+
+def _allow(seconds: int) -> None:
+    """Let the system end this process after `seconds` more of processor time."""
+    _limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + seconds)
+
+
+def _limit(which: int, value: int) -> None:
+    hard = resource.getrlimit(which)[1]
+    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
+def _main() -> None:
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the server, which ends this process
+    os.nice(_NICE)
+    if sys.platform == "linux":
+        _limit(resource.RLIMIT_AS, MEMORY_BYTES)
+        # where memory runs out, the system ends this process and not the server
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        _serve(socket.socket(fileno=sys.stdin.fileno()), _allow)
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    except ConnectionError:
+        pass
+
+
+if __name__ == "__main__":
+    _main()
