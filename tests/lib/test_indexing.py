@@ -14,7 +14,8 @@ import lib.indexing
 from lib.book import PreparedChunk
 from lib.embedding import GuardedEmbedder, Vectors
 from lib.errors import UpstreamError
-from lib.indexing import _MAX_LINES, IngestTask, _IndexWriter, _languages_of, open_book
+from lib.indexing import _MAX_LINES, IngestTask, _IndexWriter, _languages_of
+from lib.reader import open_reader
 from lib.services import Services, make_local_embedder, open_services
 from lib.settings import Settings
 from lib.store import Candidates, FileRecord, GenerationBuilder, Ledger, new_generation
@@ -353,10 +354,10 @@ async def test_every_exception_is_retrieved(builder: GenerationBuilder, cancelle
 
 async def test_an_option_that_the_generator_does_not_read_is_reported(tmp_path: Path) -> None:
     write_book(tmp_path, {"mkdocs.yml": "site_name: b", "docs/a.md": "# A\n"})
-    task = IngestTask()
     options = {"clean_urls": True, "base_url": "/b/"}
-    await open_book(Settings(site_options=options), tmp_path / "docs", task)
-    assert task.errors == ["SITE_OPTIONS: clean_urls has no effect with mkdocs"]
+    async with open_reader(Settings(site_options=options), tmp_path / "docs") as reader:
+        errors = reader.book.errors
+    assert errors == ["SITE_OPTIONS: clean_urls has no effect with mkdocs"]
 
 
 def test_errors_are_bounded() -> None:
