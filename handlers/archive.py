@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ async def push() -> Response:
     try:
         if ingestion.latest and ingestion.latest.running:
             raise Conflict(_RUNNING)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=UPLOAD_PREFIX) as file:
+        async with AsyncExitStack() as stack:
+            file = tempfile.NamedTemporaryFile(dir=folder, prefix=UPLOAD_PREFIX)  # noqa: SIM115
+            stack.push_async_callback(asyncio.to_thread, file.close)  # deletes up to a gigabyte
             size = 0
             async for data in request.body:
                 size += len(data)
