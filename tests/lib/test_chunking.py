@@ -1,4 +1,5 @@
 import re
+import time
 import uuid
 from collections.abc import Iterable
 
@@ -371,3 +372,20 @@ def test_a_budget_too_small_to_hold_anything_is_refused() -> None:
 )
 def test_a_page_without_a_title_is_named_after_its_file(path: str, title: str) -> None:
     assert _title_from_path(path) == title
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# a\n" * 800 + "b",
+        "# " + "a" * 8_000 + "\n\n" + "## b\n\nA sentence of a few words.\n\n" * 40,
+        "```" + "a" * 8_000 + "\n" + "b\n" * 1_000 + "```\n",
+        "~~~\n" + "`" * 8_000 + "\n~~~\n",
+        "a|" * 300 + "\n" + "-|" * 300 + "\n" + "b\n" * 800,
+    ],
+)
+def test_hostile_pages_give_chunks_of_a_size_in_proportion(text: str) -> None:
+    started = time.process_time()
+    found = chunks(text)
+    assert time.process_time() - started < 0.5
+    assert sum(len(c.embed_text) + len("".join(c.heading_path)) for c in found) < 12 * len(text)

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -401,3 +402,26 @@ def test_myst_directives(text: str, asked: Asked) -> None:
 def test_a_plain_page_names_nothing() -> None:
     text = "# Tides\n\nThe tide *turns*. <b>Twice</b> { a day }.\n"
     assert not _names_files(text, parse_page(text, "commonmark"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<<< a" + " " * 8_000 + "x",
+        "<<< a{" + " " * 8_000 + "x",
+        "{{#include a" * 700,
+        "{* a" + " " * 8_000 + "x",
+        "{* a " + "ln[" * 2_500 + "*}",
+        "<!--@include:a" * 600,
+        "<!--@include:a{" + "1" * 8_000,
+        '--8<-- "' + ":1" * 4_000 + 'x"',
+        '--8<-- "a"' + " " * 8_000 + "x",
+        "<<< a\n" * 60,
+        "\n".join(f"{{{{#include {n}}}}}" for n in range(3_000)),
+    ],
+)
+def test_hostile_directives_take_linear_time(site: Path, text: str) -> None:
+    """Regression: at this size each took from half a second to hours."""
+    started = time.process_time()
+    embedded(site, text)
+    assert time.process_time() - started < 0.5

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib.ranking import PLAIN
-from lib.sentences import Sentence, split_passage, split_text
+from lib.sentences import Sentence, split_markdown, split_passage, split_text
 from tests.passages import make_passage
 
 
@@ -213,3 +213,23 @@ def test_a_long_text_takes_as_long_as_its_parts(text: str) -> None:
         for times in (1_000, 16_000)
     )
     assert more < 64 * max(some, 0.0005)  # linear time gives 16, quadratic 256
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "``` " + " " * 8_000 + "`",
+        "{{< a" * 2_000,
+        "{% a" * 2_000,
+        "`" * 8_000 + "\n",
+        "<A b=" + " " * 8_000 + "x",
+        "a. B" * 2_000,
+        "|" + "a" * 4_000 + "|\n|-|\n" + "|b|\n" * 500,
+    ],
+)
+def test_hostile_text_takes_linear_time(text: str) -> None:
+    """Regression: most of these took seconds at this size, or returned megabytes."""
+    started = time.process_time()
+    found = split_markdown(text)
+    assert time.process_time() - started < 0.3
+    assert sum(len(sentence.text) for sentence in found) < 8 * len(text)
