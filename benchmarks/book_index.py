@@ -71,7 +71,7 @@ async def temporary_index(settings: Settings) -> AsyncIterator[Index]:
             status = ingestion.status(started.task_id)
             if status.status != "completed":
                 sys.exit(f"the ingestion failed: {status.error}")
-            manifest = check_index(await store.manifest(), embedder)
+            manifest = check_index(await store.manifest())
             print(
                 f"\n{manifest.embedding_model}: {manifest.chunks} chunks of {manifest.documents} "
                 f"files, ingested in {time.perf_counter() - began:.0f} s with "

@@ -61,7 +61,7 @@ async def push() -> Response:
                     raise RequestEntityTooLarge
                 await asyncio.to_thread(file.write, data)
             file.flush()
-            content = folder / "content"
+            content = settings.pushed_content
             unpacking = asyncio.ensure_future(
                 asyncio.to_thread(unpack, Path(file.name), content, settings.limits)
             )
@@ -70,7 +70,7 @@ async def push() -> Response:
             finally:
                 # a thread cannot be cancelled, and the folder stays locked while it writes
                 await asyncio.wait((unpacking,))
-        started = await ingestion.start(IngestRequest(), root=content.resolve())
+        started = await ingestion.start(IngestRequest(), root=content)
         if started.status == "in_progress":
             raise Conflict(_RUNNING)
     finally:

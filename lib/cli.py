@@ -27,13 +27,15 @@ from lib.evaluation import SHARES, Plan, evaluate, find_valid_links
 from lib.evaluation_report import format_json, format_junit, format_text, make_report
 from lib.events import Cited, Failed, TextDelta
 from lib.golden import BadQuestions, read_questions
-from lib.indexing import IngestStatus
+from lib.indexing import IngestStatus, index_differences
 from lib.ingest import IngestRequest, Preview
 from lib.logs import configure_logging
 from lib.ranking import join_headings
-from lib.services import Services, ingest_if_needed, open_services
+from lib.search import check_index
+from lib.services import Services, open_services
 from lib.settings import Settings, SettingsError, load_settings, unknown_settings
 from lib.sites.link_check import SitemapError
+from lib.store import Manifest
 
 _log = logging.getLogger("quire")
 
@@ -219,8 +221,7 @@ async def _ask(settings: Settings, question: str) -> int:
     settings = replace(settings, text_fragments=False)  # people read these addresses
     async with open_services(settings) as services:
         try:
-            if not await _ensure_index(services):
-                return 1
+            await _read_index(services)
             turn = await prepare(services.chat, ChatRequest(question=question))
         except QuireError as error:
             return _fail(error)
@@ -259,8 +260,7 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
     asked, total = itertools.count(1), len(questions)
     async with open_services(settings) as services:
         try:
-            if not await _ensure_index(services):
-                return 1
+            manifest = await _read_index(services)
             known = await find_valid_links(services, site)
             with _Progress("Asking", "questions") as progress:
                 outcomes = await evaluate(
@@ -270,7 +270,8 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
             return _fail(f"Cannot check the links against {site}: {error}.", 2)
         except QuireError as error:
             return _fail(error)
-        models = {"embedder": services.embedder.model_id}
+        used = services.embedder.for_index(manifest.embedding_model)
+        models = {"embedder": used.model_id if used else "none"}
         if services.chat.model and plan.answers:
             models["model"] = services.chat.model.name
     report = make_report(outcomes, plan, dict(command.fail_under), models)
@@ -281,12 +282,23 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
     return 0 if report.passed else 1
 
 
-async def _ensure_index(services: Services) -> bool:
-    """Open the store and ingest the book if needed. Returns False if the ingestion failed."""
-    await services.store.open()
-    if not await ingest_if_needed(services):
-        return True
-    return (await _follow_ingestion(services)).status == "completed"
+async def _read_index(services: Services) -> Manifest:
+    """Return the manifest and report how the index differs from the settings. Changes nothing.
+
+    Raises `QuireError`, also without an index.
+    """
+    manifest = check_index(await services.store.manifest())
+    found = index_differences(manifest, services.settings, services.embedder.model_id)
+    if manifest.pushed:
+        found["the book"] = "uploaded, not BOOK_CONTENT_PATH"
+    if found:
+        listed = ", ".join(f"{name} ({detail})" for name, detail in sorted(found.items()))
+        print(
+            f"The index differs from the current settings: {listed}. `python main.py ingest` "
+            "would change it.",
+            file=sys.stderr,
+        )
+    return manifest
 
 
 async def _follow_ingestion(services: Services) -> IngestStatus:

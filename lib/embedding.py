@@ -1,6 +1,6 @@
 """The embedder protocol, and what protects a backend: cache, daily budget, circuit breaker."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
@@ -80,6 +80,13 @@ class Embedder(Protocol):
     async def close(self) -> None: ...
 
 
+def query_embedder(embedder: Embedder, model_id: str) -> Embedder | None:
+    """The embedder of questions to an index of this model; None if only words can be compared."""
+    if isinstance(embedder, GuardedEmbedder):
+        return embedder.for_index(model_id)
+    return embedder if embedder.model_id == model_id else None
+
+
 def l2_normalise(vectors: Vectors) -> Vectors:
     """Scale rows to length 1; rows of zeros stay zero."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -89,6 +96,26 @@ def l2_normalise(vectors: Vectors) -> Vectors:
 
 def embedding_breaker() -> Breaker:
     return Breaker(upstream_error("The embedding service", 408), hang_after=3.0)
+
+
+class _Earlier:
+    """The embedder of an index that was built with another model, as long as it is searched."""
+
+    def __init__(self, make: "Callable[[str], GuardedEmbedder | None]") -> None:
+        self._make = make
+        self._model_id = ""
+        self._embedder: GuardedEmbedder | None = None
+
+    def of(self, model_id: str) -> "GuardedEmbedder | None":
+        if model_id != self._model_id:
+            self.release()
+            self._model_id, self._embedder = model_id, self._make(model_id)
+        return self._embedder
+
+    def release(self) -> None:
+        if self._embedder:
+            self._embedder.unload()
+        self._model_id, self._embedder = "", None
 
 
 class GuardedEmbedder:
@@ -105,8 +132,17 @@ class GuardedEmbedder:
         budget: Budget | None = None,
         price: Price | None = None,
         weight: float = 1.0,
+        *,
+        make_earlier: "Callable[[str], GuardedEmbedder | None]" = lambda _: None,
+        unload: Callable[[], None] = lambda: None,
     ) -> None:
-        """`weight`: tokens of the budget for each token of a question."""
+        """`weight`: tokens of the budget for each token of a question.
+
+        `make_earlier` makes the embedder of another `model_id`, if it is available. `unload` frees
+        the memory of the backend.
+        """
+        self.unload = unload
+        self._earlier = _Earlier(make_earlier)
         self._backend = backend
         self._breaker = breaker
         self._budget = budget
@@ -118,11 +154,22 @@ class GuardedEmbedder:
         self._cache: LRUCache[str, Vectors] = LRUCache(_CACHED_QUESTIONS)
         self._in_flight: dict[str, SingleFlight[Vectors]] = {}
 
-    def charged_to(self, reader: str) -> "GuardedEmbedder":
+    def charged_to(self, reader: str | None) -> "GuardedEmbedder":
         """This embedder, with questions that count towards the limit of `reader` as well."""
         charged = copy(self)
         charged._reader = reader
         return charged
+
+    def for_index(self, model_id: str) -> "GuardedEmbedder | None":
+        """The embedder of questions to an index of this model; None if there is none.
+
+        That of an earlier index is released when an index of the own model is searched.
+        """
+        if model_id == self.model_id:
+            self._earlier.release()
+            return self
+        earlier = self._earlier.of(model_id)
+        return earlier.charged_to(self._reader) if earlier else None
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         return await self._backend.embed_documents(texts)

@@ -34,9 +34,9 @@ import re
 import struct
 import unicodedata
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -60,6 +60,42 @@ _CACHED_WORDS: Final = 1 << 14
 _CACHED_LENGTH: Final = 32
 
 
+def _cut(
+    ids: Mapping[str, int],
+    scores: Sequence[float],
+    longest: Mapping[str, int],
+    unknown: float,
+    word: str,
+) -> tuple[int, ...]:
+    """Segment a word into the most likely pieces (Viterbi)."""
+    length = len(word)
+    best = [0.0] + [-np.inf] * length
+    start = [0] * (length + 1)
+    found = [_UNKNOWN] * (length + 1)
+    find = ids.get
+    for begin in range(length):
+        here = best[begin]
+        if here + unknown > best[begin + 1]:
+            best[begin + 1] = here + unknown
+            start[begin + 1] = begin
+            found[begin + 1] = _UNKNOWN
+        last = min(length, begin + longest.get(word[begin], 0))
+        for end in range(begin + 1, last + 1):
+            piece = find(word[begin:end])
+            if piece is not None and here + scores[piece] > best[end]:
+                best[end] = here + scores[piece]
+                start[end] = begin
+                found[end] = piece
+    cut: list[int] = []
+    end = length
+    while end:
+        # Consecutive unknown characters are one token.
+        if found[end] != _UNKNOWN or not cut or cut[-1] != _UNKNOWN:
+            cut.append(found[end])
+        end = start[end]
+    return tuple(reversed(cut))
+
+
 class _Tokenizer:
     """XLM-RoBERTa's tokenizer: a unigram model that segments words by the Viterbi algorithm.
 
@@ -70,14 +106,17 @@ class _Tokenizer:
     def __init__(
         self, pieces: list[str], scores: NDArray[np.float32], replacements: Mapping[int, str]
     ) -> None:
-        self._ids = {piece: index for index, piece in enumerate(pieces) if piece not in _SPECIAL}
-        self._scores = array("f", scores)
-        self._unknown = float(scores.min()) - _UNKNOWN_PENALTY
+        ids = {piece: index for index, piece in enumerate(pieces) if piece not in _SPECIAL}
+        scores_of = array("f", scores)
+        unknown = float(scores.min()) - _UNKNOWN_PENALTY
         self._replacements = dict(replacements)
-        self._longest: dict[str, int] = {}
-        for piece in self._ids:
+        longest: dict[str, int] = {}
+        for piece in ids:
             first = piece[0]
-            self._longest[first] = max(self._longest.get(first, 1), len(piece))
+            longest[first] = max(longest.get(first, 1), len(piece))
+        # Without `self`: a reference cycle would keep these 50 MB after `unload`, because the
+        # server excludes loaded models from garbage collection.
+        self._cut = partial(_cut, ids, scores_of, longest, unknown)
         self._cut_cached = lru_cache(_CACHED_WORDS)(self._cut)
 
     def encode(self, text: str, limit: int) -> list[int]:
@@ -95,35 +134,6 @@ class _Tokenizer:
         del ids[limit - 1 :]
         ids.append(_END)
         return ids
-
-    def _cut(self, word: str) -> tuple[int, ...]:
-        """Segment a word into the most likely pieces (Viterbi)."""
-        length = len(word)
-        best = [0.0] + [-np.inf] * length
-        start = [0] * (length + 1)
-        found = [_UNKNOWN] * (length + 1)
-        find, scores, longest, unknown = self._ids.get, self._scores, self._longest, self._unknown
-        for begin in range(length):
-            here = best[begin]
-            if here + unknown > best[begin + 1]:
-                best[begin + 1] = here + unknown
-                start[begin + 1] = begin
-                found[begin + 1] = _UNKNOWN
-            last = min(length, begin + longest.get(word[begin], 0))
-            for end in range(begin + 1, last + 1):
-                piece = find(word[begin:end])
-                if piece is not None and here + scores[piece] > best[end]:
-                    best[end] = here + scores[piece]
-                    start[end] = begin
-                    found[end] = piece
-        ids: list[int] = []
-        end = length
-        while end:
-            # Consecutive unknown characters are one token.
-            if found[end] != _UNKNOWN or not ids or ids[-1] != _UNKNOWN:
-                ids.append(found[end])
-            end = start[end]
-        return tuple(reversed(ids))
 
 
 _Floats: TypeAlias = NDArray[np.float32]

@@ -84,6 +84,10 @@ class LocalEmbedder:
     def billable_tokens(self, text: str) -> int:
         return 0
 
+    def unload(self) -> None:
+        """Free the model's memory; the next call loads it again."""
+        self._encoder = SingleFlight(self._load)
+
     async def close(self) -> None:
         for pool in (self._documents, self._questions):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -172,8 +172,9 @@ async def evaluate(
     outcome too. Raises `IndexNotReady`, `IndexOutdated` and the errors of the store before the
     first question.
     """
-    check_index(await services.store.manifest(), services.embedder)
-    await services.embedder.load()  # so that loading does not count as latency
+    manifest = check_index(await services.store.manifest())
+    if used := services.embedder.for_index(manifest.embedding_model):
+        await used.load()  # so that loading does not count as latency
     gate = asyncio.Semaphore(plan.concurrency)
 
     async def one(question: Question) -> Outcome:

@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from lib import __version__
-from lib.embedding import Embedder
 from lib.errors import QuireError
+from lib.indexing import index_differences
 from lib.resilience import CachedProbe
 from lib.search import check_index
-from lib.services import Services, StoreState
+from lib.services import Services, StoreState, describe_earlier_model
+from lib.store import Manifest
 
 _PROBE_WAIT = 0.02
 """Seconds. Then the previous result of a probe is reported."""
@@ -32,7 +33,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     chunks_count: int
     ready: Annotated[bool, msgspec.Meta(description="Whether questions can be answered now.")]
     ingesting: bool
-    embedder: str
+    embedder: Annotated[
+        str, msgspec.Meta(description="Of questions; none if only words are compared.")
+    ]
     model: Annotated[
         str | None, msgspec.Meta(description="null if answers are quotes from the book.")
     ]
@@ -62,13 +65,16 @@ async def check_health(
     )
     latest = services.ingestion.latest
     ingesting = latest is not None and latest.finished_at is None
-    problem = _STOPPING if draining else _index_problem(store, services.embedder)
+    problem = _STOPPING if draining else _index_problem(store)
     message = problem
+    manifest = store.manifest if store else None
+    used = services.embedder.for_index(manifest.embedding_model) if manifest else services.embedder
     if problem is None and model is False:
         message = "The language model does not respond. Answers are quotes from the book."
     elif problem is None and redis is False:
         message = "Redis cannot be reached. Until then, conversations are not remembered."
-    manifest = store.manifest if store else None
+    elif problem is None and manifest:
+        message = _difference(services, manifest, ingesting)
     health = Health(
         status="degraded" if message else "healthy",
         version=__version__,
@@ -81,7 +87,7 @@ async def check_health(
         ready=problem is None,
         # Until the index has been checked, an ingestion may still start.
         ingesting=ingesting or not services.index_checked.is_set(),
-        embedder=services.embedder.model_id,
+        embedder=used.model_id if used else "none",
         model=services.chat.model.name if services.chat.model else None,
         site_generator=manifest.generator if manifest else None,
         index_version=manifest.generation if manifest else None,
@@ -112,14 +118,25 @@ async def _connected(probe: CachedProbe[bool] | None) -> bool | None:
     return await probe.answer(_PROBE_WAIT) if probe else None
 
 
-def _index_problem(store: StoreState | None, embedder: Embedder) -> str | None:
+def _difference(services: Services, manifest: Manifest, ingesting: bool) -> str | None:
+    """Why the index is not that of the current settings. Contains no value of a setting."""
+    found = index_differences(manifest, services.settings, services.embedder.model_id)
+    if not found:
+        return None
+    reason = describe_earlier_model(services, manifest) or (
+        f"The index was built with other settings: {', '.join(found)}."
+    )
+    return reason if ingesting else f"{reason} Run `python main.py ingest` or POST /ingest."
+
+
+def _index_problem(store: StoreState | None) -> str | None:
     """Why no question can be answered now; None if one can."""
     if store is None:
         return "The index is being opened."
     if store.problem:
         return store.problem
     try:
-        check_index(store.manifest, embedder)
+        check_index(store.manifest)
     except QuireError as error:
         return error.message
     return None

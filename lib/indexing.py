@@ -316,6 +316,8 @@ async def index_book(
                 generator=book.generator,
                 content=book.content,
                 configured=settings_hash(settings),
+                settings=_settings_of_index(settings),
+                pushed=book.content == digest([str(settings.pushed_content)]),
                 languages=_languages_of(ledger),
                 documents=sum(bool(record.chunks) for record in ledger.values()),
                 chunks=task.chunks_created,
@@ -338,18 +340,41 @@ async def check_links(store: Store, book: Opened, site_check_path: Path | None) 
 
 def settings_hash(settings: Settings) -> str:
     """Hash the settings that decide the content and layout of the index."""
-    parts = [
-        str(settings.book_content_path.resolve()),
-        settings.site_url,
-        settings.site_generator,
-        json.dumps(settings.site_options, sort_keys=True),
-        str(settings.chunk_tokens),
-    ]
-    layout = (settings.qdrant_quantization, settings.qdrant_on_disk)
-    if settings.qdrant_url and layout != ("none", False):
+    return digest(_settings_of_index(settings).values())
+
+
+def _settings_of_index(settings: Settings) -> dict[str, str]:
+    values = {
+        "BOOK_CONTENT_PATH": str(settings.book_content_path.resolve()),
+        "SITE_URL": settings.site_url,
+        "SITE_GENERATOR": settings.site_generator,
+        "SITE_OPTIONS": json.dumps(settings.site_options, sort_keys=True),
+        "CHUNK_TOKENS": str(settings.chunk_tokens),
+    }
+    quantization, on_disk = settings.qdrant_quantization, settings.qdrant_on_disk
+    if settings.qdrant_url and (quantization, on_disk) != ("none", False):
         # only then, to keep the hash of indexes made before these settings existed
-        parts += map(str, layout)
-    return digest(parts)
+        values |= {"QDRANT_QUANTIZATION": quantization, "QDRANT_ON_DISK": str(on_disk)}
+    return values
+
+
+def index_differences(
+    manifest: Manifest, settings: Settings, embedding_model: str
+) -> dict[str, str]:
+    """Compare the index with the current settings: what differs, and how."""
+    found: dict[str, str] = {}
+    if manifest.embedding_model != embedding_model:
+        found["the embedding model"] = f"{manifest.embedding_model}, not {embedding_model}"
+    wanted = _settings_of_index(settings)
+    if manifest.configured == digest(wanted.values()):
+        return found
+    if not manifest.settings:  # built before they were stored
+        return found | {"the settings of the book": "unknown"}
+    for name in sorted(manifest.settings.keys() | wanted.keys()):
+        old, new = (values.get(name, "")[:200] for values in (manifest.settings, wanted))
+        if old != new:
+            found[name] = f"{old or 'none'}, not {new or 'none'}"
+    return found
 
 
 def _languages_of(ledger: Ledger) -> tuple[str, ...]:

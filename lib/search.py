@@ -8,8 +8,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from lib.budget import BudgetExhausted
-from lib.embedding import Embedder, Similarity, Vectors
-from lib.errors import IndexNotReady, IndexOutdated, RedisUnavailable, UpstreamError
+from lib.embedding import Embedder, Similarity, Vectors, query_embedder
+from lib.errors import (
+    IndexNotReady,
+    IndexOutdated,
+    RedisUnavailable,
+    StoreUnavailable,
+    UpstreamError,
+)
 from lib.ranking import ParsedQuery, Passage, Ranked, parse_query, rank, select_passages
 from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
 from lib.terms import SparseVector, merge_vectors, query_vector, without_small_words
@@ -109,14 +115,45 @@ async def search_passages(
     """Search for the `k` best passages, best first; `only` as in `Store.search`.
 
     Restrictions in the query (`lib.ranking`) apply too, unless they exclude everything: then they
-    are read as words. While the embedder is unavailable or its budget is used up, only words are
-    compared. Raises `IndexNotReady`, `IndexOutdated` and the errors of the store.
+    are read as words. The query is embedded with the index's model, which may not be the configured
+    one. While that is unavailable or its budget is used up, only words are compared. Raises
+    `IndexNotReady`, `IndexOutdated` and the errors of the store.
     """
-    manifest = check_index(await store.manifest(), embedder)
+    while True:
+        manifest = check_index(await store.manifest())
+        used = query_embedder(embedder, manifest.embedding_model)
+        try:
+            found = await _search_with(used, store, manifest, query, k, only)
+        except StoreUnavailable as error:
+            # A server refuses vectors of another dimension.
+            refused = error.details.get("upstream_status") == 400
+            if not refused or await _has_model_of(store, manifest):
+                raise
+        else:
+            if await _has_model_of(store, manifest):
+                return found
+
+
+async def _has_model_of(store: Store, manifest: Manifest) -> bool:
+    """Whether no index of another model, whose vectors differ, was published meanwhile."""
+    now = await store.manifest()
+    return now is None or now.embedding_model == manifest.embedding_model
+
+
+async def _search_with(
+    embedder: Embedder | None,
+    store: Store,
+    manifest: Manifest,
+    query: str,
+    k: int,
+    only: Mapping[str, str] | None,
+) -> SearchResult:
     tokens = 0
 
     async def embed(text: str) -> Vectors | None:
         nonlocal tokens
+        if embedder is None:
+            return None
         paid = embedder.billable_tokens(text)
         try:
             vector = await embedder.embed_query(text)
@@ -129,10 +166,13 @@ async def search_passages(
             _log.log(level, "Searching by words only: %s", error.message)
             return None
         tokens += paid
+        if len(vector) != manifest.dimension:
+            _log.warning("Searching by words only: the index has vectors of another dimension.")
+            return None
         return vector
 
     lookup = await look_up(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
-    similarity = embedder.similarity if lookup.has_vector else None
+    similarity = embedder.similarity if embedder and lookup.has_vector else None
     ranked = rank(lookup.query, lookup.asked, lookup.found, manifest, similarity)
     return SearchResult(select_passages(ranked, k), lookup, ranked, manifest, similarity, tokens)
 
@@ -163,8 +203,8 @@ async def look_up(
     return Lookup(query, asked, found, vector is not None)
 
 
-def check_index(manifest: Manifest | None, embedder: Embedder) -> Manifest:
-    """Return the manifest if the index exists and was built with `embedder`'s model."""
+def check_index(manifest: Manifest | None) -> Manifest:
+    """Return the manifest if the index exists and this version of Quire can read it."""
     if manifest is None:
         raise IndexNotReady(
             "The book is not indexed yet. Start an ingestion with `python main.py ingest` or "
@@ -174,10 +214,5 @@ def check_index(manifest: Manifest | None, embedder: Embedder) -> Manifest:
         raise IndexOutdated(
             "The index was built by another version of Quire. Run `python main.py ingest` or "
             "POST /ingest."
-        )
-    if manifest.embedding_model != embedder.model_id:
-        raise IndexOutdated(
-            f"The index was built with the embedding model {manifest.embedding_model}, but "
-            f"{embedder.model_id} is configured. Run `python main.py ingest` or POST /ingest."
         )
     return manifest

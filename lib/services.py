@@ -8,16 +8,17 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lib import languages
 from lib.answer_cache import AnswerCache
 from lib.archives import remove_leftovers
 from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
-from lib.embedding import Embedder, GuardedEmbedder, embedding_breaker
+from lib.embedding import GuardedEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.generation import make_model, model_breaker
-from lib.indexing import settings_hash
+from lib.indexing import index_differences
 from lib.ingest import Ingestion, IngestRequest
 from lib.metrics import Metrics
 from lib.pricing import embedding_weight
@@ -29,6 +30,9 @@ from lib.runtime import LoopMonitor
 from lib.sessions import MemorySessions
 from lib.settings import MULTILINGUAL, Settings
 from lib.store import INDEX_FORMAT, GuardedStore, Manifest, Store, store_breaker
+
+if TYPE_CHECKING:
+    from lib.embedding_local import LocalEmbedder
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +113,7 @@ async def open_services(
         store, store_guard = make_store(settings), store_breaker()
         stack.push_async_callback(store.close)
         embedding_guard = embedding_breaker()
-        embedder = _make_embedder(settings, embedding_guard, budget)
+        embedder = _make_embedder(settings, embedding_guard, budget, stack)
         stack.push_async_callback(embedder.close)
         model = make_model(settings)
         if model:
@@ -119,6 +123,10 @@ async def open_services(
         store_probe = CachedProbe(partial(_probe_store, store), seconds=_STORE_PROBE_SECONDS)
         stack.push_async_callback(store_probe.close)
 
+        def publish() -> None:
+            store_probe.expire()
+            embedder.for_index(embedder.model_id)  # release that of the replaced index
+
         # The embedded index needs no lease: the system locks it.
         leased = LeasedStore(store, redis) if redis and settings.qdrant_url else None
         ingestion = Ingestion(
@@ -126,7 +134,7 @@ async def open_services(
             embedder,
             leased or store,
             may_begin=leased.check if leased else None,
-            when_published=store_probe.expire,
+            when_published=publish,
         )
         reports = Reports(ingestion, redis) if redis and leased else None
         if reports:
@@ -185,32 +193,64 @@ def _make_budget(settings: Settings, redis: RedisClient | None) -> Budget:
     return MemoryBudget(limits, settings.qdrant_path / "spending.json" if limited else None)
 
 
-def _make_embedder(settings: Settings, breaker: Breaker, budget: Budget) -> GuardedEmbedder:
-    """Make the configured embedder without loading it.
-
-    Questions to an embedding service go through `breaker` and are charged to `budget`. Only the
-    modules of the chosen embedder are imported.
-    """
+def _make_embedder(
+    settings: Settings, breaker: Breaker, budget: Budget, stack: AsyncExitStack
+) -> GuardedEmbedder:
+    """Make the configured embedder without loading it. Only its modules are imported."""
+    make_earlier = partial(_make_earlier_embedder, settings, budget, stack)
     if settings.embeddings_from == "local":
-        return GuardedEmbedder(make_local_embedder(settings.local_embedding_model))
+        local = make_local_embedder(settings.local_embedding_model)
+        return GuardedEmbedder(local, make_earlier=make_earlier)
+    model = settings.openai_embedding_model
+    return _make_service_embedder(settings, model, breaker, budget, make_earlier)
+
+
+def _make_service_embedder(
+    settings: Settings,
+    model: str,
+    breaker: Breaker,
+    budget: Budget,
+    make_earlier: Callable[[str], GuardedEmbedder | None] = lambda _: None,
+) -> GuardedEmbedder:
+    """Questions to the service go through `breaker` and are charged to `budget`."""
     from lib.embedding_openai import OpenAIEmbedder
 
     service = OpenAIEmbedder(
         api_key=settings.openai_api_key,
         base_url=settings.model_base_url,
-        model=settings.openai_embedding_model,
+        model=model,
     )
-    limits, price = budget.limits, settings.prices.get(settings.openai_embedding_model)
+    limits, price = budget.limits, settings.prices.get(model)
     return GuardedEmbedder(
         service,
         breaker,
         budget if limits.tokens or limits.usd or limits.reader_tokens else None,
         price,
         embedding_weight(settings.prices.get(settings.openai_model), price),
+        make_earlier=make_earlier,
     )
 
 
-def make_local_embedder(model: str) -> Embedder:
+def _make_earlier_embedder(
+    settings: Settings, budget: Budget, stack: AsyncExitStack, model_id: str
+) -> GuardedEmbedder | None:
+    """Make the embedder of an index that was built with another model, if it is available."""
+    provider, _, name = model_id.partition("/")
+    if provider == "openai":
+        if not settings.has_model or (settings.daily_usd and name not in settings.prices):
+            return None
+        service = _make_service_embedder(settings, name, embedding_breaker(), budget)
+        stack.push_async_callback(service.close)
+        return service
+    with suppress(RuntimeError):  # the folder's model is gone
+        model = settings.local_embedding_model if provider == "onnx" else MULTILINGUAL
+        local = make_local_embedder(model)
+        if local.model_id == model_id:
+            return GuardedEmbedder(local, unload=local.unload)
+    return None
+
+
+def make_local_embedder(model: str) -> "LocalEmbedder":
     """Make the packaged embedder, or one of the model in the folder `model`."""
     from lib.embedding_local import LocalEmbedder, find_model
 
@@ -278,6 +318,10 @@ async def warm_up(services: Services, when_loaded: Callable[[], None] | None = N
         await asyncio.to_thread(remove_leftovers, folder)
     await asyncio.to_thread(languages.load)
     try:
+        with suppress(QuireError):
+            manifest = await services.store.manifest()
+            if manifest and (used := services.embedder.for_index(manifest.embedding_model)):
+                await used.load()
         await services.embedder.load()
         if services.chat.model:
             await services.chat.model.load()
@@ -305,16 +349,16 @@ async def _open_index(services: Services) -> bool:
 async def ingest_if_needed(services: Services) -> bool:
     """Start an ingestion if there is no index for the current settings. Returns whether it did.
 
-    A change of an embedding service's model starts none, because embedding the book again may cost
-    money. Nor does an unreadable index, unless it has vectors of the same model to reuse. Raises
-    `QuireError`.
+    The old index stays in use meanwhile. A book that was uploaded is indexed again from its own
+    folder. An unreadable index is rebuilt at the cost of an embedding service only if it has
+    vectors of the same model to reuse. Raises `QuireError`.
     """
     settings, embedding_model = services.settings, services.embedder.model_id
-    may_cost = settings.embeddings_from != "local"
+    manifest, pushed = None, settings.pushed_content.is_dir()
     try:
         manifest = await services.store.manifest()
     except IndexUnreadable as error:
-        if may_cost and error.embedding_model != embedding_model:
+        if settings.embeddings_from != "local" and error.embedding_model != embedding_model:
             _log.warning(
                 "The index cannot be read. Run an ingestion to rebuild it; it is not started "
                 "automatically, because the embedding service may charge for it."
@@ -324,19 +368,30 @@ async def ingest_if_needed(services: Services) -> bool:
     else:
         if manifest is None:
             reason = "No index yet."
-        elif manifest.embedding_model != embedding_model:
-            if may_cost:
-                return False
-            reason = "The embedding model changed since the index was built."
         elif manifest.index_format != INDEX_FORMAT:
             reason = "The index was built by another version of Quire."
-        elif manifest.configured != settings_hash(settings):
-            reason = (
-                "Settings changed since the index was built (the content folder, SITE_*, "
-                "CHUNK_TOKENS or QDRANT_*)."
+        elif differences := index_differences(manifest, settings, embedding_model):
+            reason = describe_earlier_model(services, manifest) or (
+                f"Settings changed since the index was built ({', '.join(differences)})."
             )
         else:
             return False
-    _log.info("%s Indexing the content folder.", reason)
-    await services.ingestion.start(IngestRequest())
+    if manifest and manifest.pushed and not pushed:
+        _log.warning("%s Upload the book again: its folder is gone.", reason)
+        return False
+    root = settings.pushed_content if pushed and (not manifest or manifest.pushed) else None
+    _log.info("%s Indexing %s.", reason, "the uploaded book" if root else "the content folder")
+    await services.ingestion.start(IngestRequest(), root=root)
     return True
+
+
+def describe_earlier_model(services: Services, manifest: Manifest) -> str | None:
+    """Say how an index is searched that was built with another embedding model."""
+    model, used = manifest.embedding_model, services.embedder.for_index(manifest.embedding_model)
+    if model == services.embedder.model_id:
+        return None
+    return (
+        f"The index was built with the embedding model {model}, but {services.embedder.model_id} "
+        "is configured. Until the new index is complete, questions are "
+        + ("embedded with the former." if used else "compared by words only.")
+    )

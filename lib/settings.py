@@ -290,6 +290,11 @@ class Settings:
         return "max_completion_tokens" if is_openai else "max_tokens"
 
     @property
+    def pushed_content(self) -> Path:
+        """Folder of a book that was uploaded as an archive."""
+        return (self.qdrant_path / self.qdrant_collection / "content").resolve()
+
+    @property
     def limits(self) -> DocumentLimits:
         """Size limits of a content folder."""
         return DocumentLimits(

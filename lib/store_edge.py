@@ -430,7 +430,7 @@ class EdgeStore:
     ) -> Candidates:
         live = self._folder.known()
         if live and live.manifest.chunks <= _INLINE_CHUNKS:
-            return _call_disk(partial(live.search.search, vector, terms, n, only or {}))
+            return _call_disk(partial(_search, live, vector, terms, n, only or {}))
         return await self.in_thread(self._search, vector, terms, n, only or {})
 
     async def ledger(self) -> Ledger:
@@ -481,7 +481,19 @@ class EdgeStore:
         self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
     ) -> Candidates:
         live = self._folder.current()
-        return live.search.search(vector, terms, n, only) if live else Candidates((), {})
+        return _search(live, vector, terms, n, only) if live else Candidates((), {})
+
+
+def _search(
+    live: _Generation,
+    vector: Vectors | None,
+    terms: SparseVector,
+    n: int,
+    only: Mapping[str, str],
+) -> Candidates:
+    if vector is not None and len(vector) != live.manifest.dimension:
+        vector = None  # published after the question was embedded
+    return live.search.search(vector, terms, n, only)
 
 
 async def _run_in(threads: ThreadPoolExecutor, call: Callable[[], _T]) -> _T:

@@ -589,6 +589,10 @@ class ServerStore:
 
         try:
             return await collections.call(self._alias, query)
+        except StoreUnavailable as error:
+            if error.details.get("upstream_status") == 400:
+                self.forget()  # another model published meanwhile
+            raise
         except msgspec.ValidationError:  # another version published meanwhile
             self.forget()
             raise IndexUnreadable(_OTHER_VERSION) from None

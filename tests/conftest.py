@@ -165,8 +165,9 @@ def make_settings(book: Path, indexed: Path) -> MakeSettings:
     """Factory of settings for the indexed tiny book; keyword arguments override them."""
 
     def make(**changes: Any) -> Settings:
-        # Another book would be ingested into the shared index.
-        assert "qdrant_path" in changes or not {"book_content_path", "qdrant_url"} & {*changes}
+        # Another book or embedder would be ingested into the shared index.
+        others = {"book_content_path", "qdrant_url", "embedding_provider", "openai_api_key"}
+        assert "qdrant_path" in changes or not others & {*changes}
         values: dict[str, Any] = {
             "book_content_path": book,
             "qdrant_path": indexed,
@@ -202,6 +203,7 @@ def own_index(
         }
         for file in index.rglob("manifest.json"):
             manifest = json.loads(file.read_text())
+            manifest["settings"]["BOOK_CONTENT_PATH"] = str(book)
             file.write_text(json.dumps(manifest | changes))
     return index
 

@@ -20,7 +20,7 @@ from lib import __version__
 from lib.golden import read_questions
 from lib.settings import Settings, setting_names
 from main import main
-from tests.tiny_book import SITE, write_book
+from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Hang, Upstream, delta
 
 ROOT = Path(__file__).parents[2]
@@ -54,14 +54,58 @@ def test_ingest_and_ask(environment: dict[str, str], capsys: pytest.CaptureFixtu
     assert f"{SITE}/docs/guide/tides" in printed.out
 
 
-def test_asking_first_ingests(
-    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", ["ask", "eval"])
+def test_a_command_that_reads_needs_an_index(
+    command: str, environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["ask", "When does the tide turn?"]) == 0
+    (tmp_path / "golden.jsonl").write_text('{"question": "Tide?", "file": "guide/tides.md"}\n')
+    assert main([command, str(tmp_path / "golden.jsonl")]) == 1
     printed = capsys.readouterr()
-    assert "The tide turns every six hours" in printed.out
-    assert "Completed: 4 files" in printed.err
-    assert "Completed" not in printed.out
+    assert printed.err.startswith("The book is not indexed yet. Start an ingestion with `python")
+    assert printed.out == ""
+    assert not Path(environment["QDRANT_PATH"]).exists()
+
+
+@pytest.mark.parametrize("command", ["ask", "eval"])
+def test_a_command_with_other_settings_reads_the_index_and_says_what_differs(
+    command: str,
+    golden: str,
+    index: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = files_of(index)
+    arguments = [command, "When does the tide turn?" if command == "ask" else golden]
+    assert main(arguments) == 0
+    assert "differs" not in capsys.readouterr().err
+
+    other = write_book(tmp_path / "other", {"guide/tides.md": BOOK["guide/tides.md"]})
+    monkeypatch.setenv("BOOK_CONTENT_PATH", str(other))
+    monkeypatch.setenv("SITE_URL", "")
+    monkeypatch.setenv("CHUNK_TOKENS", "60")
+    monkeypatch.setenv("SITE_OPTIONS", '{"docs_route": "/"}')
+    monkeypatch.setenv("EMBEDDING_PROVIDER", "openai")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    assert main(arguments) == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "differs" in line]
+    assert line.startswith("The index differs from the current settings: ")
+    assert line.endswith("`python main.py ingest` would change it.")
+    for detail in (
+        f"BOOK_CONTENT_PATH ({tmp_path / 'book'}, not {other})",
+        "CHUNK_TOKENS (270, not 60)",
+        'SITE_OPTIONS ({}, not {"docs_route": "/"})',
+        f"SITE_URL ({SITE}, not none)",
+        "the embedding model (local/",
+        ", not openai/text-embedding-3-small)",
+    ):
+        assert detail in line
+    assert files_of(index) == before
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    """The files of an index, with their content."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_dry_run_changes_nothing(
@@ -87,7 +131,7 @@ def test_lines_about_files_go_to_stderr(
     [
         (["ingest", "../.."], "content_path must be a folder inside the content folder.\n"),
         (["ingest", "missing"], "content_path must be a folder inside the content folder.\n"),
-        (["ask", " "], "The field question is empty.\n"),
+        (["ask", " "], "or wait if one is running.\n"),
     ],
 )
 def test_an_error_is_one_sentence(
@@ -126,8 +170,15 @@ def golden(environment: dict[str, str], tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.fixture
+def index(environment: dict[str, str]) -> Path:
+    """The index of the tiny book."""
+    assert main(["ingest"]) == 0
+    return Path(environment["QDRANT_PATH"])
+
+
 def test_golden_questions_are_measured(
-    golden: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    golden: str, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outputs = ["--json", str(tmp_path / "all.json"), "--junit", str(tmp_path / "all.xml")]
     assert (
@@ -142,7 +193,7 @@ def test_golden_questions_are_measured(
 
 
 def test_a_share_below_the_threshold_fails_the_build(
-    golden: str, capsys: pytest.CaptureFixture[str]
+    golden: str, index: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Path(golden).open("a") as file:
         file.write('{"question": "When does the tide turn?", "file": "index.md"}\n')
@@ -151,7 +202,7 @@ def test_a_share_below_the_threshold_fails_the_build(
     assert capsys.readouterr().out.endswith("\nhit@1 is 0.667, below 0.7.\n")
 
 
-def test_links_that_lead_nowhere_fail_the_build(golden: str, tmp_path: Path) -> None:
+def test_links_that_lead_nowhere_fail_the_build(golden: str, index: Path, tmp_path: Path) -> None:
     site = write_book(tmp_path / "site", {"docs/guide/tides/index.html": "<h1>"})
     limit = ["--no-answers", "--k", "1", "--fail-under", "links=1"]
     assert main(["eval", golden, *limit, "--check-links", str(site)]) == 0
@@ -161,7 +212,7 @@ def test_links_that_lead_nowhere_fail_the_build(golden: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("site", ["none.xml", "golden.jsonl"])
 def test_a_site_that_cannot_be_read_is_wrong_usage(
-    golden: str, tmp_path: Path, site: str, capsys: pytest.CaptureFixture[str]
+    golden: str, index: Path, tmp_path: Path, site: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["eval", golden, "--check-links", str(tmp_path / site)]) == 2
     assert "Cannot check the links against" in capsys.readouterr().err
@@ -222,6 +273,8 @@ async def test_ctrl_c_ends_a_command_without_a_traceback(
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", upstream.base_url)
     upstream.replies.extend([[delta("The tide "), Hang()]] * 2)
+    if command != "ingest":
+        assert await (await start(["ingest"])).wait() == 0
     arguments = {"ingest": [], "ask": ["When does the tide turn?"], "eval": [golden]}[command]
     if command == "ingest":
         monkeypatch.setenv("EMBEDDING_PROVIDER", "openai")
@@ -264,6 +317,7 @@ def test_without_a_terminal_progress_is_logged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(lib.cli, "_LOG_SECONDS", 0.0)
+    assert main(["ingest", "--force"]) == 0
     assert main(["eval", golden]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert any(re.search(r"INFO quire: Ingesting: .* chunks, .*/4 files$", line) for line in lines)

@@ -140,13 +140,6 @@ async def test_a_half_written_manifest_is_not_read(
     assert paid(place) == 0  # what could be read of it was taken over
 
 
-async def test_another_model_of_a_service_is_asked_for(place: Place) -> None:
-    """To embed a book anew costs money, whatever else is the reason."""
-    place.change(lambda kept: kept | {"embedding_model": "openai/other", "index_format": 1})
-    assert await started(place) is None
-    assert paid(place) == 0
-
-
 async def test_a_damaged_list_of_files_is_made_anew_from_the_points(place: Place) -> None:
     if place.server:
         kept = place.server.collections[place.server.aliases["quire"]].metadata
