@@ -338,12 +338,8 @@ async def check_links(store: Store, book: Opened, site_check_path: Path | None) 
     return lines[:_MAX_LINES]
 
 
-def settings_hash(settings: Settings) -> str:
-    """Hash the settings that decide the content and layout of the index."""
-    return digest(_settings_of_index(settings).values())
-
-
 def _settings_of_index(settings: Settings) -> dict[str, str]:
+    """The settings that decide the content and layout of the index."""
     values = {
         "BOOK_CONTENT_PATH": str(settings.book_content_path.resolve()),
         "SITE_URL": settings.site_url,

@@ -335,10 +335,10 @@ async def warm_up(services: Services, when_loaded: Callable[[], None] | None = N
 
 
 async def _open_index(services: Services) -> bool:
-    """Open the store and call `ingest_if_needed`. Returns False if it is worth trying again."""
+    """Open the store and call `_ingest_if_needed`. Returns False if it is worth trying again."""
     try:
         await services.store.open()
-        await ingest_if_needed(services)
+        await _ingest_if_needed(services)
     except QuireError as error:
         _log.warning("startup is incomplete: %s", error.message)
         # Errors of a store that answers are permanent.
@@ -346,7 +346,7 @@ async def _open_index(services: Services) -> bool:
     return True
 
 
-async def ingest_if_needed(services: Services) -> bool:
+async def _ingest_if_needed(services: Services) -> bool:
     """Start an ingestion if there is no index for the current settings. Returns whether it did.
 
     The old index stays in use meanwhile. A book that was uploaded is indexed again from its own

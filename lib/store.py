@@ -103,7 +103,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[str, ...] = (ENGLISH,)
     """Languages of its pages (`lib.languages.stemmed_languages`): questions are stemmed in each."""
     configured: str = ""
-    """Hash of the settings that determine its content (`lib.indexing.settings_hash`)."""
+    """Hash of the settings that determine its content (`settings`)."""
     settings: dict[str, str] = {}
     """These settings by name, to tell which differ."""
     pushed: bool = False

@@ -23,7 +23,7 @@ import lib.embedding_e5
 import lib.reader
 import lib.worker
 from lib.book import digest
-from lib.indexing import settings_hash
+from lib.indexing import _settings_of_index
 from lib.ingest import Ingestion, IngestRequest
 from lib.replicas.client import RedisClient
 from lib.services import open_services
@@ -197,13 +197,14 @@ def own_index(
     _copy_files(indexed, index)
     if "own_book" in request.fixturenames:
         book = (tmp_path / "book").resolve()
+        wanted = _settings_of_index(make_settings(book_content_path=book, qdrant_path=index))
         changes = {
             "content": digest([str(book)]),
-            "configured": settings_hash(make_settings(book_content_path=book, qdrant_path=index)),
+            "configured": digest(wanted.values()),
+            "settings": wanted,
         }
         for file in index.rglob("manifest.json"):
             manifest = json.loads(file.read_text())
-            manifest["settings"]["BOOK_CONTENT_PATH"] = str(book)
             file.write_text(json.dumps(manifest | changes))
     return index
 

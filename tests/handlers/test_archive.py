@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import io
+import json
 import stat
 import tarfile
 import zipfile
@@ -18,6 +19,7 @@ from tests.tiny_book import BOOK
 from tests.upstream import Upstream
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}", "Content-Type": "application/octet-stream"}
+SERVICE_MODEL = "openai/text-embedding-3-small"
 PUSHED = {
     "index.md": "# Pushed\n\nThis book was pushed as an archive.\n",
     "guide/new.md": "# New\n\nA new page about lighthouses.\n",
@@ -188,11 +190,19 @@ async def test_a_pushed_book_includes_no_file_of_the_server_and_no_secret(
     ]
 
 
+def pretend_service_embedded(index: Path) -> None:
+    """So that the start finds nothing to do."""
+    for file in index.rglob("manifest.json"):
+        manifest = json.loads(file.read_text()) | {"embedding_model": SERVICE_MODEL}
+        file.write_text(json.dumps(manifest))
+
+
 @pytest.mark.parametrize("first_ends", ["uploading", "embedding", "never"])
 async def test_of_two_pushes_one_is_ingested_whole_and_the_other_refused(
     make_settings: MakeSettings, own_index: Path, upstream: Upstream, first_ends: str
 ) -> None:
     """The second upload begins before, and ends after, the first one's ingestion begins."""
+    pretend_service_embedded(own_index)
     upstream.embedding_gate = asyncio.Event()
     settings = make_settings(
         qdrant_path=own_index, openai_base_url=upstream.base_url, embedding_provider="openai"
@@ -252,13 +262,14 @@ async def test_leftovers_of_a_killed_push_go_at_the_next_start(
 async def test_an_ingestion_can_be_stopped(
     make_settings: MakeSettings, own_index: Path, upstream: Upstream
 ) -> None:
+    pretend_service_embedded(own_index)
     upstream.embedding_gate = asyncio.Event()
     settings = make_settings(
         qdrant_path=own_index, openai_base_url=upstream.base_url, embedding_provider="openai"
     )
     async with serving(settings) as api:
         assert (await api.as_admin("DELETE", "/ingest")).status == 404
-        started = (await api.as_admin("POST", "/ingest")).json()
+        started = (await api.as_admin("POST", "/ingest", json={"force_reindex": True})).json()
         await upstream.until(lambda u: bool(u.embedded()))
         assert (await api.request("DELETE", "/ingest")).status == 401
         stopping = asyncio.create_task(api.as_admin("DELETE", "/ingest"))

@@ -166,25 +166,6 @@ async def test_no_index_is_a_503(make_settings: MakeSettings, tmp_path: Path) ->
             assert int(answer.headers["Retry-After"]) > 0
 
 
-async def test_an_index_of_another_embedding_model_is_not_searched(
-    make_settings: MakeSettings, upstream: Upstream
-) -> None:
-    settings = make_settings(
-        embedding_provider="openai",
-        openai_base_url=upstream.base_url,
-        openai_embedding_model="other-model",
-    )
-    async with serving(settings) as api:
-        for answer in (await api.post("/search", {"query": "tide"}), await api.ask("tide")):
-            assert answer.status == 503
-            body = answer.json()
-            assert body["code"] == "INDEX_OUTDATED"
-            assert "local/multilingual-e5-small-int8" in body["error"]
-            assert "openai/other-model" in body["error"]
-            assert "ngest" in body["error"]
-    assert upstream.embedded() == []
-
-
 @pytest.mark.parametrize(
     "fault",
     [
