@@ -247,7 +247,7 @@ async def published_index(
         and not force
         and manifest.index_format == INDEX_FORMAT
         and manifest.embedding_model == embedder.model_id
-        and manifest.configured == settings_hash(settings)
+        and manifest.configured == digest(_settings_of_index(settings).values())
         and (manifest.chunker, manifest.site, manifest.content)
         == (book.chunker, book.site, book.content)
     )
@@ -274,7 +274,7 @@ async def index_book(
     `force` embeds everything again and publishes even a much smaller index. `batch_size` is the
     number of texts per call of the embedder.
     """
-    book, generation = reader.book, new_generation()
+    book, generation, wanted = reader.book, new_generation(), _settings_of_index(settings)
     builder = await store.build(generation, embedder.model_id)
     try:
         before = await published_index(settings, store, embedder, book, force=force)
@@ -315,8 +315,8 @@ async def index_book(
                 site=book.site,
                 generator=book.generator,
                 content=book.content,
-                configured=settings_hash(settings),
-                settings=_settings_of_index(settings),
+                configured=digest(wanted.values()),
+                settings=wanted,
                 pushed=book.content == digest([str(settings.pushed_content)]),
                 languages=_languages_of(ledger),
                 documents=sum(bool(record.chunks) for record in ledger.values()),
