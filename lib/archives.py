@@ -36,7 +36,9 @@ _MAX_ENTRIES_PER_FILE: Final = 10
 """Archive entries and folders allowed per page of MAX_FILES: images and the like count too."""
 _ZIP_TAIL_BYTES: Final = 66_000
 """The end-of-directory record of a zip starts within this distance of the end."""
-_REFUSED_NAMES: Final = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ})
+_NAME_ERRORS: Final = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+)
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f\\]|^[^/]*:")
 
 _DAMAGED: Final = (
@@ -125,16 +127,12 @@ def _write(entries: Iterator[_Entry], folder: Path, limits: DocumentLimits) -> N
                     if left < 0:
                         raise InvalidRequest(_TOO_LARGE.format(limits.max_total_bytes))
                     out.write(data)
-        except (FileExistsError, NotADirectoryError):
-            raise InvalidRequest(
-                f"The archive has two entries named {str(path)!r}, or names that differ only in "
-                "case."
-            ) from None
         except OSError as error:
-            if error.errno not in _REFUSED_NAMES:
+            if error.errno not in _NAME_ERRORS:
                 raise
             raise InvalidRequest(
-                f"The server cannot store a file named {str(path)[:200]!r}: {error.strerror}."
+                f"The archive cannot be unpacked at {str(path)[:200]!r}: {error.strerror}. "
+                "Each name must be unique, also without regard to case."
             ) from None
         written += 1
     if not written:
