@@ -17,6 +17,7 @@ from lib.includes import Includes, is_private
 from lib.languages import page_language
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
+from lib.sites.config_files import read_text
 from lib.sites.router import PageAddress, Router, link
 from lib.sites.site import Site
 from lib.store import FileRecord, Ledger, StoredChunk
@@ -53,11 +54,7 @@ class Book:
 
     def site_hash(self) -> str:
         """Hash of everything but the pages that decides their addresses."""
-        try:
-            summary = (self.root / "SUMMARY.md").read_bytes().hex()
-        except OSError:
-            summary = ""
-        return digest([repr(self.site), summary])
+        return digest([repr(self.site), read_text(self.root / "SUMMARY.md")])
 
 
 def content_folder(configured: Path, wanted: str | None) -> Path:

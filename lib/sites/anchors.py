@@ -121,11 +121,9 @@ def _written(heading: _RoutedHeading, text: str) -> str:
     return heading.source
 
 
-def attribute_list(
-    source: str, _text: str, _end: int, pattern: re.Pattern[str] = _ATTRIBUTES
-) -> tuple[str, str | None]:
+def attribute_list(source: str, _text: str, _end: int) -> tuple[str, str | None]:
     """Split `{#id .class key=value}` off a heading: the heading, and the id."""
-    found = pattern.search(source)
+    found = _ATTRIBUTES.search(source)
     return (source[: found.start()], attribute_id(found[1])) if found else (source, None)
 
 

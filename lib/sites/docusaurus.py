@@ -232,16 +232,18 @@ def _folders(folder: Path) -> list[str]:
         return []
 
 
-_EXPLICIT_ID: Final = re.compile(r"\s*\\?\{(?:#((?:(?!\{#|\}).)+)|/\*\s*#(\S+)(?: .*?)?\*/)\}\s*$")
+_EXPLICIT_ID: Final = re.compile(r"\{(?:#([^}\n]++)|/\*\s*+#(\S+)(?: .*?)?\*/)\}\s*+\Z")
 _BACKSLASH: Final = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
 def _explicit_id(source: str, _text: str, _end: int) -> tuple[str, str | None]:
     """`{#my-id}`, also as `\\{#my-id}` and `{/* #my-id */}`."""
-    found = _EXPLICIT_ID.search(source)
+    start = max(source.rfind("{#"), source.rfind("{/*"), 0)
+    found = _EXPLICIT_ID.match(source, start)
     if found is None:
         return source, None
-    return source[: found.start()], _BACKSLASH.sub(r"\1", found[1] or found[2]).strip()
+    heading = source[:start].removesuffix("\\").rstrip()
+    return heading, _BACKSLASH.sub(r"\1", found[1] or found[2]).strip()
 
 
 def _github_slug(text: str, *, lower: bool = True) -> str:

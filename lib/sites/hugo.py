@@ -30,18 +30,20 @@ from lib.sites.site import (
 
 
 def _sanitized(site: Site, path: str) -> str:
-    kept, gap = "", False
+    kept: list[str] = []
+    gap = False
     for char in path:
         if char in "./\\_#+~-@" or unicodedata.category(char)[0] in "LM" or char.isdecimal():
-            kept += "-" if gap and char != "-" else ""
-            kept, gap = kept + char, False
+            kept += ["-", char] if gap and char != "-" else [char]
+            gap = False
         elif char.isspace() and kept and kept[-1] != "-":
             gap = True
+    clean = "".join(kept)
     if site.settings.get("removepathaccents") is True:
-        kept = "".join(
-            c for c in unicodedata.normalize("NFD", kept) if not unicodedata.combining(c)
+        clean = "".join(
+            c for c in unicodedata.normalize("NFD", clean) if not unicodedata.combining(c)
         )
-    return kept if site.settings.get("disablepathtolower") is True else kept.lower()
+    return clean if site.settings.get("disablepathtolower") is True else clean.lower()
 
 
 def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:

@@ -170,7 +170,7 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
     return tuple(roots)
 
 
-_EXPLICIT_ID: Final = re.compile(r"(?:^|[ \t]+)\{#([A-Za-z][\w:-]*)\}\s*$")
+_EXPLICIT_ID: Final = re.compile(r"(?:(?<![ \t])[ \t]++|^)\{#([A-Za-z][\w:-]*+)\}\s*+\Z")
 _LINE_BELOW: Final = re.compile(r"[ \t]*\r?\n {0,3}\{:([^{}\n]*)\}[ \t]*(?=\r?\n|\Z)")
 
 

@@ -25,7 +25,7 @@ from lib.sites.site import (
 )
 
 _SUMMARY_LINK: Final = re.compile(
-    r"^[ \t]*(?:[-*+][ \t]+)?\[(?:[^\]\\]|\\.)*\]\((?:<([^<>]*)>|([^()]*))\)"
+    r"[ \t]*+(?:[-*+][ \t]++)?+\[(?:[^\]\\]++|\\.)*+\]\((?:<([^<>]*+)>|([^()]*+))\)"
 )
 
 
@@ -35,7 +35,9 @@ def _listed_pages(root: ContentRoot) -> frozenset[str] | None:
     if not summary:
         return None
     pages = set()
-    for line in re.sub(r"<!--.*?-->", "", summary, flags=re.DOTALL).splitlines():
+    end = summary.rfind("-->") + 3  # every comment that begins before it ends
+    visible = re.sub(r"<!--.*?-->", "", summary[:end], flags=re.DOTALL) + summary[end:]
+    for line in visible.splitlines():
         if match := _SUMMARY_LINK.match(line):
             target = unquote((match[1] or match[2] or "").strip())
             if target:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from lib.globs import gitignore
-from lib.sites.anchors import attribute_list
+from lib.sites.anchors import attribute_id
 from lib.sites.config_files import Tagged, merged, read_config, section, string, strings
 from lib.sites.site import (
     NOT_BUILT,
@@ -155,7 +155,9 @@ def _pymdownx_slug(
     }
     if normalize in ("NFC", "NFD", "NFKC", "NFKD"):  # the library wants it as a literal type
         text = unicodedata.normalize(normalize, text)  # type: ignore[arg-type]
-    text = form.get(case, str)(re.sub(r"</?[^>]*>", "", text).strip())
+    end = text.rfind(">") + 1  # every tag that begins before it ends
+    text = re.sub(r"<[^>]*+>", "", text[:end]) + text[end:]
+    text = form.get(case, str)(text.strip())
     text = re.sub(r"[^\w\- ]", "", text).replace(" ", separator)
     return quote(text) if percent_encode else text
 
@@ -171,6 +173,9 @@ _PYMDOWNX: Final[Mapping[str, Mapping[str, object]]] = {
 }
 
 
+_LONGEST_SEPARATOR: Final = 20
+
+
 def _slugger(extensions: Mapping[str, Mapping[str, Any]]) -> Slugify | None:
     """The slug function of the `toc` settings; None when it is the site's own code."""
     toc = {**extensions.get("markdown.extensions.toc", {}), **extensions.get("toc", {})}
@@ -178,7 +183,7 @@ def _slugger(extensions: Mapping[str, Mapping[str, Any]]) -> Slugify | None:
     if isinstance(name, Tagged):
         arguments = section(name.value, "kwds")
         name = name.tag.partition(":")[2]
-    separator = string(toc, "separator", "-")
+    separator = string(toc, "separator", "-")[:_LONGEST_SEPARATOR]
     module, _, function = str(name or "markdown.extensions.toc.slugify").rpartition(".")
     if module == "markdown.extensions.toc" and function in ("slugify", "slugify_unicode"):
         return partial(_slug, separator=separator, ascii_only=function == "slugify")
@@ -197,25 +202,34 @@ def _slugger(extensions: Mapping[str, Mapping[str, Any]]) -> Slugify | None:
 def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
     """Python-Markdown: `_1`, `_2`; explicit ids anywhere in the page are taken from the start."""
     used = {slug for slug, explicit in slugs if explicit}
-    following: dict[str, int] = {}  # the highest number of a base that is known to be taken
+    following: dict[tuple[str, int], int] = {}  # from a number to the last of those taken after it
     anchors = []
     for slug, explicit in slugs:
         anchor = slug
         if not explicit and (anchor in used or not anchor):
-            ended = re.fullmatch(r"(.*)_([0-9]+)", anchor, re.DOTALL)
-            base = ended[1] if ended else anchor
-            count = int(ended[2]) if ended else following.get(base, 0)
+            ended = re.fullmatch(r"(.*)_([0-9]{1,18})", anchor, re.DOTALL)
+            base, count = (ended[1], int(ended[2])) if ended else (anchor, 0)
+            passed = []
             while anchor in used or not anchor:
-                count += 1
+                passed.append(count)
+                count = following.get((base, count), count) + 1
                 anchor = f"{base}_{count}"
-            if not ended:
-                following[base] = count
+            following.update(((base, each), count) for each in passed)
         used.add(anchor)
         anchors.append(anchor)
     return anchors
 
 
-_ATTRIBUTE_LIST: Final = re.compile(r"(?:^|[ ]+)\{:?[ ]*([^}\n ][^}\n]*?)[ ]*\}[ ]*$")
+_ATTRIBUTE_LIST: Final = re.compile(r"(?:(?<! ) ++|^)\{:?+ *+([^}\n ][^}\n]*+)\}")
+
+
+def _attribute_list(source: str, _text: str, _end: int) -> tuple[str, str | None]:
+    last = source.rfind("}")
+    if last < 0 or source[last + 1 :].strip():
+        return source, None
+    start = max(source.rfind("}", 0, last), source.rfind("\n", 0, last)) + 1
+    found = _ATTRIBUTE_LIST.search(source, start)
+    return (source[: found.start()], attribute_id(found[1])) if found else (source, None)
 
 
 def _heading_rules(site: Site, _text: str) -> HeadingRules:
@@ -238,7 +252,7 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
             emoji_codes=not (assumed or "pymdownx.emoji" in extensions),
             attributes=lists,
         ),
-        explicit_id=partial(attribute_list, pattern=_ATTRIBUTE_LIST) if lists else no_explicit_id,
+        explicit_id=_attribute_list if lists else no_explicit_id,
         template=re.compile("|".join(templates)) if templates else None,
     )
 

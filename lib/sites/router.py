@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote
 
 from lib.sites.anchors import RoutedPage, anchors
-from lib.sites.site import NOT_BUILT, ContentRoot, PageSource, Site
+from lib.sites.site import LONGEST_PATH, NOT_BUILT, UNKNOWN_PATH, ContentRoot, PageSource, Site
 
 _PATH_SAFE: Final = "/~!$&'()*+,;=:@-._"
 _ANCHOR_SAFE: Final = _PATH_SAFE + "?"
@@ -50,6 +50,7 @@ class Router:
     def __init__(self, site: Site, content_root: Path, paths: Iterable[str]) -> None:
         self._site = site
         self._folder = posixpath.normpath(content_root.absolute().as_posix())
+        self._roots = {root.folder: root for root in reversed(site.content_roots)}
         siblings: dict[str, set[str]] = {}
         for path in paths:
             root, relative = self._root_of(path)
@@ -63,10 +64,10 @@ class Router:
     def _root_of(self, path: str) -> tuple[ContentRoot | None, str]:
         """The content root of a page, and the page's path relative to it."""
         file = posixpath.normpath(posixpath.join(self._folder, path))
-        for root in self._site.content_roots:
-            if relative := root.relative(file):
-                return root, relative
-        return None, path
+        folder = posixpath.dirname(file)
+        while (root := self._roots.get(folder)) is None and folder.strip("/"):
+            folder = posixpath.dirname(folder)
+        return (root, root.relative(file) or path) if root else (None, path)
 
     def address(self, path: str, page: RoutedPage, text: str = "") -> PageAddress:
         """`path` is relative to the content root, with `/`; `text` is the source of `page`. Without
@@ -86,7 +87,11 @@ class Router:
                 Path(self._folder) / path,
                 text,
             )
-            place = self._site.generator.page_path(self._site, root, source)
+            place = UNKNOWN_PATH
+            if len(page.title) <= LONGEST_PATH:
+                place = self._site.generator.page_path(self._site, root, source)
+            if len(place.path or "") > LONGEST_PATH:
+                place = UNKNOWN_PATH
         url = None
         if place.path is not None:
             url = self._site.site_url + quote(place.path, safe=_PATH_SAFE, errors="replace")

@@ -18,6 +18,10 @@ from lib.sites.config_files import read_config
 _MARKDOWN_SUFFIX: Final = re.compile(r"\.(?:mdx?|markdown|mkdn?|mkdown|mdown)$", re.IGNORECASE)
 
 
+LONGEST_PATH: Final = 1_000
+"""In characters: a longer slug, title or address is not used."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContentRoot:
     """A folder of pages, and the part of the site that serves it."""
@@ -235,8 +239,10 @@ def joined(*parts: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """A string of the front matter; one that YAML reads as a number counts."""
-    return str(value) if isinstance(value, str | int | float) and value is not True else ""
+    """A string of the front matter, empty if it is too long for an address; one that YAML reads as
+    a number counts."""
+    text = str(value) if isinstance(value, str | int | float) and value is not True else ""
+    return text if len(text) <= LONGEST_PATH else ""
 
 
 def date_of(value: object) -> date | None:

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,6 +42,8 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
 
 _PARAMETER: Final = re.compile(r":(\w+)(?:\(([^()]*)\))?([*+?]?)")
 
+_SYNTAX: Final = re.compile(r"[:({]")
+
 
 def _rewritten(rewrites: object, path: str) -> str | None:
     """The path after `rewrites`; None when code decides."""
@@ -49,24 +51,46 @@ def _rewritten(rewrites: object, path: str) -> str | None:
         return None
     if not isinstance(rewrites, dict):
         return path
-    for pattern, target in list(rewrites.items())[:500]:
+    for pattern, target in rewrites.items():
         if pattern == path:
             return target if isinstance(target, str) else None
-        if ":" not in pattern or not isinstance(target, str):
+        if not _SYNTAX.search(pattern) or not isinstance(target, str):
             continue
-        regex, end = "", 0
-        for match in _PARAMETER.finditer(pattern):
-            regex += re.escape(pattern[end : match.start()])
-            piece = ".*" if match[2] == ".*" or match[3] in ("*", "+") else "[^/]+"
-            if match[2] and match[2] != ".*":
-                return None  # a regular expression of its own
-            regex, end = regex + f"(?P<{match[1]}>{piece})", match.end()
-        if (found := re.fullmatch(regex + re.escape(pattern[end:]), path)) is not None:
-            values = found.groupdict()
+        prefix, regex, suffix = _compiled(pattern)
+        if not (path.startswith(prefix) and path.endswith(suffix)):
+            continue
+        if regex is None:
+            return None
+        if (found := regex.match(path[: len(path) - len(suffix)])) is not None:
+            values = dict(zip(_PARAMETER.split(pattern)[1::4], found.groups(), strict=True))
             pieces = _PARAMETER.split(target)  # text, name, expression, sign, text, …
             pieces[1::4] = [values.get(name, "") for name in pieces[1::4]]
             return "".join(pieces[at] for at in range(len(pieces)) if at % 4 in (0, 1))
     return path
+
+
+@lru_cache(maxsize=1_000)
+def _compiled(pattern: str) -> tuple[str, re.Pattern[str] | None, str]:
+    """The text before the parameters, a regular expression, and the text after them.
+
+    The rules are those of path-to-regexp 6.3: a parameter contains no slash, nor the text before it
+    if that follows another parameter. So none backtracks over another. The regular expression is
+    None for a pattern with expressions or groups, and for one with `.*` before another parameter.
+    """
+    texts = _PARAMETER.split(pattern)
+    if any("(" in text or "{" in text for text in texts[0::4]):
+        return _SYNTAX.split(pattern)[0], None, ""
+    kinds = list(zip(texts[0::4], texts[2::4], texts[3::4], strict=False))
+    regex = ""
+    for index, (before, expression, sign) in enumerate(kinds):
+        rest = expression == ".*" or sign in ("*", "+")
+        last = index == len(kinds) - 1
+        if (expression and not rest) or (rest and not last) or (index and not before):
+            return texts[0], None, texts[-1]
+        free = not index or "/" in before
+        piece = "[^/]+?" if free else f"(?:(?!{re.escape(before)})[^/])+?"
+        regex += re.escape(before) + ("(.*)" if rest else f"({piece})")
+    return texts[0], re.compile(regex + r"\Z", re.DOTALL), texts[-1]
 
 
 _SPECIAL: Final = re.compile(r"""[\s~`!@#$%^&*()\-_+=\[\]{}|\\;:"'“”‘’<>,.?/]+""")

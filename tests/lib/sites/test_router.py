@@ -476,3 +476,77 @@ def test_docusaurus_paths_survive_percent_encoding(folders: list[str], slug: str
     assert address.url.isascii()
     assert unquote(address.url).rstrip("/").startswith("/docs/x")
     assert not set(address.url) & set(' #?"<>')
+
+
+@pytest.mark.parametrize(
+    ("pattern", "target", "path", "expected"),
+    [
+        ("src/:a-:b.md", ":b/:a.md", "src/x-y-z.md", "/z/x-y.html"),  # as path-to-regexp 6.3
+        (":a/src/:b(.*)", ":a/:b", "p/src/q/src/r.md", "/p/q/src/r.html"),
+        ("p/:a/src/(.*)", ":a.md", "p/q/src/r.md", None),
+        (":a/src/:b*", ":a/:b", "p/src/q/r.md", "/p/q/r.html"),
+        ("x/(.*)-:b.md", ":b.md", "x/y-z.md", None),
+        ("x/(.*)-:b.md", ":b.md", "y-z.md", "/y-z.html"),
+        (r"x/:a(\\d+).md", ":a.md", "x/1.md", None),
+        ("x/:a:b.md", ":b.md", "x/1.md", None),
+        (":a/:a.md", ":a.md", "x/y.md", "/y.html"),
+        (":1.md", "x-:1.md", "y.md", "/x-y.html"),
+        (":a.md", ":a" * 400, "abc.md", None),
+    ],
+)
+def test_vitepress_rewrites(
+    tmp_path: Path, pattern: str, target: str, path: str, expected: str | None
+) -> None:
+    config = f"export default {{rewrites: {{'{pattern}': '{target}'}}}}"
+    assert routed(tmp_path, {".vitepress/config.js": config, path: ""})[path].url == expected
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "-".join(f":a{i}" for i in range(8)) + "!.md",
+        "-".join(f":a{i}(.*)" for i in range(8)) + "!.md",
+        "-".join(f":a{i}" for i in range(7)) + "-:b(.*)!.md",
+        "".join(f":a{i}" for i in range(8)) + "!.md",
+        "a".join(f":a{i}_" for i in range(40)) + "!.md",
+    ],
+)
+def test_vitepress_rewrites_take_linear_time(tmp_path: Path, pattern: str) -> None:
+    routed(
+        tmp_path,
+        {".vitepress/config.js": f"export default {{rewrites: {{'{pattern}': 'x.md'}}}}"},
+    )
+    paths = ["a-" * 2_000 + ".md", "a-" * 2_000 + "!.md", "-" * 4_000 + "!.md", "a_a" * 999 + ".md"]
+    router = Router(detect_site(tmp_path), tmp_path, paths)
+    started = time.process_time()
+    for path in paths:
+        router.address(path, parse_page("# x\n", "commonmark"), "")
+    assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize(
+    ("file", "config", "text"),
+    [
+        ("mkdocs.yml", "markdown_extensions: [attr_list]", "# a" + " {b" * 600 + "} c\n"),
+        ("mkdocs.yml", "markdown_extensions: [attr_list]", "# a" + " " * 1_900 + "b\n"),
+        ("mkdocs.yml", "plugins: [{blog: {post_url_date_format: " + "M" * 60 + "x}}]", "# a\n"),
+        ("mkdocs.yml", "plugins: [blog]", "# " + "<" * 1_900 + "\n"),
+        ("mkdocs.yml", "x: 1", "# a\n" * 200 + "# a_1\n" * 200),
+        ("docusaurus.config.js", "export default {}", "# a {" + "{" * 1_900 + "\n"),
+        ("docusaurus.config.js", "export default {}", "# a" + " {#" * 600 + "\n"),
+        ("_config.yml", "x: 1", "# a" + " " * 1_900 + "b\n"),
+        ("hugo.toml", f"permalinks.posts = '{':title' * 3_000}'", "# " + "a" * 9_000 + "\n"),
+        ("book.toml", "", "# a\n"),
+    ],
+)
+def test_hostile_pages_and_settings_end_soon(
+    tmp_path: Path, file: str, config: str, text: str
+) -> None:
+    path = "docs/blog/posts/a.md" if file == "mkdocs.yml" else "posts/a.md"
+    summary = "<!--" * 40_000 + "\n[a](posts/a.md)\n"
+    routed(tmp_path, {file: config, path: "", "src/SUMMARY.md": summary})
+    text = f"---\ndate: 2020-01-02\n---\n{text}"
+    page = parse_page(text, "commonmark")
+    started = time.process_time()
+    Router(detect_site(tmp_path), tmp_path, [path]).address(path, page, text)
+    assert time.process_time() - started < 0.5
