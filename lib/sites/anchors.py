@@ -43,8 +43,10 @@ _ATTRIBUTES: Final = re.compile(
     r"(?<![ \t])[ \t]*+\{:?"
     r"((?:[ \t]*+(?:[.#][^\s{}]++|[\w:-]++=(?>\"[^\"]*+\"|'[^']*+'|[^\s{}]++)))++)[ \t]*+\}\s*+$"
 )
-_MAX_HEADING: Final = 1_000
+_MAX_HEADING: Final = 500
 """Characters. A longer heading has no anchor: some patterns below take quadratic time."""
+_MAX_UNCLOSED: Final = 20
+"""Tags and braces of a heading: each unclosed one is read to the end of the heading."""
 _ATTRIBUTE: Final = re.compile(r"#([^\s{}#]+)|\bid=(?:\"([^\"]*)\"|'([^']*)'|([^\s{}]+))")
 
 
@@ -155,10 +157,12 @@ def _braced(text: str, start: int) -> int:
 def _mdx_rule(state: StateInline, silent: bool) -> bool:
     """`{expression}` is text as written; a JSX tag is not text."""
     text, start = state.src, state.pos
+    if text[start] not in "{<" or state.env.get("unclosed", 0) > _MAX_UNCLOSED:
+        return False
     if text[start] == "{":
         end, content = _braced(text, start), ""
         content = text[start + 1 : end - 1]
-    elif text[start] == "<" and (match := _JSX_TAG.match(text, start)):
+    elif match := _JSX_TAG.match(text, start):
         end, at = 0, match.end()
         while at < len(text):
             if text[at] == "{":
@@ -173,6 +177,7 @@ def _mdx_rule(state: StateInline, silent: bool) -> bool:
     else:
         return False
     if not end:
+        state.env["unclosed"] = state.env.get("unclosed", 0) + 1
         return False
     if not silent:
         state.push("mdx", "", 0).content = content

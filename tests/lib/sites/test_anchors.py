@@ -3,6 +3,7 @@
 The expected values were made by the generators' own code and read from real builds.
 """
 
+import time
 from pathlib import Path
 
 import docutils.nodes
@@ -488,3 +489,17 @@ def test_an_unknown_generator_has_no_anchors() -> None:
 @pytest.mark.parametrize("source", ["", "[", "{", "{#", "![", "`", "<", "<a {", "\\", "{{", "*_~"])
 def test_broken_headings_never_raise(generator: str, source: str) -> None:
     assert len(made(generator, f"## x{source}\n\n## x{source}\n")) == 2
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize(
+    "unit", ["{", "{.a ", '{a="" ', "{/*", "{/**/ ", "[^", "![", "<a ", "`", ":a-", " ", "--"]
+)
+def test_hostile_headings_take_linear_time(generator: str, unit: str) -> None:
+    """Regression: at this size the longer one took from a second to years."""
+    text = "".join(f"# a {unit * (size // len(unit))} b\n\n" for size in (450, 8_000))
+    site = Site(GENERATORS[generator])
+    page = parse_page(text, site.generator.markdown)
+    started = time.process_time()
+    assert anchors(site, page, text)[1:] == (None,)
+    assert time.process_time() - started < 0.2
