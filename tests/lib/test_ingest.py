@@ -76,6 +76,19 @@ async def test_a_preview_does_nothing(services: Services, upstream: Upstream, fo
     assert len(upstream.requests) == asked
 
 
+async def test_a_hostile_configuration_is_one_line_and_the_book_is_read(
+    services: Services, folder: Path
+) -> None:
+    bomb = "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40))
+    files = {"mkdocs.yml": f"a0: &a0 [x]\n{bomb}", ".quireignore": "[z-a]\n" + "*a" * 2_000 + "b"}
+    write_book(folder, files)
+    status = await run(services)
+    assert status.status == "completed"
+    lines = status.progress.errors
+    assert [line.split(":")[0] for line in lines] == ["mkdocs.yml", ".quireignore"]
+    assert status.progress.files_processed == status.progress.total_files > 0
+
+
 async def test_only_the_last_tasks_are_remembered(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
