@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 _CHECK_SECONDS: Final = 1.0
 _MAX_FILE_BYTES: Final = 1_000_000
-_NAMED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}):(.*)")
+_NAMED_KEY = re.compile(r"([A-Za-z0-9_.-]{1,64}+):(.*+)")
 
 
 def has_key(given: str, keys: Iterable[str]) -> bool:

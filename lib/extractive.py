@@ -10,6 +10,7 @@ Sentences are taken by weight while there is room, and shown in reading order. A
 sentence that introduces it, code with the sentence before it.
 """
 
+import math
 import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ _MAX_CHARACTERS: Final = 900
 _MAX_CODE_CHARACTERS: Final = 3_000
 """Maximum characters of all code together. A longer block is dropped."""
 _MAX_PASSAGES: Final = 3
+_MAX_READ: Final = 200
+"""Maximum sentences of a passage that are considered."""
 _MIN_WEIGHT_SHARE: Final = 0.6
 """A sentence below this share of the best weight is dropped."""
 _REDUNDANT_OVERLAP: Final = 0.9
@@ -79,10 +82,13 @@ def extract_in_steps(
     for number, passage in enumerate(passages, start=1):
         candidates += _read_candidates(number, passage)
         yield
-    weigh = _weigh_sentences(question, candidates, [passage.score for passage in passages])
+    weigh = yield from _weigh_sentences(
+        question, candidates, [passage.score for passage in passages]
+    )
     ranked = sorted(range(len(candidates)), key=lambda i: (-weigh[i], i))
     taken: list[int] = []
     for index in ranked:
+        yield
         if weigh[index] < _MIN_WEIGHT_SHARE * weigh[ranked[0]]:
             break
         for each in _with_companions(candidates, index, alone=not taken):
@@ -101,7 +107,7 @@ def _read_candidates(number: int, passage: Passage) -> Iterator[_CandidateSenten
     """Yield the sentences of `passage` with at least two terms."""
     heading = frozenset(terms(f"{passage.chapter} {passage.section} {passage.heading}"))
     before: frozenset[str] = frozenset()
-    for sentence in split_passage(passage):
+    for sentence in split_passage(passage)[:_MAX_READ]:
         if len(sentence.code) > _MAX_CODE_CHARACTERS:
             sentence = replace(sentence, code="")
         if sentence.code and not sentence.text:
@@ -115,22 +121,22 @@ def _read_candidates(number: int, passage: Passage) -> Iterator[_CandidateSenten
 
 def _weigh_sentences(
     question: str, candidates: Sequence[_CandidateSentence], scores: Sequence[float]
-) -> list[float]:
+) -> Generator[None, None, list[float]]:
     """Return a weight for each candidate. `scores` are the passages' scores."""
-    rarity = {
-        **_term_rarity([each.context for each in candidates]),
-        **_term_rarity([each.terms for each in candidates]),
-    }
+    rarity = dict(_term_rarity([each.context for each in candidates]))
+    yield
+    rarity.update(_term_rarity([each.terms for each in candidates]))
+    yield
     asked = {term: rarity.get(term, 0.0) for term in terms(question)}
     total = sum(asked.values()) or 1.0
 
     def share(held: frozenset[str]) -> float:
-        return sum(rare for term, rare in asked.items() if term in held) / total
+        return math.fsum(asked[term] for term in asked.keys() & held) / total
 
-    covered = [
-        share(each.terms) + _CONTEXT_WEIGHT * share(each.context - each.terms)
-        for each in candidates
-    ]
+    covered: list[float] = []
+    for each in candidates:
+        covered.append(share(each.terms) + _CONTEXT_WEIGHT * share(each.context - each.terms))
+        yield
     enough, rank_weight = _COVERED_SHARE * max(covered, default=0.0), _RANK_WEIGHT
     known = sum(term in rarity for term in asked) / len(asked) if asked else 0.0
     if known < _KNOWN_SHARE:

@@ -22,12 +22,12 @@ ENGLISH: Final = "english"
 _UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 # `\w` of this library counts vowel signs as letters: Hindi words stay whole.
 WORD: Final = regex.compile(
-    rf"[{_UNSPACED}]+|[\w--[{_UNSPACED}]]+(?:(?:::|\.|->|-|/)[\w--[{_UNSPACED}]]+)*", regex.V1
+    rf"[{_UNSPACED}]++|[\w--[{_UNSPACED}]]++(?:(?:::|\.|->|-|/)[\w--[{_UNSPACED}]]++)*+", regex.V1
 )
-_ASCII_WORD: Final = re.compile(r"\w+(?:(?:::|\.|->|-|/)\w+)*", re.ASCII)
+_ASCII_WORD: Final = re.compile(r"\w++(?:(?:::|\.|->|-|/)\w++)*+", re.ASCII)
 """Finds the same in ASCII text, in a quarter of the time."""
 IS_UNSPACED: Final = regex.compile(rf"[{_UNSPACED}]")
-_QUESTION_WORD: Final = regex.compile(r"[\w--_]+(?:['’][\w--_]+)*", regex.V1)
+_QUESTION_WORD: Final = regex.compile(r"[\w--_]++(?:['’][\w--_]++)*+", regex.V1)
 _LETTER: Final = regex.compile(r"\p{L}")
 _ARABIC: Final = regex.compile(r"\p{Arabic}")
 

@@ -24,7 +24,7 @@ _access_log = logging.getLogger("access")
 _REDACTED = "[redacted]"
 _MIN_SECRET_LENGTH = 4
 """Redacting a shorter key would hide half of every line."""
-_KEY_PATTERN = re.compile(r"(?i)\bbearer\s+[^\s'\",]+|\bsk-[A-Za-z0-9_-]{4,}")
+_KEY_PATTERN = re.compile(r"(?i)\bbearer\s++[^\s'\",]++|\bsk-[A-Za-z0-9_-]{4,}+")
 _OWN_LOGGERS = ("access", "handlers", "lib", "quire")
 """Only these log at DEBUG: there, libraries log whole requests, with keys and questions."""
 _VERBOSE_LOGGERS = ("httpx", "httpx2", "markdown_it")

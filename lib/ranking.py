@@ -47,10 +47,12 @@ _FIELDS: Final = {
     "lang": "locale",
 }
 _RESTRICTION: Final = re.compile(
-    rf"(?<!\S)(?P<name>{'|'.join(_FIELDS)}):(?:\"(?P<quoted>[^\"]+)\"|(?P<bare>[^\s\":]+))(?!\S)",
+    rf"(?<!\S)(?P<name>{'|'.join(_FIELDS)}):(?:\"(?P<quoted>[^\"]++)\"|(?P<bare>[^\s\":]++))(?!\S)",
     re.IGNORECASE,
 )
-_PHRASE: Final = re.compile(r"\"([^\"]{2,200})\"|“([^”]{2,200})”|«([^»]{2,200})»")
+_PHRASE: Final = re.compile(r"\"([^\"]{2,200}+)\"|“([^“”]{2,200}+)”|«([^«»]{2,200}+)»")
+_MAX_PHRASES: Final = 10
+"""Each is looked for in every candidate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def parse_query(text: str) -> ParsedQuery:
     phrases = (
         _normalize_text(next(filter(None, found.groups()))) for found in _PHRASE.finditer(rest)
     )
-    return ParsedQuery(rest, only, tuple(phrase for phrase in phrases if phrase))
+    return ParsedQuery(rest, only, tuple(phrase for phrase in phrases if phrase)[:_MAX_PHRASES])
 
 
 def _normalize_text(text: str) -> str:

@@ -41,7 +41,7 @@ _BENEFIT_OF_DOUBT: Final = 0.1
 """Added to a similarity whose scale was not measured. A larger value refuses fewer unanswerable
 questions; a smaller one refuses answerable ones."""
 
-_NO_WORD: Final = regex.compile(r"[^\p{L}\p{M}\p{N}'-]+")
+_NO_WORD: Final = regex.compile(r"[^\p{L}\p{M}\p{N}'-]++")
 _MARKUP: Final = re.compile(r"[\\`*_\[\]<>]")
 
 

@@ -45,7 +45,7 @@ _BOOK_OPENINGS: Final = (
 )
 """Usual file names of a page that introduces a book, the likeliest first."""
 
-_WORD: Final = regex.compile(r"[\p{L}\p{M}']+")
+_WORD: Final = regex.compile(r"[\p{L}\p{M}']++")
 
 
 def _is_about_the_book(question: str) -> bool:

@@ -81,11 +81,11 @@ def _detect_flavour(text: str, file_path: str) -> Flavour:
 
 
 _MDX: Final = re.compile(
-    r"^import [^\n]+ from ['\"]|^import ['\"]|^export (?:default|const|function) "
-    r"|^</?[A-Z]\w*[ />\n]",
+    r"^import [^\n]{1,500}? from ['\"]|^import ['\"]|^export (?:default|const|function) "
+    r"|^</?[A-Z]\w*+[ />\n]",
     re.MULTILINE,
 )
-_MYST: Final = re.compile(r"^(?:`{3,}|~{3,}|:{3,})\{[a-z]|\{[a-z]+\}`", re.MULTILINE)
+_MYST: Final = re.compile(r"^(?:`{3,}+|~{3,}+|:{3,}+)\{[a-z]|\{[a-z]++\}`", re.MULTILINE)
 _FENCE: Final = re.compile(
     r"^[ \t]*+(?:[-*+>] ++)*+(`{3,}+|~{3,}+)[ \t]*+([^\n`]*+)$", re.MULTILINE
 )
@@ -101,13 +101,13 @@ _STANDS_FOR: Final = re.compile(
     """,
     re.MULTILINE | re.IGNORECASE | re.VERBOSE,
 )
-_ADMONITION: Final = re.compile(r"\[![A-Za-z]+\][+-]?\s*")
+_ADMONITION: Final = re.compile(r"\[![A-Za-z]++\][+-]?\s*+")
 _OPENS_OR_CLOSES: Final = re.compile(
     r"(?::{3,}[^\n]*|(?:!!!|\?\?\?\+?) ?[^\n]*|===[!+]? *\"[^\n]*"
     r"|</?[A-Z][\w.]*+(?:\s*+/?>|\s++[\w-]++=[^\n]*+(?<=>)))"
 )
-_ROW: Final = re.compile(r"\s*\|.*")
-_RULE: Final = re.compile(r"[\s|:-]*")
+_ROW: Final = re.compile(r"\s*+\|.*+")
+_RULE: Final = re.compile(r"[\s|:-]*+")
 _TOGETHER: Final = regex.compile(
     r"(?<=[\p{Han}\p{Hiragana}\p{Katakana}、。，！？]) (?=[\p{Han}\p{Hiragana}\p{Katakana}])"
 )
@@ -133,7 +133,7 @@ def _readable(text: str) -> str:
     # inside a block.
     if any(info for _, info in fences[1::2]) and not fences[0][1]:
         text = f"{fences[0][0]}\n{text}"
-    parts = re.split(r"(^[ \t]*(?:`{3,}|~{3,})[^`\n]*$)", text, flags=re.MULTILINE)
+    parts = re.split(r"(^[ \t]*+(?:`{3,}+|~{3,}+)[^`\n]*+$)", text, flags=re.MULTILINE)
     inside = False
     for at, part in enumerate(parts):
         if at % 2:
@@ -192,14 +192,14 @@ STOPS: Final = _SPACED_STOPS + _UNSPACED_STOPS
 """Characters that can end a sentence."""
 # Possessive, and with a bounded look back for a word: a text of dots must take linear time.
 _STOP: Final = regex.compile(
-    rf"[{_UNSPACED_STOPS}]+[”’」』）)\]»\"]*\s*"
-    rf"|(?<![{_SPACED_STOPS}])(?P<mark>[{_SPACED_STOPS}]++)(?P<close>[\"'”’)\]»*_]*)\s+(?=\S)"
+    rf"[{_UNSPACED_STOPS}]++[”’」』）)\]»\"]*+\s*+"
+    rf"|(?<![{_SPACED_STOPS}])(?P<mark>[{_SPACED_STOPS}]++)(?P<close>[\"'”’)\]»*_]*+)\s++(?=\S)"
 )
 _OPENING: Final = "\"'“‘«([*_¿¡„`$<#@"
-_WORD_BEFORE: Final = regex.compile(r"[\p{L}\p{M}\d.]+\Z")
+_WORD_BEFORE: Final = regex.compile(r"(?<![\p{L}\p{M}\d.])[\p{L}\p{M}\d.]++\Z")
 _LONGEST_WORD: Final = 50
-_WORD_AFTER: Final = regex.compile(r"[\p{L}\p{M}\d']+")
-_INITIAL: Final = regex.compile(r"(?:\p{L}\.)*\p{L}")
+_WORD_AFTER: Final = regex.compile(r"[\p{L}\p{M}\d']++")
+_INITIAL: Final = regex.compile(r"(?:\p{L}\.)*+\p{L}")
 _CAMEL: Final = regex.compile(r"\p{Ll}\p{Lu}")
 
 

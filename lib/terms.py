@@ -26,7 +26,7 @@ import Stemmer
 from lib.languages import ENGLISH, IS_UNSPACED, WORD, split_words, stop_words, words
 
 _PARTS: Final = regex.compile(
-    r"[_.:/>-]+|(?<=[\p{Ll}\d])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll})|(?<=\p{L})(?=\d)|(?<=\d)(?=\p{L})",
+    r"[_.:/>-]++|(?<=[\p{Ll}\d])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll})|(?<=\p{L})(?=\d)|(?<=\d)(?=\p{L})",
     regex.V1,
 )
 _local = threading.local()  # a stemmer has state and is not thread-safe

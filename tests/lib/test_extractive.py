@@ -1,5 +1,8 @@
 """Extractive answers: selection of sentences, and their Markdown."""
 
+import time
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +17,11 @@ from lib.extractive import (
     _MAX_SENTENCES,
     _escape_markdown,
     _Extract,
+    extract_in_steps,
     render_extracts,
 )
-from lib.ranking import Passage
-from lib.sentences import Sentence
+from lib.ranking import PLAIN, Passage
+from lib.sentences import Sentence, split_passage
 from tests.passages import extract, make_passage
 
 TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it. Gulls like fish.\n"
@@ -236,3 +240,18 @@ def shown(markdown: str) -> str:
     [_, inline, _] = MarkdownIt("commonmark").parse(markdown)
     assert all(token.type in ("text", "text_special") for token in inline.children or [])
     return "".join(token.content for token in inline.children or [])
+
+
+def test_a_selection_of_many_short_sentences_is_read_in_steps() -> None:
+    """Neither its sentences nor a question of many words keep other readers waiting."""
+    text = " ".join(f"w{n} b{n}." for n in range(500))
+    passages = [make_passage(text, kind=PLAIN), *(make_passage(f"{n} {text}") for n in range(5))]
+    for passage in passages:
+        split_passage(passage)
+    steps, times = extract_in_steps(text[:1_000], passages), []
+    with suppress(StopIteration):
+        while True:
+            began = time.process_time()
+            next(steps)
+            times.append(time.process_time() - began)
+    assert sorted(times)[-2] < 0.03

@@ -1,4 +1,5 @@
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -141,3 +142,10 @@ def test_the_budget_holds(texts: list[str], budget: int) -> None:
     cost = sum(length(_format_passage(n, each)) for n, each in enumerate(packed, start=1))
     assert cost <= budget or len(packed) == 1
     assert bool(packed) == bool(texts)
+
+
+@pytest.mark.parametrize("text", ["<" + " " * 20_000, "< /" + " " * 20_000, " " * 20_000 + "x"])
+def test_no_text_takes_long(text: str) -> None:
+    began = time.process_time()
+    build_prompt(text, [make_passage(text)], [Message("assistant", text)])
+    assert time.process_time() - began < 0.2  # seconds with a pattern that backtracks

@@ -1,6 +1,7 @@
 import itertools
 import math
 import random
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -480,3 +481,15 @@ def test_what_is_read_from_a_passage_is_kept_whatever_was_asked(real: list[Store
     length(three)
     length(one)  # at most two: the least recently used one is dropped
     assert read == [one.text, two.text, three.text, one.text]
+
+
+def test_only_some_phrases_are_looked_for() -> None:
+    """Each is compared with every candidate."""
+    assert len(parse_query('"a b" ' * 100).phrases) == 10
+
+
+@pytest.mark.parametrize("part", ["\u201ca", "\xaba", 'file:"', "file:a", '"'])
+def test_no_query_takes_long(part: str) -> None:
+    began = time.process_time()
+    parse_query((part * 1_000)[:1_000])
+    assert time.process_time() - began < 0.05
