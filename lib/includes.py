@@ -302,7 +302,7 @@ class Includes:
                 return ""  # searching for a file takes a millisecond
             spent[1] += 1
             if spent[1] > _MAX_INCLUDES:
-                return self._left_out(name, target, f"the page has more than {_MAX_INCLUDES}")
+                return self._left_out(name, target, f"the page has over {_MAX_INCLUDES} includes")
             found = self._find(target, file)
             if isinstance(found, str):
                 return self._left_out(name, target, found)
