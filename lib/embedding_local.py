@@ -94,10 +94,13 @@ class LocalEmbedder:
 
     async def _load(self) -> _Encoder:
         loop = asyncio.get_running_loop()
-        encoder = await loop.run_in_executor(self._questions, self._load_encoder)
+        # Not as the result of the call: the executor's future is part of a reference cycle, and the
+        # server excludes loaded models from garbage collection.
+        loaded: list[_Encoder] = []
+        await loop.run_in_executor(self._questions, lambda: loaded.append(self._load_encoder()))
         # Loading leaves much freed memory with the allocator.
         await loop.run_in_executor(self._questions, trim_heap)
-        return encoder
+        return loaded.pop()
 
 
 # onnxruntime reads this on import. By default it writes a machine id to the home directory and

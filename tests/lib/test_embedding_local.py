@@ -1,11 +1,13 @@
 """The packaged model and a model in a folder, both in `LocalEmbedder`."""
 
 import asyncio
+import gc
 import inspect
 import json
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 import lib.embedding_e5
 import lib.embedding_local
 from lib.embedding import Vectors
+from lib.embedding_e5 import _Tokenizer
 from lib.embedding_local import _DEFAULT_MAX_TOKENS, LocalEmbedder, find_model
 from lib.services import make_local_embedder
 from tests.onnx_model import hidden_states, write_model
@@ -202,6 +205,7 @@ load_e5().question("When does the tide turn?")
 """,
     "folder": """
 import sys
+import weakref
 from pathlib import Path
 from lib.embedding_local import find_model
 
@@ -222,3 +226,31 @@ def test_nothing_is_told_about_the_machine(tmp_path: Path, folder: Path, code: s
         check=True,
     )
     assert not list(home.rglob("*"))
+
+
+async def test_an_unloaded_model_is_freed_without_garbage_collection(folder: Path) -> None:
+    """The server excludes loaded models from garbage collection."""
+    embedder = make_local_embedder(str(folder))
+    await embedder.load()
+    loaded = weakref.ref(embedder._encoder.value)
+    gc.disable()
+    try:
+        embedder.unload()
+        await asyncio.sleep(0)  # the last caller ends
+        assert loaded() is None
+    finally:
+        gc.enable()
+    assert len(await embedder.embed_query("loaded again"))
+    await embedder.close()
+
+
+def test_an_unused_tokenizer_is_freed_without_garbage_collection() -> None:
+    tokenizer = _Tokenizer(["<s>", "<pad>", "</s>", "<unk>", "a"], np.zeros(5, np.float32), {})
+    assert tokenizer.encode("a", 5)
+    freed = weakref.ref(tokenizer)
+    gc.disable()
+    try:
+        del tokenizer
+        assert freed() is None
+    finally:
+        gc.enable()
