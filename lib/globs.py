@@ -20,7 +20,7 @@ TOO_MANY: Final = (
     f"more than {_MAX_PATTERNS} patterns, or than {_MAX_CHARACTERS} characters in them"
 )
 
-_TOKEN: Final = re.compile(r"\*++|\?|\[[!^]?+\]?+[^\]]*+\]|\\.|.", re.DOTALL)
+_TOKEN: Final = re.compile(r"\*++|\?|\[[!^]?+\]?+[^\]]{0,60}+\]|\\.|.", re.DOTALL)
 _BRACES: Final = re.compile(r"\{([^{}]*+)\}")
 
 

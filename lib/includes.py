@@ -70,7 +70,7 @@ def _mdbook_part(target: str) -> tuple[str, _Part]:
 
 
 _MAX_PART: Final = 1_000
-_SNIPPET_PART: Final = re.compile(r"(?:(?::-?\d*+){1,2}(?:,\d*+:\d*+)*+|:[A-Za-z][\w-]*+)\Z")
+_SNIPPET_PART: Final = re.compile(r"(?:(?::-?\d*+){1,2}(?:,\d*+:\d*+){0,20}+|:[A-Za-z][\w-]*+)\Z")
 
 
 def _snippet_part(target: str) -> tuple[str, _Part]:

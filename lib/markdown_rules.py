@@ -460,7 +460,7 @@ _ADMONITIONS: Final = _words(
     "abstract attention bug caution danger details error example failure hint important info note "
     "question quote seealso success summary tip todo tldr warning"
 )
-_CONTAINER: Final = re.compile(r"(?::{3,}|/{3,})[ \t]*(\{?)([\w.-]*)(\}?)(.*)")
+_CONTAINER: Final = re.compile(r"(?::{3,}+|/{3,}+)[ \t]*+(\{?)([\w.-]*+)(\}?)(.*+)")
 _QUOTED_ATTRIBUTE: Final = re.compile(r"""(?<![\w-])([\w-]++)=("[^"]*"|'[^']*')""")
 
 
@@ -565,7 +565,7 @@ def _math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return push_line(state, "math", start, line + 1, content.strip())
 
 
-_DIRECTIVE: Final = re.compile(r"(`{3,}|~{3,}|:{3,})[ \t]*\{([A-Za-z][\w:.-]*)\}[ \t]*(.*)")
+_DIRECTIVE: Final = re.compile(r"(`{3,}+|~{3,}+|:{3,}+)[ \t]*+\{([A-Za-z][\w:.-]*+)\}[ \t]*+(.*+)")
 _CODE_DIRECTIVES: Final = _words(
     "code code-block code-cell sourcecode highlight prompt parsed-literal doctest testcode "
     "ipython literalinclude mermaid graphviz eval-rst raw csv-table"
@@ -573,7 +573,7 @@ _CODE_DIRECTIVES: Final = _words(
 _SILENT_DIRECTIVES: Final = _words(
     "toctree contents include index meta tableofcontents image bibliography"
 )
-_OPTION: Final = re.compile(r":([\w-]+):[ \t]*(.*)")
+_OPTION: Final = re.compile(r":([\w-]++):[ \t]*+(.*+)")
 
 
 def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:

@@ -103,7 +103,7 @@ _STANDS_FOR: Final = re.compile(
 )
 _ADMONITION: Final = re.compile(r"\[![A-Za-z]++\][+-]?\s*+")
 _OPENS_OR_CLOSES: Final = re.compile(
-    r"(?::{3,}[^\n]*|(?:!!!|\?\?\?\+?) ?[^\n]*|===[!+]? *\"[^\n]*"
+    r"(?::{3,}+[^\n]*+|(?:!!!|\?\?\?\+?) ?[^\n]*+|===[!+]? *+\"[^\n]*+"
     r"|</?[A-Z][\w.]*+(?:\s*+/?>|\s++[\w-]++=[^\n]*+(?<=>)))"
 )
 _ROW: Final = re.compile(r"\s*+\|.*+")

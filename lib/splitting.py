@@ -84,10 +84,10 @@ def _piece(points: "_CutPoints", begin: int, room: int, rate: float, count: Coun
 # another rule here would change the chunks of every index.
 _SENTENCE_END: Final = re.compile(
     r"[.!?\u2026\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965\u104b\u1362\u1367\u17d4\u0589\r\n]"
-    r"(?:(?<=[.!?\u2026])[.!?\u2026]*[\"'\u2019\u201d\u00bb)\]*_`]*(?=\s)\s*"
-    r"|(?<=[\u3002\uff01\uff1f\uff61])[\u3002\uff01\uff1f\uff61]*[\u300d\u300f\u201d\u2019\uff09\u3011]*\s*"
-    r"|(?<=[^.!?\u2026\u3002\uff01\uff1f\uff61\r\n])[\"'\u201d\u00bb)]*(?=\s|$)\s*"
-    r"|(?<=[\r\n])(?>(?:(?<=\r)\n)?)[ \t]*[\r\n]\s*)"
+    r"(?:(?<=[.!?\u2026])[.!?\u2026]{0,40}+[\"'\u2019\u201d\u00bb)\]*_`]{0,40}+(?=\s)\s*+"
+    r"|(?<=[\u3002\uff01\uff1f\uff61])[\u3002\uff01\uff1f\uff61]*+[\u300d\u300f\u201d\u2019\uff09\u3011]*+\s*+"
+    r"|(?<=[^.!?\u2026\u3002\uff01\uff1f\uff61\r\n])[\"'\u201d\u00bb)]*+(?=\s|$)\s*+"
+    r"|(?<=[\r\n])(?>(?:(?<=\r)\n)?)[ \t]*+[\r\n]\s*+)"
 )
 # Abbreviation or initial: its full stop ends no sentence.
 _ABBREVIATION: Final = re.compile(

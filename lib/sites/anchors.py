@@ -26,7 +26,7 @@ _EMOJI_CODE = re.compile(r":[a-zA-Z0-9_+-]+:")
 _SMART_DASHES = re.compile(r"---?")
 _SMART_MARK = re.compile(r"['\"]|---?|\.\.\.|<<|>>")
 _ANGLES = re.compile(r"<<|>>")
-_FOOTNOTE = re.compile(r"\[\^[^\]\s]+\]")
+_FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,200}+\]")
 _DIRECTIVE_NAME = re.compile(r"(?<!:):[A-Za-z](?:[\w-]*\w)?(?![:\w])")
 _JSX_TAG = re.compile(r"</?(?:[A-Za-z_$][\w$.:-]*)?(?=[\s/>])")
 _ATTRIBUTE_LISTS = re.compile(
@@ -36,7 +36,7 @@ _SPAN_ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}")
 _ROLE = re.compile(r"\{[A-Za-z][\w:+-]*\}(?=`)")
 
 _BRACES: Final = re.compile(
-    r"\\?\{(?:[^{}\n/]++|/\*(?:[^*\n]++|\*(?!/))*+\*/|/)*+\}"
+    r"\\?\{(?:[^{}\n/]++|/\*[^*\n]{0,100}+(?:\*(?!/)[^*\n]{0,100}+){0,9}+\*/|/)*+\}"
     r"(?=[ \t]*+(?:#++[ \t]*+)?(?:\r?\n[ \t>]*+[=-]++[ \t]*+)?\Z)"
 )
 _ATTRIBUTES: Final = re.compile(

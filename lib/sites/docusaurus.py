@@ -35,7 +35,7 @@ _MAX_PLUGINS: Final = 50
 _MAX_VERSIONS: Final = 100
 _PREFIX: Final = re.compile(r"\d+\s*[-_.]+\s*([^-_.\s].*)", re.DOTALL)
 _LIKE_A_DATE: Final = re.compile(r"\d+[-_.]\d+")
-_BLOG_DATE: Final = re.compile(r"(.*?)(\d{4}[-/]\d{1,2}[-/]\d{1,2})[-/]?(.*)")
+_BLOG_DATE: Final = re.compile(r"(.*?)(\d{4}[-/]\d{1,2}[-/]\d{1,2})[-/]?(.*)", re.DOTALL)
 
 
 def _without_number(segment: str) -> str:

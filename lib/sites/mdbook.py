@@ -35,8 +35,7 @@ def _listed_pages(root: ContentRoot) -> frozenset[str] | None:
     if not summary:
         return None
     pages = set()
-    end = summary.rfind("-->") + 3  # every comment that begins before it ends
-    visible = re.sub(r"<!--.*?-->", "", summary[:end], flags=re.DOTALL) + summary[end:]
+    visible = re.sub(r"<!--.*?(?:-->|\Z)", "", summary, flags=re.DOTALL)
     for line in visible.splitlines():
         if match := _SUMMARY_LINK.match(line):
             target = unquote((match[1] or match[2] or "").strip())

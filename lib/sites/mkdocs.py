@@ -220,7 +220,7 @@ def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
     return anchors
 
 
-_ATTRIBUTE_LIST: Final = re.compile(r"(?:(?<! ) ++|^)\{:?+ *+([^}\n ][^}\n]*+)\}")
+_ATTRIBUTE_LIST: Final = re.compile(r"(?:(?<! ) ++|^)\{:?+ *+([^}\n ][^}\n]{0,200}+)\}")
 
 
 def _attribute_list(source: str, _text: str, _end: int) -> tuple[str, str | None]:
