@@ -16,7 +16,8 @@ from uuid import UUID, uuid4, uuid5
 
 import numpy as np
 import pytest
-from qdrant_client import AsyncQdrantClient
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.local import sparse_distances
 
 import lib.store_server_client
 from lib.embedding import Vectors, l2_normalise
@@ -125,6 +126,17 @@ def change_retry_policies(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> No
     monkeypatch.setattr(client, "_POLICIES", changed)
 
 
+def sparse_dot_product(query: models.SparseVector, stored: models.SparseVector) -> Any:
+    """The same product as local mode's own function, which takes half of the tests' time."""
+    weights = dict(zip(stored.indices, stored.values, strict=True))
+    products = [
+        value * weights[index]
+        for index, value in zip(query.indices, query.values, strict=True)
+        if index in weights
+    ]
+    return np.float32(sum(products)) if products else None
+
+
 MakeStore = Callable[[], Store]
 REAL_URL = os.environ.get("QDRANT_TEST_URL", "")
 REAL_KEY = os.environ.get("QDRANT_TEST_API_KEY", "")
@@ -137,6 +149,8 @@ async def open_stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
     made: list[Store] = []
     async with AsyncExitStack() as stack:
         if kind == "server":
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setattr(sparse_distances, "sparse_dot_product", sparse_dot_product)
             client = AsyncQdrantClient(":memory:")
             stack.push_async_callback(client.close)
         elif kind == "wire":
