@@ -113,20 +113,20 @@ def test_an_object_without_the_wanted_keys_is_no_configuration() -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "export default " + "[" * 50_000,
-        "export default " + "{a:" * 25_000,
-        "export default " + "(" * 12_000 + ")" * 12_000,
-        "export default {a: " + "!" * 50_000 + "1}",
-        "export default {a: " + "1?" * 25_000,
-        "export default {a: " + "`${" * 25_000,
-        "const a = {" + "x: {return {" * 5_000 + "}}" * 5_000 + "}",
-        "/*" * 50_000,
-        "'" * 50_000,
-        "/[" * 25_000,
-        "/* " * 25_000,
-        "'\\" * 25_000,
-        "`${'\\" * 12_000,
-        "a < " * 25_000,
+        "export default " + "[" * 20_000,
+        "export default " + "{a:" * 10_000,
+        "export default " + "(" * 2_500 + ")" * 5_000,
+        "export default {a: " + "!" * 20_000 + "1}",
+        "export default {a: " + "1?" * 10_000,
+        "export default {a: " + "`${" * 10_000,
+        "const a = {" + "x: {return {" * 2_500 + "}}" * 2_500 + "}",
+        "/*" * 20_000,
+        "'" * 20_000,
+        "/[" * 10_000,
+        "/* " * 10_000,
+        "'\\" * 10_000,
+        "`${'\\" * 5_000,
+        "a < " * 10_000,
         "".join(f"const a{i} = [a{i + 1}, a{i + 1}];" for i in range(300))
         + "export default {a: a0}",
         "".join(f"const a{i} = a{i + 1} + a{i + 1};" for i in range(90))
@@ -135,17 +135,17 @@ def test_an_object_without_the_wanted_keys_is_no_configuration() -> None:
         + "const a90 = 'xx'; export default {a: a0}",
         "".join(f"const a{i} = [...a{i + 1}, ...a{i + 1}];" for i in range(90))
         + "const a90 = ['xx']; export default {a: a0}",
-        "x" * 22_000,
-        "-`<;" * 8_000,
+        "x" * 10_000,
+        "-`<;" * 4_000,
         "export default " + "[|aasync " * 4_000,
         "export default " + "{a:" * 300_000,
-        "export default " + "[" * 30_000 + "]" * 30_000,
+        "export default " + "[" * 12_000 + "]" * 12_000,
     ],
 )
 def test_hostile_sources_end_soon(source: str) -> None:
     started = time.process_time()
     read_object(source, WANTED)
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 1
 
 
 @given(st.text(alphabet="{}[]()'\"`/*,:;.=>?!$ \\\nabaseUrlreturn export default", max_size=200))
