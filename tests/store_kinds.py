@@ -1,4 +1,4 @@
-"""One factory per kind of store, and what makes Qdrant's client cheaper and quicker in tests.
+"""One factory per kind of store, and patches that make Qdrant's client faster in tests.
 
 `ServerStore` is tested twice: over HTTP against `tests.qdrant_server` in strict mode, and on
 qdrant-client's local mode, a separate implementation without network and strict mode. With
