@@ -4,6 +4,7 @@ A shard is written without a write-ahead log and flushed after each batch. Once 
 changes, so several processes may open it.
 """
 
+import errno
 import os
 import tarfile
 import tempfile
@@ -136,16 +137,16 @@ def _files_below(folder: Path) -> Iterator[str]:
 def _data_ranges(file: FileIO) -> Iterator[tuple[int, int]]:
     """The allocated parts of a file; all of it if the system does not report them."""
     end, size = 0, os.fstat(file.fileno()).st_size
-    if not hasattr(os, "SEEK_DATA"):
-        yield 0, size
-        return
-    while end < size:
-        try:
+    try:
+        while end < size:
             begin = file.seek(end, os.SEEK_DATA)
-        except OSError:  # no data after `end`
-            return
-        end = file.seek(begin, os.SEEK_HOLE)
-        yield begin, end
+            end = file.seek(begin, os.SEEK_HOLE)
+            yield begin, end
+    except AttributeError:
+        yield 0, size
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # no data after `end`
+            yield 0, size
 
 
 def _temporary_folder() -> str:

@@ -51,9 +51,11 @@ async def test_the_health_report_shows_the_new_index_at_once(
     ingest_settings: MakeSettings,
 ) -> None:
     async with serving(ingest_settings()) as api:
+        await api.services.store_probe.answer(10)
         before = (await api.get("/health")).json()["index_version"]
         assert (await api.as_admin("POST", "/ingest", json={"force_reindex": True})).status == 200
         await wait_for_ingestion(api.services.ingestion)
+        await api.services.store_probe.answer(10)
         assert (await api.get("/health")).json()["index_version"] > before
 
 

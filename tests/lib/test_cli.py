@@ -255,7 +255,10 @@ def test_the_handbook_s_questions_are_about_the_handbook() -> None:
 
 
 async def start(arguments: list[str], stderr: int = asyncio.subprocess.PIPE) -> Process:
-    """Run `main.py` with the environment of the test."""
+    """Run `main.py` with the environment of the test.
+
+    Ctrl-C works in it even if the tests run in the background, where shells turn it off.
+    """
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "main.py",
@@ -263,6 +266,7 @@ async def start(arguments: list[str], stderr: int = asyncio.subprocess.PIPE) -> 
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=stderr,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -280,11 +284,16 @@ async def test_ctrl_c_ends_a_command_without_a_traceback(
         monkeypatch.setenv("EMBEDDING_PROVIDER", "openai")
         upstream.embedding_gate = asyncio.Event()
     process = await start([command, *arguments])
-    async with asyncio.timeout(60):
-        while not (upstream.embedded() if command == "ingest" else upstream.chats()):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, err = await asyncio.wait_for(process.communicate(), 20)
+    try:
+        async with asyncio.timeout(60):
+            while not (upstream.embedded() if command == "ingest" else upstream.chats()):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 20)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
     assert process.returncode == 130, err
     assert b"Traceback" not in err + out
     assert err.endswith(b"Interrupted.\n")

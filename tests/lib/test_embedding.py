@@ -13,7 +13,7 @@ from lib.errors import StoreUnavailable, UpstreamError
 from lib.store import Candidates, GenerationBuilder, GuardedStore, Ledger, Manifest, store_breaker
 from lib.store_server import ServerStore
 from lib.terms import SparseVector
-from tests.stores import change_retry_policies
+from tests.store_kinds import change_retry_policies
 from tests.upstream import Drop, Reply, Status, Upstream
 
 

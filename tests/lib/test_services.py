@@ -20,7 +20,7 @@ from lib.settings import Settings
 from lib.store_server import ServerStore
 from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.qdrant_server import running_qdrant
-from tests.stores import change_retry_policies
+from tests.store_kinds import change_retry_policies
 from tests.tiny_book import write_book
 from tests.upstream import Hang, Upstream
 

@@ -22,16 +22,14 @@ from lib.store import FileRecord, Manifest, Store, generation_time, new_generati
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
 from lib.terms import SparseVector
+from tests.store_kinds import STORE_KINDS, MakeStore, open_stores
 from tests.stores import (
     DIMENSION,
     MODEL,
-    STORE_KINDS,
-    MakeStore,
     chunk,
     make_ledger,
     make_manifest,
     nearest,
-    open_stores,
     publish,
     random_vectors,
     sparse_vectors,

@@ -16,14 +16,13 @@ from lib.store import FILTERS, Candidates, Store, StoredChunk, new_generation
 from lib.store_edge import EdgeStore
 from lib.store_edge_shard import ShardSearch, _dense_search_params, open_shard
 from lib.terms import _MAX_ASKED, SparseVector, document_vectors, query_vector
+from tests.store_kinds import STORE_KINDS, open_stores
 from tests.stores import (
     DIMENSION,
     MODEL,
-    STORE_KINDS,
     chunk,
     make_ledger,
     make_manifest,
-    open_stores,
     publish,
     random_vectors,
     sparse_vectors,

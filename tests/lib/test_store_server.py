@@ -55,11 +55,11 @@ from lib.store_server import Layout, ServerStore
 from lib.terms import query_vector
 from tests.conftest import wait_for_ingestion
 from tests.qdrant_server import Fault, QdrantServer, running_qdrant
+from tests.store_kinds import change_retry_policies
 from tests.stores import (
     DIMENSION,
     KEY,
     MODEL,
-    change_retry_policies,
     chunk,
     make_ledger,
     make_manifest,

@@ -20,15 +20,8 @@ from lib.store_server import ServerStore
 from lib.store_server_client import _INGESTING, _READING, connect
 from lib.terms import query_vector
 from tests.qdrant_server import Fault, Page, QdrantServer, running_qdrant
-from tests.stores import (
-    MODEL,
-    change_retry_policies,
-    chunk,
-    nearest,
-    publish,
-    random_vectors,
-    sparse_vectors,
-)
+from tests.store_kinds import change_retry_policies
+from tests.stores import MODEL, chunk, nearest, publish, random_vectors, sparse_vectors
 from tests.upstream import Drop, Hang, Status
 
 BUSY = {
