@@ -83,6 +83,12 @@ class Breaker:
         """
         return _BreakerCall(self, from_memory)
 
+    def close(self) -> None:
+        """Close the breaker, because other calls showed that the service works."""
+        self._retry_at = self._probe = None
+        self._failures.clear()
+        self._pause = self._first_pause
+
     def _admit(self, call: "_BreakerCall") -> None:
         now = self._clock()
         if self._retry_at is None and self._hangs(now):

@@ -125,6 +125,7 @@ async def open_services(
 
         def publish() -> None:
             store_probe.expire()
+            store_guard.close()
             embedder.for_index(embedder.model_id)  # release that of the replaced index
 
         # The embedded index needs no lease: the system locks it.

@@ -114,6 +114,15 @@ def test_half_open_allows_one_probe(breaker: Breaker, clock: Clock) -> None:
     succeed(breaker)
 
 
+def test_it_can_be_closed(breaker: Breaker) -> None:
+    trip(breaker)
+    breaker.close()
+    assert state(breaker) == "closed"
+    for _ in range(2):
+        fail(breaker)
+    succeed(breaker)
+
+
 def test_pauses_grow_to_a_limit_and_shrink_after_success(breaker: Breaker, clock: Clock) -> None:
     trip(breaker)
     for pause in (PAUSE, 2 * PAUSE, 4 * PAUSE, 4 * PAUSE):
