@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from lib.settings import Settings
 from tests.api import Api, serving
 from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.handlers.test_archive import push, tar_of
+from tests.qdrant_server import running_qdrant
+from tests.tiny_book import write_book
 from tests.upstream import Status, Upstream
 
 QUESTION = "When does the tide turn?"
@@ -166,6 +169,41 @@ async def test_another_model_of_the_service(
         await api.post("/search", {"query": QUESTION})
         assert upstream.requests[-1].body["model"] == "other"
         assert (await health(api))["embedder"] == "openai/other"
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
+async def test_on_a_qdrant_server_despite_outages(upstream: Upstream, tmp_path: Path) -> None:
+    async with running_qdrant(tmp_path / "server", api_key="the-key", strict=True) as server:
+        settings = Settings(
+            book_content_path=write_book(tmp_path / "book", {"guide/tides.md": "The tide turns."}),
+            qdrant_path=tmp_path / "unused",
+            qdrant_url=server.url,
+            qdrant_api_key="the-key",
+            openai_api_key="sk-test",
+            openai_base_url=upstream.base_url,
+        )
+        await build(replace(settings, openai_api_key=""))
+        old = dict(server.aliases)
+        with server.failing(Status(500), "PUT .*/points$"):
+            async with serving(settings) as api:
+                await api.services.index_checked.wait()
+                await wait_for_ingestion(api.services.ingestion)
+                await answers(api)
+                assert (await health(api))["embedder"] == MODEL_ID
+        upstream.embedding_gate = asyncio.Event()
+        asked = len(upstream.embedded())
+        async with serving(settings) as api:
+            await upstream.until(lambda u: len(u.embedded()) > asked)
+            await server.stop()
+            await server.start()
+            await answers(api)
+            assert server.aliases == old
+            upstream.embedding_gate.set()
+            await wait_for_ingestion(api.services.ingestion)
+            await answers(api)
+            assert (await health(api))["embedder"] == SERVICE_MODEL
+        assert server.aliases != old
+        assert len(server.collections) == 1
 
 
 async def test_an_uploaded_book_is_never_replaced_by_the_content_folder(
