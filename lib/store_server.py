@@ -14,10 +14,19 @@ import logging
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -82,53 +91,107 @@ _OVERTAKEN = (
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Sizes of requests that a collection's strict mode accepts."""
+    """Sizes of requests; the settings of the same names in a strict mode may lower them."""
 
-    points: int = SCROLL_LIMIT
-    ids: int = SCROLL_LIMIT
-    """Ids in one filter."""
-    searches: int = SCROLL_LIMIT
-    """Queries in one batch."""
-    upsert: int = _UPSERT_LIMIT
-    oversampling: float = math.inf
+    max_query_limit: int = SCROLL_LIMIT
+    condition_max_size: int = SCROLL_LIMIT
+    search_max_batchsize: int = SCROLL_LIMIT
+    upsert_max_batchsize: int = _UPSERT_LIMIT
+    search_max_oversampling: float = math.inf
 
 
 async def _read_limits(client: "AsyncQdrantClient", name: str) -> _Limits:
     strict = (await client.get_collection(name)).config.strict_mode_config
     if strict is None or not strict.enabled:
         return _Limits()
-    return _Limits(
-        points=min(SCROLL_LIMIT, strict.max_query_limit or SCROLL_LIMIT),
-        ids=min(SCROLL_LIMIT, strict.condition_max_size or SCROLL_LIMIT),
-        searches=min(SCROLL_LIMIT, strict.search_max_batchsize or SCROLL_LIMIT),
-        upsert=min(_UPSERT_LIMIT, strict.upsert_max_batchsize or _UPSERT_LIMIT),
-        oversampling=strict.search_max_oversampling or math.inf,
-    )
+    usual = asdict(_Limits())
+    return _Limits(**{key: min(size, getattr(strict, key) or size) for key, size in usual.items()})
 
 
 @dataclass(frozen=True, slots=True)
-class _Collections:
+class _Server:
     """The client, with the limits of each collection once its strict mode has refused a request."""
 
     client: "AsyncQdrantClient"
     alias: str
-    limits: dict[str, _Limits] = field(default_factory=dict)
+    limits: dict[str, _Limits]
+
+    def errors(self) -> AbstractAsyncContextManager[None]:
+        return translate_qdrant_errors(self.client, self.alias)
 
     async def call(self, name: str, request: Callable[[_Limits], Awaitable[_T]]) -> _T:
         """Send `request`; again after reading the limits if it exceeds one. Raises as `Store`."""
         known = self.limits.get(name, _Limits())
         try:
-            async with translate_qdrant_errors(self.client, self.alias):
+            async with self.errors():
                 return await request(known)
         except StoreUnavailable as error:
             if "setting" not in error.details:
                 raise
-            async with translate_qdrant_errors(self.client, self.alias):
+            async with self.errors():
                 found = self.limits[name] = await _read_limits(self.client, name)
             if found == known:
                 raise
-        async with translate_qdrant_errors(self.client, self.alias):
+        async with self.errors():
             return await request(found)
+
+    async def aliases(self) -> dict[str, str]:
+        """Collections by alias."""
+        aliases = (await self.client.get_aliases()).aliases
+        return {each.alias_name: each.collection_name for each in aliases}
+
+    async def live(self) -> str | None:
+        """The published collection."""
+        return (await self.aliases()).get(self.alias)
+
+    async def generations(self) -> list[str]:
+        """The collections that are generations of the alias, published or not."""
+        collections = (await self.client.get_collections()).collections
+        return [each.name for each in collections if self.started(each.name)]
+
+    def started(self, name: str) -> datetime | None:
+        """When a generation of the alias was started; None for another collection."""
+        prefix = self.alias + _SEPARATOR
+        return generation_time(name.removeprefix(prefix)) if name.startswith(prefix) else None
+
+    async def metadata(self, name: str) -> dict[str, Any]:
+        return (await self.client.get_collection(name)).config.metadata or {}
+
+    async def delete_others(self, *, older_than: timedelta = timedelta(0)) -> None:
+        """Delete the unpublished generations: those of at least this age, and replaced ones.
+
+        A process killed during this clean-up leaves replaced ones. Generations behind another alias
+        stay.
+        """
+        aliases = await self.aliases()
+        live, latest = aliases.get(self.alias), datetime.now(UTC) - older_than
+        for name in await self.generations():
+            started = self.started(name)
+            old = started is not None and started <= latest
+            if name not in aliases.values() and (old or (live and name < live)):
+                await self.client.delete_collection(name)
+
+    async def pages(
+        self, name: str, payload: list[str] | bool, *, with_vectors: bool = False
+    ) -> "AsyncIterator[list[models.Record]]":
+        """All points of a collection."""
+        offset: Any = None
+        most = _UPSERT_LIMIT if with_vectors else SCROLL_LIMIT
+
+        async def page(limits: _Limits) -> "tuple[list[models.Record], Any]":
+            return await self.client.scroll(
+                name,
+                limit=min(limits.max_query_limit, most),
+                offset=offset,
+                with_payload=payload,
+                with_vectors=with_vectors,
+            )
+
+        while True:
+            records, offset = await self.call(name, page)
+            yield records
+            if offset is None:
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +211,32 @@ class Layout:
         """The arguments of `create_collection`."""
         from qdrant_client import models
 
-        dense = models.VectorParams(size=dimension, distance=models.Distance.COSINE)
-        terms = models.SparseVectorParams(modifier=models.Modifier.IDF)
-        others: dict[str, Any] = {}
-        if self.on_disk:
-            # Renamed to `memory` after 1.18; newer servers still accept this name.
-            dense.on_disk = True
-            terms.index = models.SparseIndexParams(on_disk=True)
-            others = {"hnsw_config": models.HnswConfigDiff(on_disk=True), "on_disk_payload": True}
+        # Renamed to `memory` after 1.18; newer servers still accept this name.
+        on_disk = True if self.on_disk else None
+        quantization: Any = None
         if self.quantization == "binary":
-            others["quantization_config"] = models.BinaryQuantization(
+            quantization = models.BinaryQuantization(
                 binary=models.BinaryQuantizationConfig(always_ram=True)
             )
         elif self.quantization == "scalar":
-            others["quantization_config"] = models.ScalarQuantization(
+            quantization = models.ScalarQuantization(
                 scalar=models.ScalarQuantizationConfig(
                     type=models.ScalarType.INT8, quantile=0.99, always_ram=True
                 )
             )
+        dense = models.VectorParams(
+            size=dimension, distance=models.Distance.COSINE, on_disk=on_disk
+        )
+        terms = models.SparseVectorParams(
+            modifier=models.Modifier.IDF,
+            index=models.SparseIndexParams(on_disk=True) if on_disk else None,
+        )
         return {
             "vectors_config": {DENSE: dense},
             "sparse_vectors_config": {SPARSE: terms},
-            **others,
+            "hnsw_config": models.HnswConfigDiff(on_disk=True) if on_disk else None,
+            "on_disk_payload": on_disk,
+            "quantization_config": quantization,
         }
 
     def search_params(self, most: float) -> "models.SearchParams | None":
@@ -186,63 +253,6 @@ class Layout:
         return models.SearchParams(quantization=rescored)
 
 
-async def _collections_by_alias(client: "AsyncQdrantClient") -> dict[str, str]:
-    aliases = (await client.get_aliases()).aliases
-    return {each.alias_name: each.collection_name for each in aliases}
-
-
-async def _generations(client: "AsyncQdrantClient", alias: str) -> list[str]:
-    """The collections that are generations of `alias`, published or not."""
-    names = (collection.name for collection in (await client.get_collections()).collections)
-    return [name for name in names if _is_generation(name, alias)]
-
-
-def _is_generation(name: str, alias: str) -> bool:
-    """Whether a collection's name is one that Quire gives."""
-    prefix = alias + _SEPARATOR
-    return name.startswith(prefix) and generation_time(name.removeprefix(prefix)) is not None
-
-
-async def _scroll(
-    collections: _Collections, name: str, payload: list[str] | bool, *, with_vectors: bool = False
-) -> "AsyncIterator[models.Record]":
-    """All points of a collection."""
-    offset: Any = None
-
-    async def page(limits: _Limits) -> "tuple[list[models.Record], Any]":
-        return await collections.client.scroll(
-            name,
-            limit=min(limits.points, _UPSERT_LIMIT if with_vectors else SCROLL_LIMIT),
-            offset=offset,
-            with_payload=payload,
-            with_vectors=with_vectors,
-        )
-
-    while True:
-        records, offset = await collections.call(name, page)
-        for record in records:
-            yield record
-        if offset is None:
-            return
-
-
-async def _delete_others(
-    client: "AsyncQdrantClient", alias: str, *, older_than: timedelta = timedelta(0)
-) -> None:
-    """Delete the unpublished generations of `alias`: those of at least this age, and replaced ones.
-
-    A process killed during this clean-up leaves replaced ones. Generations behind another alias
-    stay.
-    """
-    by_alias = await _collections_by_alias(client)
-    live = by_alias.get(alias)
-    for name in await _generations(client, alias):
-        started = generation_time(name.removeprefix(alias + _SEPARATOR))
-        old = started is not None and datetime.now(UTC) - started >= older_than
-        if name not in by_alias.values() and (old or (live and name < live)):
-            await client.delete_collection(name)
-
-
 def _needs_metadata(record: FileRecord) -> bool:
     """Whether a file's record cannot be restored from its points alone."""
     usual = record.chunks and record.language == ENGLISH
@@ -256,17 +266,16 @@ def _vectors_of(record: "models.Record") -> tuple[Vectors, SparseVector]:
 
 
 async def _search_collection(
-    client: "AsyncQdrantClient",
-    collection: str,
+    server: _Server,
     vector: Vectors | None,
     terms: SparseVector,
     n: int,
     only: Mapping[str, str],
     *,
     limits: _Limits,
-    params: "models.SearchParams | None",
+    layout: Layout,
 ) -> Candidates:
-    """As `lib.store.Store.search`, in one batch request; `params` are for the dense query.
+    """As `lib.store.Store.search`, in one batch request.
 
     If the union of both queries exceeds `limits`, page through each query and then score the found
     ids, because a prefetch has no offset.
@@ -275,29 +284,34 @@ async def _search_collection(
     """
     from qdrant_client import models
 
-    queries: dict[str, Any] = {SPARSE: sparse_vector(models, terms)}
+    queries = {SPARSE: {"query": sparse_vector(models, terms), "using": SPARSE}}
     if vector is not None:
-        queries[DENSE] = vector.tolist()
-    where = payload_filter(models, only)
+        params = layout.search_params(limits.search_max_oversampling)
+        queries[DENSE] = {"query": vector.tolist(), "using": DENSE, "params": params}
+    where, most = payload_filter(models, only), limits.max_query_limit
 
-    def common(using: str) -> dict[str, Any]:
-        chosen = params if using == DENSE else None
-        return {"query": queries[using], "using": using, "params": chosen}
+    async def run(batch: "list[models.QueryRequest]") -> "Iterator[list[models.ScoredPoint]]":
+        size = limits.search_max_batchsize
+        parts = [batch[at : at + size] for at in range(0, len(batch), size)]
+        answers = [await server.client.query_batch_points(server.alias, part) for part in parts]
+        return (answer.points for part in answers for answer in part)
 
-    async def run(batch: "list[models.QueryRequest]") -> "list[list[models.ScoredPoint]]":
-        parts = [batch[at : at + limits.searches] for at in range(0, len(batch), limits.searches)]
-        answers = [await client.query_batch_points(collection, part) for part in parts]
-        return [answer.points for part in answers for answer in part]
-
-    def scoring(limit: int, **restricted: Any) -> "list[models.QueryRequest]":
-        # The dense answer holds all chunks; the sparse one lacks those without any term.
-        return [
-            models.QueryRequest(
-                limit=limit, with_payload=using == [*queries][-1], **common(using), **restricted
-            )
-            for using in queries
+    found: list[dict[str, Any]]
+    if n * len(queries) <= most:
+        union = [models.Prefetch(limit=n, filter=where, **query) for query in queries.values()]
+        found = [{"limit": n * len(queries), "prefetch": union}]
+    else:
+        pages = [
+            models.QueryRequest(limit=min(most, n - at), offset=at, filter=where, **query)
+            for query in queries.values()
+            for at in range(0, n, most)
         ]
-
+        ids = [*{point.id: None for points in await run(pages) for point in points}]
+        size = min(most, limits.condition_max_size)
+        conditions = [
+            models.HasIdCondition(has_id=ids[at : at + size]) for at in range(0, len(ids), size)
+        ]
+        found = [{"limit": size, "filter": models.Filter(must=[each])} for each in conditions]
     for_idf = [
         models.QueryRequest(
             limit=1,
@@ -307,45 +321,20 @@ async def _search_collection(
         )
         for term in terms.indices
     ]
-    if n * len(queries) <= limits.points:
-        union = [models.Prefetch(limit=n, filter=where, **common(using)) for using in queries]
-        first = scoring(n * len(queries), prefetch=union)
-        answers = await run(first + for_idf)
-        scored, best = answers[: len(first)], answers[len(first) :]
-    else:
-        pages = [
-            models.QueryRequest(
-                limit=min(limits.points, n - at), offset=at, filter=where, **common(using)
-            )
-            for using in queries
-            for at in range(0, n, limits.points)
-        ]
-        answers = await run(pages + for_idf)
-        best = answers[len(pages) :]
-        ids = list({point.id: None for points in answers[: len(pages)] for point in points})
-        size = min(limits.points, limits.ids)
-        scored = await run(
-            [
-                request
-                for at in range(0, len(ids), size)
-                for request in scoring(
-                    size,
-                    filter=models.Filter(must=[models.HasIdCondition(has_id=ids[at : at + size])]),
-                )
-            ]
-        )
-    of_kind = {
-        using: [point for points in scored[place :: len(queries)] for point in points]
-        for place, using in enumerate(queries)
-    }
-    idfs = {term: term_idf(term, points) for term, points in zip(terms.indices, best, strict=True)}
+    # The dense answer holds all chunks; the sparse one lacks those without any term.
+    complete = [*queries][-1]
+    scoring = [
+        models.QueryRequest(with_payload=using == complete, **query, **each)
+        for using, query in queries.items()
+        for each in found
+    ]
+    answers = await run(for_idf + scoring)
+    idfs = {term: term_idf(term, next(answers)) for term in terms.indices}
+    scored = {using: [*chain.from_iterable(islice(answers, len(found)))] for using in queries}
     return make_candidates(
-        {
-            str(point.id): msgspec.convert(point.payload, StoredChunk)
-            for point in of_kind[[*queries][-1]]
-        },
-        bm25={str(point.id): point.score for point in of_kind[SPARSE]},
-        cosine={str(point.id): point.score for point in of_kind.get(DENSE, [])},
+        {str(each.id): msgspec.convert(each.payload, StoredChunk) for each in scored[complete]},
+        bm25={str(point.id): point.score for point in scored[SPARSE]},
+        cosine={str(point.id): point.score for point in scored.get(DENSE, [])},
         rarity={term: idf for term, idf in idfs.items() if idf is not None},
     )
 
@@ -355,8 +344,7 @@ class _ServerBuilder:
     """Writes one generation into its own collection, which is created with the first vectors."""
 
     _store: "ServerStore"
-    _collections: _Collections
-    _alias: str
+    _server: _Server
     _name: str
     _embedding_model: str
     _layout: Layout
@@ -366,7 +354,7 @@ class _ServerBuilder:
     _creating: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self._client = self._collections.client
+        self._client = self._server.client
         self._sources = SingleFlight(self._find_sources)
 
     async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
@@ -389,19 +377,18 @@ class _ServerBuilder:
         """The points pass through this process, because a server cannot copy a collection."""
         left_out = frozenset(without)
         async with self._building():
-            name = (await _collections_by_alias(self._client)).get(self._alias)
+            name = await self._server.live()
             if name is None:
                 return
-            rows: list[tuple[StoredChunk, Vectors, SparseVector]] = []
-            async for record in _scroll(self._collections, name, True, with_vectors=True):
-                chunk = msgspec.convert(record.payload, StoredChunk)
-                if chunk.file_path not in left_out:
-                    rows.append((chunk, *_vectors_of(record)))
-                if len(rows) == _UPSERT_LIMIT:
-                    await self._add(rows)
-                    rows = []
-            if rows:
-                await self._add(rows)
+            async for records in self._server.pages(name, True, with_vectors=True):
+                chunks = [msgspec.convert(record.payload, StoredChunk) for record in records]
+                await self._add(
+                    [
+                        (chunk, *_vectors_of(record))
+                        for chunk, record in zip(chunks, records, strict=True)
+                        if chunk.file_path not in left_out
+                    ]
+                )
 
     async def add(
         self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
@@ -409,6 +396,8 @@ class _ServerBuilder:
         await self._add(list(zip(chunks, vectors, terms, strict=True)))
 
     async def _add(self, rows: Sequence[tuple[StoredChunk, Vectors, SparseVector]]) -> None:
+        if not rows:
+            return
         from qdrant_client import models
 
         dimension = len(rows[0][1])
@@ -427,17 +416,16 @@ class _ServerBuilder:
         ]
 
         async def upsert(limits: _Limits) -> None:
-            for start in range(0, len(points), limits.upsert):
-                batch = points[start : start + limits.upsert]
+            for start in range(0, len(points), limits.upsert_max_batchsize):
+                batch = points[start : start + limits.upsert_max_batchsize]
                 await self._client.upsert(self._name, batch, wait=True)
 
         async with self._building():
-            await self._collections.call(self._name, upsert)
+            await self._server.call(self._name, upsert)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         from qdrant_client import models
 
-        client = self._client
         async with self._building():
             await self._wait_for_optimizer()
             # The other records are restored from the points.
@@ -447,21 +435,22 @@ class _ServerBuilder:
                 if _needs_metadata(record)
             }
             metadata = {"manifest": msgspec.to_builtins(manifest), "files": files}
-            await client.update_collection(self._name, metadata=metadata)
-            create = models.CreateAlias(collection_name=self._name, alias_name=self._alias)
+            await self._client.update_collection(self._name, metadata=metadata)
+            alias = self._server.alias
+            create = models.CreateAlias(collection_name=self._name, alias_name=alias)
             switch: list[Any] = [models.CreateAliasOperation(create_alias=create)]
-            live = (await _collections_by_alias(client)).get(self._alias)
+            live = await self._server.live()
             if live not in (None, self._replaced):
                 raise Conflict(_OVERTAKEN)
             if live:
-                delete = models.DeleteAlias(alias_name=self._alias)
+                delete = models.DeleteAlias(alias_name=alias)
                 switch.insert(0, models.DeleteAliasOperation(delete_alias=delete))
             # One request, so that readers see one step.
-            await client.update_collection_aliases(switch)
+            await self._client.update_collection_aliases(switch)
         self._store.forget()
         try:
-            async with translate_qdrant_errors(self._client, self._alias):
-                await _delete_others(client, self._alias)
+            async with self._server.errors():
+                await self._server.delete_others()
         except StoreUnavailable as error:
             # Readers have the new index; the next start deletes the old one.
             _log.warning("the replaced index was not deleted: %s", error.message)
@@ -474,12 +463,12 @@ class _ServerBuilder:
         """Translate errors. Raises `Conflict` if another process's publication deleted a collection
         that this build needs."""
         try:
-            async with translate_qdrant_errors(self._client, self._alias):
+            async with self._server.errors():
                 yield
         except StoreUnavailable as error:
             if error.details.get("upstream_status") == 404:
-                async with translate_qdrant_errors(self._client, self._alias):
-                    live = (await _collections_by_alias(self._client)).get(self._alias)
+                async with self._server.errors():
+                    live = await self._server.live()
                 if live not in (None, self._replaced):
                     raise Conflict(_OVERTAKEN) from None
             raise
@@ -517,12 +506,13 @@ class _ServerBuilder:
         """Chunk ids by content hash, by collection of the same model."""
         sources = {}
         async with self._building():
-            for name in sorted(await _generations(self._client, self._alias), reverse=True):
-                metadata = (await self._client.get_collection(name)).config.metadata or {}
+            for name in sorted(await self._server.generations(), reverse=True):
+                metadata = await self._server.metadata(name)
                 if name != self._name and metadata.get("embedding_model") == self._embedding_model:
                     sources[name] = {
                         record.payload["content_hash"]: str(record.id)
-                        async for record in _scroll(self._collections, name, ["content_hash"])
+                        async for page in self._server.pages(name, ["content_hash"])
+                        for record in page
                         # An older version may have stored other payloads.
                         if record.payload and "content_hash" in record.payload
                     }
@@ -549,15 +539,14 @@ class ServerStore:
         self._grpc_port = grpc_port
         self._layout = layout or Layout()
         self._given = client
-        self._client = SingleFlight(self._connect)
-        self._limits: dict[str, _Limits] = {}
+        self._server = SingleFlight(self._connect)
         self._live: tuple[str, Manifest] | None = None
         self._asked_at = -math.inf
 
     async def open(self) -> None:
-        client = await self._client.get()
-        async with translate_qdrant_errors(client, self._alias):
-            await _delete_others(client, self._alias, older_than=_ABANDONED_AFTER)
+        server = await self._server.get()
+        async with server.errors():
+            await server.delete_others(older_than=_ABANDONED_AFTER)
 
     async def manifest(self) -> Manifest | None:
         live = await self._current()
@@ -571,24 +560,15 @@ class ServerStore:
         *,
         only: Mapping[str, str] | None = None,
     ) -> Candidates:
-        collections = await self._collections()
+        server = await self._server.get()
 
         async def query(limits: _Limits) -> Candidates:
-            params = self._layout.search_params(limits.oversampling)
-            where = only or {}
             return await _search_collection(
-                collections.client,
-                self._alias,
-                vector,
-                terms,
-                n,
-                where,
-                limits=limits,
-                params=params,
+                server, vector, terms, n, only or {}, limits=limits, layout=self._layout
             )
 
         try:
-            return await collections.call(self._alias, query)
+            return await server.call(self._alias, query)
         except StoreUnavailable as error:
             if error.details.get("upstream_status") == 400:
                 self.forget()  # another model published meanwhile
@@ -601,18 +581,18 @@ class ServerStore:
         live = await self._current()
         if live is None:
             return {}
-        collections = await self._collections()
-        client = collections.client
-        async with translate_qdrant_errors(client, self._alias):
-            metadata = (await client.get_collection(live[0])).config.metadata or {}
+        server = await self._server.get()
+        async with server.errors():
+            metadata = await server.metadata(live[0])
         try:
             ledger = msgspec.convert(metadata.get("files") or {}, Ledger)
             fields = ["file_path", "file_hash", "content_hash"]
-            async for record in _scroll(collections, live[0], fields):
-                payload = record.payload or {}
-                path, file_hash = payload["file_path"], payload["file_hash"]
-                found = ledger.setdefault(path, FileRecord(file_hash=file_hash, chunks={}))
-                found.chunks[str(record.id)] = payload["content_hash"]
+            async for page in server.pages(live[0], fields):
+                for record in page:
+                    payload = record.payload or {}
+                    path, file_hash = payload["file_path"], payload["file_hash"]
+                    found = ledger.setdefault(path, FileRecord(file_hash=file_hash, chunks={}))
+                    found.chunks[str(record.id)] = payload["content_hash"]
         except (msgspec.ValidationError, KeyError):
             raise IndexUnreadable(_OTHER_VERSION) from None
         return ledger
@@ -620,34 +600,32 @@ class ServerStore:
     async def urls(self) -> set[str]:
         if await self._current() is None:
             return set()
-        records = _scroll(await self._collections(), self._alias, ["url"])
-        urls = {(record.payload or {}).get("url") async for record in records}
+        pages = (await self._server.get()).pages(self._alias, ["url"])
+        urls = {(each.payload or {}).get("url") async for page in pages for each in page}
         return {url for url in urls if url}
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
-        collections = await self._collections()
+        server = await self._server.get()
         # The new generation builds on the latest, published perhaps seconds ago.
         self.forget()
-        live = await self._check_alias(collections.client)
-        await _check_version(collections.client, self._alias)
+        live = await self._check_alias(server)
+        await _check_version(server)
         name = f"{self._alias}{_SEPARATOR}{generation}"
-        return _ServerBuilder(
-            self, collections, self._alias, name, embedding_model, self._layout, live
-        )
+        return _ServerBuilder(self, server, name, embedding_model, self._layout, live)
 
     async def reachable(self) -> bool:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                client = await self._client.get()
-                async with translate_qdrant_errors(client, self._alias):
-                    await client.get_aliases()
+                server = await self._server.get()
+                async with server.errors():
+                    await server.aliases()
         except (TimeoutError, StoreUnavailable):
             return False
         return True
 
     async def close(self) -> None:
-        if self._client.value is not None:
-            await self._client.value.close()
+        if self._server.value is not None:
+            await self._server.value.client.close()
 
     def forget(self) -> None:
         """Ask the server again which generation is published."""
@@ -657,27 +635,26 @@ class ServerStore:
         """The published collection and its manifest, cached for `_MANIFEST_SECONDS`."""
         if time.monotonic() - self._asked_at < _MANIFEST_SECONDS:
             return self._live
-        client = await self._client.get()
-        async with translate_qdrant_errors(client, self._alias):
-            name = (await _collections_by_alias(client)).get(self._alias)
+        server = await self._server.get()
+        async with server.errors():
+            name = await server.live()
         if name is None:
             self._live = None
         # A published generation never changes, and its metadata may be megabytes.
         elif self._live is None or name != self._live[0]:
-            self._live = (name, await self._manifest_of(name))
-            self._limits.clear()
+            self._live = (name, await self._manifest_of(server, name))
+            server.limits.clear()
         self._asked_at = time.monotonic()
         return self._live
 
-    async def _manifest_of(self, name: str) -> Manifest:
+    async def _manifest_of(self, server: _Server, name: str) -> Manifest:
         """Raises `IndexUnreadable`, or `StoreUnavailable` for a collection not made by Quire."""
-        client = await self._client.get()
-        async with translate_qdrant_errors(client, self._alias):
-            metadata = (await client.get_collection(name)).config.metadata or {}
+        async with server.errors():
+            metadata = await server.metadata(name)
         try:
             return parse_manifest(metadata.get("manifest"), _OTHER_VERSION)
         except IndexUnreadable as error:
-            if _is_generation(name, self._alias):
+            if server.started(name):
                 # Also stored beside the manifest.
                 model = metadata.get("embedding_model")
                 error.embedding_model = model if isinstance(model, str) else None
@@ -687,46 +664,44 @@ class ServerStore:
                 "did not create. Choose another QDRANT_COLLECTION."
             ) from None
 
-    async def _check_alias(self, client: "AsyncQdrantClient") -> str | None:
+    async def _check_alias(self, server: _Server) -> str | None:
         """Return the published collection.
 
         Raises `Conflict` or `StoreUnavailable` if the alias or its name belongs to others. Checked
         before anything is embedded: publishing would fail, or take the alias from them.
         """
-        async with translate_qdrant_errors(client, self._alias):
-            collections = (await client.get_collections()).collections
-            live = (await _collections_by_alias(client)).get(self._alias)
+        async with server.errors():
+            collections = (await server.client.get_collections()).collections
+            live = await server.live()
         if any(collection.name == self._alias for collection in collections):
             raise Conflict(
                 f'The Qdrant server has a collection "{self._alias}" that Quire did not create. '
                 "Choose another QDRANT_COLLECTION."
             )
-        if live and not _is_generation(live, self._alias):
-            await self._manifest_of(live)
+        if live and not server.started(live):
+            await self._manifest_of(server, live)
         return live
 
-    async def _collections(self) -> _Collections:
-        return _Collections(await self._client.get(), self._alias, self._limits)
+    async def _connect(self) -> _Server:
+        client = self._given
+        if client is None:
+            # The import takes most of a second, too long for the event loop.
+            await asyncio.to_thread(importlib.import_module, "lib.store_server_client")
+            from lib.store_server_client import connect
 
-    async def _connect(self) -> "AsyncQdrantClient":
-        if self._given is not None:
-            return self._given
-        # The import takes most of a second, too long for the event loop.
-        await asyncio.to_thread(importlib.import_module, "lib.store_server_client")
-        from lib.store_server_client import connect
-
-        return connect(self._url, self._api_key, self._grpc_port)
+            client = connect(self._url, self._api_key, self._grpc_port)
+        return _Server(client, self._alias, {})
 
 
-async def _check_version(client: "AsyncQdrantClient", alias: str) -> None:
+async def _check_version(server: _Server) -> None:
     """Raises `StoreUnavailable` if the server is too old; an unknown version passes.
 
     Checked before anything is embedded: an old server would silently drop the manifest.
     """
     version = ""
     with suppress(StoreUnavailable):
-        async with translate_qdrant_errors(client, alias):
-            version = (await client.info()).version
+        async with server.errors():
+            version = (await server.client.info()).version
     found = re.match(r"v?(\d+)\.(\d+)", version)
     oldest = tuple(int(part) for part in OLDEST_VERSION.split("."))
     if found and (int(found[1]), int(found[2])) < oldest:

@@ -293,7 +293,7 @@ async def main():
     async def connect():
         connecting.set()
         await asyncio.Event().wait()
-    store._client = SingleFlight(connect)
+    store._server = SingleFlight(connect)
     calls = [store.reachable(), store.open(), store.manifest(), store.ledger(), store.urls()]
     tasks = [asyncio.create_task(call) for call in calls]
     await connecting.wait()
@@ -360,7 +360,7 @@ async def test_a_manifest_is_read_once(server: QdrantServer, make: MakeStore) ->
 async def test_a_collection_weighs_words_by_their_rarity(make: MakeStore) -> None:
     store = make()
     await publish(store, [chunk(0)], random_vectors(1))
-    params = (await (await store._client.get()).get_collection("book")).config.params
+    params = (await (await store._server.get()).client.get_collection("book")).config.params
     assert params.sparse_vectors == {SPARSE: SparseVectorParams(modifier=Modifier.IDF)}
     assert isinstance(params.vectors, dict)
     assert [*params.vectors] == [DENSE]
@@ -385,7 +385,7 @@ async def test_what_quire_does_not_ask_is_refused(
     """Check the test server, which would prove nothing if it accepted any request."""
     store = make()
     await publish(store, [chunk(0)], random_vectors(1))
-    client = await store._client.get()
+    client = (await store._server.get()).client
     with pytest.raises(UnexpectedResponse, match="400"):
         await client.query_batch_points("book", [QueryRequest(**request_)])
     with pytest.raises(UnexpectedResponse, match="404"):
@@ -634,7 +634,7 @@ async def test_an_index_limit_names_its_setting(server: QdrantServer, make: Make
 async def test_a_collection_of_the_same_name_is_said_before_anything_is_paid(
     server: QdrantServer, make: MakeStore
 ) -> None:
-    client = await make()._client.get()
+    client = (await make()._server.get()).client
     params = VectorParams(size=2, distance=Distance.COSINE)
     await client.create_collection("book", vectors_config={"dense": params})
     with pytest.raises(Conflict, match="QDRANT_COLLECTION"):
@@ -796,7 +796,7 @@ async def test_a_server_that_is_not_there(url: str, monkeypatch: pytest.MonkeyPa
 )
 async def test_the_port_is_the_one_that_was_given(url: str, port: int) -> None:
     store = ServerStore(url, "", "book")
-    client = await store._connect()
+    client = (await store._connect()).client
     assert f":{port}" in str(client._client.rest_uri)  # type: ignore[attr-defined]
     await client.close()
 
@@ -840,7 +840,7 @@ async def test_without_rescoring_they_would_not_be(large_server: QdrantServer) -
     """Check that the engine scores by single bits; the test above relies on it."""
     store = ServerStore(large_server.url, "", "book", layout=Layout("binary"))
     await publish(store, [chunk(n) for n in range(50)], random_vectors(50))
-    client = await store._client.get()
+    client = (await store._server.get()).client
     query = random_vectors(1)[0].tolist()
     raw = SearchParams(quantization=QuantizationSearchParams(rescore=False))
     [answer] = await client.query_batch_points(
@@ -854,7 +854,7 @@ async def test_without_rescoring_they_would_not_be(large_server: QdrantServer) -
 async def test_what_the_collection_is_made_with(large_server: QdrantServer, layout: Layout) -> None:
     store = ServerStore(large_server.url, "", "book", layout=layout)
     await publish(store, [chunk(0)], random_vectors(1))
-    config = (await (await store._client.get()).get_collection("book")).config
+    config = (await (await store._server.get()).client.get_collection("book")).config
     assert isinstance(config.params.vectors, dict)
     assert config.params.sparse_vectors is not None
     index = config.params.sparse_vectors[SPARSE].index
