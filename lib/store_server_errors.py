@@ -92,7 +92,7 @@ _STRICT_LIMITS: Final = {
 }
 """Qdrant's error text by setting; the last number is the limit."""
 _REASONS: Final = (
-    (r"No space left|Insufficient storage|[Oo]ut of memory|Resident memory usage", _FULL),
+    (r"No space left|Insufficient storage|[Oo]ut of memory|(Disk|memory) usage is at", _FULL),
     (r"Read-only file system", _READ_ONLY),
     (r"Storage locked", _LOCKED),
     (r"\bMax .*limit", _PLAN_LIMIT),

@@ -248,6 +248,10 @@ IN_ITS_WORDS: dict[str, tuple[Status, str]] = {
         "no room left",
     ),
     "quota": (Status(507, message="Insufficient storage: Disk usage is at 96%"), "no room left"),
+    "quota of 1.18": (
+        Status(400, message="Bad request: Disk usage is at 96% of total capacity, exceeding the"),
+        "no room left",
+    ),
     "507 of a proxy": (Status(507, message="vendor text"), "no room left"),
     "memory": (Status(500, message="Service internal error: Out of memory, free: 1"), "no room"),
     "read-only": (
