@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -23,6 +22,7 @@ import msgspec
 
 from lib.book import PreparedChunk, Survey
 from lib.errors import InvalidRequest, QuireError
+from lib.runtime import PROGRAM_FOLDER, child_command, child_environment
 from lib.settings import Settings
 from lib.store import Ledger
 from lib.worker import (
@@ -40,7 +40,6 @@ from lib.worker import (
 
 _log = logging.getLogger(__name__)
 
-_PROGRAM: Final = Path(__file__).parents[1]
 _MODULE: Final = "lib.worker"
 _STEP_SECONDS: Final = 60.0
 """Limit for a page, and for the site: enough for 1 MB of tables on a tenth of a core."""
@@ -231,10 +230,10 @@ async def open_reader(settings: Settings, root: Path) -> AsyncIterator[Reader]:
 async def _start_process(channel: socket.socket) -> Process:
     """Start `lib.worker` on a channel, without the server's environment, which has its keys."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "ignore", "-m", _MODULE),
+        *child_command(_MODULE),
         stdin=channel.fileno(),
         stdout=DEVNULL,
         stderr=PIPE,
-        cwd=_PROGRAM,
-        env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=PROGRAM_FOLDER,
+        env=child_environment(),
     )

@@ -1,13 +1,17 @@
-"""Event loop, memory and files: single flight, cooperative work, loop lag, heap, atomic write."""
+"""Event loop, memory, files and child processes: what several modules need of the system."""
 
 import asyncio
 import ctypes
 import gc
 import mmap
 import os
+import resource
+import signal
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, Generic, TypeVar
@@ -18,6 +22,10 @@ _T = TypeVar("_T")
 _SLICE_SECONDS: Final = 0.001
 _TICK_SECONDS = 0.25
 _REMEMBERED_SECONDS = 60.0
+
+_CHILD_NICE: Final = 10
+PROGRAM_FOLDER: Final = Path(__file__).parents[1]
+"""Working directory of child processes."""
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 
@@ -164,3 +172,27 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def child_command(module: str) -> list[str]:
+    """The command that runs a module of this program in another process."""
+    return [sys.executable, "-W", "ignore", "-m", module]
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a child process, without the server's keys."""
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with suppress(FileNotFoundError):  # no temporary folder is writable
+        environment["TMPDIR"] = tempfile.gettempdir()
+    return environment
+
+
+def become_child() -> None:
+    """Give the server precedence over this process, which the server ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(_CHILD_NICE)
+    if sys.platform == "linux":
+        # Where memory runs out, the system ends this process and not the server.
+        with suppress(OSError):
+            Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

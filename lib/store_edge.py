@@ -20,41 +20,34 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
 import msgspec
-import numpy as np
-import qdrant_edge
-from qdrant_edge import EdgeShard, FieldCondition, Filter, MatchAny, Point, UpdateOperation
+from qdrant_edge import EdgeShard
 
 from lib.embedding import Vectors
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
 from lib.runtime import write_atomically
 from lib.store import (
-    DENSE,
-    SPARSE,
     Candidates,
     GenerationBuilder,
     Ledger,
     Manifest,
     StoredChunk,
-    check_dimension,
     parse_manifest,
-    sparse_vector,
 )
 from lib.store_edge_shard import (
     DAMAGED,
     ShardSearch,
-    copy_shard,
-    create_shard,
     has_shard,
     open_shard,
     preload_files,
     scroll_payloads,
 )
+from lib.store_edge_writer import ShardWriter, WriterProcess
 from lib.terms import SparseVector
 
 _P = ParamSpec("_P")
@@ -274,18 +267,16 @@ class _EdgeBuilder:
     _path: Path
     _embedding_model: str
     _lock: IO[bytes]
-    _shard: EdgeShard | None = None
+    _writer: WriterProcess
     dimension: int = 0
-    _sources: list[tuple[EdgeShard, dict[str, str]]] | None = None
-    # A cancelled call's thread goes on; the lock keeps the next call from overlapping it.
-    _busy: threading.Lock = field(default_factory=threading.Lock)
+    _knows_sources: bool = False
     _ended: bool = False
 
     async def reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        return await self._store.in_builder_thread(self._reuse_vectors, content_hashes)
+        return await self._store.in_builder_thread(self._reuse_vectors, list(content_hashes))
 
     async def copy_unchanged(self, without: Collection[str]) -> None:
-        await self._store.in_builder_thread(self._copy_unchanged, without)
+        await self._store.in_builder_thread(self._copy_unchanged, list(without))
 
     async def add(
         self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
@@ -304,78 +295,42 @@ class _EdgeBuilder:
             await ending
             raise
 
-    def _reuse_vectors(self, content_hashes: Collection[str]) -> Mapping[str, Vectors]:
-        with self._busy:
-            if self._sources is None:
-                self._sources = list(self._open_sources())
-        reused: dict[str, Vectors] = {}
-        for shard, known in self._sources:
-            ids = {known[h]: h for h in content_hashes if h in known and h not in reused}
-            for record in shard.retrieve(list(ids), with_payload=False, with_vector=[DENSE]):
-                if isinstance(record.vector, dict):
-                    vector = np.array(record.vector[DENSE], dtype=np.float32)
-                    reused[ids[str(record.id)]] = vector
-        return reused
+    def _reuse_vectors(self, content_hashes: Sequence[str]) -> Mapping[str, Vectors]:
+        if not self._knows_sources:
+            self._writer.call(ShardWriter.open_sources, list(self._sources()))
+            self._knows_sources = True
+        return self._writer.call(ShardWriter.reuse_vectors, content_hashes)
 
-    def _open_sources(self) -> Iterator[tuple[EdgeShard, dict[str, str]]]:
-        """Shards with vectors of this model, each with its chunk ids by content hash."""
+    def _sources(self) -> Iterator[tuple[Path, dict[str, str] | None]]:
+        """Generations with vectors of this model, some with their chunk ids by content hash."""
         live = self._folder.readable()
         if live is not None and live.manifest.embedding_model == self._embedding_model:
-            try:
+            known = None
+            with contextlib.suppress(IndexUnreadable):
                 records = self._folder.ledger().values()
-            except IndexUnreadable:
-                yield live.shard, _ids_by_hash(live.shard)
-            else:
-                yield live.shard, {h: chunk for file in records for chunk, h in file.chunks.items()}
+                known = {h: chunk for file in records for chunk, h in file.chunks.items()}
+            yield live.path, known
         for path in self._folder.other_sources(self._embedding_model):
-            # Damaged, or killed before its first flush: no vectors to reuse.
-            with contextlib.suppress(StoreUnavailable):
-                if path != self._path and has_shard(path):
-                    shard = open_shard(path)
-                    yield shard, _ids_by_hash(shard)
+            if path != self._path and has_shard(path):
+                yield path, None
 
-    def _copy_unchanged(self, without: Collection[str]) -> None:
-        live = self._folder.current()
-        if live is None:
-            return
-        with self._busy:
-            # A published shard never changes, so copying its files is safe.
-            copy_shard(live.path, self._path / "shard")
-            self._shard = open_shard(self._path)
+    def _copy_unchanged(self, without: Sequence[str]) -> None:
+        if live := self._folder.current():
             self.dimension = live.manifest.dimension
-            if without:
-                gone = Filter(must=[FieldCondition("file_path", match=MatchAny(list(without)))])
-                self._shard.update(UpdateOperation.delete_points_by_filter(gone))
-                self._shard.flush()
+            self._writer.call(ShardWriter.copy, live.path, self.dimension, without)
 
     def _add(
         self, chunks: Sequence[StoredChunk], vectors: Vectors, terms: Sequence[SparseVector]
     ) -> None:
-        points = [
-            Point(
-                chunk.chunk_id,
-                {DENSE: vector.tolist(), SPARSE: sparse_vector(qdrant_edge, weights)},
-                msgspec.to_builtins(chunk),
-            )
-            for chunk, vector, weights in zip(chunks, vectors, terms, strict=True)
-        ]
-        with self._busy:
-            if self._ended:
-                return
-            if self._shard is None:
-                self.dimension = vectors.shape[1]
-                self._shard = create_shard(self._path, self.dimension)
-            check_dimension(vectors.shape[1], self.dimension)
-            self._shard.update(UpdateOperation.upsert_points(points))
-            self._shard.flush()
+        if not self._ended:
+            self._writer.call(ShardWriter.add, chunks, vectors, terms)
+            self.dimension = vectors.shape[1]
 
     def _publish(self, manifest: Manifest, ledger: Ledger) -> None:
         with contextlib.ExitStack() as ending:
             ending.callback(self._lock.close)
-            with self._busy:
-                self._ended = True
-                self._close_shard()
-                keep = self._folder.publish(self._path, manifest, ledger)
+            self._end()
+            keep = self._folder.publish(self._path, manifest, ledger)
             # Deleting hundreds of megabytes takes a while; publication need not wait for it.
             self._store.in_background(self._delete_others, keep)
             ending.pop_all()
@@ -385,24 +340,19 @@ class _EdgeBuilder:
             self._folder.remove_others(keep)
 
     def _discard(self) -> None:
-        with self._busy:
-            if not self._ended:
-                self._ended = True
-                empty = self._shard is None
-                self._close_shard()
-                if empty:
+        if not self._ended:
+            with self._lock:
+                with contextlib.suppress(StoreUnavailable):  # the process ended before
+                    self._end()
+                if not has_shard(self._path):
                     shutil.rmtree(self._path, ignore_errors=True)
-                self._lock.close()
 
-    def _close_shard(self) -> None:
-        self._sources = []
-        if self._shard is not None:
-            self._shard.close()
-            self._shard = None
-
-
-def _ids_by_hash(shard: EdgeShard) -> dict[str, str]:
-    return {h: chunk for chunk, h in scroll_payloads(shard, "content_hash")}
+    def _end(self) -> None:
+        self._ended = True
+        try:
+            self._writer.call(ShardWriter.close)
+        finally:
+            self._writer.close()
 
 
 class EdgeStore:
@@ -475,7 +425,12 @@ class EdgeStore:
 
     def _build(self, generation: str, embedding_model: str) -> _EdgeBuilder:
         path, lock = self._folder.begin(generation, embedding_model)
-        return _EdgeBuilder(self, self._folder, path, embedding_model, lock)
+        try:
+            writer = WriterProcess(path, lock)
+        except BaseException:  # always release the lock; re-raised below
+            lock.close()
+            raise
+        return _EdgeBuilder(self, self._folder, path, embedding_model, lock, writer)
 
     def _search(
         self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]

@@ -7,7 +7,6 @@ msgpack after their length in four bytes. It ends when the server closes the soc
 
 import os
 import resource
-import signal
 import socket
 import sys
 import time
@@ -19,6 +18,7 @@ import msgspec
 
 from lib.book import Book, BookReader, PreparedChunk, survey
 from lib.documents import DocumentError, DocumentLimits, discover
+from lib.runtime import become_child
 from lib.sites.detection import detect_site
 from lib.store import FileRecord, Ledger
 
@@ -31,7 +31,6 @@ OUT_OF_MEMORY: Final = 70
 _SURVEY_SECONDS: Final = 600
 _PART: Final = 50
 """Few, because the server decodes a message on its event loop."""
-_NICE: Final = 10
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -175,15 +174,9 @@ def _limit(which: int, value: int) -> None:
 
 
 def _main() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C is for the server, which ends this process
-    os.nice(_NICE)
+    become_child()
     if sys.platform == "linux":
         _limit(resource.RLIMIT_AS, MEMORY_BYTES)
-        # where memory runs out, the system ends this process and not the server
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         _serve(socket.socket(fileno=sys.stdin.fileno()), _allow)
     except MemoryError:

@@ -22,6 +22,7 @@ from werkzeug.routing import Rule
 
 import lib.embedding_e5
 import lib.reader
+import lib.store_edge
 import lib.worker
 from lib.book import digest
 from lib.indexing import _settings_of_index
@@ -30,6 +31,7 @@ from lib.replicas.client import RedisClient
 from lib.services import open_services
 from lib.settings import Settings
 from lib.store_edge_shard import _copy_files
+from lib.store_edge_writer import ShardWriter, WriterProcess
 from tests.api import ADMIN_KEY, READER_KEY, Api, serving
 from tests.redis_server import RedisServer, running_redis
 from tests.tiny_book import BOOK, SITE, write_book
@@ -99,16 +101,30 @@ class ReadingThread:
         await asyncio.to_thread(self._thread.join)
 
 
+class WriterThread:
+    """Stands in for the writing process, whose start takes 0.3 s of processor time."""
+
+    def __init__(self, path: Path, _lock: object) -> None:
+        self._writer = ShardWriter(path)
+
+    def call(self, method: Callable[..., Any], *args: Any) -> Any:
+        return method(self._writer, *args)
+
+    def close(self) -> None:
+        """Nothing runs between two calls."""
+
+
 start_process = lib.reader._start_process
 
 
 @pytest.fixture(scope="session", autouse=True)
-def read_in_this_process() -> Iterator[None]:
+def read_and_write_in_this_process() -> Iterator[None]:
     async def start(channel: socket.socket) -> ReadingThread:
         return ReadingThread(channel)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lib.reader, "_start_process", start)
+        patch.setattr(lib.store_edge, "WriterProcess", WriterThread)
         yield
 
 
@@ -116,6 +132,12 @@ def read_in_this_process() -> Iterator[None]:
 def reading_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in a real process."""
     monkeypatch.setattr(lib.reader, "_start_process", start_process)
+
+
+@pytest.fixture
+def writing_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the embedded index in a real process."""
+    monkeypatch.setattr(lib.store_edge, "WriterProcess", WriterProcess)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -144,7 +166,7 @@ def indexed(
     book: Path,
     tmp_path_factory: pytest.TempPathFactory,
     model_loaded_once: None,
-    read_in_this_process: None,
+    read_and_write_in_this_process: None,
 ) -> Path:
     """A QDRANT_PATH with the published index of the tiny book, read-only."""
     settings = Settings(

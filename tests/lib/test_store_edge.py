@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 import lib.store_edge
-from lib.errors import IndexUnreadable
-from lib.store_edge import EdgeStore, _open_warm
-from tests.stores import chunk, publish, random_vectors
+from lib.errors import Conflict, IndexUnreadable, StoreUnavailable, UpstreamError
+from lib.store import new_generation
+from lib.store_edge import EdgeStore, _EdgeBuilder, _open_warm
+from tests.stores import MODEL, chunk, publish, random_vectors, sparse_vectors
 
 
 async def test_readers_have_the_old_index_until_the_new_one_is_warm(
@@ -58,4 +59,70 @@ async def test_an_index_whose_chunks_are_damaged_is_not_opened(tmp_path: Path) -
     store = EdgeStore(tmp_path)
     with pytest.raises(IndexUnreadable, match="damaged"):
         await store.manifest()
+    await store.close()
+
+
+async def begin(store: EdgeStore, count: int) -> _EdgeBuilder:
+    """Begin a generation with some chunks; the caller ends it."""
+    builder = await store.build(new_generation(), MODEL)
+    assert isinstance(builder, _EdgeBuilder)
+    chunks = [chunk(number) for number in range(count)]
+    await builder.add(chunks, random_vectors(count), sparse_vectors(chunks))
+    return builder
+
+
+@pytest.mark.usefixtures("writing_process")
+async def test_the_writing_process_ends_with_the_generation(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path)
+    manifest = await publish(store, [chunk(1)], random_vectors(1))
+    assert await store.manifest() == manifest
+    builder = await begin(store, 2)
+    process = builder._writer._process
+    assert process.poll() is None
+    await builder.discard()
+    assert process.returncode == 0
+    assert await store.manifest() == manifest
+    await store.close()
+
+
+@pytest.mark.usefixtures("writing_process")
+async def test_a_killed_writing_process_fails_one_build(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path)
+    first = await publish(store, [chunk(9)], random_vectors(1))
+    builder = await begin(store, 3)
+    process = builder._writer._process
+    process.kill()
+    with pytest.raises(StoreUnavailable, match="ended with exit code -9"):
+        await builder.add([chunk(4)], random_vectors(1), sparse_vectors([chunk(4)]))
+    await builder.discard()
+    assert await store.manifest() == first
+    again = await store.build(new_generation(), MODEL)
+    hashes = [chunk(number).content_hash for number in range(5)]
+    assert (await again.reuse_vectors(hashes)).keys() == set(hashes[:3])
+    await again.discard()
+    await store.close()
+
+
+@pytest.mark.usefixtures("writing_process")
+async def test_the_writing_process_reports_errors(tmp_path: Path) -> None:
+    store = EdgeStore(tmp_path)
+    builder = await begin(store, 1)
+    with pytest.raises(UpstreamError, match="dimension"):
+        await builder.add([chunk(2)], random_vectors(1)[:, :3], sparse_vectors([chunk(2)]))
+    await builder.discard()
+    await store.close()
+
+
+@pytest.mark.usefixtures("writing_process")
+async def test_while_the_writing_process_runs_no_other_build_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.store_edge, "_LOCK_SECONDS", 0)
+    store = EdgeStore(tmp_path)
+    builder = await begin(store, 1)
+    builder._lock.close()  # as if the server had been killed
+    with pytest.raises(Conflict):
+        await store.build(new_generation(), MODEL)
+    builder._writer.close()
+    await (await store.build(new_generation(), MODEL)).discard()
     await store.close()
