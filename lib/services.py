@@ -292,9 +292,10 @@ async def _probe_store(store: Store) -> StoreState:
 async def _wait_for_index(checked: asyncio.Event, store: Store, ingestion: Ingestion) -> None:
     """Wait up to `_FIRST_INDEX_SECONDS` for the first ingestion, if one runs.
 
-    After a timeout the search itself reports that there is no index.
+    After a timeout the search itself reports that there is no index. Raises `StoreUnavailable`:
+    the search would wait for the store a second time.
     """
-    with suppress(TimeoutError, QuireError):
+    with suppress(TimeoutError):
         async with asyncio.timeout(_FIRST_INDEX_SECONDS):
             await checked.wait()
             with suppress(IndexUnreadable):

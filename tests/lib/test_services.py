@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import lib.services
+import lib.store
+import lib.store_server
 from lib.budget import MemoryBudget
 from lib.embedding import GuardedEmbedder
 from lib.errors import StoreUnavailable
@@ -104,6 +106,20 @@ async def test_a_store_that_was_down_is_looked_for_again(
             await asyncio.wait_for(warming, 30)
             await wait_for_ingestion(services.ingestion)
             assert await services.store.manifest() is not None
+
+
+async def test_a_question_waits_once_for_a_server_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for the index and the search would each wait for three seconds."""
+    async with running_qdrant(tmp_path / "qdrant") as server:
+        settings = Settings(qdrant_url=server.url, qdrant_path=tmp_path / "unused")
+        async with open_services(settings) as services:
+            await services.store.manifest()  # imports the client
+            monkeypatch.setattr(lib.store, "_READER_SECONDS", 0.05)
+            monkeypatch.setattr(lib.store_server, "_MANIFEST_SECONDS", 0)
+            with server.failing(Hang()), pytest.raises(StoreUnavailable, match="too long"):
+                await services.chat.until_indexed()
 
 
 async def test_a_problem_of_the_store_is_part_of_the_probe_s_answer(
