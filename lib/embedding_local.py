@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from lib.embedding import Similarity, Vectors, l2_normalise
-from lib.runtime import SingleFlight, trim_heap
+from lib.runtime import SingleFlight, lower_thread_priority, trim_heap
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, SessionOptions
@@ -63,8 +63,8 @@ class LocalEmbedder:
         self.similarity = similarity
         self._load_encoder = load_encoder
         self._encoder = SingleFlight(self._load)
-        self._documents = ThreadPoolExecutor(2, thread_name_prefix="embed")
         # Questions must not wait for an ingestion's texts.
+        self._documents = ThreadPoolExecutor(2, "embed", lower_thread_priority)
         self._questions = ThreadPoolExecutor(1, thread_name_prefix="embed-query")
 
     async def load(self) -> None:

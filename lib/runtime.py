@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
@@ -23,7 +24,7 @@ _SLICE_SECONDS: Final = 0.001
 _TICK_SECONDS = 0.25
 _REMEMBERED_SECONDS = 60.0
 
-_CHILD_NICE: Final = 10
+_NICE: Final = 10
 PROGRAM_FOLDER: Final = Path(__file__).parents[1]
 """Working directory of child processes."""
 
@@ -190,9 +191,15 @@ def child_environment() -> dict[str, str]:
 def become_child() -> None:
     """Give the server precedence over this process, which the server ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_CHILD_NICE)
+    os.nice(_NICE)
     if sys.platform == "linux":
         # Where memory runs out, the system ends this process and not the server.
         with suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def lower_thread_priority() -> None:
+    """Let other threads go first. Linux only: elsewhere, the priority is the process's."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
