@@ -6,7 +6,6 @@ makes all older entries unreachable.
 """
 
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +13,7 @@ from typing import Final
 from cachetools import TTLCache
 
 from lib.events import Cited, Done, TextDelta
-from lib.languages import question_language, small_words
+from lib.languages import normalize, question_language, small_words
 
 _MAX_AGE_SECONDS: Final = 24 * 3600
 _QUESTION_MARKS: Final = ("?", "？", "؟")
@@ -69,7 +68,7 @@ def normalise_question(question: str) -> str:
 
     Other differences can matter: `-v` and `-V`, `x²` and `x2`, `empty?` and `empty`.
     """
-    words = unicodedata.normalize("NFC", question).split()
+    words = normalize("NFC", question).split()
     if words and words[0].lower() in small_words(question_language(question)):
         words[0] = words[0].lower()
     text = " ".join(words)

@@ -32,7 +32,6 @@ tensors             float32, or blocks of 32 weights of a row: a scale (float16)
 import mmap
 import re
 import struct
-import unicodedata
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -46,6 +45,7 @@ from numpy.typing import NDArray
 
 from lib.embedding import Similarity, Vectors, l2_normalise
 from lib.embedding_local import open_session, package_file, session_options
+from lib.languages import normalize
 from lib.runtime import release_pages
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class _Tokenizer:
         """Token ids of `<s> text </s>`; a long text is truncated to `limit` ids."""
         # The table (NFKC without composition, control characters, spaces) replaces single
         # characters, so combining accents are composed first.
-        text = unicodedata.normalize("NFC", text).translate(self._replacements)
+        text = normalize("NFC", text).translate(self._replacements)
         text = _SPACES.sub(" ", text).removeprefix(" ")
         ids = [_START]
         for word in text.split(" "):

@@ -8,10 +8,11 @@ from the script, else from the most small words.
 import functools
 import re
 import tomllib
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import regex
@@ -31,6 +32,10 @@ _QUESTION_WORD: Final = regex.compile(r"[\w--_]++(?:['’][\w--_]++)*+", regex.V
 _LETTER: Final = regex.compile(r"\p{L}")
 _ARABIC: Final = regex.compile(r"\p{Arabic}")
 
+# The two letters become marks in NFKD.
+_MARK: Final = r"[\p{M}\uFF9E\uFF9F]"
+_LONG_RUN: Final = regex.compile(rf"({_MARK}{{30}}){_MARK}++")
+
 _SAMPLE: Final = 2_000
 """Characters that suffice to identify the language of a page."""
 _CLEAR_LEAD: Final = 1.5
@@ -40,6 +45,17 @@ _LONG_LIST: Final = 500
 """Longer lists of stop words also hold words that name things..."""
 _SHORT_WORD: Final = 4
 """...but hardly any of at most so many letters."""
+
+
+def normalize(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
+    """Normalise Unicode text, with at most 30 combining marks in a row.
+
+    Sorting a run of marks takes quadratic time. 30 is the limit of the Stream-Safe Text Format
+    (Unicode Standard Annex 15).
+    """
+    if text.isascii():
+        return text
+    return unicodedata.normalize(form, _LONG_RUN.sub(r"\1", text))
 
 
 class _Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

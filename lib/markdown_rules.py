@@ -8,7 +8,6 @@ formulas, MDX (imports, JSX, expressions, comments) and MyST directives, targets
 lines between are ordinary Markdown. So a container or tag that is never closed does no harm.
 """
 
-import html
 import re
 from collections.abc import Iterable, MutableMapping
 from functools import lru_cache
@@ -23,7 +22,7 @@ from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote.index import footnote_def
 
 from lib.markdown_page import Flavour, line_of, push_line
-from lib.sanitizer_syntax import HTML_NAMES
+from lib.sanitizer_syntax import HTML_NAMES, unescape
 
 CLOSING_NAMES: Final = re.compile(r"</([A-Za-z][\w.:-]*)")
 _TAG_START: Final = re.compile(r"<(/?)([A-Za-z][\w.:-]*)?")
@@ -159,14 +158,6 @@ def _tag_at(src: str, pos: int, env: MutableMapping[str, Any]) -> tuple[_Tag | N
 _LABEL_PROPERTY: Final = re.compile(r"""\blabel:\s*("[^"]*"|'[^']*')""")
 
 
-_LONG_REFERENCE: Final = re.compile(r"&#\d{20,}+")
-
-
-def _unescaped(text: str) -> str:
-    """Replace HTML entities; `html.unescape` raises for a number of thousands of digits."""
-    return html.unescape(_LONG_REFERENCE.sub("\ufffd", text))
-
-
 def _literal(value: str) -> str:
     """Return the text of an attribute value or expression that is a plain string, else ''."""
     value = value.strip()
@@ -179,7 +170,7 @@ def _literal(value: str) -> str:
         return value[1:-1]
     if len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]:
         value = value[1:-1]
-    return _unescaped(value)
+    return unescape(value)
 
 
 _PLAIN_EXPRESSION: Final = re.compile(r"\{[\w .\-]{1,60}\}")
@@ -226,7 +217,7 @@ def html_text(content: str) -> str:
         parts.extend(tag.labels)
         at = tag.end
     parts.append(content[at:])
-    text = _unescaped("".join(parts))
+    text = unescape("".join(parts))
     return "\n".join(line for line in map(str.strip, text.splitlines()) if line)
 
 

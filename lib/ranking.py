@@ -24,7 +24,6 @@ read as words, because a question may be about `version:` itself.
 import functools
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,7 +32,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from lib.embedding import Similarity
-from lib.languages import may_be_in
+from lib.languages import may_be_in, normalize
 from lib.store import Candidates, Hit, Manifest, StoredChunk
 from lib.terms import CEILING, SparseVector, term_number, terms, terms_of_chunk
 
@@ -82,7 +81,7 @@ def parse_query(text: str) -> ParsedQuery:
 
 def _normalize_text(text: str) -> str:
     """Normalize case, white space and Unicode, so that equal words compare equal."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return " ".join(normalize("NFC", text).casefold().split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,14 @@ def find_tag(text: str, start: int, final: bool) -> tuple[str, int] | None:
     return "" if name[1].lower() in _INLINE else " ", start + found.end()
 
 
+_LONG_REFERENCE: Final = re.compile(r"&#\d{20,}+")
+
+
+def unescape(text: str) -> str:
+    """Replace HTML entities; `html.unescape` raises for a number of thousands of digits."""
+    return html.unescape(_LONG_REFERENCE.sub("\ufffd", text))
+
+
 _ENTITY: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{1,7}+|[A-Za-z][A-Za-z0-9]{1,31}+);")
 _ENTITY_SO_FAR: Final = re.compile(r"&(?:#[xX]?[0-9a-fA-F]{0,7}+|[A-Za-z][A-Za-z0-9]{0,31}+)?+\Z")
 
@@ -161,7 +169,7 @@ def find_entity(text: str, start: int, final: bool) -> tuple[str, int] | None:
     match = _ENTITY.match(text, start)
     if match is None:
         return None if not final and _ENTITY_SO_FAR.match(text, start) else ("", 0)
-    char = html.unescape(match[0])
+    char = unescape(match[0])
     if len(char) == 1 and char.isascii() and (char.isalnum() or char in ":/@.[]"):
         return ("\\" + char if char in "[]" else char), match.end()
     return "", 0
@@ -547,7 +555,7 @@ def _addresses(text: str) -> Iterable[str]:
 
 
 def _key(address: str) -> str:
-    address = html.unescape(_ESCAPED.sub(r"\1", address))
+    address = unescape(_ESCAPED.sub(r"\1", address))
     scheme, colon, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme.lower()}{colon}{host.lower()}{slash}{path}".rstrip("/")

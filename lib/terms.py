@@ -13,7 +13,6 @@ topic. On seven sets of questions this finds 2 to 4 % more passages.
 import functools
 import itertools
 import threading
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from zlib import crc32
 import regex
 import Stemmer
 
-from lib.languages import ENGLISH, IS_UNSPACED, WORD, split_words, stop_words, words
+from lib.languages import ENGLISH, IS_UNSPACED, WORD, normalize, split_words, stop_words, words
 
 _PARTS: Final = regex.compile(
     r"[_.:/>-]++|(?<=[\p{Ll}\d])(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll})|(?<=\p{L})(?=\d)|(?<=\d)(?=\p{L})",
@@ -35,7 +34,7 @@ _local = threading.local()  # a stemmer has state and is not thread-safe
 def terms(text: str, language: str = ENGLISH) -> list[str]:
     """The terms of `text` in order, without stop words; `language` has a stemmer."""
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text)  # an accent may be a character of its own
+        text = normalize("NFC", text)  # an accent may be a character of its own
     return [term for word in split_words(text) for term in _terms_of(word, language)]
 
 

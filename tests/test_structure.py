@@ -19,6 +19,14 @@ def test_lib_reads_no_environment(path: Path) -> None:
     assert "getenv" not in source
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_lib_normalises_and_unescapes_in_linear_time(path: Path) -> None:
+    """Only the functions that bound the input call the library's."""
+    source = path.read_text(encoding="utf-8")
+    assert "unicodedata.normalize(" not in source or path.stem == "languages"
+    assert "html.unescape(" not in source or path.stem == "sanitizer_syntax"
+
+
 def test_importing_the_application_does_nothing() -> None:
     """It reads no settings, creates no folder and loads no heavy library."""
     heavy = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
+from lib.languages import normalize
 from lib.sites.anchors import attribute_list, numbered
 from lib.sites.config_files import read_config, section, string
 from lib.sites.site import (
@@ -40,9 +41,7 @@ def _sanitized(site: Site, path: str) -> str:
             gap = True
     clean = "".join(kept)
     if site.settings.get("removepathaccents") is True:
-        clean = "".join(
-            c for c in unicodedata.normalize("NFD", clean) if not unicodedata.combining(c)
-        )
+        clean = "".join(c for c in normalize("NFD", clean) if not unicodedata.combining(c))
     return clean if site.settings.get("disablepathtolower") is True else clean.lower()
 
 
@@ -163,7 +162,7 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
 def _slug(text: str, *, ascii_only: bool = False) -> str:
     """`autoHeadingIDType: github`, the default, or `github-ascii`."""
     if ascii_only:
-        text = unicodedata.normalize("NFD", text)
+        text = normalize("NFD", text)
     kept = []
     for char in text.strip():
         if ascii_only and not char.isascii():

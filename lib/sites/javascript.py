@@ -358,7 +358,7 @@ def _unescaped(body: str) -> str:
 def _number(text: str) -> object:
     try:
         return float(int(text, 16)) if text[:2].lower() == "0x" else float(text.replace("_", ""))
-    except ValueError:  # 0b1, 1n
+    except (ValueError, OverflowError):  # 0b1, 1n, 0xFF…
         return UNKNOWN
 
 

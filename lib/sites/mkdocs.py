@@ -2,7 +2,6 @@
 
 import posixpath
 import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from lib.globs import gitignore
+from lib.languages import normalize as normalize_text
 from lib.sites.anchors import attribute_id
 from lib.sites.config_files import Tagged, merged, read_config, section, string, strings
 from lib.sites.site import (
@@ -134,7 +134,7 @@ def _extensions(settings: Mapping[str, Any], key: str) -> dict[str, dict[str, An
 def _slug(text: str, *, separator: str, ascii_only: bool) -> str:
     """`slugify` of Python-Markdown's toc extension, the default."""
     if ascii_only:
-        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+        text = normalize_text("NFKD", text).encode("ascii", "ignore").decode("ascii")
     text = re.sub(r"[^\w\s-]", "", text).strip().lower()
     return re.sub(rf"[{re.escape(separator)}\s]+", lambda _: separator, text)
 
@@ -154,7 +154,7 @@ def _pymdownx_slug(
         "fold": str.casefold,
     }
     if normalize in ("NFC", "NFD", "NFKC", "NFKD"):  # the library wants it as a literal type
-        text = unicodedata.normalize(normalize, text)  # type: ignore[arg-type]
+        text = normalize_text(normalize, text)  # type: ignore[arg-type]
     end = text.rfind(">") + 1  # every tag that begins before it ends
     text = re.sub(r"<[^>]*+>", "", text[:end]) + text[end:]
     text = form.get(case, str)(text.strip())

@@ -1,12 +1,12 @@
 """Sphinx with MyST, and Jupyter Book."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from lib.globs import glob_matches
+from lib.languages import normalize
 from lib.sites.config_files import read_config, section, string, strings
 from lib.sites.site import (
     NOT_BUILT,
@@ -49,7 +49,7 @@ _LETTERS: Final = str.maketrans(
 def _slug(text: str) -> str:
     """`docutils.nodes.make_id`; empty where docutils numbers the heading."""
     text = text.lower().translate(_LETTERS)
-    text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+    text = normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
     text = re.sub(r"[^a-z0-9]+", "-", " ".join(text.split()))
     return re.sub(r"^[-0-9]+|-+$", "", text)
 

@@ -1,12 +1,12 @@
 """VitePress: file names as addresses, with rewrites; slugs of @mdit-vue/shared."""
 
 import re
-import unicodedata
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 from lib.globs import glob_matches
+from lib.languages import normalize
 from lib.sites.anchors import attribute_list, numbered
 from lib.sites.config_files import read_text, section, string, strings
 from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
@@ -99,7 +99,7 @@ _DROPPED: Final = re.compile(r"[\u0300-\u036f\u0000-\u001f]")
 
 def _slug(text: str) -> str:
     """`slugify` of @mdit-vue/shared."""
-    text = _DROPPED.sub("", unicodedata.normalize("NFKD", text))
+    text = _DROPPED.sub("", normalize("NFKD", text))
     text = _SPECIAL.sub("-", text).strip("-")
     # ASCII digits only: the rule is a JavaScript `\d`.
     return re.sub(r"^([0-9])", r"_\1", text).lower()

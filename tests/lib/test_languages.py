@@ -1,5 +1,9 @@
 """languages.toml and its loader, and language identification."""
 
+import time
+import unicodedata
+from typing import Literal
+
 import pytest
 
 from lib.languages import (
@@ -8,6 +12,7 @@ from lib.languages import (
     is_foreign,
     languages,
     may_be_in,
+    normalize,
     page_language,
 )
 
@@ -185,3 +190,16 @@ def test_greek_is_identified_by_its_script() -> None:
         "αλλάζει, τα σχοινιά πρέπει να ελεγχθούν ξανά από τον καπετάνιο, γιατί χαλαρώνουν."
     )
     assert page_language(text) == "greek"
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
+@pytest.mark.parametrize("marks", ["\u0301\u0316", "\uff9e\u0316"])
+def test_runs_of_combining_marks_are_cut(
+    form: Literal["NFC", "NFD", "NFKC", "NFKD"], marks: str
+) -> None:
+    began = time.perf_counter()
+    text = normalize(form, "a" + marks * 20_000 + "b")
+    assert time.perf_counter() - began < 0.1
+    assert len(text) <= 32
+    short = "e\u0301 " + marks * 15 + " \u212b"
+    assert normalize(form, short) == unicodedata.normalize(form, short)

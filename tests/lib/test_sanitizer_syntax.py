@@ -3,7 +3,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from lib.sanitizer_syntax import LineKind, OpenBlocks, _expand_numbers, classify_line
+from lib.sanitizer_syntax import LineKind, OpenBlocks, _expand_numbers, _key, classify_line
 
 PARSER = MarkdownIt("commonmark").enable("table").disable(["html_block", "reference"])
 PIECES = st.sampled_from(
@@ -73,3 +73,7 @@ def read(blocks: OpenBlocks, line: str) -> tuple[LineKind, OpenBlocks]:
 )
 def test_expand_numbers(numbers: str, expanded: list[int]) -> None:
     assert _expand_numbers(numbers) == expanded
+
+
+def test_a_character_reference_of_thousands_of_digits_is_no_error() -> None:
+    assert _key("https://x.org/&#" + "1" * 5_000 + ";") == "https://x.org/\ufffd;"

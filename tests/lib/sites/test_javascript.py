@@ -24,6 +24,7 @@ def value(expression: str, before: str = "") -> object:
         ("`with ${name}`", UNKNOWN),
         ("`nested ${`inner ${`}`}`} end`", UNKNOWN),
         ("0x10", 16),
+        ("0x" + "F" * 300, UNKNOWN),
         ("1_000", 1000.0),
         ("-2", -2.0),
         ("undefined", None),
