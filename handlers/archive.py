@@ -13,7 +13,7 @@ from handlers import has_admin_key, operation, respond, services
 from handlers.limits import require_admin
 from lib.api import Operation
 from lib.archives import UPLOAD_PREFIX, lock_folder, unpack
-from lib.errors import Conflict
+from lib.errors import Conflict, StoreUnavailable
 from lib.ingest import IngestRequest, IngestStarted
 from lib.settings import Settings
 
@@ -36,7 +36,7 @@ blueprint = Blueprint("archive", __name__)
             400: "The archive is invalid or unsafe.",
             401: "The admin key is missing or wrong.",
             409: "An ingestion is running, or another archive is being uploaded.",
-            503: "Redis, which coordinates ingestion between replicas, cannot be reached.",
+            503: "The disk is full, or Redis, which coordinates replicas, cannot be reached.",
         },
         admin=True,
     )
@@ -73,6 +73,12 @@ async def push() -> Response:
         started = await ingestion.start(IngestRequest(), root=content)
         if started.status == "in_progress":
             raise Conflict(_RUNNING)
+    except OSError as error:
+        if error.errno is None:  # a timeout
+            raise
+        raise StoreUnavailable(
+            f"The archive cannot be stored: {error.strerror}. See QDRANT_PATH."
+        ) from error
     finally:
         # the ingestion reads the folder until its end, whether this request is cancelled or not
         if ingestion.latest and ingestion.latest.run:

@@ -31,6 +31,8 @@ from lib.sites.site import (
     text_of,
 )
 
+_MAX_INHERITED: Final = 3
+
 
 def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     plugins = _extensions(site.settings, "plugins")
@@ -259,10 +261,24 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
 
 def _read_settings(file: Path, problems: list[str] | None = None, depth: int = 0) -> dict[str, Any]:
     config = read_config(file, problems)
-    parent = string(config, "INHERIT")
-    if parent and depth < 3 and not parent.startswith("/"):
-        return merged(_read_settings(file.parent / parent, problems, depth + 1), config)
-    return config
+    inherited = string(config, "INHERIT")
+    if not inherited or depth == _MAX_INHERITED:
+        return config
+    parent = file.parent / inherited
+    if not _same_repository(file, parent):
+        if problems is not None:
+            problems.append(f"{file.name}: INHERIT: the file is outside the repository")
+        return config
+    return merged(_read_settings(parent, problems, depth + 1), config)
+
+
+def _same_repository(file: Path, other: Path) -> bool:
+    """Whether `other` is in the repository of `file`, or there is no repository."""
+    try:
+        root = next((each for each in file.parents if (each / ".git").exists()), None)
+        return root is None or other.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        return False
 
 
 GENERATOR: Final = Generator(

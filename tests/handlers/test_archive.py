@@ -1,14 +1,17 @@
 """POST /ingest/archive, and DELETE /ingest"""
 
 import asyncio
+import errno
 import gzip
 import io
 import json
+import os
 import stat
 import tarfile
 import zipfile
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,6 +142,29 @@ async def test_what_cannot_be_unpacked_safely_changes_nothing(
     assert str(tmp_path) not in answer.text
     assert left_behind(tmp_path) == before
     assert (await api.ask("When does the tide turn?")).json()["citations"]
+
+
+async def test_a_full_disk_changes_nothing(
+    api: Api, own_index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await push(api, tar_of(PUSHED))).status == 200
+    await wait_for_ingestion(api.services.ingestion)
+    real = Path.open
+
+    def full(path: Path, mode: str = "r", **options: Any) -> Any:
+        if mode == "xb":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, mode, **options)
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "open", full)
+        answer = await push(api, zip_of({"other.md": "# Other"}))
+    assert answer.status == 503
+    assert "No space left on device" in answer.json()["error"]
+    content = api.services.settings.pushed_content
+    assert [*content.parent.glob("content.*"), *content.parent.glob("archive-*")] == []
+    assert (content / "guide/new.md").exists()
+    assert (await push(api, zip_of({"other.md": "# Other"}))).status == 200
 
 
 async def test_too_large_an_archive_is_a_413(api: Api) -> None:

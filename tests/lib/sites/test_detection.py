@@ -339,6 +339,20 @@ def test_nonsense_in_a_configuration_is_passed_over(tmp_path: Path, name: str, t
         detect_site(tmp_path / content)
 
 
+@pytest.mark.parametrize("inherited", ["../base.yml", "link.yml", "{root}/base.yml", "loop.yml"])
+def test_a_configuration_inherits_nothing_from_outside_its_repository(
+    tmp_path: Path, inherited: str
+) -> None:
+    inherited = inherited.replace("{root}", tmp_path.as_posix())
+    files = {"base.yml": "site_url: https://x.org/", "book/.git": "", "book/docs/a.md": ""}
+    write_book(tmp_path, files | {"book/mkdocs.yml": f"INHERIT: {inherited}\nsite_name: x"})
+    (tmp_path / "book/link.yml").symlink_to("../base.yml")
+    (tmp_path / "book/loop.yml").symlink_to("loop.yml")
+    site = detect_site(tmp_path / "book/docs")
+    assert site.base_url == "/"
+    assert site.problems == ("mkdocs.yml: INHERIT: the file is outside the repository",)
+
+
 LONG = "a" * 20_001
 NESTED = "{a: " * 60 + "1" + "}" * 60
 
