@@ -202,4 +202,6 @@ def become_child() -> None:
 def lower_thread_priority() -> None:
     """Let other threads go first. Linux only: elsewhere, the priority is the process's."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        nice = os.getpriority(os.PRIO_PROCESS, thread) + _NICE
+        os.setpriority(os.PRIO_PROCESS, thread, nice)
