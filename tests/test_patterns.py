@@ -21,7 +21,7 @@ CANDIDATES = " \t\n\\aA0_-.:/<>{}()[]\"'`~*#|=!,;$%&^+?@\x00é\u4e00"
 UNBOUNDED = 60
 SHORT = {
     "lib.sanitizer_syntax._UNFINISHED": "reads the last 80 characters",
-    "lib.sites.mkdocs:159": "reads a heading of at most 500 characters",
+    "lib.sites.mkdocs._TAG": "reads text that ends with >",
 }
 """Patterns whose text is short, and why."""
 

@@ -32,6 +32,7 @@ from lib.sites.site import (
 )
 
 _MAX_INHERITED: Final = 3
+_TAG: Final = re.compile(r"<[^>]*+>")
 
 
 def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
@@ -158,7 +159,7 @@ def _pymdownx_slug(
     if normalize in ("NFC", "NFD", "NFKC", "NFKD"):  # the library wants it as a literal type
         text = normalize_text(normalize, text)  # type: ignore[arg-type]
     end = text.rfind(">") + 1  # every tag that begins before it ends
-    text = re.sub(r"<[^>]*+>", "", text[:end]) + text[end:]
+    text = _TAG.sub("", text[:end]) + text[end:]
     text = form.get(case, str)(text.strip())
     text = re.sub(r"[^\w\- ]", "", text).replace(" ", separator)
     return quote(text) if percent_encode else text
