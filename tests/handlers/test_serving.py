@@ -155,3 +155,21 @@ def test_a_flood_of_connections_gives_the_event_loop_its_turn() -> None:
         with pytest.raises(BlockingIOError):
             listener.accept()
         assert next(listener._attempts) == 33
+
+
+async def test_answers_are_sent_at_once() -> None:
+    """With Nagle's algorithm, a second write would wait 40 ms for the reader's acknowledgement."""
+    options = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        options.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = _LimitedListener(_listen("127.0.0.1", 0), 3, 3)
+    address = listener.getsockname()
+    async with await asyncio.start_server(answer, sock=listener):
+        reader, writer = await asyncio.open_connection(*address)
+        assert await reader.read() == b""
+        writer.close()
+    assert options[0] != 0
