@@ -71,6 +71,7 @@ async def begin(store: EdgeStore, count: int) -> _EdgeBuilder:
     return builder
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("writing_process")
 async def test_the_writing_process_ends_with_the_generation(tmp_path: Path) -> None:
     store = EdgeStore(tmp_path)
@@ -113,6 +114,7 @@ async def test_the_writing_process_reports_errors(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.processes
 @pytest.mark.usefixtures("writing_process")
 async def test_while_the_writing_process_runs_no_other_build_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
