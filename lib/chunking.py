@@ -363,10 +363,10 @@ class _Chunker:
                     waiting.extend(draft.units)
                 continue
             if waiting:
-                del waiting[: -self.budget]  # each has a token at least
-                while waiting and not self._fits(draft, waiting):
-                    waiting.pop(0)
-                draft.units[:0] = waiting
+                first = len(waiting)
+                while first and self._fits(draft, waiting[first - 1 :]):
+                    first -= 1
+                draft.units[:0] = waiting[first:]
                 waiting = []
             kept.append(draft)
         if waiting and kept and self._fits(kept[-1], waiting):
