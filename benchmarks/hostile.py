@@ -28,6 +28,7 @@ from lib.citations import Citations, MarkerResolver
 from lib.documents import DocumentLimits, discover
 from lib.errors import InvalidRequest
 from lib.ranking import Passage, parse_query
+from lib.runtime import freeze_heap
 from lib.search import SearchRequest
 from lib.sentences import split_markdown, split_text
 from lib.sites.detection import detect_site
@@ -318,6 +319,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="list every pattern")
     given = parser.parse_args()
     results = []
+    freeze_heap()  # as in the server; each pass of the garbage collector would cover all modules
     with tempfile.TemporaryDirectory() as folder:
         for each in patterns(Path(folder), given.size):
             if given.only in each.name:

@@ -154,7 +154,7 @@ class _Connection(socket.socket):
     """An accepted socket that calls `closed` once when it is closed."""
 
     def __init__(self, plain: socket.socket, closed: Callable[[], None]) -> None:
-        # asyncio turns off Nagle's algorithm, which would delay answers by 40 ms, for TCP alone.
+        # With the protocol 0, asyncio would leave Nagle's algorithm on: 40 ms more for an answer.
         super().__init__(plain.family, plain.type, socket.IPPROTO_TCP, plain.detach())
         self._when_closed = closed
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO, Any, Concatenate, ParamSpec, TypeVar
@@ -123,7 +124,7 @@ class WriterProcess:
         """Call `method` and return its result. Raises its error, or `StoreUnavailable`."""
         try:
             self._channel.send((method, args, kwargs))
-            result: Any = self._channel.recv()
+            result: _T | Exception = self._channel.recv()
         except (EOFError, ConnectionError):
             code = self._process.wait()
             raise StoreUnavailable(
@@ -132,7 +133,7 @@ class WriterProcess:
             ) from None
         if isinstance(result, Exception):
             raise result
-        return result  # type: ignore[no-any-return]
+        return result
 
     def close(self) -> None:
         """End the process."""
@@ -143,12 +144,10 @@ class WriterProcess:
 def _main() -> None:
     become_child()
     writer = ShardWriter(Path(sys.argv[1]))
-    with Connection(sys.stdin.fileno()) as channel:
+    # The server closes the channel, or dies.
+    with Connection(sys.stdin.fileno()) as channel, suppress(EOFError, ConnectionError):
         while True:
-            try:
-                method, args, kwargs = channel.recv()
-            except (EOFError, ConnectionError):
-                return
+            method, args, kwargs = channel.recv()
             result: Any
             try:
                 result = method(writer, *args, **kwargs)
