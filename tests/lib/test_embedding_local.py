@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -45,6 +46,15 @@ async def multilingual() -> AsyncIterator[LocalEmbedder]:
     assert isinstance(made, LocalEmbedder)
     yield made
     await made.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+async def test_documents_let_questions_go_first(multilingual: LocalEmbedder) -> None:
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    questions = multilingual._questions.submit(nice).result()
+    assert multilingual._documents.submit(nice).result() == min(19, questions + 10)
 
 
 async def test_vectors_are_of_length_one(embedder: LocalEmbedder) -> None:
@@ -205,6 +215,7 @@ load_e5().question("When does the tide turn?")
 """,
     "folder": """
 import sys
+import threading
 import weakref
 from pathlib import Path
 from lib.embedding_local import find_model
