@@ -7,9 +7,10 @@ is no model, if the model fails before its first word, or if the daily budget is
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
 from math import ceil
+from typing import Final
 
 import msgspec
 
@@ -25,6 +26,7 @@ from lib.events import (
     Done,
     Event,
     Failed,
+    Fallback,
     Ping,
     TextDelta,
     Transcript,
@@ -41,7 +43,13 @@ from lib.tokens import estimate_tokens
 
 _log = logging.getLogger(__name__)
 
-_MODEL_FAILED = "The language model cannot answer right now. Quotes from the book:"
+_NOTICES: Final[Mapping[Fallback, str]] = {
+    "budget_exhausted": "The daily budget for the language model is used up. It resets at "
+    "midnight UTC. Quotes from the book:",
+    "busy": "Many readers are asking right now. Quotes from the book:",
+    "model_failed": "The language model cannot answer right now. Quotes from the book:",
+}
+"""Shown above quotes that replace the model's answer. Without a model, readers miss nothing."""
 
 _MESSAGE_TOKENS = 4
 """Tokens that a message's role and delimiters take."""
@@ -64,7 +72,7 @@ async def stream(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]:
     try:
         answer = _refused_or_cached(chat, turn)
         if answer is None:
-            notice = "No language model is configured. Quotes from the book:"
+            fallback: Fallback = "no_model"
             if chat.model is not None and turn.passages:
                 try:
                     async with aclosing(_generate(chat, chat.model, turn, transcript)) as events:
@@ -72,8 +80,8 @@ async def stream(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]:
                             yield event
                     return
                 except (BudgetExhausted, Busy, UpstreamError, RedisUnavailable) as error:
-                    notice = _fallback_notice(error, transcript)
-            answer = await _quote_book(chat, turn, notice)
+                    fallback = _fallback_for(error, transcript)
+            answer = await _quote_book(chat, turn, fallback)
         pieces, done = answer
         for piece in pieces:
             yield piece
@@ -97,7 +105,7 @@ async def stream_complete(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]
                 case TextDelta() | Cited():
                     transcript.add(event)
                 case Failed():
-                    pieces, done = await _quote_book(chat, turn, _MODEL_FAILED)
+                    pieces, done = await _quote_book(chat, turn, "model_failed")
                     await _remember(chat, turn, pieces, done)
                     events = [*pieces, done]
                 case Done():
@@ -227,32 +235,31 @@ async def _finish(
     )
 
 
-def _fallback_notice(error: Exception, transcript: Transcript) -> str:
+def _fallback_for(error: Exception, transcript: Transcript) -> Fallback:
     """Why quotes replace the model's answer. Re-raises `error` if the model's text has begun."""
     match error:
         case BudgetExhausted():
-            return (
-                "The daily budget for the language model is used up. It resets at midnight UTC. "
-                "Quotes from the book:"
-            )
+            return "budget_exhausted"
         case Busy():
-            return "Many readers are asking right now. Quotes from the book:"
+            return "busy"
         case QuireError() if not transcript.has_text:
             _log.warning("answering without the language model: %s", error.message)
-            return _MODEL_FAILED
+            return "model_failed"
     raise error
 
 
-async def _quote_book(chat: Chat, turn: Turn, notice: str) -> _Answer:
-    """Answer with sentences from the passages, each with its marker."""
+async def _quote_book(chat: Chat, turn: Turn, fallback: Fallback) -> _Answer:
+    """Answer with quotes from the passages, each with its marker."""
     extracts = await run_cooperatively(extract_in_steps(turn.reading, turn.passages))
     if not extracts:
         return _refuse(chat, turn, make_refusal(turn.question, turn.passages))
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     pieces = list(render_extracts(extracts, citations))
-    answer = [TextDelta(content=f"*{notice}*\n\n"), *_as_events(pieces)]
+    answer = _as_events(pieces)
+    if notice := _NOTICES.get(fallback):
+        answer.insert(0, TextDelta(content=f"*{notice}*\n\n"))
     check = await run_cooperatively(_check(turn, answer))
-    return answer, _done(chat, turn, "stop", "extractive", check=check)
+    return answer, _done(chat, turn, "stop", "extractive", fallback=fallback, check=check)
 
 
 async def _remember(chat: Chat, turn: Turn, answer: _Pieces, done: Done) -> None:
@@ -292,6 +299,7 @@ def _done(
     finish_reason: str,
     mode: str,
     *,
+    fallback: Fallback = "",
     check: Sequence[SentenceCheck] = (),
     suggestions: Sequence[Suggestion] = (),
     model: str = "",
@@ -304,6 +312,7 @@ def _done(
         tokens_used=prompt_tokens + completion_tokens,
         finish_reason=finish_reason,
         mode=mode,
+        fallback=fallback,
         check=list(check),
         suggestions=list(suggestions),
         usage=price_usage(

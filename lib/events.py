@@ -6,7 +6,7 @@ This is the only module that knows the framing.
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,6 +22,7 @@ CONTENT_TYPE = "text/event-stream"
 INTERNAL_ERROR = "Internal error; see the server's log. The answer is incomplete."
 NOT_IN_BOOK = "not_in_book"
 """The `finish_reason` of a question that the book does not answer."""
+Fallback = Literal["", "no_model", "budget_exhausted", "busy", "model_failed"]
 _encoder = msgspec.json.Encoder()
 
 
@@ -66,6 +67,10 @@ class _Ending(msgspec.Struct, frozen=True, kw_only=True):
             "nothing in the book answers the question."
         ),
     ]
+    fallback: Annotated[
+        Fallback,
+        msgspec.Meta(description="Why an extractive answer replaces a generated one; else empty."),
+    ] = ""
     usage: Usage = Usage()
     check: Annotated[
         list[SentenceCheck],

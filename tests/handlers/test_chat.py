@@ -621,16 +621,18 @@ async def test_a_model_that_fails_before_its_first_word_is_replaced_by_the_book(
     reply = await generating.ask(QUESTION, stream=streamed)
     assert reply.status == 200
     text = answer_text(reply.events()) if streamed else reply.json()["answer"]
+    ending = reply.events()[-1] if streamed else reply.json()
+    assert ending["fallback"] == "model_failed"
     assert text.startswith("*The language model cannot answer right now.")
     assert "The tide turns every six hours and a quarter." in text
     assert MARKER.search(text)
     assert "sk-" not in reply.text
 
 
-async def test_without_a_model_the_answer_says_so(api: Api) -> None:
-    assert (
-        (await api.ask(QUESTION)).json()["answer"].startswith("*No language model is configured.")
-    )
+async def test_without_a_model_only_a_field_says_so(api: Api) -> None:
+    body = (await api.ask(QUESTION, stream=False)).json()
+    assert (body["mode"], body["fallback"]) == ("extractive", "no_model")
+    assert not body["answer"].startswith("*")
 
 
 AFTER_THE_FIRST_WORD = {
