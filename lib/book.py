@@ -20,7 +20,7 @@ from lib.markdown_page import Flavour
 from lib.sites.config_files import read_text
 from lib.sites.router import PageAddress, Router, link
 from lib.sites.site import Site
-from lib.store import FileRecord, Ledger, StoredChunk
+from lib.store import FileRecord, Ledger, Section, StoredChunk
 from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
 from lib.tokens import estimate_tokens
 
@@ -275,9 +275,15 @@ def _stored_chunks(
             ordinal=ordinal,
             before=gap if gap is not None and len(gap) <= _MAX_GAP else None,
             chapter=chunk.chapter,
-            section=chunk.section,
-            heading=chunk.heading,
-            url=link(address, chunk.heading_index),
+            sections=tuple(
+                Section(
+                    start_char=each.start,
+                    heading=each.heading,
+                    section=each.section,
+                    url=link(address, each.heading_index),
+                )
+                for each in chunk.sections
+            ),
             start_char=chunk.start,
             end_char=chunk.end,
             tokens=chunk.token_count,

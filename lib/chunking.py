@@ -8,20 +8,21 @@ lists between items, tables between rows, code between lines, paragraphs between
 tags and addresses, with included files. A split table repeats its header there, split code its
 language.
 
-A citation links to the one heading of its chunk. So sections are merged only if one is tiny, the
-other is its sibling or its own first subsection, and both fill at most half the budget: the
-reader lands within a few lines.
+Small sections are merged if one is tiny, the other is its sibling or its own first subsection, and
+both fill at most half the budget. A chunk lists its sections, so that each of its sentences is
+cited under its own heading.
 
-Citation fields: `chapter` is the page title (front matter, first h1, or file name), `section` the
-heading of the first level below it, `heading` the nearest heading. Folder names are not used: many
+`chapter` is the page title (front matter, first h1, or file name). Folder names are not used: many
 are numbers or slugs, and `file_path` contains them.
 """
 
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -37,6 +38,20 @@ _MIN_BUDGET: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
+class _ChunkSection:
+    """The part of a chunk whose text stands under one heading."""
+
+    start: int
+    """Offset in the file."""
+    heading_index: int | None
+    """Index in `page.headings`, None before the first heading."""
+    section: str
+    """The heading of the first level below the title; empty before the first one."""
+    heading: str
+    """The nearest heading, else the title."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chunk:
     file_path: str
     start: int
@@ -46,17 +61,10 @@ class Chunk:
     embed_text: str
     """Heading path, an empty line, and the cleaned text."""
     heading_path: tuple[str, ...]
-    """From the page title down to the nearest heading."""
-    heading_index: int | None
-    """Index in `page.headings` of the link target, None before the first heading.
-
-    The heading that the chunk begins with, else the nearest above. `section` and `heading`
-    describe the text, which may be under a deeper heading if the first one has no text.
-    """
+    """From the page title down to the heading of most of its text."""
+    sections: tuple[_ChunkSection, ...]
+    """In order; the first starts at `start`. Headings without text are left out."""
     chapter: str
-    section: str
-    """Empty before the first heading below the title."""
-    heading: str
     token_count: int
     """Tokens of `embed_text`."""
     language: str
@@ -272,6 +280,10 @@ class _Draft:
         return sum(unit.cost + 1 for unit in self.units)
 
 
+def _label(section: _Section, start: int) -> _ChunkSection:
+    return _ChunkSection(start, section.heading, section.section, section.name)
+
+
 def _contains(parent: _Section, child: _Section) -> bool:
     """Tell whether the heading of `child` is below that of `parent`."""
     size = len(parent.path)
@@ -295,10 +307,12 @@ class _Chunker:
         self.units = UnitMaker(document.text, page, budget, count_tokens, include)
         self.path_texts: dict[tuple[str, ...], tuple[str, int]] = {}
         self.title = page.title or _title_from_path(document.path)
+        self.sections = _sections_of(page, self.title)
+        self.starts = [0, *(section.blocks[0].start for section in self.sections[1:])]
 
     def run(self) -> list[Chunk]:
         drafts: list[_Draft] = []
-        sections = _sections_of(self.page, self.title)
+        sections = self.sections
         above: list[Unit] = []
         for place, section in enumerate(sections):
             room = self._room(section)
@@ -429,8 +443,6 @@ class _Chunker:
                 for part in parts:
                     yield from self._finish(_Draft(section, part, False), seen)
                 return
-        # link to a bare heading above the own one, where the chunk begins
-        first = units[0].heading
         kind, language = _kind_of(units)
         known = (str(CHUNKER_VERSION), self.document.path, *section.path, text, embed_text, "")
         digest = hashlib.blake2b("\0".join(known).encode("utf-8", "surrogatepass"), digest_size=16)
@@ -444,15 +456,29 @@ class _Chunker:
             text=text,
             embed_text=embed_text,
             heading_path=section.path,
-            heading_index=section.heading if first is None else first,
+            sections=tuple(self._chunk_sections(draft)),
             chapter=self.title,
-            section=section.section,
-            heading=section.name,
             token_count=tokens,
             language=language,
             kind=kind,
             chunk_id=str(uuid.UUID(bytes=digest.digest(), version=5)),
         )
+
+    def _chunk_sections(self, draft: _Draft) -> Iterator[_ChunkSection]:
+        """Yield the sections with text; a heading without text belongs to the next of them."""
+        start: int | None = None
+        for place, units in groupby(draft.units, self._place):
+            below = list(units)
+            start = below[0].start if start is None else start
+            if not all(map(is_bare, below)):
+                yield _label(self.sections[place], start)
+                start = None
+        if start == draft.units[0].start:
+            yield _label(draft.section, start)
+
+    def _place(self, unit: Unit) -> int:
+        """Return the index of the section that a unit stands in."""
+        return bisect_right(self.starts, unit.start) - 1
 
     def _text_fits(self, text: str, units: Sequence[Unit]) -> bool:
         """Tell whether the slice of these units is within the budget.

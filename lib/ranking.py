@@ -26,14 +26,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, starmap
 from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from lib.embedding import Similarity
 from lib.languages import may_be_in, normalize
-from lib.store import Candidates, Hit, Manifest, StoredChunk
+from lib.store import Candidates, Hit, Manifest, Section, StoredChunk
 from lib.terms import CEILING, SparseVector, term_number, terms, terms_of_chunk
 
 _FIELDS: Final = {
@@ -221,11 +221,12 @@ PLAIN: Final = "plain"
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
-    """A retrieved text: one chunk, or neighbours under the same heading.
+    """A retrieved text: one chunk, or neighbours that continue the same section.
 
-    `text` equals the file's `[start_char:end_char]`, in characters. `kind` (prose, code or table)
-    and `language` (of code) describe the best chunk in it. `score` is the estimated probability
-    that it answers.
+    `text` equals the file's `[start_char:end_char]`, in characters. `sections` lists the headings
+    that its parts stand under; `section`, `heading` and `url` are those of one of them. `kind`
+    (prose, code or table) and `language` (of code) describe the best chunk in it. `score` is the
+    estimated probability that it answers.
     """
 
     chunk_id: str
@@ -242,6 +243,18 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     locale: str = ""
     score: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    sections: tuple[Section, ...] = ()
+    """In order; the first starts at `start_char`."""
+
+    def __post_init__(self) -> None:
+        if not self.sections:
+            only = Section(
+                start_char=self.start_char,
+                heading=self.heading,
+                section=self.section,
+                url=self.url,
+            )
+            msgspec.structs.force_setattr(self, "sections", (only,))
 
 
 def cached_per_passage(most: int) -> Callable[[Callable[[Passage], _T]], Callable[[Passage], _T]]:
@@ -278,7 +291,7 @@ class _Run:
     def join(self, chunk: StoredChunk) -> bool:
         """Add `chunk` at one end, unless it does not belong there or is too long."""
         first, last = self.chunks[0], self.chunks[-1]
-        if _heading_of(chunk) != _heading_of(first):
+        if chunk.file_path != first.file_path:
             return False
         if chunk.ordinal == last.ordinal + 1:
             joined = [*self.chunks, chunk]
@@ -287,22 +300,23 @@ class _Run:
         else:
             return False
         fits = joined[-1].end_char - joined[0].start_char <= _MAX_JOINED
-        if fits and all(later.before is not None for later in joined[1:]):
+        if fits and all(starmap(_continues, pairwise(joined))):
             self.chunks = joined
             return True
         return False
 
     def passage(self) -> Passage:
         best, first = self.best.hit.chunk, self.chunks[0]
+        label = best.sections[0]
         texts = [text for each in self.chunks[1:] for text in (each.before or "", each.text)]
         return Passage(
             chunk_id=best.chunk_id,
             text=_join_texts(first.text, *texts),
             file_path=best.file_path,
             chapter=best.chapter,
-            section=best.section,
-            heading=best.heading,
-            url=best.url,
+            section=label.section,
+            heading=label.heading,
+            url=label.url,
             start_char=first.start_char,
             end_char=self.chunks[-1].end_char,
             kind=best.kind,
@@ -310,6 +324,10 @@ class _Run:
             version=best.version,
             locale=best.locale,
             score=self.best.score,
+            sections=(
+                *first.sections,
+                *(each for chunk in self.chunks[1:] for each in chunk.sections[1:]),
+            ),
         )
 
 
@@ -343,9 +361,14 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     return [run.passage() for run in runs]
 
 
-def _heading_of(chunk: StoredChunk) -> tuple[str, str | None, str, str]:
-    """The key of a chunk's heading. Only chunks of one heading join, so that links are exact."""
-    return chunk.file_path, chunk.url, chunk.section, chunk.heading
+def _continues(before: StoredChunk, chunk: StoredChunk) -> bool:
+    """Whether `chunk` begins in the section in which the chunk `before` it ends."""
+    last, first = before.sections[-1], chunk.sections[0]
+    return chunk.before is not None and (last.heading, last.section, last.url) == (
+        first.heading,
+        first.section,
+        first.url,
+    )
 
 
 def _is_near_duplicate(one: frozenset[str], other: frozenset[str]) -> bool:

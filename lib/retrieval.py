@@ -145,7 +145,7 @@ def _boost_pages(ranked: Iterable[Ranked], pages: Collection[str]) -> list[Ranke
     """Raise the sums of the hits on `pages` and sort again, best first."""
     moved = (
         replace(each, total=each.total + _CITED_PAGE_BONUS)
-        if each.hit.chunk.url and _page_address(link_target(each.hit.chunk.url)) in pages
+        if (url := each.hit.chunk.sections[0].url) and _page_address(link_target(url)) in pages
         else each
         for each in ranked
     )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the reading process needs neither, nor the memory that they
     from lib.resilience import Breaker
 
 _Key = TypeVar("_Key")
-INDEX_FORMAT = 2  # of `Manifest` and `StoredChunk`; increasing it re-indexes the book
+INDEX_FORMAT = 3  # of `Manifest` and `StoredChunk`; increasing it re-indexes the book
 DENSE = "dense"
 SPARSE = "terms"
 FILTERS = ("file_path", "paths", "chapter", "kind", "version", "locale")
@@ -37,6 +37,17 @@ _READER_SECONDS = 3.0
 """Longest wait of a reader for the server. An ingestion waits longer."""
 _HANGS = "The Qdrant server takes too long to answer. Try again later."
 _GENERATION_TIME = "%Y%m%dT%H%M%S"
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A heading, and the part of a chunk or passage whose text stands under it."""
+
+    start_char: int
+    """Offset in the file. The part ends where the next section starts."""
+    heading: str
+    section: str
+    """The heading of the first level below the page title; may be empty."""
+    url: str | None
 
 
 class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +63,8 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None
     """Text between the previous chunk and this one; None if the two cannot be joined."""
     chapter: str
-    section: str
-    heading: str
-    url: str | None
+    sections: tuple[Section, ...]
+    """In order; the first starts at `start_char`. Headings without text are left out."""
     start_char: int
     end_char: int
     tokens: int

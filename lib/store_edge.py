@@ -147,8 +147,9 @@ class _EdgeFolder:
     def urls(self) -> set[str]:
         """All URLs in the published generation."""
         live = self.current()
-        rows = scroll_payloads(live.shard, "url") if live else ()
-        return {url for _, url in rows if url}
+        rows = scroll_payloads(live.shard, "sections") if live else ()
+        sections = (section for _, sections in rows for section in sections)
+        return {section["url"] for section in sections if section["url"]}
 
     def begin(self, generation: str, embedding_model: str) -> tuple[Path, IO[bytes]]:
         """Create a folder for a new generation; return it and the lock, for the caller to close.

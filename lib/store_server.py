@@ -600,9 +600,10 @@ class ServerStore:
     async def urls(self) -> set[str]:
         if await self._current() is None:
             return set()
-        pages = (await self._server.get()).pages(self._alias, ["url"])
-        urls = {(each.payload or {}).get("url") async for page in pages for each in page}
-        return {url for url in urls if url}
+        pages = (await self._server.get()).pages(self._alias, ["sections"])
+        payloads = [each.payload or {} async for page in pages for each in page]
+        sections = (section for payload in payloads for section in payload.get("sections", ()))
+        return {section["url"] for section in sections if section["url"]}
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         server = await self._server.get()

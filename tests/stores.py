@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 import numpy as np
 
 from lib.embedding import Vectors, l2_normalise
-from lib.store import FileRecord, Hit, Ledger, Manifest, Store, StoredChunk, new_generation
+from lib.store import FileRecord, Hit, Ledger, Manifest, Section, Store, StoredChunk, new_generation
 from lib.terms import SparseVector, document_vectors, query_vector
 
 DIMENSION = 16
@@ -16,7 +16,22 @@ KEY = "the-key"
 NAMESPACE = UUID(int=7)
 
 
-def chunk(number: int, file_path: str = "a.md", **changes: Any) -> StoredChunk:
+def chunk(
+    number: int,
+    file_path: str = "a.md",
+    *,
+    heading: str = "H",
+    section: str = "S",
+    url: str | None = "https://b.example/{}#{}",
+    **changes: Any,
+) -> StoredChunk:
+    start = changes.get("start_char", number)
+    only = Section(
+        start_char=start,
+        heading=heading,
+        section=section,
+        url=url and url.format(file_path, number),
+    )
     values: dict[str, Any] = {
         "chunk_id": str(uuid5(NAMESPACE, f"{file_path}-{number}")),
         "text": f"Text {number} — 潮 \U0001f30a",
@@ -25,10 +40,8 @@ def chunk(number: int, file_path: str = "a.md", **changes: Any) -> StoredChunk:
         "ordinal": number,
         "before": None,
         "chapter": "C",
-        "section": "S",
-        "heading": "H",
-        "url": f"https://b.example/{file_path}#{number}",
-        "start_char": number,
+        "sections": (only,),
+        "start_char": start,
         "end_char": number + 5,
         "tokens": 3,
         "kind": "prose",

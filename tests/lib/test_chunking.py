@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.chunking import Chunk, _title_from_path, chunk_page
+from lib.chunking import Chunk, _ChunkSection, _title_from_path, chunk_page
 from lib.documents import Document
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, Page
@@ -20,6 +20,10 @@ def chunks(
 ) -> list[Chunk]:
     page = parse_page(text, flavour)
     return chunk_page(Document(path, text, ""), page, budget=budget, count_tokens=words)
+
+
+def headings(found: Iterable[Chunk]) -> list[list[str]]:
+    return [[section.heading for section in chunk.sections] for chunk in found]
 
 
 def leaves(blocks: Iterable[Block]) -> Iterable[Block]:
@@ -61,8 +65,13 @@ def test_any_page(text: str, flavour: Flavour, budget: int) -> None:
         assert words(chunk.text) <= budget
         assert uuid.UUID(chunk.chunk_id)
         assert chunk.heading_path
-        if chunk.heading_index is not None:
-            assert page.headings[chunk.heading_index].start <= chunk.end
+        starts = [section.start for section in chunk.sections]
+        assert starts[0] == chunk.start
+        assert starts == sorted(set(starts))
+        for section in chunk.sections:
+            heading = page.headings[section.heading_index] if section.heading_index else None
+            assert heading is None or (heading.text or section.heading) == section.heading
+            assert heading is None or heading.start < chunk.end
     assert [chunk.start for chunk in found] == sorted(chunk.start for chunk in found)
     assert len({chunk.chunk_id for chunk in found}) == len(found)
     assert not prose_left_out(page, text, found) or not found
@@ -110,31 +119,32 @@ def test_a_section_that_fits_is_one_chunk_under_its_heading() -> None:
     assert intro.text == f"# Guide\n\n{SENTENCE * 2}".strip()
     assert install.text == f"## Install\n\n{SENTENCE * 2}".strip()
     assert install.embed_text == f"Guide > Install\n\n{SENTENCE * 2}".strip()
-    assert (install.chapter, install.section, install.heading) == ("Guide", "Install", "Install")
-    assert (install.heading_path, install.heading_index) == (("Guide", "Install"), 1)
-    assert (intro.chapter, intro.section, intro.heading) == ("Guide", "", "Guide")
+    assert (install.chapter, install.heading_path) == ("Guide", ("Guide", "Install"))
+    assert install.sections == (_ChunkSection(install.start, 1, "Install", "Install"),)
+    assert intro.sections == (_ChunkSection(intro.start, 0, "", "Guide"),)
 
 
 def test_section_is_the_first_level_below_the_title_and_heading_the_nearest() -> None:
     body = SENTENCE * 3
     text = f"# Guide\n\n## Install\n\n{body}\n\n#### On a Mac\n\n{body}\n\n# Appendix\n\n{body}\n"
     install, mac, appendix = chunks(text)
-    assert (mac.chapter, mac.section, mac.heading) == ("Guide", "Install", "On a Mac")
+    assert mac.sections == (_ChunkSection(mac.start, 2, "Install", "On a Mac"),)
     assert mac.heading_path == ("Guide", "Install", "On a Mac")
-    assert (appendix.section, appendix.heading_path) == ("Appendix", ("Guide", "Appendix"))
-    assert install.heading_index == 0  # the link leads to the start of the chunk
+    assert appendix.sections == (_ChunkSection(appendix.start, 3, "Appendix", "Appendix"),)
+    assert appendix.heading_path == ("Guide", "Appendix")
+    assert install.sections == (_ChunkSection(0, 1, "Install", "Install"),)
 
 
 def test_text_before_the_first_heading_stands_under_the_page() -> None:
     first, second = chunks(f"{SENTENCE * 3}\n\n## Later\n\n{SENTENCE * 3}\n")
-    assert (first.heading_index, first.heading, first.section) == (None, "Page", "")
+    assert first.sections == (_ChunkSection(0, None, "", "Page"),)
     assert second.heading_path == ("Page", "Later")
 
 
 def test_a_bare_heading_goes_to_what_stands_below_it() -> None:
     (chunk,) = chunks(f"# Guide\n\n## Install\n\n### Mac\n\n{SENTENCE}\n")
     assert chunk.text.startswith("# Guide")
-    assert (chunk.heading, chunk.heading_index) == ("Mac", 0)
+    assert chunk.sections == (_ChunkSection(0, 2, "Install", "Mac"),)
     assert chunk.embed_text == f"Guide > Install > Mac\n\n{SENTENCE}".strip()
 
 
@@ -157,21 +167,21 @@ def test_tiny_sections_under_one_parent_are_merged_up_to_half_the_budget() -> No
     assert 1 < len(found) < 10
     assert all(chunk.token_count <= 50 for chunk in found)
     assert "f1\n\nReturns 1." in found[0].embed_text
-    assert [chunk.heading_index for chunk in found] == sorted(
-        chunk.heading_index or 0 for chunk in found
-    )
+    sections = [section for chunk in found for section in chunk.sections]
+    assert [section.heading for section in sections] == [f"f{i}" for i in range(20)]
+    assert all(text[each.start :].startswith(f"## {each.heading}\n") for each in sections[1:])
 
 
 def test_small_sections_of_different_parents_are_not_merged() -> None:
     body = "Thirty words or so " * 8
     text = f"# T\n\n## A\n\n{body}\n\n### A1\n\nShort.\n\n## B\n\n### B1\n\nShort.\n"
-    assert [chunk.heading for chunk in chunks(text)] == ["A", "A1", "B1"]
+    assert headings(chunks(text)) == [["A"], ["A1"], ["B1"]]
 
 
 def test_a_line_of_introduction_is_read_with_the_first_subsection() -> None:
     text = f"# T\n\n## Methods\n\nThere is one.\n\n### run\n\n{SENTENCE * 3}\n"
     (chunk,) = chunks(text)
-    assert chunk.heading == "run"
+    assert headings([chunk]) == [["Methods", "run"]]
     assert "There is one." in chunk.embed_text
 
 
@@ -304,7 +314,7 @@ def test_a_tag_larger_than_the_budget_is_embedded_as_its_label() -> None:
 def test_a_heading_in_a_tab_or_a_quote_begins_a_section() -> None:
     body = SENTENCE * 3
     text = f'# T\n\n=== "Unix"\n\n    ## Shell\n\n    {body}\n\n> ## Quoted\n> {body}\n'
-    assert [chunk.heading for chunk in chunks(text)][-2:] == ["Shell", "Quoted"]
+    assert headings(chunks(text))[-2:] == [["T", "Shell"], ["Quoted"]]
 
 
 def test_what_a_block_includes_is_embedded_and_the_text_stays_the_pages() -> None:

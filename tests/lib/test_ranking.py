@@ -325,7 +325,7 @@ def test_of_joined_chunks_the_best_says_what_the_passage_is() -> None:
     chunks = page([ONE, TWO, THREE])
     [passage] = select_passages(ranked(chunks[n] for n in (1, 2, 0)), 10)
     best = chunks[1]
-    for name in ("chunk_id", "file_path", "chapter", "section", "heading", "url", "kind"):
+    for name in ("chunk_id", "file_path", "chapter", "kind"):
         assert getattr(passage, name) == getattr(best, name)
     assert passage.score == Ranked(Hit(best, 0.0, 0.0), 1.0).score
     assert passage.kind == "code"

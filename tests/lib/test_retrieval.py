@@ -176,7 +176,7 @@ def test_hits_on_a_cited_page_move_up() -> None:
     urls = ("https://b.example/c/#x", "https://b.example/a b/#y", None)
     ranked = [Ranked(Hit(chunk(n, url=url), 0.0, 0.0), 1 - n / 20) for n, url in enumerate(urls)]
     found = _boost_pages(ranked, _cited_pages([Message("assistant", ANSWER)]))
-    assert [each.hit.chunk.url for each in found] == [urls[1], urls[0], urls[2]]
+    assert [each.hit.chunk.sections[0].url for each in found] == [urls[1], urls[0], urls[2]]
     assert found[0].total == ranked[1].total + _CITED_PAGE_BONUS
     assert _boost_pages(ranked, ()) == ranked
 

@@ -72,7 +72,7 @@ async def test_published_chunks_are_found(store: Store) -> None:
     manifest = await publish(store, chunks, vectors)
     assert await store.manifest() == manifest
     assert await store.ledger() == make_ledger(chunks)
-    assert await store.urls() == {each.url for each in chunks}
+    assert await store.urls() == {each.sections[0].url for each in chunks}
     for each, vector in zip(chunks, vectors, strict=True):
         [hit] = await nearest(store, vector, 1)
         assert hit.chunk == each
