@@ -20,7 +20,7 @@ from tqdm import tqdm
 from lib import __version__
 from lib.answer import stream
 from lib.auth import stored_admin_key
-from lib.chat import DEFAULT_CHAT_K, MAX_CHAT_K, ChatRequest, prepare
+from lib.chat import MAX_CHAT_K, ChatRequest, prepare
 from lib.citations import Citation
 from lib.errors import QuireError
 from lib.evaluation import SHARES, Plan, evaluate, find_valid_links
@@ -109,8 +109,7 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--k",
         type=integer_argument(1, MAX_CHAT_K),
-        default=DEFAULT_CHAT_K,
-        help="passages per answer (default: %(default)s)",
+        help="passages per answer (default: as POST /chat)",
     )
     parser.add_argument(
         "--concurrency",
@@ -249,7 +248,6 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
 
     Returns 1 below a threshold or if an answer failed, 2 for invalid questions or an invalid site.
     """
-    plan = Plan(command.k, command.concurrency, not command.no_answers)
     site = Path(command.check_links) if command.check_links else settings.site_check_path
     try:
         questions = read_questions(
@@ -259,6 +257,8 @@ async def _eval(settings: Settings, command: argparse.Namespace) -> int:
         return _fail(error, 2)
     asked, total = itertools.count(1), len(questions)
     async with open_services(settings) as services:
+        k = command.k or services.chat.default_k
+        plan = Plan(k, command.concurrency, not command.no_answers)
         try:
             manifest = await _read_index(services)
             known = await find_valid_links(services, site)

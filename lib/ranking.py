@@ -206,9 +206,9 @@ _T = TypeVar("_T")
 
 _MAX_JOINED: Final = 2_000
 """Maximum characters of a passage joined from neighbouring chunks."""
-_MIN_SHARE_OF_BEST: Final = 0.57
-"""A chunk below this share of the best sum is dropped, to save the model's tokens. This loses 1 %
-of the right answers."""
+SHOWN_SHARE: Final = 0.57
+"""For readers, a chunk below this share of the best sum is dropped. This loses 1 % of the right
+answers."""
 _ALWAYS_KEPT_MARGIN: Final = 0.1
 """A chunk this close to the best sum is always kept: for small sums, shares mean little."""
 TEXT_CACHE_SIZE: Final = 256
@@ -337,8 +337,10 @@ def _join_texts(*texts: str) -> str:
     return "".join(texts)
 
 
-def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
-    """Select at most `k` passages that are not far behind the best one, best first.
+def select_passages(
+    ranked: Iterable[Ranked], k: int, min_share: float = SHOWN_SHARE
+) -> list[Passage]:
+    """Select at most `k` passages with at least `min_share` of the best one's sum, best first.
 
     A chunk next to a selected one joins it and takes no place of its own. Near duplicates, such as
     the same page of another version, are dropped.
@@ -347,7 +349,7 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     seen: list[frozenset[str]] = []
     for each in ranked:
         best = runs[0].best.total if runs else each.total
-        if each.total < min(_MIN_SHARE_OF_BEST * best, best - _ALWAYS_KEPT_MARGIN):
+        if each.total < min(min_share * best, best - _ALWAYS_KEPT_MARGIN):
             break
         chunk = each.hit.chunk
         bag = frozenset(terms_of_chunk(chunk.text))

@@ -14,8 +14,9 @@ since no passage contains its words.
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import regex
@@ -33,7 +34,7 @@ from lib.languages import (
     unspaced_pointing,
     word_meaning,
 )
-from lib.ranking import Passage, Ranked, select_passages, sort_key
+from lib.ranking import SHOWN_SHARE, Passage, Ranked, select_passages, sort_key
 from lib.refusal import answerability_signals, is_answerable, is_small_talk
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.search import SearchResult, search_passages
@@ -187,22 +188,27 @@ class _Retrieval:
 
 
 async def retrieve_passages(
-    embedder: Embedder, store: Store, question: str, history: Sequence[Message], k: int
+    embedder: Embedder,
+    store: Store,
+    question: str,
+    history: Sequence[Message],
+    k: int,
+    *,
+    min_share: float = SHOWN_SHARE,
 ) -> _Retrieval:
     """Retrieve `k` passages for `question`, which may refer to `history` (oldest first).
 
-    Raises the errors of `lib.search.search_passages`.
+    `min_share` as in `select_passages`. Raises the errors of `lib.search.search_passages`.
     """
-    if _is_about_the_book(question) and (
-        opening := await _retrieve_opening(embedder, store, question, k)
-    ):
+    search = partial(search_passages, embedder, store, k=k, min_share=min_share)
+    if _is_about_the_book(question) and (opening := await _retrieve_opening(search, question)):
         return opening
     texts = _interpret(question, history)
-    found = await asyncio.gather(*(search_passages(embedder, store, text, k) for text in texts))
+    found = await asyncio.gather(*map(search, texts))
     # A follow-up most likely concerns the pages of the last answer.
     pages = _cited_pages(history) if texts != (question,) else frozenset[str]()
     chosen = [
-        select_passages(_boost_pages(each.ranked, pages), k) if pages else each.passages
+        select_passages(_boost_pages(each.ranked, pages), k, min_share) if pages else each.passages
         for each in found
     ]
     return _Retrieval(
@@ -215,11 +221,11 @@ async def retrieve_passages(
 
 
 async def _retrieve_opening(
-    embedder: Embedder, store: Store, question: str, k: int
+    search: Callable[..., Awaitable[SearchResult]], question: str
 ) -> _Retrieval | None:
     """Retrieve the book's introduction; None if no file has one of the usual names."""
     for name in _BOOK_OPENINGS:
-        found = await search_passages(embedder, store, question, k, only={"paths": name})
+        found = await search(question, only={"paths": name})
         if found.passages:
             # Each folder may have such a file; the book's own is the highest.
             highest = min(passage.file_path.count("/") for passage in found.passages)

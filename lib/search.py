@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import msgspec
@@ -16,7 +16,15 @@ from lib.errors import (
     StoreUnavailable,
     UpstreamError,
 )
-from lib.ranking import ParsedQuery, Passage, Ranked, parse_query, rank, select_passages
+from lib.ranking import (
+    SHOWN_SHARE,
+    ParsedQuery,
+    Passage,
+    Ranked,
+    parse_query,
+    rank,
+    select_passages,
+)
 from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
 from lib.terms import SparseVector, merge_vectors, query_vector, without_small_words
 
@@ -111,8 +119,11 @@ async def search_passages(
     k: int,
     *,
     only: Mapping[str, str] | None = None,
+    min_share: float = SHOWN_SHARE,
 ) -> SearchResult:
-    """Search for the `k` best passages, best first; `only` as in `Store.search`.
+    """Search for the `k` best passages, best first.
+
+    `only` as in `Store.search`, `min_share` as in `select_passages`.
 
     Restrictions in the query (`lib.ranking`) apply too, unless they exclude everything: then they
     are read as words. The query is embedded with the index's model, which may not be the configured
@@ -131,7 +142,7 @@ async def search_passages(
                 raise
         else:
             if await _has_model_of(store, manifest):
-                return found
+                return replace(found, passages=select_passages(found.ranked, k, min_share))
 
 
 async def _has_model_of(store: Store, manifest: Manifest) -> bool:
@@ -148,6 +159,7 @@ async def _search_with(
     k: int,
     only: Mapping[str, str] | None,
 ) -> SearchResult:
+    """Fetch and rank the candidates; no passages are selected yet."""
     tokens = 0
 
     async def embed(text: str) -> Vectors | None:
@@ -174,7 +186,7 @@ async def _search_with(
     lookup = await look_up(store, manifest, query, max(CANDIDATES, 4 * k), embed, only=only)
     similarity = embedder.similarity if embedder and lookup.has_vector else None
     ranked = rank(lookup.query, lookup.asked, lookup.found, manifest, similarity)
-    return SearchResult(select_passages(ranked, k), lookup, ranked, manifest, similarity, tokens)
+    return SearchResult([], lookup, ranked, manifest, similarity, tokens)
 
 
 async def look_up(

@@ -17,7 +17,7 @@ from lib.embedding import Similarity
 from lib.ranking import (
     _ALWAYS_KEPT_MARGIN,
     _MAX_JOINED,
-    _MIN_SHARE_OF_BEST,
+    SHOWN_SHARE,
     Passage,
     Ranked,
     _normalize_text,
@@ -415,9 +415,11 @@ APART = [chunk(n, f"{n}.md", text=text) for n, text in enumerate((ONE, TWO, THRE
 
 
 def test_what_is_far_behind_the_best_is_left_out() -> None:
-    limit = 0.8 * _MIN_SHARE_OF_BEST
+    limit = 0.8 * SHOWN_SHARE
     found = select_passages(with_totals(APART, 0.8, limit + 0.01, limit - 0.01, 0.1), 10)
     assert texts(found) == [ONE, TWO]
+    read = select_passages(with_totals(APART, 0.8, limit + 0.01, limit - 0.01, 0.1), 10, 0.3)
+    assert texts(read) == [ONE, TWO, THREE]
 
 
 def test_a_neighbour_far_behind_the_best_does_not_join() -> None:
