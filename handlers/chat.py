@@ -1,6 +1,6 @@
 """POST /chat"""
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 from quart_rate_limiter import rate_limit
 
 from handlers import body, operation, require_known_origin, respond, services
@@ -30,12 +30,13 @@ blueprint = Blueprint("chat", __name__)
 )
 async def chat() -> Response:
     require_known_origin()
-    request = await body(ChatRequest)
-    turn = await prepare(services().chat, request, await reader())
-    events = (stream if request.stream else stream_complete)(services().chat, turn)
-    recorder = AnswerRecorder(services().metrics, turn.started, streamed=request.stream)
+    asked = await body(ChatRequest)
+    accepted = request.headers.get("Accept-Language", "")
+    turn = await prepare(services().chat, asked, await reader(), accepted)
+    events = (stream if asked.stream else stream_complete)(services().chat, turn)
+    recorder = AnswerRecorder(services().metrics, turn.started, streamed=asked.stream)
     headers = {"X-Session-Id": turn.session_id, "Cache-Control": "no-cache"}
-    if not request.stream:
+    if not asked.stream:
         whole = respond(await collect(events, recorder.record))
         whole.headers.update(headers)
         return whole

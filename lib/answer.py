@@ -21,6 +21,7 @@ from lib.citations import Citation, Citations, MarkerResolver
 from lib.errors import Busy, QuireError, RedisUnavailable, UpstreamError
 from lib.events import (
     NOT_IN_BOOK,
+    SMALL_TALK,
     ChatAnswer,
     Cited,
     Done,
@@ -136,7 +137,9 @@ async def collect(
 
 
 def _refused_or_cached(chat: Chat, turn: Turn) -> _Answer | None:
-    """An answer that needs no model: a refusal, or one from the cache."""
+    """An answer that needs no model: small talk, a refusal, or one from the cache."""
+    if turn.small_talk:
+        return [TextDelta(content=turn.small_talk)], _done(chat, turn, SMALL_TALK, "none")
     if turn.refusal:
         return _refuse(chat, turn, turn.refusal)
     cached = chat.cache.get(turn.key) if turn.key else None
@@ -252,7 +255,7 @@ async def _quote_book(chat: Chat, turn: Turn, fallback: Fallback) -> _Answer:
     """Answer with quotes from the passages, each with its marker."""
     extracts = await run_cooperatively(extract_in_steps(turn.reading, turn.passages))
     if not extracts:
-        return _refuse(chat, turn, make_refusal(turn.question, turn.passages))
+        return _refuse(chat, turn, make_refusal(turn.language, turn.passages))
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)
     pieces = list(render_extracts(extracts, citations))
     answer = _as_events(pieces)
@@ -264,7 +267,7 @@ async def _quote_book(chat: Chat, turn: Turn, fallback: Fallback) -> _Answer:
 
 async def _remember(chat: Chat, turn: Turn, answer: _Pieces, done: Done) -> None:
     """Add a complete answer to the conversation, and to the cache if it is good enough."""
-    if turn.conversation:
+    if turn.conversation and not turn.small_talk:  # a follow-up refers to what was before it
         await chat.sessions.remember(turn.conversation, turn.question, text_of(answer))
     cited = bool(_citations(answer))
     supported = all(each.supported is not False for each in done.check)

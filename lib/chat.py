@@ -6,7 +6,7 @@ status. `lib.answer` then answers.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
@@ -16,10 +16,11 @@ from lib.api import trimmed
 from lib.budget import Budget
 from lib.embedding import GuardedEmbedder
 from lib.generation import ChatModel
+from lib.languages import accepted_languages, language_of_code, question_language
 from lib.pricing import Price
 from lib.prompt import SELECTION, pack_passages, prefer_page, prompt_id
 from lib.ranking import PLAIN, SHOWN_SHARE, Passage
-from lib.refusal import Refusal, make_refusal
+from lib.refusal import Refusal, make_refusal, small_talk_reply
 from lib.resilience import Admission, Breaker
 from lib.retrieval import retrieve_passages
 from lib.search import MAX_QUERY_CHARACTERS, Query
@@ -115,7 +116,7 @@ class Chat:
         return _READ_K if self.model else _QUOTED_K
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """A question with everything its answer is made from."""
 
@@ -125,22 +126,30 @@ class Turn:
     reader: str
     """Limits and the budget count by this: an API key's name or an address."""
     question: str
-    reading: str
-    """The question, completed from the conversation if it is a follow-up."""
-    passages: Sequence[Passage]
-    refusal: Refusal | None
-    """The answer if no passage is relevant."""
+    language: str
+    """Of messages to the reader."""
     history: Sequence[Message]
     started: float
-    embedding_tokens: int
-    text_fragments: bool
+    reading: str = ""
+    """The question, completed from the conversation if it is a follow-up."""
+    passages: Sequence[Passage] = ()
+    small_talk: str | None = None
+    """The answer if the question is a greeting, thanks or the like."""
+    refusal: Refusal | None = None
+    """The answer if no passage is relevant."""
+    embedding_tokens: int = 0
+    text_fragments: bool = False
     """Whether links may point to a sentence (`#heading:~:text=...`)."""
-    key: AnswerKey | None
+    key: AnswerKey | None = None
     """Cache key; None if the answer depends on a conversation or a selection."""
 
 
-async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
+async def prepare(
+    chat: Chat, request: ChatRequest, reader: str = "", accept_language: str = ""
+) -> Turn:
     """Validate a question of `reader` and retrieve its passages.
+
+    `accept_language` is the header of this name. Small talk is not searched for.
 
     Raises `lib.errors.InvalidRequest`, `IndexNotReady`, `IndexOutdated` and `StoreUnavailable`.
     """
@@ -155,6 +164,22 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
     k = request.k or request.top_k or chat.default_k
     selection = _selection_passage(request.context)
     page = request.page or (request.context.source if request.context else "")
+    manifest = await chat.store.manifest()
+    likely = _likely_languages(
+        manifest.languages if manifest else (), history, page, accept_language
+    )
+    turn = Turn(
+        session_id=session_id,
+        conversation=conversation,
+        reader=reader,
+        question=question,
+        language=question_language(question, likely),
+        history=history,
+        started=started,
+    )
+    small_talk = None if selection else small_talk_reply(question, likely)
+    if small_talk:
+        return replace(turn, small_talk=small_talk)
     embedder = chat.embedder.charged_to(reader)
     retrieval = await retrieve_passages(
         embedder,
@@ -178,21 +203,29 @@ async def prepare(chat: Chat, request: ChatRequest, reader: str = "") -> Turn:
             context_window=request.context_window,
             page=page,
         )
-    return Turn(
-        session_id=session_id,
-        conversation=conversation,
-        reader=reader,
-        question=question,
+    return replace(
+        turn,
         reading=retrieval.reading,
         passages=pack_passages(found, request.context_window, estimate_tokens),
-        refusal=make_refusal(question, found) if refused else None,
-        history=history,
-        started=started,
+        refusal=make_refusal(turn.language, found) if refused else None,
         embedding_tokens=retrieval.embedding_tokens,
         text_fragments=chat.text_fragments
         and generator_named(retrieval.manifest.generator).text_fragments,
         key=key,
     )
+
+
+def _likely_languages(
+    book: Sequence[str], history: Sequence[Message], page: str, accept_language: str
+) -> list[str]:
+    """Languages of a reader whose question does not tell, the likeliest first: those of the
+    conversation, the page, the browser and the book."""
+    likely = [name for part in page.split("/") if (name := language_of_code(part)) in book]
+    likely += [*accepted_languages(accept_language), *book]
+    for message in history:
+        if message.role == "user":
+            likely.insert(0, question_language(message.content, likely))
+    return likely
 
 
 def _selection_passage(selection: Selection | None) -> Passage | None:

@@ -22,6 +22,8 @@ CONTENT_TYPE = "text/event-stream"
 INTERNAL_ERROR = "Internal error; see the server's log. The answer is incomplete."
 NOT_IN_BOOK = "not_in_book"
 """The `finish_reason` of a question that the book does not answer."""
+SMALL_TALK = "small_talk"
+"""The `finish_reason` of a greeting, thanks or the like."""
 Fallback = Literal["", "no_model", "budget_exhausted", "busy", "model_failed"]
 _encoder = msgspec.json.Encoder()
 
@@ -57,7 +59,7 @@ class _Ending(msgspec.Struct, frozen=True, kw_only=True):
         str,
         msgspec.Meta(
             description="stop; length if the answer was cut; not_in_book if the book does not "
-            "answer; or another reason given by the model's server."
+            "answer; small_talk for a greeting; or another reason given by the model's server."
         ),
     ]
     mode: Annotated[

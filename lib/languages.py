@@ -5,6 +5,7 @@ so it wants to be sure and falls back to English. A question is short: `question
 from the script, else from the most small words.
 """
 
+import contextlib
 import functools
 import re
 import tomllib
@@ -41,6 +42,11 @@ _SAMPLE: Final = 2_000
 _CLEAR_LEAD: Final = 1.5
 _FEWEST: Final = 3
 """Small words needed to identify a language by them."""
+_FEWEST_POINTS: Final = 0.3
+"""Small words needed to identify a question's language; one of four languages counts 1/4."""
+_TIE: Final = 0.01
+_MAX_HEADER: Final = 500
+"""Characters that are read of an `Accept-Language` header."""
 _LONG_LIST: Final = 500
 """Longer lists of stop words also hold words that name things..."""
 _SHORT_WORD: Final = 4
@@ -64,6 +70,7 @@ class _Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     not_in_book: str
     nearest: str
     ask_me: str
+    welcome: str
     codes: tuple[str, ...] = ()
     stemmed: bool = False
     script: str = "Latin"
@@ -75,6 +82,7 @@ class _Language(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pointing: str = ""
     small: str = ""
     small_talk: tuple[str, ...] = ()
+    thanks: tuple[str, ...] = ()
     book: str = ""
     about: str = ""
     about_fillers: str = ""
@@ -98,13 +106,16 @@ def languages() -> dict[str, _Language]:
 
 
 @functools.cache
+def _language_codes() -> dict[str, str]:
+    """Locale code to name."""
+    return {code: name for name, each in languages().items() for code in each.codes}
+
+
+@functools.cache
 def _stemmed_languages() -> dict[str, str]:
     """Languages with a stemmer and stop words: locale code to name."""
     return {
-        code: name
-        for name, language in sorted(languages().items())
-        if language.stemmed
-        for code in language.codes
+        code: name for code, name in sorted(_language_codes().items()) if languages()[name].stemmed
     }
 
 
@@ -208,31 +219,54 @@ def may_be_in(text: str, names: Sequence[str]) -> bool:
     return language == ENGLISH or language in names
 
 
-def question_language(text: str) -> str:
-    """Identify the language of a question by its script, else by its small words."""
+def question_language(text: str, likely: Sequence[str] = ()) -> str:
+    """Identify the language of a question by its script, else as `most_spoken`."""
     for language, letters in _identifying_letters():
         if letters.search(text):
             return language
-    found = most_spoken(question_words(text))
+    found = most_spoken(question_words(text), likely)
     if _ARABIC.search(text) and found not in ("persian", "urdu"):
         return "arabic"
     return found
 
 
-def most_spoken(words: Sequence[str]) -> str:
-    """The language with the most of `words` among its small words; English wins a tie."""
-    counts = Counter(
-        language for word in words for language in _small_word_languages().get(word, ())
-    )
-    most = max(counts.values(), default=0)
-    if counts[ENGLISH] == most:
-        return ENGLISH
-    return min(language for language in counts if counts[language] == most)
+def most_spoken(words: Sequence[str], likely: Sequence[str] = ()) -> str:
+    """The language that has the most of `words` among its small words.
+
+    A word of several languages says less. The first language of `likely`, else English, is the
+    answer if the words say too little, and the first one that has as many words wins a tie.
+    """
+    likely = (*likely, ENGLISH)
+    points: defaultdict[str, float] = defaultdict(float)
+    for word in words:
+        owners = _small_word_languages().get(word, ())
+        for language in owners:
+            points[language] += 1 / len(owners)
+    most = max(points.values(), default=0.0)
+    if most < _FEWEST_POINTS or len(words) < 2:
+        return likely[0]
+    tied = sorted(name for name, score in points.items() if score > most - _TIE)
+    return next((name for name in likely if name in tied), tied[0])
 
 
 def is_foreign(text: str, names: Sequence[str]) -> bool:
     """Whether a question seems to be in none of the book's languages."""
-    return not may_be_in(text, names) or most_spoken(question_words(text)) not in names
+    return not may_be_in(text, names) or most_spoken(question_words(text), names) not in names
+
+
+def accepted_languages(header: str) -> list[str]:
+    """The languages of an `Accept-Language` header, the preferred one first."""
+    weighted = []
+    for each in header[:_MAX_HEADER].split(","):
+        code, _, quality = each.strip().partition(";q=")
+        with contextlib.suppress(ValueError):
+            weighted.append((-float(quality or 1), language_of_code(code)))
+    return [name for _, name in sorted(weighted, key=lambda each: each[0]) if name]
+
+
+def language_of_code(code: str) -> str:
+    """The language of a locale code such as `de-AT`; empty if unknown."""
+    return _language_codes().get(code.replace("_", "-").partition("-")[0].lower(), "")
 
 
 @functools.cache
@@ -291,9 +325,15 @@ def unspaced_pointing() -> tuple[str, ...]:
 
 
 @functools.cache
-def small_talk() -> frozenset[str]:
-    """Whole questions, in lower case and without punctuation, that are about no book."""
-    return frozenset(phrase for each in languages().values() for phrase in each.small_talk)
+def small_talk() -> dict[str, dict[str, str]]:
+    """Greetings, thanks and the like, in lower case and without punctuation, the longest first:
+    the reply to each, by language."""
+    replies: dict[str, dict[str, str]] = {}
+    for name, each in languages().items():
+        for phrases, reply in ((each.small_talk, each.ask_me), (each.thanks, each.welcome)):
+            for phrase in phrases:
+                replies.setdefault(phrase.casefold(), {})[name] = reply
+    return {phrase: replies[phrase] for phrase in sorted(replies, key=len, reverse=True)}
 
 
 @functools.cache

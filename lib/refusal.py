@@ -23,7 +23,7 @@ from typing import Final
 import regex
 
 from lib.embedding import Similarity
-from lib.languages import is_foreign, languages, question_language, refusal_pattern, small_talk
+from lib.languages import is_foreign, languages, refusal_pattern, small_talk
 from lib.ranking import ParsedQuery, Passage, inverse_document_frequency, join_headings, max_bm25
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.sentences import split_text
@@ -172,7 +172,6 @@ class Refusal:
     """The reply to a question that the book does not answer."""
 
     sentence: str
-    """In the question's language, or in English."""
     lead: str
     """Introduces the suggestions."""
     suggestions: tuple[Suggestion, ...]
@@ -184,12 +183,10 @@ class Refusal:
         return f"{self.sentence} {self.lead}\n\n{items}"
 
 
-def make_refusal(question: str, passages: Sequence[Passage]) -> Refusal:
-    """Write the refusal of a question, in its language, with the nearest of `passages`."""
-    language = languages()[question_language(question)]
-    if is_small_talk(question):
-        return Refusal(language.ask_me, "", ())
-    return Refusal(language.not_in_book, language.nearest, tuple(suggest_places(passages)))
+def make_refusal(language: str, passages: Sequence[Passage]) -> Refusal:
+    """Write a refusal in `language` with the nearest of `passages`."""
+    spoken = languages()[language]
+    return Refusal(spoken.not_in_book, spoken.nearest, tuple(suggest_places(passages)))
 
 
 def suggest_places(passages: Sequence[Passage]) -> list[Suggestion]:
@@ -208,9 +205,20 @@ def _format_suggestion(suggestion: Suggestion) -> str:
     return f"[{title}]({link_target(url)})" if url.startswith(("http://", "https://")) else title
 
 
-def is_small_talk(question: str) -> bool:
-    """Whether a question is a greeting, thanks or the like."""
-    return " ".join(_NO_WORD.sub(" ", question.casefold()).split()) in small_talk()
+def small_talk_reply(question: str, likely: Sequence[str] = ()) -> str | None:
+    """The reply to greetings, thanks and the like; None for any other question.
+
+    `likely` decides between languages that share a phrase.
+    """
+    rest = " ".join(_NO_WORD.sub(" ", question.translate(_APOSTROPHES).casefold()).split())
+    replies: dict[str, str] = {}
+    while rest:
+        phrase = next((each for each in small_talk() if f"{rest} ".startswith(f"{each} ")), None)
+        if phrase is None:
+            return None
+        replies = replies or small_talk()[phrase]
+        rest = rest[len(phrase) + 1 :]
+    return next((replies[name] for name in (*likely, *replies) if name in replies), None)
 
 
 _MAX_REFUSAL_CHARACTERS: Final = 700

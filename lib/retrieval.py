@@ -35,7 +35,7 @@ from lib.languages import (
     word_meaning,
 )
 from lib.ranking import SHOWN_SHARE, Passage, Ranked, select_passages, sort_key
-from lib.refusal import answerability_signals, is_answerable, is_small_talk
+from lib.refusal import answerability_signals, is_answerable
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.search import SearchResult, search_passages
 from lib.sessions import Message
@@ -214,7 +214,7 @@ async def retrieve_passages(
     return _Retrieval(
         reading=texts[0],
         passages=_interleave(chosen, k),
-        answerable=not is_small_talk(question) and any(map(_has_answer, found)),
+        answerable=any(map(_has_answer, found)),
         manifest=found[0].manifest,
         embedding_tokens=sum(each.embedding_tokens for each in found),
     )

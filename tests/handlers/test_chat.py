@@ -561,6 +561,34 @@ async def test_it_is_said_in_the_reader_s_language(generating: Api) -> None:
     assert body["answer"].startswith("Parece que el libro no responde a esta pregunta.")
 
 
+async def test_what_a_reader_speaks_is_known_from_the_conversation_the_page_and_the_browser(
+    generating: Api,
+) -> None:
+    async def first_word(accepted: str, **fields: Any) -> str:
+        reply = await generating.ask("paella", headers={"Accept-Language": accepted}, **fields)
+        return str(reply.json()["answer"].split()[0])
+
+    assert await first_word("") == "The"
+    assert await first_word("es-MX,en;q=0.5") == "Parece"
+    assert await first_word("es", page=f"{SITE}/en/docs") == "The"
+    assert await first_word("es", page=f"{SITE}/de/docs") == "Parece"  # the book has no such pages
+    await generating.ask("Wer hat die Meisterschaft gewonnen?", session_id=SESSION)
+    assert await first_word("es", session_id=SESSION) == "Das"
+
+
+async def test_small_talk_is_answered_and_not_counted_as_unanswered(
+    generating: Api, upstream: Upstream
+) -> None:
+    before = len(upstream.requests)
+    for question, said in (("Hi", "I answer"), ("thanks!", "You're"), ("¿Quién eres?", "Respondo")):
+        body = (await generating.ask(question, session_id=SESSION)).json()
+        assert body["answer"].startswith(said)
+        assert (body["finish_reason"], body["mode"]) == ("small_talk", "none")
+    assert len(upstream.requests) == before  # neither embedded nor answered by the model
+    assert await generating.history() == ()
+    assert b"quire_not_in_book_total 0.0" in generating.services.metrics.text()
+
+
 async def test_a_marked_text_is_always_worth_an_answer(generating: Api, upstream: Upstream) -> None:
     context = {"selectedText": "Amylase breaks down starch in the mouth.", "source": "/docs/x"}
     body = (await generating.ask(NOT_THERE, context=context)).json()

@@ -9,11 +9,13 @@ import pytest
 from lib.languages import (
     ENGLISH,
     _Language,
+    accepted_languages,
     is_foreign,
     languages,
     may_be_in,
     normalize,
     page_language,
+    question_language,
 )
 
 SPACED_WITHOUT_STEMMER = {"ukrainian", "urdu", "vietnamese"}
@@ -40,7 +42,8 @@ def test_what_each_language_lacks() -> None:
         "opening": UNSPACED | {"ukrainian"},
         "pointing": {"ukrainian"},
         "opening_phrases": every - with_phrases,
-        "small_talk": {"catalan"},
+        "small_talk": set(),
+        "thanks": set(),
         "book": every - ABOUT,
         "about": every - ABOUT,
         "about_fillers": every - ABOUT,
@@ -64,15 +67,15 @@ def test_what_each_language_lacks() -> None:
 @pytest.mark.parametrize("name", languages())
 def test_texts_for_readers_are_trimmed(name: str) -> None:
     each = languages()[name]
-    for text in (each.not_in_book, each.nearest, each.ask_me, *each.small_talk):
+    said = (*each.small_talk, *each.thanks)
+    for text in (each.not_in_book, each.nearest, each.ask_me, each.welcome, *said):
         assert text == text.strip() != ""
-    assert all(phrase == phrase.casefold() for phrase in each.small_talk)
 
 
 def test_a_misspelt_field_is_an_error() -> None:
     import msgspec
 
-    texts = {"not_in_book": "No.", "nearest": "Near:", "ask_me": "Ask."}
+    texts = {"not_in_book": "No.", "nearest": "Near:", "ask_me": "Ask.", "welcome": "Ok."}
     with pytest.raises(msgspec.ValidationError, match="openings"):
         msgspec.convert({**texts, "openings": "and"}, _Language)
 
@@ -89,6 +92,45 @@ def test_a_misspelt_field_is_an_error() -> None:
 )
 def test_the_language_of_a_question_to_an_english_book(question: str, foreign: bool) -> None:
     assert is_foreign(question, ["english"]) is foreign
+
+
+def test_a_question_of_common_words_belongs_to_no_other_language() -> None:
+    for text in ("Schleppleine festmachen", "Bootsmotor", "Yamaha de Luxe"):
+        assert not is_foreign(text, ["german"])
+
+
+@pytest.mark.parametrize(
+    ("question", "likely", "language"),
+    [
+        ("¿Quién ganó el mundial de 2018?", ["english"], "spanish"),
+        ("Quien es el presidente de Francia", ["english"], "spanish"),
+        ("cuál es la receta", ["catalan"], "spanish"),
+        ("receta de paella", ["english"], "english"),
+        ("receta de paella", ["spanish", "english"], "spanish"),
+        ("Hvordan installerer jeg programmet?", ["norwegian"], "norwegian"),
+        ("Hvordan installerer jeg programmet?", ["danish", "norwegian"], "danish"),
+        ("How do I install it?", ["spanish"], "english"),
+        ("pizza", ["french"], "french"),
+        ("寿司", ["japanese"], "chinese"),
+    ],
+)
+def test_what_is_likely_decides_between_languages_and_where_words_do_not(
+    question: str, likely: list[str], language: str
+) -> None:
+    assert question_language(question, likely) == language
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        ("de-CH, fr;q=0.9, en;q=0.95, *;q=0.5", ["german", "english", "french"]),
+        ("xx, es-419;q=x, es_MX", ["spanish"]),
+        ("", []),
+        ("," * 100_000, []),
+    ],
+)
+def test_languages_of_a_browser(header: str, accepted: list[str]) -> None:
+    assert accepted_languages(header) == accepted
 
 
 PAGES = {

@@ -18,8 +18,8 @@ from lib.refusal import (
     answerability_signals,
     is_answerable,
     is_refusal,
-    is_small_talk,
     make_refusal,
+    small_talk_reply,
     suggest_places,
 )
 from lib.store import Candidates, Hit
@@ -180,11 +180,6 @@ def test_the_evidence_means_the_same_for_every_embedding_model() -> None:
 )
 def test_a_reader_is_told_in_the_language_of_the_question(question: str, language: str) -> None:
     assert question_language(question) == language
-    said = make_refusal(question, [passage(1)])
-    assert (said.sentence, said.lead) == (
-        languages()[language].not_in_book,
-        languages()[language].nearest,
-    )
 
 
 def passage(
@@ -227,27 +222,48 @@ def test_the_nearest_places_come_once_each() -> None:
 
 def test_what_a_reader_sees() -> None:
     near = [passage(1, heading="Use [it]", url="https://b.ex/a (1)#r"), passage(2, url="/a")]
-    assert make_refusal("How do I bake bread?", near).markdown() == (
+    assert make_refusal("english", near).markdown() == (
         "The book does not seem to answer this. These pages come closest:\n\n"
         "- [Setup \\> Use \\[it\\]](https://b.ex/a%20%281%29#r)\n"
         "- Setup \\> Run it"
     )
     alone = "The book does not seem to answer this."
-    assert make_refusal("How do I bake bread?", []).markdown() == alone
-
-
-@pytest.mark.parametrize("question", ["Hello!", "thanks", "Who are you?", "¿Quién eres?", "你好！"])
-def test_small_talk_is_no_question_to_a_book(question: str) -> None:
-    assert is_small_talk(question)
-    said = make_refusal(question, [passage(1)])
-    assert said.markdown() == said.sentence == languages()[question_language(question)].ask_me
+    assert make_refusal("english", []).markdown() == alone
+    said = make_refusal("german", near)
+    assert (said.sentence, said.lead) == (
+        languages()["german"].not_in_book,
+        "Diese Seiten kommen ihm am nächsten:",
+    )
 
 
 @pytest.mark.parametrize(
-    "question", ["hello world", "What does hello print?", "", "Who are you in?"]
+    ("question", "likely", "language", "thanks"),
+    [
+        ("Hello!", [], "english", False),
+        ("Hi there, who are you?", [], "english", False),
+        ("What’s your name?", [], "english", False),
+        ("Hi", ["german", "english"], "german", False),
+        ("thanks", ["german"], "english", True),
+        ("Thanks! Bye!", [], "english", True),
+        ("¿Quién eres?", ["english"], "spanish", False),
+        ("Hola", ["catalan", "spanish"], "catalan", False),
+        ("Tak", ["english", "danish"], "danish", True),
+        ("你好！谢谢", [], "chinese", False),
+    ],
+)
+def test_small_talk_gets_its_own_reply(
+    question: str, likely: list[str], language: str, thanks: bool
+) -> None:
+    spoken = languages()[language]
+    said = small_talk_reply(question, likely)
+    assert said == (spoken.welcome if thanks else spoken.ask_me)
+
+
+@pytest.mark.parametrize(
+    "question", ["hello world", "What does hello print?", "", "?!", "Who are you in?", "testing"]
 )
 def test_a_question_is_no_small_talk(question: str) -> None:
-    assert not is_small_talk(question)
+    assert small_talk_reply(question) is None
 
 
 DECLINING = [
