@@ -371,7 +371,8 @@ def _read_line(text: str, language: str) -> _Line:
 def _split_lines(sentence: Sentence) -> list[str]:
     lines = [line.strip() for line in sentence.code.split("\n")]
     code = [line for line in lines if line and not line.startswith(("```", "~~~"))]
-    return [sentence.text, *code] if sentence.text else code
+    said = ": ".join(filter(None, (sentence.label, sentence.text)))
+    return [said, *code] if said else code
 
 
 def _measure_rarity(bags: Iterable[frozenset[str]]) -> Callable[[str], float]:

@@ -31,7 +31,7 @@ from lib.markdown_page import Block, Page
 from lib.splitting import Include, Kind, Unit, UnitMaker, is_bare, text_pieces
 from lib.tokens import CountTokens
 
-CHUNKER_VERSION: Final = 2
+CHUNKER_VERSION: Final = 3
 """Part of every chunk id: a new version rebuilds the index."""
 
 _MIN_BUDGET: Final = 32

@@ -11,7 +11,6 @@ sentence that introduces it, code with the sentence before it.
 """
 
 import math
-import re
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -112,7 +111,7 @@ def _read_candidates(number: int, passage: Passage) -> Iterator[_CandidateSenten
             sentence = replace(sentence, code="")
         if sentence.code and not sentence.text:
             sentence = replace(sentence, text=passage.heading or passage.chapter)
-        held = terms(f"{sentence.text} {sentence.code}")
+        held = terms(f"{sentence.label} {sentence.text} {sentence.code}")
         if len(held) > 1:
             bag = frozenset(held)
             yield _CandidateSentence(number, sentence, bag, heading | before)
@@ -199,11 +198,6 @@ def _fits(candidates: Sequence[_CandidateSentence], taken: Sequence[int], index:
     )
 
 
-# Characters that Markdown reads as markup. An underscore inside a word is not; some count only at
-# the start of a line.
-_MARKUP: Final = re.compile(r"[\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#>+~-]|(?<=^\d)[.)](?=\s)")
-
-
 def render_extracts(extracts: Sequence[_Extract], citations: Citations) -> Iterator[str | Citation]:
     """Yield the answer as Markdown, with each citation after its first marker."""
     for extract in extracts:
@@ -213,8 +207,7 @@ def render_extracts(extracts: Sequence[_Extract], citations: Citations) -> Itera
                 yield _separator_between(before, sentence)
             marker, citation = citations.cite(extract.number, sentence.text)
             if sentence.text:
-                lead = "- " if sentence.listed and not _is_same_block(before, sentence) else ""
-                yield f"{lead}{_escape_markdown(sentence.text)} {marker}"
+                yield f"{_lead(before, sentence)}{sentence.markdown} {marker}"
             else:  # code without a sentence has its marker below
                 yield sentence.code
                 yield f"\n\n{marker}"
@@ -238,5 +231,11 @@ def _is_same_block(before: Sentence | None, sentence: Sentence) -> bool:
     return before is not None and not before.code and before.block == sentence.block
 
 
-def _escape_markdown(text: str) -> str:
-    return _MARKUP.sub(r"\\\g<0>", text)
+def _lead(before: Sentence | None, sentence: Sentence) -> str:
+    """Return the list marker and the label that go before a sentence."""
+    lead = ""
+    if sentence.listed and not _is_same_block(before, sentence):
+        lead = f"{sentence.list_marker or '-'} "
+    if sentence.label and (before is None or before.label != sentence.label):
+        lead += f"{sentence.label}: "
+    return lead

@@ -6,7 +6,7 @@ the file (`lib.markdown_page`). Front matter is YAML between `---` or TOML betwe
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, cast
 
@@ -83,8 +83,11 @@ def _front_title(front_matter: Mapping[str, object]) -> str:
     return " ".join(str(title).split())[:_MAX_NAME]
 
 
-def parse_page(text: str, flavour: Flavour) -> Page:
-    """Parse a page. Never raises: errors are listed in `problems`."""
+def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
+    """Parse a page. Never raises: errors are listed in `problems`.
+
+    With `verbatim`, code spans and formulas in the text of blocks are marked (`VERBATIM`).
+    """
     problems: list[str] = []
     front = _split_front_matter(text)
     front_matter: dict[str, object] = {}
@@ -102,6 +105,7 @@ def parse_page(text: str, flavour: Flavour) -> Page:
     env: dict[str, Any] = {
         "closed": frozenset(CLOSING_NAMES.findall(source)),
         "scan": scan_limit(source),
+        "verbatim": verbatim,
     }
     tokens: list[Token] = []
     parser = parser_for(flavour)
@@ -230,10 +234,20 @@ class _Builder:
         if kind == "table":
             return self._table(token, first, start, end), at + 1
         if kind in _PARENTS:
+            body = tokens[at + 1].map
+            if kind == "dd" and body:  # after the first, markdown-it counts the term to it
+                first = body[0]
+                start = self.lines.starts[first]
             inner = token.meta.get("inner", first)
             stop = token.meta.get("stop", last)
             children, after = self.children(tokens, at + 1, inner, stop)
             title = self.plain(token.content) if token.content else ""
+            if kind == "ordered_list":
+                number = int(token.attrs.get("start", 1))
+                children = tuple(
+                    replace(item, title=f"{number + at}{token.markup}")
+                    for at, item in enumerate(children)
+                )
             return Block(_PARENTS[kind], start, end, title, children=children), after
         text = token.content
         if kind == "marker" and text:

@@ -68,6 +68,29 @@ def line_of(state: StateBlock, line: int, end: int, pos: int) -> int:
     return line
 
 
+CODE: Final = "\ufdd0"
+FORMULA: Final = "\ufdd1"
+_VERBATIM_END: Final = "\ufdd2"
+VERBATIM_MARK: Final = re.compile("[\ufdd0-\ufdd3]")
+"""Characters that Unicode reserves for a program's own use."""
+VERBATIM: Final = re.compile(
+    f"(?P<mark>[{CODE}{FORMULA}])(?P<text>[^{CODE}-{_VERBATIM_END}]*+){_VERBATIM_END}"
+)
+"""A code span or a formula in the text of `parse_page(..., verbatim=True)`."""
+
+
+def mark_verbatim(mark: str, text: str) -> str:
+    return f"{mark}{text}{_VERBATIM_END}"
+
+
+_CLOSER: Final = re.compile(r"[ \t]*(?:</|:{3,}[ \t]*$|/{3,}[ \t]*$)")
+
+
+def closes(source: str) -> bool:
+    """Tell whether a marker line closes a tag or a container."""
+    return _CLOSER.match(source) is not None
+
+
 Flavour: TypeAlias = Literal["commonmark", "mdx", "myst"]
 
 BlockKind: TypeAlias = Literal[
@@ -124,7 +147,7 @@ class Block:
     language: str = ""
     """Language of a fence, in lower case."""
     title: str = ""
-    """For code: the file name or caption displayed above it."""
+    """For code: the file name or caption displayed above it. For a step: its number, as `3.`"""
     body: int = -1
     """For code: offset of its first line, after the opening fence."""
     heading: int | None = None

@@ -21,7 +21,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote.index import footnote_def
 
-from lib.markdown_page import Flavour, line_of, push_line
+from lib.markdown_page import CODE, FORMULA, Flavour, line_of, mark_verbatim, push_line
 from lib.sanitizer_syntax import HTML_NAMES, unescape
 
 CLOSING_NAMES: Final = re.compile(r"</([A-Za-z][\w.:-]*)")
@@ -60,6 +60,8 @@ class _Tag(NamedTuple):
     name: str
     end: int
     closing: bool
+    empty: bool
+    """Whether it closes itself."""
     labels: tuple[str, ...]
     """Displayed attribute values: label of a tab, title, alternative text."""
 
@@ -152,7 +154,7 @@ def _tag_at(src: str, pos: int, env: MutableMapping[str, Any]) -> tuple[_Tag | N
     known = not name or closed or closing or name.lower() in _HTML
     if not known and name not in env.get("closed", (name,)):
         return None, end
-    return _Tag(name, end, closing, tuple(label for label in labels if label)), end
+    return _Tag(name, end, closing, closed, tuple(label for label in labels if label)), end
 
 
 _LABEL_PROPERTY: Final = re.compile(r"""\blabel:\s*("[^"]*"|'[^']*')""")
@@ -214,7 +216,7 @@ def html_text(content: str) -> str:
             parts.append(" ")
         elif name in _BLOCK_TAGS:
             parts.append("\n")
-        parts.extend(tag.labels)
+        parts.append(_label_text(tag))
         at = tag.end
     parts.append(content[at:])
     text = unescape("".join(parts))
@@ -224,7 +226,7 @@ def html_text(content: str) -> str:
 # Characters that an inline rule may act on; brackets also matter on a page with link definitions.
 # Most prose has none, and the inline parser takes longer than all other steps together.
 _MARKUP: Final = re.compile(
-    r"[\\`*~<{_&\]](?:(?<=[\\`*~<{])|(?<=\])\(|(?<=_)(?!\w)|(?<=&)[#A-Za-z])"
+    r"[\\`*~<{_&$\]](?:(?<=[\\`*~<{$])|(?<=\])\(|(?<=_)(?!\w)|(?<=&)[#A-Za-z])"
 )
 _MAX_INLINE: Final = 20_000
 _MAX_OPEN_BRACKETS: Final = 40
@@ -250,24 +252,36 @@ def inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
         return source
     children: list[Token] = []
     parser.inline.parse(source, parser, env, children)
-    return "".join(_shown(children))
+    return "".join(_shown(children, verbatim=bool(env.get("verbatim"))))
 
 
-def _shown(children: Iterable[Token]) -> Iterable[str]:
+def _shown(children: Iterable[Token], *, verbatim: bool) -> Iterable[str]:
     for token in children:
         kind = token.type
+        if verbatim and kind in ("code_inline", "formula"):
+            yield mark_verbatim(CODE if kind == "code_inline" else FORMULA, token.content)
+            continue
         if kind == "text" and "{" in token.content:
             yield _ATTRIBUTE_LIST.sub("", token.content)
-        elif kind in ("text", "text_special", "code_inline", "myst_role"):
+        elif kind in ("text", "text_special", "code_inline", "formula", "myst_role"):
             yield token.content
         elif kind in ("softbreak", "hardbreak"):
             yield "\n"
         elif kind == "image":
-            yield "".join(_shown(token.children or ()))
+            yield from _shown(token.children or (), verbatim=verbatim)
         elif kind == "tag":
             if token.tag == "br":
                 yield "\n"
             yield token.content
+
+
+def _label_text(tag: _Tag) -> str:
+    """Return the labels of a tag, apart from the text beside it."""
+    if not tag.labels:
+        return ""
+    labels = " ".join(tag.labels)
+    is_component = tag.name[0].isupper() and not tag.empty
+    return f"\n{labels.rstrip(':')}: " if is_component else f" {labels} "
 
 
 def _inline_tag(state: StateInline, silent: bool) -> bool:
@@ -286,7 +300,7 @@ def _inline_tag(state: StateInline, silent: bool) -> bool:
         return False
     if not silent:
         token = state.push("tag", tag.name.lower(), 0)
-        token.content = " ".join(tag.labels)
+        token.content = _label_text(tag) if pos else _label_text(tag).lstrip("\n")
     state.pos = tag.end
     return True
 
@@ -447,7 +461,7 @@ def _inline_expression(state: StateInline, silent: bool) -> bool:
     return True
 
 
-_ADMONITIONS: Final = _words(
+ADMONITIONS: Final = _words(
     "abstract attention bug caution danger details error example failure hint important info note "
     "question quote seealso success summary tip todo tldr warning"
 )
@@ -479,7 +493,7 @@ def _container_title(name: str, rest: str) -> str:
     rest = re.sub(r"\{[^{}]*\}", "", rest).strip(" |")
     if rest and name != "moniker":
         return rest
-    if name.lower() in _ADMONITIONS:
+    if name.lower() in ADMONITIONS:
         return name.capitalize()
     return name if "." in name else ""  # mkdocstrings: `::: package.Class`
 
@@ -556,6 +570,21 @@ def _math(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return push_line(state, "math", start, line + 1, content.strip())
 
 
+# Pandoc's rule, by which two prices in a sentence are no formula.
+_FORMULA: Final = re.compile(r"(\${1,2})(?![\s$])(?:[^$\\]|\\.)++(?<!\s)\1(?![\w$])", re.DOTALL)
+
+
+def _formula(state: StateInline, silent: bool) -> bool:
+    """Inline rule: `$ … $` and `$$ … $$`, whose content is no Markdown."""
+    found = _FORMULA.match(state.src, state.pos) if state.src[state.pos] == "$" else None
+    if found is None:
+        return False
+    if not silent:
+        state.push("formula", "", 0).content = found[0]
+    state.pos = found.end()
+    return True
+
+
 _DIRECTIVE: Final = re.compile(r"(`{3,}+|~{3,}+|:{3,}+)[ \t]*+\{([A-Za-z][\w:.-]*+)\}[ \t]*+(.*+)")
 _CODE_DIRECTIVES: Final = _words(
     "code code-block code-cell sourcecode highlight prompt parsed-literal doctest testcode "
@@ -614,7 +643,7 @@ def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     if name in _SILENT_DIRECTIVES:
         return push_line(state, "marker", start, after, options.get("alt", ""))
     title = argument if name not in ("figure", "versionadded") else options.get("alt", "")
-    if not title and name in _ADMONITIONS:
+    if not title and name in ADMONITIONS:
         title = name.capitalize()
     return _nested(state, start, inner, stop, after, title, indent)
 
@@ -809,4 +838,5 @@ def parser_for(flavour: Flavour) -> MarkdownIt:
     block.at("paragraph", _paragraph)
     md.disable("lheading")
     inline.at("html_inline", _inline_tag)
+    inline.before("escape", "formula", _formula)
     return md

@@ -5,20 +5,22 @@ or a number (`Node.js`, `2.5`), or before a lower-case letter. In doubt, two sen
 because a fragment is worse.
 
 `split_passage` parses Markdown first, except in a reader's selection. A list item and a table row
-are sentences; headings, and lines for the site generator, are not.
+are sentences; headings, and lines for the site generator, are not. A code span or a formula is
+never split.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import regex
 
 from lib.languages import words_of_all
 from lib.markdown import parse_page
-from lib.markdown_page import Block, Flavour, fence
+from lib.markdown_page import CODE, VERBATIM, VERBATIM_MARK, Block, Flavour, closes, fence
+from lib.markdown_rules import ADMONITIONS
 from lib.ranking import PLAIN, Passage, cached_per_passage
 
 
@@ -30,11 +32,25 @@ class Sentence:
     """Plain text on one line; for a row `Header: cell; Header: cell`. Empty if the passage begins
     with code."""
     code: str = ""
-    """The code blocks that follow, with their fences."""
+    """Markdown of the code blocks and formulas that follow, each below its title or tab."""
     block: int = 0
     """Number of its paragraph, item or row, from 0."""
     listed: bool = False
     """Whether it is in a list or a table."""
+    markdown: str = ""
+    """`text` with its code spans and formulas as written, and the rest escaped."""
+    list_marker: str = ""
+    """Number of its step, such as `3.`, or `-` in another list; empty elsewhere."""
+    label: str = ""
+    """Markdown of the term that it defines, or of the tab or titled box it is in."""
+    header: tuple[str, ...] = ()
+    """For a table row: Markdown of the column names; empty if unknown."""
+    cells: tuple[str, ...] = ()
+    """For a table row: Markdown of its cells."""
+
+    def __post_init__(self) -> None:
+        if not self.markdown:
+            object.__setattr__(self, "markdown", _as_markdown(self.text))
 
 
 @cached_per_passage(500)
@@ -58,19 +74,82 @@ def split_passage(passage: Passage) -> tuple[Sentence, ...]:
 
 def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]:
     """Split a page, or a part of one that may begin inside a block, into sentences."""
+    text = _readable(VERBATIM_MARK.sub("", text))
     found: list[Sentence] = []
-    for number, (block, listed) in enumerate(_leaves(parse_page(_readable(text), flavour).blocks)):
-        if block.kind != "code":
-            found += [
-                Sentence(sentence, block=number, listed=listed)
-                for line in _lines(block)
-                for sentence in split_text(line)
-            ]
-        elif _STANDS_FOR.sub("", block.text).strip():
-            last = found.pop() if found else Sentence("", block=number)
-            code = fence(block.text, block.language)
+    blocks = parse_page(text, flavour, verbatim=True).blocks
+    number, item = -1, None
+    for leaf in _leaves(blocks, text):
+        block = leaf.block
+        number += leaf.item is None or leaf.item is not item
+        item = leaf.item
+        if block.kind not in ("code", "math"):
+            found += _sentences_of(leaf, number)
+        elif code := _code_of(block):
+            attaches = found and found[-1].label in ("", leaf.label)
+            last = found.pop() if attaches else Sentence("", block=number)
+            title = _as_markdown(block.title) or leaf.label
+            if title and (last.code or title != last.label):
+                code = f"**{title}**\n\n{code}"
             found.append(replace(last, code=f"{last.code}\n\n{code}" if last.code else code))
     return found
+
+
+class _Leaf(NamedTuple):
+    """A block with text of its own, and what it stands in; see `Sentence`."""
+
+    block: Block
+    label: str = ""
+    item: Block | None = None
+    listed: bool = False
+    list_marker: str = ""
+    header: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+
+
+def _sentences_of(leaf: _Leaf, number: int) -> Iterator[Sentence]:
+    for line in _lines(leaf.block):
+        for marked in split_text(line):
+            yield Sentence(
+                VERBATIM.sub(lambda code: code["text"], marked),
+                block=number,
+                listed=leaf.listed,
+                markdown=_as_markdown(marked),
+                list_marker=leaf.list_marker,
+                label=leaf.label,
+                header=leaf.header,
+                cells=leaf.cells,
+            )
+
+
+def _code_of(block: Block) -> str:
+    if not _STANDS_FOR.sub("", block.text).strip():
+        return ""
+    if block.kind == "code":
+        return fence(block.text, block.language)
+    return block.text if block.text.startswith("$$") else f"$$\n{block.text.strip()}\n$$"
+
+
+# Characters that Markdown reads as markup. An underscore inside a word is not; some count only at
+# the start of a line.
+_MARKUP: Final = re.compile(r"[\\`*<\[\]]|(?<![^\W_])_|_(?![^\W_])|^[#>+~-]|(?<=^\d)[.)](?=\s)")
+
+
+def _as_markdown(marked: str) -> str:
+    """Return the Markdown that shows plain text whose code and formulas are marked."""
+    parts: list[str] = []
+    end = 0
+    for code in VERBATIM.finditer(marked):
+        parts.append(_MARKUP.sub(r"\\\g<0>", marked[end : code.start()]))
+        parts.append(_code_span(code["text"]) if code["mark"] == CODE else code["text"])
+        end = code.end()
+    parts.append(_MARKUP.sub(r"\\\g<0>", marked[end:]))
+    return "".join(parts)
+
+
+def _code_span(code: str) -> str:
+    ticks = "`" * (1 + max(map(len, re.findall("`++", code)), default=0))
+    space = " " if code.startswith("`") or code.endswith("`") else ""
+    return f"{ticks}{space}{code}{space}{ticks}"
 
 
 def _detect_flavour(text: str, file_path: str) -> Flavour:
@@ -143,25 +222,68 @@ def _readable(text: str) -> str:
     return "".join(parts)
 
 
-def _leaves(blocks: Sequence[Block], listed: bool = False) -> Iterator[tuple[Block, bool]]:
-    """Yield the blocks with text of their own, and whether they are in a list."""
+def _leaves(blocks: Sequence[Block], text: str, within: _Leaf | None = None) -> Iterator[_Leaf]:
+    """Yield the blocks with text of their own; `text` is the source of the page."""
+    labels = [within.label if within else ""]
+    terms: list[str] = []
+    defined = False
     for block in blocks:
-        if block.kind == "table":
-            yield from ((row, True) for row in _rows(block.children))
-            continue
-        if block.kind in ("paragraph", "code", "html", "item", "quote") and block.text:
-            yield block, listed or block.kind == "item"
-        yield from _leaves(block.children, listed or block.kind in ("list", "item"))
+        leaf = within._replace(block=block) if within else _Leaf(block)
+        leaf = leaf._replace(label=labels[-1])
+        if block.kind == "heading":
+            del labels[1:]
+        elif block.kind == "marker":
+            _track_label(labels, block, text[block.start : block.end])
+        elif block.kind == "table":
+            yield from _rows(leaf)
+        elif block.kind == "item":
+            leaf = leaf._replace(item=block, listed=True, list_marker=block.title or "-")
+            if terms:
+                leaf, defined = leaf._replace(label=", ".join(terms)), True
+            yield from _leaves(block.children, text, leaf)
+        elif within and within.block.kind == "list":  # a term of a definition list
+            terms = [*([] if defined else terms), _as_markdown(block.text)]
+            defined = False
+        elif block.children:
+            if block.kind == "container" and block.text and not _is_admonition(block.text):
+                leaf = leaf._replace(label=_as_markdown(block.text))
+            yield from _leaves(block.children, text, leaf)
+        elif block.kind in ("paragraph", "code", "math", "html") and block.text:
+            yield leaf
 
 
-def _rows(rows: Sequence[Block]) -> Iterator[Block]:
+def _track_label(labels: list[str], marker: Block, source: str) -> None:
+    """Follow the tags and containers that are open at a line which opens or closes some."""
+    if closes(source):
+        del labels[max(1, len(labels) - 1) :]
+    elif not source.rstrip().endswith("/>"):
+        shown = "" if _is_admonition(marker.text) else " ".join(marker.text.split())
+        labels.append(_as_markdown(shown) or labels[-1])
+
+
+def _is_admonition(title: str) -> bool:
+    return title.lower() in ADMONITIONS
+
+
+def _rows(table: _Leaf) -> Iterator[_Leaf]:
     """Yield the rows below the header, each cell after its column's name."""
-    if len(rows) == 1:
-        yield rows[0]
-    names = [name.strip() for name in rows[0].text.split(" | ")] if rows else []
-    for row in rows[1:]:
-        cells = [cell.strip() for cell in row.text.split(" | ")]
-        yield replace(row, text=_row_text(cells, names if len(names) >= len(cells) else []))
+    header, *rows = table.block.children
+    names = _cells(header.text)
+    for row in rows or [header]:
+        cells = _cells(row.text)
+        known = names if rows and len(names) >= len(cells) else []
+        yield table._replace(
+            block=replace(row, text=_row_text(cells, known)),
+            listed=True,
+            header=tuple(map(_as_markdown, known)),
+            cells=tuple(map(_as_markdown, cells)),
+        )
+
+
+def _cells(row: str) -> list[str]:
+    """Split a row between its cells, but not at a ` | ` in code."""
+    protected = VERBATIM.sub(lambda code: code[0].replace("|", "\ufdd3"), row)
+    return [cell.strip().replace("\ufdd3", "|") for cell in protected.split(" | ")]
 
 
 def _row_text(cells: Sequence[str], names: Sequence[str]) -> str:
@@ -195,7 +317,7 @@ _STOP: Final = regex.compile(
     rf"[{_UNSPACED_STOPS}]++[”’」』）)\]»\"]*+\s*+"
     rf"|(?<![{_SPACED_STOPS}])(?P<mark>[{_SPACED_STOPS}]++)(?P<close>[\"'”’)\]»*_]*+)\s++(?=\S)"
 )
-_OPENING: Final = "\"'“‘«([*_¿¡„`$<#@"
+_OPENING: Final = "\"'“‘«([*_¿¡„`$<#@\ufdd0\ufdd1"
 _WORD_BEFORE: Final = regex.compile(r"(?<![\p{L}\p{M}\d.])[\p{L}\p{M}\d.]++\Z")
 _LONGEST_WORD: Final = 50
 _WORD_AFTER: Final = regex.compile(r"[\p{L}\p{M}\d']++")
@@ -208,7 +330,13 @@ def split_text(text: str) -> list[str]:
     line = " ".join(text.split())
     found: list[str] = []
     begin = 0
+    whole = VERBATIM.finditer(line)
+    code = next(whole, None)
     for stop in _STOP.finditer(line):
+        while code is not None and code.end() <= stop.start():
+            code = next(whole, None)
+        if code is not None and code.start() < stop.start():
+            continue
         if stop["mark"] is None or _ends(line, begin, stop):
             found.append(line[begin : stop.end()].strip())
             begin = stop.end()

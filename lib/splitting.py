@@ -15,7 +15,7 @@ from math import ceil
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from lib.markdown import plain_text
-from lib.markdown_page import Block, Page, fence, line_spans, render
+from lib.markdown_page import Block, Page, closes, fence, line_spans, render
 from lib.markdown_rules import html_text
 from lib.tokens import CountTokens
 
@@ -252,9 +252,6 @@ def is_bare(unit: Unit) -> bool:
     return unit.heading is not None or not unit.clean
 
 
-_CLOSER: Final = re.compile(r"[ \t]*(?:</|:{3,}[ \t]*$|/{3,}[ \t]*$)")
-
-
 def _kind(block: Block) -> Kind:
     if block.kind == "code":
         return "code"
@@ -295,7 +292,7 @@ class UnitMaker:
             block.heading is not None
             or (block.kind == "marker" and bool(clean))
             or (block.kind == "paragraph" and clean.endswith((":", "："))),
-            block.kind == "marker" and not clean and _CLOSER.match(source) is not None,
+            block.kind == "marker" and not clean and closes(source),
         )
 
     def _split(self, block: Block, clean: str, cost: int, room: int) -> Iterable[Unit]:

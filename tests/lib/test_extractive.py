@@ -15,7 +15,6 @@ from lib.extractive import (
     _MAX_CODE_CHARACTERS,
     _MAX_PASSAGES,
     _MAX_SENTENCES,
-    _escape_markdown,
     _Extract,
     extract_in_steps,
     render_extracts,
@@ -226,14 +225,14 @@ def test_a_source_is_cited_after_its_first_marker_once() -> None:
 
 @pytest.mark.parametrize("text", ["Vec<T> and *args", "a[0] `x` __init__ _x_", "# no heading"])
 def test_what_looks_like_markup_is_shown_as_it_is(text: str) -> None:
-    assert shown(_escape_markdown(text)) == text
+    assert shown(Sentence(text).markdown) == text
 
 
 @given(st.text(st.sampled_from("ab _*`<>[]\\#-+1.)~!&"), min_size=1, max_size=20))
 def test_whatever_a_sentence_holds(text: str) -> None:
     text = " ".join(text.split())
     if text:
-        assert shown(_escape_markdown(text)) == text
+        assert shown(Sentence(text).markdown) == text
 
 
 def shown(markdown: str) -> str:

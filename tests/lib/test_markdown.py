@@ -239,6 +239,11 @@ def test_code_knows_where_its_own_lines_begin(indent: str) -> None:
     assert text[code.body :].startswith(f"{indent}fn main")
 
 
+def test_a_term_is_read_once() -> None:
+    text = "First\n: Def one\n\n`Second`\n: Def two\n\n    more\n: Def three\n"
+    assert shown(text, "commonmark") == ("First\n- Def one\nSecond\n- Def two\n  more\n- Def three")
+
+
 def test_link_definitions_of_the_page_hold_for_a_piece_of_it() -> None:
     page: Page = parse_page("[a][b] c\n\n[b]: https://x\n", "commonmark")
     assert plain_text("[a][b]", page) == "a"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lib.markdown_page import Flavour
 from lib.ranking import PLAIN
 from lib.sentences import Sentence, split_markdown, split_passage, split_text
 from tests.passages import make_passage
@@ -92,6 +93,84 @@ def test_items_are_sentences_of_their_own() -> None:
 def test_a_row_s_cells_stand_under_their_names() -> None:
     text = "| Name | Depth |\n|---|---|\n| Cove | 3 m |\n| Bay | |\n"
     assert texts(text) == ["Name: Cove; Depth: 3 m", "Name: Bay"]
+
+
+def test_a_row_keeps_its_header_and_cells() -> None:
+    [row] = split_markdown("| Sign | *Use* |\n|---|---|\n| `a \\| b` | one_two |\n")
+    assert row.text == "Sign: a | b; Use: one_two"
+    assert (row.header, row.cells) == (("Sign", "Use"), ("`a | b`", "one_two"))
+
+
+def test_a_step_keeps_its_number() -> None:
+    found = split_markdown(
+        "3. Fill it.\n3. Wait.\n\n   ```sh\n   x\n   ```\n\n   Go on.\n   - Or not.\n"
+    )
+    assert [(each.text, each.list_marker, each.block) for each in found] == [
+        ("Fill it.", "3.", 0),
+        ("Wait.", "4.", 1),
+        ("Go on.", "4.", 1),
+        ("Or not.", "-", 2),
+    ]
+
+
+def test_a_definition_has_its_terms() -> None:
+    text = "Pots:\n\n`width`\n: How wide. It is seven.\n\n*Height*\n: How tall.\n\nDone.\n"
+    assert [(each.text, each.label) for each in split_markdown(text)] == [
+        ("Pots:", ""),
+        ("How wide.", "`width`"),
+        ("It is seven.", "`width`"),
+        ("How tall.", "Height"),
+        ("Done.", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "flavour"),
+    [
+        ('=== "A_b"\n\n    One.\n\n=== "Two"\n\n    ```sh\n    x\n    ```\n\nOut.\n', "commonmark"),
+        (
+            "<Tabs>\n<Tab label='A_b'>\n\nOne.\n\n</Tab>\n<Tab label='Two'>\n\n"
+            "```sh\nx\n```\n\n</Tab>\n</Tabs>\n\nOut.\n",
+            "mdx",
+        ),
+        ("::: tab A_b\nOne.\n:::\n::: tab Two\n```sh\nx\n```\n:::\nOut.\n", "commonmark"),
+        ("```sh [Two]\nx\n```\n\nOut.\n", "commonmark"),
+    ],
+)
+def test_the_label_of_a_tab_stays_with_its_text_and_code(text: str, flavour: Flavour) -> None:
+    *tab, code, out = split_markdown(text, flavour)
+    assert [(each.text, each.label, each.code) for each in tab] in ([], [("One.", "A_b", "")])
+    assert (code.text, code.code) == ("", "**Two**\n\n```sh\nx\n```")
+    assert (out.text, out.label) == ("Out.", "")
+
+
+def test_a_label_on_the_line_of_its_text_stays_apart() -> None:
+    text = '<Tabs>\n<Tab label="npm">Run it.</Tab><Tab label="yarn">Go.</Tab>\n</Tabs>\n'
+    assert " ".join(texts(text, "a.mdx")) == "npm: Run it. yarn: Go."
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("See `**/__a__/**`, `C:\\new` and *it*.", "See `**/__a__/**`, `C:\\new` and it."),
+        ("Use ``a`b`` or `` ` ``.", "Use ``a`b`` or `` ` ``."),
+        (r"Here $a*b*c_{1}$ and $$x\{1\}$$ hold.", r"Here $a*b*c_{1}$ and $$x\{1\}$$ hold."),
+        ("It costs $5, *not* $10.", "It costs $5, not $10."),
+        (r"A \*star\* and a[1].", r"A \*star\* and a\[1\]."),
+    ],
+)
+def test_code_and_formulas_are_quoted_as_written(source: str, shown: str) -> None:
+    assert [each.markdown for each in split_markdown(source)] == [shown]
+
+
+def test_no_sentence_ends_inside_of_code_or_a_formula() -> None:
+    text = "Write `Stop. Go` or $a. B$ there. Then wait."
+    assert texts(text) == ["Write Stop. Go or $a. B$ there.", "Then wait."]
+
+
+def test_a_block_of_a_formula_follows_its_sentence() -> None:
+    [found] = split_markdown("It holds:\n\n$$\na_1 * b\n$$\n")
+    assert found.code == "$$\na_1 * b\n$$"
 
 
 def test_rows_whose_header_is_elsewhere() -> None:
