@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from lib.chunking import CHUNKER_VERSION, Chunk, chunk_page
-from lib.documents import Document, DocumentError, DocumentLimits, is_draft, read_document
+from lib.documents import Document, DocumentError, DocumentLimits, is_hidden, read_document
 from lib.errors import InvalidRequest
 from lib.includes import Includes, is_private
 from lib.languages import page_language
@@ -231,7 +231,7 @@ class BookReader:
         chunks: list[Chunk] = []
         problems = list(page.problems)
         included: list[str] = []
-        if address.published and not is_draft(page.front_matter):
+        if address.published and not is_hidden(page.front_matter):
             chunks = chunk_page(
                 document,
                 page,

@@ -72,7 +72,7 @@ def discover(
     Skips hidden files, dependencies, build outputs and matches of `.quireignore`. Partials
     (`_name`) are skipped unless `underscored`, because some generators publish them. Symbolic
     links are reported as errors: they may lead out of the folder. Drafts are included: only the
-    front matter marks them (`is_draft`).
+    front matter marks them (`is_hidden`).
     """
     if not root.is_dir():
         raise DocumentError("the content folder does not exist or is not a folder")
@@ -114,9 +114,17 @@ def read_document(root: Path, path: str, limits: DocumentLimits = _DEFAULT_LIMIT
     return Document(path, _decode(data), hashlib.sha256(data).hexdigest())
 
 
-def is_draft(front_matter: Mapping[str, object]) -> bool:
-    """Tell whether the front matter says `draft: true` or, as in Jekyll, `published: false`."""
-    return _is_set(front_matter.get("draft"), True) or _is_set(front_matter.get("published"), False)
+def is_hidden(front_matter: Mapping[str, object]) -> bool:
+    """Tell whether the front matter keeps a page from readers.
+
+    With `draft: true`, Jekyll's `published: false`, or Docusaurus' `unlisted: true`, which leaves a
+    page out of every list and search.
+    """
+    return (
+        _is_set(front_matter.get("draft"), True)
+        or _is_set(front_matter.get("unlisted"), True)
+        or _is_set(front_matter.get("published"), False)
+    )
 
 
 def _is_set(value: object, wanted: bool) -> bool:

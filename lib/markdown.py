@@ -1,14 +1,14 @@
 """Parse a Markdown file into front matter, headings and a tree of blocks.
 
 markdown-it parses the structure (`lib.markdown_rules`); its tokens become blocks with offsets into
-the file (`lib.markdown_page`). Front matter is YAML between `---` or TOML between `+++`.
+the file (`lib.markdown_page`).
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, cast
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -23,55 +23,7 @@ from lib.markdown_rules import (
     report_limit,
     scan_limit,
 )
-from lib.sites.config_files import DataError, load_data
-
-_MAX_FRONT_MATTER: Final = 65_536
-_FRONT_OPEN: Final = re.compile(r"\ufeff?(---|\+\+\+)[ \t]*(?:\r\n?|\n)")
-_KEY_LINE: Final = re.compile(r"(?m)^[\w\"'][^\n]*?(?::(?:\s|$)|\s=\s)")
-
-
-class _FrontMatter(NamedTuple):
-    """Front matter as raw text."""
-
-    fence: str
-    body: str
-    end: int
-    """Offset after the line of the closing fence."""
-
-
-def _split_front_matter(text: str) -> _FrontMatter | None:
-    """Return the front matter of a page, or None. Prose between two rules is not front matter."""
-    opening = _FRONT_OPEN.match(text)
-    if opening is None:
-        return None
-    fence = opening[1]
-    ending = "---|\\.\\.\\." if fence == "---" else "\\+\\+\\+"
-    closing = re.compile(rf"(?m)(?:^|(?<=\r))(?:{ending})[ \t]*(?:\r\n?|\n|\Z)")
-    found = closing.search(text, opening.end())
-    if found is None:
-        return None
-    body = text[opening.end() : found.start()]
-    if len(body) > _MAX_FRONT_MATTER and _KEY_LINE.match(body) is None:
-        return None
-    if body.strip() and _KEY_LINE.search(body) is None and body.lstrip()[0] not in "#{":
-        return None  # prose between two rules
-    return _FrontMatter(fence, body, found.end())
-
-
-def _load_front_matter(front: _FrontMatter) -> tuple[dict[str, object], str | None]:
-    """Return the values, and an error message if they cannot be parsed."""
-    if len(front.body) > _MAX_FRONT_MATTER:
-        return {}, f"the front matter is ignored: more than {_MAX_FRONT_MATTER} characters"
-    syntax: Literal["TOML", "YAML"] = "TOML" if front.fence == "+++" else "YAML"
-    try:
-        values = load_data(NEWLINES.sub("\n", front.body), syntax, first_line=2)
-    except DataError as error:
-        return {}, f"the front matter cannot be read: {error}"
-    if values is None:
-        return {}, None
-    if not isinstance(values, dict):
-        return {}, "the front matter must be a mapping of names to values"
-    return {str(key): value for key, value in values.items()}, None
+from lib.sites.config_files import FrontMatter, read_front_matter
 
 
 def _front_title(front_matter: Mapping[str, object]) -> str:
@@ -89,14 +41,12 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
     With `verbatim`, code spans and formulas in the text of blocks are marked (`VERBATIM`).
     """
     problems: list[str] = []
-    front = _split_front_matter(text)
-    front_matter: dict[str, object] = {}
-    body_start = 1 if text.startswith("\ufeff") else 0
-    if front is not None:
-        body_start = front.end
-        front_matter, problem = _load_front_matter(front)
-        if problem is not None:
-            problems.append(problem)
+    front = read_front_matter(text, json=flavour == "commonmark")
+    if front is None:
+        front = FrontMatter({}, 1 if text.startswith("\ufeff") else 0)
+    elif front.problem:
+        problems.append(front.problem)
+    front_matter, body_start = front.values, front.end
 
     lines = Lines(text, body_start)
     source = text[body_start:].replace("\0", "\ufffd")
@@ -124,6 +74,7 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
     return Page(
         flavour=flavour,
         front_matter=MappingProxyType(front_matter),
+        front_matter_complete=front.complete,
         title=title,
         headings=headings,
         blocks=blocks,

@@ -163,6 +163,8 @@ class Page:
     """Title of the front matter, else the first h1, else empty."""
     headings: tuple[Heading, ...]
     blocks: tuple[Block, ...]
+    front_matter_complete: bool = True
+    """False if the front matter may set more than could be read."""
     imports: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """MDX: imported name to module path."""
     problems: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 from yaml.composer import Composer
@@ -209,6 +209,98 @@ def load_data(
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise DataError(f"not valid {syntax}: {reason}") from None
     return value
+
+
+_MAX_FRONT_MATTER: Final = 65_536
+_FRONT_OPEN: Final = re.compile(r"\ufeff?(---|\+\+\+)(json|toml|yaml)?[ \t]*(?:\r\n?|\n)")
+_FRONT_CLOSE: Final = {
+    "---": re.compile(r"(?m)(?:^|(?<=\r))(?:---|\.\.\.)[ \t]*(?:\r\n?|\n|\Z)"),
+    "+++": re.compile(r"(?m)(?:^|(?<=\r))\+\+\+[ \t]*(?:\r\n?|\n|\Z)"),
+}
+_JSON_OPEN: Final = re.compile(r"\ufeff?(?=\{\s*[\"}])")
+_JSON_BRACE: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}]', re.DOTALL)
+_JSON_CLOSE: Final = re.compile(r"[ \t]*(?:\r\n?|\n|\Z)")
+_KEY_LINE: Final = re.compile(r"(?m)^[\w\"'][^\n]*?(?::(?:\s|$)|\s=\s)")
+_NEWLINE: Final = re.compile(r"\r\n?")
+# What is still legible in front matter that is not valid: a value in one line.
+_PLAIN_VALUE: Final = re.compile(r"(?m)^([A-Za-z][\w-]*+)[ \t]*+[:=](?=[ \t]|$)(.*)")
+_JSON_VALUE: Final = re.compile(r'"([A-Za-z][\w-]*+)"\s*+:\s*+("(?:[^"\\\n]|\\.)*+"|\w++)')
+_OTHER_LINE: Final = re.compile(r"[ \t#]|-[ \t]|\Z")
+
+
+class FrontMatter(NamedTuple):
+    values: dict[str, object]
+    end: int
+    """Offset of the text below it."""
+    problem: str = ""
+    complete: bool = True
+    """False if it may set more than could be read."""
+
+
+def read_front_matter(text: str, *, json: bool = False) -> FrontMatter | None:
+    """Read the front matter of a page: YAML, TOML, or with `json` a JSON object.
+
+    None without front matter; prose between two rules is none. Invalid front matter gives a
+    `problem` and its values that stand in one line.
+    """
+    if opening := _FRONT_OPEN.match(text):
+        fence, start = opening[1], opening.end()
+        closing = _FRONT_CLOSE[fence].search(text, start)
+        if closing is None:
+            return None
+        body, end = text[start : closing.start()], closing.end()
+        if len(body) > _MAX_FRONT_MATTER and _KEY_LINE.match(body) is None:
+            return None
+        if body.strip() and _KEY_LINE.search(body) is None and body.lstrip()[0] not in "#{":
+            return None
+        name = opening[2] or ("toml" if fence == "+++" else "yaml")
+        return _front_matter(body, end, name)
+    if json and (opening := _JSON_OPEN.match(text)):
+        depth = 0
+        for found in _JSON_BRACE.finditer(text, opening.end()):
+            depth += {"{": 1, "}": -1}.get(found[0], 0)
+            if not depth:
+                below = _JSON_CLOSE.match(text, found.end())
+                body = text[opening.end() : found.end()]
+                return _front_matter(body, below.end(), "json") if below else None
+    return None
+
+
+_FRONT_SYNTAXES: Final[Mapping[str, Literal["YAML", "TOML", "JSON"]]] = {
+    "yaml": "YAML", "toml": "TOML", "json": "JSON",
+}  # fmt: skip
+
+
+def _front_matter(body: str, end: int, name: str) -> FrontMatter:
+    body = _NEWLINE.sub("\n", body)
+    try:
+        if len(body) > _MAX_FRONT_MATTER:
+            raise DataError(f"more than {_MAX_FRONT_MATTER} characters")
+        values = load_data(body, _FRONT_SYNTAXES[name], first_line=2)
+    except DataError as error:
+        plain, complete = _plain_values(body, name)
+        return FrontMatter(plain, end, f"the front matter cannot be read: {error}", complete)
+    if isinstance(values, dict):
+        return FrontMatter({str(key): value for key, value in values.items()}, end)
+    problem = "" if values is None else "the front matter must be a mapping of names to values"
+    return FrontMatter({}, end, problem)
+
+
+def _plain_values(body: str, name: str) -> tuple[dict[str, object], bool]:
+    """Return the values that stand in one line, and whether there can be no others."""
+    pattern = _JSON_VALUE if name == "json" else _PLAIN_VALUE
+    values: dict[str, object] = {}
+    for key, text in pattern.findall(body):
+        value = text.strip()
+        if value[:1] in ("'", '"') and value[-1:] == value[:1]:
+            value = value[1:-1]
+        else:
+            value = value.partition(" #")[0].rstrip()
+        if value and value[0] not in "|>&*":
+            values[key] = {"true": True, "false": False}.get(value.lower(), value)
+    return values, name != "json" and all(
+        _OTHER_LINE.match(line) or _PLAIN_VALUE.match(line) for line in body.split("\n")
+    )
 
 
 def read_text(path: Path, problems: list[str] | None = None) -> str:

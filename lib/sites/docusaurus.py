@@ -48,7 +48,7 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     front = source.front_matter
     if glob_matches(root.exclude, source.path) or front.get("draft") is True:
         return NOT_BUILT
-    if root.route is None:
+    if root.route is None or not source.front_matter_complete:
         return UNKNOWN_PATH
     path = {"blog": _blog_post, "pages": _standalone}.get(root.kind, _doc)(root, source)
     path = joined(site.base_url, root.locale, root.route, path)

@@ -64,7 +64,7 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     if _in_leaf_bundle(source, folder, name):
         return NOT_BUILT
     path = _file_path(site, source, front, folder, name)
-    if path is None:
+    if path is None or not source.front_matter_complete:
         return PagePath(None, locale=locale)
     if path.startswith("//"):  # an absolute `url` stands above languages
         return PagePath(joined(site.base_url, path), locale=locale)

@@ -50,6 +50,8 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     front = {**_defaults(site, root, project_path), **source.front_matter}
     if front.get("published") is False:
         return NOT_BUILT
+    if not source.front_matter_complete:
+        return UNKNOWN_PATH
     folder, name = split_name(source.path)
     style = string(site.settings, "permalink", "date")
     values: dict[str, str] = {"path": posixpath.join(folder, name), "output_ext": ".html"}

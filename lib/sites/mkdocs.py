@@ -103,7 +103,9 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> P
     form = string(blog, "post_url_format", "{date}/{slug}")
     days = string(blog, "post_url_date_format", "yyyy/MM/dd")
     own = text_of(source.front_matter.get("slug"))
-    if (day is None and "{date}" in form) or not re.fullmatch(r"(?:y{4}|MM?+|dd?+|[/.-])++", days):
+    if not source.front_matter_complete or (day is None and "{date}" in form):
+        return UNKNOWN_PATH
+    if not re.fullmatch(r"(?:y{4}|MM?+|dd?+|[/.-])++", days):
         return UNKNOWN_PATH
     if not own and blog.get("post_slugify") is not None:
         return UNKNOWN_PATH

@@ -86,6 +86,7 @@ class Router:
                 self._siblings.get(root.folder, frozenset()),
                 Path(self._folder) / path,
                 text,
+                page.front_matter_complete,
             )
             place = UNKNOWN_PATH
             if len(page.title) <= LONGEST_PATH:

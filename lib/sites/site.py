@@ -83,6 +83,8 @@ class PageSource:
     file: Path
     text: str
     """Text of the file; may be empty when the caller has only the parsed page."""
+    front_matter_complete: bool = True
+    """False if the front matter may set more than could be read, such as a `slug`."""
 
 
 @dataclass(frozen=True, slots=True)

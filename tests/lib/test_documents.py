@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.documents import DocumentError, DocumentLimits, discover, is_draft, read_document
+from lib.documents import DocumentError, DocumentLimits, discover, is_hidden, read_document
 
 
 def write(root: Path, *paths: str, text: str = "text") -> None:
@@ -189,10 +189,11 @@ def test_a_root_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
         ({"draft": True}, True),
         ({"draft": "True"}, True),
         ({"published": False}, True),
+        ({"unlisted": True}, True),
         ({"draft": False, "published": True}, False),
         ({"draft": 0}, False),
         ({}, False),
     ],
 )
 def test_drafts(front_matter: dict[str, object], draft: bool) -> None:
-    assert is_draft(front_matter) is draft
+    assert is_hidden(front_matter) is draft

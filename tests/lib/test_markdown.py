@@ -362,6 +362,9 @@ def test_names_repeated_in_every_chunk_are_short() -> None:
         ("---\n---\nx", {}),
         ("---\n# only a comment\n---\nx", {}),
         ("---\n1: a\n---\nx", {"1": "a"}),
+        ('---json\n{"a": [1]}\n---\nx', {"a": [1]}),
+        ('{ "title": "{", "draft": true }\n\nx', {"title": "{", "draft": True}),
+        ('\ufeff{\r\n  "a": {"b": 1}\r\n}\r\nx', {"a": {"b": 1}}),
     ],
 )
 def test_front_matter(text: str, values: dict[str, object]) -> None:
@@ -381,6 +384,8 @@ def test_front_matter(text: str, values: dict[str, object]) -> None:
         ("---\na: " + "[" * 3000 + "\n---\n", "front matter"),
         ("---\n- a: b\n- c: d\nkey: x\n---\n", "YAML"),
         ("+++\ntitle = \n+++\n", "TOML"),
+        ('{"title": "T", }\n', "JSON"),
+        ("---\ntitle: T\nlong: " + "a" * 70_000 + "\n---\n", "65536"),
     ],
 )
 def test_broken_front_matter_is_a_problem_and_no_prose(front: str, word: str) -> None:
@@ -392,8 +397,34 @@ def test_broken_front_matter_is_a_problem_and_no_prose(front: str, word: str) ->
 
 
 @pytest.mark.parametrize(
+    ("text", "values", "complete"),
+    [
+        ("---\ntitle: Set up: it\ndraft: true # yet\n---\n", ("Set up: it", True), True),
+        ("---\n# a\ntitle: {#each ...}\nx:\n- 1\n  2\n---\n", ("{#each ...}", None), True),
+        ("---\ntitle: @attach\n? slug\n: b\n---\n", ("@attach", None), False),
+        ("+++\ntitle = 'T'\ndraft = true\nx = [\n+++\n", ("T", True), True),
+        ('{\n "title": "a \\" b",\n "draft": true,\n}\n', ('a \\" b', True), False),
+    ],
+)
+def test_plain_lines_of_broken_front_matter_are_read(
+    text: str, values: tuple[object, object], complete: bool
+) -> None:
+    page = parse_page(text + "x", "commonmark")
+    front = page.front_matter
+    assert (front.get("title"), front.get("draft")) == values
+    assert (page.front_matter_complete, len(page.problems)) == (complete, 1)
+
+
+@pytest.mark.parametrize(
     "text",
-    ["---\n\nJust a rule\n\n---\n\nand prose", "---\ntitle: never closed", "----\na: b\n----\n"],
+    [
+        "{ a }\n\nx",
+        '{"a": 1} x',
+        '{"a": 1',
+        "---\n\nJust a rule\n\n---\n\nand prose",
+        "---\ntitle: never closed",
+        "----\na: b\n----\n",
+    ],
 )
 def test_rules_are_not_front_matter(text: str) -> None:
     page = parse_page(text, "commonmark")

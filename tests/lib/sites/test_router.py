@@ -366,6 +366,28 @@ def test_hugo_paths(tmp_path: Path, path: str, front_matter: str, url: str | Non
     assert decoded(routed(tmp_path, files, "content")[path]) == url
 
 
+@pytest.mark.parametrize("file", ["hugo.toml", "_config.yml", "docusaurus.config.js"])
+def test_an_address_in_unreadable_front_matter_is_not_guessed(tmp_path: Path, file: str) -> None:
+    folder = "content" if file == "hugo.toml" else "docs"
+    texts = ["title: a: b", "title: a: b\n? slug\n: c", "title: a: b\n'permalink': x"]
+    names = [f"{folder}/{name}.md" for name in "abc"]
+    files = {file: "", **{name: front(text) for name, text in zip(names, texts, strict=True)}}
+    found = routed(tmp_path, files, folder)
+    assert [a.url is None for a in found.values()] == [False, True, True]
+    assert all(a.published for a in found.values())
+
+
+def test_hugo_reads_front_matter_in_json(tmp_path: Path) -> None:
+    files = {
+        "hugo.toml": "",
+        "content/a.md": '{\n"title": "A", "slug": "b"\n}\n\n## C\n',
+        "content/d.md": '{ "Draft": true }\n\ntext\n',
+    }
+    found = routed(tmp_path, files, "content")
+    assert (found["a.md"].url, found["a.md"].anchors) == ("/b/", ("c",))
+    assert not found["d.md"].published
+
+
 def test_hugo_bundles_drafts_and_ugly_urls(tmp_path: Path) -> None:
     files = {
         "hugo.yaml": "uglyURLs: true",
