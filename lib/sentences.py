@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import regex
@@ -47,6 +48,8 @@ class Sentence:
     """For a table row: Markdown of the column names; empty if unknown."""
     cells: tuple[str, ...] = ()
     """For a table row: Markdown of its cells."""
+    section: int = 0
+    """Index in `Passage.sections`."""
 
     def __post_init__(self) -> None:
         if not self.markdown:
@@ -69,7 +72,17 @@ def split_passage(passage: Passage) -> tuple[Sentence, ...]:
         return (Sentence("", fence(text, passage.language)),) if text.strip() else ()
     if passage.kind == "code" and _begins_inside(text):
         text = f"{_FENCE.findall(text)[0][0]}{passage.language}\n{text}"
-    return tuple(split_markdown(text, _detect_flavour(text, passage.file_path)))
+    flavour = _detect_flavour(text, passage.file_path)
+    added = len(text) - len(passage.text)
+    starts = [each.start_char - passage.start_char + added for each in passage.sections[1:]]
+    found: list[Sentence] = []
+    for section, (start, end) in enumerate(pairwise([0, *starts, len(text)])):
+        block = found[-1].block + 1 if found else 0
+        found += [
+            replace(each, section=section, block=block + each.block)
+            for each in split_markdown(text[start:end], flavour)
+        ]
+    return tuple(found)
 
 
 def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]:

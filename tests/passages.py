@@ -1,10 +1,14 @@
 """Factories of passages and extracts."""
 
+import re
 from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from lib.extractive import _Extract, extract_in_steps
 from lib.ranking import Passage
 from lib.runtime import run_to_end
+from lib.store import Section
 
 
 def make_passage(
@@ -35,6 +39,24 @@ def make_passage(
         language=language,
         score=score,
     )
+
+
+def passage_of_sections(text: str, score: float = 0.5) -> Passage:
+    """A passage of a page whose headings, lines with `#`, each begin a section."""
+    sections = tuple(
+        Section(
+            start_char=found.start(),
+            heading=found[1],
+            section="Guide",
+            url=f"https://b.example/p#{found[1].lower()}",
+        )
+        for found in re.finditer(r"^#+ (.+)$", text, re.MULTILINE)
+    )
+    first = sections[0]
+    passage = make_passage(
+        text, chapter="Book", section="Guide", heading=first.heading, url=first.url, score=score
+    )
+    return replace(passage, sections=sections)
 
 
 def passage_at(file: str, start: int, end: int, score: float = 0.5) -> Passage:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lib.markdown_page import Flavour
 from lib.ranking import PLAIN
 from lib.sentences import Sentence, split_markdown, split_passage, split_text
-from tests.passages import make_passage
+from tests.passages import make_passage, passage_of_sections
 
 
 def texts(text: str, file_path: str = "a.md") -> list[str]:
@@ -74,6 +74,24 @@ def test_markup_is_not_shown() -> None:
 
 def test_headings_are_no_sentences() -> None:
     assert texts("# Tides\n\n## High tide\n\nIt is high.\n") == ["It is high."]
+
+
+def test_each_sentence_knows_its_section() -> None:
+    text = (
+        "# Prose\n\nIt is one.\n\n## List\n\n- An item.\n\n## Term\n\nTide\n: It turns.\n\n"
+        "## Table\n\n|a|b|\n|-|-|\n|c|d|\n\n## Code\n\n```sh\nls\n```\n"
+    )
+    passage = passage_of_sections(text)
+    found = [(each.text, passage.sections[each.section].heading) for each in split_passage(passage)]
+    assert found == [
+        ("It is one.", "Prose"),
+        ("An item.", "List"),
+        ("It turns.", "Term"),
+        ("a: c; b: d", "Table"),
+        ("", "Code"),
+    ]
+    blocks = [each.block for each in split_passage(passage)]
+    assert len(set(blocks)) == len(blocks)
 
 
 def test_items_are_sentences_of_their_own() -> None:
