@@ -69,5 +69,6 @@ async def _search(request: SearchRequest, field: str) -> Response:
         text,
         request.k or request.top_k or DEFAULT_SEARCH_K,
         only=request.only(),
+        reranker=services().chat.reranker,
     )
     return respond(SearchAnswer(query=text, passages=retrieved.passages))

@@ -21,6 +21,7 @@ from lib.pricing import Price
 from lib.prompt import SELECTION, pack_passages, prefer_page, prompt_id
 from lib.ranking import PLAIN, SHOWN_SHARE, Passage
 from lib.refusal import Refusal, make_refusal, small_talk_reply
+from lib.reranking import Reranker
 from lib.resilience import Admission, Breaker
 from lib.retrieval import retrieve_passages
 from lib.search import MAX_QUERY_CHARACTERS, Query
@@ -95,6 +96,7 @@ class Chat:
 
     embedder: GuardedEmbedder
     store: Store
+    reranker: Reranker | None
     until_indexed: Callable[[], Awaitable[None]]
     """Waits for a limited time if the first ingestion is running."""
     sessions: Sessions
@@ -188,6 +190,7 @@ async def prepare(
         history,
         k,
         min_share=_READ_SHARE if chat.model else SHOWN_SHARE,
+        reranker=chat.reranker,
     )
     found, refused = prefer_page(retrieval.passages, page), not retrieval.answerable
     if selection:

@@ -160,7 +160,7 @@ _E5_SIMILARITY: Final = Similarity(unrelated=0.75, answering=0.87, measured=Fals
 
 
 @dataclass(frozen=True, slots=True)
-class _FolderModel:
+class FolderModel:
     """A model in a folder, not loaded yet."""
 
     weights: Path
@@ -181,6 +181,10 @@ class _FolderModel:
         return _E5_SIMILARITY if self.question_prompt == "query: " else _SIMILARITY
 
     def load(self) -> "_FolderEncoder":
+        """Load the embedding model. Raises RuntimeError if a file is invalid."""
+        return _FolderEncoder(self, self.open())
+
+    def open(self) -> "FolderNetwork":
         """Load network and tokenizer. Raises RuntimeError if a file is invalid."""
         from tokenizers import Tokenizer
 
@@ -191,17 +195,38 @@ class _FolderModel:
             raise RuntimeError(f"The model cannot be loaded: {error}") from error
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.max_tokens)
-        return _FolderEncoder(self, session, tokenizer)
+        return FolderNetwork(session, tokenizer)
 
 
-class _FolderEncoder:
-    def __init__(
-        self, model: _FolderModel, session: "InferenceSession", tokenizer: "Tokenizer"
-    ) -> None:
-        self._model = model
+class FolderNetwork:
+    """A network and its tokenizer. Thread-safe."""
+
+    def __init__(self, session: "InferenceSession", tokenizer: "Tokenizer") -> None:
         self._session = session
         self._tokenizer = tokenizer
         self._inputs = {given.name for given in session.get_inputs()}
+
+    def run(self, text: str, second: str | None = None) -> Vectors:
+        """The first output for a text or a pair, without the axis of the batch."""
+        # The tokenizer refuses lone surrogates.
+        given = [each.encode("utf-8", "replace").decode() for each in (text, second or "")]
+        encoding = self._tokenizer.encode(given[0], None if second is None else given[1])
+        ids = np.array([encoding.ids], dtype=np.int64)
+        known = {
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids),
+            "token_type_ids": np.array([encoding.type_ids], dtype=np.int64),
+            "position_ids": np.arange(ids.shape[1], dtype=np.int64)[None],
+        }
+        inputs = {name: value for name, value in known.items() if name in self._inputs}
+        first: Vectors = np.asarray(self._session.run(None, inputs)[0], dtype=np.float32)[0]
+        return first
+
+
+class _FolderEncoder:
+    def __init__(self, model: FolderModel, network: FolderNetwork) -> None:
+        self._model = model
+        self._network = network
         self.dimension = len(self.document("a"))
 
     def document(self, text: str) -> Vectors:
@@ -211,22 +236,13 @@ class _FolderEncoder:
         return self._encode(self._model.question_prompt + text)
 
     def _encode(self, text: str) -> Vectors:
-        text = text.encode("utf-8", "replace").decode()  # the tokenizer refuses lone surrogates
-        ids = np.array([self._tokenizer.encode(text).ids], dtype=np.int64)
-        known = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "token_type_ids": np.zeros_like(ids),
-            "position_ids": np.arange(ids.shape[1], dtype=np.int64)[None],
-        }
-        inputs = {name: value for name, value in known.items() if name in self._inputs}
-        first = np.asarray(self._session.run(None, inputs)[0], dtype=np.float32)[0]
+        first = self._network.run(text)
         if first.ndim == 1:  # the model pools
             return l2_normalise(first)
         return l2_normalise(first[0] if self._model.first_token else first.mean(axis=0))
 
 
-def find_model(folder: Path) -> _FolderModel:
+def find_model(folder: Path) -> FolderModel:
     """Find the model in `folder`. Raises RuntimeError if a file is missing."""
     weights = next(
         (path for name in ("model.onnx", "onnx/model.onnx") if (path := folder / name).is_file()),
@@ -243,7 +259,7 @@ def find_model(folder: Path) -> _FolderModel:
     prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
     e5 = "e5" in folder.resolve().name.lower() and not prompts
     limit = _json(folder / "sentence_bert_config.json").get("max_seq_length")
-    return _FolderModel(
+    return FolderModel(
         weights=weights,
         tokenizer=tokenizer,
         first_token=bool(_json(folder / "1_Pooling" / "config.json").get("pooling_mode_cls_token")),

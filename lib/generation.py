@@ -14,7 +14,7 @@ import msgspec
 
 from lib.errors import upstream_error
 from lib.resilience import Breaker
-from lib.runtime import SingleFlight
+from lib.runtime import SingleFlight, network_errors, open_http
 from lib.settings import Settings
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class ChatModel:
         self._headers = {"Authorization": f"Bearer {api_key or 'none'}"}
         self._options = {token_limit_field: max_tokens}
         self._timeout = timeout
-        self._http = SingleFlight(self._connect)
+        self._http = SingleFlight(open_http)
 
     async def load(self) -> None:
         """Import the HTTP client, so that the first reader does not wait. Sends no request."""
@@ -158,7 +158,7 @@ class ChatModel:
                 if parser.failed:
                     raise upstream_error(_SERVICE, 500)
             yield parser.finish()
-        except _network_errors():
+        except network_errors():
             raise upstream_error(_SERVICE) from None
         finally:
             self.pacer.streams -= 1
@@ -173,7 +173,7 @@ class ChatModel:
                 http.get(self._models_url, headers=self._headers) as response,
             ):
                 return response.status < 500 and response.status not in (401, 403)
-        except _network_errors():
+        except network_errors():
             return False
 
     async def close(self) -> None:
@@ -184,25 +184,6 @@ class ChatModel:
     async def _post(self, http: "aiohttp.ClientSession", body: bytes) -> "aiohttp.ClientResponse":
         headers = {**self._headers, "Content-Type": "application/json"}
         return await http.post(self._url, data=body, headers=headers)
-
-    async def _connect(self) -> "aiohttp.ClientSession":
-        # The import takes 0.1 s: not on the event loop, and not without a model.
-        await asyncio.to_thread(__import__, "aiohttp")
-        await asyncio.to_thread(__import__, "encodings.idna")  # used by the first host lookup
-        import aiohttp
-
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
-            # `generate` watches for silence: a timer reset for each packet costs as much as
-            # reading the packet.
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
-        )
-
-
-def _network_errors() -> tuple[type[Exception], ...]:
-    import aiohttp
-
-    return aiohttp.ClientError, TimeoutError, OSError
 
 
 class _StreamedResponse:

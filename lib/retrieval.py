@@ -36,6 +36,7 @@ from lib.languages import (
 )
 from lib.ranking import SHOWN_SHARE, Passage, Ranked, select_passages, sort_key
 from lib.refusal import answerability_signals, is_answerable
+from lib.reranking import Reranker
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.search import SearchResult, search_passages
 from lib.sessions import Message
@@ -195,12 +196,13 @@ async def retrieve_passages(
     k: int,
     *,
     min_share: float = SHOWN_SHARE,
+    reranker: Reranker | None = None,
 ) -> _Retrieval:
     """Retrieve `k` passages for `question`, which may refer to `history` (oldest first).
 
     `min_share` as in `select_passages`. Raises the errors of `lib.search.search_passages`.
     """
-    search = partial(search_passages, embedder, store, k=k, min_share=min_share)
+    search = partial(search_passages, embedder, store, k=k, min_share=min_share, reranker=reranker)
     if _is_about_the_book(question) and (opening := await _retrieve_opening(search, question)):
         return opening
     texts = _interpret(question, history)
@@ -225,7 +227,7 @@ async def _retrieve_opening(
 ) -> _Retrieval | None:
     """Retrieve the book's introduction; None if no file has one of the usual names."""
     for name in _BOOK_OPENINGS:
-        found = await search(question, only={"paths": name})
+        found = await search(question, only={"paths": name}, reranker=None)
         if found.passages:
             # Each folder may have such a file; the book's own is the highest.
             highest = min(passage.file_path.count("/") for passage in found.passages)

@@ -1,4 +1,4 @@
-"""Event loop, memory, files and child processes: what several modules need of the system."""
+"""Event loop, memory, files, HTTP and child processes: what several modules need of the system."""
 
 import asyncio
 import ctypes
@@ -15,8 +15,11 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _T = TypeVar("_T")
 
@@ -158,6 +161,27 @@ def release_pages(mapping: mmap.mmap) -> None:
     """Drop a mapped file's pages from memory; the system reads them again when needed."""
     if hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
+
+
+async def open_http() -> "aiohttp.ClientSession":
+    """Open a pool of HTTP connections without timeouts, which callers set."""
+    # The import takes 0.1 s: not on the event loop, and only where it is used.
+    await asyncio.to_thread(__import__, "aiohttp")
+    await asyncio.to_thread(__import__, "encodings.idna")  # used by the first host lookup
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
+        # A timer reset for each packet costs as much as reading the packet.
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5.0),
+    )
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """The exceptions of a pool from `open_http`."""
+    import aiohttp
+
+    return aiohttp.ClientError, TimeoutError, OSError
 
 
 def write_atomically(path: Path, content: bytes) -> None:

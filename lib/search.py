@@ -25,6 +25,7 @@ from lib.ranking import (
     rank,
     select_passages,
 )
+from lib.reranking import Reranker
 from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
 from lib.terms import SparseVector, merge_vectors, query_vector, without_small_words
 
@@ -120,6 +121,7 @@ async def search_passages(
     *,
     only: Mapping[str, str] | None = None,
     min_share: float = SHOWN_SHARE,
+    reranker: Reranker | None = None,
 ) -> SearchResult:
     """Search for the `k` best passages, best first.
 
@@ -142,7 +144,10 @@ async def search_passages(
                 raise
         else:
             if await _has_model_of(store, manifest):
-                return replace(found, passages=select_passages(found.ranked, k, min_share))
+                break
+    if reranker:
+        found = replace(found, ranked=await reranker.rerank(found.lookup.query.text, found.ranked))
+    return replace(found, passages=select_passages(found.ranked, k, min_share))
 
 
 async def _has_model_of(store: Store, manifest: Manifest) -> bool:

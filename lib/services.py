@@ -25,6 +25,7 @@ from lib.pricing import embedding_weight
 from lib.replicas.budget import RedisBudget
 from lib.replicas.client import RedisClient, RedisSessions
 from lib.replicas.ingest import LeasedStore, Reports
+from lib.reranking import make_reranker
 from lib.resilience import Admission, Breaker, CachedProbe
 from lib.runtime import LoopMonitor
 from lib.sessions import MemorySessions
@@ -88,7 +89,8 @@ class Services:
             "embeddings": self.embedding_breaker,
             "store": self.store_breaker,
         }
-        return breakers | ({"redis": self.redis.breaker} if self.redis else {})
+        optional = {"redis": self.redis, "reranker": self.chat.reranker}
+        return breakers | {name: each.breaker for name, each in optional.items() if each}
 
 
 @asynccontextmanager
@@ -115,6 +117,9 @@ async def open_services(
         embedding_guard = embedding_breaker()
         embedder = _make_embedder(settings, embedding_guard, budget, stack)
         stack.push_async_callback(embedder.close)
+        reranker = make_reranker(settings)
+        if reranker:
+            stack.push_async_callback(reranker.close)
         model = make_model(settings)
         if model:
             stack.push_async_callback(model.close)
@@ -152,6 +157,7 @@ async def open_services(
             chat=Chat(
                 embedder=embedder,
                 store=searched,
+                reranker=reranker,
                 until_indexed=partial(_wait_for_index, index_checked, searched, ingestion),
                 sessions=RedisSessions(redis) if redis else MemorySessions(),
                 cache=AnswerCache(settings.answer_cache_size),
@@ -325,10 +331,11 @@ async def warm_up(services: Services, when_loaded: Callable[[], None] | None = N
             if manifest and (used := services.embedder.for_index(manifest.embedding_model)):
                 await used.load()
         await services.embedder.load()
-        if services.chat.model:
-            await services.chat.model.load()
+        for model in (services.chat.model, services.chat.reranker):
+            if model:
+                await model.load()
     except (QuireError, RuntimeError, OSError) as error:
-        _log.error("cannot load the embedding model: %s", error)
+        _log.error("cannot load a model: %s", error)
     if when_loaded:
         when_loaded()
     while not opened:

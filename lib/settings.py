@@ -77,18 +77,25 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return parse
 
 
+_MODEL_FOLDER: Final = "a folder that holds model.onnx and tokenizer.json"
+
+
+def _is_model_folder(raw: str) -> bool:
+    folder = Path(raw)
+    with suppress(OSError):  # for example, the name is too long
+        return any(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file()
+    return False
+
+
 def _local_model(raw: str) -> str:
     """Accept `multilingual` or the folder of another model."""
-    own_model = "a folder that holds model.onnx and tokenizer.json"
     if raw.lower() == MULTILINGUAL:
         return MULTILINGUAL
     if raw.lower() == _REMOVED_MODEL:
-        raise ValueError(f"{MULTILINGUAL}, which replaces {_REMOVED_MODEL}, or {own_model}")
-    folder = Path(raw)
-    with suppress(OSError):  # for example, the name is too long
-        if any(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file():
-            return raw
-    raise ValueError(f"{MULTILINGUAL} or {own_model}")
+        raise ValueError(f"{MULTILINGUAL}, which replaces {_REMOVED_MODEL}, or {_MODEL_FOLDER}")
+    if _is_model_folder(raw):
+        return raw
+    raise ValueError(f"{MULTILINGUAL} or {_MODEL_FOLDER}")
 
 
 def _http_url(raw: str) -> str:
@@ -221,6 +228,11 @@ class Settings:
     embedding_provider: _EmbeddingProvider | None = _setting(None, _one_of("openai", "local"))
 
     local_embedding_model: str = _setting(MULTILINGUAL, _local_model)
+    rerank_url: str = _setting("", _http_url)
+    rerank_model: str = _setting("", str)
+    rerank_api_key: str = _setting("", _api_key, secret=True)
+    rerank_timeout: int = _setting(1, _whole_number(1, 30))
+
     prompt_addition: str = _setting("", _short_text)
     answer_cache_size: int = _setting(500, _whole_number(0, 100_000))
     text_fragments: bool = _setting(True, _flag)
@@ -342,6 +354,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             "set. Set one of them, or EMBEDDING_PROVIDER=local."
         )
     _check_site_options(settings)
+    folder = "" if settings.rerank_url else settings.rerank_model
+    if folder and not _is_model_folder(folder):
+        raise SettingsError(
+            f"RERANK_MODEL is {folder[:200]!r}. Without RERANK_URL, it must be {_MODEL_FOLDER}."
+        )
     if settings.daily_usd and settings.has_model:
         used = [settings.openai_model]
         if settings.embeddings_from == "openai":

@@ -1,9 +1,10 @@
-"""A small ONNX embedding model in the folder layout of the model hubs.
+"""Small ONNX models in the folder layout of the model hubs: an embedder and a cross-encoder.
 
-The graph is encoded as protobuf here, because the package `onnx` is not a dependency. Field
+The graphs are encoded as protobuf here, because the package `onnx` is not a dependency. Field
 numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,24 +39,35 @@ def hidden_states(text: str) -> Floats:
 
 
 def write_model(folder: Path) -> None:
-    """Write `model.onnx` and `tokenizer.json`."""
+    """Write an embedding model: `model.onnx` and `tokenizer.json`."""
+    _write(folder, _embedder())
+
+
+def write_cross_encoder(folder: Path, *, outputs: int = 1) -> None:
+    """Write a model that counts the words of `WORDS` that two texts share, `outputs` times."""
+    _write(folder, _cross_encoder(outputs))
+
+
+def _write(folder: Path, model: bytes) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
     folder.mkdir()
-    (folder / "model.onnx").write_bytes(_model())
+    (folder / "model.onnx").write_bytes(model)
     vocabulary = {word: number for number, word in enumerate(WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 0), ("[SEP]", 1)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 0), ("[SEP]", 1)],
     )
     # Published tokenizers often pad; the embedder must turn that off.
     tokenizer.enable_padding(length=MAX_TOKENS, pad_id=3, pad_token="[PAD]")
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def _model() -> bytes:
-    """Encode the graph.
+def _embedder() -> bytes:
+    """Encode the graph of an embedding model.
 
     `rows = (words + token types + positions) * mask`, each looked up in its table. The output is
     `rows + mean(rows)`, so that every token's vector depends on the whole text.
@@ -68,12 +80,46 @@ def _model() -> bytes:
         _node("ReduceMean", ["masked"], "mean"),
         _node("Add", ["masked", "mean"], "last_hidden_state"),
     ]
+    weights = {f"{name}.table": table for name, table in TABLES.items()}
+    return _encode(nodes, weights, TABLES, "last_hidden_state", [1, "tokens", DIMENSION])
+
+
+def _cross_encoder(outputs: int) -> bytes:
+    """Encode the graph: one-hot words, their maximum over each text, and the sum of the product."""
+    special = [each.startswith("[") for each in WORDS]
+    weights = {
+        "words": np.eye(len(WORDS), dtype=np.float32),
+        "first": np.array([[1], [0]], np.float32),
+        "second": np.array([[0], [1]], np.float32),
+        "counted": np.tile(np.where(special, 0, 1).astype(np.float32)[:, None], outputs),
+    }
+    nodes = [_node("Gather", ["words", "input_ids"], "rows")]
+    for text in ("first", "second"):
+        nodes += [
+            _node("Gather", [text, "token_type_ids"], f"{text}.mask"),
+            _node("Mul", ["rows", f"{text}.mask"], f"{text}.rows"),
+            _node("ReduceMax", [f"{text}.rows"], f"{text}.words", axes=1),
+        ]
+    nodes += [
+        _node("Mul", ["first.words", "second.words"], "shared"),
+        _node("MatMul", ["shared", "counted"], "logits"),
+    ]
+    return _encode(nodes, weights, ("input_ids", "token_type_ids"), "logits", [1, 1, outputs])
+
+
+def _encode(
+    nodes: Sequence[bytes],
+    weights: Mapping[str, Floats],
+    inputs: Iterable[str],
+    output: str,
+    shape: list[int | str],
+) -> bytes:
     graph = _message(
         *((1, node) for node in nodes),
         (2, "small"),
-        *((5, _weights(f"{name}.table", table)) for name, table in TABLES.items()),
-        *((11, _value(name, _INT64, [1, "tokens"])) for name in TABLES),
-        (12, _value("last_hidden_state", _FLOAT, [1, "tokens", DIMENSION])),
+        *((5, _weights(name, values)) for name, values in weights.items()),
+        *((11, _value(name, _INT64, [1, "tokens"])) for name in inputs),
+        (12, _value(output, _FLOAT, shape)),
     )
     return _message((1, 8), (7, graph), (8, _message((1, ""), (2, 13))))  # IR 8, operators 13
 
@@ -82,8 +128,9 @@ _FLOAT: Final = 1
 _INT64: Final = 7
 
 
-def _node(operator: str, inputs: list[str], output: str) -> bytes:
-    return _message(*((1, each) for each in inputs), (2, output), (4, operator))
+def _node(operator: str, inputs: list[str], output: str, axes: int | None = None) -> bytes:
+    attributes = () if axes is None else ((5, _message((1, "axes"), (8, axes), (20, 7))),)
+    return _message(*((1, each) for each in inputs), (2, output), (4, operator), *attributes)
 
 
 def _weights(name: str, values: Floats) -> bytes:

@@ -37,6 +37,10 @@ GOOD: list[tuple[str, str, Any]] = [
     ("OPENAI_EMBEDDING_MODEL", "nomic-embed-text", "nomic-embed-text"),
     ("EMBEDDING_PROVIDER", "Local", "local"),
     ("LOCAL_EMBEDDING_MODEL", "Multilingual", "multilingual"),
+    ("RERANK_URL", "https://api.cohere.com/v2/rerank", "https://api.cohere.com/v2/rerank"),
+    ("RERANK_MODEL", "rerank-v3.5", "rerank-v3.5"),
+    ("RERANK_API_KEY", "abc", "abc"),
+    ("RERANK_TIMEOUT", "30", 30),
     ("PROMPT_ADDITION", "Our readers are nurses.", "Our readers are nurses."),
     ("ANSWER_CACHE_SIZE", "0", 0),
     ("TEXT_FRAGMENTS", "no", False),
@@ -130,12 +134,15 @@ BAD = [
     ("LOG_LEVEL", "loud", "DEBUG"),
     ("LOG_FORMAT", "xml", "text, json"),
     ("METRICS_PUBLIC", "maybe", "true or false"),
+    ("RERANK_MODEL", "rerank-v3.5", "model.onnx"),
+    ("RERANK_TIMEOUT", "0", "1"),
 ]
 
 SECRETS = [
     ("OPENAI_API_KEY", "sk-geheim 1"),
     ("OPENAI_API_KEY", "sk-geheim\u200b"),
     ("QDRANT_API_KEY", "geheim\tx"),
+    ("RERANK_API_KEY", "geheim x"),
     ("ADMIN_API_KEY", "geheim\nx"),
     ("API_KEYS", "good,geheim x"),
     ("API_KEYS", "geheim:"),
@@ -146,7 +153,8 @@ SECRETS = [
 
 @pytest.mark.parametrize(("name", "raw", "read"), GOOD)
 def test_a_good_value_is_read(name: str, raw: str, read: Any) -> None:
-    settings = load_settings({name: raw})
+    others = {"RERANK_URL": "http://reranker"} if name == "RERANK_MODEL" else {}
+    settings = load_settings(others | {name: raw})
     assert getattr(settings, name.lower()) == read
 
 
