@@ -19,7 +19,7 @@ from lib.generation import ChatModel
 from lib.languages import accepted_languages, language_of_code, question_language
 from lib.pricing import Price
 from lib.prompt import SELECTION, pack_passages, prefer_page, prompt_id
-from lib.ranking import PLAIN, SHOWN_SHARE, Passage
+from lib.ranking import PLAIN, Passage
 from lib.refusal import Refusal, make_refusal, small_talk_reply
 from lib.reranking import Reranker
 from lib.resilience import Admission, Breaker
@@ -32,9 +32,7 @@ from lib.tokens import estimate_tokens
 
 _QUOTED_K = 5
 _READ_K = 8
-_READ_SHARE = 0.3
-"""A model reads more than readers are shown: it finds the answer in a passage far behind the best
-one, and 800 more tokens of prompt find 3 % more answers."""
+"""A model reads more than is quoted: 800 more tokens of prompt find 3 % more answers."""
 MAX_CHAT_K = 20
 _MAX_PAGE_CHARACTERS = 500
 _MAX_SOURCE_CHARACTERS = 2_000
@@ -189,7 +187,6 @@ async def prepare(
         question,
         history,
         k,
-        min_share=_READ_SHARE if chat.model else SHOWN_SHARE,
         reranker=chat.reranker,
     )
     found, refused = prefer_page(retrieval.passages, page), not retrieval.answerable

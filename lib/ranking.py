@@ -10,8 +10,9 @@ The sum of both is weighted. If a chunk contains nearly all words of the questio
 breaks ties. If none does, similarity weighs more. It weighs most for a question in another
 language than the book's. Reciprocal rank fusion would discard how good each hit is.
 
-The top hits are reranked by adjacent word pairs that they share with the question. This takes 1 to
-2 ms and ranks the answer first more often.
+A heading that asks the same raises a chunk. The top hits are reranked by adjacent word pairs that
+they share with the question, and by sentences that begin with its words, since a definition does.
+This takes 1 to 3 ms and ranks the answer first more often.
 
 The score is the sum on a logistic curve, fitted by `benchmarks/retrieval.py`. The book answers half
 of the questions whose best chunk scores 0.5.
@@ -26,7 +27,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, starmap
+from itertools import pairwise, starmap, takewhile
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -108,6 +109,11 @@ _PHRASE_WEIGHT: Final = 1.0
 """Added for a chunk that contains all quoted phrases."""
 _PAIR_WEIGHT: Final = 0.2
 """Added for a chunk that contains all adjacent word pairs of the question."""
+_HEADING_WEIGHT: Final = 0.2
+"""Added for a chunk with a heading that consists of the question's terms."""
+_OPENING_WEIGHT: Final = 0.05
+"""Added for a chunk with a sentence, item, row or emphasis that begins with all of the question's
+terms."""
 _RERANKED: Final = 20
 _STEEPNESS: Final = 7.5
 _MIDDLE: Final = 0.42
@@ -135,8 +141,10 @@ def rank(
     else:
         uncovered = 1 - max(coverages, default=0.0)
         weight = _SIMILARITY_WEIGHT + _UNCOVERED_WEIGHT * max(0.0, uncovered)
+    wording = _Wording(query.text, found.rarity, manifest)
     ranked = []
     for hit, total in zip(found.hits, coverages, strict=True):
+        total += _HEADING_WEIGHT * wording.share_of_heading(hit.chunk)
         if similarity is not None:
             total += weight * similarity.scaled(hit.cosine)
         if query.phrases:
@@ -145,9 +153,13 @@ def rank(
             total += _PHRASE_WEIGHT * contained / len(query.phrases)
         ranked.append(Ranked(hit, total))
     ranked.sort(key=sort_key)
-    pairs = _WordPairs(query.text, manifest.languages, found.rarity)
     again = [
-        Ranked(each.hit, each.total + _PAIR_WEIGHT * pairs.share_in(each.hit.chunk.text))
+        Ranked(
+            each.hit,
+            each.total
+            + _PAIR_WEIGHT * wording.share_of_pairs(each.hit.chunk.text)
+            + _OPENING_WEIGHT * wording.share_of_opening(each.hit.chunk.text),
+        )
         for each in ranked[:_RERANKED]
     ]
     return sorted(again, key=sort_key) + ranked[_RERANKED:]
@@ -157,30 +169,94 @@ def sort_key(ranked: Ranked) -> tuple[float, str]:
     return -ranked.total, ranked.hit.chunk.chunk_id
 
 
-class _WordPairs:
-    """Adjacent terms of a question, each pair weighted by the rarity of its terms."""
+class _Wording:
+    """The terms of a question by language, and adjacent pairs of them, weighted by rarity.
 
-    def __init__(self, text: str, languages: Sequence[str], rarity: Mapping[int, float]) -> None:
-        self._languages = languages
-        self._weights: dict[tuple[str, str], float] = {}
-        for language in languages:
-            for one, other in pairwise(terms(text, language)):
-                known = [rarity.get(term_number(term), 0.0) for term in (one, other)]
+    Every share is 0 to 1, that of the language with the largest.
+    """
+
+    def __init__(self, text: str, rarity: Mapping[int, float], manifest: Manifest) -> None:
+        rarest = inverse_document_frequency(manifest.chunks, 0)
+        self._weights: dict[str, dict[str, float]] = {}
+        self._pairs: dict[tuple[str, str], float] = {}
+        for language in manifest.languages:
+            asked = terms(text, language)
+            self._weights[language] = {
+                term: rarity.get(term_number(term), rarest) for term in asked
+            }
+            for pair in pairwise(asked):
+                known = [rarity.get(term_number(term), 0.0) for term in pair]
                 if all(known):
-                    self._weights[one, other] = sum(known)
-        self._all = sum(self._weights.values())
+                    self._pairs[pair] = sum(known)
+        self._all_pairs = sum(self._pairs.values())
 
-    def share_in(self, text: str) -> float:
-        """The weighted share of pairs in `text`, 0 to 1; 0 if the book cannot contain any."""
-        if not self._all:
+    def share_of_pairs(self, text: str) -> float:
+        """The share of pairs in `text`; 0 if the book cannot contain any."""
+        if not self._all_pairs:
             return 0.0
         here = {
             pair
-            for language in self._languages
+            for language in self._weights
             for pair in pairwise(terms_of_chunk(text, language))
-            if pair in self._weights
+            if pair in self._pairs
         }
-        return sum(map(self._weights.__getitem__, sorted(here))) / self._all
+        return sum(map(self._pairs.__getitem__, sorted(here))) / self._all_pairs
+
+    def share_of_heading(self, chunk: StoredChunk) -> float:
+        """The share of terms in one of the chunk's headings, times their share of that heading."""
+        headings = _headings_of(chunk)
+        return max(
+            (
+                self._share(held & asked.keys(), asked) * len(held & asked.keys()) / len(held)
+                for language, asked in self._weights.items()
+                for heading in headings
+                if (held := frozenset(terms_of_chunk(heading, language)))
+            ),
+            default=0.0,
+        )
+
+    def share_of_opening(self, text: str) -> float:
+        """The share of terms with which something in `text` begins."""
+        return max(
+            (
+                self._share({*takewhile(asked.__contains__, opening)}, asked)
+                for language, asked in self._weights.items()
+                for opening in _openings_of(text, language)
+            ),
+            default=0.0,
+        )
+
+    @staticmethod
+    def _share(held: Iterable[str], asked: Mapping[str, float]) -> float:
+        total = math.fsum(asked.values())
+        return math.fsum(map(asked.__getitem__, held)) / total if total else 0.0
+
+
+_CODE: Final = re.compile(
+    r"^[ \t]*+(`{3,}+|~{3,}+)[^\n]*+\n(?:(?![ \t]*+\1)[^\n]*+\n?+)*+", re.MULTILINE
+)
+_HEADING: Final = re.compile(r"^#{1,6} ++([^\n]++)", re.MULTILINE)
+_OPENING: Final = re.compile(
+    r"(?:\A|\n\n|^[ \t]*+(?:[>|*+-]++|\d++[.)])|[.!?:](?=\s)|(?<![\w*_])[*_]{1,3}+)\s{0,9}+"
+    r"(?=((?:[^\n|*]|\n(?=[ \t]*+\w)){2,60}+))",
+    re.MULTILINE,
+)
+_OPENING_TERMS: Final = 4
+
+
+def _headings_of(chunk: StoredChunk) -> set[str]:
+    """The headings of a chunk, also those without text, which no section has."""
+    headings = {each.heading for each in chunk.sections}
+    if chunk.kind != "code":
+        headings.update(_HEADING.findall(_CODE.sub("", chunk.text)))
+    return headings if chunk.ordinal else headings | {chunk.chapter}
+
+
+@functools.lru_cache(maxsize=2_000)  # readers ask about the same passages
+def _openings_of(text: str, language: str) -> tuple[list[str], ...]:
+    """The first terms of each sentence, item, row and emphasised text."""
+    prose = _CODE.sub("", text)
+    return tuple(terms(found[1], language)[:_OPENING_TERMS] for found in _OPENING.finditer(prose))
 
 
 def _share_of_known_terms(weights: SparseVector, found: Candidates) -> float:
@@ -206,9 +282,9 @@ _T = TypeVar("_T")
 
 _MAX_JOINED: Final = 2_000
 """Maximum characters of a passage joined from neighbouring chunks."""
-SHOWN_SHARE: Final = 0.57
-"""For readers, a chunk below this share of the best sum is dropped. This loses 1 % of the right
-answers."""
+_MIN_SHARE_OF_BEST: Final = 0.3
+"""A chunk below this share of the best sum is dropped. A larger share leaves only two or three
+passages where the first one is wrong."""
 _ALWAYS_KEPT_MARGIN: Final = 0.1
 """A chunk this close to the best sum is always kept: for small sums, shares mean little."""
 TEXT_CACHE_SIZE: Final = 256
@@ -337,10 +413,8 @@ def _join_texts(*texts: str) -> str:
     return "".join(texts)
 
 
-def select_passages(
-    ranked: Iterable[Ranked], k: int, min_share: float = SHOWN_SHARE
-) -> list[Passage]:
-    """Select at most `k` passages with at least `min_share` of the best one's sum, best first.
+def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
+    """Select at most `k` passages that are not far behind the best one, best first.
 
     A chunk next to a selected one joins it and takes no place of its own. Near duplicates, such as
     the same page of another version, are dropped.
@@ -349,7 +423,7 @@ def select_passages(
     seen: list[frozenset[str]] = []
     for each in ranked:
         best = runs[0].best.total if runs else each.total
-        if each.total < min(min_share * best, best - _ALWAYS_KEPT_MARGIN):
+        if each.total < min(_MIN_SHARE_OF_BEST * best, best - _ALWAYS_KEPT_MARGIN):
             break
         chunk = each.hit.chunk
         bag = frozenset(terms_of_chunk(chunk.text))

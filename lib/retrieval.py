@@ -34,7 +34,7 @@ from lib.languages import (
     unspaced_pointing,
     word_meaning,
 )
-from lib.ranking import SHOWN_SHARE, Passage, Ranked, select_passages, sort_key
+from lib.ranking import Passage, Ranked, select_passages, sort_key
 from lib.refusal import answerability_signals, is_answerable
 from lib.reranking import Reranker
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
@@ -179,7 +179,7 @@ def _do_overlap(one: Passage, other: Passage) -> bool:
 @dataclass(frozen=True, slots=True)
 class _Retrieval:
     reading: str
-    """The question with its context."""
+    """The question with its context, as it was searched: its spelling corrected."""
     passages: list[Passage]
     """Best first."""
     answerable: bool
@@ -195,14 +195,13 @@ async def retrieve_passages(
     history: Sequence[Message],
     k: int,
     *,
-    min_share: float = SHOWN_SHARE,
     reranker: Reranker | None = None,
 ) -> _Retrieval:
     """Retrieve `k` passages for `question`, which may refer to `history` (oldest first).
 
-    `min_share` as in `select_passages`. Raises the errors of `lib.search.search_passages`.
+    Raises the errors of `lib.search.search_passages`.
     """
-    search = partial(search_passages, embedder, store, k=k, min_share=min_share, reranker=reranker)
+    search = partial(search_passages, embedder, store, k=k, reranker=reranker)
     if _is_about_the_book(question) and (opening := await _retrieve_opening(search, question)):
         return opening
     texts = _interpret(question, history)
@@ -210,11 +209,11 @@ async def retrieve_passages(
     # A follow-up most likely concerns the pages of the last answer.
     pages = _cited_pages(history) if texts != (question,) else frozenset[str]()
     chosen = [
-        select_passages(_boost_pages(each.ranked, pages), k, min_share) if pages else each.passages
+        select_passages(_boost_pages(each.ranked, pages), k) if pages else each.passages
         for each in found
     ]
     return _Retrieval(
-        reading=texts[0],
+        reading=found[0].lookup.query.text,
         passages=_interleave(chosen, k),
         answerable=any(map(_has_answer, found)),
         manifest=found[0].manifest,

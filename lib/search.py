@@ -1,9 +1,12 @@
 """Search the index: embed a query, fetch candidates, rank them, select passages."""
 
+import itertools
 import logging
+import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -16,8 +19,8 @@ from lib.errors import (
     StoreUnavailable,
     UpstreamError,
 )
+from lib.languages import IS_UNSPACED, WORD, split_words, stop_words
 from lib.ranking import (
-    SHOWN_SHARE,
     ParsedQuery,
     Passage,
     Ranked,
@@ -27,7 +30,14 @@ from lib.ranking import (
 )
 from lib.reranking import Reranker
 from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
-from lib.terms import SparseVector, merge_vectors, query_vector, without_small_words
+from lib.terms import (
+    SparseVector,
+    merge_vectors,
+    query_vector,
+    term_number,
+    terms,
+    without_small_words,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -120,12 +130,11 @@ async def search_passages(
     k: int,
     *,
     only: Mapping[str, str] | None = None,
-    min_share: float = SHOWN_SHARE,
     reranker: Reranker | None = None,
 ) -> SearchResult:
     """Search for the `k` best passages, best first.
 
-    `only` as in `Store.search`, `min_share` as in `select_passages`.
+    `only` as in `Store.search`.
 
     Restrictions in the query (`lib.ranking`) apply too, unless they exclude everything: then they
     are read as words. The query is embedded with the index's model, which may not be the configured
@@ -147,7 +156,7 @@ async def search_passages(
                 break
     if reranker:
         found = replace(found, ranked=await reranker.rerank(found.lookup.query.text, found.ranked))
-    return replace(found, passages=select_passages(found.ranked, k, min_share))
+    return replace(found, passages=select_passages(found.ranked, k))
 
 
 async def _has_model_of(store: Store, manifest: Manifest) -> bool:
@@ -206,18 +215,98 @@ async def look_up(
     """Fetch the candidates for a query; `n` and `only` as in `Store.search`.
 
     Without a vector from `embed`, only words are searched. Restrictions in the query that exclude
-    everything are read as words. Raises the errors of `embed` and the store.
+    everything are read as words, and misspelt words as those of the book. Raises the errors of
+    `embed` and the store.
     """
     parsed = parse_query(text)
-    for query in (parsed, ParsedQuery(text, {}, parsed.phrases)):
-        vector = await embed(query.text)
+
+    async def search(query: ParsedQuery, vector: Vectors | None) -> Lookup:
         plain = without_small_words(query.text, manifest.languages)
         asked = [query_vector(plain, language) for language in manifest.languages]
         restricted = {**query.only, **(only or {})}
         found = await store.search(vector, merge_vectors(asked), n, only=restricted)
-        if found.hits or not query.only:
-            break
-    return Lookup(query, asked, found, vector is not None)
+        return Lookup(query, asked, found, vector is not None)
+
+    vector = await embed(parsed.text)
+    lookup = await search(parsed, vector)
+    if parsed.only and not lookup.found.hits:
+        vector = await embed(text)
+        lookup = await search(ParsedQuery(text, {}, parsed.phrases), vector)
+    corrected = _correct_spelling(lookup.query, lookup.found, manifest.languages)
+    if corrected == lookup.query.text:
+        return lookup
+    return await search(replace(lookup.query, text=corrected), vector)
+
+
+_MAX_CORRECTED: Final = 5
+"""Misspelt words of a question; each is looked for in every candidate."""
+_SHORTEST_CORRECTED: Final = 4
+_SHORT: Final = 5
+"""A word of up to this many letters may only lack a letter, or have two swapped. With another
+letter, it is more likely another word."""
+_LONG: Final = 9
+"""Words from this many letters may have two mistakes."""
+_LONGEST_CORRECTED: Final = 30
+
+
+def _correct_spelling(query: ParsedQuery, found: Candidates, languages: Sequence[str]) -> str:
+    """Replace words that the book lacks by the most similar words of the candidates.
+
+    Their vectors are near what the question means, so few other words are at risk.
+    """
+    if query.phrases:
+        return query.text
+    unknown = [
+        word
+        for word in dict.fromkeys(split_words(query.text))
+        if _SHORTEST_CORRECTED <= len(word) <= _LONGEST_CORRECTED
+        and word.isalpha()
+        and not IS_UNSPACED.match(word)
+        and all(_is_unknown(word, language, found) for language in languages)
+    ]
+    if not unknown:
+        return query.text
+    text = "\n".join(hit.chunk.text for hit in found.hits)
+    small = " ".join(itertools.chain.from_iterable(map(stop_words, languages)))
+    fixes = {word: _most_similar(word, f"{text}\n{small}") for word in unknown[:_MAX_CORRECTED]}
+    return WORD.sub(lambda word: fixes.get(word[0], word[0]), query.text)
+
+
+def _is_unknown(word: str, language: str, found: Candidates) -> bool:
+    held = [term_number(term) for term in terms(word, language)]
+    return bool(held) and not any(number in found.rarity for number in held)
+
+
+def _most_similar(word: str, text: str) -> str:
+    """Return the word of `text` of which `word` is probably a misspelling, else `word`."""
+    lower, size = word.casefold(), len(word)
+    most = 2 if size >= _LONG else 1
+    pattern = rf"\b{lower[0]}[^\W\d_]{{{max(1, size - most - 1)},{size + most - 1}}}\b"
+    counts = Counter(found.casefold() for found in re.findall(pattern, text, re.IGNORECASE))
+    letters = set(lower)
+    similar = []
+    for other, count in counts.items():
+        if len(letters ^ set(other)) <= 2 * most:  # else further away
+            distance = _edit_distance(lower, other)
+            common = len(other) > size or sorted(other) == sorted(lower)
+            if distance <= most and (common or size > _SHORT):
+                similar.append((distance, not common, -count, other))
+    return min(similar)[-1] if similar else word
+
+
+def _edit_distance(one: str, other: str) -> int:
+    """Count the letters to insert, delete, replace or swap (optimal string alignment)."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, its in enumerate(other, 1):
+            cost = min(last[j] + 1, row[-1] + 1, last[j - 1] + (letter != its))
+            if i > 1 and j > 1 and one[i - 2] == its and letter == other[j - 2]:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        before, last = last, row
+    return last[-1]
 
 
 def check_index(manifest: Manifest | None) -> Manifest:
