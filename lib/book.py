@@ -16,10 +16,11 @@ from lib.errors import InvalidRequest
 from lib.includes import Includes, is_private
 from lib.languages import page_language
 from lib.markdown import parse_page
-from lib.markdown_page import Flavour
+from lib.markdown_page import Flavour, Page
 from lib.sites.config_files import read_text
 from lib.sites.router import PageAddress, Router, link
 from lib.sites.site import Site
+from lib.splitting import hidden_between
 from lib.store import FileRecord, Ledger, Section, StoredChunk
 from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
 from lib.tokens import estimate_tokens
@@ -244,7 +245,7 @@ class BookReader:
         file_hash = self._hasher.hash_of(document, included)
         language = page_language(document.text, address.locale)
         texts = [chunk.embed_text for chunk in chunks]
-        stored = _stored_chunks(document, chunks, address, file_hash)
+        stored = _stored_chunks(document, page, chunks, address, file_hash)
         terms = document_vectors(texts, language)
         prepared = [PreparedChunk(*each) for each in zip(stored, texts, terms, strict=True)]
         batch.chunks.extend(prepared)
@@ -259,13 +260,19 @@ class BookReader:
 
 
 def _stored_chunks(
-    document: Document, chunks: Sequence[Chunk], address: PageAddress, file_hash: str
+    document: Document,
+    page: Page,
+    chunks: Sequence[Chunk],
+    address: PageAddress,
+    file_hash: str,
 ) -> Iterator[StoredChunk]:
     """Yield the chunks of one page, in order, as the index stores them."""
     paths = _path_names(document.path)
     end = None
     for ordinal, chunk in enumerate(chunks):
-        gap = None if end is None or end > chunk.start else document.text[end : chunk.start]
+        gap = None
+        if end is not None and end <= chunk.start and not hidden_between(page, end, chunk.start):
+            gap = document.text[end : chunk.start]
         end = chunk.end
         yield StoredChunk(
             chunk_id=chunk.chunk_id,
@@ -310,4 +317,4 @@ def _path_names(path: str) -> list[str]:
 
 def _flavour_of(site: Site, path: str) -> Flavour:
     """Return the Markdown flavour of a file, from its extension, else the site's generator."""
-    return "mdx" if path.endswith(".mdx") else site.generator.markdown
+    return "mdx" if path.endswith(".mdx") else site.generator.markdown(site.settings)

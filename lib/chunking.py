@@ -28,7 +28,7 @@ from typing import Final
 
 from lib.documents import Document
 from lib.markdown_page import Block, Page
-from lib.splitting import Include, Kind, Unit, UnitMaker, is_bare, text_pieces
+from lib.splitting import Include, Kind, Unit, UnitMaker, hidden_between, is_bare, text_pieces
 from lib.tokens import CountTokens
 
 CHUNKER_VERSION: Final = 3
@@ -427,6 +427,13 @@ class _Chunker:
         section = draft.section
         units = draft.units
         start = units[0].start
+        if hidden := hidden_between(self.page, start, units[-1].end):
+            cut = next(at for at, unit in enumerate(units) if unit.start >= hidden[0][1])
+            for part in (units[:cut], units[cut:]):
+                if not all(map(is_bare, part)):
+                    own = self.sections[self._place(next(u for u in part if not is_bare(u)))]
+                    yield from self._finish(_Draft(own, part, False), seen)
+            return
         text = self.text[start : units[-1].end].rstrip(" \t\r\n")
         headings = self.page.headings
         lines = [self._path_text(section.path)[0]]

@@ -24,6 +24,7 @@ from lib.markdown_rules import (
     scan_limit,
 )
 from lib.sites.config_files import FrontMatter, read_front_matter
+from lib.templates import FILLER, Template, place_bodies, read_template
 
 
 def _front_title(front_matter: Mapping[str, object]) -> str:
@@ -41,18 +42,22 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
     With `verbatim`, code spans and formulas in the text of blocks are marked (`VERBATIM`).
     """
     problems: list[str] = []
-    front = read_front_matter(text, json=flavour == "commonmark")
+    front = read_front_matter(text, json=flavour in ("commonmark", "hugo"))
     if front is None:
         front = FrontMatter({}, 1 if text.startswith("\ufeff") else 0)
     elif front.problem:
         problems.append(front.problem)
     front_matter, body_start = front.values, front.end
 
-    lines = Lines(text, body_start)
-    source = text[body_start:].replace("\0", "\ufffd")
+    template = _template(text, body_start, flavour, front_matter)
+    lines = Lines(template.text, body_start)
+    source = template.text[body_start:].replace("\0", "\ufffd").replace(FILLER, "")
     if "\r" in source:
         source = NEWLINES.sub("\n", source)
+    bodies, foreign = place_bodies(template, lines.starts)
     env: dict[str, Any] = {
+        "bodies": bodies,
+        "foreign": foreign,
         "closed": frozenset(CLOSING_NAMES.findall(source)),
         "scan": scan_limit(source),
         "verbatim": verbatim,
@@ -66,7 +71,7 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
         tokens = []
     if any(t.level >= MAX_NESTING - 1 and t.type.removesuffix("_open") in _PARENTS for t in tokens):
         report_limit(env, f"nested more than {MAX_NESTING} levels deep (a list has two)")
-    builder = _Builder(parser, env, text, lines)
+    builder = _Builder(parser, env, template.text, lines)
     blocks, _ = builder.children(tokens, 0, 0, len(lines.starts))
     problems += (f"{limit}: read as plain text" for limit in env.get("limits", ()))
     headings = tuple(builder.headings)
@@ -75,6 +80,8 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
         flavour=flavour,
         front_matter=MappingProxyType(front_matter),
         front_matter_complete=front.complete,
+        hidden=template.hidden,
+        shown=template.text if template.text is not text else "",
         title=title,
         headings=headings,
         blocks=blocks,
@@ -82,6 +89,16 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
         problems=tuple(problems),
         references=MappingProxyType(env.get("references", {})),
     )
+
+
+def _template(
+    text: str, start: int, flavour: Flavour, front_matter: Mapping[str, object]
+) -> Template:
+    if flavour not in ("liquid", "jinja", "hugo"):
+        return Template(text)
+    if False in (front_matter.get("render_with_liquid"), front_matter.get("render_macros")):
+        return Template(text)
+    return read_template(text, start, flavour)
 
 
 def plain_text(source: str, page: Page) -> str:
@@ -154,7 +171,8 @@ class _Builder:
     def _uncovered(self, blocks: list[Block], begin: int, end: int) -> None:
         """Append blocks for lines without a token: link definitions, and text nested too deep."""
         while begin < end:
-            line = self.text[self.lines.starts[begin] : self.lines.ends[begin]].strip(" \t>")
+            line = self.text[self.lines.starts[begin] : self.lines.ends[begin]]
+            line = line.strip(f" \t>{FILLER}")
             if not line:
                 begin += 1
                 continue
@@ -165,14 +183,17 @@ class _Builder:
             if line.startswith("["):
                 blocks.append(Block("reference", start, finish))
             else:
-                blocks.append(Block("paragraph", start, finish, self.text[start:finish]))
+                shown = self.text[start:finish].replace(FILLER, "")
+                blocks.append(Block("paragraph", start, finish, shown))
             begin = stop
 
     def _block(self, tokens: Sequence[Token], at: int, first: int, last: int) -> tuple[Block, int]:
         token = tokens[at]
         start, end = self.lines.span(first, last)
         kind = token.type.removesuffix("_open")
-        if kind in ("paragraph", "dt"):
+        if kind in ("paragraph", "dt") or (
+            kind == "heading" and not self.env["foreign"].isdisjoint(range(first, last))
+        ):
             return Block("paragraph", start, end, self.plain(tokens[at + 1].content)), at + 3
         if kind == "heading":
             return self._heading(token, tokens[at + 1].content, start, end), at + 3

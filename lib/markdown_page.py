@@ -5,12 +5,14 @@ Blocks and headings are whole lines; `end` comes before the line break of the la
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 from markdown_it.rules_block import StateBlock
+
+from lib.templates import FILLER
 
 # As in markdown-it. `str.splitlines` also splits at form feeds, U+2028 and others, which would make
 # all later offsets wrong.
@@ -32,6 +34,9 @@ def line_spans(text: str, start: int, end: int) -> list[tuple[int, int]]:
     return spans
 
 
+_BLANK: Final = f" \t{FILLER}"
+
+
 class Lines:
     """Line numbers of markdown-it mapped to offsets in the original text."""
 
@@ -42,7 +47,7 @@ class Lines:
         self.text = text
 
     def blank(self, line: int) -> bool:
-        return not self.text[self.starts[line] : self.ends[line]].strip(" \t")
+        return not self.text[self.starts[line] : self.ends[line]].strip(_BLANK)
 
     def span(self, begin: int, end: int) -> tuple[int, int]:
         """Offsets of lines `begin` to `end` (exclusive), without trailing blank lines."""
@@ -91,7 +96,8 @@ def closes(source: str) -> bool:
     return _CLOSER.match(source) is not None
 
 
-Flavour: TypeAlias = Literal["commonmark", "mdx", "myst"]
+Flavour: TypeAlias = Literal["commonmark", "mdx", "myst", "liquid", "jinja", "hugo"]
+"""The last three are CommonMark with the tags of a template language (`lib.templates`)."""
 
 BlockKind: TypeAlias = Literal[
     "heading",
@@ -163,6 +169,10 @@ class Page:
     """Title of the front matter, else the first h1, else empty."""
     headings: tuple[Heading, ...]
     blocks: tuple[Block, ...]
+    hidden: Sequence[tuple[int, int]] = ()
+    """Offsets of what the author has hidden from readers, in order."""
+    shown: str = ""
+    """The file with its template tags marked (`lib.templates`); empty without any."""
     front_matter_complete: bool = True
     """False if the front matter may set more than could be read."""
     imports: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

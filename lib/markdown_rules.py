@@ -10,7 +10,7 @@ lines between are ordinary Markdown. So a container or tag that is never closed 
 
 import re
 from collections.abc import Iterable, MutableMapping
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from markdown_it import MarkdownIt
@@ -419,6 +419,23 @@ def _jsx(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return silent or push_line(state, "marker", start, line + 1, "\n".join(filter(None, shown)))
 
 
+def _template_body(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Block rule: code between two template tags, or the titles of a tag."""
+    if start not in state.env["bodies"]:
+        return False
+    stop, body = state.env["bodies"][start]
+    stop = min(stop, end)
+    content = state.getLines(start, stop, state.blkIndent, True)
+    if silent:
+        return True
+    if body.kind == "titles":
+        return push_line(state, "marker", start, stop, content.strip())
+    push_line(state, "fence", start, stop, content)
+    state.tokens[-1].info = body.language
+    state.tokens[-1].meta = {"first": start, "title": body.title}
+    return True
+
+
 _MDX_FENCE: Final = re.compile(r"(`{3,}|~{3,})mdx-code-block[ \t]*")
 
 
@@ -771,6 +788,7 @@ def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     indents, indent = state.sCount, state.blkIndent
     terminators = state.md.block.ruler.getRules("paragraph")
     code = "code" in state.md.block.ruler.get_active_rules()
+    bodies = state.env.get("bodies", ())
     last_line = state.lineMax
     old_parent, state.parentType = state.parentType, "paragraph"
     level = 0
@@ -790,6 +808,8 @@ def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
                 break
         if indents[line] >= 0:
             below = starts[line + 1] + shifts[line + 1]
+            if line in bodies:
+                break
             if (char in _INTERRUPTING or (below < ends[line + 1] and src[below] in "|-:")) and any(
                 rule(state, line, end, True) for rule in terminators
             ):
@@ -808,7 +828,7 @@ def _paragraph(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return True
 
 
-@lru_cache(maxsize=3)
+@cache
 def parser_for(flavour: Flavour) -> MarkdownIt:
     """Return the parser of a flavour. It is shared, since it keeps no state of a page."""
     md = MarkdownIt("commonmark", {"maxNesting": MAX_NESTING}).enable(["table", "strikethrough"])
@@ -828,6 +848,8 @@ def parser_for(flavour: Flavour) -> MarkdownIt:
     else:
         deflist_plugin(md)
         block.before("fence", "indented_container", _indented_container, ends_all)
+    if flavour in ("liquid", "jinja", "hugo"):
+        block.before("table", "template_body", _template_body, ends_all)
     if flavour == "myst":
         block.before("fence", "directive", _directive, ends_all)
         block.before("fence", "myst_line", _myst_line, ends_prose)

@@ -17,6 +17,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from lib.markdown import plain_text
 from lib.markdown_page import Block, Page, closes, fence, line_spans, render
 from lib.markdown_rules import html_text
+from lib.templates import FILLER
 from lib.tokens import CountTokens
 
 
@@ -258,6 +259,13 @@ def _kind(block: Block) -> Kind:
     return "table" if block.kind in ("table", "row") else "prose"
 
 
+def hidden_between(page: Page, start: int, end: int) -> Sequence[tuple[int, int]]:
+    """Return the parts of `page.hidden` between two offsets."""
+    first = bisect_left(page.hidden, (start, start))
+    last = bisect_left(page.hidden, (end, end))
+    return page.hidden[first:last]
+
+
 @dataclass(frozen=True)
 class UnitMaker:
     """Splits blocks of one page into units."""
@@ -270,6 +278,9 @@ class UnitMaker:
 
     def units(self, block: Block, room: int) -> Iterable[Unit]:
         """Return a block as one unit if it fits in `room`, else split."""
+        if hidden := hidden_between(self.page, block.start, block.end):
+            yield from self._split_around(block, hidden, room)
+            return
         source = self.text[block.start : block.end]
         clean = render(block, self.include).strip()
         cost = self.count(clean)
@@ -295,6 +306,24 @@ class UnitMaker:
             block.kind == "marker" and not clean and closes(source),
         )
 
+    def _split_around(
+        self, block: Block, hidden: Sequence[tuple[int, int]], room: int
+    ) -> Iterable[Unit]:
+        """Split a block so that no unit contains what the page hides."""
+        if block.children and block.kind != "table":
+            yield from self._split(block, "", 0, room)
+            return
+        start = block.start
+        for first, last in (*hidden, (block.end, block.end)):
+            if self._shown(start, first).strip():
+                for unit in self._split_text(start, first, room, heading=block.heading):
+                    yield replace(unit, kind=_kind(block), language=block.language)
+            start = max(start, last)
+
+    def _shown(self, start: int, end: int) -> str:
+        """Return a slice without template tags."""
+        return (self.page.shown or self.text)[start:end].replace(FILLER, "")
+
     def _split(self, block: Block, clean: str, cost: int, room: int) -> Iterable[Unit]:
         if block.kind == "table" and block.children:
             yield from self._split_table(block, room)
@@ -318,7 +347,7 @@ class UnitMaker:
         else:
             for piece in self._pieces(self.text[block.start : block.end], room):
                 start, end = block.start + piece.start, block.start + piece.stop
-                source = self.text[start:end]
+                source = self._shown(start, end)
                 shown = html_text(source) if block.kind == "html" else source.strip()
                 yield self._slice(start, end, shown, _kind(block), raw=piece.cost)
 
@@ -423,7 +452,9 @@ class UnitMaker:
         for piece in self._pieces(self.text[begin:stop], room, plain_cost):
             start, end = begin + piece.start, begin + piece.stop
             source = self.text[start:end]
-            clean = source if plain_cost is not None else plain_text(source, self.page)
+            clean = (
+                source if plain_cost is not None else plain_text(self._shown(start, end), self.page)
+            )
             yield self._slice(start, end, clean.strip(), raw=piece.cost, heading=heading)
 
     def _split_code(self, block: Block, cost: int, room: int) -> Iterable[Unit]:

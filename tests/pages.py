@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lib.markdown_page import Flavour
 
-FLAVOURS: list[Flavour] = ["commonmark", "mdx", "myst"]
+FLAVOURS: list[Flavour] = ["commonmark", "mdx", "myst", "liquid", "jinja", "hugo"]
 
 # Fragments that open, close or imitate syntax; joined at random they reach unusual cases quickly.
 PIECES = [
@@ -15,6 +15,9 @@ PIECES = [
     *["|-|-|", "<", ">", "<T>", "<Tab label='x'>", "</Tab>", "<br/>", "<!--", "-->", "{", "}"],
     *["{/*", "*/}", "{#id}", ":::", ":::note T", "!!! tip", '=== "t"', "```{note}", "(a)=", "% c"],
     *["import a from 'b'", "export const x = [", "[a]: b", "[^1]: c", "[x](y)", "![i](j)", "`c`"],
+    *["{% comment %}", "{% endcomment %}", "{% raw %}", "{% endraw %}", "{{ x }}", "{# c #}"],
+    *["{{< tab header='x' >}}", "{{< /tab >}}", "{{% highlight py %}}", "{{% /highlight %}}"],
+    *["{% if false %}", "{% else %}", "{% endif %}", "{{< comment >}}", "{{< /comment >}}"],
     *["**b**", "_e_", "\\", "&amp;", "word", "漢字。", "नमस्ते।", "👩‍🚀", "title: [", "a: b", ": d"],
 ]
 texts = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=30).map("".join))

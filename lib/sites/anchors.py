@@ -100,7 +100,8 @@ def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, .
             continue
         plain = _heading_text(source, rules.text, page.references)
         named.append((rules.slugify(plain) if rules.slugify else "", False))
-        templated = rules.template is not None and rules.template.search(source) is not None
+        written = text[heading.start : heading.end] if text else source
+        templated = rules.template is not None and rules.template.search(written) is not None
         unknown.append(rules.slugify is None or templated)
     return tuple(
         None

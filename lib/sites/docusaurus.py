@@ -278,5 +278,5 @@ GENERATOR: Final = Generator(
     implied_by="docs_route",
     page_path=_page_path,
     heading_rules=_heading_rules,
-    markdown="mdx",
+    markdown=lambda _: "mdx",
 )

@@ -237,5 +237,6 @@ GENERATOR: Final = Generator(
     content_roots=_content_roots,
     page_path=_page_path,
     heading_rules=_heading_rules,
+    markdown=lambda _: "hugo",
     underscored_pages=True,
 )

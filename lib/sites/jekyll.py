@@ -230,5 +230,6 @@ GENERATOR: Final = Generator(
     content_roots=_content_roots,
     page_path=_page_path,
     heading_rules=_heading_rules,
+    markdown=lambda _: "liquid",
     underscored_pages=True,
 )

@@ -239,7 +239,6 @@ def _attribute_list(source: str, _text: str, _end: int) -> tuple[str, str | None
 
 def _heading_rules(site: Site, _text: str) -> HeadingRules:
     extensions = _extensions(site.settings, "markdown_extensions")
-    plugins = _extensions(site.settings, "plugins")
     # Without a configuration: the extensions of nearly every site that writes ids.
     assumed = site.config_file is None
     lists = assumed or bool(
@@ -247,7 +246,7 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
         & extensions.keys()
     )
     templates = ["<!--"] if site.settings.get("hooks") else []
-    if {"macros", "zensical.extensions.macros"} & (plugins.keys() | extensions.keys()):
+    if _has_macros(site.settings):
         templates.append(r"\{\{|\{%")
     return HeadingRules(
         slugify=_slugger(extensions),
@@ -260,6 +259,11 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
         explicit_id=_attribute_list if lists else no_explicit_id,
         template=re.compile("|".join(templates)) if templates else None,
     )
+
+
+def _has_macros(settings: Mapping[str, Any]) -> bool:
+    plugins, extensions = (_extensions(settings, k) for k in ("plugins", "markdown_extensions"))
+    return not {"macros", "zensical.extensions.macros"}.isdisjoint({*plugins, *extensions})
 
 
 def _read_settings(file: Path, problems: list[str] | None = None, depth: int = 0) -> dict[str, Any]:
@@ -294,5 +298,6 @@ GENERATOR: Final = Generator(
     content_roots=lambda project: project.single_root(string(project.settings, "docs_dir", "docs")),
     page_path=_page_path,
     heading_rules=_heading_rules,
+    markdown=lambda settings: "jinja" if _has_macros(settings) else "commonmark",
     underscored_pages=True,
 )

@@ -100,6 +100,7 @@ class PagePath:
 NOT_BUILT: Final = PagePath(None, published=False)
 UNKNOWN_PATH: Final = PagePath(None)
 
+_Markdown = Literal["commonmark", "mdx", "myst", "liquid", "jinja", "hugo"]
 Slugify = Callable[[str], str]
 NamedHeading = tuple[str, bool]
 """A heading's slug, or its explicit id (True)."""
@@ -183,8 +184,8 @@ class Generator:
     implied_by: str = ""
     """An option that only this generator has. Setting it selects the generator."""
 
-    markdown: Literal["commonmark", "mdx", "myst"] = "commonmark"
-    """Syntax of files that end in .md."""
+    markdown: Callable[[Mapping[str, Any]], _Markdown] = lambda _settings: "commonmark"
+    """From the settings to the syntax of files that end in .md."""
     underscored_pages: bool = False
     """Whether names that begin with `_` may be pages, not partials: `_index.md`, `_posts/`."""
     listed_pages: Callable[[ContentRoot], frozenset[str] | None] = lambda _root: None

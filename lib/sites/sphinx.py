@@ -102,6 +102,6 @@ GENERATOR: Final = Generator(
     address=lambda settings: (string(settings, "html_baseurl"), None),
     page_path=_page_path,
     heading_rules=_heading_rules,
-    markdown="myst",
+    markdown=lambda _: "myst",
     underscored_pages=True,
 )

@@ -11,6 +11,7 @@ from lib.chunking import Chunk, _ChunkSection, _title_from_path, chunk_page
 from lib.documents import Document
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, Page
+from lib.templates import FILLER
 from lib.tokens import estimate_tokens
 from tests.pages import FLAVOURS, SENTENCE, texts, words
 
@@ -47,6 +48,7 @@ def prose_left_out(page: Page, text: str, found: list[Chunk]) -> str:
         for i in range(max(leaf.start, leaf.body), leaf.end)  # without the line of a fence
         if not covered[i]
         and not text[i].isspace()
+        and page.shown[i : i + 1] != FILLER
         # a piece that contains only tags may be dropped
         and not any(tag.start() <= i < tag.end() for tag in TAGS.finditer(text))
     )
@@ -75,6 +77,8 @@ def test_any_page(text: str, flavour: Flavour, budget: int) -> None:
     assert [chunk.start for chunk in found] == sorted(chunk.start for chunk in found)
     assert len({chunk.chunk_id for chunk in found}) == len(found)
     assert not prose_left_out(page, text, found) or not found
+    for start, end in page.hidden:
+        assert all(chunk.end <= start or end <= chunk.start for chunk in found)
     assert found == chunk_page(
         document, parse_page(text, flavour), budget=budget, count_tokens=words
     )

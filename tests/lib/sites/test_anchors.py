@@ -297,7 +297,7 @@ def test_ten_thousand_equal_headings_are_numbered_quickly() -> None:
 
 def made(generator: str, text: str, **settings: object) -> list[str | None]:
     site = Site(generator_named(generator), settings=settings)
-    page = parse_page(text, site.generator.markdown)
+    page = parse_page(text, site.generator.markdown(site.settings))
     return list(anchors(site, page, text))
 
 
@@ -499,7 +499,7 @@ def test_hostile_headings_take_linear_time(generator: str, unit: str) -> None:
     """Regression: at this size the longer one took from a second to years."""
     text = "".join(f"# a {unit * (size // len(unit))} b\n\n" for size in (450, 8_000))
     site = Site(GENERATORS[generator])
-    page = parse_page(text, site.generator.markdown)
+    page = parse_page(text, site.generator.markdown(site.settings))
     started = time.process_time()
     assert anchors(site, page, text)[1:] == (None,)
     assert time.process_time() - started < 0.2

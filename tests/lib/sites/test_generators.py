@@ -72,11 +72,11 @@ def test_an_eighth_generator_is_one_record(tmp_path: Path, monkeypatch: pytest.M
     assert generator_named("zola") is ZOLA
     router = Router(site, tmp_path / "content", ["_index.md", "Guide/B.md"])
     text = "# Set up\n\n## Set up\n\n## Own {#id}\n"
-    assert router.address("Guide/B.md", parse_page(text, ZOLA.markdown), text) == PageAddress(
+    assert router.address("Guide/B.md", parse_page(text, "commonmark"), text) == PageAddress(
         "https://x.org/z/Guide/b/", ("Set-up", "Set-up.1", "id")
     )
-    assert router.address("_index.md", parse_page("", ZOLA.markdown)).url == "https://x.org/z/"
-    draft = router.address("Guide/B.md", parse_page("---\ndraft: true\n---\n", ZOLA.markdown))
+    assert router.address("_index.md", parse_page("", "commonmark")).url == "https://x.org/z/"
+    draft = router.address("Guide/B.md", parse_page("---\ndraft: true\n---\n", "commonmark"))
     assert (draft.url, draft.published) == (None, False)
 
 
