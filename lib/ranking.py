@@ -25,8 +25,9 @@ read as words, because a question may be about `version:` itself.
 import functools
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, starmap, takewhile
 from typing import Annotated, Final, TypeVar
 
@@ -91,6 +92,8 @@ class Ranked:
 
     hit: Hit
     total: float
+    section: int = 0
+    """Index in `hit.chunk.sections` of the section that matches the question best."""
 
     @property
     def score(self) -> float:
@@ -115,6 +118,8 @@ _OPENING_WEIGHT: Final = 0.05
 """Added for a chunk with a sentence, item, row or emphasis that begins with all of the question's
 terms."""
 _RERANKED: Final = 20
+_SATURATION: Final = 1.2
+"""BM25's k1 for the sections of a chunk."""
 _STEEPNESS: Final = 7.5
 _MIDDLE: Final = 0.42
 """Steepness and midpoint of the logistic curve over the weighted sum."""
@@ -151,12 +156,12 @@ def rank(
             text = _normalize_text(hit.chunk.text)
             contained = sum(phrase in text for phrase in query.phrases)
             total += _PHRASE_WEIGHT * contained / len(query.phrases)
-        ranked.append(Ranked(hit, total))
+        ranked.append(Ranked(hit, total, wording.best_section(hit.chunk)))
     ranked.sort(key=sort_key)
     again = [
-        Ranked(
-            each.hit,
-            each.total
+        replace(
+            each,
+            total=each.total
             + _PAIR_WEIGHT * wording.share_of_pairs(each.hit.chunk.text)
             + _OPENING_WEIGHT * wording.share_of_opening(each.hit.chunk.text),
         )
@@ -177,6 +182,7 @@ class _Wording:
 
     def __init__(self, text: str, rarity: Mapping[int, float], manifest: Manifest) -> None:
         rarest = inverse_document_frequency(manifest.chunks, 0)
+        self._text = _normalize_text(text)
         self._weights: dict[str, dict[str, float]] = {}
         self._pairs: dict[tuple[str, str], float] = {}
         for language in manifest.languages:
@@ -204,16 +210,40 @@ class _Wording:
 
     def share_of_heading(self, chunk: StoredChunk) -> float:
         """The share of terms in one of the chunk's headings, times their share of that heading."""
-        headings = _headings_of(chunk)
+        return max(map(self._share_of_heading, _headings_of(chunk)))
+
+    def best_section(self, chunk: StoredChunk) -> int:
+        """The index of the section whose heading and text agree most with the question."""
+        starts = [each.start_char - chunk.start_char for each in chunk.sections]
+        if len(starts) == 1:
+            return 0
+
+        def worth(place: int) -> float:
+            text = chunk.text[slice(*[*starts, None][place : place + 2])]
+            return self._share_of_heading(chunk.sections[place].heading) + self._bm25(text)
+
+        return max(range(len(starts)), key=worth)
+
+    def _share_of_heading(self, heading: str) -> float:
+        if _normalize_text(heading) == self._text:
+            return 1.0
         return max(
             (
                 self._share(held & asked.keys(), asked) * len(held & asked.keys()) / len(held)
                 for language, asked in self._weights.items()
-                for heading in headings
                 if (held := frozenset(terms_of_chunk(heading, language)))
             ),
             default=0.0,
         )
+
+    def _bm25(self, text: str) -> float:
+        """BM25 without a norm of the length, as a share of its limit."""
+        found: list[float] = []
+        for language, asked in self._weights.items():
+            counts = Counter(filter(asked.__contains__, terms_of_chunk(text, language)))
+            weighed = (asked[term] * n / (n + _SATURATION) for term, n in counts.items())
+            found.append(math.fsum(weighed) / (math.fsum(asked.values()) or 1.0))
+        return max(found)
 
     def share_of_opening(self, text: str) -> float:
         """The share of terms with which something in `text` begins."""
@@ -383,7 +413,7 @@ class _Run:
 
     def passage(self) -> Passage:
         best, first = self.best.hit.chunk, self.chunks[0]
-        label = best.sections[0]
+        label = best.sections[self.best.section]
         texts = [text for each in self.chunks[1:] for text in (each.before or "", each.text)]
         return Passage(
             chunk_id=best.chunk_id,
