@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -85,7 +86,7 @@ class Reranker:
             order = sorted(range(len(best)), key=lambda place: -scores[place])
             self._orders[key] = order
         moved = zip(order, best, strict=True)
-        return [Ranked(best[place].hit, each.total) for place, each in moved] + list(rest)
+        return [replace(best[place], total=each.total) for place, each in moved] + list(rest)
 
     async def _score(self, query: str, documents: Sequence[str]) -> Sequence[float]:
         try:
