@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from lib.globs import GitIgnore, gitignore
+from lib.sites.globs import GitIgnore, gitignore
 
 _IGNORE_FILE: Final = ".quireignore"
 """Optional list of files to skip, in gitignore syntax, at the content root."""

@@ -17,9 +17,9 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from lib.globs import TOO_MANY, fits
 from lib.sites.config_files import string
 from lib.sites.generators import GENERATORS
+from lib.sites.globs import TOO_MANY, fits
 from lib.sites.site import NO_GENERATOR, Generator, Project, Site
 
 _PARENTS: Final = 4

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from lib.globs import fits, glob_matches
 from lib.sites.anchors import numbered, word_slug
 from lib.sites.config_files import DataError, load_data, read_text, section, string, strings
+from lib.sites.globs import fits, glob_matches
 from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
 from lib.sites.site import (
     NOT_BUILT,

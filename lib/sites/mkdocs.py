@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from lib.globs import gitignore
 from lib.languages import normalize as normalize_text
 from lib.sites.anchors import attribute_id
 from lib.sites.config_files import Tagged, merged, read_config, section, string, strings
+from lib.sites.globs import gitignore
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,

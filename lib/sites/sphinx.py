@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from lib.globs import glob_matches
 from lib.languages import normalize
 from lib.sites.config_files import read_config, section, string, strings
+from lib.sites.globs import glob_matches
 from lib.sites.site import (
     NOT_BUILT,
     ContentRoot,

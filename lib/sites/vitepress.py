@@ -5,10 +5,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from lib.globs import glob_matches
 from lib.languages import normalize
 from lib.sites.anchors import attribute_list, numbered
 from lib.sites.config_files import read_text, section, string, strings
+from lib.sites.globs import glob_matches
 from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
 from lib.sites.site import (
     NOT_BUILT,

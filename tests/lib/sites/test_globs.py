@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.globs import fits, gitignore, glob_matches
+from lib.sites.globs import fits, gitignore, glob_matches
 
 
 @pytest.mark.parametrize(
