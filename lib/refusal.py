@@ -105,11 +105,6 @@ def log_terms(signals: AnswerabilitySignals) -> float:
     return math.log(min(_MAX_COUNTED_TERMS, max(1, signals.terms)))
 
 
-def is_answerable(signals: AnswerabilitySignals) -> bool:
-    """Whether the book seems to answer the question."""
-    return answerability_margin(signals) >= 0
-
-
 def answerability_margin(signals: AnswerabilitySignals) -> float:
     """Return the confidence that the book answers; refuse below 0."""
     if signals.nearest is None:

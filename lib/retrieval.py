@@ -2,17 +2,22 @@
 
 "And how is it tuned?" contains nothing to search for. Two signs identify such a question without a
 model: few words with a meaning of their own, and words that continue a conversation ("and", "what
-about") or refer to it ("it", "the second one"). The previous question is then prepended, together
-with the context of that one.
+about") or refer to it ("it", "they"). Most questions are less clear. So a question is searched by
+itself and behind the questions that it may depend on, and both sums of a chunk are added. The more
+meaning a question has, the more its own sum weighs. In 470 turns of conversations on four subjects,
+this finds a passage with the answer among five for 93 % and first for 77 %; interleaving the two
+searches found it for 91 % and 73 %. After a change of the subject it finds 85 %, without a
+conversation 87 %.
 
-A short question without such words, like "What is shadowing?", is ambiguous. Both readings are
-searched and their passages interleaved.
+A conversation never makes a question answerable that is about something else ("and pizza?"): its
+own words must nearly suffice (`lib.refusal`).
 
 A question about the whole book, like "What is this book about?", gets the book's opening page,
 since no passage contains its words.
 """
 
 import asyncio
+import math
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +40,7 @@ from lib.languages import (
     word_meaning,
 )
 from lib.ranking import Passage, Ranked, select_passages, sort_key
-from lib.refusal import answerability_signals, is_answerable
+from lib.refusal import answerability_margin, answerability_signals
 from lib.reranking import Reranker
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.search import SearchResult, search_passages
@@ -60,12 +65,21 @@ def _is_about_the_book(question: str) -> bool:
     return bool(books) and bool(asked) and set(rest) == {*books, *asked}
 
 
-_MAX_MEANINGFUL_AFTER_OPENING: Final = 5
-"""Maximum meaningful words in a question that opens like a follow-up ("and", "what about")."""
+_MAX_MEANINGFUL: Final = 8
+"""Maximum meaningful words of a question that opens like a follow-up ("and", "does it")."""
 _MAX_MEANINGFUL_WITH_POINTER: Final = 4
-"""Maximum meaningful words in a question with a pointing word ("it", "that")."""
-_MAX_MEANINGFUL_IF_AMBIGUOUS: Final = 3
-"""Maximum meaningful words in an ambiguous question."""
+"""Maximum meaningful words of a question with a pointing word ("it", "that") further back."""
+_MAX_MEANINGFUL_CARRIED: Final = 2
+"""A question with at most so many takes the one before it along when it becomes context itself."""
+_DEPENDENT_WEIGHT: Final = 0.03
+"""Own weight per meaningful word of such a question."""
+_LEAST_WEIGHT: Final = 0.2
+_WORD_WEIGHT: Final = 0.1
+"""Own weight of any other question, and its increase per meaningful word."""
+_MOST_WEIGHT: Final = 0.85
+"""From this weight on, a question stands alone."""
+_LOWER_BAR: Final = 1.0
+"""The margin (`lib.refusal`) that a question may lack, times the weight of its context."""
 _MAX_WORDS: Final = 40
 """Maximum words of a follow-up."""
 _MAX_CONTEXT_CHARACTERS: Final = 300
@@ -76,27 +90,28 @@ _CITED_PAGE_BONUS: Final = 0.1
 _MARKER: Final = re.compile(RESOLVED_MARKER)
 
 
-def _interpret(question: str, history: Sequence[Message]) -> tuple[str, ...]:
-    """Return the one or two texts to search for, given `history` (oldest first).
+@dataclass(frozen=True, slots=True)
+class _Interpretation:
+    """How to search for a question in a conversation."""
 
-    A question that stands alone is returned unchanged. Of two texts, the question without
-    context comes first, or the one with the shorter context.
-    """
-    asked = [message.content for message in history if message.role == "user"]
-    found: tuple[str, ...] = ()
-    for each in [*asked, question]:
-        found = _interpret_after(each, found)
-    return found
+    in_context: str
+    """The question behind those that it may depend on."""
+    weight: float
+    """Weight of the question by itself, 0 to 1: 0 if it means nothing by itself, 1 if it does not
+    depend on the conversation."""
 
 
-def _interpret_after(question: str, before: Sequence[str]) -> tuple[str, ...]:
-    """Return the texts to search for, given those of the previous question."""
-    if not before:
-        return (question,)
-    needed = _needs_context(question, before[-1])
-    if needed is None:
-        return question, _prepend_context(before[-1], question)
-    return tuple(_prepend_context(each, question) for each in before) if needed else (question,)
+def _interpret(question: str, history: Sequence[Message]) -> _Interpretation:
+    """Decide what `question` may depend on in `history` (oldest first)."""
+    context = ""
+    for message in history:
+        if message.role == "user":
+            carried = context and _own_weight(message.content, context, carried=True) < 1
+            asked = message.content
+            context = _prepend_context(context, asked) if carried else asked
+    if not context or (weight := _own_weight(question, context)) >= 1:
+        return _Interpretation(question, 1.0)
+    return _Interpretation(_prepend_context(context, question), weight)
 
 
 def _prepend_context(before: str, question: str) -> str:
@@ -109,27 +124,34 @@ def _prepend_context(before: str, question: str) -> str:
     return f"{before} {question}"
 
 
-def _needs_context(question: str, before: str) -> bool | None:
-    """Whether a question depends on the previous one; None if its words do not tell."""
+def _own_weight(question: str, before: str, *, carried: bool = False) -> float:
+    """How much a question says by itself, 0 to 1. `carried`: as the context of another one."""
     found = question_words(question)
     if len(found) > _MAX_WORDS:
-        return False
+        return 1.0
     language = most_spoken(found)
     if language == ENGLISH:  # also the default without evidence
         language = most_spoken([*question_words(before[:_MAX_CONTEXT_CHARACTERS]), *found])
     known = languages()[language]
     opening, pointing = known.opening.split(), known.pointing.split()
     meaning = [word_meaning(word, language) for word in found]
-    if (found[:1] and found[0] in opening) or question.casefold().startswith(opening_phrases()):
-        return sum(meaning) <= _MAX_MEANINGFUL_AFTER_OPENING
     # A pointing word may refer to something earlier in the same question.
-    points = any(
-        word in pointing and (sum(meaning[:place]) <= 1 or place == len(found) - 1)
+    pointers = {
+        sum(meaning[:place]) if place < len(found) - 1 else 1
         for place, word in enumerate(found)
-    )
-    if points or any(each in question for each in unspaced_pointing()):
-        return sum(meaning) <= _MAX_MEANINGFUL_WITH_POINTER
-    return None if sum(meaning) <= _MAX_MEANINGFUL_IF_AMBIGUOUS else False
+        if word in pointing
+    } | {1 for each in unspaced_pointing() if each in question}
+    opens = (found[:1] and found[0] in opening) or question.casefold().startswith(opening_phrases())
+    if opens or 0 in pointers:
+        depends = sum(meaning) <= _MAX_MEANINGFUL
+    else:
+        depends = 1 in pointers and sum(meaning) <= _MAX_MEANINGFUL_WITH_POINTER
+    if depends or not any(meaning):
+        return _DEPENDENT_WEIGHT * sum(meaning)
+    if carried and sum(meaning) > _MAX_MEANINGFUL_CARRIED:
+        return 1.0
+    weight = _LEAST_WEIGHT + _WORD_WEIGHT * sum(meaning)
+    return weight if weight < _MOST_WEIGHT else 1.0
 
 
 def _cited_pages(history: Sequence[Message]) -> frozenset[str]:
@@ -154,26 +176,16 @@ def _boost_pages(ranked: Iterable[Ranked], pages: Collection[str]) -> list[Ranke
     return sorted(moved, key=sort_key)
 
 
-def _interleave(found: Sequence[Sequence[Passage]], k: int) -> list[Passage]:
-    """Merge the passages of one or two texts, at most `k`, without overlaps.
-
-    Two of the first text follow one of the second: most ambiguous questions stand alone.
-    """
-    if len(found) == 1:
-        return list(found[0][:k])
-    first, second = found
-    chosen: list[Passage] = []
-    for place in range(max(len(first), len(second))):
-        for passage in (*first[2 * place : 2 * place + 2], *second[place : place + 1]):
-            if not any(_do_overlap(passage, each) for each in chosen):
-                chosen.append(passage)
-    return chosen[:k]
-
-
-def _do_overlap(one: Passage, other: Passage) -> bool:
-    return one.file_path == other.file_path and (
-        max(one.start_char, other.start_char) < min(one.end_char, other.end_char)
-    )
+def _fuse(alone: Iterable[Ranked], in_context: Iterable[Ranked], weight: float) -> list[Ranked]:
+    """Add the sums of each hit, weighted by `weight` and the rest, and sort, best first."""
+    found: dict[str, Ranked] = {}
+    for ranked, share in ((alone, weight), (in_context, 1 - weight)):
+        for each in ranked:
+            before = found.get(each.hit.chunk.chunk_id, Ranked(each.hit, 0.0))
+            found[each.hit.chunk.chunk_id] = replace(
+                before, total=before.total + share * each.total
+            )
+    return sorted(found.values(), key=sort_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,19 +216,27 @@ async def retrieve_passages(
     search = partial(search_passages, embedder, store, k=k, reranker=reranker)
     if _is_about_the_book(question) and (opening := await _retrieve_opening(search, question)):
         return opening
-    texts = _interpret(question, history)
+    meant = _interpret(question, history)
+    texts = dict.fromkeys([question, meant.in_context] if meant.weight else [meant.in_context])
     found = await asyncio.gather(*map(search, texts))
-    # A follow-up most likely concerns the pages of the last answer.
-    pages = _cited_pages(history) if texts != (question,) else frozenset[str]()
-    chosen = [
-        select_passages(_boost_pages(each.ranked, pages), k) if pages else each.passages
-        for each in found
-    ]
+    alone, in_context = found[0], found[-1]
+    reading, passages = meant.in_context, alone.passages
+    if meant.weight < 1:
+        ranked = _fuse(alone.ranked, in_context.ranked, meant.weight)
+        # A follow-up most likely concerns the pages of the last answer.
+        ranked = _boost_pages(ranked, _cited_pages(history))
+        passages = select_passages(ranked, k)
+        own = meant.weight >= 0.5
+        likely = alone if own else in_context
+        # The other reading found the best passage.
+        if _best(ranked) != _best(likely.ranked):
+            own = not own
+        reading = question if own else meant.in_context
     return _Retrieval(
-        reading=found[0].lookup.query.text,
-        passages=_interleave(chosen, k),
-        answerable=any(map(_has_answer, found)),
-        manifest=found[0].manifest,
+        reading=reading,
+        passages=passages,
+        answerable=_has_answer(alone, in_context, meant),
+        manifest=alone.manifest,
         embedding_tokens=sum(each.embedding_tokens for each in found),
     )
 
@@ -236,11 +256,21 @@ async def _retrieve_opening(
     return None
 
 
-def _has_answer(result: SearchResult) -> bool:
+def _best(ranked: Sequence[Ranked]) -> str | None:
+    return ranked[0].hit.chunk.chunk_id if ranked else None
+
+
+def _has_answer(alone: SearchResult, in_context: SearchResult, meant: _Interpretation) -> bool:
+    own = _margin(alone)
+    return own >= 0 or (own >= -_LOWER_BAR * (1 - meant.weight) and _margin(in_context) >= 0)
+
+
+def _margin(result: SearchResult) -> float:
+    """`answerability_margin` of a search; with a restriction, any result counts."""
     lookup = result.lookup
-    if lookup.query.only:  # with a restriction, any result counts
-        return bool(result.passages)
+    if not result.passages or lookup.query.only:
+        return math.inf if result.passages else -math.inf
     signals = answerability_signals(
         lookup.query, lookup.asked, lookup.found, result.manifest, result.similarity
     )
-    return bool(result.passages) and is_answerable(signals)
+    return answerability_margin(signals)

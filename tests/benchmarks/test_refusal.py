@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks.refusal import KEPT, QuestionResult, fit, main
-from lib.refusal import AnswerabilitySignals, is_answerable
+from lib.refusal import AnswerabilitySignals, answerability_margin
 from lib.settings import setting_names
 
 PAGE = "# Tides\n\nThe tide turns every six hours.\n\n# Moon\n\nThe moon pulls at the sea.\n"
@@ -100,7 +100,7 @@ def test_report_and_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "others (elsewhere) (0, 1)" in printed
     rows = [json.loads(line) for line in details.read_text().splitlines()]
     assert [row["answerable"] for row in rows] == [True, False, False]
-    assert [is_answerable(AnswerabilitySignals(**row["evidence"])) for row in rows] == [
+    assert [answerability_margin(AnswerabilitySignals(**row["evidence"])) >= 0 for row in rows] == [
         True,
         False,
         False,

@@ -16,7 +16,6 @@ from lib.refusal import (
     Suggestion,
     answerability_margin,
     answerability_signals,
-    is_answerable,
     is_refusal,
     make_refusal,
     small_talk_reply,
@@ -33,6 +32,10 @@ ANSWERED = AnswerabilitySignals(
 OFF_TOPIC = AnswerabilitySignals(
     coverage=0.1, known=0.4, terms=4, nearest=0.1, lead=0.1, foreign=False
 )
+
+
+def is_answerable(of: AnswerabilitySignals) -> bool:
+    return answerability_margin(of) >= 0
 
 
 def without_vectors(of: AnswerabilitySignals) -> AnswerabilitySignals:

@@ -1,6 +1,6 @@
 """Follow-ups, questions about the whole book, and the passages retrieved for them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from lib.embedding import Embedder, Vectors
 from lib.errors import UpstreamError
 from lib.ingest import Ingestion, IngestRequest
-from lib.ranking import Passage, Ranked
+from lib.ranking import Ranked
 from lib.retrieval import (
     _CITED_PAGE_BONUS,
     _MAX_CONTEXT_CHARACTERS,
     _boost_pages,
     _cited_pages,
-    _do_overlap,
-    _interleave,
+    _fuse,
     _interpret,
+    _Interpretation,
     _is_about_the_book,
     retrieve_passages,
 )
@@ -27,7 +27,6 @@ from lib.services import make_local_embedder, make_store
 from lib.sessions import Message
 from lib.settings import MULTILINGUAL, load_settings
 from lib.store import Hit, Store
-from tests.passages import passage_at
 from tests.stores import chunk
 
 
@@ -64,9 +63,8 @@ def after(*questions: str) -> list[Message]:
 )
 def test_a_question_that_leans_takes_the_one_before_it_along(before: str, question: str) -> None:
     found = _interpret(question, after(before))
-    assert found[-1] == f"{before} {question}"
-    if len(found) == 2:  # a single word may be a new subject
-        assert found[0] == question
+    assert found.in_context == f"{before} {question}"
+    assert found.weight < 0.5
 
 
 @pytest.mark.parametrize(
@@ -84,82 +82,78 @@ def test_a_question_that_leans_takes_the_one_before_it_along(before: str, questi
     ],
 )
 def test_a_question_that_stands_on_its_own_stays_as_it_is(question: str) -> None:
-    assert _interpret(question, after("What is the Zero Moment Point?")) == (question,)
+    assert _interpret(question, after("What is the Zero Moment Point?")).weight > 0.5
 
 
-@pytest.mark.parametrize("question", ["What is shadowing?", "What's the catch?"])
+@pytest.mark.parametrize("question", ["What is shadowing?", "I am in Sacramento."])
 def test_a_short_question_may_be_meant_either_way(question: str) -> None:
     before = "What does opt-level do?"
-    assert _interpret(question, after(before)) == (question, f"{before} {question}")
+    found = _interpret(question, after(before))
+    assert found.in_context == f"{before} {question}"
+    assert 0.2 <= found.weight <= 0.5
 
 
-def test_a_paragraph_leans_on_nothing() -> None:
-    question = "And so " + "it is as it is, " * 10 + "or is it?"
-    assert _interpret(question, after("What is a mutex?")) == (question,)
+@pytest.mark.parametrize(
+    ("question", "weight"),
+    [
+        ("And so " + "it is as it is, " * 10 + "or is it?", 1.0),
+        ("Why?", 0.0),
+        ("And then?", 0.0),
+        ("Does it make sense to use them together rather than separately?", 0.15),
+        ("They sound similar in function.", 0.09),
+        ("Anything special I have to do for a 6 year old child?", 0.5),
+        ("How many passengers may a sailing boat with a licence for coastal waters carry?", 1.0),
+    ],
+)
+def test_the_more_a_question_means_the_more_it_stands_by_itself(
+    question: str, weight: float
+) -> None:
+    found = _interpret(question, after("What is a mutex?"))
+    assert found.weight == pytest.approx(weight)
+    assert (found.in_context == question) is (weight == 1)
 
 
 def test_the_subject_is_carried_through_several_exchanges() -> None:
     history = after("What is Rc<T>?", "And can I use it from several threads?")
-    assert _interpret("Why not?", history) == (
-        "What is Rc<T>? And can I use it from several threads? Why not?",
+    assert _interpret("Why not?", history) == _Interpretation(
+        "What is Rc<T>? And can I use it from several threads? Why not?", 0.0
+    )
+    history = after("How do I get an order?", "Where do I file it?", "I live abroad.")
+    assert _interpret("And now?", history).in_context == (
+        "How do I get an order? Where do I file it? I live abroad. And now?"
     )
 
 
 def test_what_was_asked_before_a_new_subject_is_forgotten() -> None:
     history = after("What is the Zero Moment Point?", "How long are translation jobs kept on disk?")
-    assert _interpret("And why?", history) == (
-        "How long are translation jobs kept on disk? And why?",
-    )
-
-
-def test_both_readings_of_a_short_question_are_carried_on() -> None:
-    history = after("What does opt-level do?", "What is shadowing?")
-    assert _interpret("And why?", history) == (
-        "What is shadowing? And why?",
-        "What does opt-level do? What is shadowing? And why?",
+    assert _interpret("And why?", history).in_context == (
+        "How long are translation jobs kept on disk? And why?"
     )
 
 
 @given(st.text(), st.lists(st.text(max_size=2_000), max_size=4))
 def test_readings_end_in_the_question_and_stay_short(question: str, before: list[str]) -> None:
     found = _interpret(question, after(*before))
-    assert 1 <= len(found) <= 2
-    assert all(each.endswith(question) for each in found)
-    assert all(len(each) <= _MAX_CONTEXT_CHARACTERS + 1 + len(question) for each in found)
-    assert _interpret(question, []) == (question,)
+    assert 0 <= found.weight <= 1
+    assert found.in_context.endswith(question)
+    assert len(found.in_context) <= _MAX_CONTEXT_CHARACTERS + 1 + len(question)
+    assert _interpret(question, []) == _Interpretation(question, 1.0)
 
 
 def test_a_long_question_is_carried_by_its_words_that_mean_something() -> None:
     before = "I would like to know what it is that the " + "scheduler " * 60 + "does?"
-    (found,) = _interpret("And why?", after(before))
+    found = _interpret("And why?", after(before)).in_context
     assert found.startswith("like know scheduler ")
     assert found.endswith("scheduler And why?")
 
 
-def places(passages: Sequence[Passage]) -> list[int]:
-    return [each.start_char for each in passages]
-
-
-def test_the_first_reading_gives_two_passages_for_one_of_the_second() -> None:
-    first = [passage_at("a.md", n, n + 10) for n in (0, 10, 20, 30)]
-    second = [passage_at("a.md", n, n + 10) for n in (100, 110, 120)]
-    assert places(_interleave([first, second], 5)) == [0, 10, 100, 20, 30]
-    assert places(_interleave([first], 3)) == [0, 10, 20]
-    assert places(_interleave([[], second], 2)) == [100, 110]
-
-
-def test_no_text_comes_twice() -> None:
-    first, second = (
-        [passage_at("a.md", 0, 50)],
-        [passage_at("a.md", 40, 90), passage_at("b.md", 0, 50), passage_at("a.md", 50, 90)],
-    )
-    found = _interleave([first, second], 5)
-    assert [(each.file_path, each.start_char) for each in found] == [
-        ("a.md", 0),
-        ("b.md", 0),
-        ("a.md", 50),
-    ]
-    assert not any(_do_overlap(a, b) for n, a in enumerate(found) for b in found[:n])
+def test_a_hit_is_ranked_by_its_sums_in_both_readings() -> None:
+    hits = [Hit(chunk(n), 0.0, 0.0) for n in range(3)]
+    alone = [Ranked(hits[0], 1.0), Ranked(hits[1], 0.5)]
+    in_context = [Ranked(hits[1], 0.8), Ranked(hits[2], 0.7)]
+    found = _fuse(alone, in_context, 0.25)
+    assert [each.hit for each in found] == [hits[1], hits[2], hits[0]]
+    assert [each.total for each in found] == pytest.approx([0.725, 0.525, 0.25])
 
 
 ANSWER = "Drop it. [1](https://b.example/a%20b/#drop) And [see](https://elsewhere.example/) [2]."
@@ -283,18 +277,37 @@ async def test_a_new_subject_is_found_whatever_was_said_before(
 ) -> None:
     question = "Which bulbs of how many watts fit into the lamp?"
     history = exchange("What does the kettle do?") + exchange("and how is it cleaned?")
-    alone = await retrieve_passages(*book, question, [], 3)
-    after = await retrieve_passages(*book, question, history, 3)
-    assert after == alone
-    assert after.passages[0].file_path == "lamp.md"
+    found = await retrieve_passages(*book, question, history, 3)
+    assert found.passages[0].file_path == "lamp.md"
+    assert (found.answerable, found.reading) == (True, question)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_conversation_makes_no_other_subject_answerable(
+    book: tuple[Embedder, Store],
+) -> None:
+    history = exchange("How is the kettle cleaned?")
+    for question in ("And pizza?", "What about marathons?", "Who painted it?", "and tennis then?"):
+        assert not (await retrieve_passages(*book, question, history, 3)).answerable
+    for question in ("And then?", "Why?", "How often?", "And the toaster?", "what about the bulbs"):
+        assert (await retrieve_passages(*book, question, history, 3)).answerable
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_sentences_are_weighed_with_what_a_question_depends_on(
+    book: tuple[Embedder, Store],
+) -> None:
+    history = exchange("How long does the warranty last?")
+    found = await retrieve_passages(*book, "I have a toaster.", history, 3)
+    assert found.passages[0].file_path == "toaster.md"
+    assert found.reading == "How long does the warranty last? I have a toaster."
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_what_the_book_does_not_have(book: tuple[Embedder, Store]) -> None:
-    for question in ("Who painted the Starry Night in 1889?", "Thank you!"):
-        found = await retrieve_passages(*book, question, [], 3)
-        assert not found.answerable
-        assert found.passages
+    found = await retrieve_passages(*book, "Who painted the Starry Night in 1889?", [], 3)
+    assert not found.answerable
+    assert found.passages
 
 
 @pytest.mark.asyncio(loop_scope="module")
