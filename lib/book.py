@@ -5,6 +5,7 @@ A `Book` describes the input of an ingestion. `survey` compares its files with t
 """
 
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -17,7 +18,7 @@ from lib.includes import Includes, is_private
 from lib.languages import page_language
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour, Page
-from lib.sites.config_files import read_text
+from lib.sites.config_files import PARENTS, read_text, repository_of
 from lib.sites.router import PageAddress, Router, link
 from lib.sites.site import Site
 from lib.splitting import hidden_between
@@ -29,8 +30,6 @@ _OWN_PAGES = frozenset({"index", "_index", "readme"})
 """Names, in lower case, of the page that represents its folder."""
 _MAX_GAP = 500
 """Longest text between two chunks, in characters, that is kept to join them."""
-_REPOSITORY_LEVELS = 4
-"""How many folders above the content folder are searched for `.git`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,9 @@ class Book:
 
     def site_hash(self) -> str:
         """Hash of everything but the pages that decides their addresses."""
-        return digest([repr(self.site), read_text(self.root / "SUMMARY.md")])
+        sections = (p for p in self.paths if PurePosixPath(p).name.startswith("_index."))
+        cascades = (text for p in sections if "cascade" in (text := read_text(self.root / p)))
+        return digest([repr(self.site), read_text(self.root / "SUMMARY.md"), *cascades])
 
 
 def content_folder(configured: Path, wanted: str | None) -> Path:
@@ -92,9 +93,8 @@ def _boundary(root: Path, site: Site) -> Path:
     It is the nearest folder with a `.git`, else the folder of the site's configuration if that is
     above the content folder, else the content folder.
     """
-    for folder in [root, *root.parents][: _REPOSITORY_LEVELS + 1]:
-        if (folder / ".git").exists():
-            return folder
+    if repository := repository_of(root, PARENTS):
+        return repository
     config = site.config_file
     if config is not None and root.is_relative_to(config.parent):
         return config.parent
@@ -136,7 +136,8 @@ def survey(book: Book, ledger: Ledger) -> Survey:
             if record:
                 found.removed.append(path)
             continue
-        if record and record.file_hash == hasher.hash_of(document, record.includes):
+        same = record and record.file_hash == hasher.hash_of(document, record.includes)
+        if record and same and not 0 < record.until <= time.time():
             found.unchanged.append(path)
             found.errors.extend(f"{path}: {problem}" for problem in record.problems)
         else:
@@ -256,6 +257,7 @@ class BookReader:
             language=language,
             includes=included,
             problems=problems,
+            until=address.until.timestamp() if address.until else 0.0,
         )
 
 

@@ -89,6 +89,8 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     includes: list[str] = []
     """Included files, relative to the content folder."""
     problems: list[str] = []
+    until: float = 0.0
+    """Unix time from which it is read again, because its site publishes or removes it; else 0."""
 
 
 Ledger = dict[str, FileRecord]

@@ -303,6 +303,16 @@ def _plain_values(body: str, name: str) -> tuple[dict[str, object], bool]:
     )
 
 
+PARENTS: Final = 4
+"""How many folders above the content folder may belong to the same project."""
+
+
+def repository_of(folder: Path, levels: int | None = None) -> Path | None:
+    """Return the nearest folder with a `.git`: this one, or one of `levels` above it."""
+    above = [folder, *folder.parents][: None if levels is None else levels + 1]
+    return next((each for each in above if (each / ".git").exists()), None)
+
+
 def read_text(path: Path, problems: list[str] | None = None) -> str:
     """The text of a file; empty if it is missing, too large, not regular or not UTF-8."""
     limit = _MAX_PYTHON_BYTES if path.suffix == ".py" else _MAX_BYTES

@@ -17,12 +17,11 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from lib.sites.config_files import string
+from lib.sites.config_files import PARENTS, repository_of, string
 from lib.sites.generators import GENERATORS
 from lib.sites.globs import TOO_MANY, fits
 from lib.sites.site import NO_GENERATOR, Generator, Project, Site
 
-_PARENTS: Final = 4
 _MAX_ROOTS: Final = 1_000
 _MAX_PROBLEMS: Final = 20
 _SITE_FOLDERS: Final = "website docs site documentation doc book docs/source source".split()
@@ -86,8 +85,9 @@ def _config_files(root: Path, wanted: list[Generator]) -> Iterator[tuple[Generat
     """Configuration files, nearest first: in the content root, its parents up to the repository's
     root, and the folders beside or below those that sites usually live in."""
     folders = [root]
-    for parent in list(root.parents)[:_PARENTS]:
-        if (folders[-1] / ".git").exists() or parent == Path(parent.anchor):
+    repository = repository_of(root, PARENTS)
+    for parent in list(root.parents)[:PARENTS]:
+        if folders[-1] == repository or parent == Path(parent.anchor):
             break
         folders.append(parent)
     folders += [folder / name for folder in folders for name in _SITE_FOLDERS]

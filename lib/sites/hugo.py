@@ -11,9 +11,18 @@ from urllib.parse import unquote
 
 from lib.languages import normalize
 from lib.sites.anchors import attribute_list, numbered
-from lib.sites.config_files import read_config, section, string
+from lib.sites.config_files import (
+    read_config,
+    read_front_matter,
+    read_text,
+    section,
+    string,
+    strings,
+)
+from lib.sites.globs import glob_matches
 from lib.sites.site import (
     NOT_BUILT,
+    UNKNOWN_PATH,
     ContentRoot,
     Generator,
     HeadingRules,
@@ -25,6 +34,7 @@ from lib.sites.site import (
     below,
     date_of,
     joined,
+    scheduled,
     split_name,
     text_of,
 )
@@ -46,13 +56,24 @@ def _sanitized(site: Site, path: str) -> str:
 
 
 def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
-    front = {str(key).lower(): value for key, value in source.front_matter.items()}
+    folder, name = split_name(source.path)
+    front = _cascaded(site, root, source) | _lower(dict(source.front_matter))
     build = section(front, "build") or section(front, "_build")
-    if front.get("draft") is True or front.get("headless") is True:
+    if True in (front.get("draft"), front.get("headless")) or build.get("list") in (False, "never"):
         return NOT_BUILT
     if build.get("render") in (False, "never", "link"):
         return NOT_BUILT
-    folder, name = split_name(source.path)
+    dates = [front.get(key) for key in ("publishdate", "pubdate", "published", "date")]
+    built, until = scheduled(
+        None if site.settings.get("buildfuture") is True else next(filter(None, dates), None),
+        None
+        if site.settings.get("buildexpired") is True
+        else front.get("expirydate") or front.get("unpublishdate"),
+    )
+    if not built:
+        return PagePath(None, published=False, until=until)
+    if root.route is None:
+        return UNKNOWN_PATH
     languages = section(site.settings, "languages")
     locale, suffix = root.locale, name.rpartition(".")[2]
     prefix = root.route or ""
@@ -65,10 +86,60 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
         return NOT_BUILT
     path = _file_path(site, source, front, folder, name)
     if path is None or not source.front_matter_complete:
-        return PagePath(None, locale=locale)
+        return PagePath(None, locale=locale, until=until)
     if path.startswith("//"):  # an absolute `url` stands above languages
-        return PagePath(joined(site.base_url, path), locale=locale)
-    return PagePath(joined(site.base_url, prefix, path), locale=locale)
+        prefix = ""
+    return PagePath(joined(site.base_url, prefix, path), locale=locale, until=until)
+
+
+def _cascaded(site: Site, root: ContentRoot, source: PageSource) -> dict[str, Any]:
+    """Values that the configuration and the sections above a page pass down to it."""
+    folder, name = split_name(source.path)
+    suffix = name.removeprefix("_index").rpartition(".")[2] if "." in name else ""
+    suffix = f".{suffix}" if suffix in section(site.settings, "languages") else ""
+    sections = [
+        parent / f"_index{suffix}.md"
+        for parent in source.file.parents
+        if parent.is_relative_to(root.folder)
+    ]
+    path = posixpath.join("/", folder, "" if name in ("index", "_index") else name).lower()
+    place = {
+        "path": path.rstrip("/") or "/",
+        "kind": "page" if not name.startswith("_index") else "section" if folder else "home",
+        "lang": root.locale or string(site.settings, "defaultcontentlanguage", "en"),
+        "environment": "production",
+    }
+    values: dict[str, Any] = {}
+    for entry in (
+        *_entries(site.settings.get("cascade")),
+        *(entry for file in reversed(sections) for entry in _cascade_of(file)),
+    ):
+        target = section(entry, "target") or section(entry, "_target")
+        if all(
+            glob_matches((pattern.lower(),), place[key])
+            for key, pattern in target.items()
+            if key in place and isinstance(pattern, str)
+        ):
+            values |= entry
+    return values
+
+
+def _cascade_of(section_page: Path) -> tuple[Mapping[str, Any], ...]:
+    try:
+        return _read_cascade(section_page, section_page.stat().st_mtime_ns)
+    except OSError:
+        return ()
+
+
+@lru_cache(maxsize=512)
+def _read_cascade(file: Path, _changed: int) -> tuple[Mapping[str, Any], ...]:
+    front = read_front_matter(read_text(file), json=True)
+    return _entries(_lower(front.values).get("cascade")) if front else ()
+
+
+def _entries(cascade: object) -> tuple[Mapping[str, Any], ...]:
+    entries = cascade if isinstance(cascade, list) else [cascade]
+    return tuple(_lower(entry) for entry in entries if isinstance(entry, Mapping))
 
 
 def _in_leaf_bundle(source: PageSource, folder: str, name: str) -> bool:
@@ -147,6 +218,13 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
     languages = section(config, "languages")
     default = string(config, "defaultcontentlanguage", "en")
     shown = config.get("defaultcontentlanguageinsubdir") is True
+    if mounts := _mounts(config):
+        roots = []
+        for source, path, language in mounts:
+            locale = language if language and (language != default or shown) else ""
+            route = None if language is None else locale
+            roots.append(ContentRoot(below(folder, source), route, locale=locale, mounted_at=path))
+        return tuple(roots)
     content = string(config, "contentdir", "content")
     roots = []
     for language in languages:
@@ -157,6 +235,34 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
     prefix = default if shown else ""
     roots.append(ContentRoot(below(folder, content), prefix, locale=prefix))
     return tuple(roots)
+
+
+def _mounts(
+    config: Mapping[str, Any], problems: list[str] | None = None
+) -> list[tuple[str, str, str | None]]:
+    """The mounts of pages: folder or file, path among the pages, and language if it is known."""
+    mounts = section(config, "module").get("mounts")
+    default = string(config, "defaultcontentlanguage", "en")
+    found: list[tuple[str, str, str | None]] = []
+    for mount in mounts if isinstance(mounts, list) else []:
+        source, target = string(mount, "source"), string(mount, "target").strip("/")
+        if not source or target.partition("/")[0] != "content":
+            continue
+        languages = strings(section(mount, "sites", "matrix").get("languages"))
+        languages = languages or strings(mount.get("lang")) or (default,)
+        language = languages[0] if len(languages) == 1 else None
+        if {default, "*", "**"} & {*languages}:
+            language = default
+        filters = {"files", "includefiles", "excludefiles"} & mount.keys()
+        if filters or (language and re.search(r"[*?!{]", language)):
+            language = None
+        if language is None and problems is not None:
+            problems.append(
+                f"module.mounts: its filters or languages are not read, so pages in {source} have "
+                "no address"
+            )
+        found.append((source, target.removeprefix("content").strip("/"), language))
+    return found
 
 
 def _slug(text: str, *, ascii_only: bool = False) -> str:
@@ -207,12 +313,18 @@ def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, A
         for other in sorted(file.parent.iterdir())[:50]:
             if other != file and other.suffix in _SUFFIXES:
                 config.setdefault(other.stem.lower(), _lower(read_config(other, problems)))
+    unread: list[str] = []
+    _mounts(config, unread)
+    if problems is not None:
+        problems += (f"{file.name}: {problem}" for problem in unread)
     return config
 
 
 def _lower(config: object, depth: int = 0) -> Any:
     if isinstance(config, dict) and depth < 8:
         return {str(key).lower(): _lower(value, depth + 1) for key, value in config.items()}
+    if isinstance(config, list) and depth < 8:
+        return [_lower(value, depth + 1) for value in config]
     return config
 
 
@@ -230,7 +342,7 @@ GENERATOR: Final = Generator(
         for suffix in _SUFFIXES
     ),
     read_settings=_read_settings,
-    patterns=("permalinks",),
+    patterns=("permalinks", "cascade"),
     recognises=_recognises,
     project_folder=lambda file: file.parents[2] if file.parent.name == "_default" else file.parent,
     address=lambda settings: (string(settings, "baseurl"), None),

@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
@@ -26,15 +26,22 @@ from lib.sites.site import (
     below,
     date_of,
     joined,
+    scheduled,
     split_name,
     text_of,
 )
 
 _POST_NAME: Final = re.compile(r"(\d{2,4}-\d{1,2}-\d{1,2})-(.*)")
+_DATES: Final = {
+    "year": "%Y", "month": "%m", "day": "%d", "y_day": "%j", "short_year": "%y", "week": "%V",
+    "w_year": "%G", "w_day": "%u", "short_day": "%a", "long_day": "%A", "short_month": "%b",
+    "long_month": "%B",
+}  # fmt: skip
 _STYLES: Final = {
     "date": "/:categories/:year/:month/:day/:title:output_ext",
     "pretty": "/:categories/:year/:month/:day/:title/",
     "ordinal": "/:categories/:year/:y_day/:title:output_ext",
+    "weekdate": "/:categories/:year/W:week/:short_day/:title:output_ext",
     "none": "/:categories/:title:output_ext",
 }
 
@@ -45,39 +52,43 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
         return UNKNOWN_PATH  # GitHub Pages renders it, Jekyll alone does not; no file tells which
     top = site.config_file.parent.as_posix() if site.config_file else root.folder
     project_path = posixpath.relpath(posixpath.join(root.folder, source.path), top)
-    if root.kind == "pages" and _hidden(site, source.path):
+    above, posts, below_it = f"/{source.path}".partition("/_posts/")
+    kind = "posts" if posts else root.kind
+    if _hidden(site, below_it or source.path, project_path):
         return NOT_BUILT
-    front = {**_defaults(site, root, project_path), **source.front_matter}
+    front = {**_defaults(site, kind, project_path), **source.front_matter}
     if front.get("published") is False:
         return NOT_BUILT
     if not source.front_matter_complete:
         return UNKNOWN_PATH
     folder, name = split_name(source.path)
     style = string(site.settings, "permalink", "date")
+    own = section(site.settings, "collections", kind)
+    until = None
     values: dict[str, str] = {"path": posixpath.join(folder, name), "output_ext": ".html"}
     template = text_of(front.get("permalink"))
-    if root.kind == "pages":
+    if kind == "pages":
         if name == "README" and "jekyll-readme-index" in plugins:
             name = "index"
         if not template and name == "index":
             return PagePath(joined(site.base_url, folder, "/"))
         template = template or "/:path/:basename" + _suffix(style)
         values |= {"path": folder, "basename": name}
-    elif root.kind == "posts":
-        post = _POST_NAME.fullmatch(name)
-        if post is None:
-            return NOT_BUILT
-        day = date_of(front.get("date")) or date_of(post[1])
-        if day is None:
-            return UNKNOWN_PATH
-        template = template or _STYLES.get(style, style)
-        values |= _post_values(front, post[2], day)
     else:
-        own = section(site.settings, "collections", root.kind)
-        template = template or string(own, "permalink") or "/:collection/:path" + _suffix(style)
-        slug = text_of(front.get("slug")) or name
-        values |= {"collection": root.kind, "name": _path_slug(name)}
+        post = _POST_NAME.fullmatch(name) if kind == "posts" else None
+        if (kind == "posts" and post is None) or own.get("output") is False:
+            return NOT_BUILT
+        date = front.get("date") or (post and post[1])
+        if site.settings.get("future") is not True:
+            built, until = scheduled(date)
+            if not built:
+                return PagePath(None, published=False, until=until)
+        usual = _STYLES.get(style, style) if post else "/:collection/:path" + _suffix(style)
+        template = template or string(own, "permalink") or usual
+        slug = text_of(front.get("slug")) or (post[2] if post else name)
+        values |= {"collection": kind, "name": _path_slug(name)}
         values |= {"title": _pretty(slug), "slug": _path_slug(slug)}
+        values |= _dates(date_of(date)) | _categories(front, above if posts else "")
     unknown = False
 
     def one(match: re.Match[str]) -> str:
@@ -87,7 +98,8 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
         return values.get(key, "") + match[1][len(key) :]
 
     path = re.sub(r":([a-z_]+)", one, template)
-    return UNKNOWN_PATH if unknown else PagePath(joined(site.base_url, unquote(path)))
+    address = None if unknown else joined(site.base_url, unquote(path))
+    return PagePath(address, until=until)
 
 
 def _has_front_matter(source: PageSource) -> bool:
@@ -98,30 +110,41 @@ def _has_front_matter(source: PageSource) -> bool:
 
 
 def _suffix(style: str) -> str:
-    if style in _STYLES or style == "weekdate":
+    if style in _STYLES:
         return "/" if style == "pretty" else ":output_ext"
     return "/" if style.endswith("/") else ":output_ext" if style.endswith(":output_ext") else ""
 
 
-def _hidden(site: Site, path: str) -> bool:
+_NEVER: Final = ("node_modules", "vendor/bundle/", "vendor/cache/", "vendor/gems/", "vendor/ruby/")
+
+
+def _hidden(site: Site, path: str, project_path: str) -> bool:
+    """`path` is relative to its content root or to its `_posts`."""
     included = strings(site.settings.get("include"))
     for part in path.split("/"):
         if (part[0] in "_.#" or part.endswith("~")) and part not in included:
             return True
-    for pattern in (*strings(site.settings.get("exclude")), "node_modules", "vendor/bundle"):
+    ends = [at for at, char in enumerate(project_path) if char == "/"] + [len(project_path)]
+    for pattern in (*strings(site.settings.get("exclude")), *_NEVER):
         bare = pattern.strip("/")
-        if bare and (fnmatch(path, bare) or path.startswith(bare + "/")):
+        if (
+            bare
+            and (
+                project_path.startswith(pattern.lstrip("/"))  # a prefix, not a folder
+                or any(fnmatch(project_path[:end], bare) for end in ends)
+            )
+        ):
             return True
     return False
 
 
-def _defaults(site: Site, root: ContentRoot, path: str) -> dict[str, object]:
+def _defaults(site: Site, of_kind: str, path: str) -> dict[str, object]:
     found: dict[str, object] = {}
     defaults = site.settings.get("defaults")
     for entry in defaults if isinstance(defaults, list) else []:
         scope = section(entry, "scope")
         where, kind = string(scope, "path").strip("/"), string(scope, "type")
-        if kind in ("", root.kind) and (
+        if kind in ("", of_kind) and (
             where in ("", ".")
             or path.startswith(where)  # a prefix, not a folder
             or fnmatch(path, where)
@@ -139,22 +162,21 @@ def _pretty(text: str) -> str:
     return re.sub(r"^-|-$", "", re.sub(r"-{2,}", "-", kept))
 
 
-def _post_values(front: Mapping[str, object], name: str, day: date) -> dict[str, str]:
-    categories = front.get("categories", front.get("category"))
-    words = categories.split() if isinstance(categories, str) else strings(categories)
-    slug = text_of(front.get("slug")) or name
-    return {
-        "categories": "/".join(dict.fromkeys(word.lower() for word in words)),
-        "year": f"{day.year:04}",
-        "month": f"{day.month:02}",
-        "i_month": str(day.month),
-        "day": f"{day.day:02}",
-        "i_day": str(day.day),
-        "y_day": f"{day.timetuple().tm_yday:03}",
-        "short_year": f"{day.year % 100:02}",
-        "title": _pretty(slug),
-        "slug": _path_slug(slug),
-    }
+def _dates(day: date | None) -> dict[str, str]:
+    if day is None:
+        return {}
+    if isinstance(day, datetime) and day.tzinfo and day.date() != day.astimezone(UTC).date():
+        return {}  # the day depends on the time zone of the build
+    values = {name: day.strftime(code) for name, code in _DATES.items()}
+    return values | {"i_month": str(day.month), "i_day": str(day.day)}
+
+
+def _categories(front: Mapping[str, object], above: str) -> dict[str, str]:
+    """Categories are the folders above `_posts`, then those of the front matter."""
+    several, one = front.get("categories"), text_of(front.get("category"))
+    words = several.split() if isinstance(several, str) else strings(several)
+    words = [*above.strip("/").split("/"), *([one] if one else []), *words]
+    return {"categories": "/".join(dict.fromkeys(word.lower() for word in words if word))}
 
 
 def _content_roots(project: Project) -> tuple[ContentRoot, ...]:

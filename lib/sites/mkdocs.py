@@ -10,7 +10,15 @@ from urllib.parse import quote
 
 from lib.languages import normalize as normalize_text
 from lib.sites.anchors import attribute_id
-from lib.sites.config_files import Tagged, merged, read_config, section, string, strings
+from lib.sites.config_files import (
+    Tagged,
+    merged,
+    read_config,
+    repository_of,
+    section,
+    string,
+    strings,
+)
 from lib.sites.globs import gitignore
 from lib.sites.site import (
     NOT_BUILT,
@@ -282,7 +290,7 @@ def _read_settings(file: Path, problems: list[str] | None = None, depth: int = 0
 def _same_repository(file: Path, other: Path) -> bool:
     """Whether `other` is in the repository of `file`, or there is no repository."""
     try:
-        root = next((each for each in file.parents if (each / ".git").exists()), None)
+        root = repository_of(file.parent)
         return root is None or other.resolve().is_relative_to(root.resolve())
     except (OSError, RuntimeError):  # a loop of links
         return False

@@ -7,6 +7,7 @@ and no link is better than a link to a guessed page.
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -30,6 +31,8 @@ class PageAddress:
     published: bool = True
     """False when the site's own rules keep the page out: a draft, a partial, not in SUMMARY.md.
     True for a page whose address is merely unknown."""
+    until: datetime | None = None
+    """When that changes, if it depends on the time."""
 
 
 def link(address: PageAddress, heading_index: int | None) -> str | None:
@@ -64,10 +67,10 @@ class Router:
     def _root_of(self, path: str) -> tuple[ContentRoot | None, str]:
         """The content root of a page, and the page's path relative to it."""
         file = posixpath.normpath(posixpath.join(self._folder, path))
-        folder = posixpath.dirname(file)
+        folder = file  # a root may be a single file
         while (root := self._roots.get(folder)) is None and folder.strip("/"):
             folder = posixpath.dirname(folder)
-        return (root, root.relative(file) or path) if root else (None, path)
+        return (root, root.relative(file)) if root else (None, path)
 
     def address(self, path: str, page: RoutedPage, text: str = "") -> PageAddress:
         """`path` is relative to the content root, with `/`; `text` is the source of `page`. Without
@@ -96,4 +99,5 @@ class Router:
         url = None
         if place.path is not None:
             url = self._site.site_url + quote(place.path, safe=_PATH_SAFE, errors="replace")
-        return PageAddress(url, found, root.version, place.locale or root.locale, place.published)
+        locale = place.locale or root.locale
+        return PageAddress(url, found, root.version, locale, place.published, place.until)

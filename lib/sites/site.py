@@ -7,8 +7,9 @@ Their rules were read from the generators' sources and from real builds.
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -36,12 +37,15 @@ class ContentRoot:
     locale: str = ""
     exclude: tuple[str, ...] = ()
     number_prefixes: bool = True
+    mounted_at: str = ""
+    """Path of the folder, or of a single file, among the site's pages (Hugo's mounts)."""
 
     def overlaps(self, folder: str) -> bool:
         return _inside(self.folder, folder) or _inside(folder, self.folder)
 
-    def relative(self, file: str) -> str | None:
-        return file[len(self.folder) :].lstrip("/") if _inside(file, self.folder) else None
+    def relative(self, file: str) -> str:
+        """Path of a file inside the folder."""
+        return posixpath.join(self.mounted_at, file[len(self.folder) :].lstrip("/")).rstrip("/")
 
 
 def _inside(path: str, folder: str) -> bool:
@@ -95,6 +99,8 @@ class PagePath:
     published: bool = True
     """False when the site's own rules keep the page out of the build."""
     locale: str = ""
+    until: datetime | None = None
+    """When that changes: the date of a page to come, or of one that expires."""
 
 
 NOT_BUILT: Final = PagePath(None, published=False)
@@ -248,12 +254,29 @@ def text_of(value: object) -> str:
     return text if len(text) <= LONGEST_PATH else ""
 
 
+def _moment_of(value: object) -> datetime | None:
+    """A date of the front matter, in UTC if it names no time zone."""
+    day = date_of(value)
+    if day is not None and not isinstance(day, datetime):
+        day = datetime(day.year, day.month, day.day)
+    return day.replace(tzinfo=UTC) if day and day.tzinfo is None else day
+
+
+def scheduled(begins: object, ends: object = None) -> tuple[bool, datetime | None]:
+    """Whether a page with these dates is built now, and when that changes."""
+    now, start, end = datetime.now(UTC), _moment_of(begins), _moment_of(ends)
+    if end and end <= now:
+        return False, None
+    return (False, start) if start and start > now else (True, end)
+
+
 def date_of(value: object) -> date | None:
     if isinstance(value, Mapping):  # the blog plugin of Material: created, updated
         value = value.get("created")
     if isinstance(value, datetime | date):
         return value
-    try:
-        return datetime.fromisoformat(str(value)[:10]) if value else None
-    except ValueError:
-        return None
+    text = re.sub(r" (?=[+-])", "", str(value or "")[:40])  # 2021-12-31 23:00:00 +0100
+    for form in (text, text[:10]):
+        with suppress(ValueError):
+            return datetime.fromisoformat(form)
+    return None

@@ -1,6 +1,8 @@
 import itertools
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lib.book import (
@@ -98,6 +100,20 @@ def test_nothing_is_known_of_a_new_book(folder: Path) -> None:
     found = survey(book(folder), {})
     assert found.changed == sorted(FILES)
     assert (found.unchanged, found.removed, found.errors) == ([], [], [])
+
+
+def test_a_page_is_read_again_on_the_day_that_it_is_published(folder: Path, ledger: Ledger) -> None:
+    due, later = (time.time() + seconds for seconds in (-1, 60))
+    ledger["index.md"] = msgspec.structs.replace(ledger["index.md"], until=due)
+    ledger["guide/tides.md"] = msgspec.structs.replace(ledger["guide/tides.md"], until=later)
+    assert survey(book(folder), ledger).changed == ["index.md"]
+
+
+def test_a_changed_cascade_is_a_changed_site(folder: Path) -> None:
+    (folder / "_index.md").write_text("---\ncascade: {draft: true}\n---\n")
+    before = book(folder).site_hash()
+    (folder / "_index.md").write_text("---\ncascade: {draft: false}\n---\n")
+    assert book(folder).site_hash() != before
 
 
 def test_survey_lists_new_changed_and_removed_files(folder: Path, ledger: Ledger) -> None:

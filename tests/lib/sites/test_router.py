@@ -377,6 +377,90 @@ def test_an_address_in_unreadable_front_matter_is_not_guessed(tmp_path: Path, fi
     assert all(a.published for a in found.values())
 
 
+@pytest.mark.parametrize(
+    ("config", "text", "published"),
+    [
+        ("", "draft: true", False),
+        ("", "headless: true", False),
+        ("", "build: {list: never}", False),
+        ("", "date: 2199-01-01", False),
+        ("", "publishDate: 2199-01-01T10:00:00+01:00", False),
+        ("", "date: 2199-01-01\npublishDate: 2020-01-01", True),
+        ("", "expiryDate: 2020-01-01", False),
+        ("", "expiryDate: 2199-01-01", True),
+        (
+            "buildFuture = true\nbuildExpired = true",
+            "date: 2199-01-01\nexpiryDate: 2020-01-01",
+            True,
+        ),
+    ],
+)
+def test_pages_that_hugo_leaves_out(
+    tmp_path: Path, config: str, text: str, published: bool
+) -> None:
+    address = routed(tmp_path, {"hugo.toml": config, "content/a.md": front(text)}, "content")[
+        "a.md"
+    ]
+    assert address.published is published
+    assert (address.until is not None) is ("2199" in text and not config and "2020" not in text)
+
+
+def test_hugo_passes_values_down(tmp_path: Path) -> None:
+    cascade = {
+        "_index": "cascade:\n- {target: {path: '/{old,older}/**'}, draft: true}\n"
+        "- {target: {kind: section}, build: {list: never}}\n- {target: {lang: fr}, draft: true}",
+        "parts/_index": "cascade: {Build: {render: never}}",
+        "parts/shown/_index": "cascade: {build: {render: always}}",
+    }
+    names = ["a", "a.fr", "old/a", "older/b/a", "old", "oldest/a", "new/_index", "parts/a"]
+    names += ["parts/b/a", "parts/shown/a"]
+    files = {
+        "hugo.toml": "languages.en.weight = 1\nlanguages.fr.weight = 2\ncascade.date = 2020-01-01\n"
+        "permalinks.dated = '/:year/:slug/'",
+        **{f"content/{name}.md": front(text) for name, text in cascade.items()},
+        **{f"content/{name}.md": front("title: T") for name in names},
+        "content/dated/a.md": front("title: T"),
+    }
+    found = routed(tmp_path, files, "content")
+    shown = [name for name in names if found[f"{name}.md"].published]
+    assert shown == ["a", "a.fr", "old", "oldest/a", "parts/shown/a"]
+    assert found["dated/a.md"].url == "/2020/t/"
+
+
+def test_hugo_mounts(tmp_path: Path) -> None:
+    mounts = [
+        ("content/en", "content", "lang = 'en'"),
+        ("content/de", "content", "sites.matrix.languages = ['de']"),
+        ("content/fr", "content", "sites.matrix.languages = ['en', 'f*']"),
+        ("manual", "content/m", ""),
+        ("NEWS.md", "content/about/news.md", ""),
+        ("some", "content/s", "files = ['a*']"),
+        ("other", "content/o", "lang = '{fr,de}'"),
+        ("assets", "assets", ""),
+    ]
+    config = "defaultContentLanguage = 'en'\n" + "".join(
+        f"[[module.mounts]]\nsource = '{source}'\ntarget = '{target}'\n{more}\n"
+        for source, target, more in mounts
+    )
+    paths = {
+        "content/en/d/a.md": "/d/a/",
+        "content/de/d/a.md": "/de/d/a/",
+        "content/fr/d/a.md": "/d/a/",
+        "content/a.md": None,
+        "manual/index.md": "/m/",
+        "NEWS.md": "/about/news/",
+        "some/a.md": None,
+        "other/a.md": None,
+    }
+    found = routed(tmp_path, {"hugo.toml": config, **dict.fromkeys(paths, "")})
+    assert {path: address.url for path, address in found.items()} == paths
+    assert found["content/de/d/a.md"].locale == "de"
+    assert all(address.published for address in found.values())
+    problems = detect_site(tmp_path).problems
+    assert len(problems) == 2
+    assert "module.mounts" in problems[0]
+
+
 def test_hugo_reads_front_matter_in_json(tmp_path: Path) -> None:
     files = {
         "hugo.toml": "",
@@ -404,7 +488,7 @@ def test_hugo_bundles_drafts_and_ugly_urls(tmp_path: Path) -> None:
 
 JEKYLL = """
 baseurl: /j
-exclude: [x_y.md, deep/]
+exclude: [x_y.md, deep/, "*.draft.md", _docs/secret.md]
 plugins: [jekyll-readme-index]
 collections: {docs: {output: true}, hidden: {}, named: {output: true, permalink: "/c/:name/"}}
 defaults: [{scope: {path: defaults}, values: {permalink: "/dd/:basename"}}]
@@ -424,6 +508,19 @@ defaults: [{scope: {path: defaults}, values: {permalink: "/dd/:basename"}}]
         ("_posts/2020-02-03-My Post.md", "", "/j/2020/02/03/My-Post.html"),
         ("_posts/2020-02-03-p.md", "categories: A b", "/j/a/b/2020/02/03/p.html"),
         ("_posts/2020-02-03-p.md", "date: 2021-12-31\nslug: s", "/j/2021/12/31/s.html"),
+        ("_posts/2020-02-03-p.md", "date: 2021-12-31 23:00:00 -0800", None),
+        ("_posts/2020-02-03-p.md", "date: 2021-12-31 11:00:00 -0800", "/j/2021/12/31/p.html"),
+        ("_posts/2020-02-03-p.md", "permalink: /:week/:short_month/:slug", "/j/06/Feb/p"),
+        ("_posts/2199-02-03-p.md", "", None),
+        ("_posts/2020-02-03-p.md", "date: 2199-01-01", None),
+        ("_docs/a.md", "date: 2199-01-01T00:00:00Z", None),
+        ("about.md", "date: 2199-01-01", "/j/about.html"),
+        ("a/b/_posts/x/2020-02-03-p.md", "category: C d", "/j/a/b/c d/2020/02/03/p.html"),
+        ("a/_posts/p.md", "", None),
+        ("a/deep/x.md", "", "/j/a/deep/x.html"),
+        ("deeper.md", "", "/j/deeper.html"),
+        ("own.draft.md", "", None),
+        ("_docs/secret.md", "", None),
         ("_docs/sub/two.md", "", "/j/docs/sub/two.html"),
         ("_named/A b.md", "", "/j/c/a-b/"),
         ("u.md", "permalink: /:unknown/", None),
@@ -437,6 +534,12 @@ defaults: [{scope: {path: defaults}, values: {permalink: "/dd/:basename"}}]
 def test_jekyll_paths(tmp_path: Path, path: str, front_matter: str, url: str | None) -> None:
     files = {"_config.yml": JEKYLL, path: front(front_matter)}
     assert decoded(routed(tmp_path, files)[path]) == url
+
+
+def test_the_collection_of_posts_has_its_own_permalink(tmp_path: Path) -> None:
+    config = "collections: {posts: {permalink: '/news/:year/:title/'}}\npermalink: pretty\n"
+    files = {"_config.yml": config + "future: true", "_posts/2199-02-03-p.md": front("")}
+    assert routed(tmp_path, files)["_posts/2199-02-03-p.md"].url == "/news/2199/p/"
 
 
 def test_jekyll_renders_only_what_has_front_matter(tmp_path: Path) -> None:
