@@ -16,19 +16,19 @@ speaks of the book or the model. A first sentence with a marker, or a long answe
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import regex
 
 from lib.embedding import Similarity
-from lib.languages import is_foreign, languages, refusal_pattern, small_talk
+from lib.languages import is_foreign, languages, refusal_pattern, small_talk, split_words
 from lib.ranking import ParsedQuery, Passage, inverse_document_frequency, join_headings, max_bm25
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
 from lib.sentences import split_text
 from lib.store import Candidates, Manifest
-from lib.terms import SparseVector
+from lib.terms import SparseVector, term_number, terms
 
 _MAX_SUGGESTIONS: Final = 3
 _COMPARED_HITS: Final = 50
@@ -42,6 +42,7 @@ _BENEFIT_OF_DOUBT: Final = 0.1
 questions; a smaller one refuses answerable ones."""
 
 _NO_WORD: Final = regex.compile(r"[^\p{L}\p{M}\p{N}'-]++")
+_NUMBER: Final = re.compile(r"\d[\d.,:/-]*+")
 _MARKUP: Final = re.compile(r"[\\`*_\[\]<>]")
 
 
@@ -123,6 +124,8 @@ def answerability_signals(
     similarity: Similarity | None,
 ) -> AnswerabilitySignals:
     """Measure a question; arguments as for `lib.ranking.rank`."""
+    numbers = _unknown_numbers(query.text, found)
+    asked = [_without(each, numbers) for each in asked]
     most = min(max_bm25(each, found, manifest.chunks) for each in asked)
     shares = {
         _share_of_known_rarity(each, found, manifest.chunks): len(each.indices) for each in asked
@@ -144,6 +147,19 @@ def answerability_signals(
         lead=lead,
         foreign=is_foreign(query.text, manifest.languages),
     )
+
+
+def _unknown_numbers(text: str, found: Candidates) -> set[int]:
+    """The terms of numbers that the book lacks: they do not tell what a question is about."""
+    numbers = filter(_NUMBER.fullmatch, split_words(text))
+    held = {term_number(term) for number in numbers for term in terms(number)}
+    return held - found.rarity.keys()
+
+
+def _without(asked: SparseVector, left_out: Collection[int]) -> SparseVector:
+    """`asked` without some terms, unless it has no others."""
+    kept = [term for term in asked.indices if term not in left_out]
+    return SparseVector(kept, [1.0] * len(kept)) if kept else asked
 
 
 def _share_of_known_rarity(weights: SparseVector, found: Candidates, chunks: int) -> float:

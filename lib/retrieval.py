@@ -220,20 +220,16 @@ async def retrieve_passages(
     texts = dict.fromkeys([question, meant.in_context] if meant.weight else [meant.in_context])
     found = await asyncio.gather(*map(search, texts))
     alone, in_context = found[0], found[-1]
-    reading, passages = meant.in_context, alone.passages
+    read, passages = alone, alone.passages
     if meant.weight < 1:
         ranked = _fuse(alone.ranked, in_context.ranked, meant.weight)
         # A follow-up most likely concerns the pages of the last answer.
         ranked = _boost_pages(ranked, _cited_pages(history))
         passages = select_passages(ranked, k)
-        own = meant.weight >= 0.5
-        likely = alone if own else in_context
-        # The other reading found the best passage.
-        if _best(ranked) != _best(likely.ranked):
-            own = not own
-        reading = question if own else meant.in_context
+        likely, other = (alone, in_context) if meant.weight >= 0.5 else (in_context, alone)
+        read = likely if _best(ranked) == _best(likely.ranked) else other
     return _Retrieval(
-        reading=reading,
+        reading=read.lookup.query.text,
         passages=passages,
         answerable=_has_answer(alone, in_context, meant),
         manifest=alone.manifest,

@@ -22,7 +22,7 @@ from lib.refusal import (
     suggest_places,
 )
 from lib.store import Candidates, Hit
-from lib.terms import CEILING, SparseVector
+from lib.terms import CEILING, SparseVector, term_number, terms
 from tests.stores import chunk, make_manifest
 
 SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
@@ -118,6 +118,24 @@ def test_the_evidence() -> None:
     assert not found.foreign
     alone = measured(*hits, terms=terms, similarity=None)
     assert alone == replace(found, nearest=None, lead=0.0)
+
+
+def test_a_number_that_the_book_lacks_does_not_count() -> None:
+    hit = Hit(chunk(1), 0.5, CEILING * 2.0)
+    plain = measured(hit, terms=SparseVector([1, 2], [1.0] * 2), question="How does SLAM work?")
+    for number in ("44", "1,024", "v2", "3.5-4"):
+        held = [term_number(term) for term in terms(number)]
+        vector = SparseVector([1, 2, *held], [1.0] * (2 + len(held)))
+        found = measured(hit, terms=vector, question=f"How does SLAM work, reader {number}?")
+        assert (found == plain) is (number != "v2")
+    # A number that the book has counts, and so do those of a question with nothing else.
+    known = [term_number("44"), 1]
+    vector = SparseVector(known, [1.0] * 2)
+    found = answerability_signals(
+        parse_query("44 knots"), [vector], Candidates((hit,), dict.fromkeys(known, 2.0)), BOOK, None
+    )
+    assert found.terms == 2
+    assert measured(hit, terms=SparseVector([term_number("7")], [1.0]), question="7?").known == 0
 
 
 def test_the_best_of_many_is_compared_with_them_alone() -> None:
