@@ -228,7 +228,7 @@ class BookReader:
 
     def _read(self, document: Document, batch: _Batch) -> None:
         book, path = self._book, document.path
-        page = parse_page(document.text, _flavour_of(book.site, path))
+        page = parse_page(document.text, flavour_of(book.site, path))
         address = self._router.address(path, page, document.text)
         chunks: list[Chunk] = []
         problems = list(page.problems)
@@ -317,6 +317,6 @@ def _path_names(path: str) -> list[str]:
     return list(dict.fromkeys([*ends, *bare, *folders]))
 
 
-def _flavour_of(site: Site, path: str) -> Flavour:
+def flavour_of(site: Site, path: str) -> Flavour:
     """Return the Markdown flavour of a file, from its extension, else the site's generator."""
     return "mdx" if path.endswith(".mdx") else site.generator.markdown(site.settings)

@@ -9,9 +9,8 @@ Links end with a text fragment such as `#:~:text=The%20tide`, which highlights t
 to the heading.
 """
 
-import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -19,10 +18,10 @@ from urllib.parse import quote
 import msgspec
 
 from lib.languages import page_language
-from lib.ranking import TEXT_CACHE_SIZE, Passage, cached_per_passage
+from lib.ranking import Passage, cached_per_passage
 from lib.sanitizer import AnswerBuffer
 from lib.sanitizer_syntax import RESOLVED_MARKER, Addresses, link_target
-from lib.sentences import split_passage, split_text
+from lib.sentences import Sentence, split_passage, split_text
 from lib.terms import terms
 
 _EXCERPT_CHARACTERS = 240
@@ -60,30 +59,39 @@ class Citations:
 
     def __init__(self, passages: Sequence[Passage], *, text_fragments: bool = True) -> None:
         self.passages = passages
-        self._markers: dict[int, int] = {}
+        self._markers: dict[tuple[int, int], int] = {}
         self._cited = 0
         self._text_fragments = text_fragments
 
-    def cite(self, number: int, said: str = "") -> tuple[str, Citation | None]:
+    def cite(
+        self, number: int, said: str = "", quoted: Sequence[Sentence] = ()
+    ) -> tuple[str, Citation | None]:
         """Return the reader's marker for passage `number` (from 1), and its citation at first use.
 
-        `said` is the line's text before the marker. Without such a passage, the marker is "".
+        `said` is the line's text before the marker; `quoted` holds the passage's sentences under
+        one heading that are quoted, if the answer does so. Each heading of a passage has a marker
+        of its own. Without such a passage, the marker is "".
         """
         if not 1 <= number <= len(self.passages) or self._cited == _MAX_MARKERS:
             return "", None
         self._cited += 1
         passage = self.passages[number - 1]
-        first = number not in self._markers
-        marker = self._markers.setdefault(number, len(self._markers) + 1)
+        clear = bool(quoted)
+        if not quoted and self._cited <= _MAX_DIRECTIVES:
+            quoted, clear = _find_support(passage, said)
+        place = quoted[0].section if quoted else _own_section(passage)
+        first = (number, place) not in self._markers
+        marker = self._markers.setdefault((number, place), len(self._markers) + 1)
         shown = f"[{marker}]"
-        url = passage.url or ""
+        url = passage.sections[place].url or ""
         # A relative address does not work from a chat on another site.
         if url.startswith(("http://", "https://")):
             target = link_target(url)
-            if self._text_fragments and self._cited <= _MAX_DIRECTIVES:
-                target = _with_directive(target, _find_directive(passage, said))
+            if clear and self._text_fragments and self._cited <= _MAX_DIRECTIVES:
+                directive = _text_directive(quoted[0].text, " ".join(passage.text.split()))
+                target = _with_directive(target, directive)
             shown += f"({target})"
-        return shown, _make_citation(marker, passage) if first else None
+        return shown, _make_citation(marker, passage, place, quoted) if first else None
 
 
 class MarkerResolver(AnswerBuffer[Citation]):
@@ -92,33 +100,58 @@ class MarkerResolver(AnswerBuffer[Citation]):
     def __init__(self, citations: Citations) -> None:
         passages = citations.passages
         addresses = (
-            text
-            for passage in passages
-            for text in (passage.text, passage.url, (passage.url or "").partition("#")[0])
-            if text
+            text for passage in passages for text in (passage.text, *_addresses_of(passage)) if text
         )
         super().__init__(citations.cite, Addresses(addresses))
 
 
-def _make_citation(marker: int, passage: Passage) -> Citation:
+def _addresses_of(passage: Passage) -> Iterator[str | None]:
+    for section in passage.sections:
+        yield section.url
+        yield (section.url or "").partition("#")[0]
+
+
+def _own_section(passage: Passage) -> int:
+    """Return the index of the section whose label the passage has."""
+    label = (passage.heading, passage.section, passage.url)
+    labels = [(each.heading, each.section, each.url) for each in passage.sections]
+    return labels.index(label) if label in labels else 0
+
+
+def _make_citation(
+    marker: int, passage: Passage, place: int, quoted: Sequence[Sentence]
+) -> Citation:
+    section = passage.sections[place]
+    if not quoted:
+        quoted = [each for each in split_passage(passage) if each.section == place]
     return Citation(
         marker=marker,
-        text=_excerpt(passage.text),
-        source=msgspec.convert(passage, _Source, from_attributes=True),
+        text=_excerpt(quoted, section.heading) or section.heading,
+        source=_Source(
+            chapter=passage.chapter,
+            section=section.section,
+            heading=section.heading,
+            file_path=passage.file_path,
+            url=section.url,
+        ),
         relevance_score=passage.score,
         chunk_id=passage.chunk_id,
     )
 
 
-@functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
-def _excerpt(text: str) -> str:
-    """Return the beginning of `text` on one line, cut between words. Cached, like the text."""
-    line = " ".join(text.split())
-    if len(line) <= _EXCERPT_CHARACTERS:
-        return line
-    return line[:_EXCERPT_CHARACTERS].rsplit(" ", 1)[0].rstrip(" ,;:") + " …"
+def _excerpt(quoted: Sequence[Sentence], heading: str) -> str:
+    """Return the sentences and the code in them as plain text, cut between words."""
+    text = ""
+    for sentence in quoted:
+        said = sentence.text if sentence.text != heading else ""  # stands for it above code
+        code = _FENCE_LINE.sub("", sentence.code).strip("\n")
+        text = "\n".join(filter(None, (f"{text} {said}".strip(), code)))
+        if len(text) > _EXCERPT_CHARACTERS:
+            return text[:_EXCERPT_CHARACTERS].rsplit(maxsplit=1)[0].rstrip(" ,;:") + " …"
+    return text
 
 
+_FENCE_LINE: Final = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[^\n]*+\n?+", re.MULTILINE)
 _MIN_SIMILARITY: Final = 0.4
 """Minimum Dice coefficient of the terms of a claim and a sentence..."""
 _MIN_COMMON_TERMS: Final = 2
@@ -139,42 +172,50 @@ _PUNCTUATION: Final = " \t.,;:!?()[]{}*_|。！？，、；："
 
 
 @dataclass(frozen=True, slots=True)
-class _LinkableSentence:
+class _CitableSentence:
+    sentence: Sentence
     terms: frozenset[str]
-    directive: str
+    context: frozenset[str]
+    """Its terms, those of its code and of the heading above it."""
 
 
-def _find_directive(passage: Passage, said: str) -> str:
-    """Return `text=...` for the sentence that clearly matches the end of `said`, else ""."""
+def _find_support(passage: Passage, said: str) -> tuple[list[Sentence], bool]:
+    """Return the sentence that matches the end of `said` best, and whether it clearly does.
+
+    Empty if no sentence shares a term with it.
+    """
     claim = _last_sentence(said)
     if not claim:
-        return ""
-    language, sentences = _read_linkable_sentences(passage)
+        return [], False
+    language, sentences = _read_sentences(passage)
     wanted = frozenset(terms(claim, language))
-    best = second = 0.0
-    found = ""
-    for sentence in sentences:
-        common = len(wanted & sentence.terms)
-        score = 2 * common / (len(wanted) + len(sentence.terms) or 1)
-        if common < _MIN_COMMON_TERMS or score <= second:
-            continue
-        if score > best:
-            best, second, found = score, best, sentence.directive
-        else:
-            second = score
-    return found if best >= max(_MIN_SIMILARITY, _MIN_LEAD * second) else ""
+    best = max(sentences, key=lambda each: _similarity(wanted, each.context), default=None)
+    if best is None or wanted.isdisjoint(best.context):
+        return [], False
+    others = (_similarity(wanted, each.terms) for each in sentences if each is not best)
+    least = max(_MIN_SIMILARITY, _MIN_LEAD * max(others, default=0.0))
+    common = len(wanted & best.terms)
+    clear = common >= _MIN_COMMON_TERMS and _similarity(wanted, best.terms) >= least
+    return [best.sentence], clear
+
+
+def _similarity(one: frozenset[str], other: frozenset[str]) -> float:
+    """The Dice coefficient."""
+    return 2 * len(one & other) / (len(one) + len(other) or 1)
 
 
 @cached_per_passage(300)
-def _read_linkable_sentences(passage: Passage) -> tuple[str, list[_LinkableSentence]]:
-    """Return the language, and the sentences whose words in the file equal those on the page."""
+def _read_sentences(passage: Passage) -> tuple[str, list[_CitableSentence]]:
+    """Return the language of the passage, and its sentences."""
     language = page_language(passage.text, passage.locale)
-    source = " ".join(passage.text.split())
-    return language, [
-        _LinkableSentence(frozenset(terms(sentence.text, language)), directive)
-        for sentence in split_passage(passage)
-        if (directive := _text_directive(sentence.text, source))
-    ]
+
+    def read(sentence: Sentence) -> _CitableSentence:
+        own = frozenset(terms(sentence.text, language))
+        heading = passage.sections[sentence.section].heading
+        around = terms(f"{heading} {sentence.label} {sentence.code}", language)
+        return _CitableSentence(sentence, own, own.union(around))
+
+    return language, [read(sentence) for sentence in split_passage(passage)]
 
 
 def _last_sentence(said: str) -> str:
@@ -184,7 +225,7 @@ def _last_sentence(said: str) -> str:
 
 
 def _text_directive(sentence: str, source: str) -> str:
-    """Return `text=...` for a sentence, or "" if its words are not verbatim in `source`.
+    """Return `text=...` for a sentence, or "" if its words are not once and verbatim in `source`.
 
     `source` is the sentence's Markdown on one line. A long sentence is named by its first and last
     words, so markup between them does no harm.
@@ -193,7 +234,7 @@ def _text_directive(sentence: str, source: str) -> str:
     if len(words) > _LONG_SENTENCE_WORDS:
         start = _clean(" ".join(words[:_END_WORDS]))
         end = _clean(" ".join(words[-_END_WORDS:]))
-        if not (_shown(start, source) and _shown(end, source)) or sentence.count(start) > 1:
+        if not (_shown(start, source) and end in source) or _REPLACED.search(end):
             return ""
         return f"text={_encoded(start)},{_encoded(end)}"
     whole = _clean(sentence)
@@ -208,7 +249,8 @@ def _clean(text: str) -> str:
 
 
 def _shown(text: str, source: str) -> bool:
-    return bool(text) and text in source and not _REPLACED.search(text)
+    """Whether `text` is once in `source`, and on the page as it is there."""
+    return bool(text) and source.count(text) == 1 and not _REPLACED.search(text)
 
 
 def _encoded(text: str) -> str:

@@ -48,7 +48,7 @@ _UNKNOWN_RANK_WEIGHT: Final = 4.0
 
 @dataclass(frozen=True, slots=True)
 class _Extract:
-    """The sentences quoted from passage `number` (from 1), in reading order."""
+    """Sentences quoted from one section of passage `number` (from 1), in reading order."""
 
     number: int
     sentences: tuple[Sentence, ...]
@@ -73,7 +73,7 @@ class _CandidateSentence:
 def extract_in_steps(
     question: str, passages: Sequence[Passage]
 ) -> Generator[None, None, list[_Extract]]:
-    """Extract the sentences that answer best, those of the best passage first.
+    """Extract the sentences that answer best, those of the best section first.
 
     Yields between steps of up to 2 ms. Empty only if no passage has a sentence.
     """
@@ -93,28 +93,34 @@ def extract_in_steps(
         for each in _with_companions(candidates, index, alone=not taken):
             if _fits(candidates, taken, each):
                 taken.append(each)
-    extracts: dict[int, list[int]] = {}
+    extracts: dict[tuple[int, int], list[int]] = {}
     for index in taken:
-        extracts.setdefault(candidates[index].number, []).append(index)
+        place = candidates[index].number, candidates[index].sentence.section
+        extracts.setdefault(place, []).append(index)
     return [
         _Extract(number, tuple(candidates[i].sentence for i in sorted(indices)))
-        for number, indices in extracts.items()
+        for (number, _), indices in extracts.items()
     ]
 
 
 def _read_candidates(number: int, passage: Passage) -> Iterator[_CandidateSentence]:
     """Yield the sentences of `passage` with at least two terms."""
-    heading = frozenset(terms(f"{passage.chapter} {passage.section} {passage.heading}"))
-    before: frozenset[str] = frozenset()
+    headings = [
+        frozenset(terms(f"{passage.chapter} {each.section} {each.heading}"))
+        for each in passage.sections
+    ]
+    place, before = 0, frozenset[str]()
     for sentence in split_passage(passage)[:_MAX_READ]:
+        if sentence.section != place:
+            place, before = sentence.section, frozenset()
         if len(sentence.code) > _MAX_CODE_CHARACTERS:
             sentence = replace(sentence, code="")
         if sentence.code and not sentence.text:
-            sentence = replace(sentence, text=passage.heading or passage.chapter)
+            sentence = replace(sentence, text=passage.sections[place].heading or passage.chapter)
         held = terms(f"{sentence.label} {sentence.text} {sentence.code}")
         if len(held) > 1:
             bag = frozenset(held)
-            yield _CandidateSentence(number, sentence, bag, heading | before)
+            yield _CandidateSentence(number, sentence, bag, headings[place] | before)
             before = bag
 
 
@@ -169,7 +175,7 @@ def _with_companions(
         while start > 0 and _is_same_list(candidates[start - 1], candidate):
             start -= 1
         above = candidates[start - 1] if start else candidate
-        introduced = above.introduces and above.number == candidate.number
+        introduced = above.introduces and _is_same_section(above, candidate)
         return [start - 1, index] if introduced else [index]
     if not candidate.introduces or candidate.sentence.code:
         return [index]
@@ -180,7 +186,11 @@ def _with_companions(
 
 
 def _is_same_list(candidate: _CandidateSentence, other: _CandidateSentence) -> bool:
-    return candidate.sentence.listed and candidate.number == other.number
+    return candidate.sentence.listed and _is_same_section(candidate, other)
+
+
+def _is_same_section(candidate: _CandidateSentence, other: _CandidateSentence) -> bool:
+    return (candidate.number, candidate.sentence.section) == (other.number, other.sentence.section)
 
 
 def _fits(candidates: Sequence[_CandidateSentence], taken: Sequence[int], index: int) -> bool:
@@ -202,10 +212,10 @@ def render_extracts(extracts: Sequence[_Extract], citations: Citations) -> Itera
     """Yield the answer as Markdown, with each citation after its first marker."""
     for extract in extracts:
         before: Sentence | None = None
-        for sentence in extract.sentences:
+        for place, sentence in enumerate(extract.sentences):
             if before is not None:
                 yield _separator_between(before, sentence)
-            marker, citation = citations.cite(extract.number, sentence.text)
+            marker, citation = citations.cite(extract.number, quoted=extract.sentences[place:])
             if sentence.text:
                 yield f"{_lead(before, sentence)}{sentence.markdown} {marker}"
             else:  # code without a sentence has its marker below

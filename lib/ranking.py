@@ -317,7 +317,7 @@ _MIN_SHARE_OF_BEST: Final = 0.3
 passages where the first one is wrong."""
 _ALWAYS_KEPT_MARGIN: Final = 0.1
 """A chunk this close to the best sum is always kept: for small sums, shares mean little."""
-TEXT_CACHE_SIZE: Final = 256
+_TEXT_CACHE_SIZE: Final = 256
 _DUPLICATE_OVERLAP: Final = 0.9
 """Share of common terms from which two texts count as duplicates."""
 
@@ -437,7 +437,7 @@ class _Run:
         )
 
 
-@functools.lru_cache(maxsize=TEXT_CACHE_SIZE)
+@functools.lru_cache(maxsize=_TEXT_CACHE_SIZE)
 def _join_texts(*texts: str) -> str:
     """Join `texts`. Cached, so that concurrent answers share one string in memory."""
     return "".join(texts)

@@ -9,10 +9,10 @@ from lib.book import (
     Book,
     BookReader,
     _boundary,
-    _flavour_of,
     _path_names,
     content_folder,
     digest,
+    flavour_of,
     survey,
 )
 from lib.documents import DocumentLimits
@@ -226,4 +226,4 @@ def test_names_of_a_file() -> None:
     ],
 )
 def test_flavour_of_a_file(generator: str, path: str, flavour: str) -> None:
-    assert _flavour_of(Site(generator_named(generator)), path) == flavour
+    assert flavour_of(Site(generator_named(generator)), path) == flavour

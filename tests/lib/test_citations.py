@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from lib.citations import (
     _EXCERPT_CHARACTERS,
@@ -13,14 +14,14 @@ from lib.citations import (
     Citations,
     MarkerResolver,
     _excerpt,
-    _find_directive,
     _last_sentence,
     _text_directive,
     _with_directive,
 )
 from lib.ranking import Passage
 from lib.sanitizer_syntax import link_target
-from tests.passages import numbered_passage
+from lib.sentences import Sentence
+from tests.passages import numbered_passage, passage_of_sections
 
 PASSAGES = [numbered_passage(number, url=None) for number in range(1, 6)]
 LINKED = [numbered_passage(number) for number in range(1, 6)]
@@ -247,17 +248,94 @@ def test_a_number_without_a_passage_has_no_marker(number: int) -> None:
     assert Citations([numbered_passage(1)]).cite(number) == ("", None)
 
 
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("## Port\n\nSet the **port** in [`.env`](x.md).\n", "Set the port in .env."),
+        ("## Port\n\nSet it:\n\n```sh\nexport PORT=8000\n```\n", "Set it:\nexport PORT=8000"),
+        ("## Port\n\n```sh\nexport PORT=8000\n```\n", "export PORT=8000"),
+        ("## Port\n\n- The port\n- Its name\n", "The port Its name"),
+        ("## Port\n", "Port"),
+    ],
+)
+def test_an_excerpt_is_plain_text_without_the_heading(source: str, shown: str) -> None:
+    _, citation = Citations([passage_of_sections(source)]).cite(1)
+    assert citation is not None
+    assert citation.text == shown
+
+
 @given(st.text())
-def test_an_excerpt_is_one_short_line(text: str) -> None:
-    shown = _excerpt(text)
+def test_an_excerpt_is_short(text: str) -> None:
+    shown = _excerpt([Sentence(text)], "")
     assert len(shown) <= _EXCERPT_CHARACTERS + 2
-    assert shown == " ".join(shown.split())
-    if len(" ".join(text.split())) <= _EXCERPT_CHARACTERS:
-        assert shown.split() == text.split()
+    if len(text.strip()) <= _EXCERPT_CHARACTERS:
+        assert shown == text.strip()
 
 
 def test_an_excerpt_is_cut_between_words() -> None:
-    assert _excerpt("word, " * 100).endswith("word …")
+    assert _excerpt([Sentence("word, " * 100)], "").endswith("word …")
+
+
+JOINED = passage_of_sections("""## Debian
+
+Run `sudo apt install teapot`, which takes a minute.
+
+## Fedora
+
+```sh
+sudo dnf install teapot
+```
+
+## Options
+
+- `--lid` closes the pot.
+
+## Terms
+
+Spout
+: Where the tea leaves the pot.
+
+## Codes
+
+| Code | Meaning |
+|---|---|
+| 3 | The kettle is empty |
+""")
+
+
+@pytest.mark.parametrize(
+    ("said", "heading", "text"),
+    [
+        ("On Debian, `apt install` takes a minute", "Debian", "Run sudo apt install teapot, which"),
+        ("Use `sudo dnf install teapot`", "Fedora", "sudo dnf install teapot"),
+        ("On Fedora it is in the repositories", "Fedora", "sudo dnf install teapot"),
+        ("- Close the pot with `--lid`", "Options", "--lid closes the pot."),
+        ("The spout is where the tea leaves", "Terms", "Where the tea leaves the pot."),
+        ("Code 3 tells that the kettle is empty", "Codes", "Code: 3; Meaning: The kettle is empty"),
+        ("Nothing like it", "Terms", "Where the tea leaves the pot."),
+        ("", "Terms", "Where the tea leaves the pot."),
+    ],
+)
+def test_a_claim_is_cited_under_the_heading_of_its_words(
+    said: str, heading: str, text: str
+) -> None:
+    about_terms = replace(JOINED, heading="Terms", url="https://b.example/p#terms")
+    marker, citation = Citations([about_terms]).cite(1, said)
+    assert citation is not None
+    assert (citation.source.heading, citation.source.section) == (heading, "Guide")
+    assert citation.source.url == f"https://b.example/p#{heading.lower()}"
+    assert marker.startswith(f"[1]({citation.source.url}")
+    assert citation.text.startswith(text)
+
+
+def test_two_headings_of_a_passage_are_two_citations() -> None:
+    text, citations = resolve(
+        ["Debian has apt [1]. `sudo dnf install teapot` is for Fedora [1]. Debian has apt [1]."],
+        [JOINED],
+    )
+    assert re.findall(r"\[(\d)\]", text) == ["1", "2", "1"]
+    assert [each.source.heading for each in citations] == ["Debian", "Fedora"]
+    assert len({each.chunk_id for each in citations}) == 1
 
 
 TIDES = """## Tides
@@ -269,6 +347,11 @@ depends on the moon-phase, too.
 |---|---|
 | Hull | six metres |
 """
+
+
+def directive_for(text: str, said: str) -> str:
+    marker, _ = Citations([numbered_passage(1, text=text)]).cite(1, said)
+    return marker.partition(":~:")[2].removesuffix(")")
 
 
 @pytest.mark.parametrize(
@@ -289,12 +372,17 @@ depends on the moon-phase, too.
     ],
 )
 def test_the_sentence_that_says_the_same_is_marked(said: str, directive: str) -> None:
-    assert _find_directive(numbered_passage(1, text=TIDES), said) == directive
+    assert directive_for(TIDES, said) == directive
 
 
 def test_nothing_is_marked_where_two_sentences_say_it() -> None:
     text = "Spring tides are higher in summer. Spring tides are higher in winter."
-    assert _find_directive(numbered_passage(1, text=text), "Spring tides are higher") == ""
+    assert directive_for(text, "Spring tides are higher") == ""
+
+
+def test_nothing_is_marked_that_the_passage_says_twice() -> None:
+    text = "## One\n\nIt returns a number.\n\n## Two\n\nIt returns a number.\n"
+    assert directive_for(text, "Two: it returns a number") == ""
 
 
 @pytest.mark.parametrize(

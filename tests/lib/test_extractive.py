@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from msgspec.structs import replace
 
 from lib.citations import Citation, Citations
 from lib.extractive import (
@@ -21,7 +20,7 @@ from lib.extractive import (
 )
 from lib.ranking import PLAIN, Passage
 from lib.sentences import Sentence, split_passage
-from tests.passages import extract, make_passage
+from tests.passages import extract, make_passage, passage_of_sections
 
 TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it. Gulls like fish.\n"
 MOORING = "## Mooring\n\nA boat is moored with two lines. Hang fenders on the quay side.\n"
@@ -75,7 +74,7 @@ def test_a_block_too_long_to_quote_stays_away() -> None:
 
 
 def test_code_alone_stands_under_its_heading() -> None:
-    listing = replace(make_passage("radio --channel 9\n"), kind="code", heading="Calling")
+    listing = make_passage("radio --channel 9\n", kind="code", heading="Calling")
     [found] = extract("How do I call by radio?", [listing])
     [sentence] = found.sentences
     assert (sentence.text, sentence.code) == ("Calling", "```\nradio --channel 9\n```")
@@ -109,10 +108,69 @@ def test_the_sentence_behind_the_one_that_names_the_subject_comes_along() -> Non
 
 
 def test_the_heading_tells_what_a_sentence_is_about() -> None:
-    one = replace(make_passage("It weighs nine tons. Gulls like it.\n"), heading="Bell")
-    other = replace(make_passage("It weighs two tons. Gulls like it.\n"), heading="Anchor")
+    one = make_passage("It weighs nine tons. Gulls like it.\n", heading="Bell")
+    other = make_passage("It weighs two tons. Gulls like it.\n", heading="Anchor")
     found = extract("What does the bell weigh?", [other, one])
     assert found[0].number == 2
+
+
+JOINED = passage_of_sections("""## Brewing
+
+The teapot takes four minutes.
+
+## Options
+
+- `--lid` closes the lid.
+- `--pour` pours.
+
+## Terms
+
+Spout
+: Where the tea leaves the pot.
+
+## Codes
+
+| Code | Meaning |
+|---|---|
+| 3 | The kettle is empty |
+| 4 | The cup is full |
+
+## Debian
+
+```sh
+sudo apt install teapot
+```
+
+## Fedora
+
+```sh
+sudo dnf install teapot
+```
+""")
+
+
+@pytest.mark.parametrize(
+    ("question", "heading", "quoted"),
+    [
+        ("How long does the teapot take to brew?", "Brewing", "The teapot takes four minutes"),
+        ("Which flag closes the lid?", "Options", "closes the lid"),
+        ("What is the spout?", "Terms", "Where the tea leaves"),
+        ("What does code 3 mean?", "Codes", "The kettle is empty"),
+        ("How do I install it on Fedora?", "Fedora", "sudo dnf install teapot"),
+    ],
+)
+def test_each_quotation_is_cited_under_its_heading(
+    question: str, heading: str, quoted: str
+) -> None:
+    citations = Citations([JOINED])
+    pieces = [*render_extracts(extract(question, [JOINED]), citations)]
+    found = {each.source.heading: each for each in pieces if isinstance(each, Citation)}
+    assert quoted in found[heading].text
+    assert found[heading].source.url == f"https://b.example/p#{heading.lower()}"
+    assert f"[{found[heading].marker}]({found[heading].source.url}" in "".join(
+        piece for piece in pieces if isinstance(piece, str)
+    )
+    assert next(iter(found)) == heading
 
 
 def test_a_question_in_another_language_gets_the_best_passage() -> None:
