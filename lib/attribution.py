@@ -309,8 +309,8 @@ _UNKNOWN_NAME_FACTOR: Final = 0.55
 """Multiplies the score of a claim with a name that is in none of the passages."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Line:  # compared by identity, since hashing its fields takes long
     """A sentence of a passage, or a line of its code."""
 
     text: str
@@ -343,17 +343,26 @@ class _CitedPassage:
         self.text = passage.text
         self.language = page_language(passage.text, passage.locale)
         self.latin = _is_latin(passage.text)
-        texts = [text for sentence in split_passage(passage) for text in _split_lines(sentence)]
-        self.lines = [_read_line(text, self.language) for text in texts[:_MAX_LINES]]
-        path = f"{passage.chapter}. {passage.section}. {passage.heading}"
-        self.heading = _read_line(path, self.language)
+        texts = [
+            (each.section, text) for each in split_passage(passage) for text in _split_lines(each)
+        ][:_MAX_LINES]
+        paths = [f"{passage.chapter}. {each.section}. {each.heading}" for each in passage.sections]
+        self.lines = [_read_line(text, self.language) for _, text in texts]
+
+        @cache
+        def heading(first: int, last: int) -> _Line:
+            return _read_line(" ".join(paths[first : last + 1]), self.language)
+
         self.windows = [
-            _Window.of(self.lines[at : at + size], self.heading)
+            _Window.of(self.lines[at : at + size], heading(texts[at][0], texts[at + size - 1][0]))
             for size in range(1, _MAX_WINDOW_LINES + 1)
             for at in range(len(self.lines) - size + 1)
         ]
-        self.named = self.heading.said.numbered.union(*(each.said.numbered for each in self.lines))
-        self._names = frozenset(terms(f"{passage.text} {path} {passage.file_path}"))
+        own = [heading(place, place) for place in range(len(paths))]
+        self.headings = {*own, *(each.heading for each in self.windows)}
+        read = (*own, *self.lines)
+        self.named = frozenset[tuple[str, str]]().union(*(each.said.numbered for each in read))
+        self._names = frozenset(terms(f"{passage.text} {' '.join(paths)} {passage.file_path}"))
 
     def has(self, name: str) -> bool:
         """Whether the passage contains the name or all of its parts."""
@@ -468,12 +477,14 @@ def _read_terms(text: str, language: str) -> list[str]:
 
 def _find_best_windows(weights: Mapping[str, float], source: _CitedPassage) -> list[_Window]:
     """Return the windows with the best coverage, preferring short ones."""
-    above = _weigh_coverage(weights, frozenset(), source.heading.bag)
+    above = {each: _weigh_coverage(weights, frozenset(), each.bag) for each in source.headings}
 
     def value(each: _Window) -> float:
         # Fast path: most windows share no term with the claim.
         nothing = each.bag.isdisjoint(weights)
-        share = above if nothing else _weigh_coverage(weights, each.bag, source.heading.bag)
+        share = (
+            above[each.heading] if nothing else _weigh_coverage(weights, each.bag, each.heading.bag)
+        )
         return share - _COST_PER_LINE * len(each.lines)
 
     return heapq.nlargest(_MAX_WINDOWS, source.windows, key=value)

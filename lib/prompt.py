@@ -14,7 +14,7 @@ from lib.sanitizer_syntax import RESOLVED_MARKER
 from lib.sessions import Message
 from lib.terms import terms_of_chunk
 
-_PROMPT_VERSION: Final = 2
+_PROMPT_VERSION: Final = 3
 SELECTION: Final = "Selected text"
 """The heading of the reader's selection on the page."""
 _PAGE_BONUS: Final = 0.05
@@ -72,8 +72,12 @@ def prompt_id(addition: str) -> str:
 
 
 def _format_passage(number: int, passage: Passage) -> str:
-    """Frame a passage as numbered data with its headings."""
-    where = join_headings(passage.chapter, passage.section, passage.heading)
+    """Frame a passage as numbered data with its headings.
+
+    Those of several sections stand between slashes. The text of all but the first contains them.
+    """
+    headings = " / ".join(dict.fromkeys(each.heading for each in passage.sections))
+    where = join_headings(passage.chapter, passage.sections[0].section, headings)
     # A closing tag in the passage itself must not end the frame.
     place = _escape_frame(" ".join(where.replace('"', "'").split()))
     text = _escape_frame(passage.text)

@@ -15,7 +15,7 @@ from lib.attribution import (
     check_answer_in_steps,
 )
 from lib.ranking import Passage
-from tests.passages import extract, make_passage
+from tests.passages import extract, make_passage, passage_of_sections
 
 BELL = """## The bell
 
@@ -29,6 +29,16 @@ ring --times 2
 ```
 """
 TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it.\n"
+
+
+def test_a_heading_supports_only_what_stands_below_it() -> None:
+    joined = passage_of_sections(
+        "## Fog\n\nRing the bell twice.\n\n## Night\n\nThe keeper sleeps until six.\n"
+    )
+    claims = ["In the fog, ring the bell twice", "In the fog, the keeper sleeps until six"]
+    answer = "".join(f"{claim} [1](https://b.example).\n\n" for claim in claims)
+    fog, night = check_answer(answer, {1: joined})
+    assert fog.score > night.score
 
 
 def passage(text: str, heading: str = "") -> Passage:

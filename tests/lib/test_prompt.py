@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from lib.prompt import _RULES, SELECTION, _format_passage, build_prompt, pack_passages, prefer_page
 from lib.sessions import Message
-from tests.passages import make_passage
+from tests.passages import make_passage, passage_of_sections
 
 
 def test_the_messages_of_a_request() -> None:
@@ -29,6 +29,11 @@ def test_a_passage_says_where_it_stands() -> None:
         3, make_passage("x", chapter="Tides", section="Spring", heading='The "high" one')
     )
     assert framed.startswith('<passage number="3" from="Tides > Spring > The \'high\' one">\n')
+
+
+def test_a_passage_names_the_headings_of_all_its_sections() -> None:
+    framed = _format_passage(1, passage_of_sections("## Debian\n\nA.\n\n## Fedora\n\nB.\n"))
+    assert 'from="Book > Guide > Debian / Fedora"' in framed
 
 
 def test_a_heading_that_stands_twice_is_said_once() -> None:
