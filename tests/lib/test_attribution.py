@@ -31,16 +31,6 @@ ring --times 2
 TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it.\n"
 
 
-def test_a_heading_supports_only_what_stands_below_it() -> None:
-    joined = passage_of_sections(
-        "## Fog\n\nRing the bell twice.\n\n## Night\n\nThe keeper sleeps until six.\n"
-    )
-    claims = ["In the fog, ring the bell twice", "In the fog, the keeper sleeps until six"]
-    answer = "".join(f"{claim} [1](https://b.example).\n\n" for claim in claims)
-    fog, night = check_answer(answer, {1: joined})
-    assert fog.score > night.score
-
-
 def passage(text: str, heading: str = "") -> Passage:
     return make_passage(text, "harbour.md", chapter="Harbour", heading=heading)
 
@@ -311,3 +301,14 @@ def test_a_very_long_number_in_brackets_is_no_marker() -> None:
     """Python refuses to convert numbers of more than 4,300 digits."""
     text = f"The bell weighs nine tons [1]. See [{'1' * 5_000}]."
     assert [each.markers for each in check_answer(text, {1: passage(BELL)})] == [[1]]
+
+
+def test_a_heading_supports_only_what_is_near_it() -> None:
+    joined = passage_of_sections(
+        "## Fog\n\nRing the bell twice.\n\n## Tides\n\nOne line. Two lines. Three lines.\n\n"
+        "## Night\n\nThe keeper sleeps until six.\n"
+    )
+    claims = ["In the fog, ring the bell twice", "In the fog, the keeper sleeps until six"]
+    answer = "".join(f"{claim} [1](https://b.example).\n\n" for claim in claims)
+    fog, night = check_answer(answer, {1: joined})
+    assert fog.score > night.score
