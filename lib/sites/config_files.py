@@ -380,6 +380,57 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> 
     return result
 
 
+class _Unknown:
+    def __repr__(self) -> str:
+        return "UNKNOWN"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+UNKNOWN: Final = _Unknown()
+"""A value that only running the configuration would tell. Falsy, so that defaults apply."""
+UNREAD: Final = "..."
+"""Key of a mapping that has more values than could be read, such as those of `...base`."""
+PACKAGE: Final = "package"
+"""Value of `UNREAD` if they come from a package. It is made for many sites, so it does not set the
+paths of one."""
+
+
+def setting(config: object, *keys: str, packaged: bool = False) -> Any:
+    """The value below `keys`; `UNKNOWN` where it could not be read, None where it is not set.
+
+    `packaged`: whether a package may set it.
+    """
+    for key in keys:
+        if not isinstance(config, Mapping):
+            return config if config is UNKNOWN else None
+        if key not in config:
+            hidden = config.get(UNREAD)
+            return None if hidden is None or (hidden == PACKAGE and not packaged) else UNKNOWN
+        config = config[key]
+    return config
+
+
+def base_of(config: Mapping[str, Any], key: str) -> str | None:
+    """The path of a site in `config`; `UNREAD` if it could not be read."""
+    value = setting(config, key)
+    return UNREAD if value is UNKNOWN else value if isinstance(value, str) else "/"
+
+
+def opened(config: Mapping[str, Any], source: object, depth: int = 0) -> dict[str, Any]:
+    """A mapping to which something unread, from `source`, adds values at every level."""
+    return {
+        **{
+            key: opened(value, source, depth + 1)
+            if isinstance(value, Mapping) and depth < 5
+            else value
+            for key, value in config.items()
+        },
+        UNREAD: source if config.get(UNREAD, PACKAGE) == PACKAGE else config[UNREAD],
+    }
+
+
 def section(config: object, *keys: str) -> dict[str, Any]:
     """The mapping below `keys`; empty if there is none."""
     for key in keys:

@@ -17,13 +17,14 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from lib.sites.config_files import PARENTS, repository_of, string
+from lib.sites.config_files import PARENTS, UNREAD, repository_of, string
 from lib.sites.generators import GENERATORS
 from lib.sites.globs import TOO_MANY, fits
 from lib.sites.site import NO_GENERATOR, Generator, Project, Site
 
 _MAX_ROOTS: Final = 1_000
 _MAX_PROBLEMS: Final = 20
+_UNREADABLE: Final = "is code or set in another place, so pages have no address"
 _SITE_FOLDERS: Final = "website docs site documentation doc book docs/source source".split()
 
 
@@ -108,12 +109,16 @@ def _site(
     problems: list[str],
 ) -> Site:
     given, (url, base) = _split(site_url), generator.address(project.settings)
+    name = config_file.name if config_file else generator.name
     configured, option = _split(url), project.options.get("base_url")
     if isinstance(option, str):
         path = _path(option)
     elif given[1].strip("/"):
         path = given[1]
-    elif base is not None:
+    elif base == UNREAD and not given[0]:
+        path = base
+        problems.append(f"{name}: the path of the site {_UNREADABLE}; set SITE_URL")
+    elif base is not None and base != UNREAD:
         path = _path(base)
     elif given[0] and configured[0] and given[0].lower() != configured[0].lower():
         path = "/"  # published on another host than configured: at its top
@@ -121,13 +126,15 @@ def _site(
         path = configured[1]
     roots = list(islice(generator.content_roots(project), _MAX_ROOTS + 1))
     if len(roots) > _MAX_ROOTS:
-        name = config_file.name if config_file else generator.name
         problems.append(f"{name}: more than {_MAX_ROOTS} folders of pages: the rest is not linked")
         roots.pop()
+    remedy = generator.implied_by
+    if remedy and any(root.route is None and root.kind == "docs" for root in roots):
+        problems.append(f"{name}: the path of the docs {_UNREADABLE}; set {remedy} in SITE_OPTIONS")
     return Site(
         generator,
         given[0] or configured[0],
-        _slashed(path),
+        "" if path == UNREAD else _slashed(path),
         tuple(sorted(roots, key=lambda root: -len(root.folder))),
         project.settings,
         project.options,

@@ -11,9 +11,20 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from lib.sites.anchors import numbered, word_slug
-from lib.sites.config_files import DataError, load_data, read_text, section, string, strings
+from lib.sites.config_files import (
+    UNKNOWN,
+    UNREAD,
+    DataError,
+    base_of,
+    load_data,
+    read_text,
+    section,
+    setting,
+    string,
+    strings,
+)
 from lib.sites.globs import fits, glob_matches
-from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
+from lib.sites.javascript import JAVASCRIPT_SUFFIXES, read_object
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
@@ -136,16 +147,18 @@ def _content_roots(project: Project) -> Iterable[ContentRoot]:
 
 def _plugins(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(kind, options) of each content plugin."""
-    presets = config.get("presets")
-    if not isinstance(presets, list):
-        presets = ["classic"]  # unreadable, or set elsewhere: nearly every site has this one
+    presets = setting(config, "presets")
+    if presets is UNKNOWN:
+        presets = [["classic", UNKNOWN]]
+    elif not isinstance(presets, list):
+        presets = ["classic"]
     for entry in presets:
         name, options = _named(entry)
         if "classic" in name:
             for kind in ("docs", "blog", "pages"):
-                value = options.get(kind)
+                value = setting(options, kind)
                 if value is not False:
-                    yield kind, value if isinstance(value, dict) else {}
+                    yield kind, _options(value)
     plugins = config.get("plugins")
     for entry in plugins if isinstance(plugins, list) else []:
         name, options = _named(entry)
@@ -157,8 +170,13 @@ def _plugins(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _named(entry: object) -> tuple[str, dict[str, Any]]:
     parts = entry if isinstance(entry, list) else [entry]
     name = parts[0] if parts and isinstance(parts[0], str) else ""
-    options = parts[1] if len(parts) > 1 and isinstance(parts[1], dict) else {}
-    return name, options
+    return name, _options(parts[1] if len(parts) > 1 else None)
+
+
+def _options(value: object) -> dict[str, Any]:
+    if value is UNKNOWN:
+        return {UNREAD: "code"}
+    return value if isinstance(value, dict) else {}
 
 
 _DEFAULT_PATH: Final = {"docs": "docs", "blog": "blog", "pages": "src/pages"}
@@ -181,11 +199,14 @@ def _plugin_roots(
 ) -> Iterator[ContentRoot]:
     """`languages` are the default one and then the translations that are built."""
     default, *locales = languages
-    path = options.get("path", _DEFAULT_PATH[kind])
+    path, told = setting(options, "path"), setting(options, "routeBasePath")
+    if path is UNKNOWN:
+        path, told = None, UNKNOWN if told is None else told
+    path = _DEFAULT_PATH[kind] if path is None else path
     if not isinstance(path, str):
         return
     route: str | None = _DEFAULT_ROUTE[kind]
-    if (told := options.get("routeBasePath")) is not None:
+    if told is not None:
         route = told.strip("/") if isinstance(told, str) else None
     exclude = strings(options.get("exclude")) or _EXCLUDED
     exclude = exclude if fits(exclude) else _EXCLUDED
@@ -264,7 +285,7 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
 
 def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
     keys = ("baseUrl", "url", "presets", "plugins", "themeConfig", "title")
-    return read_object(read_text(file, problems), keys, file.name, problems)
+    return read_object(read_text(file, problems), keys, file, problems)
 
 
 GENERATOR: Final = Generator(
@@ -272,7 +293,7 @@ GENERATOR: Final = Generator(
     options={"docs_route": str, "trailing_slash": bool},
     config_files=tuple(f"docusaurus.config{suffix}" for suffix in JAVASCRIPT_SUFFIXES),
     read_settings=_read_settings,
-    address=lambda settings: (string(settings, "url"), string(settings, "baseUrl", "/")),
+    address=lambda settings: (string(settings, "url"), base_of(settings, "baseUrl")),
     content_roots=_content_roots,
     claims_project=True,  # the options of a plugin may be unreadable
     implied_by="docs_route",

@@ -10,9 +10,21 @@ tree-sitter is imported on first use: most sites have no such configuration.
 import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from lib.sites.config_files import DataError, measured
+from lib.sites.config_files import (
+    PACKAGE,
+    PARENTS,
+    UNKNOWN,
+    UNREAD,
+    DataError,
+    measured,
+    merged,
+    opened,
+    read_text,
+    repository_of,
+)
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
@@ -30,6 +42,7 @@ _MAX_STEPS: Final = 200_000
 _MAX_SIZE: Final = 10_000
 """Characters of a string and items of a list."""
 _MAX_MEMBERS: Final = 20
+_MAX_MODULES: Final = 20
 
 _ESCAPE: Final = re.compile(
     r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|\r?\n|.)", re.DOTALL
@@ -43,37 +56,28 @@ _PATH_CALLS: Final = frozenset(
 _CONSTANTS: Final = {"true": True, "false": False, "null": None, "undefined": None}
 
 
-class _Unknown:
-    def __repr__(self) -> str:
-        return "UNKNOWN"
-
-    def __bool__(self) -> bool:
-        return False
-
-
-UNKNOWN: Final = _Unknown()
-"""A value that only running the configuration would tell. Falsy, so that defaults apply."""
-
-
 def read_object(
-    source: str, wanted: Iterable[str], name: str = "", problems: list[str] | None = None
+    source: str, wanted: Iterable[str], file: Path, problems: list[str] | None = None
 ) -> dict[str, object]:
     """The exported configuration, or the object that has most of the `wanted` keys.
 
-    Empty when there is none. Values are str, float, bool, None, list, dict or `UNKNOWN`. Their size
-    is proportional to that of the source. What is beyond a limit adds a line to `problems`.
+    Empty when there is none. Values are str, float, bool, None, list, dict or `UNKNOWN`; a dict may
+    have the key `UNREAD`. Their size is proportional to that of the source and the files it
+    imports: those that its path names, in the repository of `file` or else in its folder. What is
+    beyond a limit adds a line to `problems`.
     """
     problems = [] if problems is None else problems
+    name = file.name
     data = source.encode("utf-8", "replace")
     if len(data) > _MAX_BYTES:
         problems.append(f"{name}: more than {_MAX_BYTES} bytes")
         return {}
     tree, complete = _parse(data)
-    evaluator = _Evaluator(data, tree.root_node)
+    evaluator = _Evaluator(data, tree.root_node, file, _Modules(file))
     values = _best(evaluator, tree.root_node, frozenset(wanted))
     if not complete or evaluator.exhausted:
         problems.append(f"{name}: too many expressions: the rest is not read")
-    left = 10_000 + 4 * len(data)
+    left = 10_000 + 4 * evaluator.modules.size
     for key, value in values.items():
         try:
             left = measured(value, left)
@@ -141,11 +145,44 @@ def _returned_objects(root: "Node") -> Iterator["Node"]:
         stack.extend((child, kind) for child in reversed(node.named_children))
 
 
+class _Modules:
+    """The files of a configuration, and the work that they share."""
+
+    def __init__(self, file: Path) -> None:
+        self.folder = (repository_of(file.parent, PARENTS) or file.parent).resolve()
+        self.read: dict[Path, _Evaluator | None] = {}
+        self.size = _MAX_BYTES // 2
+        self.depth = 0
+        self.steps = 0
+
+    def load(self, name: str, importer: Path) -> "_Evaluator | None":
+        """The module that `name` means in `importer`; None if it cannot be read."""
+        for suffix in ("", *JAVASCRIPT_SUFFIXES, *(f"/index{s}" for s in JAVASCRIPT_SUFFIXES)):
+            try:
+                file = (importer.parent / f"{name}{suffix}").resolve()
+                if file.is_relative_to(self.folder) and file.is_file():
+                    break
+            except (OSError, RuntimeError, ValueError):
+                continue
+        else:
+            return None
+        if file not in self.read:
+            self.read[file] = None
+            data = read_text(file).encode()
+            self.size += len(data)
+            if data and self.size <= 2 * _MAX_BYTES and len(self.read) <= _MAX_MODULES:
+                data = b"export default " + data if file.suffix == ".json" else data
+                self.read[file] = _Evaluator(data, _parse(data)[0].root_node, file, self)
+        return self.read[file]
+
+
 class _Evaluator:
-    def __init__(self, data: bytes, program: "Node") -> None:
+    def __init__(self, data: bytes, program: "Node", file: Path, modules: _Modules) -> None:
         self._data = data
-        self._depth = 0
-        self._steps = 0
+        self._file = file
+        self.modules = modules
+        self._imports: dict[str, tuple[str, str]] = {}  # local name: module, name in it
+        self._exports: dict[str, str] = {}
         self._busy: set[str] = set()
         self._known: dict[str, object] = {}
         self._changes: dict[str, list[tuple[str, Node]]] = {}  # config.baseUrl = …
@@ -157,7 +194,10 @@ class _Evaluator:
     def _declare(self, program: "Node") -> None:
         counts: dict[str, int] = {}
         for node in program.named_children:
+            if node.type == "import_statement":
+                self._import(node)
             if node.type == "export_statement":
+                self._export(node)
                 if (value := node.child_by_field_name("value")) is not None:
                     self.exported.append(value)
                 node = node.child_by_field_name("declaration") or node
@@ -184,6 +224,62 @@ class _Evaluator:
         # The value of a name that is set twice depends on the order of execution.
         self.names = {name: node for name, node in self.names.items() if counts[name] == 1}
 
+    def _import(self, node: "Node") -> None:
+        """Record the names of `import a, { b as c } from "d"`; `* as e` has no name there."""
+        source = self._module(node)
+        clause = next((each for each in node.named_children if each.type == "import_clause"), None)
+        for part in clause.named_children if clause else ():
+            if part.type == "identifier":
+                self._imports[self._text(part)] = source, "default"
+            for each in part.named_children:
+                if part.type == "namespace_import":
+                    self._imports[self._text(each)] = source, "*"
+                elif each.type == "import_specifier":
+                    name, alias = self._fields(each, "name", "alias")
+                    if name is not None:
+                        self._imports[self._text(alias or name)] = source, self._text(name)
+
+    def _export(self, node: "Node") -> None:
+        """Record the names of `export { a as b }` and `export { a as b } from "c"`."""
+        clause = next((each for each in node.named_children if each.type == "export_clause"), None)
+        for each in clause.named_children if clause else ():
+            name, alias = self._fields(each, "name", "alias")
+            if name is None:
+                continue
+            local, exported = self._text(name), self._text(alias or name)
+            if source := self._module(node):
+                self._imports[f"{exported} from"] = source, local
+                local = f"{exported} from"
+            self._exports[exported] = local
+            if exported == "default" and (alias is not None and not source):
+                self.exported.append(name)
+
+    def _module(self, node: "Node") -> str:
+        source = node.child_by_field_name("source")
+        return self._text(source)[1:-1] if source is not None else ""
+
+    def export(self, name: str) -> object:
+        """The value that a module exports as `name`."""
+        if name == "default" and self.exported:
+            return self.value(self.exported[-1])
+        if name == "*":
+            names = {*self.names, *self._exports}
+            return {each: self.export(each) for each in names}
+        return self.named(self._exports.get(name, name))
+
+    def _from(self, source: str, name: str) -> object:
+        if not source.startswith("."):
+            return UNKNOWN
+        module = self.modules.load(source, self._file)
+        return UNKNOWN if module is None else module.export(name)
+
+    def _unread(self, node: "Node | None") -> object:
+        """Where the unknown value of `node` comes from: `PACKAGE`, or else "code"."""
+        while node is not None and node.type in ("call_expression", "member_expression"):
+            node = node.child_by_field_name("function") or node.child_by_field_name("object")
+        source = self._imports.get(self._text(node), ("",))[0] if node is not None else ""
+        return "code" if not source or source.startswith((".", "node:")) else PACKAGE
+
     def _text(self, node: "Node") -> str:
         return self._data[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
@@ -207,10 +303,13 @@ class _Evaluator:
     def named(self, name: str) -> object:
         if name in self._known:
             return self._known[name]
-        if name not in self.names or name in self._busy:
+        if name in self._busy or not (name in self.names or name in self._imports):
             return UNKNOWN
         self._busy.add(name)
-        value = self.value(self.names[name])
+        if name in self.names:
+            value = self.value(self.names[name])
+        else:
+            value = self._from(*self._imports[name])
         self._busy.discard(name)
         if isinstance(value, dict):
             value |= {key: self.value(node) for key, node in self._changes.get(name, ())}
@@ -219,17 +318,18 @@ class _Evaluator:
 
     @property
     def exhausted(self) -> bool:
-        return self._steps > _MAX_STEPS
+        return self.modules.steps > _MAX_STEPS
 
     def value(self, node: "Node | None") -> object:
-        self._steps += 1
-        if node is None or self._depth > _MAX_DEPTH or self.exhausted:
+        shared = self.modules
+        shared.steps += 1
+        if node is None or shared.depth > _MAX_DEPTH or self.exhausted:
             return UNKNOWN
-        self._depth += 1
+        shared.depth += 1
         try:
             return self._value(node)
         finally:
-            self._depth -= 1
+            shared.depth -= 1
 
     def _value(self, node: "Node") -> object:
         match node.type:
@@ -296,21 +396,36 @@ class _Evaluator:
             parts = [part for part in arguments if isinstance(part, str)]
             known = parts and len(parts) == len(arguments)
             return self._short("/".join(parts)) if known else UNKNOWN
+        if name == "require" and arguments and isinstance(arguments[0], str):
+            return self._from(arguments[0], "default")
+        if given is not None and (name.startswith("merge") or name == "Object.assign"):
+            return self._merged([each for each in given.named_children if each.type != "comment"])
         if name == "URL" and arguments and isinstance(arguments[0], str):
             return arguments[0]
         if _WRAPPER.search(name):
             return next((part for part in arguments if isinstance(part, dict)), UNKNOWN)
         return UNKNOWN
 
+    def _merged(self, nodes: "list[Node]") -> dict[str, object]:
+        """The result of `mergeConfig(a, b)`."""
+        result: dict[str, object] = {}
+        for node in nodes:
+            value = self.value(node)
+            if isinstance(value, dict) and self._affords(len(value)):
+                result = merged(result, value)
+            elif value is UNKNOWN:
+                result = opened(result, self._unread(node))
+        return result
+
     def _affords(self, size: int, present: int = 0) -> bool:
         """Count the items of a copy; False if they are too many."""
-        self._steps += size
+        self.modules.steps += size
         return present + size <= _MAX_SIZE and not self.exhausted
 
     def _short(self, value: object) -> object:
         if not isinstance(value, str):
             return value
-        self._steps += len(value) // 10
+        self.modules.steps += len(value) // 10
         return value if len(value) <= _MAX_SIZE else UNKNOWN
 
     def _items(self, node: "Node") -> list[object]:
@@ -331,14 +446,23 @@ class _Evaluator:
         for child in node.named_children:
             key, value, method = self._fields(child, "key", "value", "name")
             if child.type == "spread_element":
-                spread = self.value(child.named_child(0))
+                node = child.named_child(0)
+                spread = self.value(node)
                 if isinstance(spread, dict) and self._affords(len(spread)):
                     values.update(spread)
+                elif spread is UNKNOWN or isinstance(spread, dict):
+                    source = self._unread(node)
+                    if source != PACKAGE:  # which may replace what stands before it
+                        values = dict.fromkeys(values, UNKNOWN)
+                    values[UNREAD] = source
             elif child.type == "shorthand_property_identifier":
                 values[self._text(child)] = self.named(self._text(child))
             elif child.type == "pair" and key is not None and key.type != "computed_property_name":
                 name = self.value(key) if key.type == "string" else self._text(key)
-                values[str(name)] = self.value(value)
+                read = self.value(value)
+                if name == "extends" and read is UNKNOWN:
+                    read = {UNREAD: self._unread(value)}
+                values[str(name)] = read
             elif child.type == "method_definition":
                 values[self._text(method) if method is not None else ""] = UNKNOWN
         return values

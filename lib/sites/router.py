@@ -97,7 +97,7 @@ class Router:
             if len(place.path or "") > LONGEST_PATH:
                 place = UNKNOWN_PATH
         url = None
-        if place.path is not None:
+        if place.path is not None and self._site.base_url:
             url = self._site.site_url + quote(place.path, safe=_PATH_SAFE, errors="replace")
         locale = place.locale or root.locale
         return PageAddress(url, found, root.version, locale, place.published, place.until)

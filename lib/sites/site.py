@@ -181,7 +181,8 @@ class Generator:
     project_folder: Callable[[Path], Path] = lambda file: file.parent
     """From the configuration file to the folder that its paths are relative to."""
     address: Callable[[Mapping[str, Any]], tuple[str, str | None]] = lambda _settings: ("", None)
-    """From the settings to the site's address: the whole and None, or host and path."""
+    """From the settings to the site's address: the whole and None, or host and path. The path is
+    `UNREAD` if it could not be read."""
     content_roots: Callable[[Project], Iterable[ContentRoot]] = lambda p: p.single_root(".")
     claims_project: bool = False
     """Whether a configuration counts even if the content folder is in none of its content roots."""
@@ -219,7 +220,7 @@ class Site:
     site_url: str = ""
     """Scheme and host, no path, no slash at its end; empty when unknown."""
     base_url: str = "/"
-    """The path the site is served under, with a slash at both ends."""
+    """The path the site is served under, with a slash at both ends; empty when unknown."""
     content_roots: tuple[ContentRoot, ...] = ()
     """Longest folder first."""
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))

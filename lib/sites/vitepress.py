@@ -1,15 +1,28 @@
 """VitePress: file names as addresses, with rewrites; slugs of @mdit-vue/shared."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
 from lib.languages import normalize
 from lib.sites.anchors import attribute_list, numbered
-from lib.sites.config_files import read_text, section, string, strings
+from lib.sites.config_files import (
+    UNKNOWN,
+    UNREAD,
+    base_of,
+    merged,
+    opened,
+    read_text,
+    section,
+    setting,
+    string,
+    strings,
+)
 from lib.sites.globs import glob_matches
-from lib.sites.javascript import JAVASCRIPT_SUFFIXES, UNKNOWN, read_object
+from lib.sites.javascript import JAVASCRIPT_SUFFIXES, read_object
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
@@ -19,25 +32,39 @@ from lib.sites.site import (
     HeadingText,
     PagePath,
     PageSource,
+    Project,
     Site,
     joined,
     split_name,
 )
 
 
-def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
+def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     if glob_matches(strings(site.settings.get("srcExclude")), source.path):
         return NOT_BUILT
     if re.search(r"\[\w+\]", source.path) or glob_matches(("**/node_modules/**",), source.path):
         return NOT_BUILT  # a template; code lists its pages
-    path = _rewritten(site.settings.get("rewrites"), source.path)
-    if path is None:
+    path = _rewritten(setting(site.settings, "rewrites"), source.path)
+    if path is None or root.route is None:
         return UNKNOWN_PATH
+    locale = _locale(site.settings, path)
     folder, name = split_name(path)
     if name == "index":
-        return PagePath(joined(site.base_url, folder, "/"))
+        return PagePath(joined(site.base_url, folder, "/"), locale=locale)
+    # the build contains x.html with `cleanUrls` too
     clean = site.switch("clean_urls", site.settings.get("cleanUrls") is True)
-    return PagePath(joined(site.base_url, folder, name) + ("" if clean else ".html"))
+    ending = "" if clean else ".html"
+    return PagePath(joined(site.base_url, folder, name) + ending, locale=locale)
+
+
+def _locale(settings: Mapping[str, Any], path: str) -> str:
+    """The language's folder; for pages outside those, the `lang` of the site's root."""
+    locales = section(settings, "locales")
+    folder = path.partition("/")[0]
+    if "/" in path and folder in locales and folder != "root":
+        return folder
+    own = string(section(locales, "root"), "lang") or string(settings, "lang")
+    return own if locales else ""
 
 
 _PARAMETER: Final = re.compile(r":(\w+)(?:\(([^()]*)\))?([*+?]?)")
@@ -106,8 +133,7 @@ def _slug(text: str) -> str:
 
 
 def _heading_rules(site: Site, _text: str) -> HeadingRules:
-    anchor = section(site.settings, "markdown").get("anchor")
-    own = anchor is UNKNOWN or (isinstance(anchor, dict) and "slugify" in anchor)
+    own = setting(site.settings, "markdown", "anchor", "slugify", packaged=True) is not None
     return HeadingRules(
         slugify=None if own else _slug,
         number=partial(numbered, explicit_count=True),
@@ -118,9 +144,39 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
     )
 
 
+_MAX_EXTENDED: Final = 5
+_UNREADABLE: Final = {
+    ("srcDir",): "pages have no address",
+    ("rewrites",): "pages have no address",
+    ("markdown", "anchor", "slugify"): "links lead to pages, not to headings",
+}
+"""Settings, and the effect of one that cannot be read."""
+
+
+def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
+    folder = setting(project.settings, "srcDir")
+    if folder is UNKNOWN:
+        return tuple(replace(root, route=None) for root in project.single_root("."))
+    return project.single_root(folder if isinstance(folder, str) else ".")
+
+
 def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
     wanted = ("base", "cleanUrls", "srcDir", "themeConfig", "title", "rewrites", "markdown")
-    return read_object(read_text(file, problems), wanted, file.name, problems)
+    settings = read_object(read_text(file, problems), wanted, file, problems)
+    for _ in range(_MAX_EXTENDED):
+        base = settings.pop("extends", None)
+        if not isinstance(base, dict):
+            break
+        if UNREAD in base:
+            settings = opened(settings, base[UNREAD])
+        settings = merged(base, settings)
+    if problems is not None:
+        problems += (
+            f"{file.name}: {'.'.join(keys)} is code or set in another place, so {effect}"
+            for keys, effect in _UNREADABLE.items()
+            if setting(settings, *keys, packaged=keys[0] == "markdown") is UNKNOWN
+        )
+    return settings
 
 
 GENERATOR: Final = Generator(
@@ -138,9 +194,9 @@ GENERATOR: Final = Generator(
     ),
     address=lambda settings: (
         string(section(settings, "sitemap"), "hostname"),
-        string(settings, "base"),
+        base_of(settings, "base"),
     ),
-    content_roots=lambda project: project.single_root(string(project.settings, "srcDir", ".")),
+    content_roots=_content_roots,
     page_path=_page_path,
     heading_rules=_heading_rules,
     underscored_pages=True,

@@ -304,6 +304,77 @@ def test_vitepress_paths(tmp_path: Path) -> None:
     assert (clean["01-b.md"].url, clean["a/index.md"].url) == ("/q/01-b", "/q/a/")
 
 
+VITEPRESS = {
+    ".vitepress/config/index.ts": "import { shared } from './shared'\nimport theme from 'a-theme'\n"
+    "export default defineConfig({%s})",
+    ".vitepress/config/shared.ts": "export const shared = {base: '/t/', cleanUrls: true}",
+    "a.md": "## B\n\n## C {#d}\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "url", "anchor", "problem"),
+    [
+        ("...shared", "/t/a", "b", ""),
+        ("extends: shared, cleanUrls: false", "/t/a.html", "b", ""),
+        ("extends: theme", "/a.html", None, "markdown.anchor.slugify"),
+        ("extends: theme, markdown: {anchor: {}}", "/a.html", None, "markdown.anchor.slugify"),
+        ("extends: make(), base: '/x/', srcDir: '.', rewrites: {}", "/x/a.html", None, "slugify"),
+        ("...make()", None, None, "srcDir"),
+        ("...make(), srcDir: '.', rewrites: {}, markdown: {}", None, "b", "set SITE_URL"),
+        ("srcDir: make()", None, "b", "srcDir"),
+    ],
+)
+def test_vitepress_settings_from_elsewhere(
+    tmp_path: Path, config: str, url: str | None, anchor: str | None, problem: str
+) -> None:
+    name = ".vitepress/config/index.ts"
+    files = {**VITEPRESS, name: VITEPRESS[name] % config}
+    found = routed(tmp_path, files)["a.md"]
+    assert (found.url, found.anchors) == (url, (anchor, "d"))
+    problems = detect_site(tmp_path).problems
+    assert problem in "".join(problems)
+    assert bool(problem) is bool(problems)
+    if "SITE_URL" in problem:
+        told = routed(tmp_path, files, site_url="https://x.org")["a.md"]
+        assert told.url == "https://x.org/a.html"
+
+
+@pytest.mark.parametrize(
+    ("config", "url"),
+    [
+        ("presets: [['classic', {docs: {...make()}}]]", None),
+        ("presets: [['classic', {docs}]]", None),
+        ("presets: [['classic', make()]]", None),
+        ("presets: make()", None),
+        ("...make(), presets: ['classic']", None),
+        ("presets: [['classic', {docs: {...{}}}]]", "/docs/a"),
+        ("themeConfig: {...make()}, plugins: [make()]", "/docs/a"),
+    ],
+)
+def test_docusaurus_settings_from_elsewhere(tmp_path: Path, config: str, url: str | None) -> None:
+    files = {"docusaurus.config.js": f"export default {{{config}}}", "docs/a.md": ""}
+    assert routed(tmp_path, files, "docs")["a.md"].url == url
+    problems = detect_site(tmp_path / "docs").problems
+    assert bool(problems) is (url is None)
+    if url is None:
+        option = {} if "SITE_URL" in problems[0] else {"docs_route": "/r"}
+        told = routed(tmp_path, files, "docs", site_url="https://x.org", options=option)["a.md"]
+        assert told.url is not None
+
+
+def test_vitepress_locales(tmp_path: Path) -> None:
+    locales = "locales: {root: {lang: 'en-GB'}, fr: {lang: 'fr-FR'}, zh: {}}"
+    files = {
+        ".vitepress/config.mjs": f"export default {{{locales}, rewrites: {{'en/:p*': ':p*'}}}}",
+        **dict.fromkeys(["en/a.md", "fr/a.md", "zh/a/index.md", "other/a.md", "fr.md"], ""),
+    }
+    found = routed(tmp_path, files)
+    assert [address.locale for address in found.values()] == ["en-GB", "fr", "zh", "en-GB", "en-GB"]
+    files[".vitepress/config.mjs"] = "export default {lang: 'fr'}"
+    assert routed(tmp_path, files)["fr/a.md"].locale == ""
+
+
 def test_vitepress_rewrites_in_code_give_no_address(tmp_path: Path) -> None:
     files = {".vitepress/config.js": "export default {rewrites(id) { return id }}", "a.md": ""}
     assert routed(tmp_path, files)["a.md"].url is None
