@@ -530,7 +530,6 @@ class ServerStore:
         *,
         grpc_port: int = 0,
         layout: Layout | None = None,
-        client: "AsyncQdrantClient | None" = None,
     ) -> None:
         """`grpc_port` 0: HTTP only. `layout` applies to new generations."""
         self._url = url
@@ -538,7 +537,6 @@ class ServerStore:
         self._alias = collection
         self._grpc_port = grpc_port
         self._layout = layout or Layout()
-        self._given = client
         self._server = SingleFlight(self._connect)
         self._live: tuple[str, Manifest] | None = None
         self._asked_at = -math.inf
@@ -684,14 +682,11 @@ class ServerStore:
         return live
 
     async def _connect(self) -> _Server:
-        client = self._given
-        if client is None:
-            # The import takes most of a second, too long for the event loop.
-            await asyncio.to_thread(importlib.import_module, "lib.store_server_client")
-            from lib.store_server_client import connect
+        # The import takes most of a second, too long for the event loop.
+        await asyncio.to_thread(importlib.import_module, "lib.store_server_client")
+        from lib.store_server_client import connect
 
-            client = connect(self._url, self._api_key, self._grpc_port)
-        return _Server(client, self._alias, {})
+        return _Server(connect(self._url, self._api_key, self._grpc_port), self._alias, {})
 
 
 async def _check_version(server: _Server) -> None:

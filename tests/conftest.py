@@ -25,6 +25,7 @@ import lib.reader
 import lib.store_edge
 import lib.worker
 from lib.book import digest
+from lib.embedding_e5 import _E5
 from lib.indexing import _settings_of_index
 from lib.ingest import Ingestion, IngestRequest
 from lib.replicas.client import RedisClient
@@ -61,13 +62,26 @@ hypothesis_settings.register_profile("explore", deadline=None)
 hypothesis_settings.load_profile("repeatable")
 
 
+_embed = _E5.document
+
+
 @pytest.fixture(scope="session", autouse=True)
 def model_loaded_once() -> Iterator[None]:
-    """Load the real model once: it would take half a second for each application."""
+    """Load the real model once: it would take half a second for each application.
+
+    Most applications embed the same book and the same questions, so vectors are kept too.
+    """
     with pytest.MonkeyPatch.context() as patch:
         once = functools.cache(lib.embedding_e5.load_e5)
         patch.setattr(lib.embedding_e5, "load_e5", once)
+        patch.setattr(_E5, "document", functools.cache(_embed))
         yield
+
+
+@pytest.fixture
+def vectors_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute every vector with the real model."""
+    monkeypatch.setattr(_E5, "document", _embed)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,14 +1,12 @@
 """One factory per kind of store, and patches that make Qdrant's client faster in tests.
 
-`ServerStore` is tested twice: over HTTP against `tests.qdrant_server` in strict mode, and on
-qdrant-client's local mode, a separate implementation without network and strict mode. With
-QDRANT_TEST_URL (and QDRANT_TEST_API_KEY) it is also tested against that server, in collections
-named `quire-test-…` that are removed after each test.
+`ServerStore` is tested over HTTP against `tests.qdrant_server` in strict mode. With QDRANT_TEST_URL
+(and QDRANT_TEST_API_KEY) it is also tested against that server, in collections named `quire-test-…`
+that are removed after each test.
 """
 
 import functools
 import os
-from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -16,12 +14,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
 import pytest
-from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.embed import type_inspector
 from qdrant_client.embed.schema_parser import ModelSchemaParser
-from qdrant_client.local import sparse_distances
 
 import lib.store_server_client
 from lib.store import Store
@@ -39,19 +34,6 @@ def change_retry_policies(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> No
     monkeypatch.setattr(client, "_POLICIES", changed)
 
 
-def sparse_dot_product(query: models.SparseVector, stored: models.SparseVector) -> Any:
-    """The same product as local mode's own function, which takes half of the tests' time.
-
-    Both vectors are sorted by index.
-    """
-    indices, products = stored.indices, []
-    for index, value in zip(query.indices, query.values, strict=True):
-        place = bisect_left(indices, index)
-        if place < len(indices) and indices[place] == index:
-            products.append(value * stored.values[place])
-    return np.float32(sum(products)) if products else None
-
-
 # Every client would copy the schema of all models: 20 ms.
 setattr(type_inspector, "ModelSchemaParser", functools.cache(ModelSchemaParser))  # noqa: B010
 
@@ -59,7 +41,7 @@ setattr(type_inspector, "ModelSchemaParser", functools.cache(ModelSchemaParser))
 MakeStore = Callable[[], Store]
 REAL_URL = os.environ.get("QDRANT_TEST_URL", "")
 REAL_KEY = os.environ.get("QDRANT_TEST_API_KEY", "")
-STORE_KINDS = ["edge", "server", "wire", *(["real"] if REAL_URL else [])]
+STORE_KINDS = ["edge", "wire", *(["real"] if REAL_URL else [])]
 
 
 @asynccontextmanager
@@ -67,12 +49,7 @@ async def open_stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
     """Yield a factory of stores on the same index, as separate processes would open them."""
     made: list[Store] = []
     async with AsyncExitStack() as stack:
-        if kind == "server":
-            patch = stack.enter_context(pytest.MonkeyPatch.context())
-            patch.setattr(sparse_distances, "sparse_dot_product", sparse_dot_product)
-            client = AsyncQdrantClient(":memory:")
-            stack.push_async_callback(client.close)
-        elif kind == "wire":
+        if kind == "wire":
             running = running_qdrant(folder / "server", api_key=KEY, strict=True)
             server = await stack.enter_async_context(running)
         collection = f"quire-test-{uuid4().hex}"
@@ -83,8 +60,6 @@ async def open_stores(kind: str, folder: Path) -> AsyncIterator[MakeStore]:
             match kind:
                 case "edge":
                     made.append(EdgeStore(folder / "index"))
-                case "server":
-                    made.append(ServerStore("", "", "book", client=client))
                 case "wire":
                     made.append(ServerStore(server.url, KEY, "book"))
                 case "real":

@@ -23,6 +23,8 @@ from lib.embedding_local import _DEFAULT_MAX_TOKENS, LocalEmbedder, find_model
 from lib.services import make_local_embedder
 from tests.onnx_model import hidden_states, write_model
 
+pytestmark = pytest.mark.usefixtures("vectors_computed")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

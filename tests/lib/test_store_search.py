@@ -28,10 +28,7 @@ from tests.stores import (
     sparse_vectors,
 )
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
 
 FILES_OF = 10
 """Chunks in the generated books."""

@@ -52,6 +52,7 @@ from lib.store import (
     store_breaker,
 )
 from lib.store_server import Layout, ServerStore
+from lib.store_server_client import connect
 from lib.terms import query_vector
 from tests.conftest import wait_for_ingestion
 from tests.qdrant_server import Fault, QdrantServer, running_qdrant
@@ -71,10 +72,7 @@ from tests.stores import (
 from tests.tiny_book import write_book
 from tests.upstream import Body, Drop, Hang, Status, Upstream
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:Payload indexes have no effect:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
 
 ROOT = Path(__file__).parents[2]
 VENDOR = f"vendor text with {KEY}"
@@ -680,61 +678,65 @@ async def test_the_metadata_is_added_to_that_of_the_creation(
     assert collection.metadata["manifest"]["generation"] == manifest.generation
 
 
-# --- Without a network ---------------------------------------------------------------------------
+# --- Collections and aliases ---------------------------------------------------------------------
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[AsyncQdrantClient]:
-    made = AsyncQdrantClient(":memory:")
+async def client(server: QdrantServer) -> AsyncIterator[AsyncQdrantClient]:
+    made = connect(server.url, KEY)
     yield made
     await made.close()
 
 
-async def collections(client: AsyncQdrantClient) -> set[str]:
-    return {each.name for each in (await client.get_collections()).collections}
+@pytest.fixture
+def remembering(monkeypatch: pytest.MonkeyPatch, make: MakeStore) -> MakeStore:
+    """Stores that ask for the manifest once in a minute."""
+    monkeypatch.setattr(lib.store_server, "_MANIFEST_SECONDS", 60)
+    return make
 
 
 async def test_old_generations_are_dropped_and_other_collections_left(
-    client: AsyncQdrantClient,
+    client: AsyncQdrantClient, server: QdrantServer, make: MakeStore
 ) -> None:
-    params = VectorParams(size=2, distance=Distance.COSINE)
+    params = {"other": VectorParams(size=2, distance=Distance.COSINE)}
     foreign = {"notes", "book-2", "book--x", "booklet--20260101T000000-abcdef"}
     for name in (*foreign, "book--20260101T000000-abcdef"):
         await client.create_collection(name, vectors_config=params)
-    store = ServerStore("", "", "book", client=client)
+    store = make()
     await store.open()
-    assert await collections(client) == foreign  # only our old attempt is deleted
+    assert {*server.collections} == foreign  # only our old attempt is deleted
     for number in range(3):
         manifest = await publish(store, [chunk(number)], random_vectors(1))
-    assert await collections(client) == foreign | {f"book--{manifest.generation}"}
+    assert {*server.collections} == foreign | {f"book--{manifest.generation}"}
 
 
-async def test_a_generation_with_another_alias_is_left(client: AsyncQdrantClient) -> None:
+async def test_a_generation_with_another_alias_is_left(
+    client: AsyncQdrantClient, server: QdrantServer, make: MakeStore
+) -> None:
     """The alias may be a pin, or belong to another Quire."""
-    store = ServerStore("", "", "book", client=client)
+    store = make()
     first = await publish(store, [chunk(1)], random_vectors(1))
     alias = CreateAlias(collection_name=f"book--{first.generation}", alias_name="pinned")
     await client.update_collection_aliases([CreateAliasOperation(create_alias=alias)])
     second = await publish(store, [chunk(2)], random_vectors(1))
     await store.open()
-    assert await collections(client) == {f"book--{each.generation}" for each in (first, second)}
+    assert {*server.collections} == {f"book--{each.generation}" for each in (first, second)}
 
 
 @pytest.mark.parametrize("days", [0, 3])
 async def test_a_fresh_attempt_of_another_process_is_left(
-    client: AsyncQdrantClient, days: int
+    server: QdrantServer, make: MakeStore, days: int
 ) -> None:
     """To embed a large book takes days."""
     generation = f"{datetime.now(UTC) - timedelta(days=days):{_GENERATION_TIME}}-abcdef"
-    builder = await ServerStore("", "", "book", client=client).build(generation, MODEL)
+    builder = await make().build(generation, MODEL)
     await builder.add([chunk(1)], random_vectors(1), sparse_vectors([chunk(1)]))
-    await ServerStore("", "", "book", client=client).open()
-    assert len(await collections(client)) == 1
+    await make().open()
+    assert len({*server.collections}) == 1
 
 
-async def test_the_manifest_is_asked_for_now_and_then(client: AsyncQdrantClient) -> None:
-    reader = ServerStore("", "", "book", client=client)
-    writer = ServerStore("", "", "book", client=client)
+async def test_the_manifest_is_asked_for_now_and_then(remembering: MakeStore) -> None:
+    reader, writer = remembering(), remembering()
     first = await publish(writer, [chunk(1)], random_vectors(1))
     assert await reader.manifest() == first
     builder = await writer.build(generation := new_generation(), MODEL)
@@ -749,10 +751,9 @@ async def test_the_manifest_is_asked_for_now_and_then(client: AsyncQdrantClient)
 
 
 async def test_who_builds_builds_upon_what_was_published_a_moment_ago(
-    client: AsyncQdrantClient,
+    remembering: MakeStore,
 ) -> None:
-    reader = ServerStore("", "", "book", client=client)
-    writer = ServerStore("", "", "book", client=client)
+    reader, writer = remembering(), remembering()
     first = await publish(writer, [chunk(1)], random_vectors(1))
     assert await reader.manifest() == first
     second = await publish(writer, [chunk(2, "b.md")], random_vectors(1))
@@ -761,13 +762,15 @@ async def test_who_builds_builds_upon_what_was_published_a_moment_ago(
     assert [*await reader.ledger()] == ["b.md"]
 
 
-async def test_a_foreign_collection_behind_the_alias_is_said(client: AsyncQdrantClient) -> None:
+async def test_a_foreign_collection_behind_the_alias_is_said(
+    client: AsyncQdrantClient, make: MakeStore
+) -> None:
     await client.create_collection(
-        "other", vectors_config=VectorParams(size=2, distance=Distance.COSINE)
+        "other", vectors_config={"other": VectorParams(size=2, distance=Distance.COSINE)}
     )
     alias = CreateAlias(collection_name="other", alias_name="book")
     await client.update_collection_aliases([CreateAliasOperation(create_alias=alias)])
-    store = ServerStore("", "", "book", client=client)
+    store = make()
     for call in (store.manifest(), store.build(new_generation(), MODEL)):
         with pytest.raises(StoreUnavailable, match="QDRANT_COLLECTION"):
             await call
