@@ -80,7 +80,7 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
         flavour=flavour,
         front_matter=MappingProxyType(front_matter),
         front_matter_complete=front.complete,
-        hidden=template.hidden,
+        hidden=[*template.hidden, *builder.hidden],
         shown=template.text if template.text is not text else "",
         title=title,
         headings=headings,
@@ -142,6 +142,8 @@ class _Builder:
     text: str
     lines: Lines
     headings: list[Heading] = field(default_factory=list)
+    hidden: list[tuple[int, int]] = field(default_factory=list)
+    """Comments that the site's own pages leave out."""
 
     def plain(self, source: str) -> str:
         return inline_text(self.parser, self.env, source)
@@ -221,6 +223,8 @@ class _Builder:
                     for at, item in enumerate(children)
                 )
             return Block(_PARENTS[kind], start, end, title, children=children), after
+        if kind == "comment" and self.text[start:end].lstrip().startswith("%"):
+            self.hidden.append((start, end))
         text = token.content
         if kind == "marker" and text:
             text = self.plain(text)

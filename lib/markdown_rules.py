@@ -23,6 +23,7 @@ from mdit_py_plugins.footnote.index import footnote_def
 
 from lib.markdown_page import CODE, FORMULA, Flavour, line_of, mark_verbatim, push_line
 from lib.sanitizer_syntax import HTML_NAMES, unescape
+from lib.sites.anchors import role_text
 
 CLOSING_NAMES: Final = re.compile(r"</([A-Za-z][\w.:-]*)")
 _TAG_START: Final = re.compile(r"<(/?)([A-Za-z][\w.:-]*)?")
@@ -680,7 +681,7 @@ def _myst_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     return silent or push_line(state, "comment", start, start + 1)
 
 
-_ROLE: Final = re.compile(r"\{[a-zA-Z0-9_\-+:]++\}(`++)")
+_ROLE: Final = re.compile(r"\{([a-zA-Z0-9_\-+:]++)\}(`++)")
 
 
 def _role(state: StateInline, silent: bool) -> bool:
@@ -690,14 +691,15 @@ def _role(state: StateInline, silent: bool) -> bool:
         return False
     # the marks of one role are not searched again after the last of their length
     ends = state.env.setdefault("roles", {})
-    key = (state.src, found[1])
-    stop = state.src.find(found[1], found.end() + 1) if ends.get(key, 0) >= 0 else -1
+    key = (state.src, found[2])
+    stop = state.src.find(found[2], found.end() + 1) if ends.get(key, 0) >= 0 else -1
     ends[key] = stop
     if stop < 0:
         return False
     if not silent:
-        state.push("myst_role", "", 0).content = state.src[found.end() : stop].replace("\n", " ")
-    state.pos = stop + len(found[1])
+        text = role_text(found[1], state.src[found.end() : stop])
+        state.push("myst_role", "", 0).content = text.replace("\n", " ")
+    state.pos = stop + len(found[2])
     return True
 
 

@@ -33,7 +33,10 @@ _ATTRIBUTE_LISTS = re.compile(
     r"(?<![ \t])[ \t]*+\{:?[ \t]*+(?:[.#][\w-]|[\w-]++[ \t]*+=)[^{}\n]*+\}"
 )
 _SPAN_ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}")
-_ROLE = re.compile(r"\{[A-Za-z][\w:+-]*\}(?=`)")
+_ROLE = re.compile(r"\{([A-Za-z][\w:+-]*+)\}(`++)([^`]*+)")
+_LINKING_ROLES: Final = frozenset(
+    "any doc download envvar eq keyword numref option pep ref rfc term token".split()
+)
 
 _BRACES: Final = re.compile(
     r"\\?\{(?:[^{}\n/]++|/\*[^*\n]{0,100}+(?:\*(?!/)[^*\n]{0,100}+){0,9}+\*/|/)*+\}"
@@ -188,9 +191,9 @@ def _mdx_rule(state: StateInline, silent: bool) -> bool:
     return True
 
 
-@lru_cache(maxsize=2)
-def _parser(mdx: bool) -> MarkdownIt:
-    parser = MarkdownIt("commonmark").enable("strikethrough")
+@lru_cache(maxsize=8)
+def _parser(mdx: bool, typography: frozenset[str]) -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"typographer": True}).enable(["strikethrough", *typography])
     if mdx:
         parser.inline.ruler.before("autolink", "mdx", _mdx_rule)
         parser.disable(["autolink", "html_inline"])
@@ -233,7 +236,7 @@ def _heading_text(
     if rules.span_attributes:
         source = _SPAN_ATTRIBUTES.sub("", source)
     if rules.roles:
-        source = _ROLE.sub("", source)
+        source = _ROLE.sub(lambda role: role[2] + role_text(role[1], role[3]), source)
     env = {"references": dict(references)}
     if rules.footnotes:
         source = _outside_code(source, lambda part: _FOOTNOTE.sub("", part))
@@ -241,7 +244,7 @@ def _heading_text(
         source = _outside_code(source, lambda part: _FOOTNOTE.sub(lambda m: m[0][2:-1], part))
     if rules.smart_dashes:
         source = _outside_code(source, lambda part: _ANGLES.sub("", part))
-    inline = _parser(rules.mdx).parseInline(source.strip(), env)
+    inline = _parser(rules.mdx, rules.typography).parseInline(source.strip(), env)
     pieces: list[str] = []
     depth, taken = 0, False
     for token in inline[0].children or []:
@@ -257,6 +260,13 @@ def _heading_text(
             taken = True
     text = "".join(pieces)
     return text.rpartition("\n")[2] if rules.last_line_only else text
+
+
+def role_text(name: str, content: str) -> str:
+    """The text that a MyST role shows: of `title <target>`, the title."""
+    title, opening, _ = content.rpartition("<")
+    links = name in _LINKING_ROLES or ":" in name  # py:func
+    return title.rstrip() if links and opening and title.strip() and content[-1] == ">" else content
 
 
 def _outside_code(source: str, change: Callable[[str], str]) -> str:

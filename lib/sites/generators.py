@@ -11,6 +11,7 @@ _IN_ORDER: Final = (  # of preference, when one folder has several configuration
     mkdocs.GENERATOR,
     mdbook.GENERATOR,
     sphinx.GENERATOR,
+    sphinx.MYST_SITE,
     hugo.GENERATOR,
     jekyll.GENERATOR,
 )

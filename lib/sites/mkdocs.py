@@ -263,6 +263,7 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
             image_alt=False,
             emoji_codes=not (assumed or "pymdownx.emoji" in extensions),
             attributes=lists,
+            smart_dashes=not {"smarty", "markdown.extensions.smarty"}.isdisjoint(extensions),
         ),
         explicit_id=_attribute_list if lists else no_explicit_id,
         template=re.compile("|".join(templates)) if templates else None,

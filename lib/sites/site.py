@@ -112,6 +112,9 @@ NamedHeading = tuple[str, bool]
 """A heading's slug, or its explicit id (True)."""
 
 
+TYPOGRAPHY: Final = frozenset({"replacements", "smartquotes"})
+
+
 @dataclass(frozen=True, slots=True)
 class HeadingText:
     """How a generator turns a heading's inline Markdown into the text of its anchor."""
@@ -124,6 +127,8 @@ class HeadingText:
     """Whether `[^1]` is a footnote mark, which is not text."""
     smart_dashes: bool = False
     """Whether `--` becomes a dash and `<<` a quotation mark, which no anchor keeps."""
+    typography: frozenset[str] = frozenset()
+    """Rules of markdown-it that change the text: `replacements`, `smartquotes`."""
     attributes: bool = False
     """Whether `{.class}` and `{: .class}` are removed."""
     span_attributes: bool = False

@@ -1,7 +1,8 @@
-"""Sphinx with MyST, and Jupyter Book."""
+"""Sphinx with MyST, Jupyter Book, and sites made from MyST Markdown, such as Jupyter Book 2."""
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,6 +11,8 @@ from lib.sites.config_files import read_config, section, string, strings
 from lib.sites.globs import glob_matches
 from lib.sites.site import (
     NOT_BUILT,
+    TYPOGRAPHY,
+    UNKNOWN_PATH,
     ContentRoot,
     Generator,
     HeadingRules,
@@ -69,11 +72,17 @@ def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
     return anchors
 
 
-def _heading_rules(_site: Site, text: str) -> HeadingRules:
+def _heading_rules(site: Site, text: str) -> HeadingRules:
+    extensions = strings(site.settings.get("myst_enable_extensions"))
     return HeadingRules(
         slugify=_slug,
         number=_numbered,
-        text=HeadingText(image_alt=False, footnotes=False, roles=True),
+        text=HeadingText(
+            image_alt=False,
+            footnotes=False,
+            roles=True,
+            typography=TYPOGRAPHY.intersection(extensions),
+        ),
         # Footnotes draw from the same numbers, in an order that only the build knows.
         uncertain=re.compile(r"id\d+") if "[^" in text else None,
     )
@@ -91,6 +100,48 @@ def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
     known = {"project", "extensions", "html_theme", "master_doc", "root_doc"}
     return file.name == "_toc.yml" or bool(known & settings.keys())
 
+
+def _read_myst(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
+    if problems is not None:
+        problems.append(f"{file.name}: its theme makes the addresses, so pages have no address")
+    return read_config(file, problems)
+
+
+def _myst_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
+    project = section(site.settings, "project")
+    listed = _listed(project.get("toc"))
+    excluded = glob_matches(strings(project.get("exclude")), source.path)
+    if excluded or (listed and not glob_matches(listed, source.path)):
+        return NOT_BUILT
+    return UNKNOWN_PATH
+
+
+def _listed(toc: object) -> tuple[str, ...]:
+    """The files of a table of contents, and its patterns; those that are hidden are left out."""
+    found: list[str] = []
+    todo = [toc]
+    while todo:
+        entry = todo.pop()
+        if isinstance(entry, list):
+            todo += entry
+        elif isinstance(entry, Mapping) and entry.get("hidden") is not True:
+            name = string(entry, "file")
+            found += [name, f"{name}.md"] if name else []
+            found += filter(None, [string(entry, "pattern")])
+            todo.append(entry.get("children"))
+    return tuple(found)
+
+
+MYST_SITE: Final = Generator(
+    name="myst",
+    config_files=("myst.yml",),
+    read_settings=_read_myst,
+    recognises=lambda _, settings: "project" in settings or "site" in settings,
+    page_path=_myst_path,
+    heading_rules=lambda site, text: replace(_heading_rules(site, text), slugify=None),
+    markdown=lambda _: "myst",
+    underscored_pages=True,
+)
 
 GENERATOR: Final = Generator(
     name="sphinx",

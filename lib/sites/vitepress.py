@@ -25,6 +25,7 @@ from lib.sites.globs import glob_matches
 from lib.sites.javascript import JAVASCRIPT_SUFFIXES, read_object
 from lib.sites.site import (
     NOT_BUILT,
+    TYPOGRAPHY,
     UNKNOWN_PATH,
     ContentRoot,
     Generator,
@@ -134,11 +135,17 @@ def _slug(text: str) -> str:
 
 def _heading_rules(site: Site, _text: str) -> HeadingRules:
     own = setting(site.settings, "markdown", "anchor", "slugify", packaged=True) is not None
+    typographer = section(site.settings, "markdown").get("typographer")
     return HeadingRules(
         slugify=None if own else _slug,
         number=partial(numbered, explicit_count=True),
         text=HeadingText(
-            emoji_codes=False, footnotes=False, attributes=True, breaks="", raw_entities=True
+            emoji_codes=False,
+            footnotes=False,
+            attributes=True,
+            breaks="",
+            raw_entities=True,
+            typography=TYPOGRAPHY if typographer is True else frozenset(),
         ),
         explicit_id=attribute_list,
     )

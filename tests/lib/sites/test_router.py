@@ -635,6 +635,19 @@ def test_sphinx_paths(tmp_path: Path) -> None:
     assert [decoded(a) for a in folders.values()][:3] == ["/", "/a/", "/a/B c/"]
 
 
+def test_a_myst_site_has_pages_without_addresses(tmp_path: Path) -> None:
+    config = (
+        "project: {exclude: [old/**], toc: [{file: index.md}, {title: Part, children: "
+        "[{file: a/b}, {pattern: 'c/*.md'}, {file: h.md, hidden: true}]}]}"
+    )
+    names = ["index.md", "a/b.md", "c/d.md", "h.md", "old/x.md", "other.md"]
+    found = routed(tmp_path, {"myst.yml": config, **dict.fromkeys(names, "# A\n")})
+    assert [path for path, address in found.items() if address.published] == names[:3]
+    assert {(address.url, address.anchors) for address in found.values()} == {(None, (None,))}
+    (problem,) = detect_site(tmp_path).problems
+    assert "no address" in problem
+
+
 def test_an_unknown_generator_gives_no_address(tmp_path: Path) -> None:
     found = routed(tmp_path, {"a.md": "# A\n"}, site_url="https://x.org")
     assert found["a.md"] == PageAddress(None, (None,))
