@@ -340,9 +340,9 @@ class _CitedPassage:
     """A passage, parsed once for all claims that cite it."""
 
     def __init__(self, passage: Passage) -> None:
-        self.text = passage.text
-        self.language = page_language(passage.text, passage.locale)
-        self.latin = _is_latin(passage.text)
+        self.text = passage.content
+        self.language = page_language(passage.content, passage.locale)
+        self.latin = _is_latin(passage.content)
         texts = [
             (each.section, text) for each in split_passage(passage) for text in _split_lines(each)
         ][:_MAX_LINES]
@@ -362,7 +362,7 @@ class _CitedPassage:
         self.headings = {*own, *(each.heading for each in self.windows)}
         read = (*own, *self.lines)
         self.named = frozenset[tuple[str, str]]().union(*(each.said.numbered for each in read))
-        self._names = frozenset(terms(f"{passage.text} {' '.join(paths)} {passage.file_path}"))
+        self._names = frozenset(terms(f"{passage.content} {' '.join(paths)} {passage.file_path}"))
 
     def has(self, name: str) -> bool:
         """Whether the passage contains the name or all of its parts."""

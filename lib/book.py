@@ -302,6 +302,9 @@ def _stored_chunks(
             locale=address.locale,
             content_hash=digest([chunk.embed_text]),
             file_hash=file_hash,
+            lead=chunk.lead,
+            edits=chunk.edits,
+            tail=chunk.tail,
         )
 
 

@@ -27,8 +27,8 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from lib.documents import Document
-from lib.markdown_page import Block, Page
-from lib.splitting import Include, Kind, Unit, UnitMaker, hidden_between, is_bare, text_pieces
+from lib.markdown_page import Block, Edit, Include, Page, edits_for_readers, indent_like
+from lib.splitting import Kind, Unit, UnitMaker, hidden_between, is_bare, text_pieces
 from lib.tokens import CountTokens
 
 CHUNKER_VERSION: Final = 3
@@ -71,6 +71,11 @@ class Chunk:
     """Programming language of a code chunk, from its fence; else empty."""
     kind: Kind
     """Kind of more than half of the chunk."""
+    lead: str
+    """Markdown that readers see before `text`: what a cut table, code or definition needs."""
+    edits: tuple[Edit, ...]
+    """How the text that readers see differs from `text`: hidden parts out, included files in."""
+    tail: str
     chunk_id: str
     """UUID of path, headings, text and version. Text above the chunk does not change it."""
 
@@ -305,6 +310,8 @@ class _Chunker:
         self.budget = budget
         self.count = count_tokens
         self.units = UnitMaker(document.text, page, budget, count_tokens, include)
+        self.edits = edits_for_readers(document.text, page, include)
+        self.edit_ends = [edit.end for edit in self.edits]
         self.path_texts: dict[tuple[str, ...], tuple[str, int]] = {}
         self.title = page.title or _title_from_path(document.path)
         self.sections = _sections_of(page, self.title)
@@ -451,6 +458,7 @@ class _Chunker:
                     yield from self._finish(_Draft(section, part, False), seen)
                 return
         kind, language = _kind_of(units)
+        shown = [unit for unit in units if unit.clean]
         known = (str(CHUNKER_VERSION), self.document.path, *section.path, text, embed_text, "")
         digest = hashlib.blake2b("\0".join(known).encode("utf-8", "surrogatepass"), digest_size=16)
         nth = seen.get(digest.digest(), 0)
@@ -468,8 +476,31 @@ class _Chunker:
             token_count=tokens,
             language=language,
             kind=kind,
+            lead=shown[0].lead if shown and shown[0].shown is None else "",
+            edits=tuple(self._edits(units, start, start + len(text))),
+            tail=shown[-1].tail if shown and shown[-1].shown is None else "",
             chunk_id=str(uuid.UUID(bytes=digest.digest(), version=5)),
         )
+
+    def _edits(self, units: Sequence[Unit], start: int, end: int) -> list[Edit]:
+        """Return the edits of the slice `start` to `end`, with offsets in it."""
+        edits: dict[int, Edit] = {}
+        for edit in self.edits[bisect_right(self.edit_ends, start) :]:
+            if edit.start >= end:
+                break
+            edits[edit.start] = edit
+        for span, pieces in groupby(units, lambda unit: unit.shown and (unit.start, unit.end)):
+            if span:
+                first, *rest = pieces
+                shown = f"{first.lead}{first.shown}"
+                for unit in rest:
+                    shown += ("\n" if unit.lead else "\n\n") + (unit.shown or "")
+                shown += (rest or [first])[-1].tail
+                edits[span[0]] = Edit(*span, indent_like(self.text[slice(*span)], shown))
+        return [
+            Edit(max(edit.start, start) - start, min(edit.end, end) - start, edit.text)
+            for edit in sorted(edits.values())
+        ]
 
     def _chunk_sections(self, draft: _Draft) -> Iterator[_ChunkSection]:
         """Yield the sections with text; a heading without text belongs to the next of them."""

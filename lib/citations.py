@@ -88,7 +88,7 @@ class Citations:
         if url.startswith(("http://", "https://")):
             target = link_target(url)
             if clear and self._text_fragments and self._cited <= _MAX_DIRECTIVES:
-                directive = _text_directive(quoted[0].text, " ".join(passage.text.split()))
+                directive = _text_directive(quoted[0].text, " ".join(passage.content.split()))
                 target = _with_directive(target, directive)
             shown += f"({target})"
         return shown, _make_citation(marker, passage, place, quoted) if first else None
@@ -100,7 +100,10 @@ class MarkerResolver(AnswerBuffer[Citation]):
     def __init__(self, citations: Citations) -> None:
         passages = citations.passages
         addresses = (
-            text for passage in passages for text in (passage.text, *_addresses_of(passage)) if text
+            text
+            for passage in passages
+            for text in (passage.content, *_addresses_of(passage))
+            if text
         )
         super().__init__(citations.cite, Addresses(addresses))
 
@@ -207,7 +210,7 @@ def _similarity(one: frozenset[str], other: frozenset[str]) -> float:
 @cached_per_passage(300)
 def _read_sentences(passage: Passage) -> tuple[str, list[_CitableSentence]]:
     """Return the language of the passage, and its sentences."""
-    language = page_language(passage.text, passage.locale)
+    language = page_language(passage.content, passage.locale)
 
     def read(sentence: Sentence) -> _CitableSentence:
         own = frozenset(terms(sentence.text, language))

@@ -19,7 +19,16 @@ from typing import Final, NamedTuple
 
 from lib.documents import Document
 from lib.markdown import parse_page
-from lib.markdown_page import Block, Flavour, Page, fence, render
+from lib.markdown_page import (
+    Block,
+    Edit,
+    Flavour,
+    Include,
+    Page,
+    apply_edits,
+    edits_for_readers,
+    fence,
+)
 
 # Markers of a region in an included file: mdBook, VitePress, pymdownx.
 _REGION_LINE: Final = re.compile(
@@ -270,7 +279,7 @@ class Includes:
         self._used: dict[str, set[Path]] = {}
         self._problems: dict[str, list[str]] = {}
 
-    def of(self, document: Document, page: Page) -> Callable[[Block], str | None] | None:
+    def of(self, document: Document, page: Page) -> Include | None:
         """Return the `includes` argument of `chunk_page`, or None for a page without includes."""
         if not _names_files(document.text, page):
             return None
@@ -294,7 +303,7 @@ class Includes:
         file: Path,
         above: tuple[Path, ...],
         spent: list[int],
-    ) -> Callable[[Block], str | None]:
+    ) -> Include:
         resolved: dict[tuple[int, int], str | None] = {}
 
         def read(target: str, part: _Part, *, code: bool) -> str:
@@ -323,8 +332,9 @@ class Includes:
             flavour: Flavour = "mdx" if found.suffix.lower() == ".mdx" else page.flavour
             inner = parse_page(shown, flavour)
             resolver = self._resolver(name, shown, inner, found, (*above, found), spent)
-            parts = (render(block, resolver) for block in inner.blocks)
-            return "\n\n".join(part for part in parts if part)
+            start = inner.blocks[0].start if inner.blocks else len(shown)  # after front matter
+            edits = [Edit(0, start, ""), *edits_for_readers(shown, inner, resolver)]
+            return apply_edits(shown, edits).strip("\n")
 
         def include(block: Block) -> str | None:
             place = block.start, block.end

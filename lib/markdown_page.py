@@ -5,10 +5,10 @@ Blocks and headings are whole lines; `end` comes before the line break of the la
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from markdown_it.rules_block import StateBlock
 
@@ -183,12 +183,15 @@ class Page:
     """Link reference definitions, as `plain_text` needs them."""
 
 
-def render(block: Block, include: Callable[[Block], str | None] | None = None) -> str:
+Include: TypeAlias = Callable[[Block], str | None]
+"""Returns the text that a block has instead of its own if it includes a file: code, or Markdown."""
+
+
+def render(block: Block, include: Include | None = None) -> str:
     """Render a block and its children as plain text.
 
     Lists get dashes, code a fence with its language, table cells a ` | ` between them. Imports,
-    comments and bare tags give an empty string. `include` may return the text of the file that a
-    block includes.
+    comments and bare tags give an empty string. `include` returns plain text or code here.
     """
     text = block.text
     if include is not None and not block.children:
@@ -209,7 +212,123 @@ def render(block: Block, include: Callable[[Block], str | None] | None = None) -
     return "\n".join(parts)
 
 
-def fence(code: str, language: str) -> str:
+class Edit(NamedTuple):
+    """A replacement of the characters `start` to `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+def apply_edits(text: str, edits: Iterable[Edit]) -> str:
+    """Replace parts of `text`; `edits` are in order and do not overlap."""
+    parts: list[str] = []
+    at = 0
+    for edit in edits:
+        parts += text[at : edit.start], edit.text
+        at = edit.end
+    return "".join(parts) + text[at:]
+
+
+def shift(offset: int, edits: Iterable[Edit]) -> int:
+    """Return where `offset`, outside of the edits, is after them."""
+    before = (edit for edit in edits if edit.end <= offset)
+    return offset + sum(len(edit.text) - edit.end + edit.start for edit in before)
+
+
+_KEPT_MARKER: Final = re.compile(r"[ \t>]*(?:<|(?::{3,}+|/{3,}+)[^\n]*+\Z)")
+_TEMPLATE_TAG: Final = re.compile(f"{FILLER}+")
+_OPENS_CODE: Final = re.compile(r"[ \t>*+\-\d.)]*+(?:`{3}|~{3}|:{3})|(?: {4}|\t)")
+_STEP: Final = re.compile(r"[ \t>]*(\d{1,9})[.)]")
+_PREFIX: Final = re.compile(r"(?:[ \t]|(?:[-*+>:]|\d{1,9}[.)])(?=[ \t]))*")
+_HIDDEN_START: Final = re.compile(
+    r"(?<!`)(?P<ticks>`++)|(?P<open><!--|\{/\*|<(?P<tag>script|style)\b)", re.IGNORECASE
+)
+_HIDDEN_END: Final = {"<!--": "-->", "{/*": "*/}"}
+
+
+def edits_for_readers(text: str, page: Page, include: Include | None = None) -> list[Edit]:
+    """Edits that turn the source of a page into the Markdown of what its readers see.
+
+    Comments, imports and directives go, included files take the place of their directive, and
+    steps get the numbers that are displayed. Tags that open or close something stay.
+    """
+    edits = [
+        edit for block in _walk(page.blocks) for edit in _edits_of_block(text, block, page, include)
+    ]
+    edits += [Edit(start, end, "") for start, end in page.hidden]
+    edits += [Edit(*found.span(), "") for found in _TEMPLATE_TAG.finditer(page.shown)]
+    apart: list[Edit] = []
+    for edit in sorted(edits, key=lambda edit: (edit.start, -edit.end)):
+        if apart and edit.start < apart[-1].end:
+            last = apart.pop()
+            edit = Edit(last.start, max(last.end, edit.end), last.text or edit.text)
+        apart.append(edit)
+    return apart
+
+
+def _walk(blocks: Iterable[Block]) -> Iterator[Block]:
+    for block in blocks:
+        yield block
+        yield from _walk(block.children)
+
+
+def _edits_of_block(text: str, block: Block, page: Page, include: Include | None) -> Iterator[Edit]:
+    start, end = block.start, block.end
+    if block.children:
+        step = _STEP.match(text, start, end) if block.kind == "item" and block.title else None
+        if step is not None and step[1] != block.title[:-1]:
+            yield Edit(*step.span(1), block.title[:-1])
+        return
+    included = include(block) if include is not None else None
+    if page.shown and block.kind == "code" and not _OPENS_CODE.match(text, start):
+        included = block.text.rstrip("\n")  # in tags of a template
+    if included:
+        if block.kind == "code":
+            included = fence(included, block.language, block.title)
+        yield Edit(start, end, indent_like(text[start:end], included))
+    elif included is not None or _is_hidden(text, block):
+        prefix = indent_like(text[start:end], "")
+        while not prefix.strip() and text[end : end + 1] in ("\r", "\n"):
+            end += 1
+        yield Edit(start, end, prefix.strip() and prefix)
+    elif block.kind not in ("code", "math"):
+        yield from _hidden_parts(text, block, page.flavour)
+
+
+def _hidden_parts(text: str, block: Block, flavour: Flavour) -> Iterator[Edit]:
+    """Remove comments in prose, and scripts and styles in HTML, but not those in code spans."""
+    at, unclosed = block.start, set[str]()
+    while found := _HIDDEN_START.search(text, at, block.end):
+        at, tag = found.end(), found["tag"]
+        end = found["ticks"] or _HIDDEN_END.get(found[0]) or f"</{tag}>"
+        if end in unclosed or (tag and block.kind != "html") or (end == "*/}" and flavour != "mdx"):
+            continue
+        stop = text.find(end, at, block.end)
+        if stop < 0:
+            unclosed.add(end)
+            continue
+        at = stop + len(end)
+        if found["open"]:
+            yield Edit(found.start(), at, "")
+
+
+def indent_like(source: str, markdown: str) -> str:
+    """Put `markdown` in place of the lines `source`, in the same list item or quote."""
+    found = _PREFIX.match(source)
+    assert found is not None
+    below = re.sub(r"[^>\s]", " ", found[0])
+    return found[0] + markdown.replace("\n", f"\n{below}")
+
+
+def _is_hidden(text: str, block: Block) -> bool:
+    if block.kind in ("marker", "expression") and not block.text:
+        return _KEPT_MARKER.match(text, block.start, block.end) is None
+    return block.kind in ("comment", "esm")
+
+
+def fence(code: str, language: str, title: str = "") -> str:
     """Put `code` in a fence longer than any fence inside it."""
     marks = "`" * max(3, 1 + max(map(len, re.findall("`++", code)), default=0))
-    return f"{marks}{language}\n{code.strip(chr(10))}\n{marks}"
+    info = f'{language} title="{title}"' if title else language
+    return f"{marks}{info}\n{code.strip(chr(10))}\n{marks}"

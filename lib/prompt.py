@@ -80,7 +80,7 @@ def _format_passage(number: int, passage: Passage) -> str:
     where = join_headings(passage.chapter, passage.sections[0].section, headings)
     # A closing tag in the passage itself must not end the frame.
     place = _escape_frame(" ".join(where.replace('"', "'").split()))
-    text = _escape_frame(passage.text)
+    text = _escape_frame(passage.content)
     return f'<passage number="{number}" from="{place}">\n{text}\n</passage>'
 
 
@@ -125,7 +125,7 @@ def pack_passages(
     costs = [
         count_tokens(_format_passage(number, each)) for number, each in enumerate(passages, start=1)
     ]
-    bags = [frozenset(terms_of_chunk(each.text)) for each in passages]
+    bags = [frozenset(terms_of_chunk(each.content)) for each in passages]
     packed: list[int] = []
     known: set[str] = set()
     left, rest = tokens, list(range(len(passages)))

@@ -35,6 +35,7 @@ import msgspec
 
 from lib.embedding import Similarity
 from lib.languages import may_be_in, normalize
+from lib.markdown_page import Edit, apply_edits, shift
 from lib.store import Candidates, Hit, Manifest, Section, StoredChunk
 from lib.terms import CEILING, SparseVector, term_number, terms, terms_of_chunk
 
@@ -153,7 +154,7 @@ def rank(
         if similarity is not None:
             total += weight * similarity.scaled(hit.cosine)
         if query.phrases:
-            text = _normalize_text(hit.chunk.text)
+            text = _normalize_text(hit.chunk.content)
             contained = sum(phrase in text for phrase in query.phrases)
             total += _PHRASE_WEIGHT * contained / len(query.phrases)
         ranked.append(Ranked(hit, total, wording.best_section(hit.chunk)))
@@ -162,8 +163,8 @@ def rank(
         replace(
             each,
             total=each.total
-            + _PAIR_WEIGHT * wording.share_of_pairs(each.hit.chunk.text)
-            + _OPENING_WEIGHT * wording.share_of_opening(each.hit.chunk.text),
+            + _PAIR_WEIGHT * wording.share_of_pairs(each.hit.chunk.content)
+            + _OPENING_WEIGHT * wording.share_of_opening(each.hit.chunk.content),
         )
         for each in ranked[:_RERANKED]
     ]
@@ -278,7 +279,7 @@ def _headings_of(chunk: StoredChunk) -> set[str]:
     """The headings of a chunk, also those without text, which no section has."""
     headings = {each.heading for each in chunk.sections}
     if chunk.kind != "code":
-        headings.update(_HEADING.findall(_CODE.sub("", chunk.text)))
+        headings.update(_HEADING.findall(_CODE.sub("", chunk.content)))
     return headings if chunk.ordinal else headings | {chunk.chapter}
 
 
@@ -351,8 +352,15 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     score: Annotated[float, msgspec.Meta(ge=0, le=1)]
     sections: tuple[Section, ...] = ()
     """In order; the first starts at `start_char`."""
+    content: str = msgspec.field(default="", name="shown")
+    """Markdown of what readers see: `text` without comments and directives, with included files,
+    the header of a cut table, the fence of cut code, and the term of a cut definition."""
+    section_starts: tuple[int, ...] = ()
+    """Offset in `content` of each section."""
 
     def __post_init__(self) -> None:
+        if not self.content:
+            msgspec.structs.force_setattr(self, "content", self.text)
         if not self.sections:
             only = Section(
                 start_char=self.start_char,
@@ -361,6 +369,9 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
                 url=self.url,
             )
             msgspec.structs.force_setattr(self, "sections", (only,))
+        if len(self.section_starts) != len(self.sections):
+            starts = tuple(each.start_char - self.start_char for each in self.sections)
+            msgspec.structs.force_setattr(self, "section_starts", starts)
 
 
 def cached_per_passage(most: int) -> Callable[[Callable[[Passage], _T]], Callable[[Passage], _T]]:
@@ -412,12 +423,22 @@ class _Run:
         return False
 
     def passage(self) -> Passage:
-        best, first = self.best.hit.chunk, self.chunks[0]
+        best, first, last = self.best.hit.chunk, self.chunks[0], self.chunks[-1]
         label = best.sections[self.best.section]
-        texts = [text for each in self.chunks[1:] for text in (each.before or "", each.text)]
+        rest = [text for each in self.chunks[1:] for text in (each.before or "", each.text)]
+        text = _join_texts(first.text, *rest)
+        edits = self._edits()
+        sections = [
+            *first.sections,
+            *(one for each in self.chunks[1:] for one in each.sections[1:]),
+        ]
+        starts = [
+            len(first.lead) + shift(section.start_char - first.start_char, edits)
+            for section in sections[1:]
+        ]
         return Passage(
             chunk_id=best.chunk_id,
-            text=_join_texts(first.text, *texts),
+            text=text,
             file_path=best.file_path,
             chapter=best.chapter,
             section=label.section,
@@ -430,11 +451,20 @@ class _Run:
             version=best.version,
             locale=best.locale,
             score=self.best.score,
-            sections=(
-                *first.sections,
-                *(each for chunk in self.chunks[1:] for each in chunk.sections[1:]),
-            ),
+            sections=tuple(sections),
+            content=_join_texts(first.lead, apply_edits(text, edits), last.tail),
+            section_starts=(0, *starts),
         )
+
+    def _edits(self) -> list[Edit]:
+        """Return the edits of all chunks and of the gaps between them, in which nothing is seen."""
+        edits: list[Edit] = []
+        for chunk in self.chunks:
+            at = chunk.start_char - self.chunks[0].start_char
+            if at and chunk.before and chunk.before.strip():
+                edits.append(Edit(at - len(chunk.before), at, "\n\n"))
+            edits += [Edit(at + each.start, at + each.end, each.text) for each in chunk.edits]
+        return edits
 
 
 @functools.lru_cache(maxsize=_TEXT_CACHE_SIZE)
@@ -456,7 +486,7 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
         if each.total < min(_MIN_SHARE_OF_BEST * best, best - _ALWAYS_KEPT_MARGIN):
             break
         chunk = each.hit.chunk
-        bag = frozenset(terms_of_chunk(chunk.text))
+        bag = frozenset(terms_of_chunk(chunk.content))
         if any(_is_near_duplicate(bag, other) for other in seen):
             continue
         if not any(run.join(chunk) for run in runs):

@@ -105,7 +105,7 @@ class Reranker:
 def _document(chunk: StoredChunk) -> str:
     first = chunk.sections[0]
     headings = join_headings(chunk.chapter, first.section, first.heading)
-    return f"{headings}\n\n{chunk.text}"[:_MAX_CHARACTERS]
+    return f"{headings}\n\n{chunk.content}"[:_MAX_CHARACTERS]
 
 
 def make_reranker(settings: Settings) -> Reranker | None:

@@ -59,7 +59,7 @@ class Sentence:
 @cached_per_passage(500)
 def split_passage(passage: Passage) -> tuple[Sentence, ...]:
     """Split `passage` into sentences, in reading order."""
-    text = passage.text
+    text = passage.content
     if passage.kind == PLAIN:
         paragraphs = re.split(r"\n(?:[^\S\n]*+\n)++", text)
         return tuple(
@@ -68,15 +68,11 @@ def split_passage(passage: Passage) -> tuple[Sentence, ...]:
             for sentence in split_text(paragraph)
         )
     if passage.kind == "code" and not _FENCE.search(text):
-        # Part of a long code block whose fences are in other chunks.
+        # Part of a block that is indented instead of fenced.
         return (Sentence("", fence(text, passage.language)),) if text.strip() else ()
-    if passage.kind == "code" and _begins_inside(text):
-        text = f"{_FENCE.findall(text)[0][0]}{passage.language}\n{text}"
     flavour = _detect_flavour(text, passage.file_path)
-    added = len(text) - len(passage.text)
-    starts = [each.start_char - passage.start_char + added for each in passage.sections[1:]]
     found: list[Sentence] = []
-    for section, (start, end) in enumerate(pairwise([0, *starts, len(text)])):
+    for section, (start, end) in enumerate(pairwise([*passage.section_starts, len(text)])):
         block = found[-1].block + 1 if found else 0
         found += [
             replace(each, section=section, block=block + each.block)
@@ -86,7 +82,7 @@ def split_passage(passage: Passage) -> tuple[Sentence, ...]:
 
 
 def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]:
-    """Split a page, or a part of one that may begin inside a block, into sentences."""
+    """Split a page or a part of one into sentences."""
     text = _readable(VERBATIM_MARK.sub("", text))
     found: list[Sentence] = []
     blocks = parse_page(text, flavour, verbatim=True).blocks
@@ -205,26 +201,13 @@ _TOGETHER: Final = regex.compile(
 )
 
 
-def _begins_inside(text: str) -> bool:
-    """Whether a text that is mostly code begins inside a block that ends in it."""
-    fences = list(_FENCE.finditer(text))
-    if len(fences) % 2 == 0 or fences[0][2]:
-        return False
-    return len(text[: fences[0].start()].strip()) > len(text[fences[-1].end() :].strip())
-
-
 def _readable(text: str) -> str:
-    """Remove template tags, and restore the opening of a block that was cut off."""
+    """Remove template tags, and the indentation of a text from inside a block."""
     lines = text.split("\n")
     first = next((line for line in lines if line.strip()), "")
     indent = first[: len(first) - len(first.lstrip(" \t"))]
     if indent:  # from a list item or an admonition; it would read as code otherwise
         text = "\n".join(line.removeprefix(indent) for line in lines)
-    fences = _FENCE.findall(text)
-    # Only an opening fence names a language. If one is where a block should end, the passage begins
-    # inside a block.
-    if any(info for _, info in fences[1::2]) and not fences[0][1]:
-        text = f"{fences[0][0]}\n{text}"
     parts = re.split(r"(^[ \t]*+(?:`{3,}+|~{3,}+)[^`\n]*+$)", text, flags=re.MULTILINE)
     inside = False
     for at, part in enumerate(parts):

@@ -8,14 +8,14 @@ the embedded text a split table repeats its header, split code the language of i
 import re
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import ceil
 from typing import Final, Literal, NamedTuple, TypeAlias
 
-from lib.markdown import plain_text
-from lib.markdown_page import Block, Page, closes, fence, line_spans, render
+from lib.markdown import parse_page, plain_text
+from lib.markdown_page import Block, Include, Page, closes, fence, line_spans, render
 from lib.markdown_rules import html_text
 from lib.templates import FILLER
 from lib.tokens import CountTokens
@@ -225,7 +225,6 @@ def _best_line(lines: Sequence[str], first: int, last: int) -> int:
     return empty or margin or last
 
 
-Include: TypeAlias = Callable[[Block], str | None]
 Kind: TypeAlias = Literal["prose", "code", "table"]
 
 
@@ -246,11 +245,28 @@ class Unit:
     keep_with_next: bool = False
     closes: bool = False
     """Closing tag or fence: has no text, but belongs at the end of its content."""
+    shown: str | None = None
+    """Markdown that readers see in place of the slice: its part of an included file."""
+    lead: str = ""
+    """What a piece of a block needs before it: the header of its table, the fence of its code."""
+    tail: str = ""
+    """What a piece of a block that goes on needs after it."""
 
 
 def is_bare(unit: Unit) -> bool:
     """Tell whether the unit is a heading or has no text."""
     return unit.heading is not None or not unit.clean
+
+
+_OPENING: Final = re.compile(r"((?:[ \t>]|(?:[-*+:]|\d{1,9}[.)])(?=[ \t]))*)(`{3,}|~{3,}|:{3,})?")
+_GOES_ON: Final = "…"
+"""The line that shows where code goes on elsewhere."""
+
+
+def _defining(term: str, units: Iterable[Unit]) -> Iterator[Unit]:
+    """Give the units of a definition its term, for those that begin a chunk."""
+    for nth, unit in enumerate(units):
+        yield replace(unit, lead=f"{term}\n: {_GOES_ON}\n{unit.lead}" if nth else f"{term}\n")
 
 
 def _kind(block: Block) -> Kind:
@@ -282,7 +298,7 @@ class UnitMaker:
             yield from self._split_around(block, hidden, room)
             return
         source = self.text[block.start : block.end]
-        clean = render(block, self.include).strip()
+        clean = render(block, self._included_text).strip()
         cost = self.count(clean)
         if cost > room:
             yield from self._split(block, clean, cost, room)
@@ -331,14 +347,22 @@ class UnitMaker:
             if block.text:
                 end = line_spans(self.text, block.start, block.end)[0][1]
                 yield from self._split_markup(block.start, end, block.text, room)
+            term = ""
             for child in block.children:
-                yield from self.units(child, room)
+                units = self.units(child, room)
+                if block.kind != "list":
+                    yield from units
+                elif child.kind != "item":
+                    term = self.text[child.start : child.end]
+                    yield from (replace(unit, keep_with_next=True) for unit in units)
+                elif term:
+                    yield from _defining(term, units)
+                else:
+                    yield from units
         elif block.kind == "code":
             yield from self._split_code(block, cost, room)
-        elif self.include is not None and self.include(block) is not None:
-            # all pieces of an included file map to the line that includes it
-            for piece in self._pieces(clean, room, cost):
-                yield self._slice(block.start, block.end, clean[piece.start : piece.stop])
+        elif self.include is not None and (included := self.include(block)) is not None:
+            yield from self._split_included(block, included, room)
         elif block.kind in ("marker", "expression"):
             yield from self._split_markup(block.start, block.end, clean, room)
         elif block.kind in ("paragraph", "heading"):
@@ -350,6 +374,30 @@ class UnitMaker:
                 source = self._shown(start, end)
                 shown = html_text(source) if block.kind == "html" else source.strip()
                 yield self._slice(start, end, shown, _kind(block), raw=piece.cost)
+
+    def _included_text(self, block: Block) -> str | None:
+        """Return what a block includes as plain text, or as it is for code."""
+        included = self.include(block) if self.include is not None else None
+        if not included or block.kind == "code":
+            return included
+        return "\n\n".join(filter(None, map(render, self._parse(included).blocks)))
+
+    def _parse(self, included: str) -> Page:
+        """Parse the text of an included file, from which template tags are gone."""
+        flavour = self.page.flavour
+        return parse_page(included, flavour if flavour in ("mdx", "myst") else "commonmark")
+
+    def _split_included(self, block: Block, included: str, room: int) -> Iterable[Unit]:
+        """Split an included file. All pieces map to the line that includes it."""
+        page = self._parse(included)
+        raw = self.count(self.text[block.start : block.end])
+        inner = UnitMaker(included, page, self.budget, self.count, None)
+        for part in page.blocks:
+            for unit in inner.units(part, room):
+                shown = unit.shown or included[unit.start : unit.end]
+                yield replace(
+                    unit, start=block.start, end=block.end, raw=raw, shown=shown, heading=None
+                )
 
     def _pieces(self, source: str, room: int, cost: int | None = None) -> Iterator[_Piece]:
         return text_pieces(source, max(8, min(room, self.budget) - 1), self.count, cost)
@@ -379,14 +427,17 @@ class UnitMaker:
         """
         header, *rows = block.children
         top = slice(*_trimmed(self.text, block.start, rows[0].start if rows else block.end))
+        lead = f"{self.text[top]}\n"
         top_raw = self.count(self.text[top.start : top.stop])
         head_cost = self.count(header.text) + 1
         head = f"{header.text}\n" if head_cost <= room // 3 else ""
-        head_cost = head_cost if head else 0
+        if not head:
+            head_cost, lead = 0, ""
         if not head and (top_raw > self.budget or self.count(header.text) > room):
             yield from self._split_text(top.start, top.stop, room)
             top = slice(top.stop, top.stop)
 
+        begin = top.start
         # the lines of the header join the first rows, or form a piece if they do not fit together
         start, raw, cost = top.start, top_raw, head_cost
         group: list[Block] = []
@@ -397,7 +448,8 @@ class UnitMaker:
                 shown = head + "\n".join(row.text for row in group)
                 if not head and start == top.start:
                     shown = f"{header.text}\n{shown}"
-                yield self._slice(start, group[-1].end, shown, "table")
+                unit = self._slice(start, group[-1].end, shown, "table")
+                yield replace(unit, lead=lead) if start != begin else unit
             elif top.stop > top.start:
                 yield self._slice(top.start, max(header.end, top.start), header.text, "table")
             group.clear()
@@ -409,9 +461,8 @@ class UnitMaker:
             if row_cost + head_cost > room or row_raw > self.budget:
                 yield from flush()
                 for part in self._split_text(row.start, row.end, room - head_cost):
-                    yield replace(
-                        part, clean=head + part.clean, cost=part.cost + head_cost, kind="table"
-                    )
+                    clean, cost = head + part.clean, part.cost + head_cost
+                    yield replace(part, clean=clean, cost=cost, kind="table", lead=lead)
                 continue
             if (group or top.stop > top.start) and (
                 cost + row_cost > room or raw + row_raw > self.budget
@@ -482,6 +533,17 @@ class UnitMaker:
             if not self.text.startswith(code, body):
                 # count the lines of the file, with the indentation of an enclosing list
                 counted = [self.text[start:end] for start, end in spans]
+        first_line, last_line = fence(code, language, block.title).split("\n", 1)
+        last_line = last_line.rpartition("\n")[2]
+        indent = ""
+        if included is None:
+            found = _OPENING.match(self.text, block.start, max(body, block.start + 1))
+            assert found is not None
+            indent = re.sub(r"[^>\s]", " ", found[1])
+            last_line = indent + found[2] if found[2] else ""
+            first_line = f"{found[1]}{found[2]}{language}" if found[2] else ""
+            if found[2] and top < body:
+                first_line = self.text[top:body].rstrip()
         for piece in _line_pieces(counted, max(room - wrap - 1, 8), self.count, cost):
             code = "\n".join(lines[piece.start : piece.stop])
             if not code.strip():
@@ -499,10 +561,23 @@ class UnitMaker:
             part_cost = (
                 piece.cost + fences if counted is lines and piece.start else self.count(shown)
             )
+            units = [Unit(start, end, shown, part_cost, raw, "code", language)]
+            if included is not None:
+                units = [replace(units[0], shown=code)]
             if piece.stop - piece.start == 1 and (part_cost > room or raw > self.budget):
-                yield from self._split_line(start, end, code, language, room - wrap, included)
-            else:
-                yield Unit(start, end, shown, part_cost, raw, "code", language)
+                units = list(self._split_line(start, end, code, language, room - wrap, included))
+            for nth, unit in enumerate(units):
+                begins = not piece.start and not nth
+                ends = piece.stop == len(lines) and nth == len(units) - 1
+                before = [first_line] * (included is not None or top != block.start or not begins)
+                after = [last_line] * (included is not None or not ends)
+                before += [indent + _GOES_ON] * (not begins)
+                after[:0] = [indent + _GOES_ON] * (not ends)
+                yield replace(
+                    unit,
+                    lead="".join(f"{line}\n" for line in before if line),
+                    tail="".join(f"\n{line}" for line in after if line),
+                )
 
     def _split_line(
         self, start: int, end: int, code: str, language: str, room: int, included: str | None
@@ -517,5 +592,5 @@ class UnitMaker:
                     start + piece.start, start + piece.stop, shown, "code", raw=piece.cost
                 )
             else:
-                unit = self._slice(start, end, shown, "code")
+                unit = replace(self._slice(start, end, shown, "code"), shown=part)
             yield replace(unit, language=language)

@@ -19,6 +19,7 @@ import msgspec
 
 from lib.errors import IndexUnreadable, StoreUnavailable, UpstreamError
 from lib.languages import ENGLISH
+from lib.markdown_page import Edit, apply_edits
 from lib.terms import SparseVector
 
 if TYPE_CHECKING:  # the reading process needs neither, nor the memory that they take
@@ -50,8 +51,11 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None
 
 
-class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """A chunk in the index. `text` equals the file's `[start_char:end_char]`."""
+class StoredChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A chunk in the index. `text` equals the file's `[start_char:end_char]`.
+
+    `lead`, `edits` and `tail` tell how the text that readers see differs from it.
+    """
 
     chunk_id: str
     text: str
@@ -76,6 +80,16 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of the embedded text: a chunk with a known hash reuses its vector."""
     file_hash: str
     """Hash of everything the file's chunks depend on: a file with a known hash is unchanged."""
+    lead: str = ""
+    """What a piece of a table, code or definition needs before it, if it begins the chunk."""
+    edits: tuple[Edit, ...] = ()
+    """Replacements in `text`."""
+    tail: str = ""
+
+    @property
+    def content(self) -> str:
+        """Markdown of what readers see."""
+        return f"{self.lead}{apply_edits(self.text, self.edits)}{self.tail}"
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):

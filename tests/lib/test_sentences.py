@@ -209,16 +209,6 @@ def test_a_piece_of_a_long_block_is_code() -> None:
     assert found == Sentence("", "```python\nx = 1. Y = 2\n```")
 
 
-def test_a_passage_that_begins_inside_of_a_block() -> None:
-    text = "x = 1\n```\n\nThat was it. Now this:\n\n```python\ny = 2\n```\n"
-    assert texts(text) == ["That was it.", "Now this:"]
-
-
-def test_code_that_ends_a_block() -> None:
-    text = "call(1)\n\ncall(2)\n```\n\nDone.\n"
-    assert [each.text for each in split_passage(make_passage(text, kind="code"))] == ["", "Done."]
-
-
 def test_a_block_that_only_includes_a_file_shows_nothing() -> None:
     [found] = split_passage(make_passage("See:\n\n```rust\n{{#include main.rs}}\n```\n"))
     assert found.code == ""
