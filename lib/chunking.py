@@ -6,7 +6,7 @@ lists between items, tables between rows, code between lines, paragraphs between
 
 `embed_text` is a different text: heading path and displayed text, without imports, comments,
 tags and addresses, with included files. A split table repeats its header there, split code its
-language.
+language. Readers see the same as Markdown: `lead`, `edits` and `tail` turn the slice into it.
 
 Small sections are merged if one is tiny, the other is its sibling or its own first subsection, and
 both fill at most half the budget. A chunk lists its sections, so that each of its sentences is

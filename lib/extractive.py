@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from lib.citations import Citation, Citations
+from lib.markdown_page import GOES_ON
 from lib.ranking import Passage, inverse_document_frequency
 from lib.sentences import Sentence, split_passage
 from lib.terms import terms
@@ -24,8 +25,8 @@ from lib.terms import terms
 _MAX_SENTENCES: Final = 7
 _MAX_CHARACTERS: Final = 900
 """Maximum characters of all sentences together; the first one may be longer."""
-_MAX_CODE_CHARACTERS: Final = 3_000
-"""Maximum characters of all code together. A longer block is dropped."""
+_MAX_CODE_CHARACTERS: Final = 3_300
+"""Maximum characters of all code together. Of a longer block, the beginning is shown."""
 _MAX_PASSAGES: Final = 3
 _MAX_READ: Final = 200
 """Maximum sentences of a passage that are considered."""
@@ -69,6 +70,11 @@ class _CandidateSentence:
         """Whether it needs a list or code after it."""
         return self.sentence.text.endswith((":", "：")) and not self.sentence.listed
 
+    @property
+    def begins_inside(self) -> bool:
+        """Whether it is code without its beginning."""
+        return self.sentence.code.split("\n")[1:2] == [GOES_ON]
+
 
 def extract_in_steps(
     question: str, passages: Sequence[Passage]
@@ -81,6 +87,7 @@ def extract_in_steps(
     for number, passage in enumerate(passages, start=1):
         candidates += _read_candidates(number, passage)
         yield
+    candidates = [each for each in candidates if not each.begins_inside] or candidates
     weigh = yield from _weigh_sentences(
         question, candidates, [passage.score for passage in passages]
     )
@@ -114,7 +121,7 @@ def _read_candidates(number: int, passage: Passage) -> Iterator[_CandidateSenten
         if sentence.section != place:
             place, before = sentence.section, frozenset()
         if len(sentence.code) > _MAX_CODE_CHARACTERS:
-            sentence = replace(sentence, code="")
+            sentence = replace(sentence, code=_beginning_of(sentence.code))
         if sentence.code and not sentence.text:
             sentence = replace(sentence, text=passage.sections[place].heading or passage.chapter)
         held = terms(f"{sentence.label} {sentence.text} {sentence.code}")
@@ -122,6 +129,20 @@ def _read_candidates(number: int, passage: Passage) -> Iterator[_CandidateSenten
             bag = frozenset(held)
             yield _CandidateSentence(number, sentence, bag, headings[place] | before)
             before = bag
+
+
+def _beginning_of(code: str) -> str:
+    """Cut code blocks between lines, with a mark that they go on; empty if no line fits."""
+    lines = code[: _MAX_CODE_CHARACTERS - 100].split("\n")[:-1]
+    opening = ""
+    for line in lines:
+        if opening:
+            opening = "" if line == opening else opening
+        elif line.startswith("```"):
+            opening = line[: len(line) - len(line.lstrip("`"))]
+    if lines and opening and lines[-1].startswith(opening):
+        return ""
+    return "\n".join([*lines, GOES_ON, opening] if opening else lines)
 
 
 def _weigh_sentences(

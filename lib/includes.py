@@ -1,6 +1,6 @@
-"""Resolve the files that a page includes, so that search finds a chunk by their text.
+"""Resolve the files that a page includes, so that their text is found and shown.
 
-Only the embedded text contains them; a chunk's text and offsets stay those of the page.
+A chunk's text and offsets stay those of the page; what is embedded and shown contains the files.
 Supported: partials imported in MDX (`import Note from './_note.mdx'` and `<Note />`), listings
 (`{{#include x.rs}}`, `{* ../x.py *}`, `<<< @/x.ts`, `--8<-- "x.md"`, `{literalinclude}`), and parts
 of pages (`<!--@include: ./x.md-->`, `{include}`).

@@ -73,6 +73,8 @@ def line_of(state: StateBlock, line: int, end: int, pos: int) -> int:
     return line
 
 
+GOES_ON: Final = "…"
+"""The line that shows where code goes on elsewhere."""
 CODE: Final = "\ufdd0"
 FORMULA: Final = "\ufdd1"
 _VERBATIM_END: Final = "\ufdd2"

@@ -312,7 +312,9 @@ def inverse_document_frequency(documents: int, containing: int) -> float:
 _T = TypeVar("_T")
 
 _MAX_JOINED: Final = 2_000
-"""Maximum characters of a passage joined from neighbouring chunks."""
+"""Maximum characters of a passage joined from neighbouring chunks..."""
+_MAX_JOINED_CODE: Final = 4_000
+"""...and of one joined within a block of code, which nobody can use in part."""
 _MIN_SHARE_OF_BEST: Final = 0.3
 """A chunk below this share of the best sum is dropped. A larger share leaves only two or three
 passages where the first one is wrong."""
@@ -416,11 +418,25 @@ class _Run:
             joined = [chunk, *self.chunks]
         else:
             return False
-        fits = joined[-1].end_char - joined[0].start_char <= _MAX_JOINED
-        if fits and all(starmap(_continues, pairwise(joined))):
+        inside = chunk.tail if joined[0] is chunk else last.tail
+        most = _MAX_JOINED_CODE if inside else _MAX_JOINED
+        if joined[-1].end_char - joined[0].start_char <= most and all(
+            starmap(_continues, pairwise(joined))
+        ):
             self.chunks = joined
             return True
         return False
+
+    def complete(self, found: Mapping[tuple[str, int], StoredChunk]) -> None:
+        """Add the rest of code that is cut, as far as it was `found` (by path and ordinal)."""
+        while (first := self.chunks[0]).lead:
+            before = found.get((first.file_path, first.ordinal - 1))
+            if before is None or not before.tail or not self.join(before):
+                break
+        while (last := self.chunks[-1]).tail:
+            after = found.get((last.file_path, last.ordinal + 1))
+            if after is None or not self.join(after):
+                break
 
     def passage(self) -> Passage:
         best, first, last = self.best.hit.chunk, self.chunks[0], self.chunks[-1]
@@ -479,6 +495,8 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     A chunk next to a selected one joins it and takes no place of its own. Near duplicates, such as
     the same page of another version, are dropped.
     """
+    ranked = list(ranked)
+    beside = {(each.hit.chunk.file_path, each.hit.chunk.ordinal): each.hit.chunk for each in ranked}
     runs: list[_Run] = []
     seen: list[frozenset[str]] = []
     for each in ranked:
@@ -486,6 +504,8 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
         if each.total < min(_MIN_SHARE_OF_BEST * best, best - _ALWAYS_KEPT_MARGIN):
             break
         chunk = each.hit.chunk
+        if any(chunk in run.chunks for run in runs):
+            continue
         bag = frozenset(terms_of_chunk(chunk.content))
         if any(_is_near_duplicate(bag, other) for other in seen):
             continue
@@ -493,6 +513,7 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
             if len(runs) == k:
                 break
             runs.append(_Run(each, [chunk]))
+            runs[-1].complete(beside)
         seen.append(bag)
     return [run.passage() for run in runs]
 

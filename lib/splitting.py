@@ -15,7 +15,7 @@ from math import ceil
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from lib.markdown import parse_page, plain_text
-from lib.markdown_page import Block, Include, Page, closes, fence, line_spans, render
+from lib.markdown_page import GOES_ON, Block, Include, Page, closes, fence, line_spans, render
 from lib.markdown_rules import html_text
 from lib.templates import FILLER
 from lib.tokens import CountTokens
@@ -259,14 +259,12 @@ def is_bare(unit: Unit) -> bool:
 
 
 _OPENING: Final = re.compile(r"((?:[ \t>]|(?:[-*+:]|\d{1,9}[.)])(?=[ \t]))*)(`{3,}|~{3,}|:{3,})?")
-_GOES_ON: Final = "…"
-"""The line that shows where code goes on elsewhere."""
 
 
 def _defining(term: str, units: Iterable[Unit]) -> Iterator[Unit]:
     """Give the units of a definition its term, for those that begin a chunk."""
     for nth, unit in enumerate(units):
-        yield replace(unit, lead=f"{term}\n: {_GOES_ON}\n{unit.lead}" if nth else f"{term}\n")
+        yield replace(unit, lead=f"{term}\n: {GOES_ON}\n{unit.lead}" if nth else f"{term}\n")
 
 
 def _kind(block: Block) -> Kind:
@@ -537,12 +535,15 @@ class UnitMaker:
         last_line = last_line.rpartition("\n")[2]
         indent = ""
         if included is None:
-            found = _OPENING.match(self.text, block.start, max(body, block.start + 1))
+            found = _OPENING.match(self.text, block.start)
             assert found is not None
             indent = re.sub(r"[^>\s]", " ", found[1])
-            last_line = indent + found[2] if found[2] else ""
-            first_line = f"{found[1]}{found[2]}{language}" if found[2] else ""
-            if found[2] and top < body:
+            marks = found[2] if body > block.start and found[2] else ""
+            first_line, last_line = (
+                marks and f"{found[1]}{marks}{language}",
+                marks and indent + marks,
+            )
+            if marks and top < body:
                 first_line = self.text[top:body].rstrip()
         for piece in _line_pieces(counted, max(room - wrap - 1, 8), self.count, cost):
             code = "\n".join(lines[piece.start : piece.stop])
@@ -571,8 +572,8 @@ class UnitMaker:
                 ends = piece.stop == len(lines) and nth == len(units) - 1
                 before = [first_line] * (included is not None or top != block.start or not begins)
                 after = [last_line] * (included is not None or not ends)
-                before += [indent + _GOES_ON] * (not begins)
-                after[:0] = [indent + _GOES_ON] * (not ends)
+                before += [indent + GOES_ON] * (not begins)
+                after[:0] = [indent + GOES_ON] * (not ends)
                 yield replace(
                     unit,
                     lead="".join(f"{line}\n" for line in before if line),

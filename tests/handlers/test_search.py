@@ -247,6 +247,8 @@ At spring the boats of the fleet leave, and a tide gauge is read every hour.
 """,
     "guide/high.md": "# High water\n\nThe spring tide comes with the new moon.\n",
     "guide/low.md": "# Low water\n\nWhen the neap tide comes, the eastern quay is dry.\n",
+    "guide/dock.md": "# Dock\n\n## Pumps\n\n<!-- later -->\n\n<!--@include: ./_pumps.md-->\n",
+    "guide/_pumps.md": "Two `dock_pumps` drain the dock in *nine* hours.\n",
     "guide/odd.md": "# Odd\n\nA keyword such as version: stands before a colon in many files.\n",
 }
 
@@ -299,7 +301,7 @@ async def test_a_name_from_code_is_found(wordy: Api, query: str, heading: str) -
         ("file:guide/tides.md", {"guide/tides.md"}),
         ("file:tides", {"guide/tides.md"}),
         ("file:TIDES.md", {"guide/tides.md"}),
-        ("path:guide/", {f"guide/{name}.md" for name in ("tides", "high", "low", "odd")}),
+        ("path:guide/", {f"guide/{name}.md" for name in ("tides", "high", "low", "dock", "odd")}),
         ("file:settings", {"settings.md"}),
         ("chapter:Tides", {"guide/tides.md"}),
         ("kind:code", {"settings.md"}),
@@ -344,6 +346,16 @@ async def test_every_passage_is_the_file_s_own_text(wordy: Api, api: Api) -> Non
             count += len(await search(wordy, query, k=k))
             count += len(await search(api, query, k=k))
     assert count > 30
+
+
+async def test_what_a_page_includes_is_found_shown_and_quoted_with_its_heading(wordy: Api) -> None:
+    question = "In how many hours do the pumps drain the dock?"
+    best = (await search(wordy, question))[0]
+    assert best["text"].endswith("<!--@include: ./_pumps.md-->")
+    assert best["shown"].endswith("## Pumps\n\nTwo `dock_pumps` drain the dock in *nine* hours.")
+    body = (await wordy.ask(question)).json()
+    assert "Two `dock_pumps` drain the dock in nine hours." in body["answer"]
+    assert body["citations"][0]["source"]["url"] == f"{SITE}/docs/guide/dock#pumps"
 
 
 async def test_the_answer_cites_what_words_alone_have_found(wordy: Api) -> None:

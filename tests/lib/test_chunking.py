@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lib.chunking import Chunk, _ChunkSection, _title_from_path, chunk_page
 from lib.documents import Document
 from lib.markdown import parse_page
-from lib.markdown_page import Block, Flavour, Page
+from lib.markdown_page import Block, Flavour, Page, apply_edits
+from lib.sentences import split_markdown
 from lib.templates import FILLER
 from lib.tokens import estimate_tokens
 from tests.pages import FLAVOURS, SENTENCE, texts, words
@@ -21,6 +22,11 @@ def chunks(
 ) -> list[Chunk]:
     page = parse_page(text, flavour)
     return chunk_page(Document(path, text, ""), page, budget=budget, count_tokens=words)
+
+
+def shown(chunk: Chunk) -> str:
+    """What readers see of a chunk."""
+    return f"{chunk.lead}{apply_edits(chunk.text, chunk.edits)}{chunk.tail}"
 
 
 def headings(found: Iterable[Chunk]) -> list[list[str]]:
@@ -199,6 +205,8 @@ def test_a_cut_table_repeats_its_header_in_what_is_embedded() -> None:
         assert chunk.text.endswith("|a name|a type|")
     assert sum(chunk.text.count("|a name|") for chunk in found) == 40
     assert [chunk.text.count("Name") for chunk in found] == [1] + [0] * (len(found) - 1)
+    for chunk in found:
+        assert shown(chunk).removeprefix("# T\n\n").startswith("|Name|Type|\n|-|-|\n|a name|")
 
 
 def test_a_table_row_over_the_budget_is_cut_like_a_text() -> None:
@@ -219,6 +227,99 @@ def test_cut_code_names_its_language_and_is_cut_between_definitions() -> None:
         assert (chunk.kind, chunk.language) == ("code", "python")
     for chunk in found[1:]:
         assert chunk.text.startswith("def ")
+    opening = '```python title="f.py"\n'
+    first, *middle, last = map(shown, found)
+    assert first.startswith(f"# T\n\n{opening}def f0")
+    assert first.endswith("\n…\n```")
+    assert all(
+        each.startswith(f"{opening}…\ndef ") and each.endswith("\n…\n```") for each in middle
+    )
+    assert last.startswith(f"{opening}…\ndef ")
+    assert last.endswith("    return y\n\n```")
+
+
+def test_cut_code_in_a_list_stays_in_it() -> None:
+    code = "".join(f"    line {i} of it\n" for i in range(40))
+    text = f"1. Do it.\n\n   ~~~sh\n{code}   ~~~\n"
+    found = chunks(text)
+    assert len(found) > 2
+    for chunk in found[1:]:
+        [block] = parse_page(shown(chunk), "commonmark").blocks
+        assert block.kind == "code"
+        assert block.text.startswith("…\n line ")
+
+
+def test_cut_code_that_is_indented_or_on_one_line_shows_that_it_goes_on() -> None:
+    indented = [*map(shown, chunks("# T\n\nText:\n\n" + "    some more code\n" * 60))]
+    assert all(each.endswith("\n    …") for each in indented[:-1])
+    assert all(each.startswith("    …\n    some") for each in indented[1:])
+    line = [*map(shown, chunks("```json\n" + "[" + '{"a": 1}, ' * 300 + "]\n```\n"))]
+    assert all(each.endswith("\n…\n```") for each in line[:-1])
+    assert all(each.startswith("```json\n…\n") for each in line[1:])
+
+
+def test_a_cut_definition_has_its_term() -> None:
+    text = f"# T\n\n`-a`\n: Short.\n\n`-b`\n: {SENTENCE * 9}\n\n`-c`\n: {SENTENCE}\n  {SENTENCE}\n"
+    found = [*map(shown, chunks(text))]
+    assert len(found) > 3
+    assert found[0].startswith("# T\n\n`-a`\n: Short.")
+    assert any(each.startswith("`-b`\n: …\nThe quick") for each in found)
+    for each in found:
+        for sentence in split_markdown(each):
+            assert sentence.label.startswith("`-"), each
+
+
+@pytest.mark.parametrize(
+    ("flavour", "text", "expected"),
+    [
+        (
+            "commonmark",
+            "One.\n\n<!-- no -->\n\nTwo <!-- no -->`<!-- yes -->`.",
+            "One.\n\nTwo `<!-- yes -->`.",
+        ),
+        ("commonmark", "- One.\n- <!-- no -->\n\n  Two.", "- One.\n- \n\n  Two."),
+        ("commonmark", "<p>One<!-- no --></p>\n<style>p { }</style>", "<p>One</p>\n"),
+        ("commonmark", "One <!-- open.", "One <!-- open."),
+        (
+            "commonmark",
+            "7. One.\n7. Two.\n\n   1. Three.\n   1. Four.",
+            "7. One.\n8. Two.\n\n   1. Three.\n   2. Four.",
+        ),
+        (
+            "mdx",
+            "import A from 'a'\n\nOne {/* no */}.\n\n{/* no */}\n\n<A title='T'>\n\nTwo.\n\n</A>",
+            "One .\n\n<A title='T'>\n\nTwo.\n\n</A>",
+        ),
+        ("commonmark", "One {/* yes */}.", "One {/* yes */}."),
+        (
+            "myst",
+            "(target)=\n# T\n\n% no\n\nOne.\n\n```{toctree}\nno\n```\n\nTwo.",
+            "# T\n\nOne.\n\nTwo.",
+        ),
+        (
+            "liquid",
+            "{% if x %}One{% endif %} {{ y }}two.\n\n{% highlight sh %}\nrun\n{% endhighlight %}",
+            "One two.\n\n\n```sh\nrun\n```",
+        ),
+    ],
+)
+def test_what_readers_do_not_see_is_not_shown(flavour: Flavour, text: str, expected: str) -> None:
+    found = chunks(text, flavour=flavour)
+    assert "\n\n".join(map(shown, found)) == expected
+    assert all(chunk.text == text[chunk.start : chunk.end] for chunk in found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(texts, st.sampled_from(FLAVOURS), st.sampled_from([32, 200]))
+def test_edits_are_in_order_and_inside_of_the_text(
+    text: str, flavour: Flavour, budget: int
+) -> None:
+    for chunk in chunks(text, budget, flavour):
+        ends = [0]
+        for edit in chunk.edits:
+            assert ends[-1] <= edit.start <= edit.end
+            ends.append(edit.end)
+        assert ends[-1] <= len(chunk.text)
 
 
 def test_code_on_one_long_line_is_cut_all_the_same() -> None:

@@ -67,10 +67,28 @@ def test_the_block_behind_a_sentence_comes_along() -> None:
     assert found.sentences[0].code == "```bash\nradio --channel 9\n```"
 
 
-def test_a_block_too_long_to_quote_stays_away() -> None:
+def test_of_a_block_too_long_to_quote_the_beginning_is_shown() -> None:
+    code = "radio --channel 9\n" * 300
+    text = f"Call the harbour by radio:\n\n```sh\nlisten\n```\n\n````sh\n{code}````\n"
+    [found] = extract("How do I call the harbour by radio?", [make_passage(text)])
+    shown = found.sentences[0].code
+    assert shown.startswith("```sh\nlisten\n```\n\n```sh\nradio --channel 9\n")
+    assert shown.endswith("\nradio --channel 9\n…\n```")
+    assert _MAX_CODE_CHARACTERS - 200 < len(shown) < _MAX_CODE_CHARACTERS
+
+
+def test_a_line_too_long_to_quote_stays_away() -> None:
     text = f"Call the harbour by radio:\n\n```\n{'x' * _MAX_CODE_CHARACTERS}\n```\n"
     [found] = extract("How do I call the harbour by radio?", [make_passage(text)])
     assert found.sentences[0].code == ""
+
+
+def test_code_without_its_beginning_is_quoted_only_if_there_is_nothing_else() -> None:
+    middle = make_passage("```sh\n…\nradio --channel 9\n…\n```\n", heading="Radio")
+    other = make_passage("The harbour has a radio.\n")
+    assert [each.number for each in extract("Which radio channel?", [middle, other])] == [2]
+    [found] = extract("Which radio channel?", [middle])
+    assert found.sentences[0].code.startswith("```sh\n…\nradio")
 
 
 def test_code_alone_stands_under_its_heading() -> None:

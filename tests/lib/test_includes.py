@@ -18,7 +18,7 @@ from lib.includes import (
     _snippet_part,
 )
 from lib.markdown import parse_page
-from lib.markdown_page import Flavour
+from lib.markdown_page import Flavour, apply_edits, render
 from tests.listings import LISTING, PYTHON
 
 
@@ -56,7 +56,13 @@ def embedded(site: Path, text: str, flavour: Flavour = "commonmark") -> tuple[st
         count_tokens=lambda text: len(text.split()),
         includes=includes.of(document, page),
     )
-    assert all(chunk.text == document.text[chunk.start : chunk.end] for chunk in chunks)
+    for chunk in chunks:
+        assert chunk.text == document.text[chunk.start : chunk.end]
+        # readers see what is embedded
+        content = f"{chunk.lead}{apply_edits(chunk.text, chunk.edits)}{chunk.tail}"
+        blocks = parse_page(content.replace("\n…", ""), flavour).blocks
+        seen = "\n".join(filter(None, map(render, blocks)))
+        assert seen.split() == chunk.embed_text.split("\n\n", 1)[1].split()
     bodies = [chunk.embed_text.split("\n\n", 1)[1] for chunk in chunks]
     return "\n\n".join(bodies), includes.problems_of("guide/page.md")
 

@@ -24,6 +24,12 @@ def test_the_messages_of_a_request() -> None:
     )
 
 
+def test_a_model_reads_what_readers_see() -> None:
+    passage = replace(make_passage("<<< a.md"), content="Included.", section_starts=(0,))
+    assert "\nIncluded.\n" in _format_passage(1, passage)
+    assert "<<<" not in _format_passage(1, passage)
+
+
 def test_a_passage_says_where_it_stands() -> None:
     framed = _format_passage(
         3, make_passage("x", chapter="Tides", section="Spring", heading='The "high" one')

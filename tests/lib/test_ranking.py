@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import msgspec
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib.book import Book, BookReader
-from lib.documents import DocumentLimits
+from lib.book import Book, BookReader, _stored_chunks
+from lib.chunking import chunk_page
+from lib.documents import Document, DocumentLimits
 from lib.embedding import Similarity
+from lib.markdown import parse_page
 from lib.ranking import (
     _ALWAYS_KEPT_MARGIN,
     _MAX_JOINED,
@@ -26,10 +29,14 @@ from lib.ranking import (
     parse_query,
     rank,
     select_passages,
+    sort_key,
 )
+from lib.sentences import split_passage
+from lib.sites.router import PageAddress
 from lib.sites.site import Site
 from lib.store import FILTERS, Candidates, Hit, StoredChunk
 from lib.terms import CEILING, SparseVector, document_vectors, query_vector
+from tests.pages import words
 from tests.stores import chunk, make_manifest
 
 SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
@@ -405,6 +412,52 @@ def test_a_join_that_would_be_too_long_is_not_made() -> None:
     assert texts(select_passages(ranked(page([just + "a", TWO])), 10)) == [just + "a", TWO]
     # The gap counts too, because it is part of the text.
     assert len(select_passages(ranked(page([just, TWO], gap="\n\n\n")), 10)) == 2
+
+
+def stored(text: str, budget: int) -> list[StoredChunk]:
+    """The chunks of a page, as the index stores them."""
+    document, page = Document("a.md", text, ""), parse_page(text, "commonmark")
+    chunks = chunk_page(document, page, budget=budget, count_tokens=words)
+    anchors = tuple(heading.text for heading in page.headings)
+    return list(_stored_chunks(document, page, chunks, PageAddress("/a", anchors), ""))
+
+
+def test_cut_code_is_completed_with_what_was_found_far_behind() -> None:
+    code = "".join(f"step number {n} of it\n" for n in range(60))
+    chunks = stored(f"# T\n\n1. Run it:\n\n   ```sh\n{indent(code, '   ')}   ```\n\n2. Go.\n", 80)
+    assert len(chunks) > 4
+    found = [Ranked(Hit(each, 0.0, 0.0), 1.0 if each.ordinal == 2 else 0.01) for each in chunks]
+    [passage] = select_passages(sorted(found, key=sort_key), 10)
+    assert [each.code for each in split_passage(passage)] == [f"```sh\n{code}```", ""]
+    assert passage.text == passage.content
+
+
+def test_code_too_long_to_be_joined_shows_that_it_goes_on() -> None:
+    code = "".join(f"step number {n} of it\n" for n in range(600))
+    first, *others = select_passages(ranked(stored(f"# T\n\n```sh\n{code}```\n", 80)), 10)
+    assert first.content.startswith("# T\n\n```sh\nstep number 0 ")
+    assert all(each.content.startswith("```sh\n…\nstep ") for each in others)
+    assert all(each.content.endswith("\n…\n```") for each in (first, *others[:-1]))
+
+
+def test_joined_rows_have_one_header() -> None:
+    rows = "".join(f"| a{n} | {n} b{n} c{n} d{n} |\n" for n in range(24))
+    chunks = stored(f"# T\n\n| Name | Use |\n|---|---|\n{rows}", 80)
+    assert len(chunks) > 2
+    [passage] = select_passages(ranked(chunks[1:]), 10)
+    assert passage.content.startswith("| Name | Use |\n|---|---|\n| a")
+    assert passage.content.count("Name") == 1
+    assert {each.header for each in split_passage(passage)} == {("Name", "Use")}
+
+
+def test_sections_begin_at_their_headings_and_gaps_show_nothing() -> None:
+    text = "# T\n\n## One\n\nIt <!-- no --> begins.\n\n<!-- no -->\n\n## Two\n\nIt ends.\n"
+    [passage] = select_passages(ranked(stored(text, 80)), 10)
+    assert passage.content[: passage.section_starts[1]] == "# T\n\n## One\n\nIt  begins.\n\n"
+    assert [each.text for each in split_passage(passage) if each.section == 1] == ["It ends."]
+    gap = "\n\n<!-- no -->\n\n"
+    [joined] = select_passages(ranked(page([ONE, TWO], gap=gap)), 10)
+    assert (joined.text, joined.content) == (f"{ONE}{gap}{TWO}", f"{ONE}\n\n{TWO}")
 
 
 def test_a_chunk_that_is_too_long_by_itself_is_whole() -> None:
