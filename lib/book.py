@@ -7,7 +7,7 @@ A `Book` describes the input of an ingestion. `survey` compares its files with t
 import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +16,7 @@ from lib.documents import Document, DocumentError, DocumentLimits, is_hidden, re
 from lib.errors import InvalidRequest
 from lib.includes import Includes, is_private
 from lib.languages import page_language
-from lib.markdown import parse_page
+from lib.markdown import parse_page, plain_text
 from lib.markdown_page import Flavour, Page
 from lib.sites.config_files import PARENTS, read_text, repository_of
 from lib.sites.router import PageAddress, Router, link
@@ -230,6 +230,7 @@ class BookReader:
         book, path = self._book, document.path
         page = parse_page(document.text, flavour_of(book.site, path))
         address = self._router.address(path, page, document.text)
+        page = replace(page, title=page.title or plain_text(address.title, page))
         chunks: list[Chunk] = []
         problems = list(page.problems)
         included: list[str] = []

@@ -9,6 +9,7 @@ only. Without it the path is that of `site_url`, else the configured one, so tha
 `https://x.org/book` works as well as `https://x.org` with a configured `/book/`.
 """
 
+import os
 import posixpath
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -25,6 +26,7 @@ from lib.sites.site import NO_GENERATOR, Generator, Project, Site
 _MAX_ROOTS: Final = 1_000
 _MAX_PROBLEMS: Final = 20
 _UNREADABLE: Final = "is code or set in another place, so pages have no address"
+_MAX_FOLDERS: Final = 500
 _SITE_FOLDERS: Final = "website docs site documentation doc book docs/source source".split()
 
 
@@ -42,6 +44,7 @@ def detect_site(
     root = Path(posixpath.normpath(content_root.absolute().as_posix()))
     wanted = [each for each in GENERATORS.values() if generator in ("auto", each.name)]
     problems: list[str] = []
+    elsewhere: list[str] = []
     for each, file in _config_files(root, wanted):
         own: list[str] = []
         settings = each.read_settings(file, own)
@@ -59,6 +62,12 @@ def detect_site(
             content.overlaps(root.as_posix()) for content in site.content_roots
         ):
             return site
+        if related and site.content_roots:
+            where = os.path.relpath(site.content_roots[0].folder, root)
+            elsewhere.append(
+                f"{file.name}: not used, because its pages are in {where}, outside the content "
+                "folder; check BOOK_CONTENT_PATH"
+            )
     if generator == "auto":
         wanted = [each for each in wanted if string(options, each.implied_by).strip("/")]
     return _site(
@@ -66,7 +75,7 @@ def detect_site(
         Project(root, root, options, configured=False),
         site_url,
         None,
-        problems,
+        problems + elsewhere[:1],
     )
 
 
@@ -84,21 +93,33 @@ def _texts(value: object) -> Iterator[str]:
 
 def _config_files(root: Path, wanted: list[Generator]) -> Iterator[tuple[Generator, Path]]:
     """Configuration files, nearest first: in the content root, its parents up to the repository's
-    root, and the folders beside or below those that sites usually live in."""
+    root, the folders beside or below those that sites usually live in, and in a repository any
+    folder beside or below them."""
     folders = [root]
     repository = repository_of(root, PARENTS)
     for parent in list(root.parents)[:PARENTS]:
         if folders[-1] == repository or parent == Path(parent.anchor):
             break
         folders.append(parent)
-    folders += [folder / name for folder in folders for name in _SITE_FOLDERS]
-    for folder in folders:
+    usual = [folder / name for folder in folders for name in _SITE_FOLDERS]
+    others = [folder / name for folder in folders for name in _names(folder)] if repository else []
+    for folder in dict.fromkeys([*folders, *usual, *others[:_MAX_FOLDERS]]):
+        present = _names(folder)
         for generator in wanted:
             for name in generator.config_files:
                 file = folder / name
-                if file.is_dir() if name.endswith("/") else file.is_file():
+                if name.partition("/")[0] in present and (
+                    file.is_dir() if name.endswith("/") else file.is_file()
+                ):
                     yield generator, file
                     break
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
 
 
 def _site(

@@ -25,23 +25,23 @@ from lib.sites.site import (
 )
 
 _SUMMARY_LINK: Final = re.compile(
-    r"[ \t]*+(?:[-*+][ \t]++)?+\[(?:[^\]\\]++|\\.)*+\]\((?:<([^<>]*+)>|([^()]*+))\)"
+    r"[ \t]*+(?:[-*+][ \t]++)?+\[((?:[^\]\\]++|\\.)*+)\]\((?:<([^<>]*+)>|([^()]*+))\)"
 )
 
 
-def _listed_pages(root: ContentRoot) -> frozenset[str] | None:
-    """The pages that SUMMARY.md lists, relative to it; None without one."""
+def _listed_pages(root: ContentRoot) -> dict[str, str] | None:
+    """The pages that SUMMARY.md lists, relative to it, with their titles; None without one."""
     summary = read_text(Path(root.folder) / "SUMMARY.md")
     if not summary:
         return None
-    pages = set()
+    pages: dict[str, str] = {}
     visible = re.sub(r"<!--.*?(?:-->|\Z)", "", summary, flags=re.DOTALL)
     for line in visible.splitlines():
         if match := _SUMMARY_LINK.match(line):
-            target = unquote((match[1] or match[2] or "").strip())
+            target = unquote((match[2] or match[3] or "").strip())
             if target:
-                pages.add(posixpath.normpath(target))
-    return frozenset(pages)
+                pages.setdefault(posixpath.normpath(target), match[1])
+    return pages
 
 
 def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:

@@ -33,6 +33,8 @@ class PageAddress:
     True for a page whose address is merely unknown."""
     until: datetime | None = None
     """When that changes, if it depends on the time."""
+    title: str = ""
+    """Title that the site gives a page which has none, as Markdown."""
 
 
 def link(address: PageAddress, heading_index: int | None) -> str | None:
@@ -99,5 +101,12 @@ class Router:
         url = None
         if place.path is not None and self._site.base_url:
             url = self._site.site_url + quote(place.path, safe=_PATH_SAFE, errors="replace")
-        locale = place.locale or root.locale
-        return PageAddress(url, found, root.version, locale, place.published, place.until)
+        return PageAddress(
+            url,
+            found,
+            root.version,
+            place.locale or root.locale,
+            place.published,
+            place.until,
+            (listed or {}).get(relative, ""),
+        )

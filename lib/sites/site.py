@@ -200,8 +200,9 @@ class Generator:
     """From the settings to the syntax of files that end in .md."""
     underscored_pages: bool = False
     """Whether names that begin with `_` may be pages, not partials: `_index.md`, `_posts/`."""
-    listed_pages: Callable[[ContentRoot], frozenset[str] | None] = lambda _root: None
-    """The pages that are built, relative to the content root; None when all are."""
+    listed_pages: Callable[[ContentRoot], Mapping[str, str] | None] = lambda _root: None
+    """The pages that are built, relative to the content root, with their titles as Markdown; None
+    when all are."""
     text_fragments: bool = True
     """Whether links may end in `:~:text=…`."""
 

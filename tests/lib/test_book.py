@@ -18,7 +18,7 @@ from lib.book import (
 from lib.documents import DocumentLimits
 from lib.errors import InvalidRequest
 from lib.sites.generators import GENERATORS, generator_named
-from lib.sites.site import Site
+from lib.sites.site import ContentRoot, Site
 from lib.store import Ledger
 from tests.tiny_book import write_book
 
@@ -107,6 +107,15 @@ def test_a_page_is_read_again_on_the_day_that_it_is_published(folder: Path, ledg
     ledger["index.md"] = msgspec.structs.replace(ledger["index.md"], until=due)
     ledger["guide/tides.md"] = msgspec.structs.replace(ledger["guide/tides.md"], until=later)
     assert survey(book(folder), ledger).changed == ["index.md"]
+
+
+def test_a_page_without_a_title_has_that_of_the_summary(tmp_path: Path) -> None:
+    summary = "# Summary\n\n- [The *big* \\[one\\]](one.md)\n- [Two](two.md)\n"
+    files = {"one.md": "Text.\n", "two.md": "# Own\n\nText.\n", "SUMMARY.md": summary}
+    root = write_book(tmp_path, files)
+    site = Site(GENERATORS["mdbook"], content_roots=(ContentRoot(root.as_posix()),))
+    read = BookReader(Book(root, site, sorted(files), DocumentLimits(), 270)).read(sorted(files))
+    assert [each.chunk.chapter for each in read.chunks] == ["The big [one]", "Own"]
 
 
 def test_a_changed_cascade_is_a_changed_site(folder: Path) -> None:

@@ -239,7 +239,6 @@ def test_the_whole_project_may_be_the_content_root(tmp_path: Path) -> None:
         {"config.toml": "[server]\nport = 1"},
         {"_config.yml": "source_dir: source\npublic_dir: public"},  # Hexo
         {"book.toml": "[book]"},  # no SUMMARY.md
-        {"mkdocs.yml": "docs_dir: elsewhere", "elsewhere/a.md": ""},
         {".git/HEAD": "", "docs/.git/HEAD": "", "mkdocs.yml": "site_name: x"},
     ],
 )
@@ -248,6 +247,26 @@ def test_files_of_other_programs_and_projects(tmp_path: Path, files: dict[str, s
     root = tmp_path / "docs"
     root.mkdir(exist_ok=True)
     assert detect_site(root) == Site()
+
+
+def test_a_configuration_for_other_pages_is_named(tmp_path: Path) -> None:
+    write_book(
+        tmp_path, {"mkdocs.yml": "docs_dir: elsewhere", "elsewhere/a.md": "", "docs/a.md": ""}
+    )
+    site = detect_site(tmp_path / "docs")
+    assert (site.generator.name, site.config_file) == ("none", None)
+    (problem,) = site.problems
+    assert "../elsewhere" in problem
+    assert "BOOK_CONTENT_PATH" in problem
+
+
+def test_a_configuration_may_be_in_any_folder_of_the_repository(tmp_path: Path) -> None:
+    files = {"tools/web/x": "", "hack/mkdocs.yml": "docs_dir: ../pages/en", "pages/en/a.md": ""}
+    write_book(tmp_path, files)
+    assert detect_site(tmp_path / "pages/en").config_file is None
+    (tmp_path / ".git").mkdir()
+    assert detect_site(tmp_path / "pages/en").config_file == tmp_path / "hack/mkdocs.yml"
+    assert detect_site(tmp_path).config_file == tmp_path / "hack/mkdocs.yml"
 
 
 def test_only_a_few_parents_are_looked_at(tmp_path: Path) -> None:
