@@ -8,7 +8,7 @@ The first form ingests FOLDER and asks the questions (format: `benchmarks.retrie
 `--elsewhere` files are about other subjects and count as unanswerable. Columns for each file:
 
     kept     share of the answerable questions that are answered
-    stopped  share of the unanswerable questions that are refused
+    stopped  share of the unanswerable questions that are refused. Both with the book's shift
     AUROC    how often an answerable question has the larger `lib.refusal.answerability_margin`;
              0.5 is chance. A file with one class is compared with the other class of all files.
 
@@ -75,6 +75,8 @@ class QuestionResult(msgspec.Struct, frozen=True, kw_only=True):
     evidence: AnswerabilitySignals
     words: AnswerabilitySignals
     """Signals without vectors."""
+    shift: float = 0.0
+    """`Manifest.refusal_shift`."""
 
     @property
     def kind(self) -> tuple[str, bool]:
@@ -109,6 +111,7 @@ async def ask(
         score=ranked[0].score if ranked else 0.0,
         evidence=with_vectors,
         words=words,
+        shift=index.manifest.refusal_shift,
     )
 
 
@@ -151,9 +154,9 @@ def print_report(asked: Sequence[QuestionResult]) -> None:
             no or [each for each in asked if not each.answerable],
         )
         rows[f"{file} ({len(yes)}, {len(no)})"] = [
-            *rates(yes, no, versus, lambda each: answerability_margin(each.evidence)),
+            *rates(yes, no, versus, lambda each: answerability_margin(each.evidence, each.shift)),
             separation(versus, lambda each: each.score),
-            *rates(yes, no, versus, lambda each: answerability_margin(each.words)),
+            *rates(yes, no, versus, lambda each: answerability_margin(each.words, each.shift)),
         ]
     columns = ("kept", "stopped", "AUROC", "of the score", "kept, words", "stopped, words", "AUROC")
     print_table("file (answerable, not)", columns, rows)

@@ -9,10 +9,13 @@ reused by the next. An unreadable file is one line in the errors and never stops
 
 import asyncio
 import json
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from heapq import nsmallest
 from pathlib import Path
 from typing import Annotated, Literal
 from uuid import uuid4
@@ -21,13 +24,30 @@ import msgspec
 import numpy as np
 
 from lib.book import PreparedChunk, digest
-from lib.embedding import Embedder
-from lib.errors import IndexUnreadable, InvalidRequest, StoreUnavailable
+from lib.embedding import Embedder, Vectors
+from lib.errors import IndexUnreadable, InvalidRequest, QuireError, StoreUnavailable
 from lib.reader import Reader
+from lib.refusal import (
+    answerability_margin,
+    answerability_signals,
+    questions_of_chunk,
+    refusal_shift,
+)
+from lib.search import CANDIDATES, look_up
 from lib.settings import Settings
 from lib.sites.link_check import unresolved_links
-from lib.store import INDEX_FORMAT, GenerationBuilder, Ledger, Manifest, Store, new_generation
+from lib.store import (
+    INDEX_FORMAT,
+    GenerationBuilder,
+    Ledger,
+    Manifest,
+    Store,
+    StoredChunk,
+    new_generation,
+)
 from lib.worker import Opened
+
+_log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 3.0
 _TaskStatus = Literal["pending", "processing", "completed", "failed"]
@@ -215,7 +235,9 @@ class _IndexWriter:
 _SHRINK_LIMIT = 0.5
 """An index below this share of the old one's chunks is published only with `force`."""
 _SMALL_BOOK = 20
-"""The shrink limit does not apply below this number of chunks."""
+"""Below this number of chunks, there is no shrink limit and no calibration."""
+_SAMPLED = 20
+"""Chunks that the refusal threshold is calibrated with; each makes two questions."""
 _RARE_LANGUAGE = 0.02
 """Languages below this share of the pages are ignored."""
 
@@ -294,6 +316,7 @@ async def index_book(
         writer = _IndexWriter(
             embedder, builder, task, batch_size=batch_size, reuse_vectors=not force
         )
+        copied, sample = task.chunks_created, _Sample()
         try:
             async for page in reader.read(plan.changed):
                 task.files_processed += 1
@@ -301,32 +324,78 @@ async def index_book(
                 task.add_errors(page.errors)
                 if page.record:
                     ledger[page.path] = page.record
+                    sample.add(page.chunks, page.record.language)
                 await writer.write(page.chunks)
             await writer.finish()
         finally:
             await writer.stop()
         _check_size(task.chunks_created, before.manifest, book, force=force)
-        await builder.publish(
-            Manifest(
-                generation=generation,
-                embedding_model=embedder.model_id,
-                dimension=builder.dimension,
-                chunker=book.chunker,
-                site=book.site,
-                generator=book.generator,
-                content=book.content,
-                configured=digest(wanted.values()),
-                settings=wanted,
-                pushed=book.content == digest([str(settings.pushed_content)]),
-                languages=_languages_of(ledger),
-                documents=sum(bool(record.chunks) for record in ledger.values()),
-                chunks=task.chunks_created,
-                created_at=datetime.now(UTC).isoformat(),
-            ),
-            ledger,
+        manifest = Manifest(
+            generation=generation,
+            embedding_model=embedder.model_id,
+            dimension=builder.dimension,
+            chunker=book.chunker,
+            site=book.site,
+            generator=book.generator,
+            content=book.content,
+            configured=digest(wanted.values()),
+            settings=wanted,
+            pushed=book.content == digest([str(settings.pushed_content)]),
+            languages=_languages_of(ledger),
+            documents=sum(bool(record.chunks) for record in ledger.values()),
+            chunks=task.chunks_created,
+            created_at=datetime.now(UTC).isoformat(),
         )
+        if before.manifest and 2 * copied > manifest.chunks:
+            shift = before.manifest.refusal_shift  # of nearly the same book
+        else:
+            shift = await _measure_shift(embedder, builder, manifest, sample.questions())
+        await builder.publish(msgspec.structs.replace(manifest, refusal_shift=shift), ledger)
     finally:
         await builder.discard()
+
+
+class _Sample:
+    """Chunks to calibrate the refusal threshold with: those with the lowest hashes, so that equal
+    books get equal ones."""
+
+    def __init__(self) -> None:
+        self._chunks: list[tuple[StoredChunk, str]] = []
+
+    def add(self, chunks: Sequence[PreparedChunk], language: str) -> None:
+        found = [*self._chunks, *((each.chunk, language) for each in chunks)]
+        self._chunks = nsmallest(_SAMPLED, found, key=lambda each: each[0].content_hash)
+
+    def questions(self) -> list[str]:
+        made = (each for pair in self._chunks for each in questions_of_chunk(*pair))
+        return list(dict.fromkeys(made))
+
+
+async def _measure_shift(
+    embedder: Embedder, builder: GenerationBuilder, manifest: Manifest, questions: Sequence[str]
+) -> float:
+    """Return `Manifest.refusal_shift`; 0 for a small book, or if it cannot be measured."""
+    if manifest.chunks < _SMALL_BOOK or not questions:
+        return 0.0
+    margins = []
+    try:
+        for question, vector in zip(
+            questions, await embedder.embed_documents(questions), strict=True
+        ):
+            embedded = partial(_as_is, vector)
+            found = await look_up(builder, manifest, question, CANDIDATES, embedded)
+            signals = answerability_signals(
+                found.query, found.asked, found.found, manifest, embedder.similarity
+            )
+            margins.append(answerability_margin(signals))
+    except QuireError as error:
+        _log.warning("the refusal threshold was not calibrated: %s", error.message)
+        return 0.0
+    return refusal_shift(margins)
+
+
+async def _as_is(vector: Vectors, _text: str) -> Vectors:
+    return vector
 
 
 async def check_links(store: Store, book: Opened, site_check_path: Path | None) -> list[str]:

@@ -7,6 +7,9 @@ embedding models. Each question was asked of the book that answers it and of oth
 keeps at least 95 % of the answerable questions in each set, because a wrong refusal is worse than
 a weak answer. `benchmarks/refusal.py` measures this and fits the weights.
 
+That threshold suits the most difficult book. An ingestion raises it by the book's shift, as far as
+the questions made from its own headings and sentences allow.
+
 The signals cannot detect a question on a topic of the book whose answer is missing. There the model
 refuses.
 
@@ -23,11 +26,19 @@ from typing import Final
 import regex
 
 from lib.embedding import Similarity
-from lib.languages import is_foreign, languages, refusal_pattern, small_talk, split_words
+from lib.languages import (
+    IS_UNSPACED,
+    is_foreign,
+    languages,
+    refusal_pattern,
+    small_talk,
+    split_words,
+    word_meaning,
+)
 from lib.ranking import ParsedQuery, Passage, inverse_document_frequency, join_headings, max_bm25
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
-from lib.sentences import split_text
-from lib.store import Candidates, Manifest
+from lib.sentences import split_markdown, split_text
+from lib.store import Candidates, Manifest, StoredChunk
 from lib.terms import SparseVector, term_number, terms
 
 _MAX_SUGGESTIONS: Final = 3
@@ -40,6 +51,13 @@ no lead and be refused."""
 _BENEFIT_OF_DOUBT: Final = 0.1
 """Added to a similarity whose scale was not measured. A larger value refuses fewer unanswerable
 questions; a smaller one refuses answerable ones."""
+
+_SHIFT_SHARE: Final = 0.6
+"""Readers use other words than the book, so their questions have a smaller margin."""
+_MAX_SHIFT: Final = 1.7
+"""A larger shift refuses the difficult questions of every book."""
+_EXCERPT_CHARACTERS: Final = 4
+"""Length of a word in a script without spaces."""
 
 _NO_WORD: Final = regex.compile(r"[^\p{L}\p{M}\p{N}'-]++")
 _NUMBER: Final = re.compile(r"\d[\d.,:/-]*+")
@@ -75,8 +93,10 @@ class _SignalWeights:
     terms: float
     """Weight of `log_terms`."""
     threshold: float
+    shifted: float
+    """Part of the book's shift that raises the threshold."""
 
-    def margin(self, signals: AnswerabilitySignals) -> float:
+    def margin(self, signals: AnswerabilitySignals, shift: float) -> float:
         return (
             self.nearest * (signals.nearest or 0.0)
             + self.lead * signals.lead
@@ -84,18 +104,19 @@ class _SignalWeights:
             + self.known * signals.known
             + self.terms * log_terms(signals)
             - self.threshold
+            - self.shifted * shift
         )
 
 
 _OWN_LANGUAGE: Final = _SignalWeights(
-    nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5
+    nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5, shifted=1.0
 )
 _FOREIGN_LANGUAGE: Final = _SignalWeights(
-    nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9
+    nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9, shifted=0.25
 )
 """For a question in another language than the book's."""
 _WORDS_ONLY: Final = _SignalWeights(
-    nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3
+    nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3, shifted=0.75
 )
 """While the embedding model is unavailable."""
 _MAX_COUNTED_TERMS: Final = 8
@@ -106,14 +127,35 @@ def log_terms(signals: AnswerabilitySignals) -> float:
     return math.log(min(_MAX_COUNTED_TERMS, max(1, signals.terms)))
 
 
-def answerability_margin(signals: AnswerabilitySignals) -> float:
-    """Return the confidence that the book answers; refuse below 0."""
+def answerability_margin(signals: AnswerabilitySignals, shift: float = 0.0) -> float:
+    """Return the confidence that the book answers; refuse below 0. `shift`: of `Manifest`."""
     if signals.nearest is None:
         # Neither words nor vectors can tell for a foreign question.
-        return math.inf if signals.foreign else _WORDS_ONLY.margin(signals)
-    if signals.foreign:
-        return max(_OWN_LANGUAGE.margin(signals), _FOREIGN_LANGUAGE.margin(signals))
-    return _OWN_LANGUAGE.margin(signals)
+        return math.inf if signals.foreign else _WORDS_ONLY.margin(signals, shift)
+    own = _OWN_LANGUAGE.margin(signals, shift)
+    return max(own, _FOREIGN_LANGUAGE.margin(signals, shift)) if signals.foreign else own
+
+
+def questions_of_chunk(chunk: StoredChunk, language: str) -> list[str]:
+    """Make questions that a chunk answers: its heading, and three words of its longest sentence."""
+    sentences = (
+        [
+            word[:_EXCERPT_CHARACTERS] if IS_UNSPACED.match(word) else word
+            for word in split_words(sentence.text)
+            if word_meaning(word.casefold(), language)
+        ]
+        for sentence in split_markdown(chunk.text)
+    )
+    longest = max(sentences, key=len, default=[])
+    places = (0, len(longest) // 2, -1) if len(longest) > 2 else ()
+    excerpt = " ".join(longest[place] for place in places)
+    return [question for question in (chunk.sections[0].heading, excerpt) if question]
+
+
+def refusal_shift(margins: Sequence[float]) -> float:
+    """The shift of a book from the margins of questions that it answers (`questions_of_chunk`)."""
+    low = sorted(margins)[len(margins) // 10]
+    return round(min(_MAX_SHIFT, max(0.0, _SHIFT_SHARE * low)), 2)
 
 
 def answerability_signals(

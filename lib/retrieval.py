@@ -78,7 +78,7 @@ _WORD_WEIGHT: Final = 0.1
 """Own weight of any other question, and its increase per meaningful word."""
 _MOST_WEIGHT: Final = 0.85
 """From this weight on, a question stands alone."""
-_LOWER_BAR: Final = 1.0
+_LOWER_BAR: Final = 2.0
 """The margin (`lib.refusal`) that a question may lack, times the weight of its context."""
 _MAX_WORDS: Final = 40
 """Maximum words of a follow-up."""
@@ -269,4 +269,4 @@ def _margin(result: SearchResult) -> float:
     signals = answerability_signals(
         lookup.query, lookup.asked, lookup.found, result.manifest, result.similarity
     )
-    return answerability_margin(signals)
+    return answerability_margin(signals, result.manifest.refusal_shift)

@@ -29,7 +29,7 @@ from lib.ranking import (
     select_passages,
 )
 from lib.reranking import Reranker
-from lib.store import INDEX_FORMAT, Candidates, Manifest, Store
+from lib.store import INDEX_FORMAT, Candidates, Manifest, Searchable, Store
 from lib.terms import (
     SparseVector,
     merge_vectors,
@@ -204,7 +204,7 @@ async def _search_with(
 
 
 async def look_up(
-    store: Store,
+    store: Searchable,
     manifest: Manifest,
     text: str,
     n: int,

@@ -134,6 +134,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """These settings by name, to tell which differ."""
     pushed: bool = False
     """Whether its content was uploaded as an archive."""
+    refusal_shift: float = 0.0
+    """How much more than usual speaks for an answerable question (`lib.refusal`)."""
     index_format: int = INDEX_FORMAT
 
 
@@ -157,7 +159,25 @@ class Candidates:
     """IDF by term id; terms that no chunk contains are missing."""
 
 
-class GenerationBuilder(Protocol):
+class Searchable(Protocol):
+    """Raises `lib.errors.StoreUnavailable` if the engine cannot be reached."""
+
+    async def search(
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Candidates:
+        """Find the `n` chunks nearest to `vector` `(dimension,)` and the `n` with the best BM25.
+
+        Every hit gets both scores, whichever query found it. The order is stable but meaningless.
+        Without a vector, only BM25 is used. `only` filters by values of `FILTERS`.
+        """
+
+
+class GenerationBuilder(Searchable, Protocol):
     """Writes one generation, until `publish` or `discard`.
 
     Added chunks are durable when `add` returns. Readers never see a discarded generation or one
@@ -193,28 +213,14 @@ class GenerationBuilder(Protocol):
         """Stop writing; the vectors stay for the next attempt. Does nothing after `publish`."""
 
 
-class Store(Protocol):
-    """Raises `lib.errors.StoreUnavailable` if the engine cannot be reached."""
+class Store(Searchable, Protocol):
+    """Its search finds the published generation's chunks."""
 
     async def open(self) -> None:
         """Find the published generation, if any, and delete useless ones."""
 
     async def manifest(self) -> Manifest | None:
         """The published generation's manifest; None without one."""
-
-    async def search(
-        self,
-        vector: Vectors | None,
-        terms: SparseVector,
-        n: int,
-        *,
-        only: Mapping[str, str] | None = None,
-    ) -> Candidates:
-        """Find the `n` chunks nearest to `vector` `(dimension,)` and the `n` with the best BM25.
-
-        Every hit gets both scores, whichever query found it. The order is stable but meaningless.
-        Without a vector, only BM25 is used. `only` filters by values of `FILTERS`.
-        """
 
     async def ledger(self) -> Ledger:
         """The published generation's files; empty without one."""

@@ -284,6 +284,16 @@ class _EdgeBuilder:
     ) -> None:
         await self._store.in_builder_thread(self._add, chunks, vectors, terms)
 
+    async def search(
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Candidates:
+        return await self._store.in_builder_thread(self._search, vector, terms, n, only or {})
+
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         await self._store.in_builder_thread(self._publish, manifest, ledger)
 
@@ -326,6 +336,11 @@ class _EdgeBuilder:
         if not self._ended:
             self._writer.call(ShardWriter.add, chunks, vectors, terms)
             self.dimension = vectors.shape[1]
+
+    def _search(
+        self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
+    ) -> Candidates:
+        return self._writer.call(ShardWriter.search, vector, terms, n, only)
 
     def _publish(self, manifest: Manifest, ledger: Ledger) -> None:
         with contextlib.ExitStack() as ending:

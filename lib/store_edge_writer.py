@@ -21,8 +21,21 @@ from qdrant_edge import EdgeShard, FieldCondition, Filter, MatchAny, Point, Upda
 from lib.embedding import Vectors
 from lib.errors import QuireError, StoreUnavailable
 from lib.runtime import PROGRAM_FOLDER, become_child, child_command, child_environment
-from lib.store import DENSE, SPARSE, StoredChunk, check_dimension, sparse_vector
-from lib.store_edge_shard import copy_shard, create_shard, open_shard, scroll_payloads
+from lib.store import (
+    DENSE,
+    SPARSE,
+    Candidates,
+    StoredChunk,
+    check_dimension,
+    sparse_vector,
+)
+from lib.store_edge_shard import (
+    ShardSearch,
+    copy_shard,
+    create_shard,
+    open_shard,
+    scroll_payloads,
+)
 from lib.terms import SparseVector
 
 _P = ParamSpec("_P")
@@ -87,6 +100,14 @@ class ShardWriter:
         check_dimension(vectors.shape[1], self._dimension)
         self._shard.update(UpdateOperation.upsert_points(points))
         self._shard.flush()
+
+    def search(
+        self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]
+    ) -> Candidates:
+        """As `lib.store.Store.search`, among the chunks written so far."""
+        if self._shard is None:
+            return Candidates((), {})
+        return ShardSearch(self._shard).search(vector, terms, n, only)
 
     def close(self) -> int:
         """Close the shard and return its dimension; 0 if nothing was written."""

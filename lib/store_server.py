@@ -266,12 +266,12 @@ def _vectors_of(record: "models.Record") -> tuple[Vectors, SparseVector]:
 
 
 async def _search_collection(
-    server: _Server,
+    client: "AsyncQdrantClient",
+    name: str,
     vector: Vectors | None,
     terms: SparseVector,
     n: int,
     only: Mapping[str, str],
-    *,
     limits: _Limits,
     layout: Layout,
 ) -> Candidates:
@@ -293,7 +293,7 @@ async def _search_collection(
     async def run(batch: "list[models.QueryRequest]") -> "Iterator[list[models.ScoredPoint]]":
         size = limits.search_max_batchsize
         parts = [batch[at : at + size] for at in range(0, len(batch), size)]
-        answers = [await server.client.query_batch_points(server.alias, part) for part in parts]
+        answers = [await client.query_batch_points(name, part) for part in parts]
         return (answer.points for part in answers for answer in part)
 
     found: list[dict[str, Any]]
@@ -422,6 +422,22 @@ class _ServerBuilder:
 
         async with self._building():
             await self._server.call(self._name, upsert)
+
+    async def search(
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Candidates:
+        async def query(limits: _Limits) -> Candidates:
+            return await _search_collection(
+                self._client, self._name, vector, terms, n, only or {}, limits, self._layout
+            )
+
+        async with self._building():
+            return await self._server.call(self._name, query)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         from qdrant_client import models
@@ -562,7 +578,7 @@ class ServerStore:
 
         async def query(limits: _Limits) -> Candidates:
             return await _search_collection(
-                server, vector, terms, n, only or {}, limits=limits, layout=self._layout
+                server.client, self._alias, vector, terms, n, only or {}, limits, self._layout
             )
 
         try:

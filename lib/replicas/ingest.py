@@ -21,7 +21,7 @@ from lib.errors import Conflict, NotFound, RedisUnavailable
 from lib.indexing import IngestStatus
 from lib.ingest import Ingestion
 from lib.replicas.client import RedisClient, load_script
-from lib.store import GenerationBuilder, Ledger, Manifest, Store, StoredChunk
+from lib.store import Candidates, GenerationBuilder, Ledger, Manifest, Store, StoredChunk
 from lib.terms import SparseVector
 
 _LEASE: Final = load_script("lease.lua")
@@ -165,6 +165,17 @@ class _LeasedBuilder:
     ) -> None:
         self._lease.check()
         await self._builder.add(chunks, vectors, terms)
+
+    async def search(
+        self,
+        vector: Vectors | None,
+        terms: SparseVector,
+        n: int,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> Candidates:
+        self._lease.check()
+        return await self._builder.search(vector, terms, n, only=only)
 
     async def publish(self, manifest: Manifest, ledger: Ledger) -> None:
         # Publishing may wait for a busy server until another replica has the lease.

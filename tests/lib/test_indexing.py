@@ -212,6 +212,31 @@ async def test_vectors_that_change_their_length_are_refused(
     assert await services.store.manifest() is None
 
 
+async def test_the_refusal_threshold_is_calibrated_with_the_book_s_own_words(
+    services: Services, upstream: Upstream, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def shift() -> float:
+        manifest = await services.store.manifest()
+        assert manifest is not None
+        return manifest.refusal_shift
+
+    monkeypatch.setattr(lib.indexing, "_SMALL_BOOK", 6)
+    await run(services)
+    assert {"Page 1", "Page 5"} < set(upstream.embedded()[-1])
+    measured = await shift()
+    assert 0 < measured < 2
+    # After a small change it still holds.
+    asked = len(upstream.requests)
+    write_book(folder, {"page-2.md": "# Page 2\n\nQuite another text.\n"})
+    await run(services)
+    assert texts_since(upstream, asked) == 1
+    assert await shift() == measured
+    # It is not worth a failed ingestion.
+    upstream.embedding_replies.extend([upstream.embeddings, *[Status(400)] * 2])
+    assert (await run(services, force_reindex=True)).status == "completed"
+    assert await shift() == 0
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_busy_embedding_service_is_waited_for(
     services: Services, upstream: Upstream, status: int

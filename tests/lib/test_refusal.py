@@ -18,6 +18,8 @@ from lib.refusal import (
     answerability_signals,
     is_refusal,
     make_refusal,
+    questions_of_chunk,
+    refusal_shift,
     small_talk_reply,
     suggest_places,
 )
@@ -61,6 +63,29 @@ def test_words_are_not_asked_of_another_language() -> None:
     assert is_answerable(replace(ANSWERED, foreign=True))
     # Without vectors, a foreign question cannot be judged.
     assert is_answerable(without_vectors(replace(foreign, known=0.0)))
+
+
+def test_a_book_s_shift_raises_the_threshold() -> None:
+    margin = answerability_margin(ANSWERED)
+    assert answerability_margin(ANSWERED, 2.0) == pytest.approx(margin - 2.0)
+    for other in (without_vectors(ANSWERED), replace(OFF_TOPIC, nearest=1.0, foreign=True)):
+        assert -2 < answerability_margin(other, 2.0) - answerability_margin(other) < 0
+
+
+def test_the_shift_keeps_the_questions_that_a_book_certainly_answers() -> None:
+    assert refusal_shift([5.0] * 40) == 1.7
+    assert refusal_shift([1.0] * 10 + [5.0] * 30) == 0.6
+    assert refusal_shift([-9.0, *[1.5] * 19]) == 0.9
+    assert refusal_shift([-1.0] * 3) == 0.0
+
+
+def test_questions_are_made_from_headings_and_sentences() -> None:
+    made = chunk(1, text="## Locks\n\nIt is so. The harbour opens its gates at noon.")
+    heading = made.sections[0].heading
+    assert questions_of_chunk(made, "english") == [heading, "harbour gates noon"]
+    assert questions_of_chunk(chunk(1, text="```\nx = 1\n```"), "english") == [heading]
+    made = chunk(1, text="机器人使用传感器，保持身体平衡，避免摔倒。")
+    assert questions_of_chunk(made, "chinese") == [heading, "机器人使 保持身体 避免摔倒"]
 
 
 shares = st.floats(0, 1)

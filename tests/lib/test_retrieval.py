@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import msgspec
 import pytest
 import pytest_asyncio
 from hypothesis import given
@@ -26,7 +27,7 @@ from lib.retrieval import (
 from lib.services import make_local_embedder, make_store
 from lib.sessions import Message
 from lib.settings import MULTILINGUAL, load_settings
-from lib.store import Hit, Store
+from lib.store import Hit, Manifest, Store
 from tests.stores import chunk
 
 
@@ -315,6 +316,21 @@ async def test_who_names_a_file_gets_its_passages(book: tuple[Embedder, Store]) 
     found = await retrieve_passages(*book, "file:lamp Starry Night painter", [], 3)
     assert found.answerable
     assert {each.file_path for each in found.passages} == {"lamp.md"}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_shift_of_the_book_counts(
+    book: tuple[Embedder, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = await book[1].manifest()
+    assert manifest is not None
+
+    async def shifted() -> Manifest:
+        return msgspec.structs.replace(manifest, refusal_shift=50.0)
+
+    assert (await retrieve_passages(*book, "How is the kettle cleaned?", [], 3)).answerable
+    monkeypatch.setattr(book[1], "manifest", shifted)
+    assert not (await retrieve_passages(*book, "How is the kettle cleaned?", [], 3)).answerable
 
 
 class Away:

@@ -21,7 +21,7 @@ from lib.settings import Settings
 from lib.store import FileRecord, Manifest, Store, generation_time, new_generation
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
-from lib.terms import SparseVector
+from lib.terms import SparseVector, query_vector
 from tests.store_kinds import STORE_KINDS, MakeStore, open_stores
 from tests.stores import (
     DIMENSION,
@@ -127,8 +127,12 @@ async def test_readers_do_not_see_an_unfinished_generation(store: Store) -> None
     builder = await store.build(new_generation(), MODEL)
     await builder.add([chunk(2)], random_vectors(1, seed=9), sparse_vectors([chunk(2)]))
     assert await store.manifest() == old
-    hits = await nearest(store, random_vectors(1, seed=9)[0], 10)
+    vector = random_vectors(1, seed=9)[0]
+    hits = await nearest(store, vector, 10)
     assert [hit.chunk.start_char for hit in hits] == [1]
+    found = await builder.search(vector, query_vector("chunk"), 10)
+    assert [hit.chunk for hit in found.hits] == [chunk(2)]
+    assert found.hits[0].cosine == pytest.approx(1.0)
     await builder.discard()
     assert await store.manifest() == old
 
