@@ -253,10 +253,11 @@ class _Reader:
             for name, span in arguments.items()
             if name in names and (self.syntax == "hugo" or self.text[span[0] - 1] in "\"'")
         )  # without quotes, Liquid takes it for a variable
-        for place, (first, last) in enumerate(spans):
-            self.shown[first - 1 : last] = " " + self.text[first:last]
-            follows = place + 1 < len(spans) and self.text[last - 1 : last].isalnum()
-            self.shown[last] = "." if follows else " "
+        for first, last in spans:
+            self.shown[first:last] = self.text[first:last]
+            after = last + (self.text[first - 1] in "\"'`")
+            if self.text[after].isspace():  # keeps titles apart
+                self.shown[after] = self.text[after]
         if spans:
             self.bodies.append(_Body(start, end, "titles"))
 

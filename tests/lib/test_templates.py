@@ -7,7 +7,7 @@ import pytest
 from lib.chunking import chunk_page
 from lib.documents import Document
 from lib.markdown import parse_page
-from lib.markdown_page import Flavour, render
+from lib.markdown_page import Flavour, apply_edits, render
 from tests.pages import words
 
 
@@ -42,7 +42,7 @@ def shown(text: str, flavour: Flavour) -> str:
         ("hugo", "a {{/* b */}}c", "a c"),
         ("hugo", "{{< comment >}}\n{{% comment %}}# a{{% /comment %}}\n{{< /comment >}}\nb", "b"),
         ("hugo", 'a {{</* b "c" */>}} {{%/* d */%}}', 'a {{< b "c" >}} {{% d %}}'),
-        ("hugo", '{{< figure src="x.png" title="a \\"b" caption=`c` >}} d', 'a "b. c  d'),
+        ("hugo", '{{< figure src="x.png" title="a \\"b" caption=`c` >}} d', 'a "b c  d'),
         ("hugo", '## a {{< badge "v2" >}}', "a"),
         ("hugo", 'a {{< b "}}>}}" >}} c', "a  c"),
         ("hugo", "{{< note >}}\n## a\n\nb\n---\n{{< /note >}}\nc", "a\nb\nc"),
@@ -96,6 +96,17 @@ def test_no_chunk_contains_what_is_hidden(text: str) -> None:
     for chunk in found:
         assert "cups" not in chunk.text + chunk.embed_text
         assert chunk.text == text[chunk.start : chunk.end]
+
+
+def test_readers_see_no_tags() -> None:
+    text = (
+        "A {{< b >}}c.\n\n{{< figure title=\"D e\" caption='F' >}}\n\n{{< code lang=go >}}\n# g\n"
+    )
+    text += "h\n{{< /code >}}\n"
+    page = parse_page(text, "hugo")
+    (chunk,) = chunk_page(Document("a.md", text, ""), page, budget=60, count_tokens=words)
+    content = apply_edits(chunk.text, chunk.edits) + chunk.tail
+    assert content.split("\n") == ["A c.", "", "D e F ", "", "", "```go", "# g", "h", "```"]
 
 
 @pytest.mark.parametrize(
