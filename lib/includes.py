@@ -11,6 +11,7 @@ generated ones. One that is refused, missing, too large, not text or included re
 and reported by `problems_of`.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
@@ -48,6 +49,11 @@ _DATA_SUFFIXES: Final = frozenset(
     ("", *".cfg .conf .config .csv .ini .json .properties .toml .txt .xml .yaml .yml".split())
 )
 _MISSING: Final = "no such file in the repository"
+_OUTSIDE: Final = (
+    "it is outside the folder that may be read, which is the repository (a folder with .git), else "
+    "that of the site's configuration"
+)
+_ALIAS: Final = "only the build of the site knows what this name stands for"
 _PRIVATE: Final = "it is hidden, or may hold a secret"
 
 
@@ -165,6 +171,7 @@ _VITEPRESS_PART: Final = re.compile(
     r"(?:\{(\d*+),?+(\d*+)\})?+\s*+-->"
 )
 _MYST: Final = re.compile(r"\s*(?:`{3,}|~{3,}|:{3,})\{(include|literalinclude)\}[ \t]+(\S+)")
+_MODULE: Final = re.compile(r"@[\w-]|[a-z]++:")
 _JSX: Final = re.compile(r"<([A-Z][\w$]*)|\{([A-Za-z_$][\w$]*)\}")
 _ANY: Final = re.compile(r"\{\{\s*#|8<|\{\*|<<<|@include|\{(?:literal)?include\}")
 
@@ -395,10 +402,14 @@ class Includes:
         if is_private(PurePosixPath(target)):
             return _PRIVATE  # before the disk is asked, so that nobody learns what exists
         folder = self.root if target.startswith(("@", "/")) else file.parent
+        missing = _ALIAS if _MODULE.match(target) else _MISSING
         if target.startswith("@"):
             target = target.partition("/")[2]  # @/x, @site/x, @docs/x
         elif target.startswith("/"):
             target = target.lstrip("/")
+        # judged by the path alone, so that nobody learns what exists outside
+        if not Path(os.path.normpath(folder / target)).is_relative_to(self.boundary):
+            missing = _OUTSIDE
         above = [base for base in folder.parents if base.is_relative_to(self.boundary)]
         suffixes = ("",) if PurePosixPath(target).suffix else ("", ".md", ".mdx")
         for base, suffix in product([folder, *above], suffixes):
@@ -406,7 +417,7 @@ class Includes:
             if found is not None:
                 folder = self.root if found.is_relative_to(self.root) else self.boundary
                 return _PRIVATE if is_private(found.relative_to(folder)) else found
-        return _MISSING
+        return missing
 
     def _inside(self, path: Path) -> Path | None:
         try:

@@ -114,6 +114,8 @@ _EXPLICIT_ID: Final = re.compile(
     r")$"
 )
 
+# For a preprocessor of mdBook
+_DIRECTIVES: Final = re.compile(r"(?:\{\{[#%!](?:[^{}\\]|\\.)*+\}\}\s*+)++")
 _INFO_LANGUAGE: Final = re.compile(r"[^\s{},:\[]{1,50}+(?![^\s{},:\[])")
 _INFO_TITLE: Final = re.compile(
     r"""(?:title|filename|caption)=(?:"([^"]*)"|'([^']*)')|\[([^\[\]]+)\]"""
@@ -196,7 +198,10 @@ class _Builder:
         if kind in ("paragraph", "dt") or (
             kind == "heading" and not self.env["foreign"].isdisjoint(range(first, last))
         ):
-            return Block("paragraph", start, end, self.plain(tokens[at + 1].content)), at + 3
+            source = tokens[at + 1].content
+            if _DIRECTIVES.fullmatch(source):
+                return Block("marker", start, end), at + 3
+            return Block("paragraph", start, end, self.plain(source)), at + 3
         if kind == "heading":
             return self._heading(token, tokens[at + 1].content, start, end), at + 3
         if kind in ("fence", "code_block"):

@@ -98,8 +98,9 @@ def closes(source: str) -> bool:
     return _CLOSER.match(source) is not None
 
 
-Flavour: TypeAlias = Literal["commonmark", "mdx", "myst", "liquid", "jinja", "hugo"]
-"""The last three are CommonMark with the tags of a template language (`lib.templates`)."""
+Flavour: TypeAlias = Literal["commonmark", "mdx", "myst", "python", "liquid", "jinja", "hugo"]
+"""`python` is Python-Markdown. The last three have the tags of a template language: `liquid` in
+kramdown, `jinja` in Python-Markdown, `hugo` in CommonMark (`lib.templates`)."""
 
 BlockKind: TypeAlias = Literal[
     "heading",
@@ -241,6 +242,7 @@ def shift(offset: int, edits: Iterable[Edit]) -> int:
 _KEPT_MARKER: Final = re.compile(r"[ \t>]*(?:<|(?::{3,}+|/{3,}+)[^\n]*+\Z)")
 _TEMPLATE_TAG: Final = re.compile(f"{FILLER}+")
 _OPENS_CODE: Final = re.compile(r"[ \t>*+\-\d.)]*+(?:`{3}|~{3}|:{3})|(?: {4}|\t)")
+_GOES_ON_BELOW: Final = re.compile(r"(?:\r\n?|\n)[ \t]*+[^\s]")
 _STEP: Final = re.compile(r"[ \t>]*(\d{1,9})[.)]")
 _PREFIX: Final = re.compile(r"(?:[ \t]|(?:[-*+>:]|\d{1,9}[.)])(?=[ \t]))*")
 _HIDDEN_START: Final = re.compile(
@@ -296,6 +298,8 @@ def _edits_of_block(text: str, block: Block, page: Page, include: Include | None
         yield Edit(start, end, prefix.strip() and prefix)
     elif block.kind not in ("code", "math"):
         yield from _hidden_parts(text, block, page.flavour)
+        if block.kind == "html" and _GOES_ON_BELOW.match(text, end):
+            yield Edit(end, end, "\n")  # CommonMark would read the next line as HTML
 
 
 def _hidden_parts(text: str, block: Block, flavour: Flavour) -> Iterator[Edit]:

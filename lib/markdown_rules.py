@@ -14,8 +14,9 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from markdown_it import MarkdownIt
+from markdown_it.common.html_blocks import block_names
 from markdown_it.ruler import RuleOptionsType, Ruler
-from markdown_it.rules_block import StateBlock
+from markdown_it.rules_block import StateBlock, html_block
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from mdit_py_plugins.deflist import deflist_plugin
@@ -437,6 +438,48 @@ def _template_body(state: StateBlock, start: int, end: int, silent: bool) -> boo
     return True
 
 
+_HTML_BLOCK: Final = re.compile(r"<(/?)([A-Za-z][\w-]*+)(?=[\s/>])")
+_MARKDOWN_INSIDE: Final = re.compile(r"\smarkdown(?:=[\"']?(?:1|block|span)\b|[\s>])")
+_EMPTY: Final = _words("hr col source track")
+
+
+def _html_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """Block rule of kramdown and Python-Markdown: HTML ends at its closing tag.
+
+    In CommonMark it ends at an empty line. Comments, scripts and `pre` are as there.
+    """
+    src, pos = state.src, state.bMarks[start] + state.tShift[start]
+    found = _HTML_BLOCK.match(src, pos, state.eMarks[start])
+    if found is None or found[2].lower() in ("script", "style", "pre", "textarea"):
+        return html_block(state, start, end, silent)
+    name = found[2].lower()
+    if name not in block_names or state.is_code_block(start):
+        return False
+    tag = None if silent else _scan_tag(src, pos, state.env)
+    if tag is None:
+        return silent or html_block(state, start, end, silent)
+    stop = tag.end
+    if not (found[1] or tag.empty or name in _EMPTY or _MARKDOWN_INSIDE.search(src, pos, tag.end)):
+        limit = min(state.eMarks[end - 1], pos + _left(src, state.env))
+        depth = 1
+        for other in _HTML_BLOCK.finditer(src, tag.end, limit):
+            depth += 0 if other[2].lower() != name else -1 if other[1] else 1
+            if not depth:
+                stop = src.find(">", other.end())
+                break
+        state.env["scan"] -= (stop if not depth else limit) - pos
+        if depth:
+            return html_block(state, start, end, silent)
+    last = line_of(state, start, end, stop)
+    if last >= end or any(
+        state.sCount[line] < state.blkIndent and not state.isEmpty(line)
+        for line in range(start + 1, last + 1)
+    ):
+        return html_block(state, start, end, silent)
+    content = state.getLines(start, last + 1, state.blkIndent, True)
+    return push_line(state, "html_block", start, last + 1, content)
+
+
 _MDX_FENCE: Final = re.compile(r"(`{3,}|~{3,})mdx-code-block[ \t]*")
 
 
@@ -850,6 +893,8 @@ def parser_for(flavour: Flavour) -> MarkdownIt:
     else:
         deflist_plugin(md)
         block.before("fence", "indented_container", _indented_container, ends_all)
+    if flavour in ("liquid", "jinja", "python"):
+        block.at("html_block", _html_block, ends_prose)
     if flavour in ("liquid", "jinja", "hugo"):
         block.before("table", "template_body", _template_body, ends_all)
     if flavour == "myst":

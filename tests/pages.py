@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lib.markdown_page import Flavour
 
-FLAVOURS: list[Flavour] = ["commonmark", "mdx", "myst", "liquid", "jinja", "hugo"]
+FLAVOURS: list[Flavour] = ["commonmark", "mdx", "myst", "python", "liquid", "jinja", "hugo"]
 
 # Fragments that open, close or imitate syntax; joined at random they reach unusual cases quickly.
 PIECES = [

@@ -232,9 +232,9 @@ def _heading_text(
     """The text of a heading. `source` is its raw inline Markdown without the explicit id;
     `references` are the link definitions of its page."""
     if rules.attributes:
-        source = _ATTRIBUTE_LISTS.sub("", source)
+        source = _outside_code(source, lambda part: _ATTRIBUTE_LISTS.sub("", part))
     if rules.span_attributes:
-        source = _SPAN_ATTRIBUTES.sub("", source)
+        source = _outside_code(source, lambda part: _SPAN_ATTRIBUTES.sub("", part))
     if rules.roles:
         source = _ROLE.sub(lambda role: role[2] + role_text(role[1], role[3]), source)
     env = {"references": dict(references)}

@@ -2,8 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -17,6 +16,7 @@ from lib.sites.site import (
     Generator,
     HeadingRules,
     HeadingText,
+    NamedHeading,
     PagePath,
     PageSource,
     Site,
@@ -57,10 +57,24 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
 
 # `is_alphanumeric` of Rust
 _NOT_IN_SLUG: Final = regex.compile(r"[^\p{Alphabetic}\p{N}_\s-]+")
+_OF_SIGNS: Final = re.compile(r"(?:section)?+(?:-\d++)?+")
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"\s", "-", _NOT_IN_SLUG.sub("", text.strip().lower())) or "section"
+    return re.sub(r"\s", "-", _NOT_IN_SLUG.sub("", text.strip().lower()))
+
+
+def _number(slugs: Iterable[NamedHeading]) -> list[str]:
+    """Number the slugs. mdBook 0.5 has `` and `-1` for headings of signs, later versions `section`
+    and `section-1`, so those, and what they could clash with, are unknown."""
+    named = list(slugs)
+    unsure = any(not slug for slug, _ in named)
+    return [
+        "" if unsure and not explicit and _OF_SIGNS.fullmatch(slug) else anchor
+        for (slug, explicit), anchor in zip(
+            named, numbered(named, explicit_count=False), strict=True
+        )
+    ]
 
 
 def _heading_rules(site: Site, _text: str) -> HeadingRules:
@@ -68,7 +82,7 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
     smart = html.get("smart-punctuation") is not False
     return HeadingRules(
         slugify=_slug,
-        number=partial(numbered, explicit_count=False),
+        number=_number,
         text=HeadingText(image_alt=False, attributes=True, smart_dashes=smart),
         explicit_id=attribute_list,
     )

@@ -307,6 +307,6 @@ GENERATOR: Final = Generator(
     content_roots=lambda project: project.single_root(string(project.settings, "docs_dir", "docs")),
     page_path=_page_path,
     heading_rules=_heading_rules,
-    markdown=lambda settings: "jinja" if _has_macros(settings) else "commonmark",
+    markdown=lambda settings: "jinja" if _has_macros(settings) else "python",
     underscored_pages=True,
 )

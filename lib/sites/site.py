@@ -106,7 +106,7 @@ class PagePath:
 NOT_BUILT: Final = PagePath(None, published=False)
 UNKNOWN_PATH: Final = PagePath(None)
 
-_Markdown = Literal["commonmark", "mdx", "myst", "liquid", "jinja", "hugo"]
+_Markdown = Literal["commonmark", "mdx", "myst", "python", "liquid", "jinja", "hugo"]
 Slugify = Callable[[str], str]
 NamedHeading = tuple[str, bool]
 """A heading's slug, or its explicit id (True)."""

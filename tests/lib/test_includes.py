@@ -149,6 +149,22 @@ def test_what_lies_outside_or_cannot_be_read_is_left_out_and_named(site: Path, t
     assert problem.startswith(f"{target} is not included: ")
 
 
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("../../../../x.md", "it is outside the folder that may be read"),
+        ("@/../../x.md", "it is outside the folder that may be read"),
+        ("../x.md", "no such file"),
+        ("virtual:shapes", "only the build of the site knows"),
+        ("@components/x.md", "only the build of the site knows"),
+        ("@/x.md", "no such file"),
+    ],
+)
+def test_why_a_file_is_not_included(site: Path, target: str, reason: str) -> None:
+    _, [problem] = embedded(site, f"<!--@include: {target}-->\n")
+    assert problem.startswith(f"{target} is not included: {reason}")
+
+
 def test_an_absolute_path_is_read_below_the_site_only(site: Path) -> None:
     body, problems = embedded(site, f"{{{{#include {site.parent}/secret.md}}}}\n\nAfter.\n")
     assert body == "After."

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib.markdown import parse_page, plain_text
-from lib.markdown_page import Block, Flavour, Page, render
+from lib.markdown_page import Block, Flavour, Page, apply_edits, edits_for_readers, render
 from tests.pages import FLAVOURS, texts
 
 
@@ -238,6 +238,42 @@ def test_code_knows_where_its_own_lines_begin(indent: str) -> None:
     assert code.language == "rust"
     assert code.text == "fn main() {}\n"
     assert text[code.body :].startswith(f"{indent}fn main")
+
+
+@pytest.mark.parametrize("flavour", ["python", "liquid", "jinja"])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('<div markdown="1">\nA *b*.\n</div>\n```sh\n## C\n```\n\n## D\n', ["D"]),
+        ("<div>\n\n## A\n\n<div>b</div>\n</div>\n## C\n", ["C"]),
+        ("<details markdown>\n<summary>A</summary>\n\n## B\n\n</details>\n## C\n", ["B", "C"]),
+        ("<div>\n## A\n\n## B\n", ["B"]),
+        ("<hr>\n## A\n", ["A"]),
+        ('<a name="x"></a>\n## A\n', ["A"]),
+        ("- a\n\n  <div>\n- b\n</div>\n\n## A\n", ["A"]),
+        ("<pre>\n\n## A\n</pre>\n\n## B\n", ["B"]),
+    ],
+)
+def test_html_ends_at_its_closing_tag_in_kramdown_and_python_markdown(
+    text: str, expected: list[str], flavour: Flavour
+) -> None:
+    assert [heading for _, heading in headings(text, flavour)] == expected
+
+
+def test_markdown_after_html_is_shown_as_markdown() -> None:
+    text = "<div>\nA.\n</div>\n```sh\nb\n```\n\nC.\n"
+    edits = edits_for_readers(text, parse_page(text, "python"))
+    kinds = [block.kind for block in parse_page(apply_edits(text, edits), "commonmark").blocks]
+    assert kinds == ["html", "code", "paragraph"]
+
+
+def test_a_directive_of_a_preprocessor_is_no_text() -> None:
+    assert kinds("# A\n\n{{%segment outline}}\n{{#quiz ../a.toml}}\n", "commonmark")[1:] == [
+        ("marker", "")
+    ]
+    assert shown("\\{{#include a.rs}}\n\nUse {{#title B}}.\n", "commonmark") == (
+        "{{#include a.rs}}\nUse {{#title B}}."
+    )
 
 
 def test_a_term_is_read_once() -> None:
