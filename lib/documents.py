@@ -117,13 +117,15 @@ def read_document(root: Path, path: str, limits: DocumentLimits = _DEFAULT_LIMIT
 def is_hidden(front_matter: Mapping[str, object]) -> bool:
     """Tell whether the front matter keeps a page from readers.
 
-    With `draft: true`, Jekyll's `published: false`, or Docusaurus' `unlisted: true`, which leaves a
-    page out of every list and search.
+    With `draft: true`, Jekyll's `published: false`, Docusaurus' `unlisted: true`, which leaves a
+    page out of every list and search, or `search: {exclude: true}` of Material for MkDocs.
     """
+    search = front_matter.get("search")
     return (
         _is_set(front_matter.get("draft"), True)
         or _is_set(front_matter.get("unlisted"), True)
         or _is_set(front_matter.get("published"), False)
+        or (isinstance(search, Mapping) and _is_set(search.get("exclude"), True))
     )
 
 

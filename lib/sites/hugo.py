@@ -19,7 +19,7 @@ from lib.sites.config_files import (
     string,
     strings,
 )
-from lib.sites.globs import glob_matches
+from lib.sites.globs import fits, glob_matches
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
@@ -70,6 +70,11 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
         if site.settings.get("buildexpired") is True
         else front.get("expirydate") or front.get("unpublishdate"),
     )
+    mounted = source.path.removeprefix(f"{root.mounted_at}/") if root.mounted_at else source.path
+    if glob_matches(root.exclude, mounted) or (
+        root.include and not glob_matches(root.include, mounted)
+    ):
+        return NOT_BUILT
     if not built:
         return PagePath(None, published=False, until=until)
     if root.route is None:
@@ -220,10 +225,18 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
     shown = config.get("defaultcontentlanguageinsubdir") is True
     if mounts := _mounts(config):
         roots = []
-        for source, path, language in mounts:
+        for source, path, language, files in mounts:
             locale = language if language and (language != default or shown) else ""
-            route = None if language is None else locale
-            roots.append(ContentRoot(below(folder, source), route, locale=locale, mounted_at=path))
+            roots.append(
+                ContentRoot(
+                    below(folder, source),
+                    None if language is None else locale,
+                    locale=locale,
+                    exclude=tuple(name[1:].lstrip() for name in files if name[0] == "!"),
+                    include=tuple(name for name in files if name[0] != "!"),
+                    mounted_at=path,
+                )
+            )
         return tuple(roots)
     content = string(config, "contentdir", "content")
     roots = []
@@ -239,29 +252,35 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
 
 def _mounts(
     config: Mapping[str, Any], problems: list[str] | None = None
-) -> list[tuple[str, str, str | None]]:
-    """The mounts of pages: folder or file, path among the pages, and language if it is known."""
+) -> list[tuple[str, str, str | None, tuple[str, ...]]]:
+    """The mounts of pages: folder or file, path among the pages, language, and globs of its files.
+
+    The language is None if it is not known. `!` stands before a glob of excluded files.
+    """
     mounts = section(config, "module").get("mounts")
     default = string(config, "defaultcontentlanguage", "en")
-    found: list[tuple[str, str, str | None]] = []
+    found: list[tuple[str, str, str | None, tuple[str, ...]]] = []
     for mount in mounts if isinstance(mounts, list) else []:
         source, target = string(mount, "source"), string(mount, "target").strip("/")
         if not source or target.partition("/")[0] != "content":
             continue
         languages = strings(section(mount, "sites", "matrix").get("languages"))
         languages = languages or strings(mount.get("lang")) or (default,)
-        language = languages[0] if len(languages) == 1 else None
+        language: str | None = languages[0]
         if {default, "*", "**"} & {*languages}:
             language = default
-        filters = {"files", "includefiles", "excludefiles"} & mount.keys()
-        if filters or (language and re.search(r"[*?!{]", language)):
+        elif len(languages) > 1 or re.search(r"[*?!{]", languages[0]):
             language = None
-        if language is None and problems is not None:
-            problems.append(
-                f"module.mounts: its filters or languages are not read, so pages in {source} have "
-                "no address"
-            )
-        found.append((source, target.removeprefix("content").strip("/"), language))
+            if problems is not None:
+                problems.append(
+                    f"module.mounts: the languages of {source} are several, so its pages have no "
+                    "address"
+                )
+        files = [*strings(mount.get("files")), *strings(mount.get("includefiles"))]
+        files += [f"!{name}" for name in strings(mount.get("excludefiles"))]
+        files = [name.lstrip("/") for name in files if name.strip("!/ ")]
+        path = target.removeprefix("content").strip("/")
+        found.append((source, path, language, tuple(files) if fits(files) else ()))
     return found
 
 

@@ -3,6 +3,7 @@
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -11,15 +12,19 @@ from urllib.parse import quote
 from lib.languages import normalize as normalize_text
 from lib.sites.anchors import attribute_id
 from lib.sites.config_files import (
+    UNKNOWN,
+    UNREAD,
     Tagged,
     merged,
+    opened,
     read_config,
     repository_of,
     section,
+    setting,
     string,
     strings,
 )
-from lib.sites.globs import gitignore
+from lib.sites.globs import fits, gitignore
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
@@ -53,6 +58,12 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
         return NOT_BUILT
     if _matches(site.settings.get("draft_docs"), source.path):
         return NOT_BUILT
+    excluded = strings(plugins.get("exclude", {}).get("glob"))  # mkdocs-exclude
+    if fits(excluded) and any(fnmatch(source.path, pattern) for pattern in excluded):
+        return NOT_BUILT
+    unread = setting(site.settings, "use_directory_urls") is UNKNOWN
+    if unread and "use_directory_urls" not in site.options:
+        return UNKNOWN_PATH
     folder, name = split_name(path)
     if name == "README" and posixpath.join(folder, "index.md") in source.siblings:
         return NOT_BUILT
@@ -257,7 +268,9 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
     if _has_macros(site.settings):
         templates.append(r"\{\{|\{%")
     return HeadingRules(
-        slugify=_slugger(extensions),
+        slugify=None
+        if setting(site.settings, "markdown_extensions") is UNKNOWN
+        else _slugger(extensions),
         number=_numbered,
         text=HeadingText(
             image_alt=False,
@@ -281,10 +294,11 @@ def _read_settings(file: Path, problems: list[str] | None = None, depth: int = 0
     if not inherited or depth == _MAX_INHERITED:
         return config
     parent = file.parent / inherited
-    if not _same_repository(file, parent):
+    if not (allowed := _same_repository(file, parent)) or not parent.is_file():
         if problems is not None:
-            problems.append(f"{file.name}: INHERIT: the file is outside the repository")
-        return config
+            reason = "no such file" if allowed else "the file is outside the repository"
+            problems.append(f"{file.name}: INHERIT: {reason}")
+        return opened(config, "code")
     return merged(_read_settings(parent, problems, depth + 1), config)
 
 
@@ -303,7 +317,10 @@ GENERATOR: Final = Generator(
     config_files=("mkdocs.yml", "mkdocs.yaml"),
     read_settings=_read_settings,
     patterns=("exclude_docs", "draft_docs"),
-    address=lambda settings: (string(settings, "site_url"), None),
+    address=lambda settings: (
+        string(settings, "site_url"),
+        UNREAD if setting(settings, "site_url") is UNKNOWN else None,
+    ),
     content_roots=lambda project: project.single_root(string(project.settings, "docs_dir", "docs")),
     page_path=_page_path,
     heading_rules=_heading_rules,

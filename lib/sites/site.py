@@ -39,6 +39,8 @@ class ContentRoot:
     number_prefixes: bool = True
     mounted_at: str = ""
     """Path of the folder, or of a single file, among the site's pages (Hugo's mounts)."""
+    include: tuple[str, ...] = ()
+    """Globs of the only pages that are built; empty for all."""
 
     def overlaps(self, folder: str) -> bool:
         return _inside(self.folder, folder) or _inside(folder, self.folder)

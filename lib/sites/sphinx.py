@@ -31,6 +31,9 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     # A pattern names a file, or a folder with its contents.
     if glob_matches(tuple(pattern.rstrip("/") for pattern in excluded), source.path, below=True):
         return NOT_BUILT
+    listed = _listed(site.settings.get("toc"))
+    if listed and not glob_matches(listed, source.path):
+        return NOT_BUILT
     folder, name = split_name(source.path)
     if site.switch("use_directory_urls", site.settings.get("html_builder") == "dirhtml"):
         return PagePath(joined(site.base_url, folder, "/" if name == "index" else f"{name}/"))
@@ -93,7 +96,10 @@ def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, A
         return read_config(file, problems)
     book = read_config(file.with_name("_config.yml"), problems)
     base = string(section(book, "html"), "baseurl")
-    return {**section(book, "sphinx", "config"), "html_baseurl": base}
+    settings = {**section(book, "sphinx", "config"), "html_baseurl": base}
+    if book.get("only_build_toc_files") is True:
+        settings["toc"] = read_config(file, problems)
+    return settings
 
 
 def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
@@ -117,7 +123,7 @@ def _myst_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
 
 
 def _listed(toc: object) -> tuple[str, ...]:
-    """The files of a table of contents, and its patterns; those that are hidden are left out."""
+    """The files and patterns of `_toc.yml` or of the `toc` in `myst.yml`, without hidden ones."""
     found: list[str] = []
     todo = [toc]
     while todo:
@@ -125,10 +131,9 @@ def _listed(toc: object) -> tuple[str, ...]:
         if isinstance(entry, list):
             todo += entry
         elif isinstance(entry, Mapping) and entry.get("hidden") is not True:
-            name = string(entry, "file")
-            found += [name, f"{name}.md"] if name else []
-            found += filter(None, [string(entry, "pattern")])
-            todo.append(entry.get("children"))
+            names = [string(entry, key) for key in ("root", "file", "glob", "pattern")]
+            found += [name + end for name in names if name for end in ("", ".md")]
+            todo += entry.values()
     return tuple(found)
 
 

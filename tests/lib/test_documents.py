@@ -190,6 +190,8 @@ def test_a_root_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
         ({"draft": "True"}, True),
         ({"published": False}, True),
         ({"unlisted": True}, True),
+        ({"search": {"exclude": True}}, True),
+        ({"search": {"boost": 2}}, False),
         ({"draft": False, "published": True}, False),
         ({"draft": 0}, False),
         ({}, False),

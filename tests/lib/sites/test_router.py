@@ -201,6 +201,13 @@ def test_mkdocs_leaves_out(tmp_path: Path) -> None:
     assert all(found[path].url for path in kept)
 
 
+def test_mkdocs_exclude(tmp_path: Path) -> None:
+    config = "plugins: [{exclude: {glob: ['drafts/*', '*.tmp.md']}}]"
+    names = ["a.md", "drafts/x/a.md", "b/a.tmp.md"]
+    found = routed(tmp_path, {"mkdocs.yml": config, **{f"docs/{n}": "" for n in names}}, "docs")
+    assert [path for path, address in found.items() if address.published] == ["a.md"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "hidden"),
     [
@@ -505,7 +512,8 @@ def test_hugo_mounts(tmp_path: Path) -> None:
         ("content/fr", "content", "sites.matrix.languages = ['en', 'f*']"),
         ("manual", "content/m", ""),
         ("NEWS.md", "content/about/news.md", ""),
-        ("some", "content/s", "files = ['a*']"),
+        ("some", "content/s", "files = ['a*', '!ab*']"),
+        ("part", "content/p", "excludeFiles = '**/draft-*'"),
         ("other", "content/o", "lang = '{fr,de}'"),
         ("assets", "assets", ""),
     ]
@@ -520,16 +528,17 @@ def test_hugo_mounts(tmp_path: Path) -> None:
         "content/a.md": None,
         "manual/index.md": "/m/",
         "NEWS.md": "/about/news/",
-        "some/a.md": None,
+        "some/a.md": "/s/a/",
+        "part/x/a.md": "/p/x/a/",
         "other/a.md": None,
     }
-    found = routed(tmp_path, {"hugo.toml": config, **dict.fromkeys(paths, "")})
-    assert {path: address.url for path, address in found.items()} == paths
+    hidden = ["some/ab.md", "some/c.md", "part/x/draft-1.md"]
+    found = routed(tmp_path, {"hugo.toml": config, **dict.fromkeys([*paths, *hidden], "")})
+    assert {path: found[path].url for path in paths} == paths
     assert found["content/de/d/a.md"].locale == "de"
-    assert all(address.published for address in found.values())
-    problems = detect_site(tmp_path).problems
-    assert len(problems) == 2
-    assert "module.mounts" in problems[0]
+    assert [path for path, address in found.items() if not address.published] == hidden
+    (problem,) = detect_site(tmp_path).problems
+    assert "module.mounts" in problem
 
 
 def test_hugo_reads_front_matter_in_json(tmp_path: Path) -> None:
@@ -633,6 +642,16 @@ def test_sphinx_paths(tmp_path: Path) -> None:
     ]
     folders = routed(tmp_path, files, options={"use_directory_urls": True})
     assert [decoded(a) for a in folders.values()][:3] == ["/", "/a/", "/a/B c/"]
+
+
+def test_a_jupyter_book_may_build_only_what_its_toc_lists(tmp_path: Path) -> None:
+    toc = "root: a\nparts: [{chapters: [{file: b/c, sections: [{glob: d/*}]}]}]\n"
+    files = {"_toc.yml": toc, "_config.yml": "only_build_toc_files: true"}
+    names = ["a.md", "b/c.md", "d/e.md", "f.md"]
+    found = routed(tmp_path, files | dict.fromkeys(names, ""))
+    assert [path for path, address in found.items() if address.published] == names[:3]
+    found = routed(tmp_path, files | {"_config.yml": ""} | dict.fromkeys(names, ""))
+    assert all(address.published for address in found.values())
 
 
 def test_a_myst_site_has_pages_without_addresses(tmp_path: Path) -> None:
