@@ -22,7 +22,6 @@ from lib.sites.generators import GENERATORS
 
 MULTILINGUAL: Final = "multilingual"
 _MAX_ADDITION: Final = 2_000
-_REMOVED_MODEL: Final = "english"
 _REDIS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
 
 
@@ -91,8 +90,6 @@ def _local_model(raw: str) -> str:
     """Accept `multilingual` or the folder of another model."""
     if raw.lower() == MULTILINGUAL:
         return MULTILINGUAL
-    if raw.lower() == _REMOVED_MODEL:
-        raise ValueError(f"{MULTILINGUAL}, which replaces {_REMOVED_MODEL}, or {_MODEL_FOLDER}")
     if _is_model_folder(raw):
         return raw
     raise ValueError(f"{MULTILINGUAL} or {_MODEL_FOLDER}")

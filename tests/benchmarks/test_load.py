@@ -17,6 +17,7 @@ QUESTIONS = [
 ANSWER = "The tide turns [1]. So it is."
 
 
+@pytest.mark.processes
 def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = "\n".join(map(json.dumps, QUESTIONS))
     book = write_book(tmp_path / "book", {**BOOK, "questions.jsonl": asked})

@@ -55,6 +55,7 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE), hard)
 """
 
 
+@pytest.mark.processes
 def test_streams_do_not_end_at_the_shells_limit_of_files() -> None:
     ran = subprocess.run(
         [sys.executable, "-c", FEW_FILES], check=True, capture_output=True, text=True

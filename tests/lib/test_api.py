@@ -122,6 +122,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
 )
 
 

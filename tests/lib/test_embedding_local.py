@@ -227,6 +227,7 @@ find_model(Path(sys.argv[1])).load().question("When does the tide turn?")
 }
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("code", LOAD_AND_ASK.values(), ids=LOAD_AND_ASK.keys())
 def test_nothing_is_told_about_the_machine(tmp_path: Path, folder: Path, code: str) -> None:
     """Run without the variables by which onnxruntime detects a test and disables telemetry."""

@@ -69,6 +69,7 @@ async def ingest_bad_pages(services: Services, folder: Path, words: dict[str, st
     assert (await services.store.ledger()).keys() == FILES.keys()
 
 
+@pytest.mark.processes
 async def test_a_page_that_breaks_the_process_is_one_error(
     services: Services, settings: Settings, bad_worker: None, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -98,7 +98,6 @@ BAD = [
     ("MAX_OUTPUT_TOKENS", "many", "32000"),
     ("EMBEDDING_PROVIDER", "cohere", "openai, local"),
     ("LOCAL_EMBEDDING_MODEL", "nowhere", "multilingual or a folder"),
-    ("LOCAL_EMBEDDING_MODEL", "English", "multilingual, which replaces english"),
     ("PROMPT_ADDITION", "x" * 2001, "2000 characters"),
     ("ANSWER_CACHE_SIZE", "-1", "100000"),
     ("TEXT_FRAGMENTS", "maybe", "true or false"),

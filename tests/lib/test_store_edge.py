@@ -87,6 +87,7 @@ async def test_the_writing_process_ends_with_the_generation(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("writing_process")
+@pytest.mark.processes
 async def test_a_killed_writing_process_fails_one_build(tmp_path: Path) -> None:
     store = EdgeStore(tmp_path)
     first = await publish(store, [chunk(9)], random_vectors(1))
