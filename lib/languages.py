@@ -251,7 +251,7 @@ def most_spoken(words: Sequence[str], likely: Sequence[str] = ()) -> str:
 
 def is_foreign(text: str, names: Sequence[str]) -> bool:
     """Whether a question seems to be in none of the book's languages."""
-    return not may_be_in(text, names) or most_spoken(question_words(text), names) not in names
+    return not may_be_in(text, names) or question_language(text, names) not in names
 
 
 def accepted_languages(header: str) -> list[str]:

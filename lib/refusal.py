@@ -112,11 +112,11 @@ _OWN_LANGUAGE: Final = _SignalWeights(
     nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5, shifted=1.0
 )
 _FOREIGN_LANGUAGE: Final = _SignalWeights(
-    nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9, shifted=0.25
+    nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9, shifted=0.85
 )
 """For a question in another language than the book's."""
 _WORDS_ONLY: Final = _SignalWeights(
-    nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3, shifted=0.75
+    nearest=0.0, lead=0.0, coverage=12.1, known=1.5, terms=2.7, threshold=6.3, shifted=0.85
 )
 """While the embedding model is unavailable."""
 _MAX_COUNTED_TERMS: Final = 8

@@ -88,6 +88,7 @@ def test_a_misspelt_field_is_an_error() -> None:
         ("¿Qué es la regla que impide implementar un rasgo externo?", True),
         ("1901 में वारसॉ के निवासियों में कितने प्रतिशत कैथोलिक थे?", True),
         ("什么是所有权？", True),
+        ("什么是SLAM？", True),
     ],
 )
 def test_the_language_of_a_question_to_an_english_book(question: str, foreign: bool) -> None:
