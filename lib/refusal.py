@@ -112,7 +112,7 @@ _OWN_LANGUAGE: Final = _SignalWeights(
     nearest=1.8, lead=4.0, coverage=9.0, known=0.8, terms=2.0, threshold=6.5, shifted=1.0
 )
 _FOREIGN_LANGUAGE: Final = _SignalWeights(
-    nearest=3.0, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.9, shifted=0.85
+    nearest=1.8, lead=18.0, coverage=0.0, known=0.0, terms=0.0, threshold=3.7, shifted=0.6
 )
 """For a question in another language than the book's."""
 _WORDS_ONLY: Final = _SignalWeights(
