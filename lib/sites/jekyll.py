@@ -3,11 +3,12 @@
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lib.sites.anchors import attribute_id, word_slug
 from lib.sites.config_files import read_text, section, string, strings
@@ -88,7 +89,7 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
         slug = text_of(front.get("slug")) or (post[2] if post else name)
         values |= {"collection": kind, "name": _path_slug(name)}
         values |= {"title": _pretty(slug), "slug": _path_slug(slug)}
-        values |= _dates(date_of(date)) | _categories(front, above if posts else "")
+        values |= _dates(site, date_of(date)) | _categories(front, above if posts else "")
     unknown = False
 
     def one(match: re.Match[str]) -> str:
@@ -162,11 +163,19 @@ def _pretty(text: str) -> str:
     return re.sub(r"^-|-$", "", re.sub(r"-{2,}", "-", kept))
 
 
-def _dates(day: date | None) -> dict[str, str]:
+def _dates(site: Site, day: date | None) -> dict[str, str]:
     if day is None:
         return {}
-    if isinstance(day, datetime) and day.tzinfo and day.date() != day.astimezone(UTC).date():
-        return {}  # the day depends on the time zone of the build
+    if isinstance(day, datetime) and (day.tzinfo or day.time() != time()):
+        day = day if day.tzinfo else day.replace(tzinfo=UTC)
+        zone = string(site.settings, "timezone")
+        try:
+            built = day.astimezone(ZoneInfo(zone) if zone else UTC)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            return {}
+        if built.date() != day.date() and not zone:
+            return {}  # the day depends on where the site is built
+        day = built
     values = {name: day.strftime(code) for name, code in _DATES.items()}
     return values | {"i_month": str(day.month), "i_day": str(day.day)}
 

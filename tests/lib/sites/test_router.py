@@ -622,6 +622,15 @@ def test_the_collection_of_posts_has_its_own_permalink(tmp_path: Path) -> None:
     assert routed(tmp_path, files)["_posts/2199-02-03-p.md"].url == "/news/2199/p/"
 
 
+def test_the_day_of_a_post_is_that_of_the_site_s_time_zone(tmp_path: Path) -> None:
+    files = {"_posts/2020-02-03-p.md": front("date: 2021-12-31 23:00:00 -0800")}
+    for zone, day in (("America/Los_Angeles", "/2021/12/31/p.html"), ("UTC", "/2022/01/01/p.html")):
+        found = routed(tmp_path, files | {"_config.yml": f"timezone: {zone}"})
+        assert found["_posts/2020-02-03-p.md"].url == day
+    files = {"_posts/2020-02-03-p.md": front(""), "_config.yml": "timezone: America/Los_Angeles"}
+    assert routed(tmp_path, files)["_posts/2020-02-03-p.md"].url == "/2020/02/03/p.html"
+
+
 def test_jekyll_renders_only_what_has_front_matter(tmp_path: Path) -> None:
     files = {"_config.yml": "permalink: pretty", "a.md": "---\n---\n", "b.md": "# B\n"}
     found = routed(tmp_path, files)
