@@ -253,7 +253,7 @@ def _fallback_for(error: Exception, transcript: Transcript) -> Fallback:
 
 async def _quote_book(chat: Chat, turn: Turn, fallback: Fallback) -> _Answer:
     """Answer with quotes from the passages, each with its marker."""
-    extracts = await run_cooperatively(extract_in_steps(turn.reading, turn.passages))
+    extracts = await run_cooperatively(extract_in_steps(turn.asked, turn.passages))
     if not extracts:
         return _refuse(chat, turn, make_refusal(turn.language, turn.passages))
     citations = Citations(turn.passages, text_fragments=turn.text_fragments)

@@ -6,7 +6,7 @@ status. `lib.answer` then answers.
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import msgspec
@@ -130,8 +130,9 @@ class Turn:
     """Of messages to the reader."""
     history: Sequence[Message]
     started: float
-    reading: str = ""
-    """The question, completed from the conversation if it is a follow-up."""
+    asked: Mapping[str, float] = field(default_factory=dict)
+    """Weights of the question's terms (`lib.ranking.weigh_terms`). A follow-up has those of its
+    context too."""
     passages: Sequence[Passage] = ()
     small_talk: str | None = None
     """The answer if the question is a greeting, thanks or the like."""
@@ -205,7 +206,7 @@ async def prepare(
         )
     return replace(
         turn,
-        reading=retrieval.reading,
+        asked=retrieval.asked,
         passages=pack_passages(found, request.context_window, estimate_tokens),
         refusal=make_refusal(turn.language, found) if refused else None,
         embedding_tokens=retrieval.embedding_tokens,

@@ -1,50 +1,68 @@
-"""Answer without a language model: quote the sentences that cover the question best.
+"""Answer without a language model: quote the section that answers best, in whole units.
 
-A sentence's weight is the share of the question's terms in it, weighted by inverse document
-frequency among the retrieved sentences. Terms in its heading or in the previous sentence count in
-part: "It is made of steel" answers a question on what the previous sentence names. The passage's
-score and rank count too. The weights were fitted to golden questions; halving or doubling one of
-them changes the share of answered questions by 1 to 2 percentage points.
+A unit is a paragraph, a list item or a table row, with the code after it. Units stand in sections,
+one for each heading or question of a FAQ. Terms of the question are weighted by their rarity in the
+book, so the topic outranks words such as "option".
 
-Sentences are taken by weight while there is room, and shown in reading order. A list comes with the
-sentence that introduces it, code with the sentence before it.
+The best section has a heading that asks the same, or the unit that covers most of the question. A
+unit inherits a part of the terms above it: "It is made of steel" answers a question on what the
+heading names. Of a section whose heading asks the same, the beginning is quoted, of another one the
+best unit with what it needs: a list with its introduction and from its first step, a row with the
+names of its columns, code with its sentence. Another section follows only if it has terms of the
+question that are missing so far.
 """
 
 import math
-from collections import Counter
+import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, takewhile, zip_longest
 from typing import Final
 
 from lib.citations import Citation, Citations
+from lib.languages import words, words_of_all
 from lib.markdown_page import GOES_ON
-from lib.ranking import Passage, inverse_document_frequency
-from lib.sentences import Sentence, split_passage
+from lib.ranking import Passage
+from lib.sentences import STOPS, Sentence, split_passage
 from lib.terms import terms
 
-_MAX_SENTENCES: Final = 7
 _MAX_CHARACTERS: Final = 900
-"""Maximum characters of all sentences together; the first one may be longer."""
+"""Maximum characters of all text together; the first unit may be longer."""
 _MAX_CODE_CHARACTERS: Final = 3_300
 """Maximum characters of all code together. Of a longer block, the beginning is shown."""
+_MAX_LOOSE_CODE: Final = 600
+"""Maximum characters of code that no sentence introduces and that has no more of the question."""
+_MAX_LISTED: Final = 12
+"""Maximum items or rows of a list or table."""
 _MAX_PASSAGES: Final = 3
 _MAX_READ: Final = 200
 """Maximum sentences of a passage that are considered."""
-_MIN_WEIGHT_SHARE: Final = 0.6
-"""A sentence below this share of the best weight is dropped."""
-_REDUNDANT_OVERLAP: Final = 0.9
-"""A sentence is redundant if a taken one contains this share of its terms."""
 
-_CONTEXT_WEIGHT: Final = 0.6
+_CONTEXT_SHARE: Final = 0.6
+"""Weight of terms in the heading and the introduction, relative to the unit's own."""
+_OPENING_WEIGHT: Final = 0.3
+"""Added to a unit that begins with the terms of the question, as a definition does."""
+_HEADING_WEIGHT: Final = 0.5
+"""Added to a section whose heading consists of the question's terms."""
+_SAME_HEADING_WEIGHT: Final = 0.8
+"""Added to a section whose heading asks the same."""
 _PASSAGE_WEIGHT: Final = 0.5
-"""Weight of the passage's score relative to the best one."""
+"""Weight of the passage's score relative to the best one..."""
 _RANK_WEIGHT: Final = 0.2
-_COVERED_SHARE: Final = 0.33
-"""A sentence below this share of the best coverage has no weight..."""
-_KNOWN_SHARE: Final = 0.6
-"""...if the passages contain this share of the question's terms. Otherwise the question uses other
-words or another language, and the passage's rank decides."""
-_UNKNOWN_RANK_WEIGHT: Final = 4.0
+"""...and of its rank."""
+_QUESTION_SHARE: Final = 0.4
+"""Weight of a unit that asks, such as an exercise, relative to others."""
+_BARE_CODE_SHARE: Final = 0.7
+"""Weight of code without a sentence."""
+_SAME_HEADING: Final = 0.6
+"""A heading with this match asks the same: its section answers, and nothing is added to it."""
+_COMPLETE_SHARE: Final = 0.8
+"""Units of a list with this share of the best one's weight are quoted with it."""
+_KNOWN_SHARE: Final = 0.33
+"""If no section has this share of the question, it uses other words or another language, and the
+order of the passages decides."""
+_MIN_ADDED: Final = 0.3
+"""Minimum share of the question in a further unit that the answer lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,79 +74,169 @@ class _Extract:
 
 
 @dataclass(frozen=True, slots=True)
-class _CandidateSentence:
-    """A sentence of passage `number` and its terms."""
+class _Unit:
+    """A paragraph, item or row of passage `number`, with the code after it."""
 
     number: int
-    sentence: Sentence
+    sentences: tuple[Sentence, ...]
     terms: frozenset[str]
-    context: frozenset[str]
-    """Terms of the heading and the previous sentence."""
+    near: frozenset[str]
+    """Terms of the heading, of the introduction and of the names of columns."""
+    above: frozenset[str] = frozenset()
+    """Terms of the headings further up."""
+
+    @property
+    def first(self) -> Sentence:
+        return self.sentences[0]
+
+    @property
+    def last(self) -> Sentence:
+        return self.sentences[-1]
+
+    @property
+    def characters(self) -> int:
+        return sum(len(each.text) for each in self.sentences)
+
+    @property
+    def code(self) -> int:
+        return sum(len(each.code) for each in self.sentences)
 
     @property
     def introduces(self) -> bool:
-        """Whether it needs a list or code after it."""
-        return self.sentence.text.endswith((":", "：")) and not self.sentence.listed
+        """Whether it needs a list, a table or code after it."""
+        return _introduces(self.last) and not self.last.code
 
     @property
-    def begins_inside(self) -> bool:
-        """Whether it is code without its beginning."""
-        return self.sentence.code.split("\n")[1:2] == [GOES_ON]
+    def is_whole(self) -> bool:
+        """Whether its code, if any, has its beginning."""
+        return all(each.code.split("\n")[1:2] != [GOES_ON] for each in self.sentences)
+
+    @property
+    def asks(self) -> bool:
+        return self.last.text.endswith(_QUESTION_MARKS)
+
+
+_QUESTION_MARKS: Final = ("?", "？", "؟")
+_ENDS: Final = tuple(STOPS) + tuple("\"'”’»)]）」』")
+"""Ends of text that needs nothing after it."""
+_COLONS: Final = (":", "：")
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """The units under one heading or question."""
+
+    heading: frozenset[str]
+    """Terms of the heading; empty if the passage continues the section."""
+    units: Sequence[_Unit]
 
 
 def extract_in_steps(
-    question: str, passages: Sequence[Passage]
+    asked: Mapping[str, float], passages: Sequence[Passage]
 ) -> Generator[None, None, list[_Extract]]:
-    """Extract the sentences that answer best, those of the best section first.
+    """Extract the units that answer best, those of the best section first.
 
-    Yields between steps of up to 2 ms. Empty only if no passage has a sentence.
+    `asked` holds the weights of the question's terms (`lib.ranking.weigh_terms`), in order. Yields
+    between steps of up to 2 ms. Empty only if no passage has text or code.
     """
-    candidates: list[_CandidateSentence] = []
+    sections: list[_Section] = []
     for number, passage in enumerate(passages, start=1):
-        candidates += _read_candidates(number, passage)
+        sections += _read_sections(number, passage)
         yield
-    candidates = [each for each in candidates if not each.begins_inside] or candidates
-    weigh = yield from _weigh_sentences(
-        question, candidates, [passage.score for passage in passages]
-    )
-    ranked = sorted(range(len(candidates)), key=lambda i: (-weigh[i], i))
-    taken: list[int] = []
+    whole = [replace(each, units=[u for u in each.units if u.is_whole]) for each in sections]
+    sections = [each for each in whole if each.units] or sections
+    question = _Question(asked)
+    if max(map(question.share_of_section, sections), default=0.0) < _KNOWN_SHARE:
+        question = _Question({})
+    yield
+    weights: list[float] = []
+    most = max((each.score for each in passages), default=0.0) or 1.0
+    for section in sections:
+        number = section.units[0].number
+        prior = _PASSAGE_WEIGHT * passages[number - 1].score / most + _RANK_WEIGHT / number
+        weights.append(prior + question.weigh_section(section))
+        yield
+    ranked = sorted(range(len(sections)), key=lambda i: (-weights[i], i))
+    taken: list[_Unit] = []
     for index in ranked:
         yield
-        if weigh[index] < _MIN_WEIGHT_SHARE * weigh[ranked[0]]:
+        if not taken or question.adds(sections[index], taken):
+            taken += _fitting(taken, question.choose(sections[index], taken))
+        if taken and question.is_asked_by(sections[index]):
             break
-        for each in _with_companions(candidates, index, alone=not taken):
-            if _fits(candidates, taken, each):
-                taken.append(each)
-    extracts: dict[tuple[int, int], list[int]] = {}
-    for index in taken:
-        place = candidates[index].number, candidates[index].sentence.section
-        extracts.setdefault(place, []).append(index)
+    extracts: dict[tuple[int, int], list[_Unit]] = {}
+    for unit in taken:
+        extracts.setdefault((unit.number, unit.first.section), []).append(unit)
     return [
-        _Extract(number, tuple(candidates[i].sentence for i in sorted(indices)))
-        for (number, _), indices in extracts.items()
+        _Extract(number, tuple(_quote(passages[number - 1], units)))
+        for (number, _), units in extracts.items()
     ]
 
 
-def _read_candidates(number: int, passage: Passage) -> Iterator[_CandidateSentence]:
-    """Yield the sentences of `passage` with at least two terms."""
-    headings = [
-        frozenset(terms(f"{passage.chapter} {each.section} {each.heading}"))
-        for each in passage.sections
+def _read_sections(number: int, passage: Passage) -> Iterator[_Section]:
+    """Yield the sections of a passage. A paragraph that only asks begins another one."""
+    above = frozenset(terms(f"{passage.chapter} {passage.section}"))
+    sentences = split_passage(passage)[:_MAX_READ]
+    for index, group in groupby(sentences, key=lambda sentence: sentence.section):
+        heading = passage.sections[index].heading
+        within = frozenset(terms(heading))
+        begins = index or heading == passage.chapter or _begins_with(passage.text, heading)
+        held = within if begins else frozenset[str]()
+        units: list[_Unit] = []
+        introduction = frozenset[str]()
+        for _, block in groupby(group, key=lambda sentence: sentence.block):
+            unit = _make_unit(number, tuple(block))
+            if unit is None:
+                continue
+            if units and unit.asks and len(unit.sentences) == 1 and not unit.first.listed:
+                yield _Section(held, _without_dangling(units))
+                units, held = [], unit.terms
+            if not unit.first.listed:
+                introduction = unit.terms if unit.introduces else frozenset()
+            near = within | held | introduction | unit.near
+            units.append(replace(unit, near=near, above=above))
+        if units:
+            yield _Section(held, _without_dangling(units))
+
+
+def _begins_with(text: str, heading: str) -> bool:
+    """Whether the first line of `text` is this heading."""
+    line = text.lstrip().partition("\n")[0]
+    return _NO_WORD.sub("", line).startswith(_NO_WORD.sub("", heading))
+
+
+def _without_dangling(units: Sequence[_Unit]) -> list[_Unit]:
+    """Drop sentences that introduce something that does not follow, unless nothing else is left."""
+    kept = []
+    for unit, following in zip_longest(units, units[1:]):
+        if unit.introduces and not (following and following.first.listed):
+            unit = replace(unit, sentences=unit.sentences[:-1])
+        if unit.sentences:
+            kept.append(unit)
+    return kept or list(units)
+
+
+_NO_WORD: Final = re.compile(r"\W++")
+
+
+def _make_unit(number: int, sentences: Sequence[Sentence]) -> _Unit | None:
+    """None if nothing is left without the code that is too long."""
+    kept = [
+        replace(each, code=_beginning_of(each.code))
+        if len(each.code) > _MAX_CODE_CHARACTERS
+        else each
+        for each in sentences
     ]
-    place, before = 0, frozenset[str]()
-    for sentence in split_passage(passage)[:_MAX_READ]:
-        if sentence.section != place:
-            place, before = sentence.section, frozenset()
-        if len(sentence.code) > _MAX_CODE_CHARACTERS:
-            sentence = replace(sentence, code=_beginning_of(sentence.code))
-        if sentence.code and not sentence.text:
-            sentence = replace(sentence, text=passage.sections[place].heading or passage.chapter)
-        held = terms(f"{sentence.label} {sentence.text} {sentence.code}")
-        if len(held) > 1:
-            bag = frozenset(held)
-            yield _CandidateSentence(number, sentence, bag, headings[place] | before)
-            before = bag
+    kept = [each for each in kept if each.text or each.code]
+    if not kept:
+        return None
+    first = kept[0]
+    if first.header:  # a row is quoted by its cells
+        text, kept = " ".join(first.cells), [replace(first, text=" ".join(s.text for s in kept))]
+    else:
+        text = " ".join(f"{each.label} {each.text} {each.code}" for each in kept)
+    header = frozenset(terms(" ".join(first.header)))
+    return _Unit(number, tuple(kept), frozenset(terms(text)), header)
 
 
 def _beginning_of(code: str) -> str:
@@ -145,88 +253,164 @@ def _beginning_of(code: str) -> str:
     return "\n".join([*lines, GOES_ON, opening] if opening else lines)
 
 
-def _weigh_sentences(
-    question: str, candidates: Sequence[_CandidateSentence], scores: Sequence[float]
-) -> Generator[None, None, list[float]]:
-    """Return a weight for each candidate. `scores` are the passages' scores."""
-    rarity = dict(_term_rarity([each.context for each in candidates]))
-    yield
-    rarity.update(_term_rarity([each.terms for each in candidates]))
-    yield
-    asked = {term: rarity.get(term, 0.0) for term in terms(question)}
-    total = sum(asked.values()) or 1.0
+class _Question:
+    """Weighs units by the share of a question that they cover, 0 to 1."""
 
-    def share(held: frozenset[str]) -> float:
-        return math.fsum(asked[term] for term in asked.keys() & held) / total
+    def __init__(self, asked: Mapping[str, float]) -> None:
+        self._asked = asked
+        self._total = math.fsum(asked.values()) or 1.0
 
-    covered: list[float] = []
-    for each in candidates:
-        covered.append(share(each.terms) + _CONTEXT_WEIGHT * share(each.context - each.terms))
-        yield
-    enough, rank_weight = _COVERED_SHARE * max(covered, default=0.0), _RANK_WEIGHT
-    known = sum(term in rarity for term in asked) / len(asked) if asked else 0.0
-    if known < _KNOWN_SHARE:
-        covered = [known * cover for cover in covered]
-        enough, rank_weight = 0.0, _UNKNOWN_RANK_WEIGHT
-    best = max(scores, default=0.0) or 1.0
-    return [
-        cover + _PASSAGE_WEIGHT * scores[each.number - 1] / best + rank_weight / each.number
-        if cover >= enough
-        else 0.0
-        for each, cover in zip(candidates, covered, strict=True)
-    ]
+    def _share(self, held: frozenset[str]) -> float:
+        return math.fsum(self._asked[term] for term in self._asked.keys() & held) / self._total
 
+    def weigh_unit(self, unit: _Unit) -> float:
+        context = (unit.near | unit.above) - unit.terms
+        weight = self._share(unit.terms) + _CONTEXT_SHARE * self._share(context)
+        weight += _OPENING_WEIGHT * max(map(self._share_of_opening, unit.sentences))
+        if not unit.first.text:
+            weight *= _BARE_CODE_SHARE
+        return weight * _QUESTION_SHARE if unit.asks else weight
 
-def _term_rarity(bags: Sequence[frozenset[str]]) -> Mapping[str, float]:
-    """Return the inverse document frequency of each term in `bags`."""
-    count = Counter(term for bag in bags for term in bag)
-    return {term: inverse_document_frequency(len(bags), df) for term, df in count.items()}
+    def share_of_section(self, section: _Section) -> float:
+        held = (each.terms | each.near | each.above for each in section.units)
+        return self._share(frozenset[str]().union(*held))
 
+    def _share_of_opening(self, sentence: Sentence) -> float:
+        text = sentence.cells[0] if sentence.cells else sentence.text
+        return self._share(frozenset(takewhile(self._asked.__contains__, terms(text))))
 
-def _with_companions(
-    candidates: Sequence[_CandidateSentence], index: int, *, alone: bool
-) -> list[int]:
-    """Return the candidates to quote together: a list and the sentence that introduces it.
+    def weigh_section(self, section: _Section) -> float:
+        best = max(map(self.weigh_unit, section.units))
+        best += _HEADING_WEIGHT * self._match(section.heading)
+        return best + _SAME_HEADING_WEIGHT * self.is_asked_by(section)
 
-    Empty if the candidate introduces something that is missing, unless it is `alone`.
-    """
-    candidate = candidates[index]
-    if candidate.sentence.listed:
-        start = index
-        while start > 0 and _is_same_list(candidates[start - 1], candidate):
-            start -= 1
-        above = candidates[start - 1] if start else candidate
-        introduced = above.introduces and _is_same_section(above, candidate)
-        return [start - 1, index] if introduced else [index]
-    if not candidate.introduces or candidate.sentence.code:
-        return [index]
-    end = index + 1
-    while end < len(candidates) and _is_same_list(candidates[end], candidate):
-        end += 1
-    return list(range(index, end)) if end > index + 1 or alone else []
+    def _match(self, heading: frozenset[str]) -> float:
+        """The share of the question in a heading, times the share of the heading in it."""
+        both = heading & self._asked.keys()
+        return self._share(both) * len(both) / len(heading) if heading else 0.0
 
+    def is_asked_by(self, section: _Section) -> bool:
+        return self._match(section.heading) >= _SAME_HEADING
 
-def _is_same_list(candidate: _CandidateSentence, other: _CandidateSentence) -> bool:
-    return candidate.sentence.listed and _is_same_section(candidate, other)
-
-
-def _is_same_section(candidate: _CandidateSentence, other: _CandidateSentence) -> bool:
-    return (candidate.number, candidate.sentence.section) == (other.number, other.sentence.section)
-
-
-def _fits(candidates: Sequence[_CandidateSentence], taken: Sequence[int], index: int) -> bool:
-    """Whether a candidate is within the limits and not redundant."""
-    new, others = candidates[index], [candidates[i] for i in taken]
-    quoted = [each.sentence for each in (*others, new)]
-    return not others or (
-        len(quoted) <= _MAX_SENTENCES
-        and len({each.number for each in (*others, new)}) <= _MAX_PASSAGES
-        and sum(len(each.text) for each in quoted) <= _MAX_CHARACTERS
-        and sum(len(each.code) for each in quoted) <= _MAX_CODE_CHARACTERS
-        and all(
-            len(new.terms & each.terms) < _REDUNDANT_OVERLAP * len(new.terms) for each in others
+    def adds(self, section: _Section, taken: Sequence[_Unit]) -> bool:
+        """Whether a section has enough of the question that the units taken lack."""
+        known = frozenset[str]().union(*(each.terms | each.near | each.above for each in taken))
+        added = max(self._share(each.terms - known) for each in section.units)
+        best = max(map(self.weigh_unit, taken))
+        return (
+            added >= _MIN_ADDED
+            and max(map(self.weigh_unit, section.units)) >= best * _COMPLETE_SHARE
         )
-    )
+
+    def choose(self, section: _Section, taken: Sequence[_Unit]) -> list[_Unit]:
+        """Choose the units to quote of a section, in reading order."""
+        units = section.units
+        if self.is_asked_by(section) or not any(self._share(each.terms) for each in units):
+            return [self._without_loose_code(each) for each in _whole_lists(units)]
+        known = frozenset[str]().union(*(each.terms for each in taken))
+        weights = [self.weigh_unit(each) - self._share(each.terms & known) for each in units]
+        best = max(range(len(units)), key=lambda i: (weights[i], -i))
+        return [self._without_loose_code(each) for each in self._with_companions(units, best)]
+
+    def _without_loose_code(self, unit: _Unit) -> _Unit:
+        """Drop long code that nothing introduces, unless it has more of the question."""
+        last = unit.last
+        said = frozenset(terms(" ".join(each.text for each in unit.sentences)))
+        if (
+            len(last.code) <= _MAX_LOOSE_CODE
+            or not last.text
+            or _introduces(last)
+            or self._share(unit.terms - unit.near - said) >= _MIN_ADDED
+        ):
+            return unit
+        return replace(unit, sentences=(*unit.sentences[:-1], replace(last, code="")))
+
+    def _with_companions(self, units: Sequence[_Unit], best: int) -> list[_Unit]:
+        """Return a unit with those that it needs to be understood."""
+        unit = units[best]
+        if not unit.first.listed:
+            start = best - _points_back(unit) if best else best
+            end = best + 1
+            while unit.introduces and end < len(units) and units[end].first.listed:
+                end += 1
+            return list(_whole_lists(units[start:end]))
+        start, end = _list_around(units, best)
+        run = list(units[start:end])
+        own = [self._share(each.terms) for each in run]
+        # Not if the whole list is what is asked for.
+        if not _is_ordered(run) and own[best - start] >= self._share(unit.near):
+            enough = _COMPLETE_SHARE * own[best - start]
+            run = [each for each, share in zip(run, own, strict=True) if share >= enough]
+        before = units[start - 1 : start] if start and units[start - 1].introduces else []
+        return list(_whole_lists([*before, *run]))
+
+
+def _list_around(units: Sequence[_Unit], place: int) -> tuple[int, int]:
+    """Return where the list or table around a unit begins and ends."""
+    start, end = place, place + 1
+    while start and units[start - 1].first.listed:
+        start -= 1
+    while end < len(units) and units[end].first.listed:
+        end += 1
+    return start, end
+
+
+def _is_ordered(run: Sequence[_Unit]) -> bool:
+    return run[0].first.list_marker[:1].isdigit()
+
+
+def _whole_lists(units: Sequence[_Unit]) -> Iterator[_Unit]:
+    """Yield the units, without the rest of a list whose first steps are missing."""
+    for listed, group in groupby(units, key=lambda unit: unit.first.listed):
+        run = list(group)
+        if not (listed and _is_ordered(run) and int(run[0].first.list_marker[:-1]) > 1):
+            yield from run[:_MAX_LISTED] if listed else run
+
+
+def _points_back(unit: _Unit) -> bool:
+    """Whether a paragraph begins with a word that refers to something before it."""
+    return any(word in words_of_all("pointing") for word in words(unit.first.text[:20])[:1])
+
+
+def _introduces(sentence: Sentence) -> bool:
+    return sentence.text.endswith(_COLONS) and not sentence.listed
+
+
+def _quote(passage: Passage, units: Sequence[_Unit]) -> list[Sentence]:
+    """Return the sentences of units in reading order, with a heading above code alone.
+
+    Captions, and sentences that introduce something that does not follow, are left out.
+    """
+    ordered = sorted(units, key=lambda unit: unit.first.block)
+    sentences = [
+        each
+        if each.text
+        else replace(each, text=passage.sections[each.section].heading, markdown="")
+        for unit in ordered
+        for each in unit.sentences
+    ]
+    followed = zip_longest(sentences, sentences[1:])
+    kept = [
+        each
+        for each, following in followed
+        if each.code or each.listed or each.text.endswith(_ENDS) or (following and following.listed)
+    ]
+    return kept or sentences
+
+
+def _fitting(taken: Sequence[_Unit], units: Sequence[_Unit]) -> list[_Unit]:
+    """Return the first of `units` that are within the limits, together with those taken."""
+    quoted = list(taken)
+    for unit in units:
+        with_it = [*quoted, unit]
+        if quoted and (
+            len({each.number for each in with_it}) > _MAX_PASSAGES
+            or sum(each.characters for each in with_it) > _MAX_CHARACTERS
+            or sum(each.code for each in with_it) > _MAX_CODE_CHARACTERS
+        ):
+            break
+        quoted = with_it
+    return quoted[len(taken) :]
 
 
 def render_extracts(extracts: Sequence[_Extract], citations: Citations) -> Iterator[str | Citation]:
@@ -237,7 +421,9 @@ def render_extracts(extracts: Sequence[_Extract], citations: Citations) -> Itera
             if before is not None:
                 yield _separator_between(before, sentence)
             marker, citation = citations.cite(extract.number, quoted=extract.sentences[place:])
-            if sentence.text:
+            if sentence.header:
+                yield _row(before, sentence, marker)
+            elif sentence.text:
                 yield f"{_lead(before, sentence)}{sentence.markdown} {marker}"
             else:  # code without a sentence has its marker below
                 yield sentence.code
@@ -250,8 +436,19 @@ def render_extracts(extracts: Sequence[_Extract], citations: Citations) -> Itera
         yield "\n\n"
 
 
+def _row(before: Sentence | None, row: Sentence, marker: str) -> str:
+    """Return a row of a table, below the names of its columns if it is the first."""
+    cells = [*row.cells, *[""] * (len(row.header) - len(row.cells))]
+    lines = [[*cells[:-1], f"{cells[-1]} {marker}".strip()]]
+    if before is None or before.header != row.header:
+        lines = [list(row.header), ["---"] * len(cells), *lines]
+    return "\n".join(
+        f"| {' | '.join(each.replace('|', chr(92) + '|') for each in line)} |" for line in lines
+    )
+
+
 def _separator_between(before: Sentence, sentence: Sentence) -> str:
-    if before.code or (sentence.code and not sentence.text):
+    if before.code or (sentence.code and not sentence.text) or before.header != sentence.header:
         return "\n\n"
     if _is_same_block(before, sentence):
         return " "

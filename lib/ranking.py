@@ -34,10 +34,17 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from lib.embedding import Similarity
-from lib.languages import may_be_in, normalize
+from lib.languages import may_be_in, normalize, split_words
 from lib.markdown_page import Edit, apply_edits, shift
 from lib.store import Candidates, Hit, Manifest, Section, StoredChunk
-from lib.terms import CEILING, SparseVector, term_number, terms, terms_of_chunk
+from lib.terms import (
+    CEILING,
+    SparseVector,
+    term_number,
+    terms,
+    terms_of_chunk,
+    without_small_words,
+)
 
 _FIELDS: Final = {
     "file": "paths",
@@ -288,6 +295,27 @@ def _openings_of(text: str, language: str) -> tuple[list[str], ...]:
     """The first terms of each sentence, item, row and emphasised text."""
     prose = _CODE.sub("", text)
     return tuple(terms(found[1], language)[:_OPENING_TERMS] for found in _OPENING.finditer(prose))
+
+
+def weigh_terms(
+    text: str, rarity: Mapping[int, float], languages: Sequence[str]
+) -> dict[str, float]:
+    """Return the English stems of a text with the rarity of their words in a book.
+
+    `lib.extractive` compares stems of one language only; the book's words may have others.
+    """
+    rarest = max(rarity.values(), default=1.0)
+    weights: dict[str, float] = {}
+    for word in split_words(without_small_words(text, languages)):
+        known = [
+            rarity[number]
+            for language in languages
+            for term in terms(word, language)
+            if (number := term_number(term)) in rarity
+        ]
+        for term in terms(word):
+            weights[term] = max(known, default=rarest)
+    return weights
 
 
 def _share_of_known_terms(weights: SparseVector, found: Candidates) -> float:

@@ -19,7 +19,7 @@ since no passage contains its words.
 import asyncio
 import math
 import re
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
@@ -39,7 +39,7 @@ from lib.languages import (
     unspaced_pointing,
     word_meaning,
 )
-from lib.ranking import Passage, Ranked, select_passages, sort_key
+from lib.ranking import Passage, Ranked, select_passages, sort_key, weigh_terms
 from lib.refusal import answerability_margin, answerability_signals
 from lib.reranking import Reranker
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
@@ -190,8 +190,8 @@ def _fuse(alone: Iterable[Ranked], in_context: Iterable[Ranked], weight: float) 
 
 @dataclass(frozen=True, slots=True)
 class _Retrieval:
-    reading: str
-    """The question with its context, as it was searched: its spelling corrected."""
+    asked: Mapping[str, float]
+    """Weights of the terms of the question with its context, as it was searched."""
     passages: list[Passage]
     """Best first."""
     answerable: bool
@@ -229,7 +229,7 @@ async def retrieve_passages(
         likely, other = (alone, in_context) if meant.weight >= 0.5 else (in_context, alone)
         read = likely if _best(ranked) == _best(likely.ranked) else other
     return _Retrieval(
-        reading=read.lookup.query.text,
+        asked=_weigh(read),
         passages=passages,
         answerable=_has_answer(alone, in_context, meant),
         manifest=alone.manifest,
@@ -248,8 +248,13 @@ async def _retrieve_opening(
             highest = min(passage.file_path.count("/") for passage in found.passages)
             shown = [each for each in found.passages if each.file_path.count("/") == highest]
             shown.sort(key=lambda passage: passage.start_char)
-            return _Retrieval(question, shown, True, found.manifest, found.embedding_tokens)
+            return _Retrieval(_weigh(found), shown, True, found.manifest, found.embedding_tokens)
     return None
+
+
+def _weigh(result: SearchResult) -> dict[str, float]:
+    lookup = result.lookup
+    return weigh_terms(lookup.query.text, lookup.found.rarity, result.manifest.languages)
 
 
 def _best(ranked: Sequence[Ranked]) -> str | None:

@@ -9,6 +9,7 @@ from lib.extractive import _Extract, extract_in_steps
 from lib.ranking import Passage
 from lib.runtime import run_to_end
 from lib.store import Section
+from lib.terms import terms
 
 
 def make_passage(
@@ -81,4 +82,4 @@ def numbered_passage(
 
 
 def extract(question: str, passages: Sequence[Passage]) -> list[_Extract]:
-    return run_to_end(extract_in_steps(question, passages))
+    return run_to_end(extract_in_steps(dict.fromkeys(terms(question), 1.0), passages))

@@ -1,6 +1,8 @@
 """Extractive answers: selection of sentences, and their Markdown."""
 
+import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -13,13 +15,14 @@ from lib.extractive import (
     _MAX_CHARACTERS,
     _MAX_CODE_CHARACTERS,
     _MAX_PASSAGES,
-    _MAX_SENTENCES,
     _Extract,
     extract_in_steps,
     render_extracts,
 )
 from lib.ranking import PLAIN, Passage
+from lib.runtime import run_to_end
 from lib.sentences import Sentence, split_passage
+from lib.terms import terms
 from tests.passages import extract, make_passage, passage_of_sections
 
 TIDES = "## Tides\n\nThe tide turns every six hours. The moon causes it. Gulls like fish.\n"
@@ -48,8 +51,8 @@ def test_the_sentence_that_answers_comes_along(question: str, best: tuple[int, s
 
 
 def test_a_sentence_that_has_nothing_of_the_question_stays_away() -> None:
-    found = sentences("When does the tide turn?", TIDES)
-    assert (1, "Gulls like fish.") not in found
+    found = sentences("When does it turn?", f"{TIDES}\nIn spring it is high.\n")
+    assert (1, "In spring it is high.") not in found
 
 
 def test_the_words_are_the_book_s_own_without_markup() -> None:
@@ -77,18 +80,26 @@ def test_of_a_block_too_long_to_quote_the_beginning_is_shown() -> None:
     assert _MAX_CODE_CHARACTERS - 200 < len(shown) < _MAX_CODE_CHARACTERS
 
 
-def test_a_line_too_long_to_quote_stays_away() -> None:
-    text = f"Call the harbour by radio:\n\n```\n{'x' * _MAX_CODE_CHARACTERS}\n```\n"
-    [found] = extract("How do I call the harbour by radio?", [make_passage(text)])
-    assert found.sentences[0].code == ""
-
-
 def test_code_without_its_beginning_is_quoted_only_if_there_is_nothing_else() -> None:
     middle = make_passage("```sh\n…\nradio --channel 9\n…\n```\n", heading="Radio")
     other = make_passage("The harbour has a radio.\n")
     assert [each.number for each in extract("Which radio channel?", [middle, other])] == [2]
     [found] = extract("Which radio channel?", [middle])
     assert found.sentences[0].code.startswith("```sh\n…\nradio")
+
+
+MASTER = "The harbour master answers."
+
+
+@pytest.mark.parametrize(
+    ("sentence", "quoted"), [("Its radio is old.", "Its radio is old."), ("By radio:", MASTER)]
+)
+def test_a_block_too_long_to_quote_stays_away(sentence: str, quoted: str) -> None:
+    text = f"{MASTER}\n\n{sentence}\n\n```\n{'x' * _MAX_CODE_CHARACTERS}y\n```\n"
+    found = extract("How old is the radio?", [make_passage(text)])
+    shown = [(each.text, each.code) for one in found for each in one.sentences]
+    assert (quoted, "") in shown
+    assert not any(code or text.endswith(":") for text, code in shown)
 
 
 def test_code_alone_stands_under_its_heading() -> None:
@@ -112,17 +123,151 @@ def test_a_list_is_read_with_what_announces_it(question: str, expected: list[str
     assert [text for _, text in sentences(question, RULES)][: len(expected)] == expected
 
 
-def test_what_announces_nothing_stays_away() -> None:
-    cut_off = "The harbour has two rules. The rules are these:\n"
+@pytest.mark.parametrize("end", ["The rules are these:", "Table 3: Rules"])
+def test_what_announces_nothing_stays_away(end: str) -> None:
+    cut_off = f"The harbour has two rules.\n\n{end}\n"
     assert sentences("What are the rules?", cut_off) == [(1, "The harbour has two rules.")]
 
 
-def test_the_sentence_behind_the_one_that_names_the_subject_comes_along() -> None:
-    text = "The bell stands on the pier. It is made of bronze. Gulls like fish. Ships come late.\n"
-    assert sentences("What is the bell made of?", text)[:2] == [
-        (1, "The bell stands on the pier."),
+def test_a_paragraph_that_refers_to_the_one_before_comes_with_it() -> None:
+    text = "Ships wait for the tide.\n\nA bell hangs on the pier.\n\nIt is made of bronze.\n"
+    assert sentences("What is bronze?", text) == [
+        (1, "A bell hangs on the pier."),
         (1, "It is made of bronze."),
     ]
+
+
+FAQ = """## Is the harbour lit?
+
+No. The pilot knows the way.
+
+## Can I moor at night?
+
+Yes. A light burns on the quay.
+
+## Can I sleep on board at night?
+
+No. The harbour closes.
+"""
+
+
+@pytest.mark.parametrize("form", [str, lambda faq: re.sub(r"## (.+)", r"**\1**", faq)])
+def test_a_question_keeps_its_answer_and_no_other(form: Callable[[str], str]) -> None:
+    text = form(FAQ)
+    passage = passage_of_sections(f"# FAQ\n\n{text}" if "##" not in text else text)
+    [found] = extract("Can I moor at night?", [passage, make_passage(TIDES)])
+    said = [each.text for each in found.sentences if not each.text.endswith("?")]
+    assert said == ["Yes.", "A light burns on the quay."]
+
+
+def test_a_heading_that_asks_the_same_beats_scattered_words() -> None:
+    scattered = make_passage(
+        "Users ask the pilot what they can see. The log shows whom users see.\n"
+    )
+    asked = passage_of_sections("## Can I see what users ask?\n\nNo, nothing is stored.\n")
+    assert extract("Can I see what users ask?", [scattered, asked])[0].number == 2
+
+
+def test_a_section_comes_before_its_subsections_and_from_its_beginning() -> None:
+    whole = passage_of_sections("## Pilots\n\nGuides of ships. They know the reefs.\n")
+    part = passage_of_sections("### Ranks of pilots\n\nPilots have ranks. A pilot has a boat.\n")
+    found = extract("What is a pilot?", [part, whole])
+    assert found[0].number == 2
+    assert [each.text for each in found[0].sentences] == [
+        "Guides of ships.",
+        "They know the reefs.",
+    ]
+
+
+def test_a_part_without_its_heading_is_no_beginning() -> None:
+    later = make_passage("Then the pilot leaves.\n", heading="Pilots", section="Pilots", start=90)
+    first = passage_of_sections("## Pilots\n\nGuides of ships.\n")
+    assert extract("pilots", [later, first])[0].number == 2
+
+
+def test_the_topic_outranks_a_common_word() -> None:
+    asked = {"option": 1.0, "ingest": 4.0}
+    options = passage_of_sections("## Options\n\nThis option is set. Another option is not.\n")
+    ingest = passage_of_sections("## Update\n\nTo ingest again, use the option dry-run.\n")
+    assert run_to_end(extract_in_steps(asked, [options, ingest]))[0].number == 2
+
+
+def test_another_section_follows_only_if_it_adds_something() -> None:
+    tides = make_passage("The tide turns every six hours.\n")
+    same = make_passage("Every six hours, the tide turns again, as the pilot said.\n")
+    moon = make_passage("The moon causes every tide.\n")
+    question = "Does the tide turn with the moon?"
+    assert [each.number for each in extract(question, [tides, same, moon])] == [1, 3]
+
+
+STEPS = "To enter the harbour:\n\n" + "".join(
+    f"{n}. {step}\n" for n, step in enumerate(["Call.", "Wait.", "Hoist the `flag`."], 1)
+)
+
+
+def test_steps_are_quoted_from_the_first_one_with_their_numbers() -> None:
+    assert answer("Where does the flag go?", STEPS) == (
+        "To enter the harbour: [1]\n\n1. Call. [1]\n2. Wait. [1]\n3. Hoist the `flag`. [1]"
+    )
+
+
+def test_steps_whose_beginning_is_missing_stay_away() -> None:
+    text = "3. Hoist the flag.\n4. Enter.\n\nA flag is red.\n"
+    assert sentences("Where does the flag go?", text) == [(1, "A flag is red.")]
+
+
+def test_items_of_one_word_are_quoted() -> None:
+    text = "These flags are known:\n\n- Red\n- Blue\n"
+    assert [each for _, each in sentences("Which flags are known?", text)] == [
+        "These flags are known:",
+        "Red",
+        "Blue",
+    ]
+
+
+TABLE = (
+    "| Key | Default | Meaning |\n|---|---|---|\n| `lamp` | on | A light |\n| `a\\|b` | 400d | |\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "rows"),
+    [
+        ("What is the default of lamp?", ["| `lamp` | on | A light [1] |"]),
+        ("400d", ["| `a\\|b` | 400d | [1] |"]),
+        (
+            "Which keys have a default?",
+            ["| `lamp` | on | A light [1] |", "| `a\\|b` | 400d | [1] |"],
+        ),
+    ],
+)
+def test_a_row_is_a_table_with_its_header(question: str, rows: list[str]) -> None:
+    assert answer(question, TABLE).split("\n") == [
+        "| Key | Default | Meaning |",
+        "| --- | --- | --- |",
+        *rows,
+    ]
+
+
+def test_tabs_keep_their_labels() -> None:
+    text = '=== "Linux"\n\n    Call the harbour by radio.\n\n=== "Windows"\n\n    Call by phone.\n'
+    assert answer("How do I call the harbour by radio?", text).startswith("Linux: Call the harbour")
+
+
+def test_an_exercise_does_not_answer() -> None:
+    text = "- Why do pilots know the reefs?\n\nPilots know the reefs by heart.\n"
+    assert sentences("Why do pilots know the reefs?", text)[0] == (
+        1,
+        "Pilots know the reefs by heart.",
+    )
+
+
+def test_long_code_that_nothing_introduces_stays_away() -> None:
+    listing = f"The radio answers.\n\n```\n{'call ' * 200}\n```\n"
+    [found] = extract("radio", [make_passage(listing)])
+    assert found.sentences[0].code == ""
+    [found] = extract("radio call", [make_passage(listing)])
+    assert found.sentences[0].code
 
 
 def test_the_heading_tells_what_a_sentence_is_about() -> None:
@@ -224,8 +369,8 @@ def test_its_bounds_hold(question: str, texts: list[str]) -> None:
     found = extract(question, [make_passage(text) for text in texts])
     assert len(found) <= _MAX_PASSAGES
     quoted = [sentence for each in found for sentence in each.sentences]
-    assert len(quoted) <= _MAX_SENTENCES
-    assert len(quoted) == 1 or sum(len(each.text) for each in quoted) <= _MAX_CHARACTERS
+    blocks = {(each.number, sentence.block) for each in found for sentence in each.sentences}
+    assert len(blocks) == 1 or sum(len(each.text) for each in quoted) <= _MAX_CHARACTERS
     assert sum(len(each.code) for each in quoted) <= _MAX_CODE_CHARACTERS
     assert len({each.number for each in found}) == len(found)
     for each in found:
@@ -253,6 +398,12 @@ PASSAGES = [
     )
     for name in "ab"
 ]
+
+
+def answer(question: str, text: str) -> str:
+    passages = [make_passage(text)]
+    pieces = render_extracts(extract(question, passages), Citations(passages))
+    return "".join(piece for piece in pieces if isinstance(piece, str)).strip()
 
 
 def text_of(*extracts: _Extract) -> str:
@@ -323,7 +474,8 @@ def test_a_selection_of_many_short_sentences_is_read_in_steps() -> None:
     passages = [make_passage(text, kind=PLAIN), *(make_passage(f"{n} {text}") for n in range(5))]
     for passage in passages:
         split_passage(passage)
-    steps, times = extract_in_steps(text[:1_000], passages), []
+    asked = dict.fromkeys(terms(text[:1_000]), 1.0)
+    steps, times = extract_in_steps(asked, passages), []
     with suppress(StopIteration):
         while True:
             began = time.process_time()

@@ -28,6 +28,7 @@ from lib.services import make_local_embedder, make_store
 from lib.sessions import Message
 from lib.settings import MULTILINGUAL, load_settings
 from lib.store import Hit, Manifest, Store
+from lib.terms import terms
 from tests.stores import chunk
 
 
@@ -280,7 +281,7 @@ async def test_a_new_subject_is_found_whatever_was_said_before(
     history = exchange("What does the kettle do?") + exchange("and how is it cleaned?")
     found = await retrieve_passages(*book, question, history, 3)
     assert found.passages[0].file_path == "lamp.md"
-    assert (found.answerable, found.reading) == (True, question)
+    assert (found.answerable, [*found.asked]) == (True, terms(question))
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -301,7 +302,7 @@ async def test_sentences_are_weighed_with_what_a_question_depends_on(
     history = exchange("How long does the warranty last?")
     found = await retrieve_passages(*book, "I have a toaster.", history, 3)
     assert found.passages[0].file_path == "toaster.md"
-    assert found.reading == "How long does the warranty last? I have a toaster."
+    assert [*found.asked] == terms("How long does the warranty last? I have a toaster.")
 
 
 @pytest.mark.asyncio(loop_scope="module")
