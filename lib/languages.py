@@ -26,7 +26,7 @@ _UNSPACED: Final = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{
 WORD: Final = regex.compile(
     rf"[{_UNSPACED}]++|[\w--[{_UNSPACED}]]++(?:(?:::|\.|->|-|/)[\w--[{_UNSPACED}]]++)*+", regex.V1
 )
-_ASCII_WORD: Final = re.compile(r"\w++(?:(?:::|\.|->|-|/)\w++)*+", re.ASCII)
+ASCII_WORD: Final = re.compile(r"\w++(?:(?:::|\.|->|-|/)\w++)*+", re.ASCII)
 """Finds the same in ASCII text, in a quarter of the time."""
 IS_UNSPACED: Final = regex.compile(rf"[{_UNSPACED}]")
 _QUESTION_WORD: Final = regex.compile(r"[\w--_]++(?:['’][\w--_]++)*+", regex.V1)
@@ -129,7 +129,7 @@ def load() -> None:
 
 def split_words(text: str) -> list[str]:
     """The words of `text` in order; a name from code is one word."""
-    found: list[str] = (_ASCII_WORD if text.isascii() else WORD).findall(text)
+    found: list[str] = (ASCII_WORD if text.isascii() else WORD).findall(text)
     return found
 
 

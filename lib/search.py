@@ -266,7 +266,7 @@ def _correct_spelling(query: ParsedQuery, found: Candidates, languages: Sequence
     ]
     if not unknown:
         return query.text
-    text = "\n".join(hit.chunk.text for hit in found.hits)
+    text = "\n".join(hit.chunk.content for hit in found.hits)
     small = " ".join(itertools.chain.from_iterable(map(stop_words, languages)))
     fixes = {word: _most_similar(word, f"{text}\n{small}") for word in unknown[:_MAX_CORRECTED]}
     return WORD.sub(lambda word: fixes.get(word[0], word[0]), query.text)

@@ -249,6 +249,8 @@ At spring the boats of the fleet leave, and a tide gauge is read every hour.
     "guide/low.md": "# Low water\n\nWhen the neap tide comes, the eastern quay is dry.\n",
     "guide/dock.md": "# Dock\n\n## Pumps\n\n<!-- later -->\n\n<!--@include: ./_pumps.md-->\n",
     "guide/_pumps.md": "Two `dock_pumps` drain the dock in *nine* hours.\n",
+    "signs.md": "# Signs\n\n## Pipes\n\nThe `||>` sign is red.\n\n"
+    "## Asking\n\nThe `?.` sign is blue.\n",
     "guide/odd.md": "# Odd\n\nA keyword such as version: stands before a colon in many files.\n",
 }
 
@@ -293,6 +295,14 @@ async def test_a_name_from_code_is_found(wordy: Api, query: str, heading: str) -
     best = (await search(wordy, query))[0]
     assert best["file_path"] == "settings.md"
     assert best["heading"] == heading
+
+
+@pytest.mark.parametrize(("query", "heading"), [("||>", "Pipes"), ('"?."', "Asking")])
+async def test_a_name_made_of_signs_is_found(wordy: Api, query: str, heading: str) -> None:
+    assert (await search(wordy, query))[0]["heading"] == heading
+    if query[0] == "|":
+        body = (await wordy.ask(f"What does {query} do?")).json()
+        assert "The `||>` sign is red." in body["answer"]
 
 
 @pytest.mark.parametrize(

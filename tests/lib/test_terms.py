@@ -51,6 +51,21 @@ def test_a_name_in_one_part_counts_once() -> None:
     assert terms("Mutex __init__ _private") == ["mutex", "init", "privat"]
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('the `||>` and "?." <=> (...) 日本 =>', ["||>", "?.", "<=>", "...", "日本", "=>"]),
+        ("What is ||>?", ["||>"]),
+        ("What is ...?", ["..."]),
+        ("C#, C++ or C.", ["c", "c#", "c", "c++", "c"]),
+        ("boats... boat -- boat?! |---|---| a?.b `:::::`", ["boat", "boat", "boat", "b"]),
+    ],
+)
+def test_names_made_of_signs_are_terms(text: str, expected: list[str]) -> None:
+    assert terms(text) == expected
+    assert terms(without_small_words(text, ["english"])) == expected
+
+
 def test_small_words_are_left_out_and_the_rest_is_stemmed() -> None:
     assert terms("How are the boats moored? The mooring of a BOAT.") == [
         *["boat", "moor"],
@@ -190,7 +205,7 @@ def test_a_question_has_every_term_once() -> None:
 def test_a_question_of_small_words_only_keeps_them() -> None:
     vector = query_vector("What is it?")
     assert vector == SparseVector([*map(term_number, ("what", "is", "it"))], [1.0] * 3)
-    assert query_vector("???").indices == [term_number("???")]
+    assert query_vector("???").indices == [term_number("??")]
 
 
 def test_a_question_is_stemmed_in_every_language_of_the_book() -> None:
