@@ -455,14 +455,14 @@ class _Run:
             return True
         return False
 
-    def complete(self, found: Mapping[tuple[str, int], StoredChunk]) -> None:
-        """Add the rest of code that is cut, as far as it was `found` (by path and ordinal)."""
+    def complete(self, free: Mapping[tuple[str, int], StoredChunk]) -> None:
+        """Add the rest of code that is cut, as far as it is `free` (by path and ordinal)."""
         while (first := self.chunks[0]).lead:
-            before = found.get((first.file_path, first.ordinal - 1))
+            before = free.get((first.file_path, first.ordinal - 1))
             if before is None or not before.tail or not self.join(before):
                 break
         while (last := self.chunks[-1]).tail:
-            after = found.get((last.file_path, last.ordinal + 1))
+            after = free.get((last.file_path, last.ordinal + 1))
             if after is None or not self.join(after):
                 break
 
@@ -524,7 +524,7 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
     the same page of another version, are dropped.
     """
     ranked = list(ranked)
-    beside = {(each.hit.chunk.file_path, each.hit.chunk.ordinal): each.hit.chunk for each in ranked}
+    free = {(each.hit.chunk.file_path, each.hit.chunk.ordinal): each.hit.chunk for each in ranked}
     runs: list[_Run] = []
     seen: list[frozenset[str]] = []
     for each in ranked:
@@ -541,7 +541,10 @@ def select_passages(ranked: Iterable[Ranked], k: int) -> list[Passage]:
             if len(runs) == k:
                 break
             runs.append(_Run(each, [chunk]))
-            runs[-1].complete(beside)
+            runs[-1].complete(free)
+        for run in runs:
+            for taken in run.chunks:
+                free.pop((taken.file_path, taken.ordinal), None)
         seen.append(bag)
     return [run.passage() for run in runs]
 
