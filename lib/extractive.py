@@ -200,9 +200,11 @@ def _read_sections(number: int, passage: Passage) -> Iterator[_Section]:
 
 
 def _begins_with(text: str, heading: str) -> bool:
-    """Whether the first line of `text` is this heading."""
-    line = text.lstrip().partition("\n")[0]
-    return _NO_WORD.sub("", line).startswith(_NO_WORD.sub("", heading))
+    """Whether `text` begins with this heading, or with others above it."""
+    first, *lines = text.lstrip().split("\n", 20)
+    above = takewhile(lambda line: not line.strip() or line.startswith("#"), lines)
+    bare = _NO_WORD.sub("", heading)
+    return any(_NO_WORD.sub("", line).startswith(bare) for line in (first, *above) if line)
 
 
 def _without_dangling(units: Sequence[_Unit]) -> list[_Unit]:
@@ -319,7 +321,7 @@ class _Question:
         if (
             len(last.code) <= _MAX_LOOSE_CODE
             or not last.text
-            or _introduces(last)
+            or last.text.endswith(_COLONS)
             or self._share(unit.terms - unit.near - said) >= _MIN_ADDED
         ):
             return unit
@@ -331,7 +333,8 @@ class _Question:
         if not unit.first.listed:
             start = best - _points_back(unit) if best else best
             end = best + 1
-            while unit.introduces and end < len(units) and units[end].first.listed:
+            leads = unit.introduces or _is_first_step(units[end : end + 1])
+            while leads and end < len(units) and units[end].first.listed:
                 end += 1
             return list(_whole_lists(units[start:end]))
         start, end = _list_around(units, best)
@@ -353,6 +356,10 @@ def _list_around(units: Sequence[_Unit], place: int) -> tuple[int, int]:
     while end < len(units) and units[end].first.listed:
         end += 1
     return start, end
+
+
+def _is_first_step(units: Sequence[_Unit]) -> bool:
+    return any(each.first.list_marker in ("1.", "1)") for each in units)
 
 
 def _is_ordered(run: Sequence[_Unit]) -> bool:

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from textwrap import indent
 
 import pytest
 from hypothesis import given
@@ -209,6 +210,19 @@ def test_steps_are_quoted_from_the_first_one_with_their_numbers() -> None:
     assert answer("Where does the flag go?", STEPS) == (
         "To enter the harbour: [1]\n\n1. Call. [1]\n2. Wait. [1]\n3. Hoist the `flag`. [1]"
     )
+
+
+def test_steps_follow_a_sentence_without_a_colon_and_keep_their_code() -> None:
+    code = "```sh\n" + "say 'permission to enter'\n" * 40 + "```"
+    steps = f"1. Say this:\n\n{indent(code, '   ')}\n\n2. Go.\n"
+    text = f"# Port\n\n## Enter\n\nFollow these steps.\n\n{steps}"
+    passage = make_passage(text, chapter="Port", heading="Enter")
+    [found] = extract("How do I enter?", [passage])
+    assert [(each.text, each.code) for each in found.sentences] == [
+        ("Follow these steps.", ""),
+        ("Say this:", code),
+        ("Go.", ""),
+    ]
 
 
 def test_steps_whose_beginning_is_missing_stay_away() -> None:
