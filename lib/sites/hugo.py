@@ -22,7 +22,6 @@ from lib.sites.config_files import (
 from lib.sites.globs import fits, glob_matches
 from lib.sites.site import (
     NOT_BUILT,
-    UNKNOWN_PATH,
     ContentRoot,
     Generator,
     HeadingRules,
@@ -55,69 +54,75 @@ def _sanitized(site: Site, path: str) -> str:
     return clean if site.settings.get("disablepathtolower") is True else clean.lower()
 
 
+_BUILD: Final = ("build", "_build")
+_DATES: Final = ("publishdate", "pubdate", "published", "date")
+_ENDS: Final = ("expirydate", "unpublishdate")
+
+
 def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     folder, name = split_name(source.path)
-    front = _cascaded(site, root, source) | _lower(dict(source.front_matter))
-    build = section(front, "build") or section(front, "_build")
-    if True in (front.get("draft"), front.get("headless")) or build.get("list") in (False, "never"):
+    name, language = _split_language(site, name)
+    own = _lower(dict(source.front_matter))
+    front = _cascaded(site, root, source, folder, name, language) | own
+    build = next(filter(None, (section(each, key) for each in (own, front) for key in _BUILD)), {})
+    if build.get("render") in (False, "never", "link") or build.get("list") in (False, "never"):
         return NOT_BUILT
-    if build.get("render") in (False, "never", "link"):
+    if True in (front.get("draft"), front.get("headless")) or _in_leaf_bundle(source, folder, name):
         return NOT_BUILT
-    dates = [front.get(key) for key in ("publishdate", "pubdate", "published", "date")]
-    built, until = scheduled(
-        None if site.settings.get("buildfuture") is True else next(filter(None, dates), None),
-        None
-        if site.settings.get("buildexpired") is True
-        else front.get("expirydate") or front.get("unpublishdate"),
-    )
     mounted = source.path.removeprefix(f"{root.mounted_at}/") if root.mounted_at else source.path
     if glob_matches(root.exclude, mounted) or (
         root.include and not glob_matches(root.include, mounted)
     ):
         return NOT_BUILT
+    begins, ends = (
+        None
+        if site.settings.get(ignored) is True
+        else next(filter(None, map(front.get, keys)), None)
+        for keys, ignored in ((_DATES, "buildfuture"), (_ENDS, "buildexpired"))
+    )
+    built, until = scheduled(begins, ends)
     if not built:
         return PagePath(None, published=False, until=until)
-    if root.route is None:
-        return UNKNOWN_PATH
-    languages = section(site.settings, "languages")
-    locale, suffix = root.locale, name.rpartition(".")[2]
+    locale = root.locale
     prefix = root.route or ""
-    if "." in name and suffix in languages:
-        name = name.rpartition(".")[0]
+    if language:
         default = string(site.settings, "defaultcontentlanguage", "en")
         shown = site.settings.get("defaultcontentlanguageinsubdir") is True
-        locale = prefix = suffix if suffix != default or shown else ""
-    if _in_leaf_bundle(source, folder, name):
-        return NOT_BUILT
+        locale = prefix = language if language != default or shown else ""
     path = _file_path(site, source, front, folder, name)
-    if path is None or not source.front_matter_complete:
+    if path is None or root.route is None or not source.front_matter_complete:
         return PagePath(None, locale=locale, until=until)
     if path.startswith("//"):  # an absolute `url` stands above languages
         prefix = ""
     return PagePath(joined(site.base_url, prefix, path), locale=locale, until=until)
 
 
-def _cascaded(site: Site, root: ContentRoot, source: PageSource) -> dict[str, Any]:
+def _split_language(site: Site, name: str) -> tuple[str, str]:
+    """`a.fr` is `a` and `fr` if French is a language of the site."""
+    stem, _, suffix = name.rpartition(".")
+    return (stem, suffix) if stem and suffix in section(site.settings, "languages") else (name, "")
+
+
+_MAX_CASCADES: Final = 200
+
+
+def _cascaded(
+    site: Site, root: ContentRoot, source: PageSource, folder: str, name: str, language: str
+) -> dict[str, Any]:
     """Values that the configuration and the sections above a page pass down to it."""
-    folder, name = split_name(source.path)
-    suffix = name.removeprefix("_index").rpartition(".")[2] if "." in name else ""
-    suffix = f".{suffix}" if suffix in section(site.settings, "languages") else ""
-    sections = [
-        parent / f"_index{suffix}.md"
-        for parent in source.file.parents
-        if parent.is_relative_to(root.folder)
-    ]
+    index = f"_index.{language}.md" if language else "_index.md"
+    above = [each / index for each in source.file.parents if each.is_relative_to(root.folder)]
     path = posixpath.join("/", folder, "" if name in ("index", "_index") else name).lower()
     place = {
         "path": path.rstrip("/") or "/",
-        "kind": "page" if not name.startswith("_index") else "section" if folder else "home",
-        "lang": root.locale or string(site.settings, "defaultcontentlanguage", "en"),
+        "kind": "page" if name != "_index" else "section" if folder else "home",
+        "lang": language or root.locale or string(site.settings, "defaultcontentlanguage", "en"),
         "environment": "production",
     }
     values: dict[str, Any] = {}
     for entry in (
         *_entries(site.settings.get("cascade")),
-        *(entry for file in reversed(sections) for entry in _cascade_of(file)),
+        *(entry for file in reversed(above) for entry in _cascade_of(file)),
     ):
         target = section(entry, "target") or section(entry, "_target")
         if all(
@@ -144,7 +149,7 @@ def _read_cascade(file: Path, _changed: int) -> tuple[Mapping[str, Any], ...]:
 
 def _entries(cascade: object) -> tuple[Mapping[str, Any], ...]:
     entries = cascade if isinstance(cascade, list) else [cascade]
-    return tuple(_lower(entry) for entry in entries if isinstance(entry, Mapping))
+    return tuple(_lower(each) for each in entries[:_MAX_CASCADES] if isinstance(each, Mapping))
 
 
 def _in_leaf_bundle(source: PageSource, folder: str, name: str) -> bool:

@@ -461,6 +461,8 @@ def test_an_address_in_unreadable_front_matter_is_not_guessed(tmp_path: Path, fi
         ("", "draft: true", False),
         ("", "headless: true", False),
         ("", "build: {list: never}", False),
+        ("cascade.build.render = 'never'", "", False),
+        ("cascade.build.render = 'never'", "_build: {render: always}", True),
         ("", "date: 2199-01-01", False),
         ("", "publishDate: 2199-01-01T10:00:00+01:00", False),
         ("", "date: 2199-01-01\npublishDate: 2020-01-01", True),
