@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from markdown_it.rules_block import StateBlock
 
+from lib.sites.site import Flavour as Flavour
 from lib.templates import FILLER
 
 # As in markdown-it. `str.splitlines` also splits at form feeds, U+2028 and others, which would make
@@ -97,10 +98,6 @@ def closes(source: str) -> bool:
     """Tell whether a marker line closes a tag or a container."""
     return _CLOSER.match(source) is not None
 
-
-Flavour: TypeAlias = Literal["commonmark", "mdx", "myst", "python", "liquid", "jinja", "hugo"]
-"""`python` is Python-Markdown. The last three have the tags of a template language: `liquid` in
-kramdown, `jinja` in Python-Markdown, `hugo` in CommonMark (`lib.templates`)."""
 
 BlockKind: TypeAlias = Literal[
     "heading",

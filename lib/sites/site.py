@@ -108,7 +108,9 @@ class PagePath:
 NOT_BUILT: Final = PagePath(None, published=False)
 UNKNOWN_PATH: Final = PagePath(None)
 
-_Markdown = Literal["commonmark", "mdx", "myst", "python", "liquid", "jinja", "hugo"]
+Flavour = Literal["commonmark", "mdx", "myst", "python", "liquid", "jinja", "hugo"]
+"""`python` is Python-Markdown. The last three have the tags of a template language: `liquid` in
+kramdown, `jinja` in Python-Markdown, `hugo` in CommonMark (`lib.templates`)."""
 Slugify = Callable[[str], str]
 NamedHeading = tuple[str, bool]
 """A heading's slug, or its explicit id (True)."""
@@ -198,7 +200,7 @@ class Generator:
     implied_by: str = ""
     """An option that only this generator has. Setting it selects the generator."""
 
-    markdown: Callable[[Mapping[str, Any]], _Markdown] = lambda _settings: "commonmark"
+    markdown: Callable[[Mapping[str, Any]], Flavour] = lambda _settings: "commonmark"
     """From the settings to the syntax of files that end in .md."""
     underscored_pages: bool = False
     """Whether names that begin with `_` may be pages, not partials: `_index.md`, `_posts/`."""
