@@ -102,6 +102,8 @@ class Ranked:
     total: float
     section: int = 0
     """Index in `hit.chunk.sections` of the section that matches the question best."""
+    heading: float = 0.0
+    """How far one of its headings asks the same, 0 to 1."""
 
     @property
     def score(self) -> float:
@@ -157,14 +159,15 @@ def rank(
     wording = _Wording(query.text, found.rarity, manifest)
     ranked = []
     for hit, total in zip(found.hits, coverages, strict=True):
-        total += _HEADING_WEIGHT * wording.share_of_heading(hit.chunk)
+        heading = wording.share_of_heading(hit.chunk)
+        total += _HEADING_WEIGHT * heading
         if similarity is not None:
             total += weight * similarity.scaled(hit.cosine)
         if query.phrases:
             text = _normalize_text(hit.chunk.content)
             contained = sum(phrase in text for phrase in query.phrases)
             total += _PHRASE_WEIGHT * contained / len(query.phrases)
-        ranked.append(Ranked(hit, total, wording.best_section(hit.chunk)))
+        ranked.append(Ranked(hit, total, wording.best_section(hit.chunk), heading))
     ranked.sort(key=sort_key)
     again = [
         replace(

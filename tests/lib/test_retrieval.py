@@ -22,8 +22,10 @@ from lib.retrieval import (
     _interpret,
     _Interpretation,
     _is_about_the_book,
+    _margin,
     retrieve_passages,
 )
+from lib.search import search_passages
 from lib.services import make_local_embedder, make_store
 from lib.sessions import Message
 from lib.settings import MULTILINGUAL, load_settings
@@ -332,6 +334,26 @@ async def test_the_shift_of_the_book_counts(
     assert (await retrieve_passages(*book, "How is the kettle cleaned?", [], 3)).answerable
     monkeypatch.setattr(book[1], "manifest", shifted)
     assert not (await retrieve_passages(*book, "How is the kettle cleaned?", [], 3)).answerable
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("question", "answerable"), [("Bulbs?", True), ("Watts?", False)])
+async def test_a_heading_that_asks_the_same_makes_a_question_answerable(
+    book: tuple[Embedder, Store],
+    monkeypatch: pytest.MonkeyPatch,
+    question: str,
+    answerable: bool,
+) -> None:
+    result = await search_passages(*book, question, 3)
+    without = replace(result, ranked=[replace(each, heading=0.0) for each in result.ranked])
+    shift = result.manifest.refusal_shift + _margin(without) + 1.0
+
+    async def shifted() -> Manifest:
+        return msgspec.structs.replace(result.manifest, refusal_shift=shift)
+
+    monkeypatch.setattr(book[1], "manifest", shifted)
+    found = await retrieve_passages(*book, question, [], 3)
+    assert found.answerable == answerable
 
 
 class Away:
