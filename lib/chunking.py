@@ -485,10 +485,10 @@ class _Chunker:
     def _edits(self, units: Sequence[Unit], start: int, end: int) -> list[Edit]:
         """Return the edits of the slice `start` to `end`, with offsets in it."""
         edits: dict[int, Edit] = {}
-        for edit in self.edits[bisect_right(self.edit_ends, start) :]:
-            if edit.start >= end:
-                break
-            edits[edit.start] = edit
+        place = bisect_right(self.edit_ends, start)
+        while place < len(self.edits) and self.edits[place].start < end:
+            edits[self.edits[place].start] = self.edits[place]
+            place += 1
         for span, pieces in groupby(units, lambda unit: unit.shown and (unit.start, unit.end)):
             if span:
                 first, *rest = pieces

@@ -499,7 +499,9 @@ class _Run:
             locale=best.locale,
             score=self.best.score,
             sections=tuple(sections),
-            content=_join_texts(first.lead, apply_edits(text, edits), last.tail),
+            content=_join_texts(first.lead, apply_edits(text, edits), last.tail)
+            if edits or first.lead or last.tail
+            else text,
             section_starts=(0, *starts),
         )
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lib.chunking import Chunk, _ChunkSection, _title_from_path, chunk_page
 from lib.documents import Document
 from lib.markdown import parse_page
-from lib.markdown_page import Block, Flavour, Page, apply_edits
+from lib.markdown_page import Block, Flavour, Page, apply_edits, render
 from lib.sentences import split_markdown
 from lib.templates import FILLER
 from lib.tokens import estimate_tokens
@@ -73,6 +73,9 @@ def test_any_page(text: str, flavour: Flavour, budget: int) -> None:
         assert words(chunk.text) <= budget
         assert uuid.UUID(chunk.chunk_id)
         assert chunk.heading_path
+        places = [place for edit in chunk.edits for place in edit[:2]]
+        assert places == sorted(places)
+        assert not places or 0 <= places[0] <= places[-1] <= len(chunk.text)
         starts = [section.start for section in chunk.sections]
         assert starts[0] == chunk.start
         assert starts == sorted(set(starts))
@@ -121,6 +124,13 @@ def test_ordinary_pages_are_covered_and_cut_only_where_they_may_be(
             assert not inside
     for chunk in found:
         assert not all(line.startswith("#") for line in chunk.text.split(newline) if line)
+        seen = "\n".join(map(render, parse_page(shown(chunk), "commonmark").blocks))
+        assert written(seen) == written(chunk.embed_text)
+
+
+def written(text: str) -> list[str]:
+    """The words of a text, without headings, names of columns, languages, and marks."""
+    return [word for word in re.findall(r"[^\s|`…>-]+", text) if word not in "Heading a b py P"]
 
 
 def test_a_section_that_fits_is_one_chunk_under_its_heading() -> None:
@@ -307,19 +317,6 @@ def test_what_readers_do_not_see_is_not_shown(flavour: Flavour, text: str, expec
     found = chunks(text, flavour=flavour)
     assert "\n\n".join(map(shown, found)) == expected
     assert all(chunk.text == text[chunk.start : chunk.end] for chunk in found)
-
-
-@settings(max_examples=300, deadline=None)
-@given(texts, st.sampled_from(FLAVOURS), st.sampled_from([32, 200]))
-def test_edits_are_in_order_and_inside_of_the_text(
-    text: str, flavour: Flavour, budget: int
-) -> None:
-    for chunk in chunks(text, budget, flavour):
-        ends = [0]
-        for edit in chunk.edits:
-            assert ends[-1] <= edit.start <= edit.end
-            ends.append(edit.end)
-        assert ends[-1] <= len(chunk.text)
 
 
 def test_code_on_one_long_line_is_cut_all_the_same() -> None:
