@@ -144,7 +144,7 @@ async def test_a_failure_without_a_caller_is_not_logged(caplog: pytest.LogCaptur
     while flight.running:  # noqa: ASYNC110
         await asyncio.sleep(0)
     del caller, flight, work
-    gc.collect()
+    gc.collect(1)  # younger objects only: the whole heap takes half a second
     assert not caplog.records
 
 
