@@ -69,6 +69,8 @@ def connect(url: str, api_key: str, grpc_port: int = 0) -> AsyncQdrantClient:
         prefer_grpc=bool(grpc_port),
         api_key=api_key or None,
         timeout=_TIMEOUT,
+        # For a server on this machine, the client would open a connection for each request.
+        limits=httpx.Limits(max_connections=100, max_keepalive_connections=20),
         check_compatibility=False,  # a blocking request before the server is up
     )
     client.http.client.add_middleware(_send_with_retries)

@@ -99,6 +99,18 @@ async def test_when_it_is_sent_again(
         await search(store)
 
 
+async def test_requests_to_a_local_server_share_a_connection(
+    server: QdrantServer, store: ServerStore
+) -> None:
+    assert server._runner
+    assert server._runner.server
+    connections = []
+    for _ in range(3):
+        await search(store)
+        connections.append(server._runner.server.connections)
+    assert connections[0] == connections[1] == connections[2]
+
+
 async def test_it_is_not_sent_for_ever(server: QdrantServer, store: ServerStore) -> None:
     before = len(server.requests_matching("query/batch"))
     fault = server.failing(Status(503), "query/batch")
