@@ -655,6 +655,7 @@ _SILENT_DIRECTIVES: Final = _words(
     "toctree contents include index meta tableofcontents image bibliography"
 )
 _OPTION: Final = re.compile(r":([\w-]++):[ \t]*+(.*+)")
+_YAML_OPTION: Final = re.compile(r"([\w-]++):[ \t]++[\"']?+(.*[^\"'\s])")
 
 
 def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
@@ -679,13 +680,17 @@ def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         stop += 1
     after = stop + closed
 
+    def line_at(line: int) -> str:
+        return state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].rstrip()
+
     inner = start + 1
     options: dict[str, str] = {}
-    while inner < stop:
-        at = state.bMarks[inner] + state.tShift[inner]
-        option = _OPTION.fullmatch(state.src, at, state.eMarks[inner])
-        if option is None:
-            break
+    if inner < stop and line_at(inner) == "---":  # YAML between two rules
+        last = next((line for line in range(inner + 1, stop) if line_at(line) == "---"), inner)
+        lines = map(line_at, range(inner, last))
+        options = {each[1]: each[2] for each in map(_YAML_OPTION.match, lines) if each}
+        inner = last + (last > inner)
+    while inner < stop and (option := _OPTION.fullmatch(line_at(inner))):
         options[option[1]] = option[2]
         inner += 1
     indent = state.sCount[start]

@@ -197,6 +197,13 @@ def test_prose_that_looks_like_mdx(text: str, expected: str) -> None:
         ("```{warning} Careful\n:class: x\n\nBody\n```\n", "myst", "Careful\nBody"),
         ("```{code-block} python\n:linenos:\nx = 1\n```\n", "myst", "```python\nx = 1\n```"),
         ("(target)=\n% comment\nSee {ref}`there <x>`.\n", "myst", "See there."),
+        ('```{figure} x.png\n---\nname: f\nalt: "A b"\n---\nC\n```\n', "myst", "A b\nC"),
+        (
+            "```{code} py\n---\ncaption: a.py\n---\n# x\n```\n",
+            "myst",
+            "a.py\n```py\n# x\n```",
+        ),
+        ("```{note}\n---\nb\n```\n", "myst", "Note\nb"),
         ("{py:func}`the run <a.b>`, {doc}`<x>`, {kbd}`a <b>`", "myst", "the run, <x>, a <b>"),
         ("Term\n:   Meaning\n\n    More\n", "commonmark", "Term\n- Meaning\n  More"),
         ("Text[^1]\n\n[^1]: The note.\n", "commonmark", "Text[^1]\nThe note."),
