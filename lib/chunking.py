@@ -104,6 +104,7 @@ class _Section:
     """Blocks under one heading, up to the next heading of any level."""
 
     heading: int | None
+    """Index in `page.headings` of the heading, or of the nearest above with a text or an id."""
     path: tuple[str, ...]
     section: str
     name: str
@@ -132,8 +133,10 @@ def _sections_of(page: Page, title: str) -> list[_Section]:
                 path.append(first)
         path.extend(text for text in below if text)
         section = below[0] if below else ""
-        name = here.text or path[-1]
-        sections.append(_Section(block.heading, tuple(path), section, name, [block]))
+        # nobody can find a heading that a program fills in later: the one above it is the label
+        named = [i for i in stack if headings[i].text or headings[i].explicit_id]
+        link = named[-1] if named else None
+        sections.append(_Section(link, tuple(path), section, here.text or path[-1], [block]))
     return sections
 
 
@@ -505,12 +508,15 @@ class _Chunker:
     def _chunk_sections(self, draft: _Draft) -> Iterator[_ChunkSection]:
         """Yield the sections with text; a heading without text belongs to the next of them."""
         start: int | None = None
+        last: _Section | None = None
         for place, units in groupby(draft.units, self._place):
             below = list(units)
             start = below[0].start if start is None else start
             if not all(map(is_bare, below)):
-                yield _label(self.sections[place], start)
-                start = None
+                section = self.sections[place]
+                if last is None or section.heading != last.heading:
+                    yield _label(section, start)
+                start, last = None, section
         if start == draft.units[0].start:
             yield _label(draft.section, start)
 

@@ -124,6 +124,8 @@ _PAIR_WEIGHT: Final = 0.2
 """Added for a chunk that contains all adjacent word pairs of the question."""
 _HEADING_WEIGHT: Final = 0.2
 """Added for a chunk with a heading that consists of the question's terms."""
+_EXACT_HEADING: Final = 2.0
+"""Counts instead of that share, at most 1, if the heading is the question."""
 _OPENING_WEIGHT: Final = 0.05
 """Added for a chunk with a sentence, item, row or emphasis that begins with all of the question's
 terms."""
@@ -237,7 +239,7 @@ class _Wording:
 
     def _share_of_heading(self, heading: str) -> float:
         if _normalize_text(heading) == self._text:
-            return 1.0
+            return _EXACT_HEADING
         return max(
             (
                 self._share(held & asked.keys(), asked) * len(held & asked.keys()) / len(held)

@@ -198,6 +198,12 @@ def test_small_sections_of_different_parents_are_not_merged() -> None:
     assert headings(chunks(text)) == [["A"], ["A1"], ["B1"]]
 
 
+def test_a_heading_without_text_has_the_label_of_the_one_above() -> None:
+    text = "# T\n\n## Posts\n\n#### <!-- option -->\n\nOne.\n\n#### <!-- option -->\n\nTwo.\n"
+    (chunk,) = chunks(text)
+    assert chunk.sections == (_ChunkSection(0, 1, "Posts", "Posts"),)
+
+
 def test_a_line_of_introduction_is_read_with_the_first_subsection() -> None:
     text = f"# T\n\n## Methods\n\nThere is one.\n\n### run\n\n{SENTENCE * 3}\n"
     (chunk,) = chunks(text)
