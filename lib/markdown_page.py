@@ -237,7 +237,8 @@ def shift(offset: int, edits: Iterable[Edit]) -> int:
 
 
 _KEPT_MARKER: Final = re.compile(r"[ \t>]*(?:<|(?::{3,}+|/{3,}+)[^\n]*+\Z)")
-_TEMPLATE_TAG: Final = re.compile(f"{FILLER}+")
+_TEMPLATE_TAG: Final = re.compile(f"(?: ``)?{FILLER}+(?:`` )?")
+"""With the marks of the code between two tags."""
 _OPENS_CODE: Final = re.compile(r"[ \t>*+\-\d.)]*+(?:`{3}|~{3}|:{3})|(?: {4}|\t)")
 _GOES_ON_BELOW: Final = re.compile(r"(?:\r\n?|\n)[ \t]*+[^\s]")
 _STEP: Final = re.compile(r"[ \t>]*(\d{1,9})[.)]")
@@ -258,7 +259,10 @@ def edits_for_readers(text: str, page: Page, include: Include | None = None) -> 
         edit for block in _walk(page.blocks) for edit in _edits_of_block(text, block, page, include)
     ]
     edits += [Edit(start, end, "") for start, end in page.hidden]
-    edits += [Edit(*found.span(), "") for found in _TEMPLATE_TAG.finditer(page.shown)]
+    edits += [
+        Edit(*found.span(), found[0].replace(FILLER, ""))
+        for found in _TEMPLATE_TAG.finditer(page.shown)
+    ]
     apart: list[Edit] = []
     for edit in sorted(edits, key=lambda edit: (edit.start, -edit.end)):
         if apart and edit.start < apart[-1].end:

@@ -88,11 +88,14 @@ class Template(NamedTuple):
 
 def read_template(text: str, start: int, syntax: _Syntax) -> Template:
     """Mark the tags from the offset `start` on. A tag that is not closed is text."""
+    found = _TAGS[syntax].search(text, start)
+    if found is None:
+        return Template(text)
     reader = _Reader(text, syntax)
-    read = reader.shortcode if syntax == "hugo" else reader.tag
-    while found := _TAGS[syntax].search(text, start):
-        start = read(found)
-    return reader.template() if reader.marked else Template(text)
+    while found:
+        start = reader.shortcode(found) if syntax == "hugo" else reader.tag(found)
+        found = _TAGS[syntax].search(text, start)
+    return reader.template()
 
 
 def place_bodies(
@@ -151,7 +154,6 @@ class _Reader:
     def __init__(self, text: str, syntax: _Syntax) -> None:
         self.text = text
         self.syntax = syntax
-        self.marked = False
         self.shown = list(text)
         self.hidden: list[_Span] = []
         self.bodies: list[_Body] = []
@@ -163,7 +165,6 @@ class _Reader:
         return Template("".join(self.shown), self.hidden, self.bodies)
 
     def fill(self, start: int, end: int) -> int:
-        self.marked = True
         self.shown[start:end] = _NOT_BREAK.sub(FILLER, self.text[start:end])
         return end
 
@@ -274,6 +275,12 @@ class _Reader:
                 self.body(tag, start, end)
                 return
 
+    def is_code(self, tab: _Open) -> bool:
+        """Whether the body of a tab is code, as it is by default in Docsy."""
+        texts = [self.value(each, "text") for each in (tab, *self.open[-1:])]
+        names = {"lang", "language"} if tab.is_markdown else {"lang", "language", "header"}
+        return "true" not in texts and not names.isdisjoint(tab.arguments)
+
     def body(self, tag: _Open, start: int, end: int) -> None:
         if tag.name == "comment":
             if self.names["comment"]:
@@ -281,11 +288,7 @@ class _Reader:
             while self.hidden and self.hidden[-1][0] >= tag.start:
                 self.hidden.pop()
             self.hide(tag.start, end)
-        elif _CODE.fullmatch(tag.name) or (
-            tag.name == "tab"
-            and {"lang", "language", "header"} & tag.arguments.keys()
-            and self.value(tag, "text") != "true"
-        ):
+        elif _CODE.fullmatch(tag.name) or (tag.name == "tab" and self.is_code(tag)):
             title = self.value(tag, "title", "header", "file", "filename")
             language = self.value(tag, "lang", "language", "0")
             if not language and "." in title:

@@ -47,6 +47,12 @@ def shown(text: str, flavour: Flavour) -> str:
         ("hugo", 'a {{< b "}}>}}" >}} c', "a  c"),
         ("hugo", "{{< note >}}\n## a\n\nb\n---\n{{< /note >}}\nc", "a\nb\nc"),
         ("hugo", "{{% note %}}\n## a\n{{% /note %}}", "a"),
+        (
+            "hugo",
+            "{{< tabs text=true >}}{{< tab header=A >}}\n*b*\n{{< /tab >}}{{< /tabs >}}",
+            "A\nb",
+        ),
+        ("hugo", "{{% tab header=A %}}\n*b*\n{{% /tab %}}", "A\nb"),
         ("hugo", '{{< tab "A" >}}\n**b**\n{{< /tab >}}', "A\nb"),
         (
             "hugo",
@@ -99,14 +105,22 @@ def test_no_chunk_contains_what_is_hidden(text: str) -> None:
 
 
 def test_readers_see_no_tags() -> None:
-    text = (
-        "A {{< b >}}c.\n\n{{< figure title=\"D e\" caption='F' >}}\n\n{{< code lang=go >}}\n# g\n"
-    )
-    text += "h\n{{< /code >}}\n"
+    text = "A {{< code >}}*b*{{< /code >}} c.\n\n{{< figure title=\"D e\" caption='F' >}}\n\n"
+    text += "{{< code lang=go >}}\n# g\nh\n{{< /code >}}\n"
     page = parse_page(text, "hugo")
     (chunk,) = chunk_page(Document("a.md", text, ""), page, budget=60, count_tokens=words)
     content = apply_edits(chunk.text, chunk.edits) + chunk.tail
-    assert content.split("\n") == ["A c.", "", "D e F ", "", "", "```go", "# g", "h", "```"]
+    assert content.split("\n") == [
+        "A `` *b* `` c.",
+        "",
+        "D e F ",
+        "",
+        "",
+        "```go",
+        "# g",
+        "h",
+        "```",
+    ]
 
 
 @pytest.mark.parametrize(
