@@ -136,7 +136,7 @@ def extract_in_steps(
 ) -> Generator[None, None, list[_Extract]]:
     """Extract the units that answer best, those of the best section first.
 
-    `asked` holds the weights of the question's terms (`lib.ranking.weigh_terms`), in order. Yields
+    `asked` holds the weights of the question's terms (`lib.ranking.weigh_terms`). Yields
     between steps of up to 2 ms. Empty only if no passage has text or code.
     """
     sections: list[_Section] = []

@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, starmap, takewhile
+from pathlib import PurePosixPath
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -126,6 +127,8 @@ _HEADING_WEIGHT: Final = 0.2
 """Added for a chunk with a heading that consists of the question's terms."""
 _EXACT_HEADING: Final = 2.0
 """Counts instead of that share, at most 1, if the heading is the question."""
+_HEADING_COVERAGE: Final = 0.5
+"""Coverage by such a heading, which the chunk's own words lack if it is known by a link's text."""
 _OPENING_WEIGHT: Final = 0.05
 """Added for a chunk with a sentence, item, row or emphasis that begins with all of the question's
 terms."""
@@ -158,18 +161,18 @@ def rank(
     else:
         uncovered = 1 - max(coverages, default=0.0)
         weight = _SIMILARITY_WEIGHT + _UNCOVERED_WEIGHT * max(0.0, uncovered)
-    wording = _Wording(query.text, found.rarity, manifest)
+    wording = _Wording(query.text, found, manifest)
     ranked = []
     for hit, total in zip(found.hits, coverages, strict=True):
         heading = wording.share_of_heading(hit.chunk)
-        total += _HEADING_WEIGHT * heading
+        total = max(total, _HEADING_COVERAGE * min(1.0, heading)) + _HEADING_WEIGHT * heading
         if similarity is not None:
             total += weight * similarity.scaled(hit.cosine)
         if query.phrases:
             text = _normalize_text(hit.chunk.content)
             contained = sum(phrase in text for phrase in query.phrases)
             total += _PHRASE_WEIGHT * contained / len(query.phrases)
-        ranked.append(Ranked(hit, total, wording.best_section(hit.chunk), heading))
+        ranked.append(Ranked(hit, total, wording.best_section(hit.chunk), min(1.0, heading)))
     ranked.sort(key=sort_key)
     again = [
         replace(
@@ -193,7 +196,9 @@ class _Wording:
     Every share is 0 to 1, that of the language with the largest.
     """
 
-    def __init__(self, text: str, rarity: Mapping[int, float], manifest: Manifest) -> None:
+    def __init__(self, text: str, found: Candidates, manifest: Manifest) -> None:
+        rarity = found.rarity
+        self._links = _links_in(found.hits)
         rarest = inverse_document_frequency(manifest.chunks, 0)
         self._text = _normalize_text(text)
         self._weights: dict[str, dict[str, float]] = {}
@@ -222,8 +227,15 @@ class _Wording:
         return sum(map(self._pairs.__getitem__, sorted(here))) / self._all_pairs
 
     def share_of_heading(self, chunk: StoredChunk) -> float:
-        """The share of terms in one of the chunk's headings, times their share of that heading."""
-        return max(map(self._share_of_heading, _headings_of(chunk)))
+        """The share of terms in one of the chunk's headings, times their share of that heading.
+
+        The text of a link to it is a heading too: "upgrade" that leads to "Updates".
+        """
+        names = _headings_of(chunk)
+        if self._links:
+            held = [frozenset(terms_of_chunk(name)) for name in names]
+            names = names.union(*(self._links.get(each, ()) for each in held))
+        return max(map(self._share_of_heading, names))
 
     def best_section(self, chunk: StoredChunk) -> int:
         """The index of the section whose heading and text agree most with the question."""
@@ -302,13 +314,32 @@ def _openings_of(text: str, language: str) -> tuple[list[str], ...]:
     return tuple(terms(found[1], language)[:_OPENING_TERMS] for found in _OPENING.finditer(prose))
 
 
+_LINK: Final = re.compile(r"(?<!!)\[([^\[\]\n]{2,80}+)\]\(([^()\s]{1,300}+)\)")
+_MAX_LINKED_WORDS: Final = 4
+"""The text of a link with more words is a sentence, not a name."""
+
+
+def _links_in(hits: Iterable[Hit]) -> dict[frozenset[str], set[str]]:
+    """Return the texts of links in the hits, by the terms of the anchor or page they lead to."""
+    found: dict[frozenset[str], set[str]] = {}
+    for hit in hits:
+        for text, target in _LINK.findall(hit.chunk.content):
+            page, _, anchor = target.partition("#")
+            if len(text.split()) <= _MAX_LINKED_WORDS:
+                name = (anchor or PurePosixPath(page).stem).replace("-", " ")
+                found.setdefault(frozenset(terms_of_chunk(name)), set()).add(text)
+    return found
+
+
 def weigh_terms(
-    text: str, rarity: Mapping[int, float], languages: Sequence[str]
+    text: str, found: Candidates, ranked: Sequence[Ranked], languages: Sequence[str]
 ) -> dict[str, float]:
     """Return the English stems of a text with the rarity of their words in a book.
 
-    `lib.extractive` compares stems of one language only; the book's words may have others.
+    `lib.extractive` compares stems of one language only; the book's words may have others. If the
+    text names the best hit like a link to it, the words of its heading take their place.
     """
+    rarity = found.rarity
     rarest = max(rarity.values(), default=1.0)
     weights: dict[str, float] = {}
     for word in split_words(without_small_words(text, languages)):
@@ -320,6 +351,13 @@ def weigh_terms(
         ]
         for term in terms(word):
             weights[term] = max(known, default=rarest)
+    names = _headings_of(ranked[0].hit.chunk) if ranked else ()
+    headings = [frozenset(terms_of_chunk(name)) for name in names]
+    for anchor, links in _links_in(found.hits).items():
+        for link in map(terms, links if anchor in headings else ()):
+            if link and all(term in weights for term in link) and not anchor <= weights.keys():
+                weight = min(map(weights.pop, dict.fromkeys(link)))
+                weights |= dict.fromkeys(anchor, weight)
     return weights
 
 

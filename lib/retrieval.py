@@ -254,7 +254,7 @@ async def _retrieve_opening(
 
 def _weigh(result: SearchResult) -> dict[str, float]:
     lookup = result.lookup
-    return weigh_terms(lookup.query.text, lookup.found.rarity, result.manifest.languages)
+    return weigh_terms(lookup.query.text, lookup.found, result.ranked, result.manifest.languages)
 
 
 def _best(ranked: Sequence[Ranked]) -> str | None:

@@ -30,12 +30,13 @@ from lib.ranking import (
     rank,
     select_passages,
     sort_key,
+    weigh_terms,
 )
 from lib.sentences import split_passage
 from lib.sites.router import PageAddress
 from lib.sites.site import Site
 from lib.store import FILTERS, Candidates, Hit, StoredChunk
-from lib.terms import CEILING, SparseVector, document_vectors, query_vector
+from lib.terms import CEILING, SparseVector, document_vectors, query_vector, terms
 from tests.pages import words
 from tests.stores import chunk, make_manifest
 
@@ -146,6 +147,22 @@ def test_a_heading_without_text_of_its_own_counts_and_a_comment_in_code_does_not
     right = chunk(9, text="## Mooring\n\n### With two lines\n\nThey hold a boat.")
     wrong = chunk(1, text="Do it.\n\n```sh\n# Mooring\nmoor\n```\n")
     assert first_of("mooring", wrong, right) == right.text
+
+
+LINKING = "For a later upgrade, see [Upgrade](../deploy.md#new-versions) and [all](deploy.md)."
+LINKED = "### New versions\n\nPull the image."
+
+
+def test_the_text_of_a_link_is_another_name_of_the_heading_it_leads_to() -> None:
+    chunks = chunk(1, text=LINKING), chunk(9, text=LINKED, heading="New versions")
+    asked = query_vector("How do I upgrade?")
+    hits = [Hit(each, 0.3, 1.0 * (each is chunks[0])) for each in chunks]
+    found = Candidates(hits, dict.fromkeys(asked.indices, 2.0))
+    ranked = rank(parse_query("How do I upgrade?"), [asked], found, BOOK, SIMILARITY)
+    assert ranked[0].hit.chunk.text == LINKED
+    weights = weigh_terms("How do I upgrade boats?", found, ranked, ["english"])
+    assert weights.keys() == {"boat", *terms("new versions")}
+    assert [*weigh_terms("Which image?", found, ranked, ["english"])] == ["imag"]
 
 
 @pytest.mark.parametrize(
