@@ -17,6 +17,7 @@ from lib.book import (
 )
 from lib.documents import DocumentLimits
 from lib.errors import InvalidRequest
+from lib.sites.detection import detect_site
 from lib.sites.generators import GENERATORS, generator_named
 from lib.sites.site import ContentRoot, Site
 from lib.store import Ledger
@@ -107,6 +108,50 @@ def test_a_page_is_read_again_on_the_day_that_it_is_published(folder: Path, ledg
     ledger["index.md"] = msgspec.structs.replace(ledger["index.md"], until=due)
     ledger["guide/tides.md"] = msgspec.structs.replace(ledger["guide/tides.md"], until=later)
     assert survey(book(folder), ledger).changed == ["index.md"]
+
+
+SECRET = "seven hidden cups"
+HIDDEN = {
+    "jekyll": {
+        "_config.yml": "exclude: [private]",
+        "a.md": f"---\n---\n\n## A\n\nOne.\n\n{{% comment %}}\n## B\n\n{SECRET}\n{{% endcomment %}}\n\n"
+        "Two.",
+        "_drafts/d.md": f"---\n---\n{SECRET}",
+        "_posts/2199-01-01-f.md": f"---\n---\n{SECRET}",
+        "private/x.md": f"---\n---\n{SECRET}",
+        "u.md": f"---\npublished: false\n---\n{SECRET}",
+    },
+    "hugo": {
+        "hugo.toml": "contentDir = '.'",
+        "a.md": f"+++\n+++\n\nOne.\n\n{{{{% comment %}}}}{SECRET}{{{{% /comment %}}}}\n\nTwo.",
+        "j.md": f'{{"title": "J", "draft": true}}\n\n{SECRET}',
+        "b.md": f"---\ntitle: a: b\ndraft: true\n---\n{SECRET}",
+        "t.md": f"+++\nexpiryDate = 2020-01-01\n+++\n{SECRET}",
+        "s/_index.md": "---\ncascade: {build: {render: never}}\n---\n",
+        "s/p.md": SECRET,
+    },
+    "myst": {"myst.yml": "project: {}", "a.md": f"# A\n\nOne.\n\n% {SECRET}\n\nTwo."},
+    "docusaurus": {
+        "docusaurus.config.js": "export default {presets: [['classic', {docs: {path: '.'}}]]}",
+        "a.md": "One.\n\nTwo.",
+        "u.md": f"---\nunlisted: true\n---\n{SECRET}",
+    },
+}
+
+
+@pytest.mark.parametrize("generator", HIDDEN)
+def test_the_index_contains_nothing_hidden(tmp_path: Path, generator: str) -> None:
+    files = HIDDEN[generator]
+    root = write_book(tmp_path, files)
+    paths = sorted(path for path in files if path.endswith(".md"))
+    site = detect_site(root)
+    assert site.generator.name == generator
+    read = BookReader(Book(root, site, paths, DocumentLimits(), 270)).read(paths)
+    texts = "".join(repr(each) for each in read.chunks)
+    assert "One" in texts
+    assert "Two" in texts
+    assert "hidden" not in texts
+    assert "cups" not in texts
 
 
 def test_a_page_without_a_title_has_that_of_the_summary(tmp_path: Path) -> None:
