@@ -114,8 +114,8 @@ SECRET = "seven hidden cups"
 HIDDEN = {
     "jekyll": {
         "_config.yml": "exclude: [private]",
-        "a.md": f"---\n---\n\n## A\n\nOne.\n\n{{% comment %}}\n## B\n\n{SECRET}\n{{% endcomment %}}\n\n"
-        "Two.",
+        "a.md": "---\n---\n\n## A\n\nOne.\n\n{% comment %}\n## B\n\n"
+        f"{SECRET}\n{{% endcomment %}}\n\nTwo.",
         "_drafts/d.md": f"---\n---\n{SECRET}",
         "_posts/2199-01-01-f.md": f"---\n---\n{SECRET}",
         "private/x.md": f"---\n---\n{SECRET}",
