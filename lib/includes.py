@@ -171,7 +171,7 @@ _VITEPRESS_PART: Final = re.compile(
     r"(?:\{(\d*+),?+(\d*+)\})?+\s*+-->"
 )
 _MYST: Final = re.compile(r"\s*(?:`{3,}|~{3,}|:{3,})\{(include|literalinclude)\}[ \t]+(\S+)")
-_MODULE: Final = re.compile(r"@[\w-]|[a-z]++:")
+_MODULE: Final = re.compile(r"@(?!site/)[\w-]|[a-z]++:")
 _JSX: Final = re.compile(r"<([A-Z][\w$]*)|\{([A-Za-z_$][\w$]*)\}")
 _ANY: Final = re.compile(r"\{\{\s*#|8<|\{\*|<<<|@include|\{(?:literal)?include\}")
 

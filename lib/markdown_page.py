@@ -240,6 +240,7 @@ _KEPT_MARKER: Final = re.compile(r"[ \t>]*(?:<|(?::{3,}+|/{3,}+)[^\n]*+\Z)")
 _TEMPLATE_TAG: Final = re.compile(f"(?: ``)?{FILLER}+(?:`` )?")
 """With the marks of the code between two tags."""
 _OPENS_CODE: Final = re.compile(r"[ \t>*+\-\d.)]*+(?:`{3}|~{3}|:{3})|(?: {4}|\t)")
+_BLANK_ABOVE: Final = re.compile(r"(?:\A|(?:\r\n?|\n){2})\Z")
 _GOES_ON_BELOW: Final = re.compile(r"(?:\r\n?|\n)[ \t]*+[^\s]")
 _STEP: Final = re.compile(r"[ \t>]*(\d{1,9})[.)]")
 _PREFIX: Final = re.compile(r"(?:[ \t]|(?:[-*+>:]|\d{1,9}[.)])(?=[ \t]))*")
@@ -294,8 +295,9 @@ def _edits_of_block(text: str, block: Block, page: Page, include: Include | None
         yield Edit(start, end, indent_like(text[start:end], included))
     elif included is not None or _is_hidden(text, block):
         prefix = indent_like(text[start:end], "")
-        while not prefix.strip() and text[end : end + 1] in ("\r", "\n"):
-            end += 1
+        if not prefix.strip() and _BLANK_ABOVE.search(text, max(0, start - 4), start):
+            while text[end : end + 1] in ("\r", "\n"):
+                end += 1
         yield Edit(start, end, prefix.strip() and prefix)
     elif block.kind not in ("code", "math"):
         yield from _hidden_parts(text, block, page.flavour)

@@ -323,7 +323,8 @@ def _esm(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     """Block rule: `import` and `export` at the margin, up to a blank line outside brackets."""
     pos = state.bMarks[start]
     src = state.src
-    if silent or state.level or state.tShift[start] or src[pos : pos + 1] not in ("i", "e"):
+    inside = state.level and not state.env.get("mdx_code_block")
+    if silent or inside or state.tShift[start] or src[pos : pos + 1] not in ("i", "e"):
         return False
     if not _ESM.match(src, pos):
         return False
@@ -440,6 +441,7 @@ def _template_body(state: StateBlock, start: int, end: int, silent: bool) -> boo
 
 _HTML_BLOCK: Final = re.compile(r"<(/?)([A-Za-z][\w-]*+)(?=[\s/>])")
 _MARKDOWN_INSIDE: Final = re.compile(r"\smarkdown(?:=[\"']?(?:1|block|span)\b|[\s>])")
+_FENCE_INSIDE: Final = re.compile(r"\n[ \t]*+(?:`{3}|~{3})")
 _EMPTY: Final = _words("hr col source track")
 
 
@@ -471,9 +473,14 @@ def _html_block(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         if depth:
             return html_block(state, start, end, silent)
     last = line_of(state, start, end, stop)
-    if last >= end or any(
-        state.sCount[line] < state.blkIndent and not state.isEmpty(line)
-        for line in range(start + 1, last + 1)
+    # Python-Markdown reads fences first
+    if (
+        last >= end
+        or _FENCE_INSIDE.search(src, tag.end, stop)
+        or any(
+            state.sCount[line] < state.blkIndent and not state.isEmpty(line)
+            for line in range(start + 1, last + 1)
+        )
     ):
         return html_block(state, start, end, silent)
     content = state.getLines(start, last + 1, state.blkIndent, True)
@@ -503,7 +510,9 @@ def _mdx_code_block(state: StateBlock, start: int, end: int, silent: bool) -> bo
         return True
     push_line(state, "marker", start, start + 1)
     line_max, state.lineMax, state.level = state.lineMax, stop, state.level + 1
+    state.env["mdx_code_block"] = True
     state.md.block.tokenize(state, start + 1, stop)
+    state.env["mdx_code_block"] = False
     state.lineMax, state.level = line_max, state.level - 1
     return push_line(state, "marker", stop, stop + 1)
 

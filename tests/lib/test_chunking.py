@@ -307,6 +307,12 @@ def test_a_cut_definition_has_its_term() -> None:
             "One .\n\n<A title='T'>\n\nTwo.\n\n</A>",
         ),
         ("commonmark", "One {/* yes */}.", "One {/* yes */}."),
+        ("commonmark", "One.\n<!-- no -->\n\n| A |\n|---|", "One.\n\n\n| A |\n|---|"),
+        (
+            "mdx",
+            "One.\n\n```mdx-code-block\nimport A from 'a'\n\n<A />\n```\n\nTwo.",
+            "One.\n\n\n\n<A />\n\n\nTwo.",
+        ),
         (
             "myst",
             "(target)=\n# T\n\n% no\n\nOne.\n\n```{toctree}\nno\n```\n\nTwo.",

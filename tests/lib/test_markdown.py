@@ -256,6 +256,7 @@ def test_code_knows_where_its_own_lines_begin(indent: str) -> None:
         ("<details markdown>\n<summary>A</summary>\n\n## B\n\n</details>\n## C\n", ["B", "C"]),
         ("<div>\n## A\n\n## B\n", ["B"]),
         ("<hr>\n## A\n", ["A"]),
+        ("<div>\n\n```\n## A\n```\n</div>\n## B\n", ["B"]),
         ('<a name="x"></a>\n## A\n', ["A"]),
         ("- a\n\n  <div>\n- b\n</div>\n\n## A\n", ["A"]),
         ("<pre>\n\n## A\n</pre>\n\n## B\n", ["B"]),
