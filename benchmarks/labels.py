@@ -11,8 +11,9 @@ page, at most `--most` of each book, evenly spread. The columns:
     in five   the same for any of the first five passages
     headings  how many were searched for
 
-Of equal titles on one page each is right, if its own address is given. Brackets contain the 95 %
-interval. `--misses` writes each heading that is not first, one JSON object per line.
+Of equal titles on one page, also in another case, each is right with its own address. Brackets
+contain the 95 % interval. `--misses` writes each heading that is not first, one JSON object per
+line.
 """
 
 import argparse
@@ -34,25 +35,26 @@ from lib.evaluation import estimate
 from lib.markdown import parse_page
 from lib.ranking import Passage
 from lib.search import search_passages
+from lib.sentences import split_markdown
 from lib.settings import MULTILINGUAL, Settings, SettingsError
 from lib.sites.detection import detect_site
 from lib.sites.router import Router, link
 
 SHORTEST: Final = 20
 LONGEST: Final = 400
-"""Characters of a body, as it is in the file."""
+"""Characters of a body, without markup."""
 LOOKED_AT: Final = 5
 
 
 class Title(msgspec.Struct, frozen=True):
-    """The title of short sections of a page, and their addresses."""
+    """The title of a short section, and the addresses of all sections with it on the page."""
 
     file: str
     text: str
     urls: tuple[str | None, ...]
 
     def is_label(self, passage: Passage) -> bool:
-        return passage.heading == self.text and passage.url in self.urls
+        return passage.heading.casefold() == self.text.casefold() and passage.url in self.urls
 
 
 def short_sections(settings: Settings) -> Iterator[Title]:
@@ -66,15 +68,19 @@ def short_sections(settings: Settings) -> Iterator[Title]:
             text = read_document(root, path, settings.limits).text
         except DocumentError:
             continue
-        page = parse_page(text, flavour_of(site, path))
+        flavour = flavour_of(site, path)
+        page = parse_page(text, flavour)
         address = router.address(path, page, text)
         ends = [*(heading.start for heading in page.headings[1:]), len(text)]
-        found = defaultdict[str, list[str | None]](list)
+        urls = defaultdict[str, list[str | None]](list)
+        short = dict[str, str]()
         for index, (heading, end) in enumerate(zip(page.headings, ends, strict=False)):
-            body = text[heading.end : end].strip()
-            if heading.text and SHORTEST <= len(body) <= LONGEST:
-                found[heading.text].append(link(address, index))
-        yield from (Title(path, title, tuple(urls)) for title, urls in found.items())
+            title = heading.text.casefold()
+            urls[title].append(link(address, index))
+            body = split_markdown(text[heading.end : end], flavour)
+            if title and SHORTEST <= sum(len(each.text + each.code) for each in body) <= LONGEST:
+                short[title] = heading.text
+        yield from (Title(path, shown, tuple(urls[title])) for title, shown in short.items())
 
 
 async def measure(settings: Settings, most: int) -> list[tuple[Title, int]]:

@@ -239,12 +239,12 @@ class _Wording:
 
     def best_section(self, chunk: StoredChunk) -> int:
         """The index of the section whose heading and text agree most with the question."""
-        starts = [each.start_char - chunk.start_char for each in chunk.sections]
-        if len(starts) == 1:
+        if len(chunk.sections) == 1:
             return 0
+        content, starts = chunk.content, _section_starts(chunk.sections, chunk, chunk.edits)
 
         def worth(place: int) -> float:
-            text = chunk.text[slice(*[*starts, None][place : place + 2])]
+            text = content[slice(*[*starts, None][place : place + 2])]
             return self._share_of_heading(chunk.sections[place].heading) + self._bm25(text)
 
         return max(range(len(starts)), key=worth)
@@ -519,10 +519,6 @@ class _Run:
             *first.sections,
             *(one for each in self.chunks[1:] for one in each.sections[1:]),
         ]
-        starts = [
-            len(first.lead) + shift(section.start_char - first.start_char, edits)
-            for section in sections[1:]
-        ]
         return Passage(
             chunk_id=best.chunk_id,
             text=text,
@@ -542,7 +538,7 @@ class _Run:
             content=_join_texts(first.lead, apply_edits(text, edits), last.tail)
             if edits or first.lead or last.tail
             else text,
-            section_starts=(0, *starts),
+            section_starts=_section_starts(sections, first, edits),
         )
 
     def _edits(self) -> list[Edit]:
@@ -602,6 +598,14 @@ def _continues(before: StoredChunk, chunk: StoredChunk) -> bool:
         first.section,
         first.url,
     )
+
+
+def _section_starts(
+    sections: Sequence[Section], first: StoredChunk, edits: Sequence[Edit]
+) -> tuple[int, ...]:
+    """Return the offset of each section in the content that begins with the chunk `first`."""
+    rest = (shift(each.start_char - first.start_char, edits) for each in sections[1:])
+    return (0, *(len(first.lead) + start for start in rest))
 
 
 def _is_near_duplicate(one: frozenset[str], other: frozenset[str]) -> bool:

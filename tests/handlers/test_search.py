@@ -27,6 +27,7 @@ FIELDS = {
     "start_char": int,
     "end_char": int,
     "score": float,
+    "sections": list,
 }
 
 
@@ -303,6 +304,20 @@ async def test_a_name_made_of_signs_is_found(wordy: Api, query: str, heading: st
     if query[0] == "|":
         body = (await wordy.ask(f"What does {query} do?")).json()
         assert "The `||>` sign is red." in body["answer"]
+
+
+async def test_of_joined_sections_the_one_that_matches_is_named(wordy: Api) -> None:
+    for query, heading in (("Which sign is red?", "Pipes"), ("Which sign is blue?", "Asking")):
+        best = (await search(wordy, query))[0]
+        assert best["heading"] == heading
+        assert best["url"] == f"{SITE}/docs/signs#{heading.lower()}"
+        assert [each["heading"] for each in best["sections"]] == ["Pipes", "Asking"]
+        starts = [each["start_char"] - best["start_char"] for each in best["sections"]]
+        assert best["text"][starts[1] :].startswith("## Asking\n")
+        cited = (await wordy.ask(query)).json()["citations"][0]
+        assert cited["source"]["heading"] == heading
+        assert cited["source"]["url"] == best["url"]
+        assert cited["text"].endswith(f"sign is {query[14:-1]}.")
 
 
 @pytest.mark.parametrize(
