@@ -212,18 +212,21 @@ def load_data(
 
 
 _MAX_FRONT_MATTER: Final = 65_536
-_FRONT_OPEN: Final = re.compile(r"\ufeff?(---|\+\+\+)(json|toml|yaml)?[ \t]*(?:\r\n?|\n)")
+_FRONT_OPEN: Final = re.compile(r"\ufeff?\s*+(---|\+\+\+)(json|toml|yaml)?[ \t]*(?:\r\n?|\n)")
 _FRONT_CLOSE: Final = {
     "---": re.compile(r"(?m)(?:^|(?<=\r))(?:---|\.\.\.)[ \t]*(?:\r\n?|\n|\Z)"),
     "+++": re.compile(r"(?m)(?:^|(?<=\r))\+\+\+[ \t]*(?:\r\n?|\n|\Z)"),
 }
-_JSON_OPEN: Final = re.compile(r"\ufeff?(?=\{\s*[\"}])")
+_JSON_OPEN: Final = re.compile(r"\ufeff?\s*+(?=\{\s*[\"}])")
 _JSON_BRACE: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}]', re.DOTALL)
 _JSON_CLOSE: Final = re.compile(r"[ \t]*(?:\r\n?|\n|\Z)")
-_KEY_LINE: Final = re.compile(r"(?m)^[\w\"'][^\n]*?(?::(?:\s|$)|\s=\s)")
+_KEY_LINE: Final = {
+    "---": re.compile(r"(?m)^[ \t]*+[\w\"'][^\n]*?(?::(?:\s|$)|\s=\s)"),
+    "+++": re.compile(r"(?m)^[ \t]*+[\w\"'][^\n=]*+="),
+}
 _NEWLINE: Final = re.compile(r"\r\n?")
 # What is still legible in front matter that is not valid: a value in one line.
-_PLAIN_VALUE: Final = re.compile(r"(?m)^([A-Za-z][\w-]*+)[ \t]*+[:=](?=[ \t]|$)(.*)")
+_PLAIN_VALUE: Final = re.compile(r"(?m)^([A-Za-z][\w-]*+)[ \t]*+(?::(?=[ \t]|$)|=)(.*)")
 _JSON_VALUE: Final = re.compile(r'"([A-Za-z][\w-]*+)"\s*+:\s*+("(?:[^"\\\n]|\\.)*+"|\w++)')
 _OTHER_LINE: Final = re.compile(r"[ \t#]|-[ \t]|\Z")
 
@@ -249,9 +252,9 @@ def read_front_matter(text: str, *, json: bool = False) -> FrontMatter | None:
         if closing is None:
             return None
         body, end = text[start : closing.start()], closing.end()
-        if len(body) > _MAX_FRONT_MATTER and _KEY_LINE.match(body) is None:
+        if len(body) > _MAX_FRONT_MATTER and _KEY_LINE[fence].match(body) is None:
             return None
-        if body.strip() and _KEY_LINE.search(body) is None and body.lstrip()[0] not in "#{":
+        if body.strip() and _KEY_LINE[fence].search(body) is None and body.lstrip()[0] not in "#{":
             return None
         name = opening[2] or ("toml" if fence == "+++" else "yaml")
         return _front_matter(body, end, name)

@@ -105,8 +105,6 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
 
 def _has_front_matter(source: PageSource) -> bool:
     """Empty front matter counts."""
-    if source.front_matter:
-        return True
     return re.match(r"\ufeff?---[ \t]*\r?\n", source.text or read_text(source.file)) is not None
 
 
