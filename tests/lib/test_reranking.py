@@ -254,6 +254,8 @@ async def test_a_model_in_a_folder_scores_pairs(tmp_path: Path) -> None:
     async with reranking(rerank_model=str(tmp_path / "model")) as reranker:
         await reranker.load()
         assert texts(await reranker.rerank("tide", found)) == ["tide", "long moor", "moor moor"]
+        # More words than the model reads: the longer text of a pair is cut.
+        assert texts(await reranker.rerank("tide " * 900, found))[0] == "tide"
 
 
 @pytest.mark.parametrize("kind", ["embedding", "tokenizer"])
