@@ -96,7 +96,7 @@ def split_markdown(text: str, flavour: Flavour = "commonmark") -> list[Sentence]
         elif code := _code_of(block):
             attaches = found and found[-1].label in ("", leaf.label)
             last = found.pop() if attaches else Sentence("", block=number)
-            title = _as_markdown(block.title) or leaf.label
+            title = _as_label(block.title) or leaf.label
             if title and (last.code or title != last.label):
                 code = f"**{title}**\n\n{code}"
             found.append(replace(last, code=f"{last.code}\n\n{code}" if last.code else code))
@@ -238,11 +238,11 @@ def _leaves(blocks: Sequence[Block], text: str, within: _Leaf | None = None) -> 
                 leaf, defined = leaf._replace(label=", ".join(terms)), True
             yield from _leaves(block.children, text, leaf)
         elif within and within.block.kind == "list":  # a term of a definition list
-            terms = [*([] if defined else terms), _as_markdown(block.text)]
+            terms = [*([] if defined else terms), _as_label(block.text)]
             defined = False
         elif block.children:
             if block.kind == "container" and block.text and not _is_admonition(block.text):
-                leaf = leaf._replace(label=_as_markdown(block.text))
+                leaf = leaf._replace(label=_as_label(block.text))
             yield from _leaves(block.children, text, leaf)
         elif block.kind in ("paragraph", "code", "math", "html") and block.text:
             yield leaf
@@ -253,8 +253,12 @@ def _track_label(labels: list[str], marker: Block, source: str) -> None:
     if closes(source):
         del labels[max(1, len(labels) - 1) :]
     elif not source.rstrip().endswith("/>"):
-        shown = "" if _is_admonition(marker.text) else " ".join(marker.text.split())
-        labels.append(_as_markdown(shown) or labels[-1])
+        shown = "" if _is_admonition(marker.text) else marker.text
+        labels.append(_as_label(shown) or labels[-1])
+
+
+def _as_label(marked: str) -> str:
+    return " ".join(_as_markdown(marked).split()).rstrip(":：")
 
 
 def _is_admonition(title: str) -> bool:

@@ -132,7 +132,7 @@ def test_a_step_keeps_its_number() -> None:
 
 
 def test_a_definition_has_its_terms() -> None:
-    text = "Pots:\n\n`width`\n: How wide. It is seven.\n\n*Height*\n: How tall.\n\nDone.\n"
+    text = "Pots:\n\n`width`\n: How wide. It is seven.\n\n*Height*:\n: How tall.\n\nDone.\n"
     assert [(each.text, each.label) for each in split_markdown(text)] == [
         ("Pots:", ""),
         ("How wide.", "`width`"),
