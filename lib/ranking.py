@@ -28,7 +28,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, starmap, takewhile
+from itertools import islice, pairwise, starmap, takewhile
 from pathlib import PurePosixPath
 from typing import Annotated, Final, TypeVar
 
@@ -297,13 +297,16 @@ _OPENING: Final = re.compile(
     re.MULTILINE,
 )
 _OPENING_TERMS: Final = 4
+_MAX_NAMES: Final = 60
+"""Headings, openings or links of a chunk that are read: a page of single letters has hundreds."""
 
 
 def _headings_of(chunk: StoredChunk) -> set[str]:
     """The headings of a chunk, also those without text, which no section has."""
     headings = {each.heading for each in chunk.sections}
     if chunk.kind != "code":
-        headings.update(_HEADING.findall(_CODE.sub("", chunk.content)))
+        found = _HEADING.finditer(_CODE.sub("", chunk.content))
+        headings.update(each[1] for each in islice(found, _MAX_NAMES))
     return headings if chunk.ordinal else headings | {chunk.chapter}
 
 
@@ -311,7 +314,10 @@ def _headings_of(chunk: StoredChunk) -> set[str]:
 def _openings_of(text: str, language: str) -> tuple[list[str], ...]:
     """The first terms of each sentence, item, row and emphasised text."""
     prose = _CODE.sub("", text)
-    return tuple(terms(found[1], language)[:_OPENING_TERMS] for found in _OPENING.finditer(prose))
+    return tuple(
+        terms(found[1], language)[:_OPENING_TERMS]
+        for found in islice(_OPENING.finditer(prose), _MAX_NAMES)
+    )
 
 
 _LINK: Final = re.compile(r"(?<!!)\[([^\[\]\n]{2,80}+)\]\(([^()\s]{1,300}+)\)")
@@ -323,7 +329,8 @@ def _links_in(hits: Iterable[Hit]) -> dict[frozenset[str], set[str]]:
     """Return the texts of links in the hits, by the terms of the anchor or page they lead to."""
     found: dict[frozenset[str], set[str]] = {}
     for hit in hits:
-        for text, target in _LINK.findall(hit.chunk.content):
+        for link in islice(_LINK.finditer(hit.chunk.content), _MAX_NAMES):
+            text, target = link.groups()
             page, _, anchor = target.partition("#")
             if len(text.split()) <= _MAX_LINKED_WORDS:
                 name = (anchor or PurePosixPath(page).stem).replace("-", " ")
