@@ -263,6 +263,8 @@ def small_talk_reply(question: str, likely: Sequence[str] = ()) -> str | None:
 
     `likely` decides between languages that share a phrase.
     """
+    if len(question) > _MAX_SMALL_TALK_CHARACTERS:
+        return None
     rest = " ".join(_NO_WORD.sub(" ", question.translate(_APOSTROPHES).casefold()).split())
     replies: dict[str, str] = {}
     while rest:
@@ -274,6 +276,7 @@ def small_talk_reply(question: str, likely: Sequence[str] = ()) -> str | None:
     return next((replies[name] for name in (*likely, *replies) if name in replies), None)
 
 
+_MAX_SMALL_TALK_CHARACTERS: Final = 100
 _MAX_REFUSAL_CHARACTERS: Final = 700
 """Maximum characters of a refusal."""
 _MAX_CITING_REFUSAL_CHARACTERS: Final = 350
