@@ -78,8 +78,6 @@ _WORD_WEIGHT: Final = 0.1
 """Own weight of any other question, and its increase per meaningful word."""
 _MOST_WEIGHT: Final = 0.85
 """From this weight on, a question stands alone."""
-_LOWER_BAR: Final = 2.0
-"""The margin (`lib.refusal`) that a question may lack, times the weight of its context."""
 _MAX_WORDS: Final = 40
 """Maximum words of a follow-up."""
 _MAX_CONTEXT_CHARACTERS: Final = 300
@@ -176,15 +174,18 @@ def _boost_pages(ranked: Iterable[Ranked], pages: Collection[str]) -> list[Ranke
     return sorted(moved, key=sort_key)
 
 
-def _fuse(alone: Iterable[Ranked], in_context: Iterable[Ranked], weight: float) -> list[Ranked]:
-    """Add the sums of each hit, weighted by `weight` and the rest, and sort, best first."""
+def _fuse(alone: Sequence[Ranked], in_context: Sequence[Ranked], weight: float) -> list[Ranked]:
+    """Add the sums of each hit, weighted by `weight` and the rest, and sort, best first.
+
+    The reading with the larger weight tells a hit's section.
+    """
     found: dict[str, Ranked] = {}
-    for ranked, share in ((alone, weight), (in_context, 1 - weight)):
+    readings = [(weight, alone), (1 - weight, in_context)]
+    for share, ranked in sorted(readings, key=lambda reading: -reading[0]):
         for each in ranked:
-            before = found.get(each.hit.chunk.chunk_id, Ranked(each.hit, 0.0))
-            found[each.hit.chunk.chunk_id] = replace(
-                before, total=before.total + share * each.total
-            )
+            before = found.get(each.hit.chunk.chunk_id, replace(each, total=0.0))
+            total = before.total + share * each.total
+            found[each.hit.chunk.chunk_id] = replace(before, total=total)
     return sorted(found.values(), key=sort_key)
 
 
@@ -262,8 +263,8 @@ def _best(ranked: Sequence[Ranked]) -> str | None:
 
 
 def _has_answer(alone: SearchResult, in_context: SearchResult, meant: _Interpretation) -> bool:
-    own = _margin(alone)
-    return own >= 0 or (own >= -_LOWER_BAR * (1 - meant.weight) and _margin(in_context) >= 0)
+    # The less a question means by itself, the less the book's shift counts.
+    return _margin(alone) >= 0 or (_margin(alone, meant.weight) >= 0 and _margin(in_context) >= 0)
 
 
 _HEADING_MARGIN: Final = 3.0
@@ -271,8 +272,9 @@ _HEADING_MARGIN: Final = 3.0
 and 1 % more of those about other books."""
 
 
-def _margin(result: SearchResult) -> float:
-    """`answerability_margin` of a search; with a restriction, any result counts."""
+def _margin(result: SearchResult, shifted: float = 1.0) -> float:
+    """`answerability_margin` of a search, with part of the shift. With a restriction, any result
+    counts."""
     lookup = result.lookup
     if not result.passages or lookup.query.only:
         return math.inf if result.passages else -math.inf
@@ -280,5 +282,5 @@ def _margin(result: SearchResult) -> float:
         lookup.query, lookup.asked, lookup.found, result.manifest, result.similarity
     )
     heading = max(each.heading for each in result.ranked)
-    margin = answerability_margin(signals, result.manifest.refusal_shift)
+    margin = answerability_margin(signals, shifted * result.manifest.refusal_shift)
     return margin + _HEADING_MARGIN * heading

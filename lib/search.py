@@ -19,7 +19,7 @@ from lib.errors import (
     StoreUnavailable,
     UpstreamError,
 )
-from lib.languages import IS_UNSPACED, WORD, split_words, stop_words
+from lib.languages import ENGLISH, IS_UNSPACED, WORD, split_words, stop_words
 from lib.ranking import (
     ParsedQuery,
     Passage,
@@ -215,8 +215,8 @@ async def look_up(
     """Fetch the candidates for a query; `n` and `only` as in `Store.search`.
 
     Without a vector from `embed`, only words are searched. Restrictions in the query that exclude
-    everything are read as words, and misspelt words as those of the book. Raises the errors of
-    `embed` and the store.
+    everything are read as words, and misspelt words as those of the book. Numbers that the book
+    lacks are left out. Raises the errors of `embed` and the store.
     """
     parsed = parse_query(text)
 
@@ -233,11 +233,26 @@ async def look_up(
         vector = await embed(text)
         lookup = await search(ParsedQuery(text, {}, parsed.phrases), vector)
     corrected = _correct_spelling(lookup.query, lookup.found, manifest.languages)
-    if corrected == lookup.query.text:
+    plain = _without_unknown_numbers(corrected, lookup.found)
+    if plain == lookup.query.text:
         return lookup
-    return await search(replace(lookup.query, text=corrected), vector)
+    if plain != corrected:
+        vector = await embed(plain)
+    return await search(replace(lookup.query, text=plain), vector)
 
 
+def _without_unknown_numbers(text: str, found: Candidates) -> str:
+    """Leave out the numbers that the book lacks: they do not tell what a question is about."""
+    gone = {
+        word
+        for word in split_words(text)
+        if _NUMBER.fullmatch(word) and _is_unknown(word, ENGLISH, found)
+    }
+    rest = WORD.sub(lambda word: "" if word[0] in gone else word[0], text) if gone else text
+    return rest if WORD.search(rest) else text
+
+
+_NUMBER: Final = re.compile(r"\d[\d./-]*+")
 _MAX_CORRECTED: Final = 5
 """Misspelt words of a question; each is looked for in every candidate."""
 _SHORTEST_CORRECTED: Final = 4

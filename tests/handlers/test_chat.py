@@ -597,8 +597,8 @@ async def test_a_marked_text_is_always_worth_an_answer(generating: Api, upstream
 
 
 async def test_a_model_that_declines_is_recognised(generating: Api, upstream: Upstream) -> None:
-    upstream.replies.append(answer("The passages do not mention who built ", "the entrance."))
-    body = (await generating.ask("Who built the entrance of the harbour?")).json()
+    upstream.replies.append(answer("The passages do not mention how old ", "the entrance is."))
+    body = (await generating.ask("How old is the entrance of the harbour?")).json()
     assert (body["finish_reason"], body["mode"]) == ("not_in_book", "generated")
     assert body["tokens_used"] == 120
     assert body["suggestions"]

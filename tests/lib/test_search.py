@@ -6,7 +6,7 @@ import pytest
 
 from lib.languages import ENGLISH
 from lib.ranking import parse_query
-from lib.search import _correct_spelling, _edit_distance
+from lib.search import _correct_spelling, _edit_distance, _without_unknown_numbers
 from lib.store import Candidates, Hit
 from lib.terms import term_number, terms
 from tests.stores import chunk
@@ -59,3 +59,17 @@ def test_many_unknown_words_take_little_time() -> None:
     began = time.process_time()
     corrected(question, text)
     assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    ("question", "rest"),
+    [
+        ("How do 3 generators stack, reader 44?", "How do 3 generators stack, reader ?"),
+        ("Which generators stack 1,024 vectors in 2.5-7?", "Which generators stack , vectors in ?"),
+        ("v2 of the generators", "v2 of the generators"),
+        ("44", "44"),
+    ],
+)
+def test_a_number_that_the_book_lacks_is_left_out(question: str, rest: str) -> None:
+    known = {term_number(term): 1.0 for term in terms(f"{BOOK} 3")}
+    assert _without_unknown_numbers(question, Candidates([], known)) == rest
