@@ -228,7 +228,7 @@ class _Builder:
                     for at, item in enumerate(children)
                 )
             return Block(_PARENTS[kind], start, end, title, children=children), after
-        if kind == "comment" and self.text[start:end].lstrip().startswith("%"):
+        if token.meta.get("hidden"):
             self.hidden.append((start, end))
         text = token.content
         if kind == "marker" and text:

@@ -663,6 +663,9 @@ _CODE_DIRECTIVES: Final = _words(
 _SILENT_DIRECTIVES: Final = _words(
     "toctree contents include index meta tableofcontents image bibliography"
 )
+_HIDDEN_DIRECTIVES: Final = _words("ifconfig todo")
+"""What Sphinx leaves out by default, and what its configuration decides."""
+_FOR_HTML: Final = re.compile(r"html\b(?!\s+and)")
 _OPTION: Final = re.compile(r":([\w-]++):[ \t]*+(.*+)")
 _YAML_OPTION: Final = re.compile(r"([\w-]++):[ \t]++[\"']?+(.*[^\"'\s])")
 
@@ -703,6 +706,8 @@ def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         options[option[1]] = option[2]
         inner += 1
     indent = state.sCount[start]
+    if name in _HIDDEN_DIRECTIVES or (name == "only" and not _FOR_HTML.match(argument)):
+        return _push_hidden(state, start, after)
     if name in _CODE_DIRECTIVES:
         token = state.push("fence", "code", 0)
         token.info = argument if name not in ("raw", "eval-rst", "mermaid") else name
@@ -717,10 +722,16 @@ def _directive(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         return push_line(state, "math", start, after, state.getLines(inner, stop, indent, False))
     if name in _SILENT_DIRECTIVES:
         return push_line(state, "marker", start, after, options.get("alt", ""))
-    title = argument if name not in ("figure", "versionadded") else options.get("alt", "")
+    title = argument if name not in ("figure", "only", "versionadded") else options.get("alt", "")
     if not title and name in ADMONITIONS:
         title = name.capitalize()
     return _nested(state, start, inner, stop, after, title, indent)
+
+
+def _push_hidden(state: StateBlock, start: int, end: int) -> bool:
+    push_line(state, "comment", start, end)
+    state.tokens[-1].meta = {"hidden": True}
+    return True
 
 
 # Why not mdit-py-plugins: myst_blocks raises IndexError at an empty last line of a quote,
@@ -735,6 +746,8 @@ def _myst_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
         return False
     if not _MYST_LINE.fullmatch(state.src, pos, state.eMarks[start]):
         return False
+    if state.src[pos] == "%":
+        return silent or _push_hidden(state, start, start + 1)
     return silent or push_line(state, "comment", start, start + 1)
 
 

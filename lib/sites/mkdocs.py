@@ -40,6 +40,7 @@ from lib.sites.site import (
     date_of,
     joined,
     no_explicit_id,
+    scheduled,
     split_name,
     text_of,
 )
@@ -119,6 +120,11 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> P
     if source.front_matter.get("draft") is True:
         return NOT_BUILT
     day = date_of(source.front_matter.get("date"))
+    until = None
+    if blog.get("draft_if_future_date") is True:
+        built, until = scheduled(day)
+        if not built:
+            return PagePath(None, published=False, until=until)
     form = string(blog, "post_url_format", "{date}/{slug}")
     days = string(blog, "post_url_date_format", "yyyy/MM/dd")
     own = text_of(source.front_matter.get("slug"))
@@ -139,7 +145,7 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> P
     category = _pymdownx_slug(categories[0], case="lower") if categories else ""
     path = path.replace("{categories}", category)
     ending = "/" if _directory_urls(site) else ".html"
-    return PagePath(joined(site.base_url, home, path.strip("/")) + ending)
+    return PagePath(joined(site.base_url, home, path.strip("/")) + ending, until=until)
 
 
 def _extensions(settings: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:

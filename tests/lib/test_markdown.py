@@ -203,6 +203,7 @@ def test_prose_that_looks_like_mdx(text: str, expected: str) -> None:
             "myst",
             "a.py\n```py\n# x\n```",
         ),
+        ("```{only} html or epub\na\n```\n\n```{only} html and x\nb\n```\n", "myst", "a"),
         ("```{note}\n---\nb\n```\n", "myst", "Note\nb"),
         ("{py:func}`the run <a.b>`, {doc}`<x>`, {kbd}`a <b>`", "myst", "the run, <x>, a <b>"),
         ("Term\n:   Meaning\n\n    More\n", "commonmark", "Term\n- Meaning\n  More"),

@@ -90,6 +90,8 @@ HIDDEN = {
     "table": "|a|b|\n|-|-|\n|c|d|\n{% comment %}seven cups{% endcomment %}\n",
     "start": "{% comment %}seven cups{% endcomment %}\n## A\n\nOne.\n",
     "myst": "# A\n\nOne.\n\n%  seven cups\n\nTwo.\n",
+    "todo": "%  x\n\n# A\n\nOne.\n\n```{todo}\nseven cups\n```\n\nTwo.\n",
+    "only": "%  x\n\n# A\n\nOne.\n\n:::{only} internal\n## B\n\nseven cups\n:::\n\nTwo.\n",
     "sections": "## A\n\nOne.\n\n{% comment %}seven cups{% endcomment %}\n\n## B\n\nTwo.\n",
 }
 

@@ -287,6 +287,14 @@ def test_posts_of_the_material_blog(tmp_path: Path) -> None:
     ]
 
 
+def test_a_future_post_of_the_material_blog_may_be_a_draft(tmp_path: Path) -> None:
+    post = {"docs/blog/posts/a.md": "---\ndate: 2199-01-02\n---\n# A\n"}
+    for option in (True, False):
+        config = f"plugins: [{{blog: {{draft_if_future_date: {str(option).lower()}}}}}]"
+        (address,) = routed(tmp_path, {"mkdocs.yml": config} | post, "docs").values()
+        assert address.published is not option
+
+
 def test_vitepress_paths(tmp_path: Path) -> None:
     config = (
         "export default {base: '/q/', srcExclude: ['**/skip.md'], "
