@@ -61,6 +61,8 @@ _COMPLETE_SHARE: Final = 0.8
 _KNOWN_SHARE: Final = 0.33
 """If no section has this share of the question, it uses other words or another language, and the
 order of the passages decides."""
+_MAX_GAP: Final = 10
+"""Maximum characters between two parts of a section, such as empty lines."""
 _MIN_ADDED: Final = 0.3
 """Minimum share of the question in a further unit that the answer lacks."""
 
@@ -129,6 +131,12 @@ class _Section:
     heading: frozenset[str]
     """Terms of the heading; empty if the passage continues the section."""
     units: Sequence[_Unit]
+    place: tuple[str, str | None, str]
+    """File, address and heading, which the parts of a section in several passages share."""
+    start: int
+    """Offset in the file..."""
+    end: int
+    """...and that of the passage's end."""
 
 
 def extract_in_steps(
@@ -163,6 +171,12 @@ def extract_in_steps(
         if not taken or question.adds(sections[index], taken):
             taken += _fitting(taken, question.choose(sections[index], taken))
         if taken and question.is_asked_by(sections[index]):
+            last = sections[index]
+            for following in _continuations(last, sections):
+                if taken[-1].first.block != last.units[-1].first.block:
+                    break
+                taken += _fitting(taken, question.from_beginning(following.units))
+                last = following
             break
     extracts: dict[tuple[int, int], list[_Unit]] = {}
     for unit in taken:
@@ -182,6 +196,8 @@ def _read_sections(number: int, passage: Passage) -> Iterator[_Section]:
         within = frozenset(terms(heading))
         begins = index or heading == passage.chapter or _begins_with(passage.text, heading)
         held = within if begins else frozenset[str]()
+        place = passage.file_path, passage.sections[index].url, heading
+        span = passage.sections[index].start_char, passage.end_char
         units: list[_Unit] = []
         introduction = frozenset[str]()
         for _, block in groupby(group, key=lambda sentence: sentence.block):
@@ -189,14 +205,23 @@ def _read_sections(number: int, passage: Passage) -> Iterator[_Section]:
             if unit is None:
                 continue
             if units and unit.asks and len(unit.sentences) == 1 and not unit.first.listed:
-                yield _Section(held, _without_dangling(units))
+                yield _Section(held, _without_dangling(units), place, *span)
                 units, held = [], unit.terms
             if not unit.first.listed:
                 introduction = unit.terms if unit.introduces else frozenset()
             near = within | held | introduction | unit.near
             units.append(replace(unit, near=near, above=above))
         if units:
-            yield _Section(held, _without_dangling(units))
+            yield _Section(held, _without_dangling(units), place, *span)
+
+
+def _continuations(section: _Section, sections: Sequence[_Section]) -> Iterator[_Section]:
+    """Yield the next parts of a section that is in several passages, up to a gap."""
+    parts = [each for each in sections if each.place == section.place and not each.heading]
+    for part in sorted(parts, key=lambda part: part.start):
+        if 0 <= part.start - section.end <= _MAX_GAP:
+            yield part
+            section = part
 
 
 def _begins_with(text: str, heading: str) -> bool:
@@ -308,7 +333,7 @@ class _Question:
         """Choose the units to quote of a section, in reading order."""
         units = section.units
         if self.is_asked_by(section) or not any(self._share(each.terms) for each in units):
-            return [self._without_loose_code(each) for each in _whole_lists(units)]
+            return self.from_beginning(units)
         known = frozenset[str]().union(*(each.terms for each in taken))
         weights = [self.weigh_unit(each) - self._share(each.terms & known) for each in units]
         best = max(range(len(units)), key=lambda i: (weights[i], -i))
@@ -326,6 +351,9 @@ class _Question:
         ):
             return unit
         return replace(unit, sentences=(*unit.sentences[:-1], replace(last, code="")))
+
+    def from_beginning(self, units: Sequence[_Unit]) -> list[_Unit]:
+        return [self._without_loose_code(each) for each in _whole_lists(units)]
 
     def _with_companions(self, units: Sequence[_Unit], best: int) -> list[_Unit]:
         """Return a unit with those that it needs to be understood."""

@@ -35,12 +35,13 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from lib.embedding import Similarity
-from lib.languages import may_be_in, normalize, split_words
+from lib.languages import may_be_in, normalize
 from lib.markdown_page import Edit, apply_edits, shift
 from lib.store import Candidates, Hit, Manifest, Section, StoredChunk
 from lib.terms import (
     CEILING,
     SparseVector,
+    split_terms,
     term_number,
     terms,
     terms_of_chunk,
@@ -349,7 +350,7 @@ def weigh_terms(
     rarity = found.rarity
     rarest = max(rarity.values(), default=1.0)
     weights: dict[str, float] = {}
-    for word in split_words(without_small_words(text, languages)):
+    for word in split_terms(without_small_words(text, languages)):
         known = [
             rarity[number]
             for language in languages

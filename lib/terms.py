@@ -43,12 +43,17 @@ _local = threading.local()  # a stemmer has state and is not thread-safe
 
 def terms(text: str, language: str = ENGLISH) -> list[str]:
     """The terms of `text` in order, without stop words; `language` has a stemmer."""
+    return [term for word in split_terms(text) for term in _terms_of(word, language)]
+
+
+def split_terms(text: str) -> list[str]:
+    """The words of `text` and its names made of signs, in order."""
     if not text.isascii():
         text = normalize("NFC", text)  # an accent may be a character of its own
     if text[-1:] in ("?", "!"):
         text = _END_OF_QUESTION.sub("", text)
     found: list[str] = (_ASCII_TERM if text.isascii() else _TERM).findall(text)
-    return [term for word in found for term in _terms_of(word, language)]
+    return found
 
 
 @functools.lru_cache(maxsize=5_000)  # readers ask about the same passages

@@ -186,6 +186,14 @@ def test_a_part_without_its_heading_is_no_beginning() -> None:
     assert extract("pilots", [later, first])[0].number == 2
 
 
+def test_a_section_goes_on_in_the_next_passage() -> None:
+    begin = make_passage("## Pilots\n\nGuides of ships.\n", heading="Pilots")
+    other = make_passage("Pilots of planes fly.\n", "b.md", heading="Planes")
+    rest = make_passage("They know the reefs.\n", heading="Pilots", start=29)
+    found = extract("What is a pilot?", [begin, other, rest])
+    assert [each.number for each in found] == [1, 3]
+
+
 def test_the_topic_outranks_a_common_word() -> None:
     asked = {"option": 1.0, "ingest": 4.0}
     options = passage_of_sections("## Options\n\nThis option is set. Another option is not.\n")
