@@ -144,9 +144,12 @@ def _make_citation(
 
 def _excerpt(quoted: Sequence[Sentence], heading: str) -> str:
     """Return the sentences and the code in them as plain text, cut between words."""
-    text = ""
+    text = label = ""
     for sentence in quoted:
         said = sentence.text if sentence.text != heading else ""  # stands for it above code
+        if said and sentence.label != label:
+            label = sentence.label
+            said = f"{_ESCAPE.sub('', label)}: {said}" if label else said
         code = _FENCE_LINE.sub("", sentence.code).strip("\n")
         text = "\n".join(filter(None, (f"{text} {said}".strip(), code)))
         if len(text) > _EXCERPT_CHARACTERS:
@@ -154,7 +157,11 @@ def _excerpt(quoted: Sequence[Sentence], heading: str) -> str:
     return text
 
 
-_FENCE_LINE: Final = re.compile(r"^[ \t]*+(?:`{3,}+|~{3,}+)[^\n]*+\n?+", re.MULTILINE)
+# Also the title above code, which is bold.
+_FENCE_LINE: Final = re.compile(
+    r"^(?:\*\*[^\n]*\*\*\n\n(?=[`~$]))?(?:`{3,}+[^\n]*+|~{3,}+[^\n]*+|\$\$$)\n?+", re.MULTILINE
+)
+_ESCAPE: Final = re.compile(r"\\(?=\W)|`")
 _MIN_SIMILARITY: Final = 0.4
 """Minimum Dice coefficient of the terms of a claim and a sentence..."""
 _MIN_COMMON_TERMS: Final = 2

@@ -256,6 +256,9 @@ def test_a_number_without_a_passage_has_no_marker(number: int) -> None:
         ("## Port\n\n```sh\nexport PORT=8000\n```\n", "export PORT=8000"),
         ("## Port\n\n- The port\n- Its name\n", "The port Its name"),
         ("## Port\n", "Port"),
+        ("## Port\n\n`PORT_NR`\n: Its *number*.\n", "PORT_NR: Its number."),
+        ('## Port\n\n```sh title="a.sh"\nexport PORT=1\n```\n', "export PORT=1"),
+        ("## Port\n\n$$\nx^2\n$$\n", "x^2"),
     ],
 )
 def test_an_excerpt_is_plain_text_without_the_heading(source: str, shown: str) -> None:
@@ -310,10 +313,10 @@ Spout
         ("Use `sudo dnf install teapot`", "Fedora", "sudo dnf install teapot"),
         ("On Fedora it is in the repositories", "Fedora", "sudo dnf install teapot"),
         ("- Close the pot with `--lid`", "Options", "--lid closes the pot."),
-        ("The spout is where the tea leaves", "Terms", "Where the tea leaves the pot."),
+        ("The spout is where the tea leaves", "Terms", "Spout: Where the tea leaves the pot."),
         ("Code 3 tells that the kettle is empty", "Codes", "Code: 3; Meaning: The kettle is empty"),
-        ("Nothing like it", "Terms", "Where the tea leaves the pot."),
-        ("", "Terms", "Where the tea leaves the pot."),
+        ("Nothing like it", "Terms", "Spout: Where the tea leaves the pot."),
+        ("", "Terms", "Spout: Where the tea leaves the pot."),
     ],
 )
 def test_a_claim_is_cited_under_the_heading_of_its_words(
