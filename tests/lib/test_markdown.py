@@ -344,6 +344,8 @@ HOSTILE: dict[str, Callable[[int], str]] = {
         "```mdx-code-block\n",
         "```{note}\n",
         "[^a]: ",
+        "<div>\n\n",
+        "$a ",
         "a\n: b\n",
         "- ",
         "`a``",
