@@ -333,23 +333,43 @@ def read_text(path: Path, problems: list[str] | None = None) -> str:
 
 
 def _python_literals(text: str) -> dict[str, Any]:
-    """The names that the top level sets to a literal, once."""
+    """The names that the top level sets: once to a literal, or lists added up; else `UNKNOWN`."""
     values: dict[str, Any] = {}
     for node in ast.parse(text).body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if isinstance(node, ast.AnnAssign | ast.AugAssign):
-            targets = [node.target]
-        for target in targets:
-            if not isinstance(target, ast.Name):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                pass
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                targets = [target]
+            case ast.AugAssign(target=target, value=value):
+                targets = [target]
+            case ast.ImportFrom(names=[ast.alias(name="*")]):
+                values = {**dict.fromkeys(values, UNKNOWN), UNREAD: "code"}
                 continue
-            try:
-                # mypy does not see that only assignments, which have a value, have targets
-                value = None if target.id in values else ast.literal_eval(node.value)  # type: ignore[attr-defined]
-                measured(value, len(text))
-            except _TOO_BROKEN:
-                value = None
-            values[target.id] = value
-    return {name: value for name, value in values.items() if value is not None}
+            case ast.If() | ast.For() | ast.While() | ast.With() | ast.Try():
+                names = (each for each in ast.walk(node) if isinstance(each, ast.Name))
+                stored = (each.id for each in names if isinstance(each.ctx, ast.Store))
+                values |= dict.fromkeys(stored, UNKNOWN)
+                continue
+            case _:
+                continue
+        for name in (target.id for target in targets if isinstance(target, ast.Name)):
+            literal = _literal(value, len(text))
+            before = values.get(name)
+            if isinstance(node, ast.AugAssign) and isinstance(before, list):
+                values[name] = [*before, *literal] if isinstance(literal, list) else UNKNOWN
+            else:
+                values[name] = literal if name not in values else UNKNOWN
+    return values
+
+
+def _literal(node: ast.expr, size: int) -> Any:
+    try:
+        value = ast.literal_eval(node)
+        measured(value, size)
+    except _TOO_BROKEN:
+        return UNKNOWN
+    return value
 
 
 _SYNTAXES: Final[Mapping[str, Literal["TOML", "JSON"]]] = {".toml": "TOML", ".json": "JSON"}

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from lib.languages import normalize
 from lib.sites.anchors import attribute_list, numbered
 from lib.sites.config_files import (
+    merged,
     read_config,
     read_front_matter,
     read_text,
@@ -337,6 +338,11 @@ def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, A
         for other in sorted(file.parent.iterdir())[:50]:
             if other != file and other.suffix in _SUFFIXES:
                 config.setdefault(other.stem.lower(), _lower(read_config(other, problems)))
+        for other in sorted(file.parent.with_name("production").glob("*.*"))[:50]:
+            if other.suffix in _SUFFIXES:  # a build is one for production
+                read = _lower(read_config(other, problems))
+                whole = other.stem in ("hugo", "config")
+                config = merged(config, read if whole else {other.stem.lower(): read})
     unread: list[str] = []
     _mounts(config, unread)
     if problems is not None:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from lib.languages import normalize
-from lib.sites.config_files import read_config, section, string, strings
+from lib.sites.config_files import (
+    UNKNOWN,
+    UNREAD,
+    read_config,
+    section,
+    setting,
+    string,
+    strings,
+)
 from lib.sites.globs import glob_matches
 from lib.sites.site import (
     NOT_BUILT,
@@ -37,7 +45,9 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     folder, name = split_name(source.path)
     if site.switch("use_directory_urls", site.settings.get("html_builder") == "dirhtml"):
         return PagePath(joined(site.base_url, folder, "/" if name == "index" else f"{name}/"))
-    suffix = string(site.settings, "html_file_suffix") or ".html"
+    suffix = setting(site.settings, "html_file_suffix") or ".html"
+    if setting(site.settings, "html_file_suffix") is UNKNOWN or not isinstance(suffix, str):
+        return UNKNOWN_PATH
     return PagePath(joined(site.base_url, folder, name) + suffix)
 
 
@@ -75,8 +85,12 @@ def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
     return anchors
 
 
+_TYPOGRAPHIC: Final = re.compile(r"['\"]|--|\.\.|\+-|\((?:c|r|p|tm)\)", re.IGNORECASE)
+
+
 def _heading_rules(site: Site, text: str) -> HeadingRules:
-    extensions = strings(site.settings.get("myst_enable_extensions"))
+    enabled = setting(site.settings, "myst_enable_extensions")
+    extensions = strings(list(enabled) if isinstance(enabled, set) else enabled)
     return HeadingRules(
         slugify=_slug,
         number=_numbered,
@@ -86,6 +100,7 @@ def _heading_rules(site: Site, text: str) -> HeadingRules:
             roles=True,
             typography=TYPOGRAPHY.intersection(extensions),
         ),
+        template=_TYPOGRAPHIC if enabled is UNKNOWN else None,
         # Footnotes draw from the same numbers, in an order that only the build knows.
         uncertain=re.compile(r"id\d+") if "[^" in text else None,
     )
@@ -155,7 +170,10 @@ GENERATOR: Final = Generator(
     read_settings=_read_settings,
     patterns=("exclude_patterns",),
     recognises=_recognises,
-    address=lambda settings: (string(settings, "html_baseurl"), None),
+    address=lambda settings: (
+        string(settings, "html_baseurl"),
+        UNREAD if setting(settings, "html_baseurl") is UNKNOWN else None,
+    ),
     page_path=_page_path,
     heading_rules=_heading_rules,
     markdown=lambda _: "myst",

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import pytest
 
 from lib.sites.config_files import (
+    UNKNOWN,
+    UNREAD,
     DataError,
     Tagged,
     load_data,
@@ -135,12 +137,19 @@ def test_python_gives_its_literals_and_nothing_else(tmp_path: Path) -> None:
     source = (
         "import os\nproject = 'x'\nextensions = ['a', 'b']\nhtml_baseurl: str = 'https://x.org'\n"
         "release = os.environ['R']\ntwice = 1\ntwice = 2\nlist_ = [1]\nlist_ += [2]\n"
-        "if True:\n    hidden = 1\n"
+        "if True:\n    hidden = 1\ntext = 'a'\ntext += 'b'\n"
     )
     assert parsed(tmp_path / "c.py", source) == {
         "project": "x",
         "extensions": ["a", "b"],
         "html_baseurl": "https://x.org",
+        "list_": [1, 2],
+        **dict.fromkeys(["release", "twice", "hidden", "text"], UNKNOWN),
+    }
+    assert parsed(tmp_path / "c.py", "a = 1\nfrom b import *\nc = 2") == {
+        "a": UNKNOWN,
+        "c": 2,
+        UNREAD: "code",
     }
 
 

@@ -79,6 +79,10 @@ def test_hugo_ignores_case_and_names_settings_by_their_files(tmp_path: Path) -> 
     write_book(folder, {"hugo.toml": 'baseURL = "/h/"', "languages.yaml": "EN: {Weight: 1}"})
     read = GENERATORS["hugo"].read_settings(folder / "hugo.toml")
     assert read == {"baseurl": "/h/", "languages": {"en": {"weight": 1}}}
+    over = {"config.toml": "baseURL = '/p/'", "languages.toml": "en.title = 'E'"}
+    write_book(folder.with_name("production"), over)
+    read = GENERATORS["hugo"].read_settings(folder / "hugo.toml")
+    assert read == {"baseurl": "/p/", "languages": {"en": {"weight": 1, "title": "E"}}}
 
 
 @pytest.mark.parametrize(

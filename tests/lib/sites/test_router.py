@@ -686,6 +686,36 @@ def test_a_myst_site_has_pages_without_addresses(tmp_path: Path) -> None:
     assert "no address" in problem
 
 
+@pytest.mark.parametrize(
+    ("config", "url", "anchors", "problem"),
+    [
+        ("", "/a.html", ("it-s", "b"), ""),
+        ("html_baseurl = os.environ.get('X', '/')", None, ("it-s", "b"), "SITE_URL"),
+        ("html_file_suffix = suffix()", None, ("it-s", "b"), ""),
+        ("myst_enable_extensions = [*base]", "/a.html", (None, "b"), ""),
+        ("from base import *", None, (None, "b"), "SITE_URL"),
+        ("from base import *\nhtml_baseurl = 'https://x.org/'\nhtml_file_suffix = '.html'\n"
+            "myst_enable_extensions = {'smartquotes'}", "https://x.org/a.html", ("its", "b"), ""),
+    ],
+)  # fmt: skip
+def test_sphinx_settings_from_elsewhere(
+    tmp_path: Path, config: str, url: str | None, anchors: tuple[str | None, str], problem: str
+) -> None:
+    text = "## It's\n\n## B\n"
+    files = {"conf.py": f"project = 'x'\n{config}", "a.md": text}
+    found = routed(tmp_path, files)["a.md"]
+    assert (found.url, found.anchors) == (url, anchors)
+    problems = detect_site(tmp_path).problems
+    assert problem in "".join(problems)
+    assert bool(problem) is bool(problems)
+
+
+def test_sphinx_adds_excluded_patterns_up(tmp_path: Path) -> None:
+    config = "project = 'x'\nexclude_patterns = ['a.md']\nexclude_patterns += ['b.md']\n"
+    found = routed(tmp_path, {"conf.py": config, **dict.fromkeys(["a.md", "b.md", "c.md"], "")})
+    assert [path for path, address in found.items() if address.published] == ["c.md"]
+
+
 def test_an_unknown_generator_gives_no_address(tmp_path: Path) -> None:
     found = routed(tmp_path, {"a.md": "# A\n"}, site_url="https://x.org")
     assert found["a.md"] == PageAddress(None, (None,))
