@@ -226,9 +226,14 @@ class _Folder:
 def _open_checked(model: FolderModel) -> FolderNetwork:
     network = model.open()
     try:
-        _relevance(network, "a", "b")
-    except Exception as error:
-        raise RuntimeError(f"The model does not give one number for a pair: {error}") from error
+        output = network.run("a", "b")
+    except Exception as error:  # the library raises no more specific exception
+        raise RuntimeError(f"The model cannot read a pair of texts: {error}") from error
+    if output.size != 1:
+        raise RuntimeError(
+            f"The model in RERANK_MODEL is not a cross-encoder: it gives {output.size} numbers for "
+            "a pair of texts, not one."
+        )
     trim_heap()
     return network
 

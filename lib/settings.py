@@ -80,9 +80,12 @@ _MODEL_FOLDER: Final = "a folder that holds model.onnx and tokenizer.json"
 
 
 def _is_model_folder(raw: str) -> bool:
+    """Whether `lib.embedding_local.find_model` finds a model."""
     folder = Path(raw)
-    with suppress(OSError):  # for example, the name is too long
-        return any(folder.rglob("*.onnx")) and (folder / "tokenizer.json").is_file()
+    with suppress(OSError, ValueError):  # for example, the name is too long
+        weights = [*folder.glob("*.onnx"), *folder.glob("onnx/*.onnx")]
+        found = len(weights) == 1 or any(each.name == "model.onnx" for each in weights)
+        return found and (folder / "tokenizer.json").is_file()
     return False
 
 

@@ -258,17 +258,20 @@ async def test_a_model_in_a_folder_scores_pairs(tmp_path: Path) -> None:
         assert texts(await reranker.rerank("tide " * 900, found))[0] == "tide"
 
 
-@pytest.mark.parametrize("kind", ["embedding", "tokenizer"])
+@pytest.mark.parametrize(
+    ("outputs", "tokenizer", "reason"),
+    [(2, None, "it gives 2 numbers"), (1, '{"model": {"type": "Unheard"}}', "cannot be loaded")],
+)
 async def test_a_model_that_is_no_cross_encoder_is_named_at_the_start(
-    tmp_path: Path, kind: str
+    tmp_path: Path, outputs: int, tokenizer: str | None, reason: str
 ) -> None:
     folder = tmp_path / "model"
-    write_cross_encoder(folder, outputs=1 if kind == "tokenizer" else 2)
-    if kind == "tokenizer":
-        (folder / "tokenizer.json").write_text('{"model": {"type": "Unheard"}}')
+    write_cross_encoder(folder, outputs=outputs)
+    if tokenizer:
+        (folder / "tokenizer.json").write_text(tokenizer)
     found = candidates("one", "two")
     async with reranking(rerank_model=str(folder)) as reranker:
-        with pytest.raises(RuntimeError, match="model"):
+        with pytest.raises(RuntimeError, match=reason):
             await reranker.load()
         assert await reranker.rerank("what?", found) == found
 

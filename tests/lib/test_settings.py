@@ -439,19 +439,26 @@ def test_an_error_names_what_is_allowed(name: str, raw: str, allowed: str) -> No
 
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(raw: str) -> None:
-    for name in {*setting_names()} - {"LOCAL_EMBEDDING_MODEL"}:  # it searches the folder
+    for name in setting_names():
         with suppress(SettingsError):
             load_settings({name: raw})
 
 
-def test_a_local_model_may_be_a_folder(tmp_path: Path) -> None:
-    environ = {"LOCAL_EMBEDDING_MODEL": str(tmp_path)}
+@pytest.mark.parametrize("name", ["LOCAL_EMBEDDING_MODEL", "RERANK_MODEL"])
+def test_a_local_model_may_be_a_folder(tmp_path: Path, name: str) -> None:
+    environ = {name: str(tmp_path)}
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "model.onnx").touch()
     with pytest.raises(SettingsError, match=r"tokenizer\.json"):
         load_settings(environ)
     (tmp_path / "tokenizer.json").touch()
-    assert load_settings(environ).local_embedding_model == str(tmp_path)
+    assert getattr(load_settings(environ), name.lower()) == str(tmp_path)
+    for other in ("one.onnx", "two.onnx"):
+        (tmp_path / other).touch()
+    assert load_settings(environ)
+    (tmp_path / "onnx" / "model.onnx").unlink()
+    with pytest.raises(SettingsError, match=r"model\.onnx"):  # which of the two?
+        load_settings(environ)
 
 
 def test_prices_replace_and_add() -> None:
