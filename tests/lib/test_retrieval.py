@@ -311,9 +311,21 @@ async def test_sentences_are_weighed_with_what_a_question_depends_on(
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_what_the_book_does_not_have(book: tuple[Embedder, Store]) -> None:
-    found = await retrieve_passages(*book, "Who painted the Starry Night in 1889?", [], 3)
-    assert not found.answerable
-    assert found.passages
+    for question in (
+        "Who painted the Starry Night in 1889?",
+        "谁是法国总统？",
+        "¿Quién ganó el mundial de 2018?",
+    ):
+        found = await retrieve_passages(*book, question, [], 3)
+        assert not found.answerable
+        assert found.passages
+    for question in (
+        "How is the kettle cleaned, reader 4711?",
+        "how long is the waranty of the kettel",
+        "怎么清洁水壶？",
+        "¿Cómo se limpia el hervidor?",
+    ):
+        assert (await retrieve_passages(*book, question, [], 3)).answerable
 
 
 @pytest.mark.asyncio(loop_scope="module")
