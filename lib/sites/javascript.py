@@ -57,14 +57,19 @@ _CONSTANTS: Final = {"true": True, "false": False, "null": None, "undefined": No
 
 
 def read_object(
-    source: str, wanted: Iterable[str], file: Path, problems: list[str] | None = None
+    source: str,
+    wanted: Iterable[str],
+    file: Path,
+    problems: list[str] | None = None,
+    *,
+    folder: Path | None = None,
 ) -> dict[str, object]:
     """The exported configuration, or the object that has most of the `wanted` keys.
 
     Empty when there is none. Values are str, float, bool, None, list, dict or `UNKNOWN`; a dict may
     have the key `UNREAD`. Their size is proportional to that of the source and the files it
-    imports: those that its path names, in the repository of `file` or else in its folder. What is
-    beyond a limit adds a line to `problems`.
+    imports by a relative path, in the repository of `file`, or else in the project's `folder`
+    (default: that of `file`). What is beyond a limit adds a line to `problems`.
     """
     problems = [] if problems is None else problems
     name = file.name
@@ -73,7 +78,7 @@ def read_object(
         problems.append(f"{name}: more than {_MAX_BYTES} bytes")
         return {}
     tree, complete = _parse(data)
-    evaluator = _Evaluator(data, tree.root_node, file, _Modules(file))
+    evaluator = _Evaluator(data, tree.root_node, file, _Modules(folder or file.parent))
     values = _best(evaluator, tree.root_node, frozenset(wanted))
     if not complete or evaluator.exhausted:
         problems.append(f"{name}: too many expressions: the rest is not read")
@@ -148,8 +153,8 @@ def _returned_objects(root: "Node") -> Iterator["Node"]:
 class _Modules:
     """The files of a configuration, and the work that they share."""
 
-    def __init__(self, file: Path) -> None:
-        self.folder = (repository_of(file.parent, PARENTS) or file.parent).resolve()
+    def __init__(self, folder: Path) -> None:
+        self.folder = (repository_of(folder, PARENTS) or folder).resolve()
         self.read: dict[Path, _Evaluator | None] = {}
         self.size = _MAX_BYTES // 2
         self.depth = 0

@@ -151,6 +151,10 @@ def _heading_rules(site: Site, _text: str) -> HeadingRules:
     )
 
 
+def _project_folder(file: Path) -> Path:
+    return next(each.parent for each in (file, *file.parents) if each.name == ".vitepress")
+
+
 _MAX_EXTENDED: Final = 5
 _UNREADABLE: Final = {
     ("srcDir",): "pages have no address",
@@ -169,7 +173,8 @@ def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
 
 def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
     wanted = ("base", "cleanUrls", "srcDir", "themeConfig", "title", "rewrites", "markdown")
-    settings = read_object(read_text(file, problems), wanted, file, problems)
+    text = read_text(file, problems)
+    settings = read_object(text, wanted, file, problems, folder=_project_folder(file))
     for _ in range(_MAX_EXTENDED):
         base = settings.pop("extends", None)
         if not isinstance(base, dict):
@@ -196,9 +201,7 @@ GENERATOR: Final = Generator(
     ),
     read_settings=_read_settings,
     patterns=("rewrites", "srcExclude"),
-    project_folder=lambda file: next(
-        each.parent for each in (file, *file.parents) if each.name == ".vitepress"
-    ),
+    project_folder=_project_folder,
     address=lambda settings: (
         string(section(settings, "sitemap"), "hostname"),
         base_of(settings, "base"),

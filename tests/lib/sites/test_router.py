@@ -322,7 +322,9 @@ def test_vitepress_paths(tmp_path: Path) -> None:
 VITEPRESS = {
     ".vitepress/config/index.ts": "import { shared } from './shared'\nimport theme from 'a-theme'\n"
     "export default defineConfig({%s})",
-    ".vitepress/config/shared.ts": "export const shared = {base: '/t/', cleanUrls: true}",
+    ".vitepress/config/shared.ts": "import data from '../../site.json'\n"
+    "export const shared = {base: data.base, cleanUrls: true}",
+    "site.json": '{"base": "/t/"}',
     "a.md": "## B\n\n## C {#d}\n",
 }
 
