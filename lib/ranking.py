@@ -130,6 +130,7 @@ _EXACT_HEADING: Final = 2.0
 """Counts instead of that share, at most 1, if the heading is the question."""
 _HEADING_COVERAGE: Final = 0.5
 """Coverage by such a heading, which the chunk's own words lack if it is known by a link's text."""
+_ENDS_OF_QUESTION: Final = " ?!.？！。؟"
 _OPENING_WEIGHT: Final = 0.05
 """Added for a chunk with a sentence, item, row or emphasis that begins with all of the question's
 terms."""
@@ -201,7 +202,7 @@ class _Wording:
         rarity = found.rarity
         self._links = _links_in(found.hits)
         rarest = inverse_document_frequency(manifest.chunks, 0)
-        self._text = _normalize_text(text)
+        self._text = _normalize_text(text).rstrip(_ENDS_OF_QUESTION)
         self._weights: dict[str, dict[str, float]] = {}
         self._pairs: dict[tuple[str, str], float] = {}
         for language in manifest.languages:
@@ -251,7 +252,7 @@ class _Wording:
         return max(range(len(starts)), key=worth)
 
     def _share_of_heading(self, heading: str) -> float:
-        if _normalize_text(heading) == self._text:
+        if _normalize_text(heading).rstrip(_ENDS_OF_QUESTION) == self._text:
             return _EXACT_HEADING
         return max(
             (

@@ -38,12 +38,13 @@ from lib.languages import (
     small_words,
     unspaced_pointing,
     word_meaning,
+    words,
 )
 from lib.ranking import Passage, Ranked, select_passages, sort_key, weigh_terms
 from lib.refusal import answerability_margin, answerability_signals
 from lib.reranking import Reranker
 from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
-from lib.search import SearchResult, search_passages
+from lib.search import MAX_SEARCH_K, SearchResult, search_passages
 from lib.sessions import Message
 from lib.store import Manifest, Store
 
@@ -82,6 +83,8 @@ _MAX_WORDS: Final = 40
 """Maximum words of a follow-up."""
 _MAX_CONTEXT_CHARACTERS: Final = 300
 """Maximum characters of prepended questions, so that the new question keeps the larger part."""
+_COMMON_RARITY: Final = 0.2
+"""Rarity of a word in five of six chunks."""
 _CITED_PAGE_BONUS: Final = 0.1
 """Added to the sum of a chunk on a page that the last answer cited; follow-ups rarely leave it."""
 
@@ -215,12 +218,14 @@ async def retrieve_passages(
     Raises the errors of `lib.search.search_passages`.
     """
     search = partial(search_passages, embedder, store, k=k, reranker=reranker)
-    if _is_about_the_book(question) and (opening := await _retrieve_opening(search, question)):
+    if _is_about_the_book(question) and (opening := await _retrieve_opening(search, question, k)):
         return opening
     meant = _interpret(question, history)
     texts = dict.fromkeys([question, meant.in_context] if meant.weight else [meant.in_context])
     found = await asyncio.gather(*map(search, texts))
     alone, in_context = found[0], found[-1]
+    if _names_the_book(alone) and (opening := await _retrieve_opening(search, question, k)):
+        return opening
     read, passages = alone, alone.passages
     if meant.weight < 1:
         ranked = _fuse(alone.ranked, in_context.ranked, meant.weight)
@@ -238,18 +243,31 @@ async def retrieve_passages(
     )
 
 
+def _names_the_book(result: SearchResult) -> bool:
+    """Whether a question has only words that nearly every chunk has, such as the book's subject,
+    and no heading is the question."""
+    rarity = result.lookup.found.rarity.values()
+    whole = all(len(asked.indices) == len(rarity) for asked in result.lookup.asked)
+    asked = words(result.lookup.query.text)
+    headings = (s.heading for each in result.ranked for s in each.hit.chunk.sections)
+    common = whole and max(rarity, default=math.inf) < _COMMON_RARITY
+    return common and all(words(heading) != asked for heading in headings)
+
+
 async def _retrieve_opening(
-    search: Callable[..., Awaitable[SearchResult]], question: str
+    search: Callable[..., Awaitable[SearchResult]], question: str, k: int
 ) -> _Retrieval | None:
-    """Retrieve the book's introduction; None if no file has one of the usual names."""
+    """Retrieve the beginning of the book's introduction; None if no file has a usual name."""
     for name in _BOOK_OPENINGS:
-        found = await search(question, only={"paths": name}, reranker=None)
+        found = await search(question, k=MAX_SEARCH_K, only={"paths": name}, reranker=None)
         if found.passages:
             # Each folder may have such a file; the book's own is the highest.
             highest = min(passage.file_path.count("/") for passage in found.passages)
             shown = [each for each in found.passages if each.file_path.count("/") == highest]
             shown.sort(key=lambda passage: passage.start_char)
-            return _Retrieval(_weigh(found), shown, True, found.manifest, found.embedding_tokens)
+            return _Retrieval(
+                _weigh(found), shown[:k], True, found.manifest, found.embedding_tokens
+            )
     return None
 
 

@@ -23,6 +23,7 @@ from lib.retrieval import (
     _Interpretation,
     _is_about_the_book,
     _margin,
+    _names_the_book,
     retrieve_passages,
 )
 from lib.search import search_passages
@@ -368,6 +369,20 @@ async def test_a_heading_that_asks_the_same_makes_a_question_answerable(
     monkeypatch.setattr(book[1], "manifest", shifted)
     found = await retrieve_passages(*book, question, [], 3)
     assert found.answerable == answerable
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("question", "rarity", "named"),
+    [("What is a kettle?", 0.1, True), ("kettle", 1.0, False), ("The kettle?", 0.1, False)],
+)
+async def test_the_subject_of_the_book_is_a_word_of_all_chunks_but_no_heading(
+    book: tuple[Embedder, Store], question: str, rarity: float, named: bool
+) -> None:
+    result = await search_passages(*book, question, 3)
+    found = result.lookup.found
+    found = replace(found, rarity=dict.fromkeys(found.rarity, rarity))
+    assert _names_the_book(replace(result, lookup=replace(result.lookup, found=found))) == named
 
 
 class Away:
