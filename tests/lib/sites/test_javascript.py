@@ -170,7 +170,7 @@ def test_values_that_a_spread_or_a_merge_may_add(config: str, url: object, base:
 
 
 def test_the_files_of_a_configuration_share_its_limits(tmp_path: Path) -> None:
-    count, source = 60, "export const x = '" + "x" * 5_000 + "'"
+    count, source = 30, "export const x = '" + "x" * 1_000 + "'"
     names = [f"m{n}.js" for n in range(count)]
     write_book(
         tmp_path, {name: f"import './m{n + 1}.js'\n{source}" for n, name in enumerate(names)}
