@@ -199,7 +199,12 @@ def _find_support(passage: Passage, said: str) -> tuple[list[Sentence], bool]:
         return [], False
     language, sentences = _read_sentences(passage)
     wanted = frozenset(terms(claim, language))
-    best = max(sentences, key=lambda each: _similarity(wanted, each.context), default=None)
+    own = _own_section(passage)
+    best = max(
+        sentences,
+        key=lambda each: (_similarity(wanted, each.context), each.sentence.section == own),
+        default=None,
+    )
     if best is None or wanted.isdisjoint(best.context):
         return [], False
     others = (_similarity(wanted, each.terms) for each in sentences if each is not best)

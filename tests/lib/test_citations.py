@@ -331,6 +331,15 @@ def test_a_claim_is_cited_under_the_heading_of_its_words(
     assert citation.text.startswith(text)
 
 
+def test_of_equal_sentences_the_one_in_the_section_that_matches_the_question_is_cited() -> None:
+    page = passage_of_sections("## Stop\n\nReturns nothing.\n\n## Run\n\nReturns nothing.\n")
+    for heading in ("Stop", "Run"):
+        asked = replace(page, heading=heading, url=f"https://b.example/p#{heading.lower()}")
+        _, citation = Citations([asked]).cite(1, "It returns nothing")
+        assert citation is not None
+        assert citation.source.heading == heading
+
+
 def test_two_headings_of_a_passage_are_two_citations() -> None:
     text, citations = resolve(
         ["Debian has apt [1]. `sudo dnf install teapot` is for Fedora [1]. Debian has apt [1]."],
