@@ -47,6 +47,12 @@ _ENDS: Final = {
 }
 _SHORTCODE: Final = re.compile(r"\s*+(/?)\s*+([\w./-]++)")
 _CODE: Final = re.compile(r"highlight|code[\w-]*+|mermaid")
+_LANGUAGES: Final = frozenset(
+    "bash c console cpp cs css csharp diff docker dockerfile go graphql html http ini java js "
+    "javascript json jsx kotlin lua makefile php plain powershell proto py python rb ruby rust "
+    "scss sh shell sql swift text toml ts tsx typescript xml yaml yml".split()
+)
+"""A first argument that makes the body of any shortcode code: `{{< text bash >}}`."""
 _TITLED: Final = frozenset("accordion collapse details expand step tab".split())
 """Their first argument is a title."""
 _NAMED: Final = re.compile(
@@ -288,7 +294,11 @@ class _Reader:
             while self.hidden and self.hidden[-1][0] >= tag.start:
                 self.hidden.pop()
             self.hide(tag.start, end)
-        elif _CODE.fullmatch(tag.name) or (tag.name == "tab" and self.is_code(tag)):
+        elif (
+            _CODE.fullmatch(tag.name)
+            or (tag.name not in _TITLED and self.value(tag, "0").lower() in _LANGUAGES)
+            or (tag.name == "tab" and self.is_code(tag))
+        ):
             title = self.value(tag, "title", "header", "file", "filename")
             language = self.value(tag, "lang", "language", "0")
             if not language and "." in title:

@@ -52,7 +52,9 @@ def shown(text: str, flavour: Flavour) -> str:
             "{{< tabs text=true >}}{{< tab header=A >}}\n*b*\n{{< /tab >}}{{< /tabs >}}",
             "A\nb",
         ),
+        ("hugo", "{{< text bash >}}\n# a\n{{< /text >}}", "```bash\n# a\n```"),
         ("hugo", "{{% tab header=A %}}\n*b*\n{{% /tab %}}", "A\nb"),
+        ("hugo", '{{< tab "Go" >}}\n*b*\n{{< /tab >}}', "Go\nb"),
         ("hugo", '{{< tab "A" >}}\n**b**\n{{< /tab >}}', "A\nb"),
         (
             "hugo",
