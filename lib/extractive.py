@@ -52,6 +52,9 @@ _RANK_WEIGHT: Final = 0.2
 """...and of its rank."""
 _QUESTION_SHARE: Final = 0.4
 """Weight of a unit that asks, such as an exercise, relative to others."""
+_MIN_NEW_TERMS: Final = 2
+_REPEAT_SHARE: Final = 0.7
+"""Weight of a unit that only repeats the question, such as the title of a page."""
 _BARE_CODE_SHARE: Final = 0.7
 """Weight of code without a sentence."""
 _SAME_HEADING: Final = 0.6
@@ -296,6 +299,8 @@ class _Question:
         weight += _OPENING_WEIGHT * max(map(self._share_of_opening, unit.sentences))
         if not unit.first.text:
             weight *= _BARE_CODE_SHARE
+        if len(unit.terms - self._asked.keys()) < _MIN_NEW_TERMS:
+            weight *= _REPEAT_SHARE
         return weight * _QUESTION_SHARE if unit.asks else weight
 
     def share_of_section(self, section: _Section) -> float:
