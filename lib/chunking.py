@@ -133,7 +133,7 @@ def _sections_of(page: Page, title: str) -> list[_Section]:
                 path.append(first)
         path.extend(text for text in below if text)
         section = below[0] if below else ""
-        # nobody can find a heading that a program fills in later: the one above it is the label
+        # A program fills in a heading without text later, and perhaps its anchor.
         named = [i for i in stack if headings[i].text or headings[i].explicit_id]
         link = named[-1] if named else None
         sections.append(_Section(link, tuple(path), section, here.text or path[-1], [block]))

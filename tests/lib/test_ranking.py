@@ -38,6 +38,7 @@ from lib.sites.site import Site
 from lib.store import FILTERS, Candidates, Hit, StoredChunk
 from lib.terms import CEILING, SparseVector, document_vectors, query_vector, terms
 from tests.pages import words
+from tests.passages import passage_of_sections
 from tests.stores import chunk, make_manifest
 
 SIMILARITY = Similarity(unrelated=0.1, answering=0.5)
@@ -141,6 +142,31 @@ def first_of(question: str, *chunks: StoredChunk) -> str:
 def test_a_chunk_whose_heading_asks_the_same_comes_first(other: str) -> None:
     right = chunk(9, text="Two lines hold a boat.", heading="Mooring")
     assert first_of("How does mooring work?", chunk(1, heading=other), right) == right.text
+
+
+def test_a_heading_that_is_the_question_comes_before_one_that_asks_the_same() -> None:
+    right = chunk(9, text="None.", heading="What is not protected")
+    others = [chunk(n, heading=each) for n, each in enumerate(["What is protected", "Protected"])]
+    assert first_of("What is not protected", *others, right) == right.text
+
+
+@pytest.mark.parametrize(
+    ("question", "heading"),
+    [
+        ("How many lines?", "Ropes"),
+        ("Mooring", "Mooring"),
+        ("Which fee?", "Fees"),
+        ("Why?", "Ropes"),
+    ],
+)
+def test_a_hit_has_the_label_of_its_best_section(question: str, heading: str) -> None:
+    text = "## Ropes\n\nTwo lines moor it.\n\n## Mooring\n\nSee below.\n\n## Fees\n\nNone."
+    sections = passage_of_sections(text).sections
+    joined = chunk(0, text=text, start_char=0, end_char=len(text), sections=sections)
+    asked = query_vector(question)
+    found = Candidates([Hit(joined, 0.3, 1.0)], dict.fromkeys(asked.indices, 2.0))
+    [passage] = select_passages(rank(parse_query(question), [asked], found, BOOK, SIMILARITY), 1)
+    assert passage.heading == heading
 
 
 def test_a_heading_without_text_of_its_own_counts_and_a_comment_in_code_does_not() -> None:
