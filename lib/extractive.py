@@ -56,7 +56,10 @@ _MIN_NEW_TERMS: Final = 2
 _REPEAT_SHARE: Final = 0.7
 """Weight of a unit that only repeats the question, such as the title of a page."""
 _BARE_CODE_SHARE: Final = 0.7
-"""Weight of code without a sentence."""
+"""Weight of code without a sentence..."""
+_MAX_BARE_CODE: Final = 1_500
+_LISTING_SHARE: Final = 0.4
+"""...and of code longer than `_MAX_BARE_CODE` characters, in which nobody finds the answer."""
 _SAME_HEADING: Final = 0.6
 """A heading with this match asks the same: its section answers, and nothing is added to it."""
 _COMPLETE_SHARE: Final = 0.8
@@ -154,7 +157,7 @@ def extract_in_steps(
     for number, passage in enumerate(passages, start=1):
         sections += _read_sections(number, passage)
         yield
-    whole = [replace(each, units=[u for u in each.units if u.is_whole]) for each in sections]
+    whole = [replace(each, units=_whole_units(each.units)) for each in sections]
     sections = [each for each in whole if each.units] or sections
     question = _Question(asked)
     if max(map(question.share_of_section, sections), default=0.0) < _KNOWN_SHARE:
@@ -216,6 +219,14 @@ def _read_sections(number: int, passage: Passage) -> Iterator[_Section]:
             units.append(replace(unit, near=near, above=above))
         if units:
             yield _Section(held, _without_dangling(units), place, *span)
+
+
+def _whole_units(units: Sequence[_Unit]) -> list[_Unit]:
+    """Return the units without code that begins inside, and without a last one that introduces."""
+    whole = [each for each in units if each.is_whole]
+    while whole and whole[-1].introduces:
+        whole.pop()
+    return whole
 
 
 def _continuations(section: _Section, sections: Sequence[_Section]) -> Iterator[_Section]:
@@ -298,7 +309,7 @@ class _Question:
         weight = self._share(unit.terms) + _CONTEXT_SHARE * self._share(context)
         weight += _OPENING_WEIGHT * max(map(self._share_of_opening, unit.sentences))
         if not unit.first.text:
-            weight *= _BARE_CODE_SHARE
+            weight *= _BARE_CODE_SHARE if unit.code <= _MAX_BARE_CODE else _LISTING_SHARE
         if len(unit.terms - self._asked.keys()) < _MIN_NEW_TERMS:
             weight *= _REPEAT_SHARE
         return weight * _QUESTION_SHARE if unit.asks else weight

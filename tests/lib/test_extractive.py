@@ -130,6 +130,11 @@ def test_what_announces_nothing_stays_away(end: str) -> None:
     assert sentences("What are the rules?", cut_off) == [(1, "The harbour has two rules.")]
 
 
+def test_what_announces_nothing_is_not_quoted_alone_either() -> None:
+    cut_off, other = "## Rules\n\nThe harbour has rules:\n", "Boats have two rules.\n"
+    assert sentences("harbour rules", cut_off, other) == [(2, "Boats have two rules.")]
+
+
 def test_a_paragraph_that_refers_to_the_one_before_comes_with_it() -> None:
     text = "Ships wait for the tide.\n\nA bell hangs on the pier.\n\nIt is made of bronze.\n"
     assert sentences("What is bronze?", text) == [
