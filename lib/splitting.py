@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import ceil
+from operator import itemgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from lib.markdown import parse_page, plain_text
@@ -274,9 +275,9 @@ def _kind(block: Block) -> Kind:
 
 
 def hidden_between(page: Page, start: int, end: int) -> Sequence[tuple[int, int]]:
-    """Return the parts of `page.hidden` between two offsets."""
-    first = bisect_left(page.hidden, (start, start))
-    last = bisect_left(page.hidden, (end, end))
+    """Return the parts of `page.hidden` that overlap with `start` to `end`."""
+    first = bisect_right(page.hidden, start, key=itemgetter(1))
+    last = bisect_left(page.hidden, end, key=itemgetter(0))
     return page.hidden[first:last]
 
 

@@ -175,7 +175,8 @@ class _Reader:
         return end
 
     def hide(self, start: int, end: int) -> int:
-        self.hidden.append((start, end))
+        if start < end:
+            self.hidden.append((start, end))
         return self.fill(start, end)
 
     def tag(self, found: re.Match[str]) -> int:

@@ -90,6 +90,8 @@ HIDDEN = {
     "list": "- one\n- two\n  {% comment %}seven cups{% endcomment %}\n- three\n",
     "code": "```\none\n{% comment %}seven cups{% endcomment %}\ntwo\n```\n",
     "table": "|a|b|\n|-|-|\n|c|d|\n{% comment %}seven cups{% endcomment %}\n",
+    "two paragraphs": "One {% comment %}a\n\nseven cups{% endcomment %} two.\n",
+    "nothing": "{% if false %}{% endif %}One.\n\n{% if false %}seven cups{% endif %}Two.\n",
     "start": "{% comment %}seven cups{% endcomment %}\n## A\n\nOne.\n",
     "myst": "# A\n\nOne.\n\n%  seven cups\n\nTwo.\n",
     "todo": "%  x\n\n# A\n\nOne.\n\n```{todo}\nseven cups\n```\n\nTwo.\n",
