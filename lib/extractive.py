@@ -153,16 +153,21 @@ def extract_in_steps(
     `asked` holds the weights of the question's terms (`lib.ranking.weigh_terms`). Yields
     between steps of up to 2 ms. Empty only if no passage has text or code.
     """
-    sections: list[_Section] = []
-    for number, passage in enumerate(passages, start=1):
-        sections += _read_sections(number, passage)
-        yield
-    whole = [replace(each, units=_whole_units(each.units)) for each in sections]
-    sections = [each for each in whole if each.units] or sections
     question = _Question(asked)
-    if max(map(question.share_of_section, sections), default=0.0) < _KNOWN_SHARE:
+    sections: list[_Section] = []
+    whole: list[_Section] = []
+    most_covered = 0.0
+    for number, passage in enumerate(passages, start=1):
+        for section in _read_sections(number, passage):
+            sections.append(section)
+            if units := _whole_units(section.units):
+                whole.append(replace(section, units=units))
+            most_covered = max(most_covered, question.share_of_section(section))
+            yield
+        yield
+    sections = whole or sections
+    if most_covered < _KNOWN_SHARE:
         question = _Question({})
-    yield
     weights: list[float] = []
     most = max((each.score for each in passages), default=0.0) or 1.0
     for section in sections:
