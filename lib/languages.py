@@ -260,8 +260,9 @@ def accepted_languages(header: str) -> list[str]:
     for each in header[:_MAX_HEADER].split(","):
         code, _, quality = each.strip().partition(";q=")
         with contextlib.suppress(ValueError):
-            weighted.append((-float(quality or 1), language_of_code(code)))
-    return [name for _, name in sorted(weighted, key=lambda each: each[0]) if name]
+            weighted.append((float(quality or 1), language_of_code(code)))
+    weighted.sort(key=lambda each: -each[0])
+    return [name for weight, name in weighted if name and weight > 0]
 
 
 def language_of_code(code: str) -> str:

@@ -135,7 +135,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     pushed: bool = False
     """Whether its content was uploaded as an archive."""
     refusal_shift: float = 0.0
-    """How much more than usual speaks for an answerable question (`lib.refusal`)."""
+    """Raises the threshold below which questions are refused (`lib.refusal`)."""
     index_format: int = INDEX_FORMAT
 
 

@@ -125,7 +125,7 @@ def test_what_is_likely_decides_between_languages_and_where_words_do_not(
     ("header", "accepted"),
     [
         ("de-CH, fr;q=0.9, en;q=0.95, *;q=0.5", ["german", "english", "french"]),
-        ("xx, es-419;q=x, es_MX", ["spanish"]),
+        ("xx, es-419;q=x, es_MX, fr;q=0, it;q=nan", ["spanish"]),
         ("", []),
         ("," * 100_000, []),
     ],
