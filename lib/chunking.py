@@ -492,17 +492,26 @@ class _Chunker:
         while place < len(self.edits) and self.edits[place].start < end:
             edits[self.edits[place].start] = self.edits[place]
             place += 1
-        for span, pieces in groupby(units, lambda unit: unit.shown and (unit.start, unit.end)):
+        pieces: dict[int, Edit] = {}
+        for span, group in groupby(units, lambda unit: unit.shown and (unit.start, unit.end)):
             if span:
-                first, *rest = pieces
+                first, *rest = group
                 shown = f"{first.lead}{first.shown}"
                 for unit in rest:
                     shown += ("\n" if unit.lead else "\n\n") + (unit.shown or "")
                 shown += (rest or [first])[-1].tail
-                edits[span[0]] = Edit(*span, indent_like(self.text[slice(*span)], shown))
+                source, edit = self.text[slice(*span)], edits.get(span[0])
+                if edit and edit.text.startswith(indent_like(source, "")):
+                    shown = indent_like(source, shown)
+                pieces[span[0]] = Edit(*span, shown)
+        whole = {
+            edit.start: Edit(max(edit.start, start), min(edit.end, end), edit.text)
+            for edit in edits.values()
+            if not edit.text or (start <= edit.start and edit.end <= end)
+        }
         return [
-            Edit(max(edit.start, start) - start, min(edit.end, end) - start, edit.text)
-            for edit in sorted(edits.values())
+            Edit(edit.start - start, min(edit.end, end) - start, edit.text)
+            for edit in sorted((whole | pieces).values())
         ]
 
     def _chunk_sections(self, draft: _Draft) -> Iterator[_ChunkSection]:

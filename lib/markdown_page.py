@@ -239,7 +239,6 @@ def shift(offset: int, edits: Iterable[Edit]) -> int:
 _KEPT_MARKER: Final = re.compile(r"[ \t>]*(?:<|(?::{3,}+|/{3,}+)[^\n]*+\Z)")
 _TEMPLATE_TAG: Final = re.compile(f"(?: ``)?{FILLER}+(?:`` )?")
 """With the marks of the code between two tags."""
-_OPENS_CODE: Final = re.compile(r"[ \t>*+\-\d.)]*+(?:`{3}|~{3}|:{3})|(?: {4}|\t)")
 _BLANK_ABOVE: Final = re.compile(r"(?:\A|(?:\r\n?|\n){2})\Z")
 _GOES_ON_BELOW: Final = re.compile(r"(?:\r\n?|\n)[ \t]*+[^\s]")
 _STEP: Final = re.compile(r"[ \t>]*(\d{1,9})[.)]")
@@ -287,9 +286,9 @@ def _edits_of_block(text: str, block: Block, page: Page, include: Include | None
             yield Edit(*step.span(1), block.title[:-1])
         return
     included = include(block) if include is not None else None
-    if page.shown and block.kind == "code" and not _OPENS_CODE.match(text, start):
-        included = block.text.rstrip("\n")  # in tags of a template
-    if included:
+    if is_templated_code(text, block, page):
+        yield Edit(start, end, fence(block.text, block.language, block.title))
+    elif included:
         if block.kind == "code":
             included = fence(included, block.language, block.title)
         yield Edit(start, end, indent_like(text[start:end], included))
@@ -303,6 +302,12 @@ def _edits_of_block(text: str, block: Block, page: Page, include: Include | None
         yield from _hidden_parts(text, block, page.flavour)
         if block.kind == "html" and _GOES_ON_BELOW.match(text, end):
             yield Edit(end, end, "\n")  # CommonMark would read the next line as HTML
+
+
+def is_templated_code(text: str, block: Block, page: Page) -> bool:
+    """Tell whether a block of code stands between tags of a template instead of fences."""
+    bare = block.kind == "code" and bool(page.shown) and block.body == block.start
+    return bare and text.startswith(block.text.partition("\n")[0], block.start)  # not dedented
 
 
 def _hidden_parts(text: str, block: Block, flavour: Flavour) -> Iterator[Edit]:

@@ -16,7 +16,17 @@ from operator import itemgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from lib.markdown import parse_page, plain_text
-from lib.markdown_page import GOES_ON, Block, Include, Page, closes, fence, line_spans, render
+from lib.markdown_page import (
+    GOES_ON,
+    Block,
+    Include,
+    Page,
+    closes,
+    fence,
+    is_templated_code,
+    line_spans,
+    render,
+)
 from lib.markdown_rules import html_text
 from lib.templates import FILLER
 from lib.tokens import CountTokens
@@ -259,6 +269,7 @@ def is_bare(unit: Unit) -> bool:
     return unit.heading is not None or not unit.clean
 
 
+_COMMENT: Final = re.compile(r"<!--(?:(?!-->).)*+(?:-->|\Z)", re.DOTALL)
 _OPENING: Final = re.compile(r"((?:[ \t>]|(?:[-*+:]|\d{1,9}[.)])(?=[ \t]))*)(`{3,}|~{3,}|:{3,})?")
 
 
@@ -335,6 +346,9 @@ class UnitMaker:
                     yield replace(unit, kind=_kind(block), language=block.language)
             start = max(start, last)
 
+    def _without_comments(self, start: int, end: int) -> str:
+        return _COMMENT.sub("", self._shown(start, end))
+
     def _shown(self, start: int, end: int) -> str:
         """Return a slice without template tags."""
         return (self.page.shown or self.text)[start:end].replace(FILLER, "")
@@ -352,7 +366,7 @@ class UnitMaker:
                 if block.kind != "list":
                     yield from units
                 elif child.kind != "item":
-                    term = self.text[child.start : child.end]
+                    term = self._without_comments(child.start, child.end)
                     yield from (replace(unit, keep_with_next=True) for unit in units)
                 elif term:
                     yield from _defining(term, units)
@@ -426,7 +440,7 @@ class UnitMaker:
         """
         header, *rows = block.children
         top = slice(*_trimmed(self.text, block.start, rows[0].start if rows else block.end))
-        lead = f"{self.text[top]}\n"
+        lead = f"{self._without_comments(top.start, top.stop)}\n"
         top_raw = self.count(self.text[top.start : top.stop])
         head_cost = self.count(header.text) + 1
         head = f"{header.text}\n" if head_cost <= room // 3 else ""
@@ -535,17 +549,16 @@ class UnitMaker:
         first_line, last_line = fence(code, language, block.title).split("\n", 1)
         last_line = last_line.rpartition("\n")[2]
         indent = ""
-        if included is None:
+        outside = included is not None or is_templated_code(self.text, block, self.page)
+        if not outside:
             found = _OPENING.match(self.text, block.start)
             assert found is not None
             indent = re.sub(r"[^>\s]", " ", found[1])
             marks = found[2] if body > block.start and found[2] else ""
-            first_line, last_line = (
-                marks and f"{found[1]}{marks}{language}",
-                marks and indent + marks,
-            )
+            first_line = marks and f"{found[1]}{marks}{language}"
             if marks and top < body:
                 first_line = self.text[top:body].rstrip()
+            last_line = marks and indent + marks
         for piece in _line_pieces(counted, max(room - wrap - 1, 8), self.count, cost):
             code = "\n".join(lines[piece.start : piece.stop])
             if not code.strip():
@@ -564,15 +577,15 @@ class UnitMaker:
                 piece.cost + fences if counted is lines and piece.start else self.count(shown)
             )
             units = [Unit(start, end, shown, part_cost, raw, "code", language)]
-            if included is not None:
+            if outside:  # of the fences that the slice may have
                 units = [replace(units[0], shown=code)]
             if piece.stop - piece.start == 1 and (part_cost > room or raw > self.budget):
                 units = list(self._split_line(start, end, code, language, room - wrap, included))
             for nth, unit in enumerate(units):
                 begins = not piece.start and not nth
                 ends = piece.stop == len(lines) and nth == len(units) - 1
-                before = [first_line] * (included is not None or top != block.start or not begins)
-                after = [last_line] * (included is not None or not ends)
+                before = [first_line] * (outside or top != block.start or not begins)
+                after = [last_line] * (outside or not ends)
                 before += [indent + GOES_ON] * (not begins)
                 after[:0] = [indent + GOES_ON] * (not ends)
                 yield replace(

@@ -274,6 +274,22 @@ def test_cut_code_that_is_indented_or_on_one_line_shows_that_it_goes_on() -> Non
     assert all(each.startswith("```json\n…\n") for each in line[1:])
 
 
+def test_cut_code_between_tags_of_a_template_gets_fences() -> None:
+    code = "".join(f"    step {n} of it\n" for n in range(60))
+    found = chunks(f"# T\n\n{{% highlight sh %}}\n{code}{{% endhighlight %}}\n", flavour="liquid")
+    assert len(found) > 2
+    blocks = [block for each in found for block in parse_page(shown(each), "commonmark").blocks]
+    assert {block.kind for block in blocks} == {"heading", "code"}
+    pieces = [block.text for block in blocks if block.kind == "code"]
+    assert "".join(each.replace("…\n", "") for each in pieces) == code
+    assert all("…" in each for each in pieces)
+
+
+def test_what_a_cut_table_repeats_has_no_comment() -> None:
+    found = chunks("| A <!-- no --> |\n|---|\n" + "| one two three |\n" * 40)
+    assert all(shown(each).startswith("| A  |\n|---|\n| one") for each in found)
+
+
 def test_a_cut_definition_has_its_term() -> None:
     text = f"# T\n\n`-a`\n: Short.\n\n`-b`\n: {SENTENCE * 9}\n\n`-c`\n: {SENTENCE}\n  {SENTENCE}\n"
     found = [*map(shown, chunks(text))]
