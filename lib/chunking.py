@@ -437,9 +437,8 @@ class _Chunker:
         section = draft.section
         units = draft.units
         start = units[0].start
-        if hidden := hidden_between(self.page, start, units[-1].end):
-            cut = next(at for at, unit in enumerate(units) if unit.start >= hidden[0][1])
-            for part in (units[:cut], units[cut:]):
+        if len(parts := list(self._apart(units))) > 1:
+            for part in parts:
                 if not all(map(is_bare, part)):
                     own = self.sections[self._place(next(u for u in part if not is_bare(u)))]
                     yield from self._finish(_Draft(own, part, False), seen)
@@ -513,6 +512,16 @@ class _Chunker:
             Edit(edit.start - start, min(edit.end, end) - start, edit.text)
             for edit in sorted((whole | pieces).values())
         ]
+
+    def _apart(self, units: Sequence[Unit]) -> Iterator[list[Unit]]:
+        """Split units so that no part spans what the page hides."""
+        part: list[Unit] = []
+        for unit in units:
+            if part and hidden_between(self.page, part[-1].end, unit.start):
+                yield part
+                part = []
+            part.append(unit)
+        yield part
 
     def _chunk_sections(self, draft: _Draft) -> Iterator[_ChunkSection]:
         """Yield the sections with text; a heading without text belongs to the next of them."""

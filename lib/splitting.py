@@ -337,7 +337,11 @@ class UnitMaker:
     ) -> Iterable[Unit]:
         """Split a block so that no unit contains what the page hides."""
         if block.children and block.kind != "table":
-            yield from self._split(block, "", 0, room)
+            if block.text:
+                end = line_spans(self.text, block.start, block.end)[0][1]
+                yield from self.units(Block("marker", block.start, end, block.text), room)
+            for child in block.children:
+                yield from self.units(child, room)
             return
         start = block.start
         for first, last in (*hidden, (block.end, block.end)):

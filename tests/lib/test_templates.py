@@ -92,6 +92,7 @@ HIDDEN = {
     "table": "|a|b|\n|-|-|\n|c|d|\n{% comment %}seven cups{% endcomment %}\n",
     "two paragraphs": "One {% comment %}a\n\nseven cups{% endcomment %} two.\n",
     "nothing": "{% if false %}{% endif %}One.\n\n{% if false %}seven cups{% endif %}Two.\n",
+    "title": "{% comment %}seven cups{% endcomment %}!!! tip\n\n    One.\n",
     "start": "{% comment %}seven cups{% endcomment %}\n## A\n\nOne.\n",
     "myst": "# A\n\nOne.\n\n%  seven cups\n\nTwo.\n",
     "todo": "%  x\n\n# A\n\nOne.\n\n```{todo}\nseven cups\n```\n\nTwo.\n",
@@ -108,6 +109,13 @@ def test_no_chunk_contains_what_is_hidden(text: str) -> None:
     for chunk in found:
         assert "cups" not in chunk.text + chunk.embed_text
         assert chunk.text == text[chunk.start : chunk.end]
+
+
+def test_many_comments_between_many_items() -> None:
+    text = "- a\n\n  {% comment %}seven cups{% endcomment %}\n\n" * 600
+    page = parse_page(text, "liquid")
+    found = chunk_page(Document("a.md", text, ""), page, budget=3_000, count_tokens=words)
+    assert len(found) == 600
 
 
 def test_readers_see_no_tags() -> None:
