@@ -200,11 +200,11 @@ def extract_in_steps(
 
 def _read_sections(number: int, passage: Passage) -> Iterator[_Section]:
     """Yield the sections of a passage. A paragraph that only asks begins another one."""
-    above = frozenset(terms(f"{passage.chapter} {passage.section}"))
     sentences = split_passage(passage)[:_MAX_READ]
     for index, group in groupby(sentences, key=lambda sentence: sentence.section):
         heading = passage.sections[index].heading
         within = frozenset(terms(heading))
+        above = frozenset(terms(f"{passage.chapter} {passage.sections[index].section}"))
         begins = index or heading == passage.chapter or _begins_with(passage.text, heading)
         held = within if begins else frozenset[str]()
         place = passage.file_path, passage.sections[index].url, heading

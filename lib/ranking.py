@@ -459,8 +459,8 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
 def cached_per_passage(most: int) -> Callable[[Callable[[Passage], _T]], Callable[[Passage], _T]]:
     """Cache a function of a passage for the `most` recently used ones.
 
-    Readers ask for the same places. The function must not use the score or the id, which differ
-    by question.
+    Readers ask for the same places. The function must not use what differs by question: the score,
+    the id, and the label, instead of those in `sections`.
     """
 
     def decorate(read: Callable[[Passage], _T]) -> Callable[[Passage], _T]:
@@ -468,7 +468,8 @@ def cached_per_passage(most: int) -> Callable[[Callable[[Passage], _T]], Callabl
 
         @functools.wraps(read)
         def ask(passage: Passage) -> _T:
-            return remembered(msgspec.structs.replace(passage, chunk_id="", score=0.0))
+            same = {"chunk_id": "", "score": 0.0, "section": "", "heading": "", "url": None}
+            return remembered(msgspec.structs.replace(passage, **same))
 
         return ask
 

@@ -610,7 +610,7 @@ def test_what_is_read_from_a_passage_is_kept_whatever_was_asked(real: list[Store
         return len(passage.text)
 
     one, two, three = select_passages(ranked(real[:20:7]), 3)
-    for each in (one, two, msgspec.structs.replace(one, score=0.25, chunk_id="other"), two):
+    for each in (one, two, msgspec.structs.replace(one, score=0.25, heading="Other"), two):
         assert length(each) == len(each.text)
     assert read == [one.text, two.text]
     length(three)
