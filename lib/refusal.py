@@ -55,7 +55,7 @@ questions; a smaller one refuses answerable ones."""
 
 _SHIFT_SHARE: Final = 0.6
 """Readers use other words than the book, so their questions have a smaller margin."""
-_MAX_SHIFT: Final = 2.0
+_MAX_SHIFT: Final = 1.7
 """A larger shift refuses the difficult questions of every book."""
 _EXCERPT_CHARACTERS: Final = 4
 """Length of a word in a script without spaces."""

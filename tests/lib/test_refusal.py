@@ -73,7 +73,7 @@ def test_a_book_s_shift_raises_the_threshold() -> None:
 
 
 def test_the_shift_keeps_the_questions_that_a_book_certainly_answers() -> None:
-    assert refusal_shift([5.0] * 40) == 2.0
+    assert refusal_shift([5.0] * 40) == 1.7
     assert refusal_shift([1.0] * 10 + [5.0] * 30) == 0.6
     assert refusal_shift([-9.0, *[1.5] * 19]) == 0.9
     assert refusal_shift([-1.0] * 3) == 0.0
