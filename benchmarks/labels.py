@@ -11,9 +11,9 @@ page, at most `--most` of each book, evenly spread. The columns:
     in five   the same for any of the first five passages
     headings  how many were searched for
 
-Of equal titles on one page, also in another case, each is right with its own address. Brackets
-contain the 95 % interval. `--misses` writes each heading that is not first, one JSON object per
-line.
+Of equal titles on one page, also in another case, each is right if its `section` or `url` tells
+its path from those of the others. Brackets contain the 95 % interval. `--misses` writes each
+heading that is not first, one JSON object per line.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from lib.cli import integer_argument
 from lib.documents import DocumentError, discover, read_document
 from lib.evaluation import estimate
 from lib.markdown import parse_page
+from lib.markdown_page import Heading
 from lib.ranking import Passage
 from lib.search import search_passages
 from lib.sentences import split_markdown
@@ -46,15 +47,23 @@ LONGEST: Final = 400
 LOOKED_AT: Final = 5
 
 
+Place = tuple[str, str | None]
+"""The heading of the first level above, and the address."""
+
+
 class Title(msgspec.Struct, frozen=True):
-    """The title of a short section, and the addresses of all sections with it on the page."""
+    """The title of a short section, and the places on its page that lead to one with this title.
+
+    Places that several headings share are left out, unless their whole paths are equal.
+    """
 
     file: str
     text: str
-    urls: tuple[str | None, ...]
+    places: frozenset[Place]
 
     def is_label(self, passage: Passage) -> bool:
-        return passage.heading.casefold() == self.text.casefold() and passage.url in self.urls
+        same = passage.heading.casefold() == self.text.casefold()
+        return same and (passage.section, passage.url) in self.places
 
 
 def short_sections(settings: Settings) -> Iterator[Title]:
@@ -72,15 +81,22 @@ def short_sections(settings: Settings) -> Iterator[Title]:
         page = parse_page(text, flavour)
         address = router.address(path, page, text)
         ends = [*(heading.start for heading in page.headings[1:]), len(text)]
-        urls = defaultdict[str, list[str | None]](list)
+        paths_to = defaultdict[str, defaultdict[Place, set[str]]](lambda: defaultdict(set))
         short = dict[str, str]()
+        first = next((each for each in page.headings if each.level == 1), None)
+        stack: list[Heading] = []
         for index, (heading, end) in enumerate(zip(page.headings, ends, strict=False)):
+            stack = [each for each in stack if each.level < heading.level] + [heading]
+            section = next((each.text for each in stack if each is not first), "")
             title = heading.text.casefold()
-            urls[title].append(link(address, index))
+            place = section, link(address, index)
+            paths_to[title][place].add(" > ".join(each.text for each in stack))
             body = split_markdown(text[heading.end : end], flavour)
             if title and SHORTEST <= sum(len(each.text + each.code) for each in body) <= LONGEST:
                 short[title] = heading.text
-        yield from (Title(path, shown, tuple(urls[title])) for title, shown in short.items())
+        for title, shown in short.items():
+            clear = {place for place, several in paths_to[title].items() if len(several) == 1}
+            yield Title(path, shown, frozenset(clear))
 
 
 async def measure(settings: Settings, most: int) -> list[tuple[Title, int]]:
