@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
-from lib.chunking import CHUNKER_VERSION, Chunk, chunk_page
+from lib.chunking import CHUNKER_VERSION, Chunk, ChunkSection, chunk_page
 from lib.documents import Document, DocumentError, DocumentLimits, is_hidden, read_document
 from lib.errors import InvalidRequest
 from lib.includes import Includes, is_private
@@ -262,6 +262,16 @@ class BookReader:
         )
 
 
+def _stored_section(section: ChunkSection, address: PageAddress) -> Section:
+    return Section(
+        start_char=section.start,
+        heading=section.heading,
+        section=section.section,
+        url=link(address, section.heading_index),
+        above=tuple(_stored_section(each, address) for each in section.above),
+    )
+
+
 def _stored_chunks(
     document: Document,
     page: Page,
@@ -285,15 +295,7 @@ def _stored_chunks(
             ordinal=ordinal,
             before=gap if gap is not None and len(gap) <= _MAX_GAP else None,
             chapter=chunk.chapter,
-            sections=tuple(
-                Section(
-                    start_char=each.start,
-                    heading=each.heading,
-                    section=each.section,
-                    url=link(address, each.heading_index),
-                )
-                for each in chunk.sections
-            ),
+            sections=tuple(_stored_section(each, address) for each in chunk.sections),
             start_char=chunk.start,
             end_char=chunk.end,
             tokens=chunk.token_count,

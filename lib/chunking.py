@@ -38,7 +38,7 @@ _MIN_BUDGET: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class _ChunkSection:
+class ChunkSection:
     """The part of a chunk whose text stands under one heading."""
 
     start: int
@@ -49,6 +49,8 @@ class _ChunkSection:
     """The heading of the first level below the title; empty before the first one."""
     heading: str
     """The nearest heading, else the title."""
+    above: "tuple[ChunkSection, ...]" = ()
+    """Headings without text that come directly before it; `start` is that of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,8 @@ class Chunk:
     """Heading path, an empty line, and the cleaned text."""
     heading_path: tuple[str, ...]
     """From the page title down to the heading of most of its text."""
-    sections: tuple[_ChunkSection, ...]
-    """In order; the first starts at `start`. Headings without text are left out."""
+    sections: tuple[ChunkSection, ...]
+    """In order; the first starts at `start`."""
     chapter: str
     token_count: int
     """Tokens of `embed_text`."""
@@ -288,8 +290,9 @@ class _Draft:
         return sum(unit.cost + 1 for unit in self.units)
 
 
-def _label(section: _Section, start: int) -> _ChunkSection:
-    return _ChunkSection(start, section.heading, section.section, section.name)
+def _label(section: _Section, start: int, above: Sequence[ChunkSection] = ()) -> ChunkSection:
+    start = above[0].start if above else start
+    return ChunkSection(start, section.heading, section.section, section.name, tuple(above))
 
 
 def _contains(parent: _Section, child: _Section) -> bool:
@@ -523,20 +526,21 @@ class _Chunker:
             part.append(unit)
         yield part
 
-    def _chunk_sections(self, draft: _Draft) -> Iterator[_ChunkSection]:
+    def _chunk_sections(self, draft: _Draft) -> Iterator[ChunkSection]:
         """Yield the sections with text; a heading without text belongs to the next of them."""
-        start: int | None = None
+        above: list[ChunkSection] = []
         last: _Section | None = None
         for place, units in groupby(draft.units, self._place):
             below = list(units)
-            start = below[0].start if start is None else start
-            if not all(map(is_bare, below)):
-                section = self.sections[place]
-                if last is None or section.heading != last.heading:
-                    yield _label(section, start)
-                start, last = None, section
-        if start == draft.units[0].start:
-            yield _label(draft.section, start)
+            section, start = self.sections[place], below[0].start
+            if all(map(is_bare, below)):
+                above.append(_label(section, start))
+                continue
+            if last is None or section.heading != last.heading:
+                yield _label(section, start, above)
+            above, last = [], section
+        if last is None:
+            yield _label(draft.section, draft.units[0].start)
 
     def _place(self, unit: Unit) -> int:
         """Return the index of the section that a unit stands in."""

@@ -115,10 +115,13 @@ def _addresses_of(passage: Passage) -> Iterator[str | None]:
 
 
 def _own_section(passage: Passage) -> int:
-    """Return the index of the section whose label the passage has."""
+    """Return the index of the section whose label, or one above it, the passage has."""
     label = (passage.heading, passage.section, passage.url)
-    labels = [(each.heading, each.section, each.url) for each in passage.sections]
-    return labels.index(label) if label in labels else 0
+    for place, section in enumerate(passage.sections):
+        for each in (section, *section.above):
+            if (each.heading, each.section, each.url) == label:
+                return place
+    return 0
 
 
 def _make_citation(

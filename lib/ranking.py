@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise, starmap, takewhile
+from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import Annotated, Final, TypeVar
 
@@ -102,8 +103,8 @@ class Ranked:
 
     hit: Hit
     total: float
-    section: int = 0
-    """Index in `hit.chunk.sections` of the section that matches the question best."""
+    label: Section | None = None
+    """The section of the hit, or the heading without text, that matches the question best."""
     heading: float = 0.0
     """How far one of its headings asks the same, 0 to 1."""
 
@@ -174,7 +175,7 @@ def rank(
             text = _normalize_text(hit.chunk.content)
             contained = sum(phrase in text for phrase in query.phrases)
             total += _PHRASE_WEIGHT * contained / len(query.phrases)
-        ranked.append(Ranked(hit, total, wording.best_section(hit.chunk), min(1.0, heading)))
+        ranked.append(Ranked(hit, total, wording.best_label(hit.chunk), min(1.0, heading)))
     ranked.sort(key=sort_key)
     again = [
         replace(
@@ -239,17 +240,21 @@ class _Wording:
             names = names.union(*(self._links.get(each, ()) for each in held))
         return max(map(self._share_of_heading, names))
 
-    def best_section(self, chunk: StoredChunk) -> int:
-        """The index of the section whose heading and text agree most with the question."""
-        if len(chunk.sections) == 1:
-            return 0
-        content, starts = chunk.content, _section_starts(chunk.sections, chunk, chunk.edits)
+    def best_label(self, chunk: StoredChunk) -> Section:
+        """The section whose heading and text agree most with the question.
 
-        def worth(place: int) -> float:
-            text = content[slice(*[*starts, None][place : place + 2])]
-            return self._share_of_heading(chunk.sections[place].heading) + self._bm25(text)
-
-        return max(range(len(starts)), key=worth)
+        A heading without text counts only if it consists of the question's terms.
+        """
+        sections = chunk.sections
+        if len(sections) == 1 and not sections[0].above:
+            return sections[0]
+        content, starts = chunk.content, _section_starts(sections, chunk, chunk.edits)
+        texts = [content[start:end] for start, end in pairwise([*starts, len(content)])]
+        above = (each for section in sections for each in section.above)
+        bare = [each for each in above if self._share_of_heading(each.heading) >= 1]
+        labels = [*zip(sections, texts, strict=True), *((each, each.heading) for each in bare)]
+        worth = (self._share_of_heading(each.heading) + self._bm25(text) for each, text in labels)
+        return max(zip(worth, labels, strict=True), key=itemgetter(0))[1][0]
 
     def _share_of_heading(self, heading: str) -> float:
         if _normalize_text(heading).rstrip(_ENDS_OF_QUESTION) == self._text:
@@ -521,7 +526,7 @@ class _Run:
 
     def passage(self) -> Passage:
         best, first, last = self.best.hit.chunk, self.chunks[0], self.chunks[-1]
-        label = best.sections[self.best.section]
+        label = self.best.label or best.sections[0]
         rest = [text for each in self.chunks[1:] for text in (each.before or "", each.text)]
         text = _join_texts(first.text, *rest)
         edits = self._edits()

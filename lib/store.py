@@ -40,7 +40,7 @@ _HANGS = "The Qdrant server takes too long to answer. Try again later."
 _GENERATION_TIME = "%Y%m%dT%H%M%S"
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True):
+class Section(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A heading, and the part of a chunk or passage whose text stands under it."""
 
     start_char: int
@@ -49,6 +49,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
     section: str
     """The heading of the first level below the page title; may be empty."""
     url: str | None
+    above: tuple[Section, ...] = ()
+    """Headings without text that come directly before it."""
 
 
 class StoredChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,7 +70,7 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Text between the previous chunk and this one; None if the two cannot be joined."""
     chapter: str
     sections: tuple[Section, ...]
-    """In order; the first starts at `start_char`. Headings without text are left out."""
+    """In order; the first starts at `start_char`."""
     start_char: int
     end_char: int
     tokens: int

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib.chunking import Chunk, _ChunkSection, _title_from_path, chunk_page
+from lib.chunking import Chunk, ChunkSection, _title_from_path, chunk_page
 from lib.documents import Document
 from lib.markdown import parse_page
 from lib.markdown_page import Block, Flavour, Page, apply_edits, render
@@ -140,31 +140,33 @@ def test_a_section_that_fits_is_one_chunk_under_its_heading() -> None:
     assert install.text == f"## Install\n\n{SENTENCE * 2}".strip()
     assert install.embed_text == f"Guide > Install\n\n{SENTENCE * 2}".strip()
     assert (install.chapter, install.heading_path) == ("Guide", ("Guide", "Install"))
-    assert install.sections == (_ChunkSection(install.start, 1, "Install", "Install"),)
-    assert intro.sections == (_ChunkSection(intro.start, 0, "", "Guide"),)
+    assert install.sections == (ChunkSection(install.start, 1, "Install", "Install"),)
+    assert intro.sections == (ChunkSection(intro.start, 0, "", "Guide"),)
 
 
 def test_section_is_the_first_level_below_the_title_and_heading_the_nearest() -> None:
     body = SENTENCE * 3
     text = f"# Guide\n\n## Install\n\n{body}\n\n#### On a Mac\n\n{body}\n\n# Appendix\n\n{body}\n"
     install, mac, appendix = chunks(text)
-    assert mac.sections == (_ChunkSection(mac.start, 2, "Install", "On a Mac"),)
+    assert mac.sections == (ChunkSection(mac.start, 2, "Install", "On a Mac"),)
     assert mac.heading_path == ("Guide", "Install", "On a Mac")
-    assert appendix.sections == (_ChunkSection(appendix.start, 3, "Appendix", "Appendix"),)
+    assert appendix.sections == (ChunkSection(appendix.start, 3, "Appendix", "Appendix"),)
     assert appendix.heading_path == ("Guide", "Appendix")
-    assert install.sections == (_ChunkSection(0, 1, "Install", "Install"),)
+    guide = ChunkSection(0, 0, "", "Guide")
+    assert install.sections == (ChunkSection(0, 1, "Install", "Install", (guide,)),)
 
 
 def test_text_before_the_first_heading_stands_under_the_page() -> None:
     first, second = chunks(f"{SENTENCE * 3}\n\n## Later\n\n{SENTENCE * 3}\n")
-    assert first.sections == (_ChunkSection(0, None, "", "Page"),)
+    assert first.sections == (ChunkSection(0, None, "", "Page"),)
     assert second.heading_path == ("Page", "Later")
 
 
 def test_a_bare_heading_goes_to_what_stands_below_it() -> None:
     (chunk,) = chunks(f"# Guide\n\n## Install\n\n### Mac\n\n{SENTENCE}\n")
     assert chunk.text.startswith("# Guide")
-    assert chunk.sections == (_ChunkSection(0, 2, "Install", "Mac"),)
+    above = ChunkSection(0, 0, "", "Guide"), ChunkSection(9, 1, "Install", "Install")
+    assert chunk.sections == (ChunkSection(0, 2, "Install", "Mac", above),)
     assert chunk.embed_text == f"Guide > Install > Mac\n\n{SENTENCE}".strip()
 
 
@@ -201,7 +203,7 @@ def test_small_sections_of_different_parents_are_not_merged() -> None:
 def test_a_heading_without_text_has_the_label_of_the_one_above() -> None:
     text = "# T\n\n## Posts\n\n#### <!-- option -->\n\nOne.\n\n#### <!-- option -->\n\nTwo.\n"
     (chunk,) = chunks(text)
-    assert chunk.sections == (_ChunkSection(0, 1, "Posts", "Posts"),)
+    assert [(each.heading_index, each.heading) for each in chunk.sections] == [(1, "Posts")]
 
 
 def test_a_line_of_introduction_is_read_with_the_first_subsection() -> None:

@@ -35,7 +35,7 @@ from lib.ranking import (
 from lib.sentences import split_passage
 from lib.sites.router import PageAddress
 from lib.sites.site import Site
-from lib.store import FILTERS, Candidates, Hit, StoredChunk
+from lib.store import FILTERS, Candidates, Hit, Section, StoredChunk
 from lib.terms import CEILING, SparseVector, document_vectors, query_vector, terms
 from tests.pages import words
 from tests.passages import passage_of_sections
@@ -157,11 +157,15 @@ def test_a_heading_that_is_the_question_comes_before_one_that_asks_the_same() ->
         ("Mooring", "Mooring"),
         ("Which fee?", "Fees"),
         ("Why?", "Ropes"),
+        ("Harbour", "Harbour"),
+        ("How many lines in the harbour?", "Ropes"),
     ],
 )
 def test_a_hit_has_the_label_of_its_best_section(question: str, heading: str) -> None:
     text = "## Ropes\n\nTwo lines moor it.\n\n## Mooring\n\nSee below.\n\n## Fees\n\nNone."
-    sections = passage_of_sections(text).sections
+    first, *rest = passage_of_sections(text).sections
+    bare = Section(start_char=0, heading="Harbour", section="", url=None)
+    sections = (msgspec.structs.replace(first, above=(bare,)), *rest)
     joined = chunk(0, text=text, start_char=0, end_char=len(text), sections=sections)
     asked = query_vector(question)
     found = Candidates([Hit(joined, 0.3, 1.0)], dict.fromkeys(asked.indices, 2.0))

@@ -154,13 +154,14 @@ def test_a_long_question_is_carried_by_its_words_that_mean_something() -> None:
 
 def test_a_hit_is_ranked_by_its_sums_in_both_readings() -> None:
     hits = [Hit(chunk(n), 0.0, 0.0) for n in range(3)]
+    own = hits[1].chunk.sections[0]
     alone = [Ranked(hits[0], 1.0), Ranked(hits[1], 0.5)]
-    in_context = [Ranked(hits[1], 0.8, section=2), Ranked(hits[2], 0.7)]
+    in_context = [Ranked(hits[1], 0.8, label=own), Ranked(hits[2], 0.7)]
     found = _fuse(alone, in_context, 0.25)
     assert [each.hit for each in found] == [hits[1], hits[2], hits[0]]
     assert [each.total for each in found] == pytest.approx([0.725, 0.525, 0.25])
-    assert [each.section for each in found] == [2, 0, 0]
-    assert _fuse(alone, in_context, 0.75)[1].section == 0
+    assert [each.label for each in found] == [own, None, None]
+    assert _fuse(alone, in_context, 0.75)[1].label is None
 
 
 ANSWER = "Drop it. [1](https://b.example/a%20b/#drop) And [see](https://elsewhere.example/) [2]."
