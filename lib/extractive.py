@@ -14,24 +14,28 @@ question that are missing so far.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, takewhile, zip_longest
 from typing import Final
 
 from lib.citations import Citation, Citations
-from lib.languages import words, words_of_all
+from lib.languages import languages, page_language, words
 from lib.markdown_page import GOES_ON
-from lib.ranking import Passage
+from lib.ranking import Passage, inverse_document_frequency
 from lib.sentences import STOPS, Sentence, split_passage
 from lib.terms import terms
 
 _MAX_CHARACTERS: Final = 900
-"""Maximum characters of all text together; the first unit may be longer."""
+"""Maximum characters of all text together; a first list may be longer. Of a longer paragraph, the
+best sentences are quoted."""
 _MAX_CODE_CHARACTERS: Final = 3_300
 """Maximum characters of all code together. Of a longer block, the beginning is shown."""
 _MAX_LOOSE_CODE: Final = 600
 """Maximum characters of code that no sentence introduces and that has no more of the question."""
+_SHORT_LIST: Final = 250
+"""A list of up to so many characters that nothing introduces is quoted whole."""
 _MAX_LISTED: Final = 12
 """Maximum items or rows of a list or table."""
 _MAX_PASSAGES: Final = 3
@@ -358,7 +362,41 @@ class _Question:
         known = frozenset[str]().union(*(each.terms for each in taken))
         weights = [self.weigh_unit(each) - self._share(each.terms & known) for each in units]
         best = max(range(len(units)), key=lambda i: (weights[i], -i))
-        return [self._without_loose_code(each) for each in self._with_companions(units, best)]
+        return [
+            self._without_loose_code(self._shortened(each))
+            for each in self._with_companions(units, best)
+        ]
+
+    def _shortened(self, unit: _Unit) -> _Unit:
+        """Return the sentences of a long paragraph that have most of the question."""
+        sentences = unit.sentences
+        if unit.characters <= _MAX_CHARACTERS or unit.first.listed:
+            return unit
+        bags = [frozenset(terms(each.text)) for each in sentences]
+        local = self.within(bags)
+        shares = [
+            local._share(bag) + _CONTEXT_SHARE * local._share(before - bag)
+            for before, bag in zip([frozenset[str](), *bags], bags, strict=False)
+        ]
+        kept: set[int] = set()
+        size = 0
+        for place in sorted(range(len(sentences)), key=lambda i: (-shares[i], i)):
+            together = {place, max(0, place - _points_back(sentences[place]))}
+            size += sum(len(sentences[each].text) for each in together - kept)
+            if kept and (size > _MAX_CHARACTERS or not shares[place]):
+                break
+            kept |= together
+        return replace(unit, sentences=tuple(sentences[each] for each in sorted(kept)))
+
+    def within(self, bags: Sequence[frozenset[str]]) -> "_Question":
+        """The same question among texts that share its topic, which therefore counts less."""
+        held = Counter(term for bag in bags for term in bag & self._asked.keys())
+        return _Question(
+            {
+                term: weight * inverse_document_frequency(len(bags), held[term])
+                for term, weight in self._asked.items()
+            }
+        )
 
     def _without_loose_code(self, unit: _Unit) -> _Unit:
         """Drop long code that nothing introduces, unless it has more of the question."""
@@ -380,7 +418,7 @@ class _Question:
         """Return a unit with those that it needs to be understood."""
         unit = units[best]
         if not unit.first.listed:
-            start = best - _points_back(unit) if best else best
+            start = best - _points_back(unit.first) if best else best
             end = best + 1
             leads = unit.introduces or _is_first_step(units[end : end + 1])
             while leads and end < len(units) and units[end].first.listed:
@@ -389,11 +427,13 @@ class _Question:
         start, end = _list_around(units, best)
         run = list(units[start:end])
         own = [self._share(each.terms) for each in run]
+        before = units[start - 1 : start] if start and units[start - 1].introduces else []
+        size = sum(each.characters for each in run)
+        short = size <= _SHORT_LIST and not before and not unit.first.header
         # Not if the whole list is what is asked for.
-        if not _is_ordered(run) and own[best - start] >= self._share(unit.near):
+        if not (_is_ordered(run) or short) and own[best - start] >= self._share(unit.near):
             enough = _COMPLETE_SHARE * own[best - start]
             run = [each for each, share in zip(run, own, strict=True) if share >= enough]
-        before = units[start - 1 : start] if start and units[start - 1].introduces else []
         return list(_whole_lists([*before, *run]))
 
 
@@ -423,9 +463,10 @@ def _whole_lists(units: Sequence[_Unit]) -> Iterator[_Unit]:
             yield from run[:_MAX_LISTED] if listed else run
 
 
-def _points_back(unit: _Unit) -> bool:
-    """Whether a paragraph begins with a word that refers to something before it."""
-    return any(word in words_of_all("pointing") for word in words(unit.first.text[:20])[:1])
+def _points_back(sentence: Sentence) -> bool:
+    """Whether a sentence begins with a word that refers to something before it."""
+    pointing = languages()[page_language(sentence.text)].pointing.split()
+    return any(word in pointing for word in words(sentence.text[:20])[:1])
 
 
 def _introduces(sentence: Sentence) -> bool:

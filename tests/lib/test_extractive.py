@@ -214,6 +214,21 @@ def test_another_section_follows_only_if_it_adds_something() -> None:
     assert [each.number for each in extract(question, [tides, same, moon])] == [1, 3]
 
 
+def test_of_a_long_paragraph_the_best_sentences_are_quoted() -> None:
+    text = " ".join(
+        ["Gulls fly over the quay.", "A pilot has a boat. It is red."] + ["Ships wait."] * 90
+    )
+    [found] = extract("Has a pilot a boat?", [make_passage(text)])
+    quoted = [each.text for each in found.sentences]
+    assert quoted[:2] == ["A pilot has a boat.", "It is red."]
+    assert sum(map(len, quoted)) <= _MAX_CHARACTERS
+
+
+def test_a_short_list_without_an_introduction_is_quoted_whole() -> None:
+    text = "- Boats may stay three days.\n- Then the master comes.\n"
+    assert len(sentences("How long may boats stay?", text)) == 2
+
+
 STEPS = "To enter the harbour:\n\n" + "".join(
     f"{n}. {step}\n" for n, step in enumerate(["Call.", "Wait.", "Hoist the `flag`."], 1)
 )
