@@ -220,8 +220,10 @@ async def test_the_refusal_threshold_is_calibrated_with_the_book_s_own_words(
         assert manifest is not None
         return manifest.refusal_shift
 
-    monkeypatch.setattr(lib.indexing, "_SMALL_BOOK", 6)
     await run(services)
+    assert await shift() == -1  # of a small book
+    monkeypatch.setattr(lib.indexing, "_SMALL_BOOK", 6)
+    await run(services, force_reindex=True)
     assert {"Page 1", "Page 5"} < set(upstream.embedded()[-1])
     measured = await shift()
     assert 0 < measured <= 2
