@@ -9,7 +9,7 @@ unit inherits a part of the terms above it: "It is made of steel" answers a ques
 heading names. Of a section whose heading asks the same, the beginning is quoted, of another one the
 best unit with what it needs: a list with its introduction and from its first step, a row with the
 names of its columns, code with its sentence. Another section follows only if it has terms of the
-question that are missing so far.
+question that are missing so far. If much is missing, the best sentences of all passages follow.
 """
 
 import math
@@ -27,7 +27,7 @@ from lib.ranking import Passage, inverse_document_frequency
 from lib.sentences import STOPS, Sentence, split_passage
 from lib.terms import terms
 
-_MAX_CHARACTERS: Final = 900
+_MAX_CHARACTERS: Final = 1_100
 """Maximum characters of all text together; a first list may be longer. Of a longer paragraph, the
 best sentences are quoted."""
 _MAX_CODE_CHARACTERS: Final = 3_300
@@ -60,10 +60,7 @@ _MIN_NEW_TERMS: Final = 2
 _REPEAT_SHARE: Final = 0.7
 """Weight of a unit that only repeats the question, such as the title of a page."""
 _BARE_CODE_SHARE: Final = 0.7
-"""Weight of code without a sentence..."""
-_MAX_BARE_CODE: Final = 1_500
-_LISTING_SHARE: Final = 0.4
-"""...and of code longer than `_MAX_BARE_CODE` characters, in which nobody finds the answer."""
+"""Weight of code without a sentence."""
 _SAME_HEADING: Final = 0.6
 """A heading with this match asks the same: its section answers, and nothing is added to it."""
 _COMPLETE_SHARE: Final = 0.8
@@ -71,6 +68,13 @@ _COMPLETE_SHARE: Final = 0.8
 _KNOWN_SHARE: Final = 0.33
 """If no section has this share of the question, it uses other words or another language, and the
 order of the passages decides."""
+_COVERED_SHARE: Final = 0.8
+"""Nothing is added to units that cover this share of the question."""
+_MIN_WEIGHT_SHARE: Final = 0.6
+_MAX_ADDED: Final = 3
+"""Maximum sentences added otherwise, each with this share of the best one's weight."""
+_REDUNDANT_OVERLAP: Final = 0.6
+"""A sentence is redundant if a unit has this share of its terms."""
 _MAX_GAP: Final = 10
 """Maximum characters between two parts of a section, such as empty lines."""
 _MIN_ADDED: Final = 0.3
@@ -170,14 +174,16 @@ def extract_in_steps(
             yield
         yield
     sections = whole or sections
-    if most_covered < _KNOWN_SHARE:
+    if unknown := most_covered < _KNOWN_SHARE:
         question = _Question({})
-    weights: list[float] = []
     most = max((each.score for each in passages), default=0.0) or 1.0
+    priors = [
+        _PASSAGE_WEIGHT * each.score / most + _RANK_WEIGHT / number
+        for number, each in enumerate(passages, start=1)
+    ]
+    weights: list[float] = []
     for section in sections:
-        number = section.units[0].number
-        prior = _PASSAGE_WEIGHT * passages[number - 1].score / most + _RANK_WEIGHT / number
-        weights.append(prior + question.weigh_section(section))
+        weights.append(priors[section.units[0].number - 1] + question.weigh_section(section))
         yield
     ranked = sorted(range(len(sections)), key=lambda i: (-weights[i], i))
     taken: list[_Unit] = []
@@ -193,6 +199,9 @@ def extract_in_steps(
                 taken += _fitting(taken, question.from_beginning(following.units))
                 last = following
             break
+    else:
+        if not unknown and not question.is_covered_by(taken):
+            taken += yield from _other_sentences(question, sections, priors, taken)
     extracts: dict[tuple[int, int], list[_Unit]] = {}
     for unit in taken:
         extracts.setdefault((unit.number, unit.first.section), []).append(unit)
@@ -310,26 +319,26 @@ class _Question:
         self._asked = asked
         self._total = math.fsum(asked.values()) or 1.0
 
-    def _share(self, held: frozenset[str]) -> float:
+    def share(self, held: frozenset[str]) -> float:
         return math.fsum(self._asked[term] for term in self._asked.keys() & held) / self._total
 
     def weigh_unit(self, unit: _Unit) -> float:
         context = (unit.near | unit.above) - unit.terms
-        weight = self._share(unit.terms) + _CONTEXT_SHARE * self._share(context)
+        weight = self.share(unit.terms) + _CONTEXT_SHARE * self.share(context)
         weight += _OPENING_WEIGHT * max(map(self._share_of_opening, unit.sentences))
         if not unit.first.text:
-            weight *= _BARE_CODE_SHARE if unit.code <= _MAX_BARE_CODE else _LISTING_SHARE
+            weight *= _BARE_CODE_SHARE
         if len(unit.terms - self._asked.keys()) < _MIN_NEW_TERMS:
             weight *= _REPEAT_SHARE
         return weight * _QUESTION_SHARE if unit.asks else weight
 
     def share_of_section(self, section: _Section) -> float:
         held = (each.terms | each.near | each.above for each in section.units)
-        return self._share(frozenset[str]().union(*held))
+        return self.share(frozenset[str]().union(*held))
 
     def _share_of_opening(self, sentence: Sentence) -> float:
         text = sentence.cells[0] if sentence.cells else sentence.text
-        return self._share(frozenset(takewhile(self._asked.__contains__, terms(text))))
+        return self.share(frozenset(takewhile(self._asked.__contains__, terms(text))))
 
     def weigh_section(self, section: _Section) -> float:
         best = max(map(self.weigh_unit, section.units))
@@ -339,15 +348,20 @@ class _Question:
     def _match(self, heading: frozenset[str]) -> float:
         """The share of the question in a heading, times the share of the heading in it."""
         both = heading & self._asked.keys()
-        return self._share(both) * len(both) / len(heading) if heading else 0.0
+        return self.share(both) * len(both) / len(heading) if heading else 0.0
 
     def is_asked_by(self, section: _Section) -> bool:
         return self._match(section.heading) >= _SAME_HEADING
 
+    def is_covered_by(self, taken: Sequence[_Unit]) -> bool:
+        own = frozenset[str]().union(*(each.terms for each in taken))
+        context = frozenset[str]().union(*(each.near | each.above for each in taken))
+        return self.share(own) + _CONTEXT_SHARE * self.share(context - own) >= _COVERED_SHARE
+
     def adds(self, section: _Section, taken: Sequence[_Unit]) -> bool:
         """Whether a section has enough of the question that the units taken lack."""
         known = frozenset[str]().union(*(each.terms | each.near | each.above for each in taken))
-        added = max(self._share(each.terms - known) for each in section.units)
+        added = max(self.share(each.terms - known) for each in section.units)
         best = max(map(self.weigh_unit, taken))
         return (
             added >= _MIN_ADDED
@@ -357,13 +371,13 @@ class _Question:
     def choose(self, section: _Section, taken: Sequence[_Unit]) -> list[_Unit]:
         """Choose the units to quote of a section, in reading order."""
         units = section.units
-        if self.is_asked_by(section) or not any(self._share(each.terms) for each in units):
+        if self.is_asked_by(section) or not any(self.share(each.terms) for each in units):
             return self.from_beginning(units)
         known = frozenset[str]().union(*(each.terms for each in taken))
-        weights = [self.weigh_unit(each) - self._share(each.terms & known) for each in units]
+        weights = [self.weigh_unit(each) - self.share(each.terms & known) for each in units]
         best = max(range(len(units)), key=lambda i: (weights[i], -i))
         return [
-            self._without_loose_code(self._shortened(each))
+            self.without_loose_code(self._shortened(each))
             for each in self._with_companions(units, best)
         ]
 
@@ -375,7 +389,7 @@ class _Question:
         bags = [frozenset(terms(each.text)) for each in sentences]
         local = self.within(bags)
         shares = [
-            local._share(bag) + _CONTEXT_SHARE * local._share(before - bag)
+            local.share(bag) + _CONTEXT_SHARE * local.share(before - bag)
             for before, bag in zip([frozenset[str](), *bags], bags, strict=False)
         ]
         kept: set[int] = set()
@@ -398,7 +412,7 @@ class _Question:
             }
         )
 
-    def _without_loose_code(self, unit: _Unit) -> _Unit:
+    def without_loose_code(self, unit: _Unit) -> _Unit:
         """Drop long code that nothing introduces, unless it has more of the question."""
         last = unit.last
         said = frozenset(terms(" ".join(each.text for each in unit.sentences)))
@@ -406,13 +420,13 @@ class _Question:
             len(last.code) <= _MAX_LOOSE_CODE
             or not last.text
             or last.text.endswith(_COLONS)
-            or self._share(unit.terms - unit.near - said) >= _MIN_ADDED
+            or self.share(unit.terms - unit.near - said) >= _MIN_ADDED
         ):
             return unit
         return replace(unit, sentences=(*unit.sentences[:-1], replace(last, code="")))
 
     def from_beginning(self, units: Sequence[_Unit]) -> list[_Unit]:
-        return [self._without_loose_code(each) for each in _whole_lists(units)]
+        return [self.without_loose_code(each) for each in _whole_lists(units)]
 
     def _with_companions(self, units: Sequence[_Unit], best: int) -> list[_Unit]:
         """Return a unit with those that it needs to be understood."""
@@ -426,15 +440,76 @@ class _Question:
             return list(_whole_lists(units[start:end]))
         start, end = _list_around(units, best)
         run = list(units[start:end])
-        own = [self._share(each.terms) for each in run]
+        own = [self.share(each.terms) for each in run]
         before = units[start - 1 : start] if start and units[start - 1].introduces else []
         size = sum(each.characters for each in run)
-        short = size <= _SHORT_LIST and not before and not unit.first.header
+        short = size <= _SHORT_LIST and not before and not (unit.first.header or unit.first.label)
         # Not if the whole list is what is asked for.
-        if not (_is_ordered(run) or short) and own[best - start] >= self._share(unit.near):
+        if not (_is_ordered(run) or short) and own[best - start] >= self.share(unit.near):
             enough = _COMPLETE_SHARE * own[best - start]
             run = [each for each, share in zip(run, own, strict=True) if share >= enough]
         return list(_whole_lists([*before, *run]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A sentence of a paragraph, with the one before if it refers to that."""
+
+    unit: _Unit
+    terms: frozenset[str]
+    context: frozenset[str]
+    """Terms of the headings and of the sentence before."""
+
+
+def _candidates(section: _Section) -> Iterator[_Candidate]:
+    """Yield sentences that can be quoted alone: those that introduce nothing."""
+    last: Sentence | None = None
+    before = frozenset[str]()
+    for unit in section.units:
+        for sentence in () if unit.first.listed else unit.sentences:
+            held = frozenset(terms(f"{sentence.label} {sentence.text}"))
+            if len(held) > 1 and not sentence.code and not sentence.text.endswith(_COLONS):
+                needed = (last, sentence) if last and _points_back(sentence) else (sentence,)
+                alone = replace(unit, sentences=needed)
+                yield _Candidate(alone, held, unit.near | unit.above | before)
+            last, before = sentence, held
+
+
+def _other_sentences(
+    question: "_Question",
+    sections: Sequence[_Section],
+    priors: Sequence[float],
+    taken: Sequence[_Unit],
+) -> Generator[None, None, list[_Unit]]:
+    """Choose sentences with nearly as much of the question as any, beside the units taken.
+
+    `priors`: a weight for each passage.
+    """
+    candidates: list[_Candidate] = []
+    for section in sections:
+        candidates += _candidates(section)
+        yield
+    local = question.within([each.terms for each in candidates])
+    weights: list[float] = []
+    for each in candidates:
+        weight = local.share(each.terms) + _CONTEXT_SHARE * local.share(each.context - each.terms)
+        weight *= _QUESTION_SHARE if each.unit.asks else 1.0
+        weights.append(weight + priors[each.unit.number - 1])
+    yield
+    said = [each.terms for each in taken]
+    added: list[_Unit] = []
+    enough = _MIN_WEIGHT_SHARE * max(weights, default=0.0)
+    for index in sorted(range(len(candidates)), key=lambda i: (-weights[i], i)):
+        if weights[index] < enough or len(added) == _MAX_ADDED:
+            break
+        new = candidates[index]
+        overlap = max(len(new.terms & each) for each in said)
+        if overlap < _REDUNDANT_OVERLAP * len(new.terms) and local.share(new.terms):
+            fitting = _fitting([*taken, *added], [new.unit])
+            said += [new.terms for _ in fitting]
+            added += fitting
+        yield
+    return added
 
 
 def _list_around(units: Sequence[_Unit], place: int) -> tuple[int, int]:
