@@ -200,7 +200,8 @@ def extract_in_steps(
                 last = following
             break
     else:
-        if not unknown and not question.is_covered_by(taken):
+        in_faq = bool(ranked) and sections[ranked[0]].place[2].endswith(_QUESTION_MARKS)
+        if not (unknown or in_faq or question.is_covered_by(taken)):
             taken += yield from _other_sentences(question, sections, priors, taken)
     extracts: dict[tuple[int, int], list[_Unit]] = {}
     for unit in taken:

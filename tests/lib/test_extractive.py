@@ -214,6 +214,17 @@ def test_another_section_follows_only_if_it_adds_something() -> None:
     assert [each.number for each in extract(question, [tides, same, moon])] == [1, 3]
 
 
+def test_an_answer_that_misses_words_of_the_question_goes_on_elsewhere() -> None:
+    tides = "The tide turns every six hours.\n"
+    moon = make_passage("Captains fear the spring.\n")
+    question = "When does the tide turn in spring for captains?"
+    here = make_passage(tides, heading="Tides")
+    assert [each.number for each in extract(question, [here, moon])] == [1, 2]
+    # An entry of a FAQ is whole.
+    entry = make_passage(f"## Does the tide turn?\n\n{tides}", heading="Does the tide turn?")
+    assert [each.number for each in extract(question, [entry, moon])] == [1]
+
+
 def test_of_a_long_paragraph_the_best_sentences_are_quoted() -> None:
     text = " ".join(
         ["Gulls fly over the quay.", "A pilot has a boat. It is red and fast."]
