@@ -50,8 +50,8 @@ _DATA_SUFFIXES: Final = frozenset(
 )
 _MISSING: Final = "no such file in the repository"
 _OUTSIDE: Final = (
-    "it is outside the folder that may be read, which is the repository (a folder with .git), else "
-    "that of the site's configuration"
+    "it is outside the folder that may be read. That is the repository (the folder with .git), or "
+    "without one the folder of the site's configuration; to allow the file, index a copy with .git"
 )
 _ALIAS: Final = "only the build of the site knows what this name stands for"
 _PRIVATE: Final = "it is hidden, or may hold a secret"
