@@ -152,6 +152,11 @@ class _Section:
     end: int
     """...and that of the passage's end."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether its heading is a question, as in a FAQ."""
+        return self.place[2].endswith(_QUESTION_MARKS)
+
 
 def extract_in_steps(
     asked: Mapping[str, float], passages: Sequence[Passage]
@@ -191,8 +196,8 @@ def extract_in_steps(
         yield
         if not taken or question.adds(sections[index], taken):
             taken += _fitting(taken, question.choose(sections[index], taken))
-        if taken and question.is_asked_by(sections[index]):
-            last = sections[index]
+        last = sections[index]
+        if taken and (question.is_asked_by(last) or (index == ranked[0] and last.asks)):
             for following in _continuations(last, sections):
                 if taken[-1].first.block != last.units[-1].first.block:
                     break
@@ -200,8 +205,7 @@ def extract_in_steps(
                 last = following
             break
     else:
-        in_faq = bool(ranked) and sections[ranked[0]].place[2].endswith(_QUESTION_MARKS)
-        if not (unknown or in_faq or question.is_covered_by(taken)):
+        if not (unknown or question.is_covered_by(taken)):
             taken += yield from _other_sentences(question, sections, priors, taken)
     extracts: dict[tuple[int, int], list[_Unit]] = {}
     for unit in taken:
