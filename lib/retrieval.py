@@ -39,6 +39,7 @@ from lib.languages import (
     unspaced_pointing,
     word_meaning,
     words,
+    words_of_all,
 )
 from lib.ranking import Passage, Ranked, select_passages, sort_key, weigh_terms
 from lib.refusal import answerability_margin, answerability_signals
@@ -77,6 +78,9 @@ _DEPENDENT_WEIGHT: Final = 0.03
 _LEAST_WEIGHT: Final = 0.2
 _WORD_WEIGHT: Final = 0.1
 """Own weight of any other question, and its increase per meaningful word."""
+_NAMED_HEADING: Final = 0.5
+_NAMED_WEIGHT: Final = 0.6
+"""Least own weight of a question that a heading matches as far as this."""
 _MOST_WEIGHT: Final = 0.85
 """From this weight on, a question stands alone."""
 _MAX_WORDS: Final = 40
@@ -227,6 +231,8 @@ async def retrieve_passages(
     if _names_the_book(alone) and (opening := await _retrieve_opening(search, question, k)):
         return opening
     read, passages = alone, alone.passages
+    if 0 < meant.weight < _NAMED_WEIGHT and _names_a_heading(question, alone):
+        meant = replace(meant, weight=_NAMED_WEIGHT)
     if meant.weight < 1:
         ranked = _fuse(alone.ranked, in_context.ranked, meant.weight)
         # A follow-up most likely concerns the pages of the last answer.
@@ -241,6 +247,17 @@ async def retrieve_passages(
         manifest=alone.manifest,
         embedding_tokens=sum(each.embedding_tokens for each in found),
     )
+
+
+def _names_a_heading(question: str, result: SearchResult) -> bool:
+    """Whether a question of several words, none of them pointing, has an answer by itself, under a
+    heading that asks nearly the same."""
+    several = any(len(each.indices) > 1 for each in result.lookup.asked)
+    if not several or not result.ranked or result.ranked[0].heading < _NAMED_HEADING:
+        return False
+    points = any(map(words_of_all("pointing").__contains__, question_words(question)))
+    points = points or any(word in question for word in unspaced_pointing())
+    return not points and _margin(result) >= 0
 
 
 def _names_the_book(result: SearchResult) -> bool:

@@ -291,6 +291,16 @@ async def test_a_new_subject_is_found_whatever_was_said_before(
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_question_that_a_heading_answers_needs_no_conversation(
+    book: tuple[Embedder, Store],
+) -> None:
+    question = "and which bulbs fit?"
+    history = exchange("How is the kettle cleaned every month?")
+    found = await retrieve_passages(*book, question, history, 3)
+    assert (found.passages[0].file_path, [*found.asked]) == ("lamp.md", terms(question))
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_conversation_makes_no_other_subject_answerable(
     book: tuple[Embedder, Store],
 ) -> None:
