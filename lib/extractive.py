@@ -110,6 +110,10 @@ class _Unit:
         return self.sentences[-1]
 
     @property
+    def blocks(self) -> set[tuple[int, int]]:
+        return {(self.number, each.block) for each in self.sentences}
+
+    @property
     def characters(self) -> int:
         return sum(len(each.text) for each in self.sentences)
 
@@ -502,6 +506,7 @@ def _other_sentences(
         weights.append(weight + priors[each.unit.number - 1])
     yield
     said = [each.terms for each in taken]
+    blocks = {block for each in taken for block in each.blocks}
     added: list[_Unit] = []
     enough = _MIN_WEIGHT_SHARE * max(weights, default=0.0)
     for index in sorted(range(len(candidates)), key=lambda i: (-weights[i], i)):
@@ -509,10 +514,15 @@ def _other_sentences(
             break
         new = candidates[index]
         overlap = max(len(new.terms & each) for each in said)
-        if overlap < _REDUNDANT_OVERLAP * len(new.terms) and local.share(new.terms):
-            fitting = _fitting([*taken, *added], [new.unit])
-            said += [new.terms for _ in fitting]
-            added += fitting
+        if (
+            blocks.isdisjoint(new.unit.blocks)
+            and overlap < _REDUNDANT_OVERLAP * len(new.terms)
+            and local.share(new.terms)
+            and _fitting([*taken, *added], [new.unit])
+        ):
+            said.append(new.terms)
+            blocks |= new.unit.blocks
+            added.append(new.unit)
         yield
     return added
 

@@ -225,6 +225,14 @@ def test_an_answer_that_misses_words_of_the_question_goes_on_elsewhere() -> None
     assert [each.number for each in extract(question, [entry, moon])] == [1]
 
 
+def test_no_sentence_is_quoted_twice() -> None:
+    pilot = "The pilot fishes at night in the harbour.\n"
+    gate = "The gate is old. It opens for captains. It closes in spring.\n"
+    found = [text for _, text in sentences("spring fish pilot captain", pilot, gate)]
+    assert "It opens for captains." in found or "It closes in spring." in found
+    assert len(found) == len(set(found))
+
+
 def test_of_a_long_paragraph_the_best_sentences_are_quoted() -> None:
     text = " ".join(
         ["Gulls fly over the quay.", "A pilot has a boat. It is red and fast."]
@@ -430,6 +438,8 @@ def test_its_bounds_hold(question: str, texts: list[str]) -> None:
     for each in found:
         assert each.sentences
         assert 1 <= each.number <= len(texts)
+        places = [sentence.block for sentence in each.sentences]
+        assert places == sorted(places)
 
 
 @given(st.text(), st.lists(st.text(max_size=80), max_size=3))
