@@ -183,7 +183,7 @@ def extract_in_steps(
             yield
         yield
     sections = whole or sections
-    if unknown := most_covered < _KNOWN_SHARE:
+    if most_covered < _KNOWN_SHARE:
         question = _Question({})
     most = max((each.score for each in passages), default=0.0) or 1.0
     priors = [
@@ -209,7 +209,7 @@ def extract_in_steps(
                 last = following
             break
     else:
-        if not (unknown or question.is_covered_by(taken)):
+        if not question.is_covered_by(taken):
             taken += yield from _other_sentences(question, sections, priors, taken)
     extracts: dict[tuple[int, int], list[_Unit]] = {}
     for unit in taken:

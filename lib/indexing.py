@@ -239,7 +239,7 @@ _SMALL_BOOK = 20
 _SAMPLED = 20
 """Chunks that the refusal threshold is calibrated with; each makes two questions."""
 _SMALL_BOOK_SHIFT = -1.0
-"""A small book has few of a question's words, also where it answers. Measured on fifteen."""
+"""A small book has few of a question's words even if it answers. Measured on twelve books."""
 _RARE_LANGUAGE = 0.02
 """Languages below this share of the pages are ignored."""
 

@@ -340,6 +340,18 @@ def test_of_equal_sentences_the_one_in_the_section_that_matches_the_question_is_
         assert citation.source.heading == heading
 
 
+def test_a_heading_without_text_stands_for_the_section_below_it() -> None:
+    page = passage_of_sections("## Stop\n\nReturns nothing.\n\n## Run\n\nReturns nothing.\n")
+    stop, run = page.sections
+    jobs = replace(run, heading="Jobs", url="https://b.example/p#jobs")
+    asked = replace(
+        page, sections=(stop, replace(run, above=(jobs,))), heading="Jobs", url=jobs.url
+    )
+    _, citation = Citations([asked]).cite(1)
+    assert citation is not None
+    assert citation.source.heading == "Run"
+
+
 def test_two_headings_of_a_passage_are_two_citations() -> None:
     text, citations = resolve(
         ["Debian has apt [1]. `sudo dnf install teapot` is for Fedora [1]. Debian has apt [1]."],

@@ -249,6 +249,13 @@ def test_a_short_list_without_an_introduction_is_quoted_whole() -> None:
     assert len(sentences("How long may boats stay?", text)) == 2
 
 
+def test_of_a_short_list_of_definitions_the_one_asked_for_is_quoted() -> None:
+    text = "Width\n: How wide it is. Default is 7.\n\nHeight\n: How tall it is. Default is 9.\n"
+    assert answer("What is the default height?", text) == (
+        "- Height: How tall it is. [1] Default is 9. [1]"
+    )
+
+
 STEPS = "To enter the harbour:\n\n" + "".join(
     f"{n}. {step}\n" for n, step in enumerate(["Call.", "Wait.", "Hoist the `flag`."], 1)
 )

@@ -233,6 +233,11 @@ async def test_the_refusal_threshold_is_calibrated_with_the_book_s_own_words(
     await run(services)
     assert texts_since(upstream, asked) == 1
     assert await shift() == measured
+    monkeypatch.setattr(lib.indexing, "_SMALL_BOOK", 20)
+    write_book(folder, {"page-2.md": "# Page 2\n\nAnother text again.\n"})
+    await run(services)
+    assert await shift() == -1
+    monkeypatch.setattr(lib.indexing, "_SMALL_BOOK", 6)
     # It is not worth a failed ingestion.
     upstream.embedding_replies.extend([upstream.embeddings, *[Status(400)] * 2])
     assert (await run(services, force_reindex=True)).status == "completed"
