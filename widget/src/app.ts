@@ -1,0 +1,3 @@
+// The app, loaded at the reader's first intent.
+
+export {};
