@@ -6,7 +6,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-lib test-app test-processes check eval format lock clean
+.PHONY: run test test-lib test-app test-processes check eval format lock widget test-widget clean
 
 run: .venv/installed ## serve the book at http://localhost:7860
 	$(BIN)/python main.py
@@ -61,8 +61,18 @@ lock: .venv/installed-dev ## resolve requirements.in anew; pip checks each packa
 			--no-emit-trusted-host $$each.in || exit 1; \
 	done
 
+widget: widget/node_modules/installed ## build handlers/assets/widget.js and what it loads
+	cd widget && node build.mjs
+
+test-widget: widget/node_modules/installed .venv/installed ## types, committed build, tests in Chromium
+	cd widget && npm run --silent check && node build.mjs --check && npm test
+
+widget/node_modules/installed: widget/package.json widget/package-lock.json
+	cd widget && npm ci --ignore-scripts
+	touch $@
+
 clean:
-	rm -rf .venv qdrant_data
+	rm -rf .venv qdrant_data widget/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

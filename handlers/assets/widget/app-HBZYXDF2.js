@@ -1,0 +1,1 @@
+/*! with streaming-markdown (c) Damian Tarnawski, MIT License */

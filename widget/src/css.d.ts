@@ -1,5 +1,0 @@
-// build.mjs inlines style sheets as text.
-declare module "*.css" {
-  const text: string;
-  export default text;
-}
