@@ -13,7 +13,7 @@ from tests.api import READER_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.upstream import Upstream
 
-UNDESCRIBED = {"pages.static"}
+UNDESCRIBED = {"pages.static", "widget.loader", "widget.file"}
 """Static files, which are not part of the API."""
 
 
