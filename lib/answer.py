@@ -145,13 +145,14 @@ def _refused_or_cached(chat: Chat, turn: Turn) -> _Answer | None:
     cached = chat.cache.get(turn.key) if turn.key else None
     if cached is None:
         return None
-    usage = _done(chat, turn, "", "").usage
+    fresh = _done(chat, turn, "", "")
     done = msgspec.structs.replace(
         cached.done,
         session_id=turn.session_id,
         response_time=_seconds_since(turn.started),
         tokens_used=0,
-        usage=msgspec.structs.replace(usage, cached=True),
+        answer_id=fresh.answer_id,
+        usage=msgspec.structs.replace(fresh.usage, cached=True),
     )
     return cached.pieces, done
 
@@ -316,6 +317,7 @@ def _done(
         finish_reason=finish_reason,
         mode=mode,
         fallback=fallback,
+        answer_id="" if finish_reason == SMALL_TALK else chat.feedback.new_answer_id(),
         check=list(check),
         suggestions=list(suggestions),
         usage=price_usage(

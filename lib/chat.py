@@ -15,6 +15,7 @@ from lib.answer_cache import AnswerCache, AnswerKey, normalise_question
 from lib.api import trimmed
 from lib.budget import Budget
 from lib.embedding import GuardedEmbedder
+from lib.feedback import Feedback
 from lib.generation import ChatModel
 from lib.languages import accepted_languages, language_of_code, question_language
 from lib.pricing import Price
@@ -109,6 +110,7 @@ class Chat:
     max_output_tokens: int
     prompt_addition: str
     text_fragments: bool
+    feedback: Feedback
 
     @property
     def default_k(self) -> int:

@@ -71,7 +71,7 @@ class NotFound(QuireError, status=404, code="NOT_FOUND"):
 
 
 class Conflict(QuireError, status=409, code="CONFLICT"):
-    """Another operation is running that excludes this one."""
+    """Another operation is running that excludes this one, or it was done before."""
 
 
 class UnsupportedMediaType(QuireError, status=415, code="UNSUPPORTED_MEDIA_TYPE"):

@@ -80,6 +80,10 @@ class _Ending(msgspec.Struct, frozen=True, kw_only=True):
             description="For each sentence with a marker, whether its source supports it."
         ),
     ] = []
+    answer_id: Annotated[
+        str,
+        msgspec.Meta(description="For one vote with POST /feedback. Empty for small talk."),
+    ] = ""
     suggestions: Annotated[
         list[Suggestion], msgspec.Meta(description="The closest pages if the book does not answer.")
     ] = []

@@ -58,6 +58,9 @@ class Metrics:
         )
         self._cost = counter("quire_cost_usd", "Estimated cost in US dollars.")
         self._not_in_book = counter("quire_not_in_book", "Questions without an answer in the book.")
+        self._votes = counter(
+            "quire_votes", "Readers' votes on answers, by vote and reason.", ("vote", "reason")
+        )
         self._gauges: dict[str, Gauge] = {}
 
     def count_request(self, route: str, method: str, status: int) -> None:
@@ -84,6 +87,10 @@ class Metrics:
         ):
             self._tokens.labels(kind).inc(count)
         self._cost.inc(spent.cost_usd or 0.0)
+
+    def count_vote(self, vote: str, reason: str) -> None:
+        """Count a vote by its values in `lib.feedback.FeedbackRequest`."""
+        self._votes.labels(vote, reason).inc()
 
     def gauge(self, name: str, help_text: str, read: Callable[[], float], **labels: str) -> None:
         """Register a gauge that calls `read` on each scrape, once for each set of labels."""

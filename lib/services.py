@@ -17,6 +17,7 @@ from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
 from lib.embedding import GuardedEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
+from lib.feedback import Feedback
 from lib.generation import make_model, model_breaker
 from lib.indexing import index_differences
 from lib.ingest import Ingestion, IngestRequest
@@ -170,6 +171,7 @@ async def open_services(
                 max_output_tokens=settings.max_output_tokens,
                 prompt_addition=settings.prompt_addition,
                 text_fragments=settings.text_fragments,
+                feedback=Feedback(settings.admin_api_key, redis),
             ),
             embedder=embedder,
             store=searched,

@@ -1,4 +1,4 @@
-"""Redis, where replicas keep what they share: connection, rate limits, conversations.
+"""Redis, where replicas keep what they share: connection, rate limits, conversations, votes.
 
 Steps that belong together are Lua scripts (`*.lua`), which Redis runs atomically. The keys of a
 book begin with `quire:<QDRANT_COLLECTION>:`.
@@ -6,6 +6,7 @@ book begin with `quire:<QDRANT_COLLECTION>:`.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -55,6 +56,7 @@ def load_script(name: str) -> str:
 
 _RATE_LIMIT: Final = load_script("rate_limit.lua")
 _SESSION_APPEND: Final = load_script("session_append.lua")
+_VOTE: Final = load_script("vote.lua")
 
 
 class RedisClient:
@@ -212,6 +214,15 @@ async def take_allowance(
         _RATE_LIMIT, [f"limit:{key}"], round(each * 1e6), round(period * 1e6)
     )
     return bool(taken), left / 1e6
+
+
+async def take_vote(redis: RedisClient, answer_id: str, seconds: int, most: int) -> bool:
+    """Take the only vote on an answer; all replicas share it. Returns whether it was free.
+
+    At most `most` votes are kept, for `seconds`. Raises `lib.errors.RedisUnavailable`.
+    """
+    now = f"{time.time():.6f}"
+    return bool(await redis.run(_VOTE, ["votes"], answer_id, now, seconds, most))
 
 
 class RedisSessions:

@@ -1,0 +1,148 @@
+"""POST /feedback"""
+
+from typing import Any
+
+import pytest
+
+from tests.api import REMOTE_CLIENT, Api, serving
+from tests.conftest import MakeSettings
+from tests.handlers.test_metrics import figures
+from tests.limits import BURST, ask
+from tests.tiny_book import SITE
+from tests.upstream import Upstream
+
+
+async def answer_id(api: Api, question: str = "When does the tide turn?") -> str:
+    made: str = (await api.ask(question)).json()["answer_id"]
+    return made
+
+
+async def test_a_vote_is_counted_once(api: Api) -> None:
+    body = {"answer_id": await answer_id(api), "vote": "up"}
+    answer = await api.post("/feedback", body)
+    assert (answer.status, answer.json()) == (200, {"counted": True})
+    again = await api.post("/feedback", body | {"vote": "down"})
+    assert (again.status, again.json()["code"]) == (409, "CONFLICT")
+    assert (await figures(api))['quire_votes_total{reason="none",vote="up"}'] == 1
+
+
+async def test_votes_are_counted_by_reason(api: Api) -> None:
+    for reason in ("wrong", "incomplete", "unclear", "source", "other", None, "wrong"):
+        body = {"answer_id": await answer_id(api), "vote": "down", "reason": reason}
+        assert (await api.post("/feedback", body)).status == 200
+    told = await figures(api)
+    counts = {name: value for name, value in told.items() if name.startswith("quire_votes_total")}
+    assert sum(counts.values()) == 7
+    assert counts['quire_votes_total{reason="wrong",vote="down"}'] == 2
+    assert counts['quire_votes_total{reason="none",vote="down"}'] == 1
+
+
+async def test_every_answer_has_its_own_id(generating: Api, upstream: Upstream) -> None:
+    ids = set[str]()
+    for stream in (True, False, True):  # the second and third from the cache
+        answer = await generating.ask("When does the tide turn?", stream=stream)
+        ids.add((answer.events()[-1] if stream else answer.json())["answer_id"])
+    assert len(upstream.chats()) == 1
+    refused = (await generating.ask("zanzibar quokkas")).json()
+    assert refused["finish_reason"] == "not_in_book"
+    ids.add(refused["answer_id"])
+    assert len(ids) == 4
+    for each in ids:
+        body = {"answer_id": each, "vote": "down", "reason": "incomplete"}
+        assert (await generating.post("/feedback", body)).status == 200
+
+
+async def test_small_talk_cannot_be_voted_on(api: Api) -> None:
+    body = {"answer_id": await answer_id(api, "Hello!"), "vote": "up"}
+    assert body["answer_id"] == ""
+    assert (await api.post("/feedback", body)).status == 404
+
+
+async def test_an_unknown_answer_is_a_404(api: Api) -> None:
+    answer = await api.post("/feedback", {"answer_id": "A" * 32, "vote": "up"})
+    assert (answer.status, answer.json()["code"]) == (404, "NOT_FOUND")
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"answer_id": None}, "answer_id"),
+        ({"answer_id": 5}, "answer_id"),
+        ({"answer_id": "a\0"}, "answer_id"),
+        ({"vote": "sideways"}, "vote"),
+        ({"vote": None}, "vote"),
+        ({"vote": 1}, "vote"),
+        ({"reason": "boring"}, "reason"),
+        ({"reason": ["wrong"]}, "reason"),
+        ({"note": "x" * 1_001}, "note"),
+        ({"note": "a\0"}, "note"),
+        ({"note": 5}, "note"),
+    ],
+    ids=str,
+)
+async def test_wrong_fields_are_refused_by_name(
+    api: Api, fields: dict[str, Any], named: str
+) -> None:
+    body = {"answer_id": "A" * 32, "vote": "down", "note": "Neap tides?"} | fields
+    answer = await api.post("/feedback", body)
+    assert answer.status == 400
+    assert answer.json()["details"]["field"] == named
+
+
+async def test_a_missing_field_is_named(api: Api) -> None:
+    answer = await api.post("/feedback", {"vote": "up"})
+    assert answer.json()["details"]["field"] == "answer_id"
+    answer = await api.post("/feedback", {"answer_id": "A" * 32})
+    assert answer.json()["details"]["field"] == "vote"
+
+
+async def test_a_note_may_have_a_thousand_characters_and_is_never_logged(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    note = "zanzibar " + "潮" * 991
+    body = {"answer_id": await answer_id(api), "vote": "down", "reason": "other", "note": note}
+    assert (await api.post("/feedback", body)).status == 200
+    assert (await api.post("/feedback", body)).status == 409
+    assert "zanzibar" not in caplog.text
+    assert body["answer_id"] not in caplog.text
+
+
+async def test_pages_of_the_site_may_vote_and_others_may_not(api: Api) -> None:
+    body = {"answer_id": await answer_id(api), "vote": "up"}
+    refused = await api.post("/feedback", body, headers={"Origin": "https://evil.example"})
+    assert (refused.status, refused.json()["code"]) == (403, "FORBIDDEN")
+    answer = await api.post("/feedback", body, headers={"Origin": SITE})
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == SITE
+    again = await api.post("/feedback", body, headers={"Origin": SITE})
+    assert again.status == 409
+    assert again.headers["Access-Control-Allow-Origin"] == SITE
+
+
+async def test_a_preflight_is_answered(api: Api) -> None:
+    headers = {
+        "Origin": SITE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    answer = await api.request("OPTIONS", "/feedback", headers=headers)
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == SITE
+
+
+async def test_votes_have_a_limit_of_their_own(api: Api) -> None:
+    body = {"answer_id": "A" * 32, "vote": "up"}
+    for _ in range(BURST):
+        assert (await api.post("/feedback", body)).status == 404
+    answer = await api.post("/feedback", body)
+    assert (answer.status, answer.json()["code"]) == (429, "RATE_LIMITED")
+    assert int(answer.headers["Retry-After"]) > 0
+    asked = await ask(api, REMOTE_CLIENT[0])
+    assert int(asked.headers["RateLimit-Remaining"]) == BURST - 1
+
+
+async def test_a_replica_with_the_same_key_accepts_the_vote(make_settings: MakeSettings) -> None:
+    async with serving(make_settings()) as here, serving(make_settings()) as there:
+        body = {"answer_id": await answer_id(here), "vote": "up"}
+        assert (await there.post("/feedback", body)).status == 200
