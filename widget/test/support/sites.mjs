@@ -2,6 +2,8 @@
 //
 //   node test/support/sites.mjs   builds those whose sources have changed
 //
+// Exit code 3: a generator cannot be installed.
+//
 // Everything that is installed or built is in test/sites/.cache. Instead of lock files, which would
 // have 20,000 lines, npm takes the versions of a fixed day.
 
@@ -95,7 +97,9 @@ export async function builtSite(name) {
     await rm(tools, { recursive: true, force: true });
     await mkdir(tools, { recursive: true });
     await cp(packages, join(tools, generator.packages));
-    await generator.install(tools);
+    await generator.install(tools).catch((error) => {
+      throw Object.assign(error, { exitCode: 3 });
+    });
     await writeFile(installed, "");
   }
   await rm(folder, { recursive: true, force: true });
@@ -139,7 +143,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       console.log(`${name}: ${relative(process.cwd(), files)} (${seconds} s)`);
     } catch (error) {
       console.error(`${name}: ${error.message}\n${error.stdout ?? ""}\n${error.stderr ?? ""}`);
-      process.exitCode = 1;
+      process.exitCode = error.exitCode ?? 1;
     }
   }
 }
