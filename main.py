@@ -10,7 +10,18 @@ from quart import Quart, Response, g, request
 from quart_cors import cors
 from quart_rate_limiter import RateLimiter
 
-from handlers import archive, chat, feedback, health, ingest, metrics, pages, search, widget
+from handlers import (
+    archive,
+    chat,
+    feedback,
+    health,
+    ingest,
+    metrics,
+    pages,
+    search,
+    widget,
+    widget_config,
+)
 from handlers.failures import register_failures
 from handlers.limits import make_limit_store
 from handlers.middleware import EXPOSED_HEADERS, Middleware
@@ -42,7 +53,18 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.request_class = archive.request_class(settings)
 
-    for module in (chat, search, feedback, ingest, archive, health, metrics, pages, widget):
+    for module in (
+        chat,
+        search,
+        feedback,
+        ingest,
+        archive,
+        health,
+        metrics,
+        pages,
+        widget,
+        widget_config,
+    ):
         app.register_blueprint(module.blueprint)
     register_failures(app)
     registry = Metrics()

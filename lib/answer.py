@@ -37,6 +37,7 @@ from lib.extractive import extract_in_steps, render_extracts
 from lib.generation import ChatModel, Delta, Finish, Idle, PromptMessage
 from lib.pricing import Price, price_usage, token_cost
 from lib.prompt import build_prompt
+from lib.questions import follow_ups
 from lib.refusal import Refusal, Suggestion, is_refusal, make_refusal, suggest_places
 from lib.runtime import run_cooperatively
 from lib.sanitizer import STEP
@@ -233,6 +234,7 @@ async def _finish(
         "generated",
         check=await run_cooperatively(_check(turn, answer)),
         suggestions=suggest_places(turn.passages) if refused else (),
+        follow_ups=() if refused else _follow_ups(turn, answer),
         model=model.name,
         prompt_tokens=finish.prompt_tokens or 0,
         completion_tokens=finish.completion_tokens or 0,
@@ -263,7 +265,15 @@ async def _quote_book(chat: Chat, turn: Turn, fallback: Fallback) -> _Answer:
     if notice := _NOTICES.get(fallback):
         answer.insert(0, TextDelta(content=f"*{notice}*\n\n"))
     check = await run_cooperatively(_check(turn, answer))
-    return answer, _done(chat, turn, "stop", "extractive", fallback=fallback, check=check)
+    return answer, _done(
+        chat,
+        turn,
+        "stop",
+        "extractive",
+        fallback=fallback,
+        check=check,
+        follow_ups=_follow_ups(turn, answer),
+    )
 
 
 async def _remember(chat: Chat, turn: Turn, answer: _Pieces, done: Done) -> None:
@@ -286,6 +296,13 @@ def _check(turn: Turn, answer: _Pieces) -> Generator[None, None, list[SentenceCh
     return check_answer_in_steps(text_of(answer), sources)
 
 
+def _follow_ups(turn: Turn, answer: _Pieces) -> Sequence[str]:
+    if turn.contents is None:
+        return ()
+    asked = [turn.question, *(each.content for each in turn.history if each.role == "user")]
+    return follow_ups(turn.contents, _citations(answer), asked)
+
+
 def _citations(answer: _Pieces) -> list[Citation]:
     return [piece.citation for piece in answer if isinstance(piece, Cited)]
 
@@ -306,6 +323,7 @@ def _done(
     fallback: Fallback = "",
     check: Sequence[SentenceCheck] = (),
     suggestions: Sequence[Suggestion] = (),
+    follow_ups: Sequence[str] = (),
     model: str = "",
     prompt_tokens: int = 0,
     completion_tokens: int = 0,
@@ -320,6 +338,7 @@ def _done(
         answer_id="" if finish_reason == SMALL_TALK else chat.feedback.new_answer_id(),
         check=list(check),
         suggestions=list(suggestions),
+        follow_ups=list(follow_ups),
         usage=price_usage(
             chat.prices,
             model=model,

@@ -144,6 +144,8 @@ class Operation:
     """Error responses in addition to the common ones."""
     same_answer: Sequence[int] = ()
     """Statuses besides 200 with the same answer."""
+    has_etag: bool = False
+    """Whether `If-None-Match` is answered."""
     admin: bool = False
 
 
@@ -235,6 +237,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         errors |= _BODY_ERRORS
     errors |= operation.statuses
     answered = {"200": {"description": "Success.", "content": content}}
+    if operation.has_etag:
+        answered["304"] = {"description": "Unchanged.", "content": {}}
     for status in operation.same_answer:
         answered[str(status)] = {"description": errors.pop(status), "content": content}
     error_content = {_JSON: {"schema": _reference(ErrorAnswer)}}

@@ -5,10 +5,12 @@ A `Book` describes the input of an ingestion. `survey` compares its files with t
 """
 
 import os
+import posixpath
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from lib.chunking import CHUNKER_VERSION, Chunk, ChunkSection, chunk_page
@@ -28,6 +30,8 @@ from lib.tokens import estimate_tokens
 
 _OWN_PAGES = frozenset({"index", "_index", "readme"})
 """Names, in lower case, of the page that represents its folder."""
+_MAX_ORDERED = 2_000
+"""Pages whose order the index keeps: about 100 kB."""
 _MAX_GAP = 500
 """Longest text between two chunks, in characters, that is kept to join them."""
 
@@ -51,6 +55,16 @@ class Book:
     def content(self) -> str:
         """Hash that identifies the book."""
         return digest([str(self.root)])
+
+    def reading_order(self) -> list[str]:
+        """The pages that the site's navigation lists, in its order, up to `_MAX_ORDERED`."""
+        pages, site = frozenset(self.paths), self.site
+        listed = (
+            os.path.relpath(posixpath.join(content.folder, page), self.root)
+            for content in site.content_roots
+            for page in site.generator.page_order(site, content)
+        )
+        return list(islice(dict.fromkeys(path for path in listed if path in pages), _MAX_ORDERED))
 
     def site_hash(self) -> str:
         """Hash of everything but the pages that decides their addresses."""

@@ -14,6 +14,7 @@ import msgspec
 from lib.answer_cache import AnswerCache, AnswerKey, normalise_question
 from lib.api import trimmed
 from lib.budget import Budget
+from lib.contents import Contents, PublishedContents
 from lib.embedding import GuardedEmbedder
 from lib.feedback import Feedback
 from lib.generation import ChatModel
@@ -95,6 +96,7 @@ class Chat:
 
     embedder: GuardedEmbedder
     store: Store
+    contents: PublishedContents
     reranker: Reranker | None
     until_indexed: Callable[[], Awaitable[None]]
     """Waits for a limited time if the first ingestion is running."""
@@ -143,6 +145,8 @@ class Turn:
     embedding_tokens: int = 0
     text_fragments: bool = False
     """Whether links may point to a sentence (`#heading:~:text=...`)."""
+    contents: Contents | None = None
+    """Those of the searched index, for follow-ups; None until they are read."""
     key: AnswerKey | None = None
     """Cache key; None if the answer depends on a conversation or a selection."""
 
@@ -212,6 +216,7 @@ async def prepare(
         passages=pack_passages(found, request.context_window, estimate_tokens),
         refusal=make_refusal(turn.language, found) if refused else None,
         embedding_tokens=retrieval.embedding_tokens,
+        contents=chat.contents.of(retrieval.manifest),
         text_fragments=chat.text_fragments
         and generator_named(retrieval.manifest.generator).text_fragments,
         key=key,

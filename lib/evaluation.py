@@ -37,6 +37,7 @@ from lib.services import Services
 from lib.sessions import conversation_key, new_session_id
 from lib.sites.detection import detect_site
 from lib.sites.link_check import missing_links
+from lib.store import all_urls
 
 Numbers = npt.NDArray[np.float64]
 
@@ -145,7 +146,7 @@ async def find_valid_links(services: Services, place: Path | None) -> set[str]:
     `place` is as in `lib.sites.link_check.missing_links`. Raises
     `lib.sites.link_check.SitemapError` and the errors of the store.
     """
-    settings, urls = services.settings, await services.store.urls()
+    settings, urls = services.settings, await all_urls(services.store)
     if place is None:
         return urls
     site = await asyncio.to_thread(

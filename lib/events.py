@@ -87,6 +87,12 @@ class _Ending(msgspec.Struct, frozen=True, kw_only=True):
     suggestions: Annotated[
         list[Suggestion], msgspec.Meta(description="The closest pages if the book does not answer.")
     ] = []
+    follow_ups: Annotated[
+        list[str],
+        msgspec.Meta(
+            description="At most three questions to ask next: headings beside the cited ones."
+        ),
+    ] = []
 
 
 class Done(_Ending, frozen=True, kw_only=True, tag="done"):

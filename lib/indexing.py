@@ -43,6 +43,7 @@ from lib.store import (
     Manifest,
     Store,
     StoredChunk,
+    all_urls,
     new_generation,
 )
 from lib.worker import Opened
@@ -344,6 +345,9 @@ async def index_book(
             settings=wanted,
             pushed=book.content == digest([str(settings.pushed_content)]),
             languages=_languages_of(ledger),
+            title=book.title,
+            site_url=book.site_url,
+            reading_order=tuple(book.reading_order),
             documents=sum(bool(record.chunks) for record in ledger.values()),
             chunks=task.chunks_created,
             created_at=datetime.now(UTC).isoformat(),
@@ -406,7 +410,7 @@ async def check_links(store: Store, book: Opened, site_check_path: Path | None) 
     """List addresses of the index that the built site or sitemap lacks, if one is configured."""
     if site_check_path is None:
         return []
-    urls = await store.urls()
+    urls = await all_urls(store)
     lines = await asyncio.to_thread(unresolved_links, urls, site_check_path, book.base_url)
     return lines[:_MAX_LINES]
 

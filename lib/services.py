@@ -15,7 +15,8 @@ from lib.answer_cache import AnswerCache
 from lib.archives import remove_leftovers
 from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
-from lib.embedding import GuardedEmbedder, embedding_breaker
+from lib.contents import PublishedContents
+from lib.embedding import Embedder, GuardedEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.feedback import Feedback
 from lib.generation import make_model, model_breaker
@@ -23,11 +24,13 @@ from lib.indexing import index_differences
 from lib.ingest import Ingestion, IngestRequest
 from lib.metrics import Metrics
 from lib.pricing import embedding_weight
+from lib.questions import Starters
 from lib.replicas.budget import RedisBudget
 from lib.replicas.client import RedisClient, RedisSessions
 from lib.replicas.ingest import LeasedStore, Reports
 from lib.reranking import make_reranker
 from lib.resilience import Admission, Breaker, CachedProbe
+from lib.retrieval import retrieve_passages
 from lib.runtime import LoopMonitor
 from lib.sessions import MemorySessions
 from lib.settings import MULTILINGUAL, Settings
@@ -66,6 +69,8 @@ class Services:
     chat: Chat
     embedder: GuardedEmbedder
     store: Store
+    contents: PublishedContents
+    starters: Starters
     ingestion: Ingestion
     reports: Reports | None
     """Ingestion reports of all replicas; None if this process does not share its index."""
@@ -151,6 +156,10 @@ async def open_services(
 
         # The embedded index needs no breaker: it waits for no server.
         searched = GuardedStore(store, store_guard) if settings.qdrant_url else store
+        contents = PublishedContents(searched)
+        stack.push_async_callback(contents.close)
+        starters = Starters(partial(_find_page, embedder, searched))
+        stack.push_async_callback(starters.close)
         index_checked = asyncio.Event()
         index_checked.set()
         yield Services(
@@ -158,6 +167,7 @@ async def open_services(
             chat=Chat(
                 embedder=embedder,
                 store=searched,
+                contents=contents,
                 reranker=reranker,
                 until_indexed=partial(_wait_for_index, index_checked, searched, ingestion),
                 sessions=RedisSessions(redis) if redis else MemorySessions(),
@@ -175,6 +185,8 @@ async def open_services(
             ),
             embedder=embedder,
             store=searched,
+            contents=contents,
+            starters=starters,
             ingestion=ingestion,
             reports=reports,
             redis=redis,
@@ -186,6 +198,12 @@ async def open_services(
             index_checked=index_checked,
             metrics=metrics or Metrics(),
         )
+
+
+async def _find_page(embedder: Embedder, store: Store, question: str) -> str | None:
+    """Return the file that answers a question best; None if the book does not answer."""
+    found = await retrieve_passages(embedder, store, question, (), 1)
+    return found.passages[0].file_path if found.answerable and found.passages else None
 
 
 def _make_budget(settings: Settings, redis: RedisClient | None) -> Budget:

@@ -22,13 +22,29 @@ from lib.sites.generators import GENERATORS
 
 MULTILINGUAL: Final = "multilingual"
 _MAX_ADDITION: Final = 2_000
+_MAX_TITLE: Final = 200
+_MAX_QUESTIONS: Final = 6
+_MAX_QUESTION: Final = 200
 _REDIS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
 
 
-def _short_text(raw: str) -> str:
-    if len(raw) > _MAX_ADDITION:
-        raise ValueError(f"at most {_MAX_ADDITION} characters")
-    return raw
+def _short_text(most: int) -> Callable[[str], str]:
+    def parse(raw: str) -> str:
+        if len(raw) > most:
+            raise ValueError(f"at most {most} characters")
+        return raw
+
+    return parse
+
+
+def _questions(raw: str) -> tuple[str, ...]:
+    """Up to `_MAX_QUESTIONS` questions, separated by `|`."""
+    questions = tuple(text for part in raw.split("|") if (text := " ".join(part.split())))
+    if len(questions) > _MAX_QUESTIONS or any(len(each) > _MAX_QUESTION for each in questions):
+        raise ValueError(
+            f"at most {_MAX_QUESTIONS} questions of {_MAX_QUESTION} characters, separated by |"
+        )
+    return questions
 
 
 def _api_key(raw: str) -> str:
@@ -233,7 +249,7 @@ class Settings:
     rerank_api_key: str = _setting("", _api_key, secret=True)
     rerank_timeout: int = _setting(1, _whole_number(1, 30))
 
-    prompt_addition: str = _setting("", _short_text)
+    prompt_addition: str = _setting("", _short_text(_MAX_ADDITION))
     answer_cache_size: int = _setting(500, _whole_number(0, 100_000))
     text_fragments: bool = _setting(True, _flag)
     prices: Mapping[str, Price] = _setting(PRICES, _price_table)
@@ -255,6 +271,8 @@ class Settings:
     site_url: str = _setting("", _http_url)
     site_generator: str = _setting("auto", _one_of("auto", *GENERATORS, "none"))
     site_options: Mapping[str, Any] = _setting({}, _json_object)
+    book_title: str = _setting("", _short_text(_MAX_TITLE))
+    starter_questions: tuple[str, ...] = _setting((), _questions)
     site_check_path: Path | None = _setting(None, Path)
     chunk_tokens: int = _setting(270, _whole_number(50, 2_000))
     max_files: int = _setting(20_000, _whole_number(1, 1_000_000))

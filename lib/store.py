@@ -34,6 +34,9 @@ FILTERS = ("file_path", "paths", "chapter", "kind", "version", "locale")
 """The fields that a search can filter on."""
 SCROLL_LIMIT = 2_000
 """Points read from an engine in one call, without vectors."""
+PAYLOAD_BATCH = 200
+"""Points in a batch of `Store.payloads`. Reading one takes a few milliseconds, in which nothing
+else runs."""
 _READER_SECONDS = 3.0
 """Longest wait of a reader for the server. An ingestion waits longer."""
 _HANGS = "The Qdrant server takes too long to answer. Try again later."
@@ -136,6 +139,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """These settings by name, to tell which differ."""
     pushed: bool = False
     """Whether its content was uploaded as an archive."""
+    title: str = ""
+    """Title in the site's configuration."""
+    site_url: str = ""
+    """Scheme and host of the site, as configured; empty if unknown."""
+    reading_order: tuple[str, ...] = ()
+    """Files in the order of the site's own navigation, as far as it is known."""
     refusal_shift: float = 0.0
     """Raises the threshold below which questions are refused (`lib.refusal`)."""
     index_format: int = INDEX_FORMAT
@@ -227,8 +236,11 @@ class Store(Searchable, Protocol):
     async def ledger(self) -> Ledger:
         """The published generation's files; empty without one."""
 
-    async def urls(self) -> set[str]:
-        """All URLs in the published generation."""
+    def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        """Yield batches of the published generation's chunks, reduced to these fields, in no order.
+
+        All are of one generation, also if another one is published meanwhile.
+        """
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         """Start a generation. Raises `lib.errors.Conflict` while another process builds one."""
@@ -246,7 +258,8 @@ class GuardedStore:
         self._store = store
         self._breaker = breaker
         self.open, self.build, self.close = store.open, store.build, store.close
-        self.ledger, self.urls, self.reachable = store.ledger, store.urls, store.reachable
+        self.ledger, self.payloads = store.ledger, store.payloads
+        self.reachable = store.reachable
 
     async def manifest(self) -> Manifest | None:
         with self._breaker.call(from_memory=True):
@@ -274,6 +287,17 @@ async def _deadline() -> AsyncIterator[None]:
             yield
     except TimeoutError:
         raise StoreUnavailable(_HANGS) from None
+
+
+async def all_urls(store: Store) -> set[str]:
+    """All URLs in the published generation."""
+    return {
+        section["url"]
+        async for batch in store.payloads(["sections"])
+        for payload in batch
+        for section in payload["sections"]
+        if section["url"]
+    }
 
 
 def store_breaker() -> Breaker:

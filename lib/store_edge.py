@@ -18,12 +18,12 @@ import fcntl
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, ParamSpec, TypeVar
+from typing import IO, Any, ParamSpec, TypeVar
 
 import msgspec
 from qdrant_edge import EdgeShard
@@ -32,6 +32,7 @@ from lib.embedding import Vectors
 from lib.errors import Conflict, IndexUnreadable, StoreUnavailable
 from lib.runtime import write_atomically
 from lib.store import (
+    PAYLOAD_BATCH,
     Candidates,
     GenerationBuilder,
     Ledger,
@@ -143,13 +144,6 @@ class _EdgeFolder:
             self._live = _Generation(path, manifest, shard, search, mtime_ns)
         # Another process may still read the previous one.
         return {path, previous.path} if previous else {path}
-
-    def urls(self) -> set[str]:
-        """All URLs in the published generation."""
-        live = self.current()
-        rows = scroll_payloads(live.shard, "sections") if live else ()
-        sections = (section for _, sections in rows for section in sections)
-        return {section["url"] for section in sections if section["url"]}
 
     def begin(self, generation: str, embedding_model: str) -> tuple[Path, IO[bytes]]:
         """Create a folder for a new generation; return it and the lock, for the caller to close.
@@ -402,8 +396,11 @@ class EdgeStore:
     async def ledger(self) -> Ledger:
         return await self.in_thread(self._folder.ledger)
 
-    async def urls(self) -> set[str]:
-        return await self.in_thread(self._folder.urls)
+    async def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        if live := await self.in_thread(self._folder.current):
+            batches = scroll_payloads(live.shard, fields, PAYLOAD_BATCH)
+            while (batch := await self.in_thread(next, batches, None)) is not None:
+                yield [payload for _, payload in batch]
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         building = asyncio.ensure_future(

@@ -199,14 +199,15 @@ def _copy_range(old: FileIO, new: BinaryIO, begin: int, end: int) -> None:
         begin += len(block)
 
 
-def scroll_payloads(shard: edge.EdgeShard, field: str) -> Iterator[tuple[str, Any]]:
-    """The id of every point with one field of its payload."""
+def scroll_payloads(
+    shard: edge.EdgeShard, fields: Sequence[str], batch: int = SCROLL_LIMIT
+) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
+    """Yield batches of all points: the id of each, and these fields of its payload."""
     offset = None
     while True:
-        request = edge.ScrollRequest(offset=offset, limit=SCROLL_LIMIT, with_payload=[field])
+        request = edge.ScrollRequest(offset=offset, limit=batch, with_payload=list(fields))
         records, offset = shard.scroll(request)
-        for record in records:
-            yield str(record.id), (record.payload or {}).get(field)
+        yield [(str(record.id), record.payload or {}) for record in records]
         if offset is None:
             return
 

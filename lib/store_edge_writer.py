@@ -59,7 +59,12 @@ class ShardWriter:
             except StoreUnavailable:  # damaged, or killed before its first flush
                 continue
             if known is None:
-                known = {h: chunk for chunk, h in scroll_payloads(shard, "content_hash")}
+                known = {
+                    payload["content_hash"]: chunk_id
+                    for batch in scroll_payloads(shard, ["content_hash"])
+                    for chunk_id, payload in batch
+                    if "content_hash" in payload
+                }
             self._sources.append((shard, known))
 
     def reuse_vectors(self, content_hashes: Collection[str]) -> dict[str, Vectors]:

@@ -40,6 +40,7 @@ from lib.settings import Quantization
 from lib.store import (
     DENSE,
     FILTERS,
+    PAYLOAD_BATCH,
     SCROLL_LIMIT,
     SPARSE,
     Candidates,
@@ -172,11 +173,15 @@ class _Server:
                 await self.client.delete_collection(name)
 
     async def pages(
-        self, name: str, payload: list[str] | bool, *, with_vectors: bool = False
+        self,
+        name: str,
+        payload: list[str] | bool,
+        *,
+        with_vectors: bool = False,
+        most: int = SCROLL_LIMIT,
     ) -> "AsyncIterator[list[models.Record]]":
-        """All points of a collection."""
+        """All points of a collection, at most `most` in a page."""
         offset: Any = None
-        most = _UPSERT_LIMIT if with_vectors else SCROLL_LIMIT
 
         async def page(limits: _Limits) -> "tuple[list[models.Record], Any]":
             return await self.client.scroll(
@@ -380,7 +385,9 @@ class _ServerBuilder:
             name = await self._server.live()
             if name is None:
                 return
-            async for records in self._server.pages(name, True, with_vectors=True):
+            async for records in self._server.pages(
+                name, True, with_vectors=True, most=_UPSERT_LIMIT
+            ):
                 chunks = [msgspec.convert(record.payload, StoredChunk) for record in records]
                 await self._add(
                     [
@@ -611,13 +618,11 @@ class ServerStore:
             raise IndexUnreadable(_OTHER_VERSION) from None
         return ledger
 
-    async def urls(self) -> set[str]:
-        if await self._current() is None:
-            return set()
-        pages = (await self._server.get()).pages(self._alias, ["sections"])
-        payloads = [each.payload or {} async for page in pages for each in page]
-        sections = (section for payload in payloads for section in payload.get("sections", ()))
-        return {section["url"] for section in sections if section["url"]}
+    async def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        if live := await self._current():
+            pages = (await self._server.get()).pages(live[0], list(fields), most=PAYLOAD_BATCH)
+            async for page in pages:
+                yield [record.payload or {} for record in page]
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         server = await self._server.get()

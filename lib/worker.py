@@ -53,6 +53,9 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     errors: Sequence[str]
     generator: str
     base_url: str
+    title: str
+    site_url: str
+    reading_order: Sequence[str]
     site: str
     chunker: str
     content: str
@@ -141,6 +144,9 @@ def _opened(book: Book, errors: Sequence[str]) -> Opened:
         errors=errors,
         generator=book.site.generator.name,
         base_url=book.site.base_url,
+        title=book.site.title,
+        site_url=book.site.site_url,
+        reading_order=book.reading_order(),
         site=book.site_hash(),
         chunker=book.chunker,
         content=book.content,

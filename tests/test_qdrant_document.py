@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from lib.store import new_generation
+from lib.store import all_urls, new_generation
 from lib.store_server import Layout, ServerStore
 from tests.qdrant_document import VARIABLE, Document, Exchange
 from tests.qdrant_server import running_qdrant
@@ -145,7 +145,7 @@ async def test_all_requests_and_responses_match_the_document(tmp_path: Path) -> 
             await publish(store, [chunk(n) for n in range(20)], random_vectors(20))
             await nearest(store, random_vectors(1)[0], 5, only={"kind": "prose"})
             await store.ledger()
-            await store.urls()
+            await all_urls(store)
             builder = await store.build(new_generation(), MODEL)
             await builder.reuse_vectors([chunk(0).content_hash])
             await builder.copy_unchanged(without=["b.md"])

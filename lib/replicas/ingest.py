@@ -128,7 +128,7 @@ class LeasedStore:
         self.check = redis.check
         self.open, self.close, self.reachable = store.open, store.close, store.reachable
         self.manifest, self.search = store.manifest, store.search
-        self.ledger, self.urls = store.ledger, store.urls
+        self.ledger, self.payloads = store.ledger, store.payloads
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         """Also raises `lib.errors.RedisUnavailable`."""

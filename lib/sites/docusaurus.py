@@ -294,6 +294,7 @@ GENERATOR: Final = Generator(
     config_files=tuple(f"docusaurus.config{suffix}" for suffix in JAVASCRIPT_SUFFIXES),
     read_settings=_read_settings,
     address=lambda settings: (string(settings, "url"), base_of(settings, "baseUrl")),
+    title=lambda settings: string(settings, "title"),
     content_roots=_content_roots,
     claims_project=True,  # the options of a plugin may be unreadable
     implied_by="docs_route",

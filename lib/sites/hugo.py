@@ -364,6 +364,13 @@ def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
     return bool({"baseurl", "contentdir", "theme", "module"} & settings.keys())
 
 
+def _title(settings: Mapping[str, Any]) -> str:
+    """The title of the default language, else of the site."""
+    language = string(settings, "defaultcontentlanguage", "en")
+    own = string(section(settings, "languages", language), "title")
+    return own or string(settings, "title")
+
+
 GENERATOR: Final = Generator(
     name="hugo",
     config_files=tuple(
@@ -376,6 +383,7 @@ GENERATOR: Final = Generator(
     recognises=_recognises,
     project_folder=lambda file: file.parents[2] if file.parent.name == "_default" else file.parent,
     address=lambda settings: (string(settings, "baseurl"), None),
+    title=_title,
     content_roots=_content_roots,
     page_path=_page_path,
     heading_rules=_heading_rules,

@@ -256,6 +256,7 @@ GENERATOR: Final = Generator(
     recognises=_recognises,
     patterns=("exclude", "include", "defaults", "permalink", "plugins", "gems"),
     address=lambda settings: (string(settings, "url"), string(settings, "baseurl", "/")),
+    title=lambda settings: string(settings, "title"),
     content_roots=_content_roots,
     page_path=_page_path,
     heading_rules=_heading_rules,

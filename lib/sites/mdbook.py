@@ -102,6 +102,7 @@ GENERATOR: Final = Generator(
     config_files=("book.toml",),
     recognises=lambda file, settings: (file.parent / _source(settings) / "SUMMARY.md").is_file(),
     address=_address,
+    title=lambda settings: string(section(settings, "book"), "title"),
     content_roots=lambda project: project.single_root(_source(project.settings)),
     listed_pages=_listed_pages,
     page_path=_page_path,

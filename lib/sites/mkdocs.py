@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import lru_cache, partial
 from pathlib import Path
@@ -317,6 +317,15 @@ def _same_repository(file: Path, other: Path) -> bool:
         return False
 
 
+def _nav_files(nav: object) -> Iterator[str]:
+    """The pages of `nav`, which nests lists and `title: page`."""
+    if isinstance(nav, str):
+        yield posixpath.normpath(nav)
+    elif isinstance(nav, list | dict):
+        for entry in nav.values() if isinstance(nav, dict) else nav:
+            yield from _nav_files(entry)
+
+
 GENERATOR: Final = Generator(
     name="mkdocs",
     options={"use_directory_urls": bool},
@@ -327,7 +336,9 @@ GENERATOR: Final = Generator(
         string(settings, "site_url"),
         UNREAD if setting(settings, "site_url") is UNKNOWN else None,
     ),
+    title=lambda settings: string(settings, "site_name"),
     content_roots=lambda project: project.single_root(string(project.settings, "docs_dir", "docs")),
+    page_order=lambda site, _root: _nav_files(site.settings.get("nav")),
     page_path=_page_path,
     heading_rules=_heading_rules,
     markdown=lambda settings: "jinja" if _has_macros(settings) else "python",

@@ -21,6 +21,8 @@ _MARKDOWN_SUFFIX: Final = re.compile(r"\.(?:mdx?|markdown|mkdn?|mkdown|mdown)$",
 
 LONGEST_PATH: Final = 1_000
 """In characters: a longer slug, title or address is not used."""
+_LONGEST_TITLE: Final = 200
+"""In characters: the rest of a site's title is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class Generator:
     address: Callable[[Mapping[str, Any]], tuple[str, str | None]] = lambda _settings: ("", None)
     """From the settings to the site's address: the whole and None, or host and path. The path is
     `UNREAD` if it could not be read."""
+    title: Callable[[Mapping[str, Any]], str] = lambda _settings: ""
+    """From the settings to the site's title; empty if there is none."""
     content_roots: Callable[[Project], Iterable[ContentRoot]] = lambda p: p.single_root(".")
     claims_project: bool = False
     """Whether a configuration counts even if the content folder is in none of its content roots."""
@@ -207,6 +211,11 @@ class Generator:
     listed_pages: Callable[[ContentRoot], Mapping[str, str] | None] = lambda _root: None
     """The pages that are built, relative to the content root, with their titles as Markdown; None
     when all are."""
+    page_order: Callable[["Site", ContentRoot], Iterable[str]] = lambda site, root: (
+        site.generator.listed_pages(root) or ()
+    )
+    """The pages in the order of the site's navigation, relative to the content root. Other pages
+    come after them."""
     text_fragments: bool = True
     """Whether links may end in `:~:text=…`."""
 
@@ -240,6 +249,11 @@ class Site:
     config_file: Path | None = None
     problems: tuple[str, ...] = field(default=(), repr=False)
     """Lines of the form `file: problem` about the configuration."""
+
+    @property
+    def title(self) -> str:
+        """The configured title in one line; empty if there is none."""
+        return " ".join(self.generator.title(self.settings).split())[:_LONGEST_TITLE]
 
     def switch(self, option: str, configured: bool | None) -> bool | None:
         """The operator's option where it is true or false, else the configured value."""

@@ -112,6 +112,8 @@ def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, A
     book = read_config(file.with_name("_config.yml"), problems)
     base = string(section(book, "html"), "baseurl")
     settings = {**section(book, "sphinx", "config"), "html_baseurl": base}
+    if title := string(book, "title"):
+        settings.setdefault("project", title)
     if book.get("only_build_toc_files") is True:
         settings["toc"] = read_config(file, problems)
     return settings
@@ -152,11 +154,19 @@ def _listed(toc: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _myst_title(settings: Mapping[str, Any]) -> str:
+    """The title of the site, else of the project."""
+    return string(section(settings, "site"), "title") or string(
+        section(settings, "project"), "title"
+    )
+
+
 MYST_SITE: Final = Generator(
     name="myst",
     config_files=("myst.yml",),
     read_settings=_read_myst,
     recognises=lambda _, settings: "project" in settings or "site" in settings,
+    title=_myst_title,
     page_path=_myst_path,
     heading_rules=lambda site, text: replace(_heading_rules(site, text), slugify=None),
     markdown=lambda _: "myst",
@@ -174,6 +184,7 @@ GENERATOR: Final = Generator(
         string(settings, "html_baseurl"),
         UNREAD if setting(settings, "html_baseurl") is UNKNOWN else None,
     ),
+    title=lambda settings: string(settings, "project"),
     page_path=_page_path,
     heading_rules=_heading_rules,
     markdown=lambda _: "myst",

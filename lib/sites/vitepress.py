@@ -191,6 +191,10 @@ def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, A
     return settings
 
 
+def _title(settings: Mapping[str, Any]) -> str:
+    return string(settings, "title") or string(section(settings, "locales", "root"), "title")
+
+
 GENERATOR: Final = Generator(
     name="vitepress",
     options={"clean_urls": bool},
@@ -206,6 +210,7 @@ GENERATOR: Final = Generator(
         string(section(settings, "sitemap"), "hostname"),
         base_of(settings, "base"),
     ),
+    title=_title,
     content_roots=_content_roots,
     page_path=_page_path,
     heading_rules=_heading_rules,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,7 +223,7 @@ class Remembering:
     async def ledger(self) -> Ledger:
         raise NotImplementedError
 
-    async def urls(self) -> set[str]:
+    def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         raise NotImplementedError
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:

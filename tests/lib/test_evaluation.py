@@ -25,6 +25,7 @@ from lib.events import NOT_IN_BOOK, ChatAnswer
 from lib.golden import GoldPlace, Question
 from lib.services import Services, open_services
 from lib.sites.link_check import SitemapError
+from lib.store import all_urls
 from tests.conftest import MakeSettings
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Drop, Status, Upstream, answer, delta
@@ -61,7 +62,7 @@ async def generating(make_settings: MakeSettings, upstream: Upstream) -> AsyncIt
 
 
 async def outcomes_of(services: Services, *questions: Question, plan: Plan = PLAN) -> list[Outcome]:
-    known = await services.store.urls()
+    known = await all_urls(services.store)
     return await evaluate(services, questions, plan, known, lambda: None)
 
 
@@ -71,7 +72,7 @@ async def test_what_is_found_and_answered(services: Services) -> None:
         services,
         [TIDE, FENDERS, WRONG],
         PLAN,
-        await services.store.urls(),
+        await all_urls(services.store),
         lambda: done.append(None),
     )
     assert len(done) == 3

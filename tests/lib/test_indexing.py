@@ -18,7 +18,7 @@ from lib.indexing import _MAX_LINES, IngestTask, _IndexWriter, _languages_of
 from lib.reader import open_reader
 from lib.services import Services, make_local_embedder, open_services
 from lib.settings import Settings
-from lib.store import Candidates, FileRecord, GenerationBuilder, Ledger, new_generation
+from lib.store import Candidates, FileRecord, GenerationBuilder, Ledger, all_urls, new_generation
 from lib.store_edge import EdgeStore
 from lib.terms import query_vector
 from tests.ingesting import FILES, ingest_settings, run
@@ -303,7 +303,9 @@ async def test_another_site_address_costs_no_embedding(
     asked = len(upstream.requests)
     async with open_services(replace(settings, site_url="https://other.example")) as services:
         assert (await run(services)).status == "completed"
-        assert all(url.startswith("https://other.example/") for url in await services.store.urls())
+        assert all(
+            url.startswith("https://other.example/") for url in await all_urls(services.store)
+        )
     assert texts_since(upstream, asked) == 0
 
 

@@ -15,6 +15,7 @@ from lib.ingest import IngestRequest
 from lib.reader import Reader, open_reader
 from lib.services import Services, open_services
 from lib.settings import Settings
+from lib.store import all_urls
 from lib.worker import Open
 from tests.ingesting import FILES, ingest_settings, run
 from tests.tiny_book import write_book
@@ -105,7 +106,7 @@ async def test_a_configuration_that_breaks_the_process_is_not_used(
     assert status.progress.errors == [
         "The site's configuration cannot be read: reading ended with SIGSEGV."
     ]
-    assert await services.store.urls() == set()
+    assert await all_urls(services.store) == set()
 
 
 async def test_a_process_that_cannot_start_fails_the_ingestion(

@@ -64,6 +64,12 @@ GOOD: list[tuple[str, str, Any]] = [
     ("SITE_URL", "https://book.example/docs/", "https://book.example/docs"),
     ("SITE_GENERATOR", "MkDocs", "mkdocs"),
     ("SITE_OPTIONS", '{"base_url": "/book/"}', {"base_url": "/book/"}),
+    ("BOOK_TITLE", "The harbour", "The harbour"),
+    (
+        "STARTER_QUESTIONS",
+        " When does the tide  turn? | | Opening hours|",
+        ("When does the tide turn?", "Opening hours"),
+    ),
     ("SITE_CHECK_PATH", "../build/sitemap.xml", Path("../build/sitemap.xml")),
     ("CHUNK_TOKENS", "50", 50),
     ("MAX_FILES", "1", 1),

@@ -18,7 +18,7 @@ import lib.store_server
 from lib.errors import Conflict, StoreUnavailable, UpstreamError
 from lib.services import make_store
 from lib.settings import Settings
-from lib.store import FileRecord, Manifest, Store, generation_time, new_generation
+from lib.store import FileRecord, Manifest, Store, all_urls, generation_time, new_generation
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
 from lib.terms import SparseVector, query_vector
@@ -61,7 +61,7 @@ async def test_an_empty_store(store: Store) -> None:
     assert await store.reachable()
     assert await store.manifest() is None
     assert await store.ledger() == {}
-    assert await store.urls() == set()
+    assert await all_urls(store) == set()
 
 
 async def test_published_chunks_are_found(store: Store) -> None:
@@ -69,7 +69,7 @@ async def test_published_chunks_are_found(store: Store) -> None:
     manifest = await publish(store, chunks, vectors)
     assert await store.manifest() == manifest
     assert await store.ledger() == make_ledger(chunks)
-    assert await store.urls() == {each.sections[0].url for each in chunks}
+    assert await all_urls(store) == {each.sections[0].url for each in chunks}
     for each, vector in zip(chunks, vectors, strict=True):
         [hit] = await nearest(store, vector, 1)
         assert hit.chunk == each

@@ -27,7 +27,7 @@ LOOK = """
 import asyncio, json, sys, tempfile
 from pathlib import Path
 from lib.errors import StoreUnavailable
-from lib.store import new_generation
+from lib.store import all_urls, new_generation
 from lib.store_edge import EdgeStore
 from tests.stores import chunk, nearest, publish, random_vectors
 
@@ -37,7 +37,7 @@ async def look():
     try:
         found = await nearest(store, random_vectors(3)[1], 2)
         print(json.dumps([hit.chunk.chunk_id for hit in found]))
-        print(len(await store.ledger()), len(await store.urls()))
+        print(len(await store.ledger()), len(await all_urls(store)))
         await publish(store, [chunk(9)], random_vectors(1))
     except StoreUnavailable as error:
         print(error.message)

@@ -48,6 +48,7 @@ from lib.store import (
     FILTERS,
     SPARSE,
     GuardedStore,
+    all_urls,
     new_generation,
     store_breaker,
 )
@@ -136,7 +137,7 @@ CALLS: dict[str, Call] = {
     "restricted": lambda store: nearest(store, random_vectors(1)[0], 3, only={"file_path": "a.md"}),
     "by words": lambda store: store.search(None, query_vector("text"), 3),
     "ledger": lambda store: store.ledger(),
-    "urls": lambda store: store.urls(),
+    "urls": all_urls,
     "write": write,
     "copy unchanged": copy_unchanged,
     "reuse vectors": reuse_vectors,
@@ -284,6 +285,7 @@ async def test_nothing_of_the_client_is_imported_beside_its_loading() -> None:
     code = """
 import asyncio, sys
 from lib.runtime import SingleFlight
+from lib.store import all_urls
 from lib.store_server import ServerStore
 async def main():
     store = ServerStore("http://127.0.0.1:9", "", "book")
@@ -292,7 +294,7 @@ async def main():
         connecting.set()
         await asyncio.Event().wait()
     store._server = SingleFlight(connect)
-    calls = [store.reachable(), store.open(), store.manifest(), store.ledger(), store.urls()]
+    calls = [store.reachable(), store.open(), store.manifest(), store.ledger(), all_urls(store)]
     tasks = [asyncio.create_task(call) for call in calls]
     await connecting.wait()
     assert not any(task.done() for task in tasks)
@@ -608,7 +610,7 @@ async def test_requests_keep_to_the_limits_of_the_strict_mode(
     for (v, terms, n, only), expected in zip(asked, unlimited, strict=True):
         assert await reader.search(v, terms, n, only=only) == expected
     assert await reader.ledger() == make_ledger(chunks)
-    assert len(await reader.urls()) == 20
+    assert len(await all_urls(reader)) == 20
     builder = await store.build(generation := new_generation(), MODEL)
     lent = await builder.reuse_vectors([each.content_hash for each in chunks])
     assert len(lent) == 20

@@ -1,0 +1,331 @@
+"""The contents of the published book: its pages in reading order, each with its headings.
+
+They are read from the index once per generation, in the background. Nothing waits for them: until
+they are there, readers miss suggestions. Headings are kept encoded and decoded a page at a time.
+With the limits below, the contents of the largest book take about 50 MB.
+"""
+
+import asyncio
+import logging
+import math
+import re
+import time
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from lib.errors import IndexNotReady, QuireError, StoreUnavailable
+from lib.languages import language_of_code, question_language
+from lib.runtime import SingleFlight, run_cooperatively
+from lib.store import INDEX_FORMAT, Manifest, Section, Store
+
+_log = logging.getLogger(__name__)
+
+_MAX_PAGES: Final = 20_000
+"""As many as `MAX_FILES` allows by default. A larger book has any 20,000 of its pages."""
+_MAX_BYTES: Final = 32_000_000
+"""Of the encoded headings, about 300,000. A larger book has pages without headings."""
+_LONGEST: Final = 500
+"""Characters of a heading and its anchor. Longer ones are left out."""
+_SAMPLED: Final = 100
+"""Pages whose titles tell the language."""
+_RETRY_SECONDS: Final = 30.0
+"""Pause after the index could not be read."""
+_INDEX_NAMES: Final = ("index", "_index", "readme")
+_DIGITS: Final = re.compile(r"(\d{1,18})")
+
+
+class Heading(msgspec.Struct, frozen=True, kw_only=True):
+    """A heading below the title of a page, with the headings under it."""
+
+    text: str
+    url: str | None
+    headings: tuple["Heading", ...] = ()
+
+
+class _Packed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A heading as it is kept, without the address of its page."""
+
+    text: str
+    anchor: str
+    """From the `#` on; empty without an anchor."""
+    top: bool
+    """Whether it is of the first level below the title."""
+
+
+_decode: Final = msgspec.msgpack.Decoder(list[_Packed]).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class _Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A page of the book."""
+
+    file_path: str
+    title: str
+    url: str | None
+    version: str
+    locale: str
+    packed: bytes
+
+    @property
+    def flat(self) -> list[Heading]:
+        """The headings in order, none under another."""
+        return [Heading(text=each.text, url=self._url(each)) for each in _decode(self.packed)]
+
+    @property
+    def headings(self) -> tuple[Heading, ...]:
+        """The headings as a tree of two levels."""
+        tree: list[Heading] = []
+        for each in _decode(self.packed):
+            heading = Heading(text=each.text, url=self._url(each))
+            if each.top or not tree:
+                tree.append(heading)
+            else:
+                above = tree[-1]
+                tree[-1] = msgspec.structs.replace(above, headings=(*above.headings, heading))
+        return tuple(tree)
+
+    def _url(self, heading: _Packed) -> str | None:
+        return None if self.url is None else self.url + heading.anchor
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The contents of one generation of the index."""
+
+    generation: str
+    pages: tuple[_Page, ...]
+    """In reading order: those of one version and one language, if the book has several."""
+    language: str
+    """That of `pages`."""
+    by_path: dict[str, _Page]
+    """All pages by file."""
+    repeated: frozenset[str]
+    """Headings in lower case that several of `pages` have: they say little by themselves."""
+
+
+class _Outlined(msgspec.Struct, frozen=True, kw_only=True):
+    """What the contents need of a `lib.store.StoredChunk`."""
+
+    file_path: str
+    ordinal: int
+    chapter: str
+    sections: tuple[Section, ...]
+    version: str
+    locale: str
+
+
+class _Draft:
+    """A page while its chunks are read, which come in no order."""
+
+    __slots__ = ("locale", "pieces", "title", "url", "version")
+
+    def __init__(self, chunk: _Outlined) -> None:
+        url = chunk.sections[0].url
+        self.title = chunk.chapter
+        self.url = None if url is None else url.partition("#")[0]
+        self.version, self.locale = chunk.version, chunk.locale
+        self.pieces: list[bytes] = []
+
+    def finish(self, path: str) -> _Page:
+        pieces = sorted(map(msgspec.msgpack.decode, self.pieces))
+        # A section that was split is in several chunks.
+        found = dict.fromkeys(tuple(heading) for _, headings in pieces for heading in headings)
+        return _Page(
+            file_path=path,
+            title=self.title,
+            url=self.url,
+            version=self.version,
+            locale=self.locale,
+            packed=_encode(list(found)),
+        )
+
+
+def _headings_of(chunk: _Outlined) -> Iterator[_Packed]:
+    """Yield the headings of a chunk, without the page's title."""
+    for section in chain.from_iterable((*each.above, each) for each in chunk.sections):
+        if not section.section:
+            continue
+        _, sign, anchor = (section.url or "").partition("#")
+        if len(section.heading) + len(anchor) <= _LONGEST:
+            yield _Packed(section.heading, sign + anchor, section.heading == section.section)
+
+
+class PublishedContents:
+    """The contents of the published book, read again when another generation is published."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._generation = ""
+        self._reading = SingleFlight(self._read)
+        self._failed_at = -math.inf
+
+    def of(self, manifest: Manifest) -> Contents | None:
+        """The contents of this generation, without waiting; None until they are read."""
+        if manifest.index_format != INDEX_FORMAT:
+            return None
+        if manifest.generation != self._generation and not self._reading.running:
+            self._generation = manifest.generation
+            self._reading = SingleFlight(self._read)
+        if time.monotonic() - self._failed_at > _RETRY_SECONDS:
+            self._reading.start()
+        found = self._reading.value
+        return found if found and found.generation == manifest.generation else None
+
+    async def get(self, max_wait: float) -> Contents | None:
+        """The contents of the published book; None if they are not read after `max_wait` seconds.
+
+        Raises the errors of `Store.manifest`.
+        """
+        manifest = await self._store.manifest()
+        if manifest is None or (found := self.of(manifest)) or not self._reading.running:
+            return found if manifest else None
+        with suppress(TimeoutError, QuireError):
+            async with asyncio.timeout(max_wait):
+                await self._reading.get()
+        return self.of(manifest)
+
+    async def close(self) -> None:
+        await self._reading.cancel()
+
+    async def _read(self) -> Contents:
+        try:
+            return await _read_contents(self._store)
+        except (QuireError, msgspec.ValidationError) as error:
+            self._failed_at = time.monotonic()
+            _log.warning("the contents of the book cannot be read: %s", error)
+            raise StoreUnavailable("The contents of the book cannot be read.") from None
+
+
+async def _read_contents(store: Store) -> Contents:
+    """Read the contents from the index. Raises `QuireError` and `msgspec.ValidationError`."""
+    while manifest := await store.manifest():
+        drafts = await _read_drafts(store)
+        now = await store.manifest()
+        if now and now.generation == manifest.generation:
+            return await run_cooperatively(_arrange(drafts, manifest))
+    raise IndexNotReady("The book is not indexed yet.")
+
+
+async def _read_drafts(store: Store) -> dict[str, _Draft]:
+    drafts: dict[str, _Draft] = {}
+    left = _MAX_BYTES
+    async for batch in store.payloads(_Outlined.__struct_fields__):
+        for chunk in msgspec.convert(batch, list[_Outlined]):
+            if chunk.file_path not in drafts:
+                if len(drafts) == _MAX_PAGES:
+                    continue
+                drafts[chunk.file_path] = _Draft(chunk)
+            piece = _encode((chunk.ordinal, list(_headings_of(chunk))))
+            left -= len(piece)
+            if left > 0:
+                drafts[chunk.file_path].pieces.append(piece)
+    if left <= 0:
+        for draft in drafts.values():
+            draft.pieces.clear()
+    return drafts
+
+
+def _arrange(drafts: dict[str, _Draft], manifest: Manifest) -> Generator[None, None, Contents]:
+    by_path: dict[str, _Page] = {}
+    for path, draft in drafts.items():
+        by_path[path] = draft.finish(path)
+        draft.pieces.clear()
+        yield
+    chosen = _default_edition(by_path.values())
+    yield
+    pages = tuple(_in_order(chosen, manifest.reading_order))
+    yield
+    counts: Counter[str] = Counter()
+    for page in pages:
+        counts.update({each.text.casefold() for each in _decode(page.packed)})
+        yield
+    titles = " ".join(page.title for page in pages[:_SAMPLED])
+    own = language_of_code(pages[0].locale) if pages else ""
+    return Contents(
+        generation=manifest.generation,
+        pages=pages,
+        language=own or question_language(titles, manifest.languages),
+        by_path=by_path,
+        repeated=frozenset(text for text, count in counts.items() if count > 1),
+    )
+
+
+def _default_edition(pages: Iterable[_Page]) -> list[_Page]:
+    """The pages in the language with the shortest address, and those of them in its version.
+
+    A site's default language and version have no part of their own in the address. Pages without a
+    version, such as a blog's, belong to all.
+    """
+    found = list(pages)
+    if not found:
+        return found
+    locale = min(found, key=_length_of_address).locale
+    found = [page for page in found if page.locale == locale]
+    versioned = [page for page in found if page.version]
+    if versioned:
+        version = min(versioned, key=_length_of_address).version
+        found = [page for page in found if page.version in ("", version)]
+    return found
+
+
+def _length_of_address(page: _Page) -> tuple[int, int, str]:
+    """Sort key: parts of the path, its length, the file's path."""
+    path = urlsplit(page.url or "").path if page.url else page.file_path
+    return path.strip("/").count("/") + bool(path.strip("/")), len(path), page.file_path
+
+
+def _in_order(pages: Sequence[_Page], listed: Sequence[str]) -> list[_Page]:
+    """The index page, the pages that the site's navigation lists, the others by path."""
+    places = {path: place for place, path in enumerate(listed)}
+    ordered = sorted(
+        pages,
+        key=lambda page: (
+            places.get(page.file_path, len(places)),
+            _path_key(page.file_path),
+        ),
+    )
+    if index := _index_page(ordered):
+        ordered.remove(index)
+        ordered.insert(0, index)
+    return ordered
+
+
+def _path_key(path: str) -> tuple[tuple[bool, tuple[tuple[bool, int, str], ...]], ...]:
+    """Sort key by parts of the path: the page of a folder first, numbers as numbers."""
+    *folders, name = path.casefold().split("/")
+    stem = name.partition(".")[0]
+    own = stem in _INDEX_NAMES or stem == (folders[-1] if folders else None)
+    return (
+        *((True, _natural_key(folder)) for folder in folders),
+        (not own, _natural_key(name)),
+    )
+
+
+def _natural_key(text: str) -> tuple[tuple[bool, int, str], ...]:
+    """Sort key: `2` before `10`."""
+    return tuple(
+        (False, int(part), "") if place % 2 else (True, 0, part)
+        for place, part in enumerate(_DIGITS.split(text))
+    )
+
+
+def _index_page(pages: Sequence[_Page]) -> _Page | None:
+    """The page at the root of the site, else the page of the top folder; None without one."""
+    if not pages:
+        return None
+    depths = Counter(_length_of_address(page)[0] for page in pages if page.url)
+    if depths and depths[top := min(depths)] == 1:
+        return next(page for page in pages if page.url and _length_of_address(page)[0] == top)
+    top = min(page.file_path.count("/") for page in pages)
+    for page in pages:
+        stem = page.file_path.rpartition("/")[2].partition(".")[0].casefold()
+        if page.file_path.count("/") == top and stem in _INDEX_NAMES:
+            return page
+    return None

@@ -1,0 +1,174 @@
+"""Questions to offer to readers, made from the book's headings: starters and follow-ups.
+
+A heading is worth asking if it says something by itself. Most rules need no words of a language: a
+heading that several pages have, such as "Overview" or "See also", says little, and so does a single
+word.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import regex
+
+from lib.citations import Citation
+from lib.contents import Contents, Heading
+from lib.errors import QuireError
+from lib.languages import question_language, word_meaning, words
+from lib.runtime import SingleFlight, run_cooperatively
+
+_MAX_FOLLOW_UPS: Final = 3
+_REACH: Final = 3
+"""A heading at most so many places before or after a cited one is beside it."""
+_MAX_STARTERS: Final = 4
+_MAX_TRIED: Final = 16
+"""Headings that are asked to find the starters."""
+_OPENING_PAGES: Final = 500
+"""Pages from the beginning of the book that starters are taken from."""
+_LONGEST_QUESTION: Final = 100
+_LONGEST_HEADING: Final = 60
+_FEWEST_WORDS: Final = 2
+_QUESTION_MARK: Final = regex.compile(r"[?？؟]\Z")
+_NO_QUESTION: Final = regex.compile(
+    r"""\A\W*+\d        # a numbered step, a date
+    | \A\w++\s\d        # Step 1
+    | \d\.\d            # a version
+    | \b(?:19|20)\d\d\b # a year
+    | [(){}\[\]<>=$\\;|`@*_/] | :: | --  # code
+    | [:：]\Z           # a label
+    """,
+    regex.VERBOSE,
+)
+
+
+def follow_ups(contents: Contents, cited: Sequence[Citation], asked: Iterable[str]) -> list[str]:
+    """Return up to `_MAX_FOLLOW_UPS` headings beside those that an answer cites.
+
+    They stand on the same pages, the nearest first, and after the cited one before those above it.
+    `asked` are the questions of the conversation.
+    """
+    near: list[tuple[int, str]] = []
+    for path in dict.fromkeys(each.source.file_path for each in cited):
+        if page := contents.by_path.get(path):
+            headings = page.flat
+            places = [_place(each, headings) for each in cited if each.source.file_path == path]
+            near += (
+                (min(_distance(number, place) for place in places), heading.text)
+                for number, heading in enumerate(headings)
+                if number not in places
+            )
+    near.sort(key=lambda each: each[0])
+    known = [frozenset(words(question)) for question in asked]
+    taken = {each.source.heading.casefold() for each in cited}
+    found: list[str] = []
+    for distance, text in near:
+        if distance > 2 * _REACH or len(found) == _MAX_FOLLOW_UPS:
+            break
+        again = any(question.issuperset(words(text)) for question in known)
+        if not again and text.casefold() not in taken and _is_worth_asking(text, contents):
+            taken.add(text.casefold())
+            found.append(text)
+    return found
+
+
+def _place(citation: Citation, headings: Sequence[Heading]) -> int:
+    """The index of the cited heading; -1 for the text before the first one."""
+    source = citation.source
+    return next(
+        (
+            number
+            for number, each in enumerate(headings)
+            if each.text == source.heading and each.url == source.url
+        ),
+        -1,
+    )
+
+
+def _distance(number: int, place: int) -> int:
+    """1 for the next heading, 2 for the one before, 3 for the next but one, and so on."""
+    return 2 * (number - place) - 1 if number > place else 2 * (place - number)
+
+
+def _is_worth_asking(heading: str, contents: Contents) -> bool:
+    """Whether a heading says by itself what it is about."""
+    if heading.casefold() in contents.repeated:
+        return False
+    language = question_language(heading, (contents.language,))
+    meaning = sum(word_meaning(word, language) for word in words(heading))
+    if _QUESTION_MARK.search(heading):
+        return len(heading) <= _LONGEST_QUESTION and meaning >= 1
+    return (
+        len(heading) <= _LONGEST_HEADING
+        and meaning >= _FEWEST_WORDS
+        and not _NO_QUESTION.search(heading)
+    )
+
+
+class Starters:
+    """Starter questions of the published book, found once per generation of the index."""
+
+    def __init__(self, find_page: Callable[[str], Awaitable[str | None]]) -> None:
+        """`find_page` returns the file that answers a question; None if no one does."""
+        self._find_page = find_page
+        self._contents: Contents | None = None
+        self._finding: SingleFlight[tuple[str, ...]] | None = None
+
+    async def of(self, contents: Contents, max_wait: float) -> Sequence[str]:
+        """The starters; none if they are not found after `max_wait` seconds."""
+        if self._finding is None or contents is not self._contents:
+            self._contents = contents
+            self._finding = SingleFlight(partial(_find_starters, contents, self._find_page))
+        with suppress(TimeoutError, QuireError):
+            async with asyncio.timeout(max_wait):
+                return await self._finding.get()
+        return ()
+
+    async def close(self) -> None:
+        if self._finding:
+            await self._finding.cancel()
+
+
+async def _find_starters(
+    contents: Contents, find_page: Callable[[str], Awaitable[str | None]]
+) -> tuple[str, ...]:
+    """Choose up to `_MAX_STARTERS` headings that their own page answers, in reading order.
+
+    Questions come first, then other headings of the first level, each from another page as far as
+    there are enough. Raises the errors of `find_page`.
+    """
+    chosen: list[str] = []
+    used: set[int] = set()
+    tried = 0
+    for rank, place, text in await run_cooperatively(_candidates(contents)):
+        if len(chosen) == _MAX_STARTERS or tried == _MAX_TRIED:
+            break
+        if rank < _FURTHER and place in used:
+            continue
+        tried += 1
+        if await find_page(text) == contents.pages[place].file_path:
+            chosen.append(text)
+            used.add(place)
+    return tuple(chosen)
+
+
+_FURTHER: Final = 2
+"""From this rank on, a page has had its turn."""
+
+
+def _candidates(contents: Contents) -> Generator[None, None, list[tuple[int, int, str]]]:
+    """Rank headings: rank, place of the page, heading.
+
+    The first question of each page, the first other heading of each, then the further ones.
+    """
+    ranked: list[tuple[int, int, str]] = []
+    for place, page in enumerate(contents.pages[:_OPENING_PAGES]):
+        ranks = [0, 1]
+        for text in dict.fromkeys([page.title, *(each.text for each in page.headings)]):
+            if _is_worth_asking(text, contents):
+                kind = 0 if _QUESTION_MARK.search(text) else 1
+                ranked.append((ranks[kind], place, text))
+                ranks[kind] = _FURTHER + kind
+        yield
+    return sorted(ranked, key=lambda each: each[:2])
