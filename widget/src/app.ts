@@ -1,3 +1,233 @@
 // The app, loaded at the reader's first intent.
 
-export {};
+import { ApiError, ask, readConfig, sendVote } from "./api.ts";
+import { Composer } from "./composer.ts";
+import composerCss from "./composer.css";
+import { Conversation, isRunning } from "./conversation.ts";
+import { icon, make } from "./dom.ts";
+import { fill, loadStrings } from "./i18n.ts";
+import type { QuireAsk } from "./loader.ts";
+import type { Strings } from "./locales/en.ts";
+import { Panel } from "./panel.ts";
+import panelCss from "./panel.css";
+import type { TurnView } from "./placeholders.ts";
+import { Transcript } from "./transcript.ts";
+import themeCss from "./theme.css";
+import type { Context, Reason, Selection, Turn, Vote } from "./types.ts";
+
+/** Characters of an answer that are read to the reader. */
+const MOST_ANNOUNCED = 1_500;
+
+const styles = new CSSStyleSheet();
+styles.replaceSync(themeCss + panelCss + composerCss);
+
+export async function start(quire: QuireAsk): Promise<App> {
+  return new App(quire, await loadStrings(quire.language));
+}
+
+export class App {
+  readonly #quire: QuireAsk;
+  readonly #context: Context;
+  readonly #conversation: Conversation;
+  readonly #transcript: Transcript;
+  readonly #composer: Composer;
+  readonly #panel: Panel | undefined;
+  readonly #title = make("h2", { id: "title", part: "title" });
+  readonly #live = make("div", { class: "live", role: "status" });
+  /** The answer that is being received. */
+  #running: AbortController | undefined;
+
+  constructor(quire: QuireAsk, strings: Strings) {
+    const { language } = quire;
+    const host = (quire.option("host") ?? new URL("..", import.meta.url).href).replace(/\/$/, "");
+    const box = quire.box!;
+    const root = quire.shadowRoot!;
+    const inline = quire.mode === "inline";
+    this.#quire = quire;
+    this.#context = {
+      host,
+      element: quire,
+      root,
+      language,
+      strings,
+      book: { title: "", language: "", questions: [], local_pages: null },
+      ask: (question, selection) => this.#ask(question, selection),
+      retry: (turn) => this.#retry(turn),
+      stop: () => this.#running?.abort(),
+      vote: (turn, vote, reason, note) => this.#vote(turn, vote, reason, note),
+      open: (url) => location.assign(url),
+      resolve: (url) => url,
+      announce: (text) => {
+        this.#live.textContent = text;
+      },
+    };
+    const key = `quire:${inline ? "inline:" : ""}${host}`;
+    this.#conversation = new Conversation(key, strings.interrupted);
+    this.#composer = new Composer(this.#context, "");
+    this.#transcript = new Transcript(this.#context, inline);
+    for (const turn of this.#conversation.turns) this.#transcript.add(turn);
+    this.#name();
+
+    root.adoptedStyleSheets.push(styles);
+    const header = make(
+      "header",
+      { part: "header" },
+      this.#title,
+      this.#tool(strings.newConversation, "M15 10H5M10 5v10", () => this.#restart()),
+      !inline && this.#tool(strings.close, "M5 5l10 10M15 5L5 15", () => this.close()),
+    );
+    const parts = [header, this.#transcript.element, this.#composer.element];
+    if (inline) parts.reverse();
+    const frame = make("div", { class: "frame", lang: language, dir: strings.dir }, ...parts, this.#live);
+    if (inline) box.replaceChildren(frame);
+    else {
+      this.#panel = new Panel(quire, frame, () => this.#tell("quire-close"));
+      this.#panel.swipeBy(header);
+    }
+    addEventListener("pagehide", () => this.#conversation.save());
+    readConfig(host).then((book) => {
+      this.#context.book = book;
+      this.#name();
+    });
+  }
+
+  open(question?: string, toggle?: boolean): void {
+    if (toggle && this.#panel?.isOpen && this.#quire.shadowRoot!.activeElement) return this.close();
+    this.restore();
+    this.#composer.focus();
+    if (question?.trim()) this.#ask(question.trim());
+  }
+
+  close(): void {
+    this.#panel?.close();
+  }
+
+  /** Show the panel and leave the focus where it is. */
+  restore(): void {
+    if (!this.#panel || this.#panel.isOpen) return;
+    this.#panel.open();
+    this.#tell("quire-open");
+  }
+
+  /** The element stands in the document again. */
+  attached(): void {
+    this.#panel?.place();
+  }
+
+  #ask(question: string, selection?: Selection): void {
+    if (this.#running) return;
+    const turn = this.#conversation.add(question, selection);
+    this.#tell("quire-ask", { question });
+    this.#receive(turn, this.#transcript.add(turn));
+  }
+
+  #retry(turn: Turn): void {
+    if (this.#running) return;
+    if (turn.state !== "done") {
+      this.#conversation.remove(turn);
+      this.#transcript.remove(turn);
+    }
+    this.#ask(turn.question, turn.selection);
+  }
+
+  async #receive(turn: Turn, view: TurnView): Promise<void> {
+    const { host, strings, announce } = this.#context;
+    const running = (this.#running = new AbortController());
+    this.#composer.setBusy(true);
+    announce(strings.answering);
+    try {
+      for await (const event of ask(host, this.#request(turn), running.signal, strings)) {
+        if (event.type === "chunk") {
+          turn.answer += event.content;
+          if (turn.state !== "streaming") {
+            turn.state = "streaming";
+            view.update();
+          }
+          view.write(event.content);
+        } else if (event.type === "citation") {
+          turn.citations.push(event.citation);
+          view.cite(event.citation);
+        } else if (event.type === "waking") {
+          turn.state = "waking";
+          announce(strings.waking);
+          view.update();
+        } else if (event.type === "done") {
+          turn.done = event;
+          turn.state = "done";
+        } else {
+          turn.problem = { message: event.error, code: event.code };
+        }
+      }
+    } catch (error) {
+      if (error instanceof ApiError) turn.problem = error.problem;
+      else if (!running.signal.aborted) console.error(error);
+    }
+    if (isRunning(turn)) {
+      turn.state = running.signal.aborted ? "stopped" : "failed";
+      if (turn.state === "failed") turn.problem ??= { message: strings.interrupted, code: "INTERRUPTED" };
+    }
+    this.#running = undefined;
+    this.#composer.setBusy(false);
+    view.update();
+    announce(turn.problem?.message ?? (turn.state === "stopped" ? strings.stopped : spoken(turn.answer)));
+    this.#conversation.save();
+  }
+
+  async #vote(turn: Turn, vote: Vote, reason?: Reason, note?: string): Promise<boolean> {
+    const answer_id = turn.done?.answer_id;
+    if (!answer_id) return false;
+    const { host } = this.#context;
+    const counted = await sendVote(host, { answer_id, vote, ...(reason && { reason }), ...(note && { note }) });
+    if (counted) {
+      turn.vote = vote;
+      this.#transcript.view(turn)?.update();
+      this.#conversation.save();
+    }
+    return counted;
+  }
+
+  #request(turn: Turn) {
+    const { selection } = turn;
+    return {
+      question: turn.question,
+      session_id: this.#conversation.session,
+      page: location.href.slice(0, 500),
+      ...(selection && { context: { selectedText: selection.text, source: selection.source } }),
+    };
+  }
+
+  #restart(): void {
+    this.#running?.abort();
+    for (const turn of this.#conversation.turns) this.#transcript.remove(turn);
+    this.#conversation.clear();
+    this.#composer.focus();
+  }
+
+  /** Write the book's name and its questions. */
+  #name(): void {
+    const { strings, book } = this.#context;
+    const { title, questions } = book;
+    const name = title ? fill(strings.askBook, { title }) : strings.askThisBook;
+    this.#title.textContent = name;
+    this.#composer.placeholder = this.#quire.option("placeholder") ?? strings.placeholder;
+    const own = this.#quire.option("questions")?.split("|");
+    this.#transcript.offer((own ?? questions).map((each) => each.trim()).filter(Boolean));
+  }
+
+  #tool(label: string, path: string, onclick: () => void): HTMLButtonElement {
+    return make("button", { class: "tool", type: "button", "aria-label": label, title: label, onclick }, icon(path));
+  }
+
+  #tell(name: string, detail?: object): void {
+    this.#quire.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
+  }
+}
+
+/** An answer's text without its Markdown, for the live region. */
+function spoken(answer: string): string {
+  const text = answer
+    .replace(/\[\d+\](\([^)\s]*\))?/g, "")
+    .replace(/\[([^\]]*)\]\([^)\s]*\)/g, "$1")
+    .replace(/[*_`#>|]+/g, "");
+  return text.length > MOST_ANNOUNCED ? `${text.slice(0, MOST_ANNOUNCED)} …` : text;
+}

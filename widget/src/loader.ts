@@ -1,3 +1,154 @@
 // Defines <quire-ask> and shows its button. The app is loaded at the reader's first intent.
 
-export {};
+import type { App } from "./app.ts";
+import css from "./loader.css";
+import { html, isDark, watchTheme } from "./theme.ts";
+
+const NAME = "quire-ask";
+/** The button's text, by language. */
+const LABELS: Record<string, string> = {
+  es: "Preguntar",
+  de: "Fragen",
+  fr: "Demander",
+  pt: "Perguntar",
+  zh: "提问",
+  ja: "質問する",
+  ar: "اسأل",
+  hi: "पूछें",
+  ur: "پوچھیں",
+};
+
+// A module has no currentScript.
+const script = (document.currentScript ??
+  document.querySelector("[src$='widget.js']")) as HTMLScriptElement;
+
+let failures = 0;
+/** The element with the button. A second one stays empty; any number may stand in the page (inline). */
+let floating: QuireAsk | undefined;
+
+export class QuireAsk extends HTMLElement {
+  declare mode: string;
+  declare language: string;
+  /** All that the element shows. Missing if another element has the button. */
+  declare box?: HTMLElement;
+  declare button?: HTMLButtonElement;
+  #app: Promise<App> | undefined;
+
+  /** An option of the author: an attribute of the element, else of the script. */
+  option(name: string): string | undefined {
+    return this.getAttribute(name) ?? script.dataset[name];
+  }
+
+  connectedCallback(): void {
+    if (this.box) return void this.#app?.then((app) => app.attached());
+    const mode = (this.mode = this.option("mode") ?? "button");
+    if (mode !== "inline") {
+      if (floating) return;
+      floating = this;
+    }
+    this.language = (this.option("lang") ?? html.lang).slice(0, 2);
+    const box = (this.box = document.createElement("div"));
+    box.className = `quire ${mode} ${this.option("position")}`;
+    if (/button|panel/.test(mode)) {
+      const button = (this.button = document.createElement("button"));
+      button.className = "launcher";
+      button.part = "button";
+      button.textContent = this.option("label") ?? LABELS[this.language] ?? "Ask";
+      button.onclick = () => this.open();
+      box.append(button);
+    }
+    const sheet = new CSSStyleSheet();
+    sheet.replaceSync(css);
+    const root = this.attachShadow({ mode: "open" });
+    root.adoptedStyleSheets = [sheet];
+    root.append(box);
+    watchTheme(() => box.classList.toggle("dark", isDark(this.option("theme"))));
+
+    const show = () => this.load().then((app) => app.restore());
+    if (mode === "inline") {
+      new IntersectionObserver(([entry], observer) => {
+        if (!entry!.isIntersecting) return;
+        observer.disconnect();
+        idle(show);
+      }).observe(box);
+    } else if (innerWidth > 899) {
+      if (mode === "panel") idle(show);
+      try {
+        if (sessionStorage.quireOpen) show();
+      } catch {
+        // Forbidden by the browser.
+      }
+    }
+  }
+
+  // Routers replace <body>.
+  disconnectedCallback(): void {
+    if (this === floating) queueMicrotask(() => this.isConnected || document.body.append(this));
+  }
+
+  /** Show the panel, and ask the question if there is one. `toggle`: close it if the reader is in it. */
+  open(question?: string, toggle?: boolean): void {
+    this.load().then((app) => app.open(question, toggle));
+  }
+
+  close(): void {
+    this.#app?.then((app) => app.close());
+  }
+
+  load(): Promise<App> {
+    if (!this.box) return floating!.load();
+    // Some browsers remember a failed import by its address.
+    return (this.#app ??= import(`${new URL(APP_FILE, script.src)}${failures ? `?${failures}` : ""}`)
+      .then(({ start }) => start(this))
+      .catch((error) => {
+        failures++;
+        this.#app = undefined;
+        throw error;
+      }));
+  }
+}
+
+// Safari has no requestIdleCallback.
+const idle = window.requestIdleCallback ?? setTimeout;
+
+/** The element that opens when the reader presses the shortcut or the author's trigger. */
+const target = (): QuireAsk | null => floating ?? document.querySelector<QuireAsk>(NAME);
+
+if (!customElements.get(NAME)) {
+  customElements.define(NAME, QuireAsk);
+
+  for (const type of ["pointerover", "focusin", "touchstart", "click"]) {
+    addEventListener(type, (event) => {
+      const found = (event.target as Element).closest?.<HTMLElement>(`[data-quire-open],${NAME}`);
+      if (found instanceof QuireAsk) found.load();
+      else if (found && type === "click") {
+        event.preventDefault();
+        target()?.open(found.dataset.quireOpen);
+      } else if (found) target()?.load();
+    });
+  }
+
+  addEventListener("keydown", (event) => {
+    const { key, code } = event;
+    const names = (["ctrl", "alt", "meta", "shift"] as const).filter((name) => event[`${name}Key`]);
+    // By the key's place if the layout has no Latin letters.
+    const pressed = [...names, key > "~" ? code.slice(3) : key].join("+").toLowerCase();
+    if (
+      pressed === (target()?.option("shortcut") ?? "Ctrl+I").toLowerCase() &&
+      !event.defaultPrevented &&
+      // Shift alone, or nothing: the reader may be typing.
+      (names[0]! < "shift" ||
+        !(event.composedPath()[0] as Element).matches("input,textarea,select,[contenteditable]"))
+    ) {
+      event.preventDefault();
+      target()!.open("", true);
+    }
+  });
+}
+
+const ensure = (): void => {
+  if (!document.querySelector(NAME)) document.body.append(document.createElement(NAME));
+};
+// The author's own element may be still to come.
+if (document.readyState === "loading") addEventListener("DOMContentLoaded", ensure);
+else ensure();

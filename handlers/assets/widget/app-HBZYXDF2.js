@@ -1,1 +1,0 @@
-/*! with streaming-markdown (c) Damian Tarnawski, MIT License */

@@ -1,0 +1,134 @@
+// Where the conversation stands: a panel beside the page, a sheet over a narrow page, or in the page.
+
+import { make } from "./dom.ts";
+import type { QuireAsk } from "./loader.ts";
+import pageCss from "./page.css";
+
+/** Pixels of a downward swipe that closes the sheet. */
+const SWIPE = 80;
+
+const wide = matchMedia("(min-width: 900px)");
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+export class Panel {
+  isOpen = false;
+  readonly #quire: QuireAsk;
+  readonly #dialog = make("dialog", { class: "panel", part: "panel", "aria-labelledby": "title" });
+  readonly #page = new CSSStyleSheet();
+  readonly #closed: () => void;
+  /** What had the focus before the panel opened. */
+  #before: HTMLElement | null = null;
+
+  /** `closed` is called after the reader or the author closed the panel. */
+  constructor(quire: QuireAsk, content: HTMLElement, closed: () => void) {
+    this.#quire = quire;
+    this.#closed = closed;
+    const dialog = this.#dialog;
+    dialog.append(content);
+    quire.box!.append(dialog);
+    document.adoptedStyleSheets.push(this.#page);
+    wide.addEventListener("change", () => this.place());
+    dialog.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.defaultPrevented || event.isComposing) return;
+      event.preventDefault();
+      this.close();
+    });
+    // The phone's "back", and what closes a modal dialog without asking.
+    for (const type of ["cancel", "close"]) {
+      dialog.addEventListener(type, (event) => {
+        if (event.target !== dialog || (type === "close" && dialog.open)) return;
+        event.preventDefault();
+        this.close();
+      });
+    }
+    dialog.addEventListener("click", ({ target }) => {
+      if (target === dialog && dialog.matches(":modal")) this.close();
+    });
+    visualViewport?.addEventListener("resize", () => {
+      const covered = innerHeight - visualViewport!.height;
+      dialog.style.setProperty("--keyboard", `${wide.matches ? 0 : covered}px`);
+    });
+  }
+
+  /** Whether it covers the page. */
+  get modal(): boolean {
+    return this.#dialog.matches(":modal");
+  }
+
+  open(): void {
+    if (this.isOpen) return;
+    this.#before = deepestFocus();
+    this.isOpen = true;
+    this.place();
+    if (still.matches) return;
+    const from = wide.matches
+      ? { opacity: 0, transform: `translateX(${this.#side() === "left" ? -16 : 16}px)` }
+      : { transform: "translateY(100%)" };
+    this.#dialog.animate([from, {}], { duration: 180, easing: "cubic-bezier(.2,.7,.3,1)" });
+  }
+
+  close(): void {
+    if (!this.isOpen) return;
+    const within = this.#quire.shadowRoot!.activeElement;
+    this.isOpen = false;
+    this.place();
+    if (within) (this.#before?.isConnected ? this.#before : this.#quire.button)?.focus();
+    this.#closed();
+  }
+
+  /** Show it as the window's width and the state ask for. */
+  place(): void {
+    const dialog = this.#dialog;
+    const { button } = this.#quire;
+    const focused = this.#quire.shadowRoot!.activeElement as HTMLElement | null;
+    dialog.close();
+    const docked = this.isOpen && wide.matches;
+    dialog.classList.toggle("docked", docked);
+    if (docked) dialog.open = true;
+    else if (this.isOpen) dialog.showModal();
+    if (this.isOpen) focused?.focus();
+    if (button) button.hidden = this.isOpen;
+    this.#page.replaceSync(docked ? pageCss.replaceAll("right", this.#side()) : "");
+    try {
+      if (docked) sessionStorage.quireOpen = 1;
+      else delete sessionStorage.quireOpen;
+    } catch {
+      // Forbidden by the browser.
+    }
+  }
+
+  /** The panel's side of the window: its end as the page's direction has it, or its start. */
+  #side(): "left" | "right" {
+    const toLeft = getComputedStyle(this.#quire).direction === "rtl";
+    return toLeft === (this.#quire.option("position") === "start") ? "right" : "left";
+  }
+
+  /** Let the reader pull the sheet down by this element. */
+  swipeBy(handle: HTMLElement): void {
+    let start: number | undefined;
+    const dialog = this.#dialog;
+    const move = (event: PointerEvent): void => {
+      if (start === undefined) return;
+      const distance = Math.max(0, event.clientY - start);
+      dialog.style.transform = `translateY(${distance}px)`;
+      if (event.type === "pointermove") return;
+      start = undefined;
+      dialog.style.transform = "";
+      if (event.type === "pointerup" && distance > SWIPE) this.close();
+    };
+    handle.addEventListener("pointerdown", (event) => {
+      if (!this.modal || (event.target as Element).closest("button")) return;
+      start = event.clientY;
+      handle.setPointerCapture(event.pointerId);
+    });
+    for (const type of ["pointermove", "pointerup", "pointercancel"] as const) {
+      handle.addEventListener(type, move);
+    }
+  }
+}
+
+function deepestFocus(): HTMLElement | null {
+  let at = document.activeElement;
+  while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+  return at as HTMLElement | null;
+}
