@@ -14,6 +14,7 @@ from lib.search import (
     SearchAnswer,
     SearchRequest,
     search_passages,
+    search_while_typing,
 )
 
 blueprint = Blueprint("search", __name__)
@@ -62,12 +63,18 @@ async def search_by_link() -> Response:
 
 async def _search(request: SearchRequest, field: str) -> Response:
     text = trimmed(request.query, field, MAX_QUERY_CHARACTERS)
+    k = request.k or request.top_k or DEFAULT_SEARCH_K
     await services().chat.until_indexed()
+    if request.typing:
+        passages = await search_while_typing(
+            services().words, services().store, request.query.lstrip(), k, only=request.only()
+        )
+        return respond(SearchAnswer(query=text, passages=passages))
     retrieved = await search_passages(
         services().embedder.charged_to(await reader()),
         services().store,
         text,
-        request.k or request.top_k or DEFAULT_SEARCH_K,
+        k,
         only=request.only(),
         reranker=services().chat.reranker,
     )

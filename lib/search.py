@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from lib.budget import BudgetExhausted
+from lib.completion import BookWords
 from lib.embedding import Embedder, Similarity, Vectors, query_embedder
 from lib.errors import (
     IndexNotReady,
@@ -27,6 +28,7 @@ from lib.ranking import (
     parse_query,
     rank,
     select_passages,
+    sort_key,
 )
 from lib.reranking import Reranker
 from lib.store import INDEX_FORMAT, Candidates, Manifest, Searchable, Store
@@ -82,6 +84,14 @@ class SearchRequest(msgspec.Struct, kw_only=True):
     locale: (
         Annotated[str, msgspec.Meta(max_length=_MAX_FILTER, description="Only this locale.")] | None
     ) = None
+
+    typing: Annotated[
+        bool,
+        msgspec.Meta(
+            description="The query is being typed: search by words only, at no cost, and complete "
+            "the last word."
+        ),
+    ] = False
 
     def only(self) -> dict[str, str]:
         """The restrictions, in the form of `Store.search`."""
@@ -157,6 +167,30 @@ async def search_passages(
     if reranker:
         found = replace(found, ranked=await reranker.rerank(found.lookup.query.text, found.ranked))
     return replace(found, passages=select_passages(found.ranked, k))
+
+
+async def search_while_typing(
+    words: BookWords, store: Store, query: str, k: int, *, only: Mapping[str, str] | None = None
+) -> list[Passage]:
+    """Search by words only for the `k` best passages, best first; `only` as in `Store.search`.
+
+    The last word may be unfinished, unless a space follows it. A chunk counts with the completion
+    that it matches best. Raises `IndexNotReady`, `IndexOutdated` and the errors of the store.
+    """
+    manifest = check_index(await store.manifest())
+    finished = query[-1:].isspace()
+    best: dict[str, Ranked] = {}
+    for text in [query] if finished else await words.complete(query, manifest):
+        lookup = await look_up(store, manifest, text, max(CANDIDATES, 4 * k), _no_vector, only=only)
+        for each in rank(lookup.query, lookup.asked, lookup.found, manifest, None):
+            chunk_id = each.hit.chunk.chunk_id
+            if chunk_id not in best or each.total > best[chunk_id].total:
+                best[chunk_id] = each
+    return select_passages(sorted(best.values(), key=sort_key), k)
+
+
+async def _no_vector(_: str) -> None:
+    return None
 
 
 async def _has_model_of(store: Store, manifest: Manifest) -> bool:

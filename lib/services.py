@@ -15,6 +15,7 @@ from lib.answer_cache import AnswerCache
 from lib.archives import remove_leftovers
 from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
+from lib.completion import BookWords
 from lib.contents import PublishedContents
 from lib.embedding import Embedder, GuardedEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
@@ -71,6 +72,8 @@ class Services:
     store: Store
     contents: PublishedContents
     starters: Starters
+    words: BookWords
+    """For searches while a reader is typing."""
     ingestion: Ingestion
     reports: Reports | None
     """Ingestion reports of all replicas; None if this process does not share its index."""
@@ -160,6 +163,8 @@ async def open_services(
         stack.push_async_callback(contents.close)
         starters = Starters(partial(_find_page, embedder, searched))
         stack.push_async_callback(starters.close)
+        words = BookWords(searched)
+        stack.push_async_callback(words.close)
         index_checked = asyncio.Event()
         index_checked.set()
         yield Services(
@@ -187,6 +192,7 @@ async def open_services(
             store=searched,
             contents=contents,
             starters=starters,
+            words=words,
             ingestion=ingestion,
             reports=reports,
             redis=redis,

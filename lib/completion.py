@@ -1,0 +1,138 @@
+"""Complete the word that a reader is typing, with the words of the book."""
+
+import asyncio
+import re
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from heapq import nlargest
+from typing import Any, Final
+
+from lib.languages import IS_UNSPACED, normalize, split_words
+from lib.runtime import SingleFlight, run_cooperatively
+from lib.store import Manifest, Store
+from lib.terms import terms
+
+_MOST: Final = 3
+"""Completions, each of which is searched for."""
+_SHORTEST: Final = 2
+_LONGEST: Final = 40
+_MAX_WORDS: Final = 200_000
+"""Forms of words, about 30 MB."""
+_HEADING_WEIGHT: Final = 100
+"""A heading with a word counts as so many chunks with it."""
+_WAIT_SECONDS: Final = 1.0
+"""Longest wait of a reader while the words of a large book are read."""
+_JOINTS: Final = re.compile(r"[:.>/-]++")
+"""Between the words of a name from code (`lib.languages.WORD`)."""
+_LAST: Final = "\U0010ffff"
+"""Sorts after every character of a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of one generation, in lower case."""
+
+    uses: Mapping[str, int]
+    """Chunks with the word, and headings times `_HEADING_WEIGHT`."""
+    ordered: Sequence[str]
+    """The keys of `uses`."""
+    names: Mapping[str, str]
+    """Words that the book writes like `useState`, because their parts are terms too."""
+
+    def complete(self, prefix: str, languages: Sequence[str]) -> list[str]:
+        begin = bisect_left(self.ordered, prefix)
+        end = bisect_left(self.ordered, prefix + _LAST)
+        used_most = nlargest(5 * _MOST, self.ordered[begin:end], key=self.uses.__getitem__)
+        whole = [prefix] if prefix in self.uses else []
+        found: dict[tuple[str, ...], str] = {}
+        for word in (*whole, *used_most):
+            name = self.names.get(word, word)
+            # Forms of one word find the same, and stop words find nothing.
+            if stems := tuple(term for language in languages for term in terms(name, language)):
+                found.setdefault(stems, name)
+        return list(found.values())[: len(whole) + _MOST]
+
+
+class BookWords:
+    """The words of the published index, read when a generation's are first needed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._generation = ""
+        self._words = SingleFlight(self._read)
+
+    async def complete(self, text: str, manifest: Manifest) -> list[str]:
+        """Return `text`, if its last word is one of the book, and `_MOST` completions at most.
+
+        Only `text` if it does not end with a word, if the book has no word that begins with it, or
+        while the words are being read. Raises the errors of the store.
+        """
+        text = normalize("NFC", text)
+        prefix = _last_word(text)
+        if len(prefix) < _SHORTEST:
+            return [text]
+        if manifest.generation != self._generation:
+            # Readers may still wait for those of the previous one.
+            self._generation, self._words = manifest.generation, SingleFlight(self._read)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_SECONDS):
+                words = await self._words.get()
+                found = words.complete(prefix.casefold(), manifest.languages)
+                return [text.removesuffix(prefix) + word for word in found] or [text]
+        return [text]
+
+    async def close(self) -> None:
+        await self._words.cancel()
+
+    async def _read(self) -> _Words:
+        uses = Counter[str]()
+        async for batch in self._store.payloads(["text", "sections"]):
+            await run_cooperatively(_count_in_steps(batch, uses))
+        return await run_cooperatively(_group_in_steps(uses))
+
+
+def _last_word(text: str) -> str:
+    """The word that `text` ends with; empty without one, and in a script without spaces."""
+    words = split_words(text)
+    last = _JOINTS.split(words[-1])[-1] if words else ""
+    return last if text.endswith(last) and not IS_UNSPACED.match(last or " ") else ""
+
+
+def _words_in(text: str) -> Iterator[str]:
+    for name in split_words(text):
+        if not IS_UNSPACED.match(name):
+            yield from (word for word in _JOINTS.split(name) if len(word) <= _LONGEST)
+
+
+def _count_in_steps(
+    payloads: Sequence[Mapping[str, Any]], uses: Counter[str]
+) -> Generator[None, None, None]:
+    """Add the words of chunks to `uses`, as they are written."""
+    for payload in payloads:
+        for text, weight in (
+            (payload["text"], 1),
+            *((section["heading"], _HEADING_WEIGHT) for section in payload["sections"]),
+        ):
+            for word in {*_words_in(text)}:
+                if word in uses or len(uses) < _MAX_WORDS:
+                    uses[word] += weight
+        yield
+
+
+def _group_in_steps(uses: Mapping[str, int]) -> Generator[None, None, _Words]:
+    """Group words that differ only in case."""
+    total, most, names = Counter[str](), dict[str, int](), dict[str, str]()
+    for word, count in uses.items():
+        lower = word.casefold()
+        total[lower] += count
+        if count > most.get(lower, 0):
+            most[lower] = count
+            if word[1:].islower() or word.isupper():
+                names.pop(lower, None)
+            else:
+                names[lower] = word
+        yield
+    return _Words(total, sorted(total), names)
