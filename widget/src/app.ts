@@ -22,7 +22,8 @@ const styles = new CSSStyleSheet();
 styles.replaceSync(themeCss + panelCss + composerCss);
 
 export async function start(quire: QuireAsk): Promise<App> {
-  return new App(quire, await loadStrings(quire.language));
+  const language = (quire.option("lang") ?? document.documentElement.lang).slice(0, 2);
+  return new App(quire, language, await loadStrings(language));
 }
 
 export class App {
@@ -33,16 +34,16 @@ export class App {
   readonly #composer: Composer;
   readonly #panel: Panel | undefined;
   readonly #title = make("h2", { id: "title", part: "title" });
+  readonly #restart: HTMLButtonElement;
   readonly #live = make("div", { class: "live", role: "status" });
   /** The answer that is being received. */
   #running: AbortController | undefined;
 
-  constructor(quire: QuireAsk, strings: Strings) {
-    const { language } = quire;
+  constructor(quire: QuireAsk, language: string, strings: Strings) {
     const host = (quire.option("host") ?? new URL("..", import.meta.url).href).replace(/\/$/, "");
     const box = quire.box!;
     const root = quire.shadowRoot!;
-    const inline = quire.mode === "inline";
+    const inline = quire.option("mode") === "inline";
     this.#quire = quire;
     this.#context = {
       host,
@@ -63,21 +64,25 @@ export class App {
     };
     const key = `quire:${inline ? "inline:" : ""}${host}`;
     this.#conversation = new Conversation(key, strings.interrupted);
-    this.#composer = new Composer(this.#context, "");
+    this.#restart = tool(strings.newConversation, "M10 4.5v11M4.5 10h11", () => this.#clear());
+    this.#composer = new Composer(this.#context);
     this.#transcript = new Transcript(this.#context, inline);
     for (const turn of this.#conversation.turns) this.#transcript.add(turn);
+    this.#restart.hidden = !this.#conversation.turns.length;
     this.#name();
 
     root.adoptedStyleSheets.push(styles);
+    // Without the mark of a failed attempt.
+    if (quire.button) quire.button.textContent = box.ariaLabel;
     const header = make(
       "header",
       { part: "header" },
-      this.#title,
-      this.#tool(strings.newConversation, "M15 10H5M10 5v10", () => this.#restart()),
-      !inline && this.#tool(strings.close, "M5 5l10 10M15 5L5 15", () => this.close()),
+      !inline && this.#title,
+      this.#restart,
+      !inline && tool(strings.close, "M5 5l10 10M15 5L5 15", () => this.close()),
     );
     const parts = [header, this.#transcript.element, this.#composer.element];
-    if (inline) parts.reverse();
+    if (inline) parts.unshift(parts.pop()!);
     const frame = make("div", { class: "frame", lang: language, dir: strings.dir }, ...parts, this.#live);
     if (inline) box.replaceChildren(frame);
     else {
@@ -117,6 +122,7 @@ export class App {
   #ask(question: string, selection?: Selection): void {
     if (this.#running) return;
     const turn = this.#conversation.add(question, selection);
+    this.#restart.hidden = false;
     this.#tell("quire-ask", { question });
     this.#receive(turn, this.#transcript.add(turn));
   }
@@ -196,10 +202,11 @@ export class App {
     };
   }
 
-  #restart(): void {
+  #clear(): void {
     this.#running?.abort();
     for (const turn of this.#conversation.turns) this.#transcript.remove(turn);
     this.#conversation.clear();
+    this.#restart.hidden = true;
     this.#composer.focus();
   }
 
@@ -214,13 +221,14 @@ export class App {
     this.#transcript.offer((own ?? questions).map((each) => each.trim()).filter(Boolean));
   }
 
-  #tool(label: string, path: string, onclick: () => void): HTMLButtonElement {
-    return make("button", { class: "tool", type: "button", "aria-label": label, title: label, onclick }, icon(path));
-  }
-
   #tell(name: string, detail?: object): void {
     this.#quire.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
   }
+}
+
+function tool(label: string, path: string, onclick: () => void): HTMLButtonElement {
+  const attributes = { class: "tool", type: "button", "aria-label": label, title: label, onclick };
+  return make("button", attributes, icon(path));
 }
 
 /** An answer's text without its Markdown, for the live region. */

@@ -15,16 +15,15 @@ export class Composer {
   #selection: Selection | undefined;
   #busy = false;
 
-  constructor(context: Context, placeholder: string) {
+  constructor(context: Context) {
     const { strings } = context;
     this.#context = context;
     this.#field = make("textarea", {
-      part: "question",
+      part: "input",
       rows: "1",
       maxlength: "1000",
       autocomplete: "off",
       enterkeyhint: "send",
-      placeholder,
       "aria-label": strings.question,
       oninput: () => this.#changed(),
       onkeydown: (event: KeyboardEvent) => this.#key(event),

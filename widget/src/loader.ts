@@ -27,8 +27,6 @@ let failures = 0;
 let floating: QuireAsk | undefined;
 
 export class QuireAsk extends HTMLElement {
-  declare mode: string;
-  declare language: string;
   /** All that the element shows. Missing if another element has the button. */
   declare box?: HTMLElement;
   declare button?: HTMLButtonElement;
@@ -41,19 +39,19 @@ export class QuireAsk extends HTMLElement {
 
   connectedCallback(): void {
     if (this.box) return void this.#app?.then((app) => app.attached());
-    const mode = (this.mode = this.option("mode") ?? "button");
+    const mode = this.option("mode") ?? "button";
     if (mode !== "inline") {
       if (floating) return;
       floating = this;
     }
-    this.language = (this.option("lang") ?? html.lang).slice(0, 2);
-    const box = (this.box = document.createElement("div"));
+    const language = (this.option("lang") ?? html.lang).slice(0, 2);
+    const box = (this.box = document.createElement("aside"));
     box.className = `quire ${mode} ${this.option("position")}`;
+    const label = (box.ariaLabel = this.option("label") ?? LABELS[language] ?? "Ask");
     if (/button|panel/.test(mode)) {
       const button = (this.button = document.createElement("button"));
-      button.className = "launcher";
       button.part = "button";
-      button.textContent = this.option("label") ?? LABELS[this.language] ?? "Ask";
+      button.textContent = label;
       button.onclick = () => this.open();
       box.append(button);
     }
@@ -98,10 +96,11 @@ export class QuireAsk extends HTMLElement {
   load(): Promise<App> {
     if (!this.box) return floating!.load();
     // Some browsers remember a failed import by its address.
-    return (this.#app ??= import(`${new URL(APP_FILE, script.src)}${failures ? `?${failures}` : ""}`)
+    return (this.#app ??= import(`${new URL(APP_FILE, script.src)}#${failures}`)
       .then(({ start }) => start(this))
       .catch((error) => {
         failures++;
+        this.button?.append(" ⚠");
         this.#app = undefined;
         throw error;
       }));
@@ -117,7 +116,7 @@ const target = (): QuireAsk | null => floating ?? document.querySelector<QuireAs
 if (!customElements.get(NAME)) {
   customElements.define(NAME, QuireAsk);
 
-  for (const type of ["pointerover", "focusin", "touchstart", "click"]) {
+  for (const type of ["pointerover", "focusin", "click"]) {
     addEventListener(type, (event) => {
       const found = (event.target as Element).closest?.<HTMLElement>(`[data-quire-open],${NAME}`);
       if (found instanceof QuireAsk) found.load();
