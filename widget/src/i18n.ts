@@ -3,7 +3,15 @@
 import english, { type Strings } from "./locales/en.ts";
 
 const LOADERS: Record<string, () => Promise<{ default: Strings }>> = {
-  // Added with each file in locales/: de: () => import("./locales/de.ts"),
+  ar: () => import("./locales/ar.ts"),
+  de: () => import("./locales/de.ts"),
+  es: () => import("./locales/es.ts"),
+  fr: () => import("./locales/fr.ts"),
+  hi: () => import("./locales/hi.ts"),
+  ja: () => import("./locales/ja.ts"),
+  pt: () => import("./locales/pt.ts"),
+  ur: () => import("./locales/ur.ts"),
+  zh: () => import("./locales/zh.ts"),
 };
 
 /** The strings of a language; English if its file cannot be loaded. */
