@@ -1,5 +1,7 @@
 // The app, loaded at the reader's first intent.
 
+import answerCss from "./answer.css";
+import type { TurnView } from "./answer.ts";
 import { ApiError, ask, readConfig, sendVote } from "./api.ts";
 import { Composer } from "./composer.ts";
 import composerCss from "./composer.css";
@@ -10,7 +12,6 @@ import type { QuireAsk } from "./loader.ts";
 import type { Strings } from "./locales/en.ts";
 import { Panel } from "./panel.ts";
 import panelCss from "./panel.css";
-import type { TurnView } from "./placeholders.ts";
 import { Transcript } from "./transcript.ts";
 import themeCss from "./theme.css";
 import type { Context, Reason, Selection, Turn, Vote } from "./types.ts";
@@ -19,7 +20,7 @@ import type { Context, Reason, Selection, Turn, Vote } from "./types.ts";
 const MOST_ANNOUNCED = 1_500;
 
 const styles = new CSSStyleSheet();
-styles.replaceSync(themeCss + panelCss + composerCss);
+styles.replaceSync(themeCss + panelCss + composerCss + answerCss);
 
 export async function start(quire: QuireAsk): Promise<App> {
   const language = (quire.option("lang") ?? document.documentElement.lang).slice(0, 2);

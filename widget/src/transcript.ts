@@ -1,7 +1,7 @@
 // The conversation as the reader sees it. It follows the answer while the reader is at the end.
 
+import { TurnView } from "./answer.ts";
 import { make } from "./dom.ts";
-import { TurnView } from "./placeholders.ts";
 import type { Context, Turn } from "./types.ts";
 
 /** Pixels above the end that still count as the end. */

@@ -1,0 +1,225 @@
+// Shows an answer while it streams. Elements come from a fixed list, text becomes text nodes, nothing
+// parses HTML and nothing is loaded. The document grows only at its end: what is shown is never
+// rebuilt, but for a marker that becomes a chip when its citation arrives.
+
+import { safeAddress } from "./addresses.ts";
+import { BlockParser } from "./blocks.ts";
+import { make } from "./dom.ts";
+import type { Output } from "./inline.ts";
+import type { Strings } from "./locales/en.ts";
+import type { Citation } from "./types.ts";
+
+export interface AnswerOptions {
+  strings: Strings;
+  /** The level of the panel's heading above the answer. */
+  level: number;
+  resolve(url: string): string | null;
+  /** The chip of a citation. `marked` is the address that stands in the text. */
+  chip(citation: Citation, marked: string | null): HTMLElement;
+}
+
+/** Characters that are read at once, and milliseconds before the browser gets its turn. */
+const SLICE = 1_000;
+const TURN = 8;
+
+export class AnswerRenderer {
+  #parser: BlockParser;
+  #tree: Tree;
+  #queue = "";
+  #ended = false;
+  #scheduled = false;
+
+  constructor(root: HTMLElement, options: AnswerOptions) {
+    this.#tree = new Tree(root, options);
+    this.#parser = new BlockParser(this.#tree);
+  }
+
+  /** Add to the answer. A long text is shown in slices. */
+  write(delta: string): void {
+    this.#queue += delta;
+    if (!this.#scheduled) this.#work();
+  }
+
+  /** Make the markers of a citation chips, those before it and those to come. */
+  cite(citation: Citation): void {
+    this.#tree.cite(citation);
+  }
+
+  end(): void {
+    this.#ended = true;
+    if (!this.#scheduled) this.#work();
+  }
+
+  #work(): void {
+    const start = performance.now();
+    let at = 0;
+    this.#scheduled = false;
+    while (at < this.#queue.length && performance.now() - start < TURN) {
+      this.#parser.write(this.#queue.slice(at, at + SLICE));
+      at += SLICE;
+    }
+    this.#queue = this.#queue.slice(at);
+    if (this.#queue) {
+      this.#scheduled = true;
+      setTimeout(() => this.#work());
+    } else if (this.#ended) {
+      this.#parser.end();
+    }
+    this.#tree.flush();
+  }
+}
+
+/** Longer texts get several nodes: the browser copies a node's text when it grows. */
+const MAX_TEXT = 1_000;
+const PLAIN = new Set(["p", "blockquote", "ul", "ol", "li", "hr", "br", "em", "strong", "s", "code"]);
+const DIRECTED = new Set(["p", "ul", "ol", "table"]);
+
+class Tree implements Output {
+  #options: AnswerOptions;
+  /** Elements that are open. One without an element of its own repeats its parent. */
+  #open: Element[];
+  #text = "";
+  #citations = new Map<number, Citation>();
+  /** Markers whose citation has not arrived. */
+  #waiting = new Map<number, { span: Element; address: string | null }[]>();
+  #scrollable = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      // A region that scrolls must be reachable by keyboard.
+      target.toggleAttribute("tabindex", false);
+      if (target.scrollWidth > target.clientWidth) target.setAttribute("tabindex", "0");
+    }
+  });
+
+  constructor(root: Element, options: AnswerOptions) {
+    this.#open = [root];
+    this.#options = options;
+  }
+
+  text(text: string): void {
+    this.#text += text;
+  }
+
+  open(name: string, detail?: string): void {
+    this.flush();
+    this.#open.push(this.#append(name, detail ?? ""));
+  }
+
+  close(): void {
+    this.flush();
+    this.#open.pop();
+  }
+
+  marker(number: number, address: string | null): void {
+    this.flush();
+    const citation = this.#citations.get(number);
+    if (citation) {
+      this.#top.append(this.#options.chip(citation, address));
+      return;
+    }
+    const span = make("span", {}, address === null ? `[${number}]` : String(number));
+    this.#top.append(span);
+    const waiting = this.#waiting.get(number);
+    if (waiting) waiting.push({ span, address });
+    else this.#waiting.set(number, [{ span, address }]);
+  }
+
+  cite(citation: Citation): void {
+    this.#citations.set(citation.marker, citation);
+    for (const { span, address } of this.#waiting.get(citation.marker) ?? []) {
+      span.replaceWith(this.#options.chip(citation, address));
+    }
+    this.#waiting.delete(citation.marker);
+  }
+
+  flush(): void {
+    let text = this.#text;
+    this.#text = "";
+    while (text) {
+      const last = this.#top.lastChild;
+      let node = last instanceof Text && last.length < MAX_TEXT ? last : null;
+      // Both halves of a surrogate pair belong in one node.
+      if (node?.length === MAX_TEXT - 1 && /^[\ud800-\udbff]/.test(text)) node = null;
+      node ??= this.#top.appendChild(document.createTextNode(""));
+      let room = MAX_TEXT - node.length;
+      if (/[\ud800-\udbff]/.test(text[room - 1] ?? "")) room--;
+      node.appendData(text.slice(0, room));
+      text = text.slice(room);
+    }
+  }
+
+  get #top(): Element {
+    return this.#open.at(-1)!;
+  }
+
+  #append(name: string, detail: string): Element {
+    const top = this.#top;
+    if (PLAIN.has(name)) {
+      const element = document.createElement(name);
+      if (name === "code") element.dir = "ltr";
+      else if (DIRECTED.has(name) && top.localName !== "li") element.dir = "auto";
+      if (name === "ol" && detail) element.setAttribute("start", detail);
+      return top.appendChild(element);
+    }
+    switch (name) {
+      case "h1":
+      case "h2":
+      case "h3":
+      case "h4":
+      case "h5":
+      case "h6": {
+        const level = Math.min(6, Number(name[1]) + this.#options.level);
+        return top.appendChild(make(`h${level}` as "h6", { dir: "auto" }));
+      }
+      case "task":
+        top.append(make("span", { class: "task" }, detail ? "☑ " : "☐ "));
+        return top;
+      case "pre":
+        return this.#code(detail);
+      case "formula": {
+        const formula = make("code", { class: detail ? "formula display" : "formula", dir: "ltr" });
+        top.append(formula);
+        return formula;
+      }
+      case "table": {
+        const table = make("table", { dir: "auto" });
+        top.append(this.#watch(make("div", { class: "table" }, table)));
+        return table;
+      }
+      case "head":
+        return top.appendChild(make("thead"));
+      case "row": {
+        if (top.localName === "thead") return top.appendChild(make("tr"));
+        const body = top.querySelector(":scope > tbody") ?? top.appendChild(make("tbody"));
+        return body.appendChild(make("tr"));
+      }
+      case "cell": {
+        const head = top.parentElement?.localName === "thead";
+        const attributes = { class: detail || null, scope: head && "col" };
+        return top.appendChild(make(head ? "th" : "td", attributes));
+      }
+      case "link": {
+        const address = safeAddress(this.#options.resolve(detail));
+        if (!address) return top;
+        return top.appendChild(make("a", { href: address, rel: "noopener nofollow" }));
+      }
+    }
+    return top;
+  }
+
+  #code(info: string): Element {
+    const language = /^[\w#+.-]{1,20}/.exec(info)?.[0] ?? "";
+    const { copyCode } = this.#options.strings;
+    const code = make("code");
+    const copy = make("button", { class: "copy-code", type: "button" }, copyCode);
+    const pre = this.#watch(make("pre", { dir: "ltr" }, code));
+    this.#top.append(
+      make("div", { class: "code" }, make("div", { class: "code-bar" }, make("span", {}, language), copy), pre),
+    );
+    return code;
+  }
+
+  #watch<T extends Element>(element: T): T {
+    this.#scrollable.observe(element);
+    return element;
+  }
+}
