@@ -88,13 +88,22 @@ export class Panel {
     else if (this.isOpen) dialog.showModal();
     if (this.isOpen) focused?.focus();
     if (button) button.hidden = this.isOpen;
-    this.#page.replaceSync(docked ? pageCss.replaceAll("right", this.#side()) : "");
+    this.#makeRoom(docked ? pageCss.replaceAll("right", this.#side()) : "");
     try {
       if (docked) sessionStorage.quireOpen = 1;
       else delete sessionStorage.quireOpen;
     } catch {
       // Forbidden by the browser.
     }
+  }
+
+  /** The text is laid out anew. What the reader looks at stays where it is. */
+  #makeRoom(css: string): void {
+    const seen = document.elementFromPoint(innerWidth / 3, innerHeight / 3);
+    const top = seen?.getBoundingClientRect().top;
+    this.#page.replaceSync(css);
+    const moved = seen && seen.getBoundingClientRect().top - top!;
+    if (moved) scrollBy({ top: moved, behavior: "instant" });
   }
 
   /** The panel's side of the window: its end as the page's direction has it, or its start. */
