@@ -7,9 +7,11 @@ import { Composer } from "./composer.ts";
 import composerCss from "./composer.css";
 import { Conversation, isRunning } from "./conversation.ts";
 import { icon, make } from "./dom.ts";
+import { highlightOnArrival } from "./highlight.ts";
 import { fill, loadStrings } from "./i18n.ts";
 import type { QuireAsk } from "./loader.ts";
 import type { Strings } from "./locales/en.ts";
+import { openAddress, resolveAddress } from "./navigation.ts";
 import { Panel } from "./panel.ts";
 import panelCss from "./panel.css";
 import { Transcript } from "./transcript.ts";
@@ -24,6 +26,7 @@ styles.replaceSync(themeCss + panelCss + composerCss + answerCss);
 
 export async function start(quire: QuireAsk): Promise<App> {
   const language = (quire.option("lang") ?? document.documentElement.lang).slice(0, 2);
+  highlightOnArrival();
   return new App(quire, language, await loadStrings(language));
 }
 
@@ -57,8 +60,8 @@ export class App {
       retry: (turn) => this.#retry(turn),
       stop: () => this.#running?.abort(),
       vote: (turn, vote, reason, note) => this.#vote(turn, vote, reason, note),
-      open: (url) => location.assign(url),
-      resolve: (url) => url,
+      open: openAddress,
+      resolve: (url) => resolveAddress(url, { host, local_pages: this.#context.book.local_pages }),
       announce: (text) => {
         this.#live.textContent = text;
       },

@@ -12,8 +12,8 @@ export interface Place {
   excerpt: string;
 }
 
-/** The key of the place that the next page shows, in sessionStorage. */
-export const ARRIVAL_KEY = "quire-arrival";
+/** In sessionStorage. The loader loads the app if it is there. */
+const ARRIVAL_KEY = "quireArrival";
 
 const NAME = "quire";
 const ARRIVAL_MILLISECONDS = 30_000;

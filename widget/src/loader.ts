@@ -69,13 +69,12 @@ export class QuireAsk extends HTMLElement {
         observer.disconnect();
         idle(show);
       }).observe(box);
-    } else if (innerWidth > 899) {
-      if (mode === "panel") idle(show);
-      try {
-        if (sessionStorage.quireOpen) show();
-      } catch {
-        // Forbidden by the browser.
-      }
+    } else if (innerWidth > 899 && mode === "panel") idle(show);
+    try {
+      if (innerWidth > 899 && sessionStorage.quireOpen) show();
+      if (sessionStorage.quireArrival) this.load();
+    } catch {
+      // Forbidden by the browser.
     }
   }
 
