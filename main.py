@@ -25,8 +25,10 @@ from handlers import (
 from handlers.failures import register_failures
 from handlers.limits import make_limit_store
 from handlers.middleware import EXPOSED_HEADERS, Middleware
+from handlers.origins import check_origin
 from lib.logs import current_request
 from lib.metrics import Metrics
+from lib.origins import Origins
 from lib.services import open_services, warm_up
 from lib.settings import Settings, load_settings
 
@@ -67,11 +69,15 @@ def create_app(
     ):
         app.register_blueprint(module.blueprint)
     register_failures(app)
+    origins = Origins(settings.origins, follows_site=settings.allowed_origins is None)
+    app.extensions["origins"] = origins
+    app.config["QUART_CORS_ALLOW_ORIGIN"] = origins  # quart-cors reads it on each request
     registry = Metrics()
     middleware = Middleware(
         app.asgi_app,
         settings,
         registry,
+        origins=origins,
         body_limit=lambda path: (
             settings.max_archive_bytes if path == archive.PATH else MAX_BODY_BYTES
         ),
@@ -96,6 +102,8 @@ def create_app(
                     task.cancel()
                 await asyncio.wait(tasks)
 
+    app.before_request(check_origin)  # before the limits, which may refuse a request
+
     @app.before_request
     async def log_route() -> None:
         if (note := current_request.get()) and request.url_rule:
@@ -113,7 +121,6 @@ def create_app(
 
     with_cors: Quart = cors(
         app,
-        allow_origin=settings.origins,
         allow_credentials=True,  # existing widgets ask for it; no cookie is ever set or read
         allow_headers=ALLOWED_HEADERS,
         allow_methods=("GET", "HEAD", "POST", "OPTIONS"),

@@ -12,6 +12,7 @@ from quart import Request, Response, current_app, request
 from lib.api import Operation, decode_body, decode_query
 from lib.auth import bearer, has_key
 from lib.errors import Forbidden, InvalidRequest, UnsupportedMediaType
+from lib.origins import Origins
 from lib.services import Services
 from lib.settings import Settings
 
@@ -25,6 +26,11 @@ _MAX_PARAMETERS = 100
 def services() -> Services:
     """The services of the running application."""
     return cast(Services, current_app.extensions["services"])
+
+
+def allowed_origins() -> Origins:
+    """The origins whose pages may call."""
+    return cast(Origins, current_app.extensions["origins"])
 
 
 def operation(described: Operation) -> Callable[[_View], _View]:
@@ -77,10 +83,13 @@ def require_known_origin() -> None:
         raise Forbidden("Requests must come from a page of an allowed origin. See REQUIRE_ORIGIN.")
     if not origin and site in ("cross-site", "same-site"):
         raise Forbidden("Another site's page must send its origin, as `fetch` does.")
-    # Quire's own page. Its scheme may differ: a proxy may terminate TLS.
-    is_own = origin.partition("://")[2] == request.host.lower()
-    if origin and not is_own and origin not in services().settings.origins:
+    if origin and not is_own_origin(origin) and origin not in allowed_origins():
         raise Forbidden("The origin of this page is not allowed. See ALLOWED_ORIGINS.")
+
+
+def is_own_origin(origin: str) -> bool:
+    """Whether it is that of Quire's own pages. The scheme may differ: a proxy may terminate TLS."""
+    return origin.partition("://")[2] == request.host.lower()
 
 
 def has_admin_key(settings: Settings, request: Request) -> bool:

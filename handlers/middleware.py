@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container
 from contextlib import suppress
 from typing import cast
 from uuid import uuid4
@@ -76,6 +76,7 @@ class Middleware:
         settings: Settings,
         metrics: Metrics,
         *,
+        origins: Container[str],
         body_limit: Callable[[str], int],
         slow_paths: Collection[str],
     ) -> None:
@@ -83,7 +84,7 @@ class Middleware:
         self.draining = False
         self._app = app
         self._metrics = metrics
-        self._origins = settings.origins
+        self._origins = origins
         self._stream_timeout = settings.stream_timeout
         self._trusted_proxy_hops = settings.trusted_proxy_hops
         self._body_limit = body_limit

@@ -20,10 +20,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from lib.errors import IndexNotReady, QuireError, StoreUnavailable
+from lib.errors import QuireError, StoreUnavailable
 from lib.languages import language_of_code, question_language
 from lib.runtime import SingleFlight, run_cooperatively
-from lib.store import INDEX_FORMAT, Manifest, Section, Store
+from lib.search import check_index
+from lib.store import Manifest, Section, Store
 
 _log = logging.getLogger(__name__)
 
@@ -35,8 +36,8 @@ _LONGEST: Final = 500
 """Characters of a heading and its anchor. Longer ones are left out."""
 _SAMPLED: Final = 100
 """Pages whose titles tell the language."""
-_RETRY_SECONDS: Final = 30.0
-"""Pause after the index could not be read."""
+_PAUSE_SECONDS: Final = 10.0
+"""Minimum time between two readings, except after an ingestion of this process."""
 _INDEX_NAMES: Final = ("index", "_index", "readme")
 _DIGITS: Final = re.compile(r"(\d{1,18})")
 
@@ -162,21 +163,24 @@ class PublishedContents:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._generation = ""
         self._reading = SingleFlight(self._read)
-        self._failed_at = -math.inf
+        self._began_at = -math.inf
 
     def of(self, manifest: Manifest) -> Contents | None:
         """The contents of this generation, without waiting; None until they are read."""
-        if manifest.index_format != INDEX_FORMAT:
-            return None
-        if manifest.generation != self._generation and not self._reading.running:
-            self._generation = manifest.generation
-            self._reading = SingleFlight(self._read)
-        if time.monotonic() - self._failed_at > _RETRY_SECONDS:
-            self._reading.start()
         found = self._reading.value
-        return found if found and found.generation == manifest.generation else None
+        if found and found.generation == manifest.generation:
+            return found
+        if time.monotonic() - self._began_at > _PAUSE_SECONDS:
+            self.refresh()
+        return None
+
+    def refresh(self) -> None:
+        """Begin to read the contents, unless they are being read."""
+        if not self._reading.running:
+            self._began_at = time.monotonic()
+            self._reading = SingleFlight(self._read)
+            self._reading.start()
 
     async def get(self, max_wait: float) -> Contents | None:
         """The contents of the published book; None if they are not read after `max_wait` seconds.
@@ -184,8 +188,10 @@ class PublishedContents:
         Raises the errors of `Store.manifest`.
         """
         manifest = await self._store.manifest()
-        if manifest is None or (found := self.of(manifest)) or not self._reading.running:
-            return found if manifest else None
+        if manifest is None:
+            return None
+        if (found := self.of(manifest)) or not self._reading.running:
+            return found
         with suppress(TimeoutError, QuireError):
             async with asyncio.timeout(max_wait):
                 await self._reading.get()
@@ -198,19 +204,18 @@ class PublishedContents:
         try:
             return await _read_contents(self._store)
         except (QuireError, msgspec.ValidationError) as error:
-            self._failed_at = time.monotonic()
             _log.warning("the contents of the book cannot be read: %s", error)
             raise StoreUnavailable("The contents of the book cannot be read.") from None
 
 
 async def _read_contents(store: Store) -> Contents:
     """Read the contents from the index. Raises `QuireError` and `msgspec.ValidationError`."""
-    while manifest := await store.manifest():
+    while True:
+        manifest = check_index(await store.manifest())
         drafts = await _read_drafts(store)
         now = await store.manifest()
         if now and now.generation == manifest.generation:
             return await run_cooperatively(_arrange(drafts, manifest))
-    raise IndexNotReady("The book is not indexed yet.")
 
 
 async def _read_drafts(store: Store) -> dict[str, _Draft]:

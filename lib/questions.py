@@ -6,10 +6,12 @@ word.
 """
 
 import asyncio
+import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import regex
 
@@ -30,6 +32,8 @@ _OPENING_PAGES: Final = 500
 _LONGEST_QUESTION: Final = 100
 _LONGEST_HEADING: Final = 60
 _FEWEST_WORDS: Final = 2
+_SPECIFIC: Final = (3, 5)
+"""Fewest and most words of a heading that says much in a line."""
 _QUESTION_MARK: Final = regex.compile(r"[?？؟]\Z")
 _NO_QUESTION: Final = regex.compile(
     r"""\A\W*+\d        # a numbered step, a date
@@ -95,8 +99,7 @@ def _is_worth_asking(heading: str, contents: Contents) -> bool:
     """Whether a heading says by itself what it is about."""
     if heading.casefold() in contents.repeated:
         return False
-    language = question_language(heading, (contents.language,))
-    meaning = sum(word_meaning(word, language) for word in words(heading))
+    meaning = _meaning(heading, contents.language)
     if _QUESTION_MARK.search(heading):
         return len(heading) <= _LONGEST_QUESTION and meaning >= 1
     return (
@@ -104,6 +107,12 @@ def _is_worth_asking(heading: str, contents: Contents) -> bool:
         and meaning >= _FEWEST_WORDS
         and not _NO_QUESTION.search(heading)
     )
+
+
+def _meaning(heading: str, language: str) -> float:
+    """Count the words that mean something. `language` is that of the book."""
+    spoken = question_language(heading, (language,))
+    return sum(word_meaning(word, spoken) for word in words(heading))
 
 
 class Starters:
@@ -133,42 +142,72 @@ class Starters:
 async def _find_starters(
     contents: Contents, find_page: Callable[[str], Awaitable[str | None]]
 ) -> tuple[str, ...]:
-    """Choose up to `_MAX_STARTERS` headings that their own page answers, in reading order.
+    """Choose up to `_MAX_STARTERS` headings that their own page answers.
 
-    Questions come first, then other headings of the first level, each from another page as far as
-    there are enough. Raises the errors of `find_page`.
+    Questions come first, then other headings, each from another page as far as there are enough.
+    Raises the errors of `find_page`.
     """
-    chosen: list[str] = []
+    chosen: list[_Candidate] = []
     used: set[int] = set()
     tried = 0
-    for rank, place, text in await run_cooperatively(_candidates(contents)):
+    for each in await run_cooperatively(_candidates(contents)):
         if len(chosen) == _MAX_STARTERS or tried == _MAX_TRIED:
             break
-        if rank < _FURTHER and place in used:
+        if each.page in used and not each.further:
             continue
         tried += 1
-        if await find_page(text) == contents.pages[place].file_path:
-            chosen.append(text)
-            used.add(place)
-    return tuple(chosen)
+        if await find_page(each.text) == contents.pages[each.page].file_path:
+            chosen.append(each)
+            used.add(each.page)
+    chosen.sort(key=lambda each: (not each.question, each.page))
+    return tuple(each.text for each in chosen)
 
 
-_FURTHER: Final = 2
-"""From this rank on, a page has had its turn."""
+class _Candidate(NamedTuple):
+    text: str
+    page: int
+    """Place in `Contents.pages`."""
+    question: bool
+    specific: bool
+    """Whether it has neither few words nor many."""
+    further: bool = False
+    """Whether a better one of its page is before it."""
 
 
-def _candidates(contents: Contents) -> Generator[None, None, list[tuple[int, int, str]]]:
-    """Rank headings: rank, place of the page, heading.
+def _candidates(contents: Contents) -> Generator[None, None, list[_Candidate]]:
+    """Sort the headings worth asking: those to try first come first.
 
-    The first question of each page, the first other heading of each, then the further ones.
+    First the questions, one of each page, from the beginning of the book; then the best other
+    headings of each of its parts. A book's index page and its own title tell nothing new.
     """
-    ranked: list[tuple[int, int, str]] = []
-    for place, page in enumerate(contents.pages[:_OPENING_PAGES]):
-        ranks = [0, 1]
-        for text in dict.fromkeys([page.title, *(each.text for each in page.headings)]):
-            if _is_worth_asking(text, contents):
-                kind = 0 if _QUESTION_MARK.search(text) else 1
-                ranked.append((ranks[kind], place, text))
-                ranks[kind] = _FURTHER + kind
+    questions: list[_Candidate] = []
+    others: list[_Candidate] = []
+    further: list[_Candidate] = []
+    pages = contents.pages[:_OPENING_PAGES]
+    for place, page in enumerate(pages):
+        texts = dict.fromkeys([page.title, *(each.text for each in page.headings)])
+        found = [
+            _candidate(text, place, contents) for text in texts if _is_worth_asking(text, contents)
+        ]
+        for kind, wanted in ((questions, True), (others, False)):
+            own = [each for each in found if each.question is wanted and (wanted or place)]
+            own.sort(key=lambda each: not each.specific)
+            kind += own[:1]
+            further += (each._replace(further=True) for each in own[1:])
         yield
-    return sorted(ranked, key=lambda each: each[:2])
+    size = math.ceil(len(pages) / _MAX_STARTERS)
+    turns: Counter[int] = Counter()
+    ordered = []
+    for each in sorted(others, key=lambda each: (not each.specific, each.page)):
+        part = each.page // size
+        ordered.append((turns[part], part, each))
+        turns[part] += 1
+    further.sort(key=lambda each: not each.question)
+    return [*questions, *(each for _, _, each in sorted(ordered)), *further]
+
+
+def _candidate(text: str, page: int, contents: Contents) -> _Candidate:
+    meaning = _meaning(text, contents.language)
+    return _Candidate(
+        text, page, bool(_QUESTION_MARK.search(text)), _SPECIFIC[0] <= meaning <= _SPECIFIC[1]
+    )

@@ -137,9 +137,17 @@ async def open_services(
         store_probe = CachedProbe(partial(_probe_store, store), seconds=_STORE_PROBE_SECONDS)
         stack.push_async_callback(store_probe.close)
 
+        # The embedded index needs no breaker: it waits for no server.
+        searched = GuardedStore(store, store_guard) if settings.qdrant_url else store
+        contents = PublishedContents(searched)
+        stack.push_async_callback(contents.close)
+        starters = Starters(partial(_find_page, embedder, searched))
+        stack.push_async_callback(starters.close)
+
         def publish() -> None:
             store_probe.expire()
             store_guard.close()
+            contents.refresh()
             embedder.for_index(embedder.model_id)  # release that of the replaced index
 
         # The embedded index needs no lease: the system locks it.
@@ -157,12 +165,6 @@ async def open_services(
         # Closed first, so that the reports include its end.
         stack.push_async_callback(ingestion.close)
 
-        # The embedded index needs no breaker: it waits for no server.
-        searched = GuardedStore(store, store_guard) if settings.qdrant_url else store
-        contents = PublishedContents(searched)
-        stack.push_async_callback(contents.close)
-        starters = Starters(partial(_find_page, embedder, searched))
-        stack.push_async_callback(starters.close)
         words = BookWords(searched)
         stack.push_async_callback(words.close)
         index_checked = asyncio.Event()
@@ -354,6 +356,8 @@ async def warm_up(services: Services, when_loaded: Callable[[], None] | None = N
     try:
         with suppress(QuireError):
             manifest = await services.store.manifest()
+            if manifest:
+                services.contents.of(manifest)  # begins to read them
             if manifest and (used := services.embedder.for_index(manifest.embedding_model)):
                 await used.load()
         await services.embedder.load()

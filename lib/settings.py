@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from lib.auth import parse_key
 from lib.documents import DocumentLimits
+from lib.origins import LOCAL_ORIGINS, origin_of
 from lib.pricing import PRICES, Price
 from lib.sites.generators import GENERATORS
 
@@ -208,13 +209,6 @@ _EmbeddingProvider = Literal["openai", "local"]
 _TokenLimitField = Literal["max_tokens", "max_completion_tokens"]
 Quantization = Literal["none", "scalar", "binary"]
 
-_LOCAL_ORIGINS = tuple(
-    f"http://{host}:{port}"
-    for host in ("localhost", "127.0.0.1")
-    # Docusaurus, Hugo, Vite dev and preview, VitePress, MkDocs and Sphinx, Jekyll
-    for port in (3000, 1313, 5173, 4173, 8000, 4000)
-)
-
 
 class SettingsError(Exception):
     """A setting has an invalid value. The message is for the person who set it."""
@@ -336,13 +330,13 @@ class Settings:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Allowed origins: as configured, else those of `SITE_URL` and local development."""
+        """Allowed origins: as configured, else those of `SITE_URL` and local development.
+
+        `lib.origins.Origins` adds that of the published book.
+        """
         if self.allowed_origins is not None:
             return self.allowed_origins
-        if not self.site_url:
-            return _LOCAL_ORIGINS
-        site = urlsplit(self.site_url)
-        return (f"{site.scheme}://{site.netloc}".lower(), *_LOCAL_ORIGINS)
+        return (*filter(None, [origin_of(self.site_url)]), *LOCAL_ORIGINS)
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

@@ -56,6 +56,7 @@ def wrap(app: App, limit: int = 100) -> Middleware:
         app,
         Settings(site_url=SITE),
         Metrics(),
+        origins=(SITE,),
         body_limit=lambda path: limit,
         slow_paths=(),
     )

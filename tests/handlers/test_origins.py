@@ -1,15 +1,24 @@
 """CORS: exactly the configured origins are allowed."""
 
+import io
 import json
-from collections.abc import AsyncIterator
+import logging
+import tarfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.api import Api, listening, serving
+from lib.settings import Settings
+from tests.api import ADMIN_KEY, Api, listening, serving
 from tests.conftest import MakeSettings
 from tests.limits import use_up
-from tests.tiny_book import SITE
+from tests.qdrant_server import running_qdrant
+from tests.stores import KEY
+from tests.tiny_book import SITE, write_book
 from tests.upstream import Drop, Hang, Upstream, delta
 
 FOREIGN = "https://evil.example"
@@ -237,3 +246,155 @@ async def test_what_a_browser_may_read(
     refused = 400 if origin == SITE else 403
     assert seen == [404, 405, 413, refused, 401, *asked]
     assert bool(upstream.chats()) is (origin == SITE)
+
+
+OWN = "https://own.example"
+OTHER = "https://other.example"
+
+
+def site_files(site_url: str) -> dict[str, str]:
+    return {
+        "mkdocs.yml": f"site_name: Harbour\nsite_url: {site_url}/book/\n",
+        "docs/index.md": "# Harbour\n\nThe tide turns every six hours.\n",
+    }
+
+
+over_http = pytest.mark.filterwarnings("ignore:Api key is used with an insecure:UserWarning")
+
+
+@pytest.fixture(params=["embedded", "server"])
+async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Settings]:
+    """A book whose configuration has the site's address, and no SITE_URL."""
+    own = Settings(
+        book_content_path=write_book(tmp_path / "book", site_files(OWN)),
+        qdrant_path=tmp_path / "index",
+        admin_api_key=ADMIN_KEY,
+    )
+    async with AsyncExitStack() as stack:
+        if request.param == "server":
+            running = running_qdrant(tmp_path / "server", api_key=KEY, strict=True)
+            server = await stack.enter_async_context(running)
+            own = replace(own, qdrant_url=server.url, qdrant_api_key=KEY)
+        yield own
+
+
+async def allows(api: Api, origin: str) -> bool:
+    """Whether pages of `origin` can read, ask and read errors. All or nothing."""
+    headers = {"Origin": origin}
+    preflight = {**headers, "Access-Control-Request-Method": "POST"}
+    answers = [
+        await api.get("/health", headers=headers),
+        await api.get("/nothing", headers=headers),
+        await api.request("OPTIONS", "/chat", headers=preflight),
+        await api.ask("When does the tide turn?", headers=headers),
+    ]
+    assert answers[-1].status in (200, 403)
+    found = {readable(each.headers, origin) for each in answers}
+    found.add(answers[-1].status == 200)
+    assert len(found) == 1, [(each.status, each.headers) for each in answers]
+    return found.pop()
+
+
+@over_http
+async def test_the_origin_in_the_site_s_configuration_is_allowed(settings: Settings) -> None:
+    async with serving(settings) as api:
+        await api.ingest()
+        assert await allows(api, OWN)
+        assert not await allows(api, OTHER)
+        assert await allows(api, "http://localhost:3000")
+    async with serving(settings) as api:  # from the index
+        assert await allows(api, OWN)
+
+
+@over_http
+async def test_a_pushed_book_brings_its_own_origin(settings: Settings) -> None:
+    async with serving(settings) as api:
+        await api.ingest()
+        assert await allows(api, OWN)
+        answer = await api.as_admin("POST", "/ingest/archive", data=tar_of(site_files(OTHER)))
+        assert answer.status == 200
+        await api.ingest()
+        assert await allows(api, OTHER)
+        assert not await allows(api, OWN)
+
+
+def tar_of(files: Mapping[str, str]) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return out.getvalue()
+
+
+@over_http
+async def test_configured_origins_replace_that_of_the_site(settings: Settings) -> None:
+    async with serving(replace(settings, allowed_origins=(OTHER,))) as api:
+        await api.ingest()
+        assert not await allows(api, OWN)
+        assert await allows(api, OTHER)
+
+
+async def test_without_an_index_only_configured_origins_are_allowed(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    settings = Settings(
+        book_content_path=tmp_path / "empty", qdrant_path=tmp_path / "index", site_url=SITE
+    )
+    async with serving(settings) as api:
+        for origin, allowed in ((SITE, True), (OWN, False)):
+            answer = await api.get("/health", headers={"Origin": origin})
+            assert readable(answer.headers, origin) is allowed
+
+
+def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [each.message for each in caplog.records if each.name == "lib.origins"]
+
+
+async def test_a_refused_origin_is_logged_once_with_its_remedy(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in ("/health", "/widget/config.json", "/nothing"):
+        await api.get(path, headers={"Origin": OTHER})
+    await api.get("/health", headers={"Origin": SITE})
+    await api.get("/health", headers={"Origin": "http://localhost", "Host": "localhost"})
+    assert refusals(caplog) == [
+        f"Refused a page of {OTHER}. To allow it, set ALLOWED_ORIGINS={SITE},{OTHER}"
+    ]
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+async def test_a_page_without_an_origin_is_explained(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    await api.get("/health", headers={"Origin": "null"})
+    (message,) = refusals(caplog)
+    assert "file" in message
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://x.example ERROR forged",
+        "https://x.example\x1b[2J",
+        "https://user:secret@x.example",
+        "https://x.example/path",
+        "https://" + "x" * 10_000,
+        "javascript:alert(1)",
+        "https://ex\u00e4mple.org",
+    ],
+)
+async def test_a_forged_origin_is_not_logged(
+    api: Api, caplog: pytest.LogCaptureFixture, origin: str
+) -> None:
+    await api.get("/health", headers={"Origin": origin})
+    assert refusals(caplog) == []
+
+
+async def test_invented_origins_are_logged_up_to_a_limit(
+    api: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib.origins._MAX_LOGGED", 3)
+    for number in range(5):
+        await api.get("/health", headers={"Origin": f"https://x{number}.example"})
+    assert len(refusals(caplog)) == 3
