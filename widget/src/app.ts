@@ -12,7 +12,7 @@ import { fill, loadStrings } from "./i18n.ts";
 import type { QuireAsk } from "./loader.ts";
 import type { Strings } from "./locales/en.ts";
 import { openAddress, resolveAddress } from "./navigation.ts";
-import { Panel } from "./panel.ts";
+import { Panel, wasClosed } from "./panel.ts";
 import panelCss from "./panel.css";
 import { Transcript } from "./transcript.ts";
 import themeCss from "./theme.css";
@@ -60,7 +60,11 @@ export class App {
       retry: (turn) => this.#retry(turn),
       stop: () => this.#running?.abort(),
       vote: (turn, vote, reason, note) => this.#vote(turn, vote, reason, note),
-      open: openAddress,
+      open: (url, excerpt) => {
+        // A sheet would cover it.
+        if (this.#panel?.modal && new URL(url).origin === location.origin) this.close();
+        openAddress(url, excerpt);
+      },
       resolve: (url) => resolveAddress(url, { host, local_pages: this.#context.book.local_pages }),
       announce: (text) => {
         this.#live.textContent = text;
@@ -94,6 +98,11 @@ export class App {
       this.#panel.swipeBy(header);
     }
     addEventListener("pagehide", () => this.#conversation.save());
+    const shortcut = quire.option("shortcut") ?? "Ctrl+I";
+    if (quire.button && shortcut !== "none") {
+      quire.button.title = shortcut;
+      quire.button.setAttribute("aria-keyshortcuts", shortcut.replace("Ctrl", "Control"));
+    }
     readConfig(host).then((book) => {
       this.#context.book = book;
       this.#name();
@@ -102,7 +111,7 @@ export class App {
 
   open(question?: string, toggle?: boolean): void {
     if (toggle && this.#panel?.isOpen && this.#quire.shadowRoot!.activeElement) return this.close();
-    this.restore();
+    this.#show();
     this.#composer.focus();
     if (question?.trim()) this.#ask(question.trim());
   }
@@ -111,16 +120,20 @@ export class App {
     this.#panel?.close();
   }
 
-  /** Show the panel and leave the focus where it is. */
+  /** Show the panel as the page begins, unless the reader has closed it on a page before. */
   restore(): void {
-    if (!this.#panel || this.#panel.isOpen) return;
-    this.#panel.open();
-    this.#tell("quire-open");
+    if (!wasClosed()) this.#show();
   }
 
   /** The element stands in the document again. */
   attached(): void {
     this.#panel?.place();
+  }
+
+  #show(): void {
+    if (!this.#panel || this.#panel.isOpen) return;
+    this.#panel.open();
+    this.#tell("quire-open");
   }
 
   #ask(question: string, selection?: Selection): void {

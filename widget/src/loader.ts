@@ -2,7 +2,7 @@
 
 import type { App } from "./app.ts";
 import css from "./loader.css";
-import { html, isDark, watchTheme } from "./theme.ts";
+import { colorScheme, html, watchTheme } from "./theme.ts";
 
 const NAME = "quire-ask";
 /** The button's text, by language. */
@@ -60,7 +60,7 @@ export class QuireAsk extends HTMLElement {
     const root = this.attachShadow({ mode: "open" });
     root.adoptedStyleSheets = [sheet];
     root.append(box);
-    watchTheme(() => box.classList.toggle("dark", isDark(this.option("theme"))));
+    watchTheme(() => (box.style.colorScheme = colorScheme(this.option("theme"))));
 
     const show = () => this.load().then((app) => app.restore());
     if (mode === "inline") {
@@ -115,20 +115,21 @@ const target = (): QuireAsk | null => floating ?? document.querySelector<QuireAs
 if (!customElements.get(NAME)) {
   customElements.define(NAME, QuireAsk);
 
-  for (const type of ["pointerover", "focusin", "click"]) {
-    addEventListener(type, (event) => {
+  for (const type of ["pointerover", "focusin", "click", "selectionchange"]) {
+    document.addEventListener(type, (event) => {
       const found = (event.target as Element).closest?.<HTMLElement>(`[data-quire-open],${NAME}`);
-      if (found instanceof QuireAsk) found.load();
-      else if (found && type === "click") {
-        event.preventDefault();
-        target()?.open(found.dataset.quireOpen);
-      } else if (found) target()?.load();
+      // Selected text can be asked about.
+      if (found || `${getSelection()}`) target()?.load();
+      const question = found?.dataset.quireOpen;
+      if (type !== "click" || question == null) return;
+      event.preventDefault();
+      target()?.open(question);
     });
   }
 
   addEventListener("keydown", (event) => {
     const { key, code } = event;
-    const names = (["ctrl", "alt", "meta", "shift"] as const).filter((name) => event[`${name}Key`]);
+    const names = (["ctrl", "alt", "meta", "shift"] as const).filter((name) => event[(name + "Key") as "altKey"]);
     // By the key's place if the layout has no Latin letters.
     const pressed = [...names, key > "~" ? code.slice(3) : key].join("+").toLowerCase();
     if (

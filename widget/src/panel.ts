@@ -90,8 +90,8 @@ export class Panel {
     if (button) button.hidden = this.isOpen;
     this.#makeRoom(docked ? pageCss.replaceAll("right", this.#side()) : "");
     try {
-      if (docked) sessionStorage.quireOpen = 1;
-      else delete sessionStorage.quireOpen;
+      // Empty: the reader has closed it.
+      sessionStorage.quireOpen = docked ? 1 : "";
     } catch {
       // Forbidden by the browser.
     }
@@ -133,6 +133,15 @@ export class Panel {
     for (const type of ["pointermove", "pointerup", "pointercancel"] as const) {
       handle.addEventListener(type, move);
     }
+  }
+}
+
+/** Whether the reader has closed the panel during this visit. */
+export function wasClosed(): boolean {
+  try {
+    return sessionStorage.quireOpen === "";
+  } catch {
+    return false;
   }
 }
 

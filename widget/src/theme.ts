@@ -1,16 +1,15 @@
 // Dark or light, as the page is.
 
 export const html = document.documentElement;
-const system = matchMedia("(prefers-color-scheme: dark)");
 
-/** `wanted`: dark or light; anything else follows the page, and then the system. */
-export function isDark(wanted: string | undefined): boolean {
+/** A value of `color-scheme`. `wanted`: dark or light; anything else follows the page. */
+export function colorScheme(wanted: string | undefined): string {
   // Docusaurus, Starlight; Material; VitePress, mdBook.
   const names = [wanted, html.dataset.theme, document.body.dataset.mdColorScheme, html.className];
-  const found = /(?:^| )(?:(dark|slate|coal|navy|ayu)|light|default|rust)(?: |$)/.exec(names.join(" "));
-  if (found) return !!found[1];
-  // VitePress has a class for dark only.
-  return system.matches && !document.querySelector("meta[content^=VitePress]");
+  const found = /(^| )((dark|slate|coal|navy|ayu)|light|default|rust)( |$)/.exec(names.join(" "));
+  if (found?.[3]) return "dark";
+  // VitePress has a class for dark only. Other pages may follow the system.
+  return found || document.querySelector("meta[content^=VitePress]") ? "light" : "light dark";
 }
 
 /** Call now, and whenever the page's theme may have changed. */
@@ -18,5 +17,4 @@ export function watchTheme(changed: () => void): void {
   changed();
   const observer = new MutationObserver(changed);
   for (const element of [html, document.body]) observer.observe(element, { attributes: true });
-  system.onchange = changed;
 }

@@ -1,4 +1,5 @@
-// The conversation as the reader sees it. It follows the answer while the reader is at the end.
+// The conversation as the reader sees it. It follows the answer while the reader is at the end, until
+// the question is at the top: answers are read from their beginning.
 
 import { TurnView } from "./answer.ts";
 import { make } from "./dom.ts";
@@ -6,6 +7,8 @@ import type { Context, Turn } from "./types.ts";
 
 /** Pixels above the end that still count as the end. */
 const NEAR = 48;
+/** Pixels above the question. */
+const MARGIN = 16;
 
 export class Transcript {
   readonly element: HTMLElement;
@@ -14,7 +17,10 @@ export class Transcript {
   readonly #list = make("div", { class: "turns" });
   readonly #start = make("div", { class: "start" });
   readonly #views = new Map<Turn, TurnView>();
+  /** Whether the reader is at the end. */
   #following = true;
+  /** The question that stays in view. */
+  #latest: HTMLElement | undefined;
 
   /** In the page, the newest turn is the first, and nothing scrolls. */
   constructor(context: Context, inline: boolean) {
@@ -33,6 +39,8 @@ export class Transcript {
         onscroll: () => {
           const { scrollHeight, scrollTop, clientHeight } = this.element;
           this.#following = scrollHeight - scrollTop - clientHeight < NEAR;
+          // The reader has gone on to the end.
+          if (scrollTop > this.#top() + 1) this.#latest = undefined;
         },
       },
       content,
@@ -46,6 +54,7 @@ export class Transcript {
     if (this.#newestFirst) this.#list.prepend(view.element);
     else this.#list.append(view.element);
     this.#start.hidden = true;
+    this.#latest = view.element;
     this.#following = true;
     return view;
   }
@@ -77,6 +86,11 @@ export class Transcript {
   }
 
   #follow(): void {
-    if (this.#following) this.element.scrollTop = this.element.scrollHeight;
+    if (this.#following) this.element.scrollTop = Math.min(this.element.scrollHeight, this.#top());
+  }
+
+  /** How far to scroll until the latest question is at the top. */
+  #top(): number {
+    return this.#latest ? this.#latest.offsetTop - this.element.offsetTop - MARGIN : Infinity;
   }
 }
