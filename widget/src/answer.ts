@@ -14,7 +14,6 @@ const MAX_SHOWN = 5;
 const COPIED = 2_000;
 const COPY = "M7 7V4.5A1.5 1.5 0 0 1 8.5 3h7A1.5 1.5 0 0 1 17 4.5v7a1.5 1.5 0 0 1-1.5 1.5H13M4.5 7h7A1.5 1.5 0 0 1 13 8.5v7a1.5 1.5 0 0 1-1.5 1.5h-7A1.5 1.5 0 0 1 3 15.5v-7A1.5 1.5 0 0 1 4.5 7z";
 const RETRY = "M16.5 10a6.5 6.5 0 1 1-2-4.7M16.5 3v3.4h-3.4";
-const STOP = "M6 6h8v8H6z";
 
 export class TurnView {
   readonly element: HTMLElement;
@@ -118,7 +117,8 @@ export class TurnView {
 
   #buttons(running: boolean): Node[] {
     const { strings } = this.#context;
-    if (running) return [action(STOP, strings.stop, () => this.#context.stop(), true)];
+    // The composer stops it.
+    if (running) return [];
     const done = this.#turn.state === "done";
     const retry = action(RETRY, strings.retry, () => this.#context.retry(this.#turn), !done);
     const copy = this.#turn.answer ? action(COPY, strings.copy, (button) => this.#copy(button)) : null;

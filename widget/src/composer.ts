@@ -4,7 +4,7 @@ import { icon, make } from "./dom.ts";
 import type { Context, Selection } from "./types.ts";
 
 const SEND = "M10 16V4.5M5 9l5-5 5 5";
-const STOP = "M6 6h8v8H6z";
+const STOP = "M6 6h8v8H6zM7.5 7.5h5v5h-5zM9 9h2v2H9z";
 
 export class Composer {
   readonly element: HTMLFormElement;
