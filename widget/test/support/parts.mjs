@@ -14,8 +14,8 @@ const css = {
   },
 };
 
-/** Open a page on which `window.parts` has what `exports` (the text of a module) exports. */
-export async function openParts(browser, exports, options = {}) {
+/** A script that defines `window.parts`: what `exports` (the text of a module) exports. */
+export async function bundleParts(exports) {
   const { outputFiles } = await build({
     stdin: { contents: exports, resolveDir: sources, loader: "ts" },
     bundle: true,
@@ -25,6 +25,11 @@ export async function openParts(browser, exports, options = {}) {
     target: "es2022",
     plugins: [css],
   });
+  return outputFiles[0].text;
+}
+
+/** Open a page on which `window.parts` has what `exports` exports. */
+export async function openParts(browser, exports, options = {}) {
   const context = await browser.newContext({ viewport: { width: 900, height: 800 }, ...options });
   const page = await context.newPage();
   page.errors = [];
@@ -39,6 +44,6 @@ export async function openParts(browser, exports, options = {}) {
   });
   await page.goto(ADDRESS);
   page.requests.length = 0;
-  await page.addScriptTag({ content: outputFiles[0].text });
+  await page.addScriptTag({ content: await bundleParts(exports) });
   return page;
 }
