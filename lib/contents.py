@@ -103,6 +103,11 @@ class Contents:
     generation: str
     pages: tuple[_Page, ...]
     """In reading order: those of one version and one language, if the book has several."""
+    listed: int
+    """How many of `pages`, from the first on, are the index page and those in the site's
+    navigation; 0 if that is unknown."""
+    title: str
+    """That of the index page; empty without one."""
     language: str
     """That of `pages`."""
     by_path: dict[str, _Page]
@@ -212,29 +217,37 @@ async def _read_contents(store: Store) -> Contents:
     """Read the contents from the index. Raises `QuireError` and `msgspec.ValidationError`."""
     while True:
         manifest = check_index(await store.manifest())
-        drafts = await _read_drafts(store)
+        drafts = _Drafts()
+        async for batch in store.payloads(_Outlined.__struct_fields__):
+            for chunk in msgspec.convert(batch, list[_Outlined]):
+                drafts.add(chunk)
         now = await store.manifest()
         if now and now.generation == manifest.generation:
-            return await run_cooperatively(_arrange(drafts, manifest))
+            return await run_cooperatively(_arrange(drafts.pages, manifest))
 
 
-async def _read_drafts(store: Store) -> dict[str, _Draft]:
-    drafts: dict[str, _Draft] = {}
-    left = _MAX_BYTES
-    async for batch in store.payloads(_Outlined.__struct_fields__):
-        for chunk in msgspec.convert(batch, list[_Outlined]):
-            if chunk.file_path not in drafts:
-                if len(drafts) == _MAX_PAGES:
-                    continue
-                drafts[chunk.file_path] = _Draft(chunk)
-            piece = _encode((chunk.ordinal, list(_headings_of(chunk))))
-            left -= len(piece)
-            if left > 0:
-                drafts[chunk.file_path].pieces.append(piece)
-    if left <= 0:
-        for draft in drafts.values():
-            draft.pieces.clear()
-    return drafts
+class _Drafts:
+    """The pages while their chunks are read, within the limits."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, _Draft] = {}
+        self._left = _MAX_BYTES
+
+    def add(self, chunk: _Outlined) -> None:
+        draft = self.pages.get(chunk.file_path)
+        if draft is None:
+            if len(self.pages) == _MAX_PAGES:
+                return
+            draft = self.pages[chunk.file_path] = _Draft(chunk)
+        if self._left <= 0:
+            return
+        piece = _encode((chunk.ordinal, list(_headings_of(chunk))))
+        draft.pieces.append(piece)
+        self._left -= len(piece)
+        if self._left <= 0:
+            _log.warning("the book has too many headings to suggest questions")
+            for each in self.pages.values():
+                each.pieces.clear()
 
 
 def _arrange(drafts: dict[str, _Draft], manifest: Manifest) -> Generator[None, None, Contents]:
@@ -245,8 +258,15 @@ def _arrange(drafts: dict[str, _Draft], manifest: Manifest) -> Generator[None, N
         yield
     chosen = _default_edition(by_path.values())
     yield
-    pages = tuple(_in_order(chosen, manifest.reading_order))
+    pages = _in_order(chosen, manifest.reading_order)
     yield
+    index = _index_page(pages)
+    if index:
+        pages.remove(index)
+        pages.insert(0, index)
+    listed = {*manifest.reading_order} & {page.file_path for page in pages}
+    if index and listed:
+        listed.add(index.file_path)
     counts: Counter[str] = Counter()
     for page in pages:
         counts.update({each.text.casefold() for each in _decode(page.packed)})
@@ -255,7 +275,9 @@ def _arrange(drafts: dict[str, _Draft], manifest: Manifest) -> Generator[None, N
     own = language_of_code(pages[0].locale) if pages else ""
     return Contents(
         generation=manifest.generation,
-        pages=pages,
+        pages=tuple(pages),
+        listed=len(listed),
+        title=index.title if index else "",
         language=own or question_language(titles, manifest.languages),
         by_path=by_path,
         repeated=frozenset(text for text, count in counts.items() if count > 1),
@@ -287,19 +309,15 @@ def _length_of_address(page: _Page) -> tuple[int, int, str]:
 
 
 def _in_order(pages: Sequence[_Page], listed: Sequence[str]) -> list[_Page]:
-    """The index page, the pages that the site's navigation lists, the others by path."""
+    """Sort pages: those that the site's navigation lists, then the others by path."""
     places = {path: place for place, path in enumerate(listed)}
-    ordered = sorted(
+    return sorted(
         pages,
         key=lambda page: (
             places.get(page.file_path, len(places)),
             _path_key(page.file_path),
         ),
     )
-    if index := _index_page(ordered):
-        ordered.remove(index)
-        ordered.insert(0, index)
-    return ordered
 
 
 def _path_key(path: str) -> tuple[tuple[bool, tuple[tuple[bool, int, str], ...]], ...]:

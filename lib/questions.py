@@ -18,7 +18,7 @@ import regex
 from lib.citations import Citation
 from lib.contents import Contents, Heading
 from lib.errors import QuireError
-from lib.languages import question_language, word_meaning, words
+from lib.languages import question_language, question_words, word_meaning, words
 from lib.runtime import SingleFlight, run_cooperatively
 
 _MAX_FOLLOW_UPS: Final = 3
@@ -32,6 +32,8 @@ _OPENING_PAGES: Final = 500
 _LONGEST_QUESTION: Final = 100
 _LONGEST_HEADING: Final = 60
 _FEWEST_WORDS: Final = 2
+_FEWEST_IN_QUESTION: Final = 3
+"""Words of a question, also those of little meaning: "Problems?" and "What's next?" say little."""
 _SPECIFIC: Final = (3, 5)
 """Fewest and most words of a heading that says much in a line."""
 _QUESTION_MARK: Final = regex.compile(r"[?？؟]\Z")
@@ -101,7 +103,8 @@ def _is_worth_asking(heading: str, contents: Contents) -> bool:
         return False
     meaning = _meaning(heading, contents.language)
     if _QUESTION_MARK.search(heading):
-        return len(heading) <= _LONGEST_QUESTION and meaning >= 1
+        several = meaning >= _FEWEST_WORDS or len(question_words(heading)) >= _FEWEST_IN_QUESTION
+        return len(heading) <= _LONGEST_QUESTION and meaning > 0 and several
     return (
         len(heading) <= _LONGEST_HEADING
         and meaning >= _FEWEST_WORDS
@@ -183,17 +186,18 @@ def _candidates(contents: Contents) -> Generator[None, None, list[_Candidate]]:
     questions: list[_Candidate] = []
     others: list[_Candidate] = []
     further: list[_Candidate] = []
-    pages = contents.pages[:_OPENING_PAGES]
+    pages = contents.pages[: contents.listed or _OPENING_PAGES][:_OPENING_PAGES]
     for place, page in enumerate(pages):
         texts = dict.fromkeys([page.title, *(each.text for each in page.headings)])
         found = [
             _candidate(text, place, contents) for text in texts if _is_worth_asking(text, contents)
         ]
         for kind, wanted in ((questions, True), (others, False)):
-            own = [each for each in found if each.question is wanted and (wanted or place)]
+            own = [each for each in found if each.question is wanted]
             own.sort(key=lambda each: not each.specific)
-            kind += own[:1]
-            further += (each._replace(further=True) for each in own[1:])
+            first = 1 if wanted or place else 0
+            kind += own[:first]
+            further += (each._replace(further=True) for each in own[first:])
         yield
     size = math.ceil(len(pages) / _MAX_STARTERS)
     turns: Counter[int] = Counter()

@@ -51,10 +51,9 @@ async def describe_book(
     questions: Sequence[str] = settings.starter_questions
     if found and not questions:
         questions = await starters.of(found, _STARTERS_SECONDS)
-    first = found.pages[0].title if found and found.pages else ""
     language = found.language if found else (*manifest.languages, ENGLISH)[0]
     return WidgetConfig(
-        title=settings.book_title or manifest.title or first,
+        title=settings.book_title or manifest.title or (found.title if found else ""),
         language=languages()[language].codes[0],
         questions=list(questions),
         local_pages=_LOCAL_PAGES if _has_local_pages(manifest) else None,

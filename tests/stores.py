@@ -96,11 +96,12 @@ async def publish(
     terms: Sequence[SparseVector] | None = None,
     *,
     model: str = MODEL,
+    **changes: Any,
 ) -> Manifest:
     generation = new_generation()
     builder = await store.build(generation, model)
     await builder.add(chunks, vectors, sparse_vectors(chunks) if terms is None else terms)
-    manifest = make_manifest(generation, len(chunks), embedding_model=model)
+    manifest = make_manifest(generation, len(chunks), embedding_model=model, **changes)
     await builder.publish(manifest, make_ledger(chunks))
     await builder.discard()  # callers do this in `finally`; it has no effect after `publish`
     return manifest
