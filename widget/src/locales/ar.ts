@@ -5,7 +5,7 @@ import type { Strings } from "./en.ts";
 const ar: Strings = {
   dir: "rtl",
   ask: "اسأل",
-  askBook: "اسأل {title}",
+  askBook: "اسأل «{title}»",
   askThisBook: "اسأل هذا الكتاب",
   placeholder: "اطرح سؤالاً",
   question: "سؤالك",

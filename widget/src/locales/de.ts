@@ -5,8 +5,8 @@ import type { Strings } from "./en.ts";
 const de: Strings = {
   dir: "ltr",
   ask: "Fragen",
-  askBook: "{title} fragen",
-  askThisBook: "Dieses Buch fragen",
+  askBook: "Fragen zu „{title}“",
+  askThisBook: "Fragen zu diesem Buch",
   placeholder: "Stellen Sie eine Frage",
   question: "Ihre Frage",
   send: "Senden",

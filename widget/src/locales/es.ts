@@ -5,7 +5,7 @@ import type { Strings } from "./en.ts";
 const es: Strings = {
   dir: "ltr",
   ask: "Preguntar",
-  askBook: "Preguntar a {title}",
+  askBook: "Preguntar a «{title}»",
   askThisBook: "Preguntar a este libro",
   placeholder: "Haga una pregunta",
   question: "Su pregunta",

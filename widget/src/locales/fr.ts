@@ -5,7 +5,7 @@ import type { Strings } from "./en.ts";
 const fr: Strings = {
   dir: "ltr",
   ask: "Demander",
-  askBook: "Interroger {title}",
+  askBook: "Interroger « {title} »",
   askThisBook: "Interroger ce livre",
   placeholder: "Posez une question",
   question: "Votre question",

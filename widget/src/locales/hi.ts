@@ -5,7 +5,7 @@ import type { Strings } from "./en.ts";
 const hi: Strings = {
   dir: "ltr",
   ask: "पूछें",
-  askBook: "{title} से पूछें",
+  askBook: "“{title}” से पूछें",
   askThisBook: "इस पुस्तक से पूछें",
   placeholder: "अपना प्रश्न लिखें",
   question: "आपका प्रश्न",

@@ -5,7 +5,7 @@ import type { Strings } from "./en.ts";
 const pt: Strings = {
   dir: "ltr",
   ask: "Perguntar",
-  askBook: "Perguntar a {title}",
+  askBook: "Perguntar a “{title}”",
   askThisBook: "Perguntar a este livro",
   placeholder: "Faça uma pergunta",
   question: "Sua pergunta",

@@ -5,7 +5,7 @@ import type { Strings } from "./en.ts";
 const ur: Strings = {
   dir: "rtl",
   ask: "پوچھیں",
-  askBook: "{title} سے پوچھیں",
+  askBook: "”{title}“ سے پوچھیں",
   askThisBook: "اس کتاب سے پوچھیں",
   placeholder: "اپنا سوال لکھیں",
   question: "آپ کا سوال",
