@@ -51,8 +51,8 @@ export class TurnView {
       ...(selected
         ? [make("p", { class: "selection", dir: "auto" }, make("span", { class: "live" }, `${strings.selectedText}: `), String(selected))]
         : []),
-      this.#status,
       this.#answer,
+      this.#status,
       this.#problem,
       this.#notes,
       this.#sources.element,

@@ -29,6 +29,8 @@ const MAX_FENCE_LINE = 200;
 
 /** The beginning of a line that could become a rule, the marker of an item, a heading or a fence. */
 const UNDECIDED = /^(?:(?:-[ \t]*)+|(?:\*[ \t]*)+|(?:_[ \t]*)+|\d{1,9}[.)]?|\+|#{1,6}|`{1,2}|~{1,2}|\$|\\)$/;
+/** What may stand before a line's content. */
+const STRUCTURE = /^[ >\d.)*+-]*\t[ \t>\d.)*+-]*/;
 const RULE = /^(?:(?:-[ \t]*){3,}|(?:\*[ \t]*){3,}|(?:_[ \t]*){3,})$/;
 const ITEM = /^(?:([-+*])|(\d{1,9})([.)]))(?=[ \t]|$)/;
 const HEADING = /^(#{1,6})(?:[ \t]+|$)/;
@@ -64,10 +66,10 @@ export class BlockParser {
   }
 
   write(text: string): void {
-    if (this.#endsWithReturn && text.startsWith("\n")) text = text.slice(1);
     if (!text) return;
+    const read = this.#endsWithReturn && text.startsWith("\n") ? text.slice(1) : text;
     this.#endsWithReturn = text.endsWith("\r");
-    this.#held += text.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd");
+    this.#held += read.replace(/\r\n?/g, "\n").replaceAll("\0", "\ufffd");
     this.#run(false);
   }
 
@@ -78,8 +80,8 @@ export class BlockParser {
 
   #run(final: boolean): void {
     for (;;) {
-      const end = this.#held.indexOf("\n");
       if (this.#inLine) {
+        const end = this.#held.indexOf("\n");
         this.#content(end < 0 ? this.#held : this.#held.slice(0, end));
         this.#held = end < 0 ? "" : this.#held.slice(end + 1);
         if (end < 0 && !final) return;
@@ -87,6 +89,8 @@ export class BlockParser {
         if (end < 0) return;
       } else {
         if (!this.#held) return;
+        if (!this.#fence) this.#held = this.#held.replace(STRUCTURE, withoutTabs);
+        const end = this.#held.indexOf("\n");
         const length = end < 0 ? this.#held.length : end;
         if (this.#needsLine && end < 0 && !final && length <= MAX_BEGINNING) return;
         this.#needsLine = false;
@@ -107,6 +111,7 @@ export class BlockParser {
    */
   #begin(line: string, complete: boolean, long: boolean, next: number | null, final: boolean): number | undefined {
     const known = complete || long;
+    if (!known && !line.trim()) return undefined;
     let at = 0;
     let matched = 0;
     for (const container of this.#containers) {
@@ -210,7 +215,8 @@ export class BlockParser {
         if (!known) return this.#wait();
         const closing = rest[0] === "$" ? "$$" : "\\]";
         const text = rest.slice(2);
-        if (complete && !text.includes(closing) && (!text.trim() || isFormula(text))) {
+        const formula = !text.trim() || (closing === "$$" && isFormula(text));
+        if (complete && formula && !text.includes(closing)) {
           this.#openContainers(matched, opened);
           this.#out.open("formula", "block");
           this.#open("formula");
@@ -290,14 +296,12 @@ export class BlockParser {
 
   #blank(matched: number): void {
     while (this.#containers[matched]?.indent) matched++;
-    const whole = matched === this.#containers.length;
-    if (whole && this.#fence) {
+    if (matched === this.#containers.length && this.#fence) {
       if (this.#started) this.#lines++;
       this.#started = true;
       return;
     }
-    this.#closeLeaf();
-    if (!whole) this.#closeTo(matched);
+    this.#closeTo(matched);
   }
 
   #open(leaf: Leaf): void {
@@ -432,6 +436,12 @@ export class BlockParser {
     this.#column = 0;
     this.#out.close();
   }
+}
+
+function withoutTabs(structure: string): string {
+  let text = "";
+  for (const char of structure) text += char === "\t" ? " ".repeat(4 - (text.length % 4)) : char;
+  return text;
 }
 
 /** The columns of white space at a place, and where it ends. */

@@ -50,11 +50,12 @@ const MAX_CODE = 1_000;
 const MAX_LABEL = 500;
 const MAX_BRACKETS = 8;
 const MAX_TARGET = 4_000;
+const MAX_PARENTHESES = 32;
 const MAX_FORMULA = 300;
 const MAX_RUN = 20;
 const MAX_DEPTH = 8;
 
-const PLAIN = /(?:[^\\`*_~$&<![\n ]| (?=[^ \n]))+/y;
+const PLAIN = /(?:[^\\`*_~$&<![\s]|[^\S\n\t ]| (?=\S))+/y;
 const SPACE = /\s/;
 const PUNCTUATION = /[\p{P}\p{S}]/u;
 const UNSPACED = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}\u3000-\u303f\uff00-\uffef]/u;
@@ -79,7 +80,7 @@ export class InlineParser {
   #openers: Delimiter[] = [];
   /** A character without which the construct that is waited for cannot end, and where to give up. */
   #awaited = "";
-  #give_up = 0;
+  #giveUp = 0;
 
   constructor(out: Output, inLink = false) {
     this.#out = out;
@@ -89,7 +90,7 @@ export class InlineParser {
   write(text: string): void {
     this.#held += text;
     if (this.#awaited) {
-      const waits = this.#held.length < this.#give_up;
+      const waits = this.#held.length < this.#giveUp;
       if (waits && !text.includes(this.#awaited) && !text.includes("\n")) return;
       this.#awaited = "";
     }
@@ -106,7 +107,7 @@ export class InlineParser {
     while (this.#at < this.#held.length) if (!this.#step(final)) break;
     this.#offset += this.#at;
     this.#held = this.#held.slice(this.#at);
-    this.#give_up -= this.#at;
+    this.#giveUp -= this.#at;
     this.#at = 0;
     this.#expire(this.#offset);
     this.#flush();
@@ -116,7 +117,7 @@ export class InlineParser {
   #step(final: boolean): boolean {
     const held = this.#held;
     const char = held[this.#at]!;
-    if (char === " ") {
+    if (char === " " || char === "\t") {
       this.#spaces++;
       this.#at++;
       return true;
@@ -252,8 +253,8 @@ export class InlineParser {
         return undefined;
       }
       from = end;
-      while (held[from] === "`") from++;
-      if (from === held.length && !final) return undefined;
+      while (held[from] === "`" && from - end <= MAX_RUN) from++;
+      if (from === held.length && from - end <= MAX_RUN && !final) return undefined;
       if (from - end !== ticks.length) continue;
       let text = held.slice(begin, end).replaceAll("\n", " ");
       if (/^ .*[^ ].* $/.test(text)) text = text.slice(1, -1);
@@ -264,7 +265,7 @@ export class InlineParser {
 
   #wait(char: string, length: number): void {
     this.#awaited = char;
-    this.#give_up = length;
+    this.#giveUp = length;
   }
 
   /** The link, image or marker whose label opens at `at`. */
@@ -320,7 +321,7 @@ export class InlineParser {
       const char = held[i];
       if (char === "\n") return null;
       if (char === "\\") i++;
-      else if (char === "(") depth++;
+      else if (char === "(" && ++depth > MAX_PARENTHESES) return null;
       else if (char === ")" && --depth === 0) return i;
     }
     if (limit === at + MAX_TARGET || final) return null;
@@ -407,6 +408,7 @@ export class InlineParser {
     const parser = new InlineParser(NOWHERE, true);
     parser.#held = text;
     while (parser.#at < text.length) parser.#step(true);
+    if (parser.#spaces) parser.#nodes.push(" ");
     return parser.#nodes;
   }
 }

@@ -72,12 +72,18 @@ export class AnswerRenderer {
 /** Longer texts get several nodes: the browser copies a node's text when it grows. */
 const MAX_TEXT = 1_000;
 const PLAIN = new Set(["p", "blockquote", "ul", "ol", "li", "hr", "br", "em", "strong", "s", "code"]);
-const DIRECTED = new Set(["p", "ul", "ol", "table"]);
+/** Blocks with a direction of their own, and what does not count for it. */
+const DIRECTED = "p,ul,ol,table,th,td,blockquote,h1,h2,h3,h4,h5,h6";
+const NEUTRAL = "pre,code";
+/** The first letter of a left-to-right script, or of a right-to-left one (group 1). */
+const LETTER = /[A-Za-z\u00aa-\u02b8\u0370-\u0590\u0900-\u1fff\u2c00-\ud7ff\uf900-\ufb1c]|([\u0591-\u08ff\ufb1d-\ufdff\ufe70-\ufefc])/;
 
 class Tree implements Output {
   #options: AnswerOptions;
   /** Elements that are open. One without an element of its own repeats its parent. */
   #open: Element[];
+  /** Those of them whose direction is not known yet. `dir=auto` would take quadratic time. */
+  #undirected: Element[] = [];
   #text = "";
   #citations = new Map<number, Citation>();
   /** Markers whose citation has not arrived. */
@@ -101,12 +107,14 @@ class Tree implements Output {
 
   open(name: string, detail?: string): void {
     this.flush();
-    this.#open.push(this.#append(name, detail ?? ""));
+    const element = this.#append(name, detail ?? "");
+    if (element !== this.#top && element.matches(DIRECTED)) this.#undirected.push(element);
+    this.#open.push(element);
   }
 
   close(): void {
     this.flush();
-    this.#open.pop();
+    if (this.#open.pop() === this.#undirected.at(-1)) this.#undirected.pop();
   }
 
   marker(number: number, address: string | null): void {
@@ -134,6 +142,8 @@ class Tree implements Output {
   flush(): void {
     let text = this.#text;
     this.#text = "";
+    const letter = this.#undirected.length && !this.#top.closest(NEUTRAL) ? LETTER.exec(text) : null;
+    if (letter) for (const each of this.#undirected.splice(0)) each.setAttribute("dir", letter[1] ? "rtl" : "ltr");
     while (text) {
       const last = this.#top.lastChild;
       let node = last instanceof Text && last.length < MAX_TEXT ? last : null;
@@ -156,7 +166,6 @@ class Tree implements Output {
     if (PLAIN.has(name)) {
       const element = document.createElement(name);
       if (name === "code") element.dir = "ltr";
-      else if (DIRECTED.has(name) && top.localName !== "li") element.dir = "auto";
       if (name === "ol" && detail) element.setAttribute("start", detail);
       return top.appendChild(element);
     }
@@ -168,7 +177,7 @@ class Tree implements Output {
       case "h5":
       case "h6": {
         const level = Math.min(6, Number(name[1]) + this.#options.level);
-        return top.appendChild(make(`h${level}` as "h6", { dir: "auto" }));
+        return top.appendChild(make(`h${level}` as "h6"));
       }
       case "task":
         top.append(make("span", { class: "task" }, detail ? "☑ " : "☐ "));
@@ -181,7 +190,7 @@ class Tree implements Output {
         return formula;
       }
       case "table": {
-        const table = make("table", { dir: "auto" });
+        const table = make("table");
         top.append(this.#watch(make("div", { class: "table" }, table)));
         return table;
       }

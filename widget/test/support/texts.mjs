@@ -1,0 +1,91 @@
+// Texts for fuzzing, and texts that cost a careless parser time, memory or its stack.
+
+const PIECES = [
+  "a", "b c", "text ", "snake_case", "d.", "é", "😀", "文字", "。", "עברית", " ", "  ", "   ", "    ", "\t", "\n", "\n", "\n\n", "\r\n",
+  "*", "**", "***", "_", "__", "~~", "`", "``", "```", "```js\n", "\n```\n", "~~~", "[", "]", "(", ")", "[1]", "[2](https://a.example/b#c)",
+  "[x](y)", "](z)", "![i](j)", "!", "<", ">", "<https://a.example>", "&lt;", "&", "&#65;", ";", "\\", "\\[", "\\]", "\\(", "\\)",
+  "$", "$$", "$$\n", "x^2", "- ", "* ", "+ ", "1. ", "2. ", "7) ", "> ", ">", "# ", "## ", "---\n", "***\n", "===\n", "- [ ] ", "- [x] ",
+  "| a | b |\n|---|:-:|\n", "| c |", "|", "\\|", "\u202e", "\u0000",
+]; // prettier-ignore
+
+/** Numbers below `n`, the same in each run (xorshift). */
+function generator(seed) {
+  let state = seed;
+  return (n) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % n;
+  };
+}
+
+export function* randomTexts(count, seed) {
+  const random = generator(seed);
+  for (let i = 0; i < count; i++) {
+    let text = "";
+    for (let left = 2 + random(24); left; left--) text += PIECES[random(PIECES.length)];
+    yield text;
+  }
+}
+
+/** A text in parts of up to `longest` UTF-16 units: also between the halves of a character. */
+export function splitAtRandom(text, longest, random = generator(7 + text.length)) {
+  const parts = [];
+  for (let at = 0; at < text.length; ) {
+    const length = 1 + random(longest);
+    parts.push(text.slice(at, at + length));
+    at += length;
+  }
+  return parts;
+}
+
+const many = (piece, length = 100_000) => piece.repeat(Math.ceil(length / piece.length)).slice(0, length);
+
+export const HOSTILE = {
+  "one line": many("a"),
+  "spaces": "a" + many(" ", 99_998) + "b",
+  "line breaks": many("\n"),
+  "backslashes": many("\\"),
+  "opening emphasis": many("*a _b **c "),
+  "nested emphasis": many("*a ", 50_000) + many("a* ", 50_000),
+  "marks": many("*"),
+  "strong words": many("**a** "),
+  "backticks": many("`"),
+  "runs of backticks": many("`a``b```c````d"),
+  "brackets": many("["),
+  "labels": many("[a"),
+  "links that do not end": many("[a]("),
+  "one link that does not end": "[a](" + many("b", 99_996),
+  "parentheses": "[a](" + many("(", 99_996),
+  "long addresses": many("[a](" + many("b", 3_990) + " "),
+  "images": many("![a](b) "),
+  "markers": many("[1]"),
+  "quotes": many("> "),
+  "quotes without spaces": many(">"),
+  "items": many("- "),
+  "numbers": many("1. "),
+  "quotes and items": many("> - "),
+  "lines of items": many("- a\n"),
+  "items ever deeper": Array.from({ length: 440 }, (_, i) => " ".repeat(i) + "- x\n").join(""),
+  "headings": many("# a\n"),
+  "marks of headings": many("# "),
+  "rules that are none": many("- ", 99_999) + "x",
+  "rows": "|a|b|\n|-|-|\n" + many("|c|d|\n", 99_986),
+  "cells": "|a|\n|-|\n" + many("|c", 99_990),
+  "headers": many("|" + many("a|", 900) + "\n|" + many("-|", 900) + "x\n"),
+  "a wide table with short rows": "|" + many("a|", 900) + "\n|" + many("-|", 900) + "\n" + many("|b|\n", 98_000),
+  "fences": many("```\n"),
+  "a fence that does not end": "```\n" + many("a\n", 99_996),
+  "dollars": many("$a "),
+  "formulas": many("\\(a "),
+  "a formula that does not end": "$$\n" + many("x\n", 99_996),
+  "entities": many("&lt;"),
+  "ampersands": many("&a"),
+  "tags": many("<script>"),
+  "autolinks": many("<https://a"),
+  "hard breaks": many("a  \n"),
+  "tabs": many("\t"),
+  "direction overrides": many("\u202e"),
+  "emoji": many("😀"),
+  "Chinese": many("**文。**"),
+};
