@@ -12,6 +12,7 @@ from quart_rate_limiter import RateLimiter
 
 from handlers import (
     archive,
+    book,
     chat,
     feedback,
     health,
@@ -64,6 +65,7 @@ def create_app(
         health,
         metrics,
         pages,
+        book,
         widget,
         widget_config,
     ):

@@ -1,37 +1,40 @@
 """GET /, GET /docs and GET /openapi.json"""
 
-from pathlib import Path
+from quart import Blueprint, Response, current_app
 
-from quart import Blueprint, Response, current_app, send_from_directory
-
-from handlers import OPERATION, operation, respond
+from handlers import OPERATION, operation, respond, services
+from handlers.html import send_page
+from handlers.static import ASSETS, IMMUTABLE, asset_address, send_file
 from lib.api import Operation, openapi_document
 
-_ASSETS = Path(__file__).with_name("assets")
-_CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'"
-)
-
-blueprint = Blueprint("pages", __name__, static_folder=str(_ASSETS), static_url_path="/assets")
+blueprint = Blueprint("pages", __name__, template_folder="templates")
+blueprint.add_app_template_global(asset_address, "asset")
 
 
 @blueprint.get("/")
-@operation(Operation("A page to ask questions.", content_type="text/html"))
+@operation(
+    Operation("The book's contents, and a box to ask it.", content_type="text/html", has_etag=True)
+)
 async def home() -> Response:
-    return await _send_page("home.html")
+    book = await services().book_pages.table()
+    return await send_page("home.html", book=book, language=book.language)
 
 
 @blueprint.get("/docs")
-@operation(Operation("This API as a page.", content_type="text/html"))
+@operation(Operation("This API as a page.", content_type="text/html", has_etag=True))
 async def docs() -> Response:
-    return await _send_page("docs.html")
+    return await send_page("docs.html")
 
 
 @blueprint.get("/openapi.json")
 @operation(Operation("This API as an OpenAPI document."))
 async def openapi() -> Response:
     return respond(openapi_document(_described_routes()))
+
+
+@blueprint.get("/assets/<digest>/<name>")
+async def asset(digest: str, name: str) -> Response:
+    return await send_file(ASSETS, name, IMMUTABLE, digest=digest)
 
 
 def _described_routes() -> list[tuple[str, str, Operation]]:
@@ -43,9 +46,3 @@ def _described_routes() -> list[tuple[str, str, Operation]]:
             methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
             routes += [(method, rule.rule, described) for method in methods]
     return sorted(routes, key=lambda route: (route[1], route[0]))
-
-
-async def _send_page(name: str) -> Response:
-    response = await send_from_directory(_ASSETS, name)
-    response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
-    return response

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from quart import Response, abort, request
 
+ASSETS = Path(__file__).with_name("assets")
 IMMUTABLE = "public, max-age=31536000, immutable"
 """`Cache-Control` of a file whose address changes with its content."""
 
@@ -22,29 +23,53 @@ _CONTENT_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class _Packed:
     content: bytes
     compressed: bytes
     digest: str
 
 
-async def send_file(folder: Path, name: str, cache_control: str) -> Response:
-    """Answer with a file directly in `folder`. Raises 404 without such a script or style sheet."""
-    file = _find(folder, name)
-    if file is None:
-        abort(404)
-    response = Response(file.content, content_type=_CONTENT_TYPES[Path(name).suffix])
+def pack(content: bytes) -> _Packed:
+    """Compress what is to be sent, and hash it."""
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return _Packed(content, gzip.compress(content, compresslevel=6, mtime=0), digest)
+
+
+async def send_packed(packed: _Packed, content_type: str, cache_control: str) -> Response:
+    """Answer with one of both forms, or 304 if the browser has it."""
+    response = Response(packed.content, content_type=content_type)
     if request.accept_encodings.quality("gzip") > 0:
-        response.set_data(file.compressed)
+        response.set_data(packed.compressed)
         response.headers["Content-Encoding"] = "gzip"
     response.vary.add("Accept-Encoding")
     response.headers["Cache-Control"] = cache_control
-    response.set_etag(file.digest, weak=True)  # the same for both encodings
+    response.set_etag(packed.digest, weak=True)  # the same for both forms
     await response.make_conditional(request)
     return response
 
 
-def _find(folder: Path, name: str) -> _File | None:
+async def send_file(folder: Path, name: str, cache_control: str, *, digest: str = "") -> Response:
+    """Answer with a file directly in `folder`. Raises 404 without such a script or style sheet.
+
+    With another `digest` than that of the file, browsers do not keep it: a page and its files may
+    come from two versions of Quire.
+    """
+    packed = _find(folder, name)
+    if packed is None:
+        abort(404)
+    if digest not in ("", packed.digest):
+        cache_control = "no-cache"
+    return await send_packed(packed, _CONTENT_TYPES[Path(name).suffix], cache_control)
+
+
+def asset_address(name: str) -> str:
+    """The address of one of Quire's own files, relative to the page at `/`."""
+    packed = _find(ASSETS, name)
+    assert packed is not None, name
+    return f"assets/{packed.digest}/{name}"
+
+
+def _find(folder: Path, name: str) -> _Packed | None:
     path = folder / name
     # os.path: a name too long for the file system is no error there
     if path.parent != folder or path.suffix not in _CONTENT_TYPES or not os.path.isfile(path):
@@ -53,7 +78,5 @@ def _find(folder: Path, name: str) -> _File | None:
 
 
 @lru_cache(maxsize=256)
-def _read(path: Path, _changed: int) -> _File:
-    content = path.read_bytes()
-    digest = hashlib.sha256(content).hexdigest()[:16]
-    return _File(content, gzip.compress(content, mtime=0), digest)
+def _read(path: Path, _changed: int) -> _Packed:
+    return pack(path.read_bytes())

@@ -4,14 +4,11 @@ Any page may load these files: they are public and the same for everyone. So the
 of their own, without credentials.
 """
 
-from pathlib import Path
-
 from quart import Blueprint, Response
 from quart_cors import cors_exempt
 
-from handlers.static import IMMUTABLE, send_file
+from handlers.static import ASSETS, IMMUTABLE, send_file
 
-_ASSETS = Path(__file__).with_name("assets")
 _LOADER_CACHE = "public, max-age=600, stale-while-revalidate=86400"
 
 blueprint = Blueprint("widget", __name__)
@@ -20,13 +17,13 @@ blueprint = Blueprint("widget", __name__)
 @blueprint.get("/widget.js")
 @cors_exempt
 async def loader() -> Response:
-    return _share(await send_file(_ASSETS, "widget.js", _LOADER_CACHE))
+    return _share(await send_file(ASSETS, "widget.js", _LOADER_CACHE))
 
 
 @blueprint.get("/widget/<name>")
 @cors_exempt
 async def file(name: str) -> Response:
-    return _share(await send_file(_ASSETS / "widget", name, IMMUTABLE))
+    return _share(await send_file(ASSETS / "widget", name, IMMUTABLE))
 
 
 def _share(response: Response) -> Response:

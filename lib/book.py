@@ -28,7 +28,7 @@ from lib.store import FileRecord, Ledger, Section, StoredChunk
 from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
 from lib.tokens import estimate_tokens
 
-_OWN_PAGES = frozenset({"index", "_index", "readme"})
+OWN_PAGES = frozenset({"index", "_index", "readme"})
 """Names, in lower case, of the page that represents its folder."""
 _MAX_ORDERED = 2_000
 """Pages whose order the index keeps: about 100 kB."""
@@ -174,7 +174,7 @@ class _FileHasher:
         for path in book.paths:
             self._names.setdefault(_folder_and_stem(path), []).append(path)
             folder, stem = _folder_and_stem(path)
-            if stem in _OWN_PAGES or stem == folder.rpartition("/")[2].lower():
+            if stem in OWN_PAGES or stem == folder.rpartition("/")[2].lower():
                 self._names.setdefault((folder, ""), []).append(path)
 
     def hash_of(self, document: Document, includes: Collection[str]) -> str:

@@ -21,9 +21,10 @@ from urllib.parse import urlsplit
 import msgspec
 
 from lib.errors import QuireError, StoreUnavailable
-from lib.languages import language_of_code, question_language
+from lib.languages import ENGLISH, language_of_code, languages, question_language
 from lib.runtime import SingleFlight, run_cooperatively
 from lib.search import check_index
+from lib.settings import Settings
 from lib.store import Manifest, Section, Store
 
 _log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ _decode: Final = msgspec.msgpack.Decoder(list[_Packed]).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-class _Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A page of the book."""
 
     file_path: str
@@ -82,15 +83,16 @@ class _Page(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def headings(self) -> tuple[Heading, ...]:
         """The headings as a tree of two levels."""
-        tree: list[Heading] = []
+        tree: list[tuple[_Packed, list[Heading]]] = []
         for each in _decode(self.packed):
-            heading = Heading(text=each.text, url=self._url(each))
             if each.top or not tree:
-                tree.append(heading)
+                tree.append((each, []))
             else:
-                above = tree[-1]
-                tree[-1] = msgspec.structs.replace(above, headings=(*above.headings, heading))
-        return tuple(tree)
+                tree[-1][1].append(Heading(text=each.text, url=self._url(each)))
+        return tuple(
+            Heading(text=each.text, url=self._url(each), headings=tuple(below))
+            for each, below in tree
+        )
 
     def _url(self, heading: _Packed) -> str | None:
         return None if self.url is None else self.url + heading.anchor
@@ -101,7 +103,7 @@ class Contents:
     """The contents of one generation of the index."""
 
     generation: str
-    pages: tuple[_Page, ...]
+    pages: tuple[Page, ...]
     """In reading order: those of one version and one language, if the book has several."""
     listed: int
     """How many of `pages`, from the first on, are the index page and those in the site's
@@ -110,7 +112,7 @@ class Contents:
     """That of the index page; empty without one."""
     language: str
     """That of `pages`."""
-    by_path: dict[str, _Page]
+    by_path: dict[str, Page]
     """All pages by file."""
     repeated: frozenset[str]
     """Headings in lower case that several of `pages` have: they say little by themselves."""
@@ -139,11 +141,11 @@ class _Draft:
         self.version, self.locale = chunk.version, chunk.locale
         self.pieces: list[bytes] = []
 
-    def finish(self, path: str) -> _Page:
+    def finish(self, path: str) -> Page:
         pieces = sorted(map(msgspec.msgpack.decode, self.pieces))
         # A section that was split is in several chunks.
         found = dict.fromkeys(tuple(heading) for _, headings in pieces for heading in headings)
-        return _Page(
+        return Page(
             file_path=path,
             title=self.title,
             url=self.url,
@@ -161,6 +163,18 @@ def _headings_of(chunk: _Outlined) -> Iterator[_Packed]:
         _, sign, anchor = (section.url or "").partition("#")
         if len(section.heading) + len(anchor) <= _LONGEST:
             yield _Packed(section.heading, sign + anchor, section.heading == section.section)
+
+
+def book_title(settings: Settings, manifest: Manifest, contents: Contents | None) -> str:
+    """The title of the book; empty if it is unknown."""
+    own = contents.title if contents else ""
+    return settings.book_title or manifest.title or own
+
+
+def book_language(manifest: Manifest, contents: Contents | None) -> str:
+    """The code of the book's language."""
+    language = contents.language if contents else (*manifest.languages, ENGLISH)[0]
+    return languages()[language].codes[0]
 
 
 class PublishedContents:
@@ -251,7 +265,7 @@ class _Drafts:
 
 
 def _arrange(drafts: dict[str, _Draft], manifest: Manifest) -> Generator[None, None, Contents]:
-    by_path: dict[str, _Page] = {}
+    by_path: dict[str, Page] = {}
     for path, draft in drafts.items():
         by_path[path] = draft.finish(path)
         draft.pieces.clear()
@@ -284,7 +298,7 @@ def _arrange(drafts: dict[str, _Draft], manifest: Manifest) -> Generator[None, N
     )
 
 
-def _default_edition(pages: Iterable[_Page]) -> list[_Page]:
+def _default_edition(pages: Iterable[Page]) -> list[Page]:
     """The pages in the language with the shortest address, and those of them in its version.
 
     A site's default language and version have no part of their own in the address. Pages without a
@@ -302,13 +316,13 @@ def _default_edition(pages: Iterable[_Page]) -> list[_Page]:
     return found
 
 
-def _length_of_address(page: _Page) -> tuple[int, int, str]:
+def _length_of_address(page: Page) -> tuple[int, int, str]:
     """Sort key: parts of the path, its length, the file's path."""
     path = urlsplit(page.url or "").path if page.url else page.file_path
     return path.strip("/").count("/") + bool(path.strip("/")), len(path), page.file_path
 
 
-def _in_order(pages: Sequence[_Page], listed: Sequence[str]) -> list[_Page]:
+def _in_order(pages: Sequence[Page], listed: Sequence[str]) -> list[Page]:
     """Sort pages: those that the site's navigation lists, then the others by path."""
     places = {path: place for place, path in enumerate(listed)}
     return sorted(
@@ -339,7 +353,7 @@ def _natural_key(text: str) -> tuple[tuple[bool, int, str], ...]:
     )
 
 
-def _index_page(pages: Sequence[_Page]) -> _Page | None:
+def _index_page(pages: Sequence[Page]) -> Page | None:
     """The page at the root of the site, else the page of the top folder; None without one."""
     if not pages:
         return None

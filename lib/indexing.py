@@ -347,6 +347,8 @@ async def index_book(
             languages=_languages_of(ledger),
             title=book.title,
             site_url=book.site_url,
+            base_url=book.base_url,
+            folder=_folder_in(settings, reader.root),
             reading_order=tuple(book.reading_order),
             documents=sum(bool(record.chunks) for record in ledger.values()),
             chunks=task.chunks_created,
@@ -359,6 +361,11 @@ async def index_book(
         await builder.publish(msgspec.structs.replace(manifest, refusal_shift=shift), ledger)
     finally:
         await builder.discard()
+
+
+def _folder_in(settings: Settings, root: Path) -> str:
+    content = settings.book_content_path.resolve()
+    return root.relative_to(content).as_posix() if root.is_relative_to(content) else "."
 
 
 class _Sample:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -36,11 +36,24 @@ def _front_title(front_matter: Mapping[str, object]) -> str:
     return " ".join(str(title).split())[:_MAX_NAME]
 
 
+class _ParsedPage(NamedTuple):
+    page: Page
+    tokens: Sequence[Token]
+    """markdown-it's, of the blocks."""
+    env: dict[str, Any]
+    """What the parser keeps of the page, such as its link definitions."""
+
+
 def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
     """Parse a page. Never raises: errors are listed in `problems`.
 
     With `verbatim`, code spans and formulas in the text of blocks are marked (`VERBATIM`).
     """
+    return parse_tokens(text, flavour, verbatim=verbatim).page
+
+
+def parse_tokens(text: str, flavour: Flavour, *, verbatim: bool = False) -> _ParsedPage:
+    """Parse a page as `parse_page`, and keep what it can be rendered from."""
     problems: list[str] = []
     front = read_front_matter(text, json=flavour in ("commonmark", "hugo"))
     if front is None:
@@ -76,7 +89,7 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
     problems += (f"{limit}: read as plain text" for limit in env.get("limits", ()))
     headings = tuple(builder.headings)
     title = _front_title(front_matter) or next((h.text for h in headings if h.level == 1), "")
-    return Page(
+    page = Page(
         flavour=flavour,
         front_matter=MappingProxyType(front_matter),
         front_matter_complete=front.complete,
@@ -89,6 +102,7 @@ def parse_page(text: str, flavour: Flavour, *, verbatim: bool = False) -> Page:
         problems=tuple(problems),
         references=MappingProxyType(env.get("references", {})),
     )
+    return _ParsedPage(page, tokens, env)
 
 
 def _template(
@@ -116,6 +130,7 @@ _EXPLICIT_ID: Final = re.compile(
 
 # For a preprocessor of mdBook
 _DIRECTIVES: Final = re.compile(r"(?:\{\{[#%!](?:[^{}\\]|\\.)*+\}\}\s*+)++")
+
 _INFO_LANGUAGE: Final = re.compile(r"[^\s{},:\[]{1,50}+(?![^\s{},:\[])")
 _INFO_TITLE: Final = re.compile(
     r"""(?:title|filename|caption)=(?:"([^"]*)"|'([^']*)')|\[([^\[\]]+)\]"""
@@ -133,6 +148,22 @@ _PARENTS: Final[Mapping[str, BlockKind]] = {
     "dl": "list",
     "dd": "item",
 }
+
+
+def is_directive(source: str) -> bool:
+    """Tell whether a paragraph only instructs a preprocessor, such as `{{#include x.rs}}`."""
+    return _DIRECTIVES.fullmatch(source) is not None
+
+
+def code_label(token: Token) -> tuple[str, str]:
+    """Return the language of a fence, in lower case, and the file name or caption above it."""
+    info = token.info.strip()
+    found = _INFO_LANGUAGE.match(info.lstrip("{.").lstrip())
+    language = found[0].lower() if found is not None else ""
+    title = token.meta.get("title", "")
+    if not title and (named := _INFO_TITLE.search(info)):
+        title = (named[1] or named[2] or named[3] or "")[:_MAX_NAME]
+    return language, title
 
 
 @dataclass
@@ -199,7 +230,7 @@ class _Builder:
             kind == "heading" and not self.env["foreign"].isdisjoint(range(first, last))
         ):
             source = tokens[at + 1].content
-            if _DIRECTIVES.fullmatch(source):
+            if is_directive(source):
                 return Block("marker", start, end), at + 3
             return Block("paragraph", start, end, self.plain(source)), at + 3
         if kind == "heading":
@@ -249,14 +280,9 @@ class _Builder:
         return Block("heading", start, end, text, heading=index)
 
     def _code(self, token: Token, first: int, start: int, end: int) -> Block:
-        info = token.info.strip()
-        found = _INFO_LANGUAGE.match(info.lstrip("{.").lstrip())
-        language = found[0].lower() if found is not None else ""
+        language, title = code_label(token)
         first_body = first + 1 if token.type == "fence" else first
         first_body = min(token.meta.get("first", first_body), len(self.lines.starts) - 1)
-        title = token.meta.get("title", "")
-        if not title and (named := _INFO_TITLE.search(info)):
-            title = (named[1] or named[2] or named[3] or "")[:_MAX_NAME]
         body = self.lines.starts[first_body]
         return Block("code", start, end, token.content, language, title, body)
 

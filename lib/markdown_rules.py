@@ -237,24 +237,42 @@ _ATTRIBUTE_LIST: Final = re.compile(
 )
 
 
+def has_markup(env: MutableMapping[str, Any], source: str) -> bool:
+    """Tell whether inline Markdown may be more than plain text."""
+    return bool(_MARKUP.search(source) or (env.get("references") and "[" in source))
+
+
+def inline_tokens(parser: MarkdownIt, env: dict[str, Any], source: str) -> list[Token] | None:
+    """Parse inline Markdown; `env` is the page's, with its link definitions.
+
+    None for data or code without a fence: the inline rules find nothing in it, and some of them
+    need more than linear time.
+    """
+    if len(source) > _MAX_INLINE or source.count("[") - source.count("]") > _MAX_OPEN_BRACKETS:
+        report_limit(
+            env, f"more than {_MAX_INLINE} characters or {_MAX_OPEN_BRACKETS} open brackets"
+        )
+        return None
+    tokens: list[Token] = []
+    parser.inline.parse(source, parser, env, tokens)
+    return tokens
+
+
 def inline_text(parser: MarkdownIt, env: dict[str, Any], source: str) -> str:
     """Return the plain text of inline Markdown; `env` is the page's, with its link definitions."""
-    if not _MARKUP.search(source) and not (env.get("references") and "[" in source):
+    if not has_markup(env, source):
         if "\n " in source or " \n" in source or "\n\t" in source:
             first, *rest = source.split("\n")
             *lines, last = [first, *(line.lstrip(" \t") for line in rest)]
             return "\n".join([*(line.rstrip(" ") for line in lines), last])
         return source
-    # Such a paragraph is data or code without a fence. The inline rules find nothing in it, and
-    # some of them need more than linear time.
-    if len(source) > _MAX_INLINE or source.count("[") - source.count("]") > _MAX_OPEN_BRACKETS:
-        report_limit(
-            env, f"more than {_MAX_INLINE} characters or {_MAX_OPEN_BRACKETS} open brackets"
-        )
-        return source
-    children: list[Token] = []
-    parser.inline.parse(source, parser, env, children)
-    return "".join(_shown(children, verbatim=bool(env.get("verbatim"))))
+    tokens = inline_tokens(parser, env, source)
+    return source if tokens is None else tokens_text(tokens, verbatim=bool(env.get("verbatim")))
+
+
+def tokens_text(tokens: Iterable[Token], *, verbatim: bool = False) -> str:
+    """Return the plain text of inline tokens."""
+    return "".join(_shown(tokens, verbatim=verbatim))
 
 
 def _shown(children: Iterable[Token], *, verbatim: bool) -> Iterable[str]:
@@ -263,9 +281,9 @@ def _shown(children: Iterable[Token], *, verbatim: bool) -> Iterable[str]:
         if verbatim and kind in ("code_inline", "formula"):
             yield mark_verbatim(CODE if kind == "code_inline" else FORMULA, token.content)
             continue
-        if kind == "text" and "{" in token.content:
-            yield _ATTRIBUTE_LIST.sub("", token.content)
-        elif kind in ("text", "text_special", "code_inline", "formula", "myst_role"):
+        if kind == "text":
+            yield without_attributes(token.content)
+        elif kind in ("text_special", "code_inline", "formula", "myst_role"):
             yield token.content
         elif kind in ("softbreak", "hardbreak"):
             yield "\n"
@@ -275,6 +293,11 @@ def _shown(children: Iterable[Token], *, verbatim: bool) -> Iterable[str]:
             if token.tag == "br":
                 yield "\n"
             yield token.content
+
+
+def without_attributes(text: str) -> str:
+    """Remove attribute lists such as `{.class}`."""
+    return _ATTRIBUTE_LIST.sub("", text) if "{" in text else text
 
 
 def _label_text(tag: _Tag) -> str:

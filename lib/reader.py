@@ -89,6 +89,7 @@ class Reader:
 
     def __init__(self, request: Open) -> None:
         self._request = request
+        self.root = Path(os.fsdecode(request.root))
         self._connection: _Connection | None = None
         self._lost = 0
 

@@ -223,6 +223,12 @@ def become_child() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def limit_resource(which: int, value: int) -> None:
+    """Limit a resource of this process, as far as it is not limited more."""
+    hard = resource.getrlimit(which)[1]
+    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
 def lower_thread_priority() -> None:
     """Let other threads go first. Linux only: elsewhere, the priority is the process's."""
     if sys.platform == "linux":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from lib import languages
 from lib.answer_cache import AnswerCache
 from lib.archives import remove_leftovers
+from lib.book_pages import BookPages
 from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
 from lib.completion import BookWords
@@ -71,6 +72,7 @@ class Services:
     embedder: GuardedEmbedder
     store: Store
     contents: PublishedContents
+    book_pages: BookPages
     starters: Starters
     words: BookWords
     """For searches while a reader is typing."""
@@ -193,6 +195,7 @@ async def open_services(
             embedder=embedder,
             store=searched,
             contents=contents,
+            book_pages=BookPages(settings, searched, contents),
             starters=starters,
             words=words,
             ingestion=ingestion,

@@ -143,6 +143,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Title in the site's configuration."""
     site_url: str = ""
     """Scheme and host of the site, as configured; empty if unknown."""
+    base_url: str = ""
+    """Path that the site is served under, with a slash at both ends; empty if unknown."""
+    folder: str = "."
+    """The ingested folder, relative to the content folder."""
     reading_order: tuple[str, ...] = ()
     """Files in the order of the site's own navigation, as far as it is known."""
     refusal_shift: float = 0.0

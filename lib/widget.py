@@ -5,14 +5,13 @@ from typing import Annotated, Final
 
 import msgspec
 
-from lib.contents import PublishedContents
+from lib.contents import PublishedContents, book_language, book_title
 from lib.errors import QuireError
-from lib.languages import ENGLISH, languages
 from lib.questions import Starters
 from lib.settings import Settings
+from lib.sites.quire import PAGES
 from lib.store import Manifest, Store
 
-_LOCAL_PAGES: Final = "/book/"
 _CONTENTS_SECONDS: Final = 1.0
 _STARTERS_SECONDS: Final = 2.0
 _NO_LANGUAGE: Final = "en"
@@ -51,12 +50,11 @@ async def describe_book(
     questions: Sequence[str] = settings.starter_questions
     if found and not questions:
         questions = await starters.of(found, _STARTERS_SECONDS)
-    language = found.language if found else (*manifest.languages, ENGLISH)[0]
     return WidgetConfig(
-        title=settings.book_title or manifest.title or (found.title if found else ""),
-        language=languages()[language].codes[0],
+        title=book_title(settings, manifest, found),
+        language=book_language(manifest, found),
         questions=list(questions),
-        local_pages=_LOCAL_PAGES if _has_local_pages(manifest) else None,
+        local_pages=PAGES if _has_local_pages(manifest) else None,
     )
 
 

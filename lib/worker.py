@@ -18,7 +18,7 @@ import msgspec
 
 from lib.book import Book, BookReader, PreparedChunk, survey
 from lib.documents import DocumentError, DocumentLimits, discover
-from lib.runtime import become_child
+from lib.runtime import become_child, limit_resource
 from lib.sites.detection import detect_site
 from lib.store import FileRecord, Ledger
 
@@ -171,18 +171,13 @@ def _read(reader: BookReader, path: str) -> list[bytes]:
 
 def _allow(seconds: int) -> None:
     """Let the system end this process after `seconds` more of processor time."""
-    _limit(resource.RLIMIT_CPU, int(time.process_time()) + 1 + seconds)
-
-
-def _limit(which: int, value: int) -> None:
-    hard = resource.getrlimit(which)[1]
-    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+    limit_resource(resource.RLIMIT_CPU, int(time.process_time()) + 1 + seconds)
 
 
 def _main() -> None:
     become_child()
     if sys.platform == "linux":
-        _limit(resource.RLIMIT_AS, MEMORY_BYTES)
+        limit_resource(resource.RLIMIT_AS, MEMORY_BYTES)
     try:
         _serve(socket.socket(fileno=sys.stdin.fileno()), _allow)
     except MemoryError:

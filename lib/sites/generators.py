@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from lib.sites import docusaurus, hugo, jekyll, mdbook, mkdocs, sphinx, vitepress
+from lib.sites import docusaurus, hugo, jekyll, mdbook, mkdocs, quire, sphinx, vitepress
 from lib.sites.site import NO_GENERATOR, Generator
 
 _IN_ORDER: Final = (  # of preference, when one folder has several configuration files
@@ -14,6 +14,7 @@ _IN_ORDER: Final = (  # of preference, when one folder has several configuration
     sphinx.MYST_SITE,
     hugo.GENERATOR,
     jekyll.GENERATOR,
+    quire.GENERATOR,
 )
 GENERATORS: Final[dict[str, Generator]] = {each.name: each for each in _IN_ORDER}
 

@@ -45,14 +45,14 @@ async def test_requests_are_counted_by_rule(generating: Api, upstream: Upstream)
     await generating.ask("")
     await generating.get("/a-secret-path")
     await generating.get("/chat")
-    await generating.get("/assets/none.js")
+    await generating.get("/assets/0/none.js")
     told = await figures(generating)
     for name, value in {
         'quire_requests_total{method="POST",route="/chat",status="200"}': 1,
         'quire_requests_total{method="POST",route="/chat",status="400"}': 1,
         'quire_requests_total{method="GET",route="other",status="404"}': 1,
         'quire_requests_total{method="GET",route="other",status="405"}': 1,
-        'quire_requests_total{method="GET",route="/assets/<path:filename>",status="404"}': 1,
+        'quire_requests_total{method="GET",route="/assets/<digest>/<name>",status="404"}': 1,
         'quire_failures_total{code="INVALID_REQUEST"}': 1,
         'quire_chat_first_token_seconds_count{mode="generated"}': 1,
         'quire_tokens_total{kind="completion"}': 20,

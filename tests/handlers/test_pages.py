@@ -13,8 +13,8 @@ from tests.api import READER_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.upstream import Upstream
 
-UNDESCRIBED = {"pages.static", "widget.loader", "widget.file"}
-"""Static files, which are not part of the API."""
+UNDESCRIBED = {"pages.asset", "book.page", "widget.loader", "widget.file"}
+"""Files and pages for browsers, which are not part of the API."""
 
 
 @pytest.fixture
@@ -46,16 +46,43 @@ async def test_a_page_runs_no_script_but_its_own(api: Api, path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/docs"])
 async def test_what_a_page_needs_is_there_and_its_own(api: Api, path: str) -> None:
     """The pages work offline and leak nothing to third parties."""
-    needed = re.findall(r'(?:src|href)="([^"]+)"', (await api.get(path)).text)
-    assert needed
-    for link in needed:
-        assert not link.startswith(("http", "//")), link
-        answer = await api.get("/" + link.lstrip("/"))
+    html = (await api.get(path)).text
+    needed = re.findall(r'(?:<link[^>]+href|src)="([^"]+)"', html)
+    links = re.findall(r'<a [^>]*href="([^"]+)"', html)
+    assert len(needed) > 1
+    for link in [*needed, *(each for each in links if "://" not in each)]:
+        assert not link.startswith(("http", "/")), link
+        answer = await api.get("/" + link)
         assert answer.status in (200, 503), link  # /health may report a problem
 
 
+@pytest.mark.parametrize("name", ["page.css", "docs.js"])
+async def test_an_asset_has_its_hash_in_its_address(api: Api, name: str) -> None:
+    (address,) = re.findall(rf'"(assets/\w+/{name})"', (await api.get("/docs")).text)
+    answer = await api.get(f"/{address}", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["Content-Encoding"] == "gzip"
+    # Of another version of Quire: of no use to the next page
+    answer = await api.get(f"/assets/0000/{name}")
+    assert answer.status == 200
+    assert answer.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_a_page_is_asked_for_again_and_sent_once(api: Api, path: str) -> None:
+    first = await api.get(path)
+    assert first.headers["Cache-Control"] == "no-cache"
+    again = await api.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.content) == (304, b"")
+
+
 @pytest.mark.parametrize(
-    "path", ["/assets/../pages.py", "/assets/%2e%2e/pages.py", "/assets/", "/assets/none.js"]
+    "path",
+    [
+        *("/assets/../pages.py", "/assets/%2e%2e/pages.py", "/assets/", "/assets/none.js"),
+        *("/assets/0/none.js", "/assets/0/%2e%2e/pages.py", "/assets/0/..%2fpages.py"),
+        *("/assets/page.css", "/assets/0/widget/x.js", "/assets/0/"),
+    ],
 )
 async def test_the_assets_give_nothing_else(api: Api, path: str) -> None:
     answer = await api.get(path)

@@ -20,7 +20,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "widget" / "app-1a2b3c.js").write_text(SCRIPT, encoding="utf-8")
     (tmp_path / "widget" / "notes.txt").write_text("no part of the widget")
     (tmp_path / "secret.js").write_text("no part of the widget")
-    monkeypatch.setattr(handlers.widget, "_ASSETS", tmp_path)
+    monkeypatch.setattr(handlers.widget, "ASSETS", tmp_path)
     return tmp_path
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from lib.citations import Citation, _Source
-from lib.contents import Contents, _encode, _Packed, _Page
+from lib.contents import Contents, Page, _encode, _Packed
 from lib.errors import StoreUnavailable
 from lib.languages import ENGLISH
 from lib.questions import Starters, _is_worth_asking, follow_ups
@@ -14,13 +14,13 @@ from lib.questions import Starters, _is_worth_asking, follow_ups
 SITE = "https://b.example"
 
 
-def make_page(path: str, *headings: str, title: str = "Page") -> _Page:
+def make_page(path: str, *headings: str, title: str = "Page") -> Page:
     """`>` before a heading puts it under the one before."""
     packed = [
         _Packed(text.lstrip(">"), f"#{number}", not text.startswith(">"))
         for number, text in enumerate(headings)
     ]
-    return _Page(
+    return Page(
         file_path=path,
         title=title,
         url=f"{SITE}/{path}",
@@ -31,7 +31,7 @@ def make_page(path: str, *headings: str, title: str = "Page") -> _Page:
 
 
 def make_contents(
-    *pages: _Page, repeated: Sequence[str] = (), language: str = ENGLISH, listed: int = 0
+    *pages: Page, repeated: Sequence[str] = (), language: str = ENGLISH, listed: int = 0
 ) -> Contents:
     return Contents(
         generation="g",
@@ -44,7 +44,7 @@ def make_contents(
     )
 
 
-def cite(page: _Page, heading: str, marker: int = 1) -> Citation:
+def cite(page: Page, heading: str, marker: int = 1) -> Citation:
     urls = {each.text: each.url for each in page.flat}
     source = _Source(
         chapter=page.title,

@@ -421,3 +421,17 @@ def test_the_number_of_content_roots_has_a_limit(tmp_path: Path) -> None:
     site = detect_site(tmp_path)
     assert len(site.content_roots) == 1_000
     assert len(site.problems) == 1
+
+
+def test_only_a_folder_with_the_author_s_consent_is_served(tmp_path: Path) -> None:
+    write_book(tmp_path, {".git/HEAD": "", "book/quire.toml": 'title = "A"', "other/a.md": ""})
+    assert detect_site(tmp_path / "book").generator.name == "quire"
+    assert detect_site(tmp_path / "other") == Site()
+    assert detect_site(tmp_path / "other", generator="quire").generator.name == "quire"
+    assert detect_site(tmp_path / "book", generator="none").generator.name == "none"
+
+
+def test_a_site_comes_before_quire_s_own_pages(tmp_path: Path) -> None:
+    write_book(tmp_path, {"quire.toml": "", "mkdocs.yml": "docs_dir: ."})
+    assert detect_site(tmp_path).generator.name == "mkdocs"
+    assert detect_site(tmp_path, generator="quire").generator.name == "quire"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from lib.markdown import parse_page
 from lib.sites.detection import detect_site
+from lib.sites.generators import GENERATORS
 from lib.sites.router import PageAddress, Router, link
+from lib.sites.site import ContentRoot, Site
 
 
 def routed(
@@ -816,6 +818,7 @@ def test_vitepress_rewrites_take_linear_time(tmp_path: Path, pattern: str) -> No
         ("_config.yml", "x: 1", "# a" + " " * 1_900 + "b\n"),
         ("hugo.toml", f"permalinks.posts = '{':title' * 3_000}'", "# " + "a" * 9_000 + "\n"),
         ("book.toml", "", "# a\n"),
+        ("quire.toml", "title = 'x'", "# a" + " {#b" * 600 + "\n" + "# a\n# a {#a}\n" * 200),
     ],
 )
 def test_hostile_pages_and_settings_end_soon(
@@ -829,3 +832,56 @@ def test_hostile_pages_and_settings_end_soon(
     started = time.process_time()
     Router(detect_site(tmp_path), tmp_path, [path]).address(path, page, text)
     assert time.process_time() - started < 0.5
+
+
+QUIRE_PAGES = {
+    "index.md": "/book/",
+    "setup.md": "/book/setup",
+    "setup.mdx": "/book/setup.mdx",
+    "guide/index.md": "/book/guide/",
+    "guide.md": "/book/guide",
+    "part/README.md": "/book/part/",
+    "guide/README.md": "/book/guide/README",
+    "part/odd name?#%.md": "/book/part/odd name?#%",
+    "only.markdown": "/book/only",
+    "été/日本.md": "/book/été/日本",
+}
+
+
+def test_quire_s_own_pages(tmp_path: Path) -> None:
+    found = routed(tmp_path, {"quire.toml": "title = 'Book'", **dict.fromkeys(QUIRE_PAGES, "")})
+    pages = {path for path in QUIRE_PAGES if path.endswith(".md")}
+    assert {path: decoded(found[path]) for path in pages} == {
+        path: QUIRE_PAGES[path] for path in pages
+    }
+    router = Router(detect_site(tmp_path), tmp_path, QUIRE_PAGES)
+    page = parse_page("", "commonmark")
+    urls = {path: decoded(router.address(path, page)) for path in QUIRE_PAGES}
+    assert urls == QUIRE_PAGES
+
+
+@pytest.mark.parametrize(
+    ("site_url", "url"),
+    [
+        ("", "/book/a"),
+        ("https://x.org", "https://x.org/book/a"),
+        ("https://x.org/quire", "https://x.org/quire/book/a"),
+    ],
+)
+def test_quire_s_own_pages_behind_an_address(tmp_path: Path, site_url: str, url: str) -> None:
+    found = routed(tmp_path, {"quire.toml": "", "a.md": "# A\n"}, site_url=site_url)
+    assert found["a.md"].url == url
+
+
+_names = st.lists(st.sampled_from("a index README b.c é".split()), min_size=1, max_size=3)
+
+
+@given(st.sets(st.tuples(_names.map(tuple), st.sampled_from([".md", ".mdx", ".markdown"]))))
+def test_no_two_pages_of_quire_have_one_address(names: set[tuple[tuple[str, ...], str]]) -> None:
+    paths = ["/".join(parts) + suffix for parts, suffix in names]
+    site = Site(GENERATORS["quire"], content_roots=(ContentRoot("/book"),))
+    router = Router(site, Path("/book"), paths)
+    page = parse_page("", "commonmark")
+    urls = {router.address(path, page).url for path in paths}
+    assert None not in urls
+    assert len(urls) == len(paths)

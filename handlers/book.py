@@ -1,0 +1,24 @@
+"""GET /book/<path>: the pages of a book that Quire serves itself."""
+
+from quart import Blueprint, Response, request
+
+from handlers import services
+from handlers.html import send_page
+from lib.errors import QuireError
+
+blueprint = Blueprint("book", __name__)
+
+
+@blueprint.get("/book/", defaults={"address": ""})
+@blueprint.get("/book/<path:address>")
+async def page(address: str) -> Response:
+    try:
+        found = await services().book_pages.page(address)
+    except QuireError as error:
+        if not request.accept_mimetypes.accept_html:
+            raise
+        depth = 1 + address.count("/")
+        response = await send_page("error.html", depth=depth, message=error.message)
+        response.status_code = error.status
+        return response
+    return await send_page("book.html", depth=found.depth, page=found, language=found.book.language)
