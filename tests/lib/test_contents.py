@@ -5,6 +5,7 @@ import random
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,10 +46,10 @@ def section(heading: str, below: str = "", *, url: str | None = None, start: int
     return Section(start_char=start, heading=heading, section=below or heading, url=url)
 
 
-def page(path: str, *headings: str, title: str = "", **changes: object) -> list[StoredChunk]:
+def page(path: str, *headings: str, title: str = "", **changes: Any) -> list[StoredChunk]:
     """A page with an introduction and a chunk for each heading."""
     url = changes.pop("url", f"{SITE}/{path.removesuffix('.md')}")
-    start = Section(start_char=0, heading=title or path, section="", url=url)  # type: ignore[arg-type]
+    start = Section(start_char=0, heading=title or path, section="", url=url)
     sections = [start]
     for number, heading in enumerate(headings, 1):
         anchor = f"{url}#{heading.lower().replace(' ', '-')}" if url else None
@@ -59,7 +60,7 @@ def page(path: str, *headings: str, title: str = "", **changes: object) -> list[
     ]
 
 
-async def read(store: Store, chunks: Sequence[StoredChunk], **changes: object) -> Contents:
+async def read(store: Store, chunks: Sequence[StoredChunk], **changes: Any) -> Contents:
     shuffled = random.Random(1).sample(list(chunks), len(chunks))
     await publish(store, shuffled, random_vectors(len(chunks)), **changes)
     contents = PublishedContents(store)
