@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from lib.chunking import CHUNKER_VERSION, Chunk, ChunkSection, chunk_page
@@ -31,7 +30,7 @@ from lib.tokens import estimate_tokens
 OWN_PAGES = frozenset({"index", "_index", "readme"})
 """Names, in lower case, of the page that represents its folder."""
 _MAX_ORDERED = 2_000
-"""Pages whose order the index keeps: about 100 kB."""
+"""Larger books have no order of their own: the index would keep more than about 100 kB."""
 _MAX_GAP = 500
 """Longest text between two chunks, in characters, that is kept to join them."""
 
@@ -57,14 +56,17 @@ class Book:
         return digest([str(self.root)])
 
     def reading_order(self) -> list[str]:
-        """The pages that the site's navigation lists, in its order, up to `_MAX_ORDERED`."""
-        pages, site = frozenset(self.paths), self.site
-        listed = (
-            os.path.relpath(posixpath.join(content.folder, page), self.root)
-            for content in site.content_roots
-            for page in site.generator.page_order(site, content)
-        )
-        return list(islice(dict.fromkeys(path for path in listed if path in pages), _MAX_ORDERED))
+        """The pages that the site's navigation lists, in its order; none of a very large book."""
+        if len(self.paths) > _MAX_ORDERED:
+            return []
+        files = {posixpath.join(self.root.as_posix(), path): path for path in self.paths}
+        order: dict[str, None] = {}
+        for content in self.site.content_roots:
+            pages = {content.relative(file): files[file] for file in files if content.holds(file)}
+            for page in self.site.generator.page_order(self.site, content, pages):
+                if page in pages:
+                    order.setdefault(pages[page])
+        return [*order]
 
     def site_hash(self) -> str:
         """Hash of everything but the pages that decides their addresses."""

@@ -308,7 +308,12 @@ async def index_book(
         task.files_unchanged, task.files_removed = len(plan.unchanged), len(plan.removed)
         # unreadable files count as processed
         task.files_processed = task.total_files - len(plan.changed)
-        if before.manifest and before.usable and not plan.changed and not plan.removed:
+        if (
+            before.manifest
+            and before.usable
+            and not (plan.changed or plan.removed)
+            and _describes(before.manifest, book)
+        ):
             task.chunks_created = task.chunks_reused = before.manifest.chunks
             return
         ledger = {path: before.ledger[path] for path in plan.unchanged}
@@ -366,6 +371,15 @@ async def index_book(
 def _folder_in(settings: Settings, root: Path) -> str:
     content = settings.book_content_path.resolve()
     return root.relative_to(content).as_posix() if root.is_relative_to(content) else "."
+
+
+def _describes(manifest: Manifest, book: Opened) -> bool:
+    """Whether an index has the book's title, address and order."""
+    return (manifest.title, manifest.site_url, manifest.reading_order) == (
+        book.title,
+        book.site_url,
+        tuple(book.reading_order),
+    )
 
 
 class _Sample:

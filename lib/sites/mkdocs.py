@@ -338,7 +338,7 @@ GENERATOR: Final = Generator(
     ),
     title=lambda settings: string(settings, "site_name"),
     content_roots=lambda project: project.single_root(string(project.settings, "docs_dir", "docs")),
-    page_order=lambda site, _root: _nav_files(site.settings.get("nav")),
+    page_order=lambda site, _root, _pages: _nav_files(site.settings.get("nav")),
     page_path=_page_path,
     heading_rules=_heading_rules,
     markdown=lambda settings: "jinja" if _has_macros(settings) else "python",

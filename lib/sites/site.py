@@ -6,7 +6,7 @@ Their rules were read from the generators' sources and from real builds.
 
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -46,6 +46,10 @@ class ContentRoot:
 
     def overlaps(self, folder: str) -> bool:
         return _inside(self.folder, folder) or _inside(folder, self.folder)
+
+    def holds(self, file: str) -> bool:
+        """Whether a file, absolute, is in the folder."""
+        return _inside(file, self.folder)
 
     def relative(self, file: str) -> str:
         """Path of a file inside the folder."""
@@ -211,11 +215,11 @@ class Generator:
     listed_pages: Callable[[ContentRoot], Mapping[str, str] | None] = lambda _root: None
     """The pages that are built, relative to the content root, with their titles as Markdown; None
     when all are."""
-    page_order: Callable[["Site", ContentRoot], Iterable[str]] = lambda site, root: (
-        site.generator.listed_pages(root) or ()
+    page_order: Callable[["Site", ContentRoot, Collection[str]], Iterable[str]] = (
+        lambda site, root, _pages: site.generator.listed_pages(root) or ()
     )
-    """The pages in the order of the site's navigation, relative to the content root. Other pages
-    come after them."""
+    """The pages that the site's navigation lists, in its order, of those of a content root. Paths
+    are relative to it."""
     text_fragments: bool = True
     """Whether links may end in `:~:text=…`."""
 

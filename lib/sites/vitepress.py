@@ -1,7 +1,8 @@
 """VitePress: file names as addresses, with rewrites; slugs of @mdit-vue/shared."""
 
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -155,6 +156,7 @@ def _project_folder(file: Path) -> Path:
     return next(each.parent for each in (file, *file.parents) if each.name == ".vitepress")
 
 
+_PAGE_SUFFIX: Final = re.compile(r"\.(?:html|md)\Z")
 _MAX_EXTENDED: Final = 5
 _UNREADABLE: Final = {
     ("srcDir",): "pages have no address",
@@ -195,6 +197,30 @@ def _title(settings: Mapping[str, Any]) -> str:
     return string(settings, "title") or string(section(settings, "locales", "root"), "title")
 
 
+def _page_order(site: Site, _root: ContentRoot, _pages: Collection[str]) -> Iterator[str]:
+    own = section(site.settings, "locales", "root", "themeConfig")
+    theme = own if "sidebar" in own else section(site.settings, "themeConfig")
+    return _sidebar_pages(theme.get("sidebar"), "")
+
+
+def _sidebar_pages(sidebar: object, base: str) -> Iterator[str]:
+    """The pages that a sidebar links to: a list of items, or such lists by path."""
+    if isinstance(sidebar, list):
+        for each in sidebar:
+            yield from _sidebar_pages(each, base)
+    elif isinstance(sidebar, dict):
+        base = string(sidebar, "base", base)
+        if link := string(sidebar, "link"):
+            path = f"{base}/{link}".partition("#")[0]
+            page = "index" if path.endswith("/") else ""
+            page = posixpath.normpath(posixpath.join("/", path, page)).lstrip("/")
+            yield _PAGE_SUFFIX.sub("", page) + ".md"
+        if "items" in sidebar:
+            yield from _sidebar_pages(sidebar["items"], base)
+        elif "text" not in sidebar:
+            yield from _sidebar_pages([*sidebar.values()], base)
+
+
 GENERATOR: Final = Generator(
     name="vitepress",
     options={"clean_urls": bool},
@@ -211,6 +237,7 @@ GENERATOR: Final = Generator(
         base_of(settings, "base"),
     ),
     title=_title,
+    page_order=_page_order,
     content_roots=_content_roots,
     page_path=_page_path,
     heading_rules=_heading_rules,

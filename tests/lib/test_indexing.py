@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -307,6 +308,29 @@ async def test_another_site_address_costs_no_embedding(
             url.startswith("https://other.example/") for url in await all_urls(services.store)
         )
     assert texts_since(upstream, asked) == 0
+
+
+async def test_another_order_of_the_pages_costs_no_embedding(
+    settings: Settings, upstream: Upstream, folder: Path
+) -> None:
+    """The sidebars decide no address, so no page has changed."""
+    config = (
+        "export default {title: 'B', presets: [['classic', {docs: {path: '.'}}]]}"
+    )
+    write_book(folder, {"docusaurus.config.js": config})
+    own = replace(settings, site_generator="docusaurus")
+    async with open_services(own) as services:
+        for order in (["page-2", "page-1"], ["page-1", "page-2"]):
+            write_book(folder, {"sidebars.json": json.dumps({"docs": order})})
+            status = await run(services)
+            assert status.status == "completed"
+            manifest = await services.store.manifest()
+            assert manifest is not None
+            assert manifest.title == "B"
+            assert manifest.site_url == "https://b.example"
+            assert manifest.reading_order == tuple(f"{page}.md" for page in order)
+    assert status.progress.files_unchanged == 6
+    assert texts_since(upstream) == 6
 
 
 def test_a_language_of_few_pages_does_not_count() -> None:
