@@ -67,7 +67,12 @@ async def _search(request: SearchRequest, field: str) -> Response:
     await services().chat.until_indexed()
     if request.typing:
         passages = await search_while_typing(
-            services().words, services().store, request.query.lstrip(), k, only=request.only()
+            services().words,
+            services().store,
+            text,
+            k,
+            finished=request.query[-1:].isspace(),
+            only=request.only(),
         )
         return respond(SearchAnswer(query=text, passages=passages))
     retrieved = await search_passages(

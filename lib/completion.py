@@ -1,19 +1,25 @@
 """Complete the word that a reader is typing, with the words of the book."""
 
 import asyncio
+import logging
+import math
 import re
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import nlargest
 from typing import Any, Final
 
+from lib.errors import StoreUnavailable
 from lib.languages import IS_UNSPACED, normalize, split_words
 from lib.runtime import SingleFlight, run_cooperatively
 from lib.store import Manifest, Store
 from lib.terms import terms
+
+_log = logging.getLogger(__name__)
 
 _MOST: Final = 3
 """Completions, each of which is searched for."""
@@ -25,6 +31,8 @@ _HEADING_WEIGHT: Final = 100
 """A heading with a word counts as so many chunks with it."""
 _WAIT_SECONDS: Final = 1.0
 """Longest wait of a reader while the words of a large book are read."""
+_PAUSE_SECONDS: Final = 30.0
+"""Pause after the index could not be read."""
 _JOINTS: Final = re.compile(r"[:.>/-]++")
 """Between the words of a name from code (`lib.languages.WORD`)."""
 _LAST: Final = "\U0010ffff"
@@ -33,8 +41,9 @@ _LAST: Final = "\U0010ffff"
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """The words of one generation, in lower case."""
+    """The words of one generation of the index, in lower case."""
 
+    generation: str
     uses: Mapping[str, int]
     """Chunks with the word, and headings times `_HEADING_WEIGHT`."""
     ordered: Sequence[str]
@@ -57,41 +66,49 @@ class _Words:
 
 
 class BookWords:
-    """The words of the published index, read when a generation's are first needed."""
+    """The words of the published index, read when those of a generation are first needed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._generation = ""
-        self._words = SingleFlight(self._read)
+        self._clock = clock
+        self._words = _Words("", {}, (), {})
+        self._reading = SingleFlight(self._read)
+        self._retry_at = -math.inf
 
     async def complete(self, text: str, manifest: Manifest) -> list[str]:
         """Return `text`, if its last word is one of the book, and `_MOST` completions at most.
 
-        Only `text` if it does not end with a word, if the book has no word that begins with it, or
-        while the words are being read. Raises the errors of the store.
+        Only `text` if it does not end with a word, or if no known word begins with its last one.
+        While a new index is read, the words are those of the previous one.
         """
         text = normalize("NFC", text)
         prefix = _last_word(text)
         if len(prefix) < _SHORTEST:
             return [text]
-        if manifest.generation != self._generation:
-            # Readers may still wait for those of the previous one.
-            self._generation, self._words = manifest.generation, SingleFlight(self._read)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_WAIT_SECONDS):
-                words = await self._words.get()
-                found = words.complete(prefix.casefold(), manifest.languages)
-                return [text.removesuffix(prefix) + word for word in found] or [text]
-        return [text]
+        if self._words.generation != manifest.generation and self._clock() >= self._retry_at:
+            if not self._reading.running:
+                self._reading = SingleFlight(self._read)
+            with suppress(TimeoutError, StoreUnavailable):
+                async with asyncio.timeout(_WAIT_SECONDS):
+                    await self._reading.get()
+        found = self._words.complete(prefix.casefold(), manifest.languages)
+        return [text.removesuffix(prefix) + word for word in found] or [text]
 
     async def close(self) -> None:
-        await self._words.cancel()
+        await self._reading.cancel()
 
     async def _read(self) -> _Words:
-        uses = Counter[str]()
-        async for batch in self._store.payloads(["text", "sections"]):
-            await run_cooperatively(_count_in_steps(batch, uses))
-        return await run_cooperatively(_group_in_steps(uses))
+        try:
+            manifest, uses = await self._store.manifest(), Counter[str]()
+            async for batch in self._store.payloads(["text", "sections"]):
+                await run_cooperatively(_count_in_steps(batch, uses))
+        except StoreUnavailable as error:
+            _log.warning("the words of the book cannot be read: %s", error.message)
+            self._retry_at = self._clock() + _PAUSE_SECONDS
+            raise
+        generation = manifest.generation if manifest else ""
+        self._words = await run_cooperatively(_group_in_steps(generation, uses))
+        return self._words
 
 
 def _last_word(text: str) -> str:
@@ -122,7 +139,7 @@ def _count_in_steps(
         yield
 
 
-def _group_in_steps(uses: Mapping[str, int]) -> Generator[None, None, _Words]:
+def _group_in_steps(generation: str, uses: Mapping[str, int]) -> Generator[None, None, _Words]:
     """Group words that differ only in case."""
     total, most, names = Counter[str](), dict[str, int](), dict[str, str]()
     for word, count in uses.items():
@@ -135,4 +152,4 @@ def _group_in_steps(uses: Mapping[str, int]) -> Generator[None, None, _Words]:
             else:
                 names[lower] = word
         yield
-    return _Words(total, sorted(total), names)
+    return _Words(generation, total, sorted(total), names)

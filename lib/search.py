@@ -170,15 +170,20 @@ async def search_passages(
 
 
 async def search_while_typing(
-    words: BookWords, store: Store, query: str, k: int, *, only: Mapping[str, str] | None = None
+    words: BookWords,
+    store: Store,
+    query: str,
+    k: int,
+    *,
+    finished: bool = False,
+    only: Mapping[str, str] | None = None,
 ) -> list[Passage]:
     """Search by words only for the `k` best passages, best first; `only` as in `Store.search`.
 
-    The last word may be unfinished, unless a space follows it. A chunk counts with the completion
-    that it matches best. Raises `IndexNotReady`, `IndexOutdated` and the errors of the store.
+    `finished`: whether the last word is complete. Otherwise a chunk counts with the completion that
+    it matches best. Raises `IndexNotReady`, `IndexOutdated` and the errors of the store.
     """
     manifest = check_index(await store.manifest())
-    finished = query[-1:].isspace()
     best: dict[str, Ranked] = {}
     for text in [query] if finished else await words.complete(query, manifest):
         lookup = await look_up(store, manifest, text, max(CANDIDATES, 4 * k), _no_vector, only=only)

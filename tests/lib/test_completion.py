@@ -9,7 +9,10 @@ import pytest
 
 import lib.completion
 from lib.completion import BookWords
+from lib.errors import StoreUnavailable
+from lib.store import Manifest
 from lib.store_edge import EdgeStore
+from tests.clock import Clock
 from tests.stores import chunk, make_manifest, publish, random_vectors
 
 
@@ -90,11 +93,23 @@ class _SlowStore:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.read = 0
+        self.text = "tide"
+        self.generation = "a"
+        self.error: Exception | None = None
+
+    async def manifest(self) -> Manifest:
+        return make_manifest(self.generation, 1)
 
     async def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         self.read += 1
         await self.gate.wait()
-        yield [{"text": "tide", "sections": []}]
+        if self.error:
+            raise self.error
+        yield [{"text": self.text, "sections": []}]
+
+
+async def complete(words: BookWords, text: str, generation: str = "a") -> list[str]:
+    return await words.complete(text, make_manifest(generation, 1))
 
 
 async def test_a_reader_does_not_wait_for_the_words_of_a_large_book(
@@ -103,11 +118,35 @@ async def test_a_reader_does_not_wait_for_the_words_of_a_large_book(
     monkeypatch.setattr(lib.completion, "_WAIT_SECONDS", 0.001)
     store: Any = _SlowStore()
     words = BookWords(store)
-    manifest = make_manifest("a", 1)
-    assert await words.complete("ti", manifest) == ["ti"]
-    assert await words.complete("tid", manifest) == ["tid"]
+    assert await complete(words, "ti") == ["ti"]
+    assert await complete(words, "tid") == ["tid"]
     store.gate.set()
-    await words._words.get()
-    assert await words.complete("ti", manifest) == ["tide"]
+    await words._reading.get()
+    assert await complete(words, "ti") == ["tide"]
     assert store.read == 1
+    store.gate.clear()
+    store.text, store.generation = "tidal", "b"
+    assert await complete(words, "ti", "b") == ["tide"]  # of the previous index, meanwhile
+    store.gate.set()
+    await words._reading.get()
+    assert await complete(words, "ti", "b") == ["tidal"]
+    assert store.read == 2
+    await words.close()
+
+
+async def test_words_that_cannot_be_read_are_read_again_after_a_pause(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = Clock()
+    store: Any = _SlowStore()
+    store.gate.set()
+    store.error = StoreUnavailable("The server is away.")
+    words = BookWords(store, clock=clock)
+    for _ in range(3):
+        assert await complete(words, "ti") == ["ti"]
+    assert store.read == 1
+    assert caplog.text.count("The server is away.") == 1
+    store.error = None
+    clock.now += 30
+    assert await complete(words, "ti") == ["tide"]
     await words.close()
