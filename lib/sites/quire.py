@@ -6,7 +6,7 @@ somebody mounts or uploads is not served without it, or SITE_GENERATOR=quire.
 
 import posixpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -48,7 +48,7 @@ def _named(folder: str, name: str, source: PageSource) -> list[str]:
 _LINK: Final = re.compile(r"\]\(<?([^()<>\s#?]++)")
 
 
-def _page_order(_site: Site, root: ContentRoot) -> Iterator[str]:
+def _page_order(_site: Site, root: ContentRoot, _pages: Collection[str]) -> Iterator[str]:
     """The pages in the order of the links on the index page; of several to a page, the last one
     counts, which is that of a list of chapters below an introduction."""
     targets = _LINK.findall(read_text(Path(root.folder) / "index.md"))

@@ -314,9 +314,7 @@ async def test_another_order_of_the_pages_costs_no_embedding(
     settings: Settings, upstream: Upstream, folder: Path
 ) -> None:
     """The sidebars decide no address, so no page has changed."""
-    config = (
-        "export default {title: 'B', presets: [['classic', {docs: {path: '.'}}]]}"
-    )
+    config = "export default {title: 'B', presets: [['classic', {docs: {path: '.'}}]]}"
     write_book(folder, {"docusaurus.config.js": config})
     own = replace(settings, site_generator="docusaurus")
     async with open_services(own) as services:
