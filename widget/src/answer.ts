@@ -1,6 +1,6 @@
 // A question and its answer.
 
-import { safeAddress } from "./addresses.ts";
+import { linkTo } from "./addresses.ts";
 import { icon, make } from "./dom.ts";
 import { Feedback } from "./feedback.ts";
 import { AnswerRenderer } from "./markdown.ts";
@@ -69,7 +69,7 @@ export class TurnView {
     this.#renderer = new AnswerRenderer(this.#answer, {
       strings,
       level: LEVEL + 1,
-      resolve: (url) => context.resolve(url),
+      resolve: context.resolve,
       chip: (citation, marked) => makeChip(citation, marked, context),
     });
     if (Array.isArray(turn.citations)) for (const each of turn.citations) this.cite(each);
@@ -160,7 +160,7 @@ export class TurnView {
     if (!suggestions.length) return;
     const links = suggestions.map((each) => {
       const title = String(each?.title ?? "");
-      const href = typeof each?.url === "string" ? safeAddress(this.#context.resolve(each.url)) : null;
+      const href = linkTo(each?.url, this.#context.resolve);
       return make("li", { dir: "auto" }, href ? make("a", { href, rel: "noopener nofollow" }, title) : title);
     });
     const listed = this.#answer.lastElementChild;

@@ -2,7 +2,7 @@
 // parses HTML and nothing is loaded. The document grows only at its end: what is shown is never
 // rebuilt, but for a marker that becomes a chip when its citation arrives.
 
-import { safeAddress } from "./addresses.ts";
+import { linkTo } from "./addresses.ts";
 import { BlockParser } from "./blocks.ts";
 import { make } from "./dom.ts";
 import type { Output } from "./inline.ts";
@@ -28,6 +28,9 @@ export class AnswerRenderer {
   #queue = "";
   #ended = false;
   #scheduled = false;
+  #finish!: () => void;
+  /** Resolves when all of the answer is shown. */
+  readonly complete = new Promise<void>((resolve) => (this.#finish = resolve));
 
   constructor(root: HTMLElement, options: AnswerOptions) {
     this.#tree = new Tree(root, options);
@@ -66,6 +69,7 @@ export class AnswerRenderer {
       this.#parser.end();
     }
     this.#tree.flush();
+    if (this.#ended && !this.#queue) this.#finish();
   }
 }
 
@@ -207,7 +211,7 @@ class Tree implements Output {
         return top.appendChild(make(head ? "th" : "td", attributes));
       }
       case "link": {
-        const address = safeAddress(this.#options.resolve(detail));
+        const address = linkTo(detail, this.#options.resolve);
         if (!address) return top;
         return top.appendChild(make("a", { href: address, rel: "noopener nofollow" }));
       }

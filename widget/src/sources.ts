@@ -1,6 +1,6 @@
 // The sources of an answer: numbered chips in the text, a preview beside them, and the list below.
 
-import { safeAddress, withHighlight } from "./addresses.ts";
+import { linkTo, withHighlight } from "./addresses.ts";
 import { make } from "./dom.ts";
 import { fill } from "./i18n.ts";
 import type { Citation, Context } from "./types.ts";
@@ -38,7 +38,7 @@ export function pathOf({ source }: Citation, context: Context): string {
 
 /** Where a citation leads, or null. */
 export function addressOf({ source }: Citation, context: Context): string | null {
-  return source.url === null ? null : safeAddress(context.resolve(source.url));
+  return linkTo(source.url, context.resolve);
 }
 
 /** The number of a citation in the text: a link, or a button that shows the preview. */
