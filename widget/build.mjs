@@ -47,7 +47,6 @@ async function buildApp() {
     splitting: true,
     entryNames: "widget/[name]-[hash]",
     chunkNames: "widget/[name]-[hash]",
-    banner: { js: "/*! with streaming-markdown (c) Damian Tarnawski, MIT License */" },
     metafile: true,
     plugins: [css],
   });

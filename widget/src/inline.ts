@@ -4,6 +4,9 @@
 // one, at most as many characters as the constants say. Each decision depends on positions in the
 // text alone, so it does not matter how the text was cut into deltas. Follows CommonMark 0.31 but
 // for emphasis beside Chinese and Japanese punctuation, which models write without spaces.
+//
+// streaming-markdown (npm) decides at once, and cannot take back: "$HOME" makes the rest of an
+// answer a formula. test/markdown.test.mjs has what it reads wrong.
 
 import { isFormula, unescape } from "./formulas.ts";
 
