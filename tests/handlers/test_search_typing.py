@@ -125,6 +125,7 @@ async def test_what_is_no_flag_is_refused(api: Api) -> None:
     assert (answer.status, answer.json()["details"]["field"]) == (400, "typing")
 
 
+@pytest.mark.parametrize("api", ["embedded"], indirect=True)
 async def test_whatever_is_typed_is_answered(api: Api) -> None:
     for query in HOSTILE:
         await typed(api, query)

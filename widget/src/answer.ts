@@ -38,9 +38,10 @@ export class TurnView {
     const { strings } = context;
     const question = make(
       "h3",
-      { class: "question", part: "question", dir: "auto" },
+      { class: "question", part: "question" },
       make("span", { class: "live" }, `${strings.youAsked}: `),
-      String(turn.question),
+      // The reader's words have a direction of their own.
+      make("span", { dir: "auto" }, String(turn.question)),
     );
     const selected = turn.selection?.text;
     this.element = make("article", { class: "turn" });
@@ -49,7 +50,7 @@ export class TurnView {
     this.element.append(
       question,
       ...(selected
-        ? [make("p", { class: "selection", dir: "auto" }, make("span", { class: "live" }, `${strings.selectedText}: `), String(selected))]
+        ? [make("p", { class: "selection" }, make("span", { class: "live" }, `${strings.selectedText}: `), make("span", { dir: "auto" }, String(selected)))]
         : []),
       this.#answer,
       this.#status,
