@@ -140,8 +140,8 @@ export class TurnView {
       this.#notes.append(make("p", { class: "doubt" }, strings.noSource));
     }
     if (doubtful.length) {
-      const sentences = doubtful.map(({ sentence }) => make("li", { dir: "auto" }, String(sentence)));
-      this.#notes.append(make("div", { class: "doubt" }, make("p", {}, strings.unsupported), make("ul", {}, ...sentences)));
+      const sentences = doubtful.map(({ sentence }) => make("li", {}, String(sentence)));
+      this.#notes.append(make("div", { class: "doubt" }, make("p", {}, strings.unsupported), make("ul", { dir: "auto" }, ...sentences)));
     }
     const questions = list(done.follow_ups).filter((each) => typeof each === "string" && each.trim());
     if (!questions.length) return;
@@ -162,13 +162,13 @@ export class TurnView {
     const links = suggestions.map((each) => {
       const title = String(each?.title ?? "");
       const href = linkTo(each?.url, this.#context.resolve);
-      return make("li", { dir: "auto" }, href ? make("a", { href, rel: "noopener nofollow" }, title) : title);
+      return make("li", {}, href ? make("a", { href, rel: "noopener nofollow" }, title) : title);
     });
     const listed = this.#answer.lastElementChild;
     const twice = done.mode === "none" && listed?.localName === "ul";
     if (twice) listed.remove();
     const heading = twice ? "" : make("h4", {}, this.#context.strings.nearestPages);
-    this.#notes.append(make("section", { class: "nearest" }, heading, make("ul", {}, ...links)));
+    this.#notes.append(make("section", { class: "nearest" }, heading, make("ul", { dir: "auto" }, ...links)));
   }
 
   #click(event: MouseEvent): void {

@@ -88,6 +88,8 @@ class Tree implements Output {
   #open: Element[];
   /** Those of them whose direction is not known yet. `dir=auto` would take quadratic time. */
   #undirected: Element[] = [];
+  /** Those of the headings above. */
+  #depths: number[] = [];
   #text = "";
   #citations = new Map<number, Citation>();
   /** Markers whose citation has not arrived. */
@@ -180,7 +182,10 @@ class Tree implements Output {
       case "h4":
       case "h5":
       case "h6": {
-        const level = Math.min(6, Number(name[1]) + this.#options.level);
+        // No level is left out, whichever the text begins with.
+        const depth = Number(name[1]);
+        this.#depths = [...this.#depths.filter((each) => each < depth), depth];
+        const level = Math.min(6, this.#options.level + this.#depths.length);
         return top.appendChild(make(`h${level}` as "h6"));
       }
       case "task":

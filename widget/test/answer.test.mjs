@@ -228,6 +228,14 @@ test("only a number that the server has cited becomes a chip", async () => {
   assert.equal(await html(1, 3, text), shown);
 });
 
+test("headings follow the question's, and no level is left out", async () => {
+  const levels = await page.evaluate(async () => {
+    const root = await render(["## a\n#### b\n##### c\n###### d\n## e\n### f\n# g"]);
+    return [...root.children].map((each) => each.localName);
+  });
+  assert.deepEqual(levels, ["h4", "h5", "h6", "h6", "h4", "h5", "h4"]);
+});
+
 test("each block has the direction of its first letter", async () => {
   assert.equal(
     await html("1. `code` עברית\n\nabc עברית\n\n> العربية\n\n12\n\n```\nx\n```"),
