@@ -90,7 +90,10 @@ export class App {
       !inline && tool(strings.close, "M5 5l10 10M15 5L5 15", () => this.close()),
     );
     const parts = [header, this.#transcript.element, this.#composer.element];
-    if (inline) parts.unshift(parts.pop()!);
+    if (inline) {
+      this.#title.className = "live";
+      parts.unshift(this.#title, parts.pop()!);
+    }
     const frame = make("div", { class: "frame", lang: language, dir: strings.dir }, ...parts, this.#live);
     if (inline) box.replaceChildren(frame);
     else {

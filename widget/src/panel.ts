@@ -44,10 +44,15 @@ export class Panel {
     dialog.addEventListener("click", ({ target }) => {
       if (target === dialog && dialog.matches(":modal")) this.close();
     });
-    visualViewport?.addEventListener("resize", () => {
-      const covered = innerHeight - visualViewport!.height;
-      dialog.style.setProperty("--keyboard", `${wide.matches ? 0 : covered}px`);
-    });
+    // A phone's keyboard covers the end of the window.
+    const fit = (): void => {
+      const { scale, height, offsetTop } = visualViewport!;
+      if (scale !== 1) return;
+      dialog.style.setProperty("--seen", `${height}px`);
+      dialog.style.setProperty("--covered", `${innerHeight - height - offsetTop}px`);
+    };
+    visualViewport?.addEventListener("resize", fit);
+    visualViewport?.addEventListener("scroll", fit);
   }
 
   /** Whether it covers the page. */
