@@ -111,23 +111,15 @@ export async function* ask(
 
 /** The book's configuration; an empty one if there is none within 20 seconds. */
 export async function readConfig(host: string): Promise<BookConfig> {
-  const sent = await getJson(`${host}/widget/config.json`, AbortSignal.timeout(timing.config)).catch(
-    () => null,
-  );
-  const text = (value: unknown) => (typeof value === "string" ? value : "");
-  return {
-    title: text(sent?.title),
-    language: text(sent?.language),
-    questions: Array.isArray(sent?.questions) ? sent.questions.map(text).filter(Boolean) : [],
-    local_pages: text(sent?.local_pages) || null,
-  };
+  const signal = AbortSignal.timeout(timing.config);
+  const sent = await getJson(`${host}/widget/config.json`, signal).catch(() => null);
+  return { title: "", language: "", questions: [], local_pages: null, ...sent };
 }
 
 /** Passages for words that are still being typed. Throws `ApiError`, or what `fetch` throws. */
 export async function search(host: string, query: string, signal: AbortSignal): Promise<Passage[]> {
   const parameters = new URLSearchParams({ q: query, k: String(PASSAGES), typing: "true" });
-  const sent = await getJson(`${host}/search?${parameters}`, signal);
-  return Array.isArray(sent?.passages) ? sent.passages.filter(isPassage) : [];
+  return (await getJson(`${host}/search?${parameters}`, signal)).passages;
 }
 
 /** Whether the vote was counted. It is sent even if the reader leaves the page. */
@@ -153,10 +145,6 @@ async function getJson(url: string, signal: AbortSignal): Promise<any> {
   if (response.ok) return response.json();
   const { status } = response;
   throw fail(String(status), response.statusText, secondsUntilRetry(response));
-}
-
-function isPassage(value: any): value is Passage {
-  return ["text", "chapter", "section", "heading"].every((key) => typeof value?.[key] === "string");
 }
 
 async function send(
@@ -246,12 +234,10 @@ function tooMany(strings: Strings, seconds = DEFAULT_RETRY): ApiError {
   return fail("tooMany", fill(strings.tooMany, { n: seconds }), seconds);
 }
 
-/** The header Retry-After, which has seconds or a date. */
+/** The header Retry-After. Quire never sends a date. */
 function secondsUntilRetry({ headers }: Response): number | undefined {
-  const value = headers.get("Retry-After");
-  if (!value) return undefined;
-  const seconds = /^\d+$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1_000;
-  return seconds >= 0 ? Math.min(Math.ceil(seconds), MAX_RETRY) : undefined;
+  const seconds = Number(headers.get("Retry-After"));
+  return seconds > 0 ? Math.min(seconds, MAX_RETRY) : undefined;
 }
 
 /**
@@ -306,17 +292,7 @@ export async function* readFrames(
 /** Null for what this version does not know. Throws if the data is not JSON. */
 function parseEvent(data: string): ChatEvent | null {
   const event = JSON.parse(data);
-  switch (event?.type) {
-    case "chunk":
-      return typeof event.content === "string" ? event : null;
-    case "citation":
-      return event.citation?.source && Number.isInteger(event.citation.marker) ? event : null;
-    case "error":
-      return typeof event.error === "string" ? event : null;
-    case "done":
-      return event;
-  }
-  return null;
+  return /^(chunk|citation|done|error)$/.test(event?.type) ? event : null;
 }
 
 /** The result of `promise`, or undefined if it takes longer. */

@@ -14,6 +14,9 @@ import type { Strings } from "./locales/en.ts";
 import { openAddress, resolveAddress } from "./navigation.ts";
 import { Panel, wasClosed } from "./panel.ts";
 import panelCss from "./panel.css";
+import searchCss from "./search.css";
+import { currentSelection, watchSelection } from "./selection.ts";
+import selectionCss from "./selection.css";
 import { Transcript } from "./transcript.ts";
 import themeCss from "./theme.css";
 import type { Context, Reason, Selection, Turn, Vote } from "./types.ts";
@@ -22,7 +25,7 @@ import type { Context, Reason, Selection, Turn, Vote } from "./types.ts";
 const MOST_ANNOUNCED = 1_500;
 
 const styles = new CSSStyleSheet();
-styles.replaceSync(themeCss + panelCss + composerCss + answerCss);
+styles.replaceSync(themeCss + panelCss + composerCss + searchCss + selectionCss + answerCss);
 
 export async function start(quire: QuireAsk): Promise<App> {
   const language = (quire.option("lang") ?? document.documentElement.lang).slice(0, 2);
@@ -76,7 +79,7 @@ export class App {
     this.#composer = new Composer(this.#context);
     this.#transcript = new Transcript(this.#context, inline);
     for (const turn of this.#conversation.turns) this.#transcript.add(turn);
-    this.#restart.hidden = !this.#conversation.turns.length;
+    this.#begin(!!this.#conversation.turns.length);
     this.#name();
 
     root.adoptedStyleSheets.push(styles);
@@ -99,6 +102,7 @@ export class App {
     else {
       this.#panel = new Panel(quire, frame, () => this.#tell("quire-close"));
       this.#panel.swipeBy(header);
+      watchSelection(box, strings, (selection) => this.#about(selection));
     }
     addEventListener("pagehide", () => this.#conversation.save());
     const shortcut = quire.option("shortcut") ?? "Ctrl+I";
@@ -114,9 +118,17 @@ export class App {
 
   open(question?: string, toggle?: boolean): void {
     if (toggle && this.#panel?.isOpen && this.#quire.shadowRoot!.activeElement) return this.close();
+    const selection = toggle && currentSelection();
+    if (selection) return this.#about(selection);
     this.#show();
     this.#composer.focus();
     if (question?.trim()) this.#ask(question.trim());
+  }
+
+  #about(selection: Selection): void {
+    this.#show();
+    this.#composer.select(selection);
+    this.#composer.focus();
   }
 
   close(): void {
@@ -142,9 +154,15 @@ export class App {
   #ask(question: string, selection?: Selection): void {
     if (this.#running) return;
     const turn = this.#conversation.add(question, selection);
-    this.#restart.hidden = false;
+    this.#begin(true);
     this.#tell("quire-ask", { question });
     this.#receive(turn, this.#transcript.add(turn));
+  }
+
+  /** `hasTurns`: whether there is a conversation. */
+  #begin(hasTurns: boolean): void {
+    this.#restart.hidden = !hasTurns;
+    this.#composer.pages.enabled = !hasTurns;
   }
 
   #retry(turn: Turn): void {
@@ -226,7 +244,7 @@ export class App {
     this.#running?.abort();
     for (const turn of this.#conversation.turns) this.#transcript.remove(turn);
     this.#conversation.clear();
-    this.#restart.hidden = true;
+    this.#begin(false);
     this.#composer.focus();
   }
 

@@ -1,6 +1,7 @@
 // The text box, its button, and the selected text that the question is about.
 
 import { icon, make } from "./dom.ts";
+import { SearchList } from "./search.ts";
 import type { Context, Selection } from "./types.ts";
 
 const SEND = "M10 16V4.5M5 9l5-5 5 5";
@@ -8,6 +9,7 @@ const STOP = "M6 6h8v8H6zM7.5 7.5h5v5h-5zM9 9h2v2H9z";
 
 export class Composer {
   readonly element: HTMLFormElement;
+  readonly pages: SearchList;
   readonly #context: Context;
   readonly #field: HTMLTextAreaElement;
   readonly #button: HTMLButtonElement;
@@ -28,6 +30,7 @@ export class Composer {
       oninput: () => this.#changed(),
       onkeydown: (event: KeyboardEvent) => this.#key(event),
     });
+    this.pages = new SearchList(context, this.#field, () => this.#send());
     this.#button = make("button", { class: "send", part: "send", type: "submit" });
     this.element = make(
       "form",
@@ -42,6 +45,7 @@ export class Composer {
       },
       this.#chip,
       make("div", { class: "field" }, this.#field, this.#button),
+      this.pages.element,
     );
     this.setBusy(false);
   }
@@ -98,6 +102,7 @@ export class Composer {
     const question = this.#field.value.trim();
     if (!question) return this.focus();
     const selection = this.#selection;
+    this.pages.close();
     this.#field.value = "";
     this.select(undefined);
     this.#changed();

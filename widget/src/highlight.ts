@@ -61,42 +61,34 @@ export function clearHighlight(): void {
 
 /** Keep a place for the page that is loaded next, if it has this address. */
 export function keepForArrival(address: URL, place: Place): void {
-  const entry = { ...place, page: pageOf(address), time: Date.now() };
-  try {
-    sessionStorage.setItem(ARRIVAL_KEY, JSON.stringify(entry));
-  } catch {
-    // Storage may be blocked. Then the browser shows the place, without our mark.
-  }
+  store((storage) => {
+    storage[ARRIVAL_KEY] = JSON.stringify({ ...place, page: pageOf(address), time: Date.now() });
+  });
 }
 
 export function forgetArrival(): void {
-  try {
-    sessionStorage.removeItem(ARRIVAL_KEY);
-  } catch {
-    // As above.
-  }
+  store((storage) => storage.removeItem(ARRIVAL_KEY));
 }
 
 /** Show the place that the previous page kept for this one. */
 export async function highlightOnArrival(): Promise<void> {
-  let entry;
-  try {
-    entry = JSON.parse(sessionStorage.getItem(ARRIVAL_KEY) ?? "null");
-  } catch {
-    // As above.
-  }
+  const entry = store((storage) => JSON.parse(storage[ARRIVAL_KEY] ?? null));
   forgetArrival();
-  if (entry?.page !== pageOf(new URL(location.href))) return;
-  if (!(Date.now() - entry.time < ARRIVAL_MILLISECONDS)) return;
-  await showPlace({
-    id: String(entry.id),
-    directive: String(entry.directive),
-    excerpt: String(entry.excerpt),
-  });
+  if (entry?.page !== pageOf(location)) return;
+  if (Date.now() - entry.time < ARRIVAL_MILLISECONDS) await showPlace(entry);
+}
+
+/** The browser may forbid storage. Then it shows the place itself, without our mark. */
+function store<T>(use: (storage: Storage) => T): T | undefined {
+  try {
+    return use(sessionStorage);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The page of an address: `/guide`, `/guide/` and `/guide/index.html` are one. */
-export function pageOf({ origin, pathname, search }: URL): string {
+export function pageOf({ origin, pathname, search }: URL | Location): string {
   return origin + pathname.replace(/(\/index)?(\.html)?\/?$/, "") + search;
 }
 
@@ -251,19 +243,18 @@ async function collectText(root: Element, heading: Element | null): Promise<Page
   const text: PageText = { letters: "", nodes: [], starts: [], headingAt: 0 };
   let length = 0;
   let read = 0;
+  let pause = SLICE;
   for (let node = walker.nextNode(); node && read < MAX_CHARACTERS; node = walker.nextNode()) {
     if (node === heading) text.headingAt = length;
     if (!(node instanceof Text)) continue;
-    const letters = lettersOf(node.data);
-    const before = read;
-    read += node.data.length;
-    if (letters) {
-      text.nodes.push(node);
-      text.starts.push(length);
-      parts.push(letters);
-      length += letters.length;
-    }
-    if (Math.floor(before / SLICE) < Math.floor(read / SLICE)) await nextTask();
+    text.nodes.push(node);
+    text.starts.push(length);
+    parts.push(lettersOf(node.data));
+    length += parts.at(-1)!.length;
+    read += node.length;
+    if (read < pause) continue;
+    pause = read + SLICE;
+    await nextTask();
   }
   text.letters = parts.join("");
   return text;
@@ -290,20 +281,13 @@ function rangeOf(text: PageText, from: number, to: number): Range {
 
 /** The node and offset of a letter, or of what follows it. */
 function pointAt({ nodes, starts }: PageText, at: number, after: boolean): [Text, number] {
-  let low = 0;
-  for (let high = starts.length; high - low > 1; ) {
-    const middle = (low + high) >> 1;
-    if (starts[middle]! <= at) low = middle;
-    else high = middle;
-  }
-  const node = nodes[low]!;
-  let letter = starts[low]!;
+  const index = starts.findLastIndex((start) => start <= at);
+  let letter = starts[index]!;
   let offset = 0;
-  for (const character of node.data) {
-    const next = letter + lettersOf(character).length;
-    if (next > at) return [node, after ? offset + character.length : offset];
-    letter = next;
+  for (const character of nodes[index]!.data) {
+    letter += lettersOf(character).length;
+    if (letter > at) return [nodes[index]!, after ? offset + character.length : offset];
     offset += character.length;
   }
-  return [node, offset];
+  throw new Error("no such letter");
 }

@@ -63,7 +63,7 @@ export async function openAddress(url: string, excerpt = ""): Promise<void> {
   return showPlace(place);
 }
 
-const isHere = (address: URL) => pageOf(address) === pageOf(new URL(location.href));
+const isHere = (address: URL) => pageOf(address) === pageOf(location);
 
 /** Go to another page of this document's router. False if it has none for the address. */
 function visit(address: URL): boolean {

@@ -3,6 +3,7 @@
 import { ApiError, search } from "./api.ts";
 import { make } from "./dom.ts";
 import { fill } from "./i18n.ts";
+import { addressOf, pathOf } from "./sources.ts";
 import type { Context, Passage } from "./types.ts";
 
 /** Milliseconds without typing before a search. */
@@ -13,8 +14,8 @@ const MIN_CHARACTERS = 2;
 /** A longer text is a question that no page has in its words. */
 const MAX_CHARACTERS = 200;
 const MAX_WORDS = 12;
-const EXCERPT = 140;
-const BEFORE_MATCH = 40;
+const EXCERPT = 240;
+const BEFORE_MATCH = 30;
 /** Without a header Retry-After. */
 const RETRY_SECONDS = 60;
 
@@ -181,25 +182,21 @@ export class SearchList {
 /** One entry for each heading, with an address that can be opened. */
 function pagesOf(passages: Passage[], words: RegExp | null, context: Context): Page[] {
   const found = new Map<string, Page>();
-  for (const { text, url, chapter, section, heading } of passages) {
-    const address = context.resolve(url);
-    const path = [...new Set([chapter, section, heading].map((part) => part.trim()).filter(Boolean))].join(" › ");
-    if (!address || !path || found.has(address)) continue;
-    found.set(address, { address, path, excerpt: excerptOf(plain(text), words) });
+  for (const source of passages) {
+    const address = addressOf({ source }, context);
+    if (!address || found.has(address)) continue;
+    found.set(address, { address, path: pathOf({ source }, context), excerpt: excerptOf(plain(source.text), words) });
   }
   return [...found.values()];
 }
 
 /** Matches the beginnings of words that the reader has typed; null if there are none. */
 function matcher(query: string): RegExp | null {
-  const words = query.match(/[\p{L}\p{M}\p{N}]+/gu)?.slice(0, MAX_WORDS) ?? [];
-  // Scripts without spaces have no beginnings of words.
-  const isSpaced = /^[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}\p{Script=Arabic}\p{Script=Devanagari}\p{N}]/u;
-  const parts = words
-    .filter((word) => word.length > 1 || !isSpaced.test(word))
-    .sort((one, other) => other.length - one.length)
-    .map((word) => (isSpaced.test(word) ? `(?<![\\p{L}\\p{M}\\p{N}])${word}` : word));
-  return parts.length ? new RegExp(parts.join("|"), "giu") : null;
+  const words = query.match(/[\p{L}\p{M}\p{N}]+/gu)?.slice(0, MAX_WORDS);
+  if (!words) return null;
+  // Some scripts have no spaces, and so no beginnings of words.
+  const start = /^[\p{Script=Latin}\p{N}]/u.test(query) ? "(?<![\\p{L}\\p{N}])" : "";
+  return new RegExp(`${start}(${words.sort((one, other) => other.length - one.length).join("|")})`, "giu");
 }
 
 /** The text with what matches in `<mark>`. */
@@ -213,24 +210,19 @@ function marked(text: string, words: RegExp | null): (string | HTMLElement)[] {
   return [...parts, text.slice(from)];
 }
 
-/** The part of a text that has the first match, from word to word. */
+/** A text from a little before the first match. The style sheet cuts its end. */
 function excerptOf(text: string, words: RegExp | null): string {
   const match = words ? text.search(words) : 0;
-  let start = match > BEFORE_MATCH ? text.indexOf(" ", match - BEFORE_MATCH) + 1 : 0;
-  if (start > match) start = match;
-  let end = text.length > start + EXCERPT ? text.lastIndexOf(" ", start + EXCERPT) : text.length;
-  if (end <= Math.max(start, match)) end = start + EXCERPT;
-  return `${start ? "… " : ""}${text.slice(start, end)}${end < text.length ? " …" : ""}`;
+  const start = Math.max(text.lastIndexOf(" ", match - BEFORE_MATCH) + 1, match - 2 * BEFORE_MATCH, 0);
+  return (start ? "… " : "") + text.slice(start, start + EXCERPT);
 }
 
 /** Markdown as text on one line. */
 function plain(markdown: string): string {
   return markdown
-    .replace(/^#{1,6} .*$|^ *(?:```|~~~|:::|\|? *:?-{3,}).*$/gm, " ")
-    .replace(/<\/?[a-zA-Z][^<>\n]{0,200}>/g, " ")
+    .replace(/^ *(#{1,6} |```|~~~|:::|\|? *:?---).*|<\/?[a-zA-Z][^<>\n]{0,200}>/gm, " ")
     .replace(/!?\[([^\][\n]{0,300})\]\([^()\s]{0,500}\)/g, "$1")
-    .replace(/^ *(?:[-*+>]|\d+[.)]) +/gm, "")
-    .replace(/[`*|\\]+|(?<![\p{L}\p{N}])_+|_+(?![\p{L}\p{N}])/gu, "")
+    .replace(/^ *([-+>]|\d+[.)]) +|[`*|\\]|\b_|_\b/gm, "")
     .replace(/\s+/g, " ")
     .trim();
 }

@@ -19,7 +19,8 @@ export function currentSelection(): Selection | null {
   if (!selection?.rangeCount || selection.isCollapsed) return null;
   const { commonAncestorContainer: around } = selection.getRangeAt(0);
   const element = around instanceof Element ? around : around.parentElement;
-  if (!element || element.closest(`quire-ask, ${EDITORS}`)) return null;
+  const { host } = (element?.getRootNode() ?? {}) as Partial<ShadowRoot>;
+  if (!element || element.closest(EDITORS) || host?.localName === "quire-ask") return null;
   if (document.activeElement?.matches(EDITORS)) return null;
   // Half of a surrogate pair at the end is dropped.
   const text = selection.toString().trim().slice(0, MAX_CHARACTERS).replace(/[\ud800-\udbff]$/, "");
@@ -28,13 +29,13 @@ export function currentSelection(): Selection | null {
 
 /**
  * Show a button at each selection, in `place`, an element of the widget. `ask` is called with the
- * text when the reader presses it. Returns a function that ends this.
+ * text when the reader presses it.
  */
 export function watchSelection(
   place: HTMLElement,
   strings: Strings,
   ask: (selection: Selection) => void,
-): () => void {
+): void {
   let shown: Selection | null = null;
   let timer: ReturnType<typeof setTimeout>;
   let frame = 0;
@@ -42,10 +43,18 @@ export function watchSelection(
   let isChanged = false;
 
   const button = make("button", { type: "button", onclick: press }, strings.askSelection);
-  const float = make("div", { class: "selection", popover: "manual", hidden: true, dir: strings.dir }, button);
-  // A press on the button leaves the selection as it is.
-  float.addEventListener("pointerdown", (event) => event.preventDefault());
-  float.addEventListener("mousedown", (event) => event.preventDefault());
+  const float = make(
+    "div",
+    {
+      class: "selection",
+      popover: "manual",
+      hidden: true,
+      dir: strings.dir,
+      // The selection stays as it is.
+      onmousedown: (event: Event) => event.preventDefault(),
+    },
+    button,
+  );
   place.append(float);
 
   function press(): void {
@@ -70,25 +79,26 @@ export function watchSelection(
   }
 
   function show(): void {
-    const target = placeOf(getSelection());
-    if (!target) return hide();
+    if (!getSelection()?.rangeCount) return hide();
+    const range = getSelection()!.getRangeAt(0);
+    const { top } = edge(range, true);
+    const { bottom, right } = edge(range, false);
+    if (bottom < 0 || top > innerHeight) return hide();
     if (float.hidden) {
       float.hidden = false;
       float.showPopover?.();
       addEventListener("scroll", moved, { capture: true, passive: true });
-      addEventListener("resize", moved);
       addEventListener("keydown", escape, true);
     }
     const { offsetWidth: width, offsetHeight: height } = float;
-    const gap = matchMedia("(pointer: coarse)").matches ? HANDLE : GAP;
-    const { clientWidth } = document.documentElement;
-    const tops = [target.bottom + gap, target.top - GAP - height];
-    const fits = (top: number) => top >= GAP && top + height <= innerHeight - GAP;
+    const below = bottom + (matchMedia("(pointer: coarse)").matches ? HANDLE : GAP);
+    const lowest = innerHeight - GAP - height;
+    const above = top - GAP - height;
     // Nowhere beside a selection that fills the window.
-    const top = tops.find(fits) ?? innerHeight - GAP - height;
-    const left = Math.max(GAP, Math.min(target.x - width / 2, clientWidth - width - GAP));
-    float.style.left = `${left}px`;
-    float.style.top = `${top}px`;
+    const y = below > lowest && above >= GAP ? above : Math.min(below, lowest);
+    const x = Math.min(right - width / 2, document.documentElement.clientWidth - width - GAP);
+    float.style.left = `${Math.max(GAP, x)}px`;
+    float.style.top = `${Math.max(GAP, y)}px`;
   }
 
   function moved(): void {
@@ -103,7 +113,6 @@ export function watchSelection(
     float.hidePopover?.();
     float.hidden = true;
     removeEventListener("scroll", moved, true);
-    removeEventListener("resize", moved);
     removeEventListener("keydown", escape, true);
   }
 
@@ -117,38 +126,16 @@ export function watchSelection(
   }
 
   document.addEventListener("selectionchange", changed);
-  const pointer = ["pointerdown", "pointerup", "pointercancel"];
-  for (const type of pointer) addEventListener(type, pressed, { capture: true, passive: true });
-  return () => {
-    clearTimeout(timer);
-    hide();
-    float.remove();
-    document.removeEventListener("selectionchange", changed);
-    for (const type of pointer) removeEventListener(type, pressed, true);
-  };
-}
-
-/** Where the button may stand: below `bottom`, or above `top`. Null if the end is out of view. */
-function placeOf(selection: globalThis.Selection | null): { x: number; top: number; bottom: number } | null {
-  if (!selection?.rangeCount) return null;
-  const range = selection.getRangeAt(0);
-  const start = edge(range, true);
-  const end = edge(range, false);
-  // Where the reader's finger or cursor is.
-  const isBackward = selection.focusNode === range.startContainer && selection.focusOffset === range.startOffset;
-  const focus = isBackward ? start : end;
-  if (focus.bottom < 0 || focus.top > innerHeight) return null;
-  return { x: isBackward ? focus.left : focus.right, top: start.top, bottom: end.bottom };
+  for (const type of ["pointerdown", "pointerup", "pointercancel"]) {
+    addEventListener(type, pressed, { capture: true, passive: true });
+  }
 }
 
 /** The rectangle of a selection's first or last character. The whole one may have thousands. */
 function edge(range: Range, isStart: boolean): DOMRect {
+  const { startContainer: start, startOffset, endContainer: end, endOffset } = range;
   const one = range.cloneRange();
-  const { startContainer, startOffset, endContainer, endOffset } = range;
-  if (isStart && startContainer instanceof Text && startOffset < startContainer.length) {
-    one.setEnd(startContainer, startOffset + 1);
-  } else if (!isStart && endContainer instanceof Text && endOffset > 0) {
-    one.setStart(endContainer, endOffset - 1);
-  }
+  if (!isStart && end instanceof Text && endOffset) one.setStart(end, endOffset - 1);
+  if (isStart && start instanceof Text && startOffset < start.length) one.setEnd(start, startOffset + 1);
   return one.getBoundingClientRect();
 }

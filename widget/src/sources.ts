@@ -29,7 +29,7 @@ export function readCitation(value: unknown): Citation | null {
 }
 
 /** Chapter › section › heading, each once. */
-export function pathOf({ source }: Citation, context: Context): string {
+export function pathOf({ source }: Pick<Citation, "source">, context: Context): string {
   const { chapter, section, heading, file_path } = source;
   if (heading === SELECTION) return context.strings.selectedText;
   const parts = new Set([chapter, section, heading].map((part) => part.trim()).filter(Boolean));
@@ -37,7 +37,7 @@ export function pathOf({ source }: Citation, context: Context): string {
 }
 
 /** Where a citation leads, or null. */
-export function addressOf({ source }: Citation, context: Context): string | null {
+export function addressOf({ source }: Pick<Citation, "source">, context: Context): string | null {
   return linkTo(source.url, context.resolve);
 }
 
