@@ -1,5 +1,7 @@
 """GET /book/<path>: the pages of a book that Quire serves itself."""
 
+from http import HTTPStatus
+
 from quart import Blueprint, Response, request
 
 from handlers import services
@@ -7,6 +9,11 @@ from handlers.html import send_page
 from lib.errors import QuireError
 
 blueprint = Blueprint("book", __name__)
+
+
+@blueprint.get("/book")
+async def folder() -> Response:
+    return Response(status=HTTPStatus.PERMANENT_REDIRECT, headers={"Location": "book/"})
 
 
 @blueprint.get("/book/", defaults={"address": ""})

@@ -31,6 +31,7 @@ from lib.documents import DocumentError, read_document
 from lib.errors import IndexNotReady, NotFound, QuireError, TimedOut
 from lib.rendering import RENDERER, RenderedPage, RenderRequest, render_page
 from lib.runtime import PROGRAM_FOLDER, child_command, child_environment
+from lib.search import check_index
 from lib.settings import Settings
 from lib.sites import quire
 from lib.sites.site import joined
@@ -52,8 +53,7 @@ _LARGE: Final = 100_000
 _LARGE_SECONDS: Final = 45.0
 
 _NO_PAGE: Final = "The book has no such page."
-_NOT_READ: Final = "The book is being read. Please try again in a moment."
-_NOT_INDEXED: Final = "The book is not indexed yet."
+_NOT_READ: Final = "The contents of the book are being read. Try again in a moment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +158,7 @@ class BookPages:
         )
 
     async def _published(self) -> _PublishedBook:
-        manifest = await self._store.manifest()
-        if manifest is None:
-            raise IndexNotReady(_NOT_INDEXED)
+        manifest = check_index(await self._store.manifest())
         contents = await self._contents.get(_CONTENTS_SECONDS)
         if contents is None:
             raise IndexNotReady(_NOT_READ)

@@ -212,6 +212,11 @@ async def test_hostile_markup_of_a_page_is_text(own: Api) -> None:
     check_safe(body)
 
 
+async def test_the_folder_of_the_pages_may_be_asked_for_without_a_slash(own: Api) -> None:
+    answer = await own.get("/book")
+    assert (answer.status, answer.headers["Location"]) == (308, "book/")
+
+
 async def test_a_page_is_sent_once(own: Api) -> None:
     first = await own.get("/book/about")
     again = await own.get("/book/about", headers={"If-None-Match": first.headers["ETag"]})
@@ -346,8 +351,9 @@ async def test_a_long_book_stays_usable(tmp_path: Path) -> None:
 async def test_a_large_page_is_rendered_in_a_process_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    large = "# Large\n\n" + "".join(f"## Part {n}\n\n- *a* `b` [c](d)\n\n" for n in range(8_000))
-    settings = make(tmp_path, {"quire.toml": "", "large.md": large, "small.md": "# Small\n\nA.\n"})
+    large = "".join(f"## Part {n}\n\n{'*a* `b` ' * 40}\n\n" for n in range(400))
+    assert len(large) > book_pages._LARGE
+    settings = make(tmp_path, {"quire.toml": "", "large.md": large})
     await index(settings)
     async with serving(settings) as api:
         monkeypatch.setattr(book_pages, "render_page", None)
@@ -356,7 +362,7 @@ async def test_a_large_page_is_rendered_in_a_process_of_its_own(
             assert (await api.get("/health")).status == 200
         answer = reading.result()
         assert answer.status == 200
-        assert 'id="part-7999"' in answer.text
+        assert 'id="part-399"' in answer.text
         monkeypatch.setattr(book_pages, "RENDERER", "no.such.program")
         assert (await api.get("/book/large")).status == 200  # from memory
 

@@ -13,7 +13,7 @@ from tests.api import READER_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.upstream import Upstream
 
-UNDESCRIBED = {"pages.asset", "book.page", "widget.loader", "widget.file"}
+UNDESCRIBED = {"pages.asset", "book.folder", "book.page", "widget.loader", "widget.file"}
 """Files and pages for browsers, which are not part of the API."""
 
 
