@@ -1,17 +1,26 @@
 """HTML pages of Quire itself, from the templates beside this module."""
 
 import asyncio
+from pathlib import Path
 
-from quart import Response, render_template
+from jinja2 import Environment, FileSystemLoader
+from quart import Response
 
-from handlers.static import pack, send_packed
+from handlers.static import Packed, asset_address, pack, send_packed
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
-_LARGE = 200_000
-"""Characters that take more than a few milliseconds to compress."""
+# Not Quart's: its templates await each step, which takes several times as long and holds the event
+# loop.
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.globals["asset"] = asset_address
 
 
 async def send_page(template: str, *, depth: int = 0, **values: object) -> Response:
@@ -19,9 +28,12 @@ async def send_page(template: str, *, depth: int = 0, **values: object) -> Respo
 
     `depth` is the number of folders between the page at `/` and this one.
     """
-    html = await render_template(template, root="../" * depth, **values)
-    content = html.encode("utf-8", "replace")
-    packed = await asyncio.to_thread(pack, content) if len(content) > _LARGE else pack(content)
+    values["root"] = "../" * depth
+    packed = await asyncio.to_thread(_render, template, values)
     response = await send_packed(packed, "text/html; charset=utf-8", "no-cache")
     response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     return response
+
+
+def _render(template: str, values: dict[str, object]) -> Packed:
+    return pack(_templates.get_template(template).render(values).encode("utf-8", "replace"))

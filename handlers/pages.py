@@ -4,11 +4,10 @@ from quart import Blueprint, Response, current_app
 
 from handlers import OPERATION, operation, respond, services
 from handlers.html import send_page
-from handlers.static import ASSETS, IMMUTABLE, asset_address, send_file
+from handlers.static import ASSETS, IMMUTABLE, send_file
 from lib.api import Operation, openapi_document
 
-blueprint = Blueprint("pages", __name__, template_folder="templates")
-blueprint.add_app_template_global(asset_address, "asset")
+blueprint = Blueprint("pages", __name__)
 
 
 @blueprint.get("/")

@@ -23,19 +23,19 @@ _CONTENT_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Packed:
+class Packed:
     content: bytes
     compressed: bytes
     digest: str
 
 
-def pack(content: bytes) -> _Packed:
+def pack(content: bytes) -> Packed:
     """Compress what is to be sent, and hash it."""
     digest = hashlib.sha256(content).hexdigest()[:16]
-    return _Packed(content, gzip.compress(content, compresslevel=6, mtime=0), digest)
+    return Packed(content, gzip.compress(content, compresslevel=6, mtime=0), digest)
 
 
-async def send_packed(packed: _Packed, content_type: str, cache_control: str) -> Response:
+async def send_packed(packed: Packed, content_type: str, cache_control: str) -> Response:
     """Answer with one of both forms, or 304 if the browser has it."""
     response = Response(packed.content, content_type=content_type)
     if request.accept_encodings.quality("gzip") > 0:
@@ -69,7 +69,7 @@ def asset_address(name: str) -> str:
     return f"assets/{packed.digest}/{name}"
 
 
-def _find(folder: Path, name: str) -> _Packed | None:
+def _find(folder: Path, name: str) -> Packed | None:
     path = folder / name
     # os.path: a name too long for the file system is no error there
     if path.parent != folder or path.suffix not in _CONTENT_TYPES or not os.path.isfile(path):
@@ -78,5 +78,5 @@ def _find(folder: Path, name: str) -> _Packed | None:
 
 
 @lru_cache(maxsize=256)
-def _read(path: Path, _changed: int) -> _Packed:
+def _read(path: Path, _changed: int) -> Packed:
     return pack(path.read_bytes())
