@@ -8,6 +8,7 @@ With the limits below, the contents of the largest book take about 50 MB.
 import asyncio
 import logging
 import math
+import posixpath
 import re
 import time
 from collections import Counter
@@ -357,12 +358,15 @@ def _index_page(pages: Sequence[Page]) -> Page | None:
     """The page at the root of the site, else the page of the top folder; None without one."""
     if not pages:
         return None
-    depths = Counter(_length_of_address(page)[0] for page in pages if page.url)
-    if depths and depths[top := min(depths)] == 1:
-        return next(page for page in pages if page.url and _length_of_address(page)[0] == top)
-    top = min(page.file_path.count("/") for page in pages)
+    first = min(pages, key=_length_of_address)
+    if first.url:
+        below = first.url.rstrip("/") + "/"
+        inside = sum((page.url or "").startswith(below) for page in pages if page is not first)
+        if 2 * inside >= len(pages):
+            return first
+    folder = posixpath.commonpath([posixpath.dirname(f"/{page.file_path}") for page in pages])
     for page in pages:
-        stem = page.file_path.rpartition("/")[2].partition(".")[0].casefold()
-        if page.file_path.count("/") == top and stem in _INDEX_NAMES:
+        above, name = posixpath.split(f"/{page.file_path}")
+        if above == folder and name.partition(".")[0].casefold() in _INDEX_NAMES:
             return page
     return None

@@ -18,7 +18,13 @@ import regex
 from lib.citations import Citation
 from lib.contents import Contents, Heading
 from lib.errors import QuireError
-from lib.languages import question_language, question_words, word_meaning, words
+from lib.languages import (
+    question_language,
+    question_words,
+    small_words,
+    word_meaning,
+    words,
+)
 from lib.runtime import SingleFlight, run_cooperatively
 
 _MAX_FOLLOW_UPS: Final = 3
@@ -172,7 +178,7 @@ class _Candidate(NamedTuple):
     """Place in `Contents.pages`."""
     question: bool
     specific: bool
-    """Whether it has neither few words nor many."""
+    """Whether a question opens like one, and another heading has neither few words nor many."""
     further: bool = False
     """Whether a better one of its page is before it."""
 
@@ -206,12 +212,15 @@ def _candidates(contents: Contents) -> Generator[None, None, list[_Candidate]]:
         part = each.page // size
         ordered.append((turns[part], part, each))
         turns[part] += 1
+    questions.sort(key=lambda each: not each.specific)
     further.sort(key=lambda each: not each.question)
     return [*questions, *(each for _, _, each in sorted(ordered)), *further]
 
 
 def _candidate(text: str, page: int, contents: Contents) -> _Candidate:
+    if _QUESTION_MARK.search(text):
+        # "How", "Why" and the like are such words, at the beginning in most languages.
+        spoken = question_language(text, (contents.language,))
+        return _Candidate(text, page, True, question_words(text)[0] in small_words(spoken))
     meaning = _meaning(text, contents.language)
-    return _Candidate(
-        text, page, bool(_QUESTION_MARK.search(text)), _SPECIFIC[0] <= meaning <= _SPECIFIC[1]
-    )
+    return _Candidate(text, page, False, _SPECIFIC[0] <= meaning <= _SPECIFIC[1])

@@ -142,6 +142,9 @@ async def test_numbers_in_paths_are_compared_as_numbers(store: Store) -> None:
         ({"about.md": None, "README.md": None}, "README.md"),
         ({"a/about.md": None, "a/_index.md": None, "a/b/index.md": None}, "a/_index.md"),
         ({"about.md": None, "guide/index.md": None}, ""),
+        ({"style/index.md": "/style/", "a/b.md": "/a/b", "a/c.md": "/a/c"}, ""),
+        ({"docs/i.md": "/docs", "docs/a.md": "/docs/a", "blog/b.md": "/blog/b"}, ""),
+        ({"i.md": "/docs", "a.md": "/docs/a", "c.md": "/docs/c", "b.md": "/blog/b"}, "i.md"),
         ({"about.md": "/about.html", "tour.md": "/tour.html"}, ""),
     ],
 )

@@ -206,6 +206,12 @@ async def test_questions_come_first_each_from_another_page() -> None:
     ]
 
 
+async def test_questions_that_open_like_one_come_before_others() -> None:
+    pages = [make_page(f"{n}.md", f"Why the harbour {n}?") for n in "abcd"]
+    book = make_contents(make_page("faq.md", "Still got questions?"), *pages)
+    assert await starters_of(book) == [f"Why the harbour {n}?" for n in "abcd"]
+
+
 async def test_a_small_book_gives_several_of_a_page() -> None:
     headings = ["Why a harbour here?", "Lines and ropes", "Who built the harbour?"]
     book = make_contents(make_page("a.md", *headings))
