@@ -8,6 +8,8 @@ from handlers import services
 from handlers.html import send_page
 from lib.errors import QuireError
 
+_FORMS_OF_ERRORS = ("application/json", "text/html")
+
 blueprint = Blueprint("book", __name__)
 
 
@@ -22,10 +24,10 @@ async def page(address: str) -> Response:
     try:
         found = await services().book_pages.page(address)
     except QuireError as error:
-        if not request.accept_mimetypes.accept_html:
+        if request.accept_mimetypes.best_match(_FORMS_OF_ERRORS) != "text/html":
             raise
         depth = 1 + address.count("/")
-        response = await send_page("error.html", depth=depth, message=error.message)
-        response.status_code = error.status
-        return response
+        return await send_page(
+            "error.html", status=error.status, depth=depth, message=error.message
+        )
     return await send_page("book.html", depth=found.depth, page=found, language=found.book.language)

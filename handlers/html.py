@@ -23,14 +23,16 @@ _templates = Environment(
 _templates.globals["asset"] = asset_address
 
 
-async def send_page(template: str, *, depth: int = 0, **values: object) -> Response:
+async def send_page(
+    template: str, *, status: int = 200, depth: int = 0, **values: object
+) -> Response:
     """Answer with a page whose addresses are relative: a proxy may serve Quire under a path.
 
     `depth` is the number of folders between the page at `/` and this one.
     """
     values["root"] = "../" * depth
     packed = await asyncio.to_thread(_render, template, values)
-    response = await send_packed(packed, "text/html; charset=utf-8", "no-cache")
+    response = await send_packed(packed, "text/html; charset=utf-8", "no-cache", status=status)
     response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
     return response
 

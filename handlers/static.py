@@ -8,6 +8,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from http import HTTPStatus
 from pathlib import Path
 
 from quart import Response, abort, request
@@ -35,16 +36,19 @@ def pack(content: bytes) -> Packed:
     return Packed(content, gzip.compress(content, compresslevel=6, mtime=0), digest)
 
 
-async def send_packed(packed: Packed, content_type: str, cache_control: str) -> Response:
+async def send_packed(
+    packed: Packed, content_type: str, cache_control: str, *, status: int = 200
+) -> Response:
     """Answer with one of both forms, or 304 if the browser has it."""
-    response = Response(packed.content, content_type=content_type)
+    response = Response(packed.content, status, content_type=content_type)
     if request.accept_encodings.quality("gzip") > 0:
         response.set_data(packed.compressed)
         response.headers["Content-Encoding"] = "gzip"
     response.vary.add("Accept-Encoding")
     response.headers["Cache-Control"] = cache_control
-    response.set_etag(packed.digest, weak=True)  # the same for both forms
-    await response.make_conditional(request)
+    if status == HTTPStatus.OK:
+        response.set_etag(packed.digest, weak=True)  # the same for both forms
+        await response.make_conditional(request)
     return response
 
 

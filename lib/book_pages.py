@@ -243,10 +243,10 @@ def _read_book(settings: Settings, manifest: Manifest, contents: Contents) -> _P
 def _own_addresses(manifest: Manifest, contents: Contents) -> Iterator[tuple[str, str]]:
     if manifest.generator != quire.GENERATOR.name:
         return
-    folder = manifest.site_url + quote(joined(manifest.base_url, quire.PAGES))
+    folder = manifest.site_url + joined(manifest.base_url, quire.PAGES)
     for path, page in contents.by_path.items():
-        if page.url and page.url.startswith(folder):
-            yield path, unquote(page.url[len(folder) :])
+        if (url := unquote(page.url or "")).startswith(folder):
+            yield path, url.removeprefix(folder)
 
 
 def _link_to(addresses: Mapping[str, str], page: Page, *, headings: bool = True) -> _PageLink:

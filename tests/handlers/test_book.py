@@ -130,9 +130,16 @@ async def test_a_browser_gets_errors_as_a_page(own: Api) -> None:
     text = await answer.get_data(as_text=True)
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "ETag" not in answer.headers
     assert "unsafe" not in answer.headers["Content-Security-Policy"]
     assert "The book has no such page." in text
     assert hrefs(text) == ["../../../"]
+
+
+@pytest.mark.parametrize("accepted", ["*/*", "application/json", "image/png", ""])
+async def test_others_get_errors_as_json(own: Api, accepted: str) -> None:
+    answer = await own.get("/book/nothing", headers={"Accept": accepted})
+    assert (answer.status, answer.json()["code"]) == (404, "NOT_FOUND")
 
 
 async def crawl(api: Api, prefix: str = "") -> dict[str, str]:
