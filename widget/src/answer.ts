@@ -135,7 +135,7 @@ export class TurnView {
     const { strings } = this.#context;
     const refused = done.finish_reason === NOT_IN_BOOK;
     const doubtful = list(done.check).filter((each) => each?.supported === false);
-    if (refused) this.#suggest(done);
+    if (refused) this.#renderer.complete.then(() => this.#suggest(done));
     else if (done.mode === "generated" && !this.#citations.size) {
       this.#notes.append(make("p", { class: "doubt" }, strings.noSource));
     }
