@@ -46,7 +46,7 @@ export function watchSelection(
   const float = make(
     "div",
     {
-      class: "selection",
+      class: "about",
       popover: "manual",
       hidden: true,
       dir: strings.dir,

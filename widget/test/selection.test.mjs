@@ -69,7 +69,7 @@ const settle = () => page.waitForTimeout(400);
 /** The button and the selection's first and last line, in the window. */
 const rectangles = () =>
   page.evaluate(() => {
-    const float = document.querySelector("quire-ask").shadowRoot.querySelector(".selection").getBoundingClientRect();
+    const float = document.querySelector("quire-ask").shadowRoot.querySelector(".about").getBoundingClientRect();
     const lines = [...getSelection().getRangeAt(0).getClientRects()];
     return { float: float.toJSON(), first: lines.at(0).toJSON(), last: lines.at(-1).toJSON() };
   });
@@ -133,7 +133,7 @@ test("it follows the text, and is gone when that is scrolled away", async () => 
   await page.mouse.wheel(0, 20);
   await page.waitForFunction(() => scrollY === 20);
   await page.waitForFunction(() => {
-    const float = document.querySelector("quire-ask").shadowRoot.querySelector(".selection").getBoundingClientRect();
+    const float = document.querySelector("quire-ask").shadowRoot.querySelector(".about").getBoundingClientRect();
     return Math.abs(float.top - getSelection().getRangeAt(0).getBoundingClientRect().bottom) < 12;
   });
   await page.mouse.wheel(0, 2_000);
