@@ -8,7 +8,7 @@ import ast
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
@@ -304,6 +304,22 @@ def _plain_values(body: str, name: str) -> tuple[dict[str, object], bool]:
     return values, name != "json" and all(
         _OTHER_LINE.match(line) or _PLAIN_VALUE.match(line) for line in body.split("\n")
     )
+
+
+_MAX_FRONT_MATTERS: Final = 1_000_000
+
+
+def read_front_matters(
+    folder: Path, pages: Iterable[str], *, json: bool = False
+) -> dict[str, dict[str, object]]:
+    """The values of the front matter of pages in a folder, up to a million characters of them."""
+    found: dict[str, dict[str, object]] = {}
+    left = _MAX_FRONT_MATTERS
+    for page in pages:
+        if left > 0 and (front := read_front_matter(read_text(folder / page), json=json)):
+            found[page] = front.values
+            left -= front.end
+    return found
 
 
 PARENTS: Final = 4

@@ -19,7 +19,7 @@ from lib.sites.config_files import (
     base_of,
     load_data,
     read_config,
-    read_front_matter,
+    read_front_matters,
     read_text,
     section,
     setting,
@@ -293,13 +293,7 @@ def _page_order(site: Site, root: ContentRoot, pages: Collection[str]) -> Iterat
     """
     if root.kind != "docs" or root.version not in ("", "current") or root.locale:
         return
-    fronts: dict[str, Mapping[str, object]] = {}
-    left = _MAX_FRONT_MATTER
-    for page in pages:
-        front = read_front_matter(read_text(Path(root.folder) / page)) if left > 0 else None
-        if front:
-            fronts[page] = front.values
-            left -= front.end
+    fronts = read_front_matters(Path(root.folder), pages)
     ids = {_doc_id(page, fronts.get(page, {})): page for page in pages}
     positions = {page: front.get("sidebar_position") for page, front in fronts.items()}
     category = cache(_category_position)
@@ -359,8 +353,6 @@ def _sidebar_entries(items: object) -> Iterator[str]:
             yield from _sidebar_entries([*items.values()])
 
 
-_MAX_FRONT_MATTER: Final = 1_000_000
-"""Characters of front matter that are read for the order of pages."""
 _POSITION: Final = re.compile(r"(\d{1,9})\s*+[-_.]")
 
 

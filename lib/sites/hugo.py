@@ -1,9 +1,10 @@
 """Hugo: bundles, languages, `url`, `slug` and permalink patterns."""
 
+import math
 import posixpath
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from lib.sites.config_files import (
     merged,
     read_config,
     read_front_matter,
+    read_front_matters,
     read_text,
     section,
     string,
@@ -371,6 +373,31 @@ def _title(settings: Mapping[str, Any]) -> str:
     return own or string(settings, "title")
 
 
+def _page_order(_site: Site, root: ContentRoot, pages: Collection[str]) -> list[str]:
+    """The pages by the `weight` of their sections and their own, if any has one.
+
+    As in Hugo, pages without a weight come after the others.
+    """
+    fronts = read_front_matters(Path(root.folder), pages, json=True)
+    weights: dict[str, float] = {}
+    for page, front in fronts.items():
+        weight = _lower(front).get("weight")
+        if isinstance(weight, int | float) and not isinstance(weight, bool) and weight:
+            folder, name = split_name(page)
+            bundle = name.partition(".")[0] in ("_index", "index")
+            weights.setdefault(folder if bundle else page, weight)
+
+    def place(page: str) -> list[tuple[float, str]]:
+        folder, name = split_name(page)
+        parts = folder.split("/") if folder else []
+        above = ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+        key = [(weights.get(each, math.inf), each.casefold()) for each in above]
+        own = name.partition(".")[0] in ("_index", "index")
+        return [*key, (-math.inf if own else weights.get(page, math.inf), name.casefold())]
+
+    return sorted(pages, key=place) if weights else []
+
+
 GENERATOR: Final = Generator(
     name="hugo",
     config_files=tuple(
@@ -384,6 +411,7 @@ GENERATOR: Final = Generator(
     project_folder=lambda file: file.parents[2] if file.parent.name == "_default" else file.parent,
     address=lambda settings: (string(settings, "baseurl"), None),
     title=_title,
+    page_order=_page_order,
     content_roots=_content_roots,
     page_path=_page_path,
     heading_rules=_heading_rules,

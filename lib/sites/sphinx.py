@@ -1,7 +1,7 @@
 """Sphinx with MyST, Jupyter Book, and sites made from MyST Markdown, such as Jupyter Book 2."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -154,6 +154,24 @@ def _listed(toc: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _toc_order(toc: object) -> Iterator[str]:
+    """The files of `_toc.yml` or of the `toc` in `myst.yml`, in order."""
+    if isinstance(toc, list):
+        for each in toc:
+            yield from _toc_order(each)
+    elif isinstance(toc, Mapping):
+        for key in ("root", "file"):
+            if name := string(toc, key):
+                yield from (name, f"{name}.md")
+        for key in ("parts", "chapters", "sections", "children", "entries", "subtrees"):
+            yield from _toc_order(toc.get(key))
+
+
+def _page_order(site: Site, _root: ContentRoot, _pages: Collection[str]) -> Iterator[str]:
+    file = site.config_file
+    return _toc_order(read_config(file) if file and file.name == "_toc.yml" else None)
+
+
 def _myst_title(settings: Mapping[str, Any]) -> str:
     """The title of the site, else of the project."""
     return string(section(settings, "site"), "title") or string(
@@ -167,6 +185,7 @@ MYST_SITE: Final = Generator(
     read_settings=_read_myst,
     recognises=lambda _, settings: "project" in settings or "site" in settings,
     title=_myst_title,
+    page_order=lambda site, _root, _pages: _toc_order(section(site.settings, "project").get("toc")),
     page_path=_myst_path,
     heading_rules=lambda site, text: replace(_heading_rules(site, text), slugify=None),
     markdown=lambda _: "myst",
@@ -185,6 +204,7 @@ GENERATOR: Final = Generator(
         UNREAD if setting(settings, "html_baseurl") is UNKNOWN else None,
     ),
     title=lambda settings: string(settings, "project"),
+    page_order=_page_order,
     page_path=_page_path,
     heading_rules=_heading_rules,
     markdown=lambda _: "myst",
