@@ -92,17 +92,17 @@ export async function* ask(
       reply = await within(timing.limit, send(host, body, request.signal, strings));
     }
     if (signal.aborted) return;
-    if (!reply) throw unreachable(strings);
+    if (!reply) throw problem(strings, "unreachable");
     if (!("stream" in reply)) throw "lost" in reply ? reply.lost : reply.error;
     for await (const data of readFrames(reply.stream, timing.idle)) {
       const event = parseEvent(data);
       if (event) yield event;
       if (event?.type === "done" || event?.type === "error") return;
     }
-    throw fail("interrupted", strings.interrupted);
+    throw problem(strings, "interrupted");
   } catch (error) {
     if (signal.aborted) return;
-    throw error instanceof ApiError ? error : fail("interrupted", strings.interrupted);
+    throw error instanceof ApiError ? error : problem(strings, "interrupted");
   } finally {
     signal.removeEventListener("abort", abort);
     request.abort();
@@ -156,7 +156,7 @@ async function send(
   try {
     return await readReply(await fetch(`${host}/chat`, { ...posted(body), signal }), strings);
   } catch {
-    return { lost: navigator.onLine ? unreachable(strings) : fail("offline", strings.offline) };
+    return { lost: problem(strings, navigator.onLine ? "unreachable" : "offline") };
   }
 }
 
@@ -169,7 +169,7 @@ async function readReply(response: Response, strings: Strings): Promise<Reply> {
   if (typeof sent?.error === "string" && typeof sent.code === "string") {
     return { error: fail(sent.code, sent.error.slice(0, MAX_MESSAGE), retryAfter) };
   }
-  const error = status === 429 ? tooMany(strings, retryAfter) : unreachable(strings);
+  const error = status === 429 ? tooMany(strings, retryAfter) : problem(strings, "unreachable");
   const isPlatform = [404, 429].includes(status) || status > 501;
   return isPlatform && !headers.has("X-Request-Id") ? { lost: error } : { error };
 }
@@ -189,7 +189,11 @@ async function* wake(
   for (let pause = timing.pause; !signal.aborted; pause *= 1.5) {
     const milliseconds = told ? timing.health : timing.probe;
     if (await isUp(host, milliseconds, signal)) return;
-    if (await isRefused(host, milliseconds, signal)) throw fail("notAllowed", strings.notAllowed);
+    if (await isRefused(host, milliseconds, signal)) {
+      // It may have woken up between the two.
+      if (await isUp(host, milliseconds, signal)) return;
+      throw problem(strings, "notAllowed");
+    }
     if (!told && !signal.aborted) yield { type: "waking" };
     told = true;
     const next = Math.min(pause, timing.longestPause) * (0.75 + Math.random() / 2);
@@ -228,7 +232,10 @@ function fail(code: string, message: string, retryAfter?: number): ApiError {
   return new ApiError({ code, message, retryAfter });
 }
 
-const unreachable = (strings: Strings) => fail("unreachable", strings.unreachable);
+/** A problem that we word. */
+function problem(strings: Strings, code: keyof Strings): ApiError {
+  return fail(code, strings[code]);
+}
 
 function tooMany(strings: Strings, seconds = DEFAULT_RETRY): ApiError {
   return fail("tooMany", fill(strings.tooMany, { n: seconds }), seconds);

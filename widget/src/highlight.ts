@@ -27,6 +27,7 @@ const MAX_CANDIDATES = 8;
 /** A shorter sentence could be anywhere. */
 const MIN_CHARACTERS = 8;
 const SKIPPED = "script, style, noscript, template, textarea, nav, quire-ask";
+const SENTENCE_END = /(?<=[.!?।۔])\s+|(?<=[。！？])|\n/;
 const MARGIN = 80;
 
 let latest = 0;
@@ -186,7 +187,7 @@ function candidates({ directive, excerpt }: Place): Candidate[] {
   const found: Candidate[] = [];
   const [start, end] = wordsOf(directive);
   if (start) found.push({ start, end });
-  for (const sentence of sentencesOf(excerpt.replace(/ …$/, "")).slice(0, MAX_CANDIDATES)) {
+  for (const sentence of excerpt.split(SENTENCE_END).slice(0, MAX_CANDIDATES)) {
     // The excerpt has "Label: text" where the page has the label elsewhere.
     for (const each of [sentence, sentence.replace(/^[^:]{1,80}: /, "")]) {
       const letters = lettersOf(each);
@@ -208,15 +209,6 @@ export function decode(text: string): string {
   } catch {
     return text;
   }
-}
-
-function sentencesOf(text: string): string[] {
-  const lines = text.split("\n");
-  if (!("Segmenter" in Intl)) return lines;
-  const segmenter = new Intl.Segmenter(document.documentElement.lang || undefined, {
-    granularity: "sentence",
-  });
-  return lines.flatMap((line) => [...segmenter.segment(line)].map(({ segment }) => segment));
 }
 
 /** Only letters and digits count: markup, white space and typography differ between texts. */
