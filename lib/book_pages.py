@@ -153,16 +153,18 @@ class BookPages:
             depth=1 + address.count("/"),
             link=_link_to(book.addresses, book.contents.by_path[path]),
             content=content,
-            previous=_link_to(book.addresses, before[0]) if before else None,
-            following=_link_to(book.addresses, after[0]) if after else None,
+            previous=_link_to(book.addresses, before[0], headings=False) if before else None,
+            following=_link_to(book.addresses, after[0], headings=False) if after else None,
         )
 
     async def _published(self) -> _PublishedBook:
+        """The published book; the one before while its contents are being read."""
         manifest = check_index(await self._store.manifest())
         contents = await self._contents.get(_CONTENTS_SECONDS)
-        if contents is None:
-            raise IndexNotReady(_NOT_READ)
-        if self._book is None or self._book.contents is not contents:
+        if contents is None or contents.generation != manifest.generation:
+            if self._book is None:
+                raise IndexNotReady(_NOT_READ)
+        elif self._book is None or self._book.contents is not contents:
             self._book = await asyncio.to_thread(_read_book, self._settings, manifest, contents)
         return self._book
 

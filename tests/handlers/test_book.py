@@ -246,6 +246,23 @@ async def test_a_page_is_as_the_index_knows_it(own: Api) -> None:
     assert (await own.get("/book/about")).status == 404
 
 
+async def test_while_new_contents_are_read_the_book_stays(
+    own: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def being_read(_: float) -> None:
+        return None
+
+    monkeypatch.setattr(own.services.contents, "get", being_read)
+    answer = await own.get("/book/about")
+    assert (answer.status, answer.json()["code"]) == (503, "INDEX_NOT_READY")
+    assert "are being read" in (await own.get("/")).text
+    monkeypatch.undo()
+    assert (await own.get("/book/about")).status == 200
+    monkeypatch.setattr(own.services.contents, "get", being_read)
+    assert (await own.get("/book/guide/tides")).status == 200
+    assert "About &amp; more" in (await own.get("/")).text
+
+
 async def test_a_page_that_became_a_draft_or_a_link_is_gone(own: Api, tmp_path: Path) -> None:
     folder = own.services.settings.book_content_path
     write_book(folder, {"about.md": "---\ndraft: true\n---\n\nSecret.\n"})
