@@ -3,7 +3,7 @@
 import { linkTo } from "./addresses.ts";
 import { icon, make } from "./dom.ts";
 import { Feedback } from "./feedback.ts";
-import { AnswerRenderer } from "./markdown.ts";
+import { AnswerRenderer, CAN_COPY } from "./markdown.ts";
 import { addressOf, makeChip, pathOf, Preview, readCitation, SourceList } from "./sources.ts";
 import type { Citation, Context, Done, Turn } from "./types.ts";
 
@@ -122,7 +122,7 @@ export class TurnView {
     if (running) return [];
     const done = this.#turn.state === "done";
     const retry = action(RETRY, strings.retry, () => this.#context.retry(this.#turn), !done);
-    const copy = this.#turn.answer ? action(COPY, strings.copy, (button) => this.#copy(button)) : null;
+    const copy = this.#turn.answer && CAN_COPY ? action(COPY, strings.copy, (button) => this.#copy(button)) : null;
     if (!done || !this.#turn.done?.answer_id) return copy ? [copy, retry] : [retry];
     const feedback = new Feedback(this.#turn, this.#context);
     this.#more.prepend(feedback.form);
@@ -176,7 +176,7 @@ export class TurnView {
     const copy = target.closest<HTMLButtonElement>(".copy-code");
     if (copy) {
       const code = copy.closest(".code")?.querySelector("code")?.textContent ?? "";
-      this.#copied(copy, copy, code, this.#context.strings.copyCode);
+      this.#copied(copy, code, this.#context.strings.copyCode);
       return;
     }
     const chip = target.closest<HTMLElement>(".cite");
@@ -196,11 +196,15 @@ export class TurnView {
 
   #copy(button: HTMLButtonElement): void {
     const text = markdownOf(this.#turn, this.#citations, this.#context);
-    this.#copied(button, button.querySelector("span")!, text, this.#context.strings.copy);
+    this.#copied(button.querySelector("span")!, text, this.#context.strings.copy);
   }
 
-  async #copied(button: HTMLButtonElement, label: HTMLElement, text: string, before: string): Promise<void> {
-    if (!(await copyText(text, button))) return;
+  async #copied(label: HTMLElement, text: string, before: string): Promise<void> {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      return; // Forbidden by the browser or the site.
+    }
     const { copied } = this.#context.strings;
     label.textContent = copied;
     this.#context.announce(copied);
@@ -222,23 +226,6 @@ export function markdownOf(turn: Turn, citations: Map<number, Citation>, context
       return address ? `[${each.marker}]: ${address} (${path.replace(/[()\\]/g, "\\$&")})` : `${each.marker}. ${path}`;
     });
   return sources.length ? `${answer}\n\n${sources.join("\n")}\n` : `${answer}\n`;
-}
-
-async function copyText(text: string, near: HTMLElement): Promise<boolean> {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    // No clipboard without HTTPS.
-    const area = make("textarea", { class: "live", "aria-hidden": "true" });
-    area.value = text;
-    near.after(area);
-    area.select();
-    const copied = document.execCommand("copy");
-    area.remove();
-    near.focus();
-    return copied;
-  }
 }
 
 function list<T>(value: T[] | undefined): T[] {

@@ -13,6 +13,8 @@ interface Container {
   indent: number;
   /** `-`, `*`, `+`, `.` or `)`; `>` for a quote. */
   mark: string;
+  /** Of a numbered item. */
+  number: number;
 }
 
 interface Fence {
@@ -79,25 +81,23 @@ export class BlockParser {
   }
 
   #run(final: boolean): void {
-    for (;;) {
+    while (this.#held || (final && this.#inLine)) {
+      if (!this.#inLine && !this.#fence) this.#held = this.#held.replace(STRUCTURE, withoutTabs);
+      const end = this.#held.indexOf("\n");
+      const length = end < 0 ? this.#held.length : end;
       if (this.#inLine) {
-        const end = this.#held.indexOf("\n");
-        this.#content(end < 0 ? this.#held : this.#held.slice(0, end));
-        this.#held = end < 0 ? "" : this.#held.slice(end + 1);
+        this.#content(this.#held.slice(0, length));
+        this.#held = this.#held.slice(length + 1);
         if (end < 0 && !final) return;
-        this.#endLine();
-        if (end < 0) return;
+        this.#inLine = false;
+        if (this.#leaf === "heading") this.#closeLeaf();
+        else if (this.#leaf === "table") this.#endRow();
       } else {
-        if (!this.#held) return;
-        if (!this.#fence) this.#held = this.#held.replace(STRUCTURE, withoutTabs);
-        const end = this.#held.indexOf("\n");
-        const length = end < 0 ? this.#held.length : end;
-        if (this.#needsLine && end < 0 && !final && length <= MAX_BEGINNING) return;
-        this.#needsLine = false;
         const long = length > MAX_BEGINNING;
-        const line = this.#held.slice(0, Math.min(length, MAX_BEGINNING));
-        const complete = !long && (end >= 0 || final);
-        const read = this.#begin(line, complete, long, end < 0 ? null : end + 1, final);
+        const ends = end >= 0 || final;
+        if (this.#needsLine && !ends && !long) return;
+        this.#needsLine = false;
+        const read = this.#begin(this.#held.slice(0, Math.min(length, MAX_BEGINNING)), !long && ends, long, final);
         if (read === undefined) return;
         this.#held = this.#held.slice(read);
         this.#inLine = true;
@@ -109,7 +109,7 @@ export class BlockParser {
    * Read the beginning of a line, open and close blocks. Returns where its content begins, undefined
    * if more of it is needed; never for a complete or a long line.
    */
-  #begin(line: string, complete: boolean, long: boolean, next: number | null, final: boolean): number | undefined {
+  #begin(line: string, complete: boolean, long: boolean, final: boolean): number | undefined {
     const known = complete || long;
     if (!known && !line.trim()) return undefined;
     let at = 0;
@@ -132,11 +132,10 @@ export class BlockParser {
     }
     const whole = matched === this.#containers.length;
     if (whole && this.#fence) return this.#codeLine(line, at, known);
-    if (whole && this.#leaf === "formula") return this.#formulaLine(line, at, known);
+    if (whole && this.#leaf === "formula") return known ? this.#formulaLine(line, at) : this.#wait();
 
-    const opened: { container: Container; number: number }[] = [];
-    const open = this.#leaf === "paragraph";
-    let own = open && whole;
+    const opened: Container[] = [];
+    let own = this.#leaf === "paragraph" && whole;
     for (;;) {
       const [width, first] = indentation(line, at);
       const rest = line.slice(first);
@@ -151,7 +150,7 @@ export class BlockParser {
       if (rest[0] === ">" && room) {
         if (rest.length === 1 && !known) return undefined;
         at = first + (rest[1] === " " ? 2 : 1);
-        opened.push({ container: { indent: 0, mark: ">" }, number: 0 });
+        opened.push({ indent: 0, mark: ">", number: 0 });
         own = false;
         continue;
       }
@@ -192,10 +191,7 @@ export class BlockParser {
         const number = Number(item[2] ?? 1);
         if (own && (empty || number !== 1)) break;
         const gap = empty || space > 4 ? 1 : space;
-        opened.push({
-          container: { indent: width + item[0].length + gap, mark: item[1] ?? item[3]! },
-          number,
-        });
+        opened.push({ indent: width + item[0].length + gap, mark: item[1] ?? item[3]!, number });
         at = skip(line, after, gap);
         own = false;
         continue;
@@ -203,25 +199,25 @@ export class BlockParser {
       if (rest[0] === "|") {
         if (this.#leaf === "table" && whole && !opened.length) return first;
         if (!long) {
-          const table = this.#isTable(complete, next, final);
-          if (table === undefined) return undefined;
-          if (table) {
+          if (!complete) return this.#wait();
+          const delimiters = this.#delimiters(line.length + 1, final);
+          if (delimiters === undefined) return undefined;
+          if (delimiters) {
             this.#openContainers(matched, opened);
-            this.#openTable(rest, table);
-            return next! + table.length;
+            this.#openTable(rest, delimiters);
+            return line.length + 1 + delimiters.length;
           }
         }
       } else if (/^(?:\$\$|\\\[)/.test(rest)) {
         if (!known) return this.#wait();
         const closing = rest[0] === "$" ? "$$" : "\\]";
-        const text = rest.slice(2);
-        const formula = !text.trim() || (closing === "$$" && isFormula(text));
-        if (complete && formula && !text.includes(closing)) {
+        const text = rest.slice(2).trim();
+        if (complete && !text.includes(closing) && (!text || (closing === "$$" && isFormula(text)))) {
           this.#openContainers(matched, opened);
           this.#out.open("formula", "block");
           this.#open("formula");
           this.#closing = closing;
-          if (text.trim()) this.#verbatim(text.trim());
+          if (text) this.#verbatim(text);
           return line.length;
         }
       }
@@ -231,14 +227,14 @@ export class BlockParser {
   }
 
   /** A line of a paragraph: a new one, or one more of the open one. */
-  #textLine(line: string, at: number, matched: number, opened: { container: Container; number: number }[], known: boolean): number | undefined {
+  #textLine(line: string, at: number, matched: number, opened: Container[], known: boolean): number | undefined {
     const [, first] = indentation(line, at);
     if (this.#leaf === "paragraph" && !opened.length) {
       this.#inline!.write("\n");
       return first;
     }
     const rest = line.slice(first);
-    const inItem = opened.at(-1)?.container.indent;
+    const inItem = opened.at(-1)?.indent;
     if (inItem && !known && TASK_SO_FAR.test(rest)) return undefined;
     const task = inItem ? TASK.exec(rest) : null;
     this.#openContainers(matched, opened);
@@ -271,27 +267,20 @@ export class BlockParser {
     return skip(line, at, Math.min(width, indent));
   }
 
-  #formulaLine(line: string, at: number, known: boolean): number | undefined {
-    if (!known) return this.#wait();
-    const end = line.indexOf(this.#closing, at);
-    const text = (end < 0 ? line.slice(at) : line.slice(at, end)).trim();
-    if (text) this.#verbatim(text);
-    if (end < 0) return line.length;
-    this.#closeLeaf();
-    const [, rest] = indentation(line, end + 2);
-    if (rest === line.length) return rest;
-    this.#out.open("p");
-    this.#open("paragraph");
-    return rest;
+  #formulaLine(line: string, at: number): number {
+    const text = line.slice(at);
+    const rest = text.replace(this.#closing, "").trim();
+    if (rest) this.#verbatim(rest);
+    if (text.includes(this.#closing)) this.#closeLeaf();
+    return line.length;
   }
 
   /** Write a line of code or of a formula, after the line breaks before it. */
   #verbatim(text: string): void {
     if (this.#started) this.#lines++;
     this.#started = true;
-    const breaks = "\n".repeat(this.#lines);
+    this.#out.text("\n".repeat(this.#lines) + (this.#leaf === "formula" ? text.replaceAll("&lt;", "<") : text));
     this.#lines = 0;
-    this.#out.text(breaks + text.replaceAll("&lt;", this.#leaf === "formula" ? "<" : "&lt;"));
   }
 
   #blank(matched: number): void {
@@ -329,31 +318,28 @@ export class BlockParser {
     if (this.#containers.pop()!.indent && !keepList) this.#out.close();
   }
 
-  #openContainers(matched: number, opened: { container: Container; number: number }[]): void {
+  #openContainers(matched: number, opened: Container[]): void {
     this.#closeLeaf();
-    const first = opened[0]?.container;
+    const first = opened[0];
     const goesOn = !!first?.indent && this.#containers[matched]?.mark === first.mark;
     while (this.#containers.length > matched) {
       this.#closeContainer(goesOn && this.#containers.length === matched + 1);
     }
-    for (const { container, number } of opened) {
-      if (!container.indent) this.#out.open("blockquote");
-      else {
-        const ordered = container.mark === "." || container.mark === ")";
-        const start = number === 1 ? undefined : String(number);
-        if (!(goesOn && container === first)) this.#out.open(ordered ? "ol" : "ul", ordered ? start : undefined);
-        this.#out.open("li");
+    for (const container of opened) {
+      const { indent, mark, number } = container;
+      if (indent && !(goesOn && container === first)) {
+        if (mark === "." || mark === ")") this.#out.open("ol", number === 1 ? "" : String(number));
+        else this.#out.open("ul");
       }
+      this.#out.open(indent ? "li" : "blockquote");
       this.#containers.push(container);
     }
   }
 
-  /** The line after the next break if it makes this line a table's header, "" if not. */
-  #isTable(complete: boolean, next: number | null, final: boolean): string | undefined {
-    if (!complete) return this.#wait();
-    if (next === null) return "";
-    const end = this.#held.indexOf("\n", next);
-    const line = this.#held.slice(next, Math.min(end < 0 ? this.#held.length : end, next + MAX_BEGINNING + 1));
+  /** The line at `start` if it makes the one before it a table's header, "" if not. */
+  #delimiters(start: number, final: boolean): string | undefined {
+    const end = this.#held.indexOf("\n", start);
+    const line = this.#held.slice(start, end < 0 ? start + MAX_BEGINNING + 1 : end);
     if (!DELIMITER_ROW_SO_FAR.test(line) || line.length > MAX_BEGINNING) return "";
     if (end < 0 && !final) return undefined;
     return DELIMITER_ROW.test(line) ? line : "";
@@ -384,12 +370,6 @@ export class BlockParser {
     if (this.#leaf === "table") this.#cells(text);
     else if (this.#inline) this.#inline.write(text);
     else if (this.#leaf) this.#out.text(text);
-  }
-
-  #endLine(): void {
-    this.#inLine = false;
-    if (this.#leaf === "heading") this.#closeLeaf();
-    else if (this.#leaf === "table") this.#endRow();
   }
 
   /** Write a part of a row. A bar that is not escaped ends a cell. */

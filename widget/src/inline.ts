@@ -45,30 +45,123 @@ interface Marker {
   address: string | null;
 }
 
-/** Found at a position: what it is and where it ends. Null: nothing. Undefined: more text is needed. */
-type Found = { node: Node | Node[]; end: number } | null | undefined;
+/** A construct that begins with a certain character. */
+interface Rule {
+  whole: RegExp;
+  /** What may still become one. */
+  begun: RegExp;
+  /** Null: it is text. */
+  make(match: RegExpExecArray, before: string): Node | Node[] | null;
+}
 
+/** Characters between two marks of emphasis. */
 const MAX_EMPHASIS = 500;
-const MAX_CODE = 1_000;
-const MAX_LABEL = 500;
-const MAX_BRACKETS = 8;
-const MAX_TARGET = 4_000;
-const MAX_PARENTHESES = 32;
-const MAX_FORMULA = 300;
 const MAX_RUN = 20;
 const MAX_DEPTH = 8;
+/** Characters that are read again with each delta. */
+const MAX_READ_AGAIN = 50;
 
 const PLAIN = /(?:[^\\`*_~$&<![\s]|[^\S\n\t ]| (?=\S))+/y;
 const SPACE = /\s/;
 const PUNCTUATION = /[\p{P}\p{S}]/u;
 const UNSPACED = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}\u3000-\u303f\uff00-\uffef]/u;
-const ESCAPABLE = /[!-/:-@[-`{-~]/;
-const ENTITY = /&(?:#x[\da-f]{1,6}|#\d{1,7}|[a-z][a-z\d]{1,31});/iy;
-const ENTITY_SO_FAR = /&[#a-z\d]{0,33}$/iy;
-const AUTOLINK = /<((?:https?|mailto):[^\s<>]{1,2000})>/iy;
-const AUTOLINK_SO_FAR = /<(?:h?|ht|htt|https?|m|ma|mai|mail|mailt|mailto|(?:https?|mailto):[^\s<>]{0,2000})$/iy;
-const TARGET = /^[ \t]*(?:<([^<>]*)>|([^ \t]*))(?:[ \t]+(?:"[^"]*"|'[^']*'))?[ \t]*$/;
+
+// Labels have brackets of one more level, targets have parentheses of one more level.
+const IN_LABEL = /\\.|`[^`\n]*`|[^\\[\]`\n]/.source;
+const LABEL_BEGUN = String.raw`\[(?:${IN_LABEL}|\[(?:${IN_LABEL})*\]){0,500}`;
+const LABEL = LABEL_BEGUN.replace("(?:", "((?:") + String.raw`)\]`;
+const IN_TARGET = /\\.|[^\s\\()]/.source;
+const TARGET_BEGUN = String.raw`\([ \t]*(<[^<>\n]{0,2000}>|(?:${IN_TARGET}|\((?:${IN_TARGET})*\)){0,2000})`;
+const TARGET = TARGET_BEGUN + /(?:[ \t]+(?:"[^"\n]{0,500}"|'[^'\n]{0,500}'))?[ \t]*\)/.source;
+const LINK_BEGUN =
+  String.raw`(?:${LABEL_BEGUN}(?:\[(?:${IN_LABEL})*)?(?:\\|\`[^\`\n]*)?` +
+  String.raw`|${LABEL}(?:${TARGET_BEGUN}(?:<[^<>\n]{0,2000}|\((?:${IN_TARGET})*)?\\?(?:[ \t]+(?:["'][^\n]{0,500})?)?)?)$`;
+
 const NUMBER = /^\d{1,3}$/;
+const BREAK: Element = { name: "br", children: [], depth: 0 };
+
+const element = (name: string, children: Node[], detail?: string): Element => ({ name, detail, children, depth: 1 });
+const formula = (text: string, display: string): Element =>
+  element("formula", [text.trim().replaceAll("&lt;", "<")], display);
+
+/** Constructs by their first character. The first one that matches counts. */
+const RULES: Record<string, Rule[]> = {
+  "\\": [
+    {
+      whole: /\\\(([^\n]{1,300}?)\\\)/y,
+      begun: /\\\([^\n]{0,301}$/y,
+      make: ([, text], before) => (before !== "]" && text!.trim() ? formula(text!, "") : null),
+    },
+    {
+      whole: /\\\[([^\n]{1,300}?)\\\]/y,
+      begun: /\\\[[^\n]{0,301}$/y,
+      make: ([, text], before) => (before === "\n" && isFormula(text!) ? formula(text!, "display") : null),
+    },
+    {
+      whole: /\\([!-/:-@[-`{-~\n])/y,
+      begun: /\\$/y,
+      make: ([, char]) => (char === "\n" ? BREAK : char!),
+    },
+  ],
+  "`": [
+    {
+      whole: /(`{1,20})(?!`)([^]{1,1000}?)(?<!`)\1(?!`)/y,
+      begun: /`{1,20}(?:(?!`)[^]{0,1020})?$/y,
+      make: ([, , text]) => element("code", [text!.replaceAll("\n", " ").replace(/^ (.*[^ ].*) $/, "$1")]),
+    },
+    { whole: /`{1,20}/y, begun: /$/y, make: ([ticks]) => ticks },
+  ],
+  $: [
+    {
+      whole: /\$\$([^\n]{1,300}?)\$\$/y,
+      begun: /\$(?:\$[^\n]{0,301})?$/y,
+      make: ([, text]) => (isFormula(text!) ? formula(text!, "display") : null),
+    },
+    {
+      // Not a price, and not the name of a variable in a shell.
+      whole: /\$(?![\s$])([^\n]{1,300}?)(?<![\s\\])\$(?!\w)/y,
+      begun: /\$(?![\s$])[^\n]{0,301}$/y,
+      make: ([, text]) => (isFormula(text!) ? formula(text!, "") : null),
+    },
+  ],
+  "&": [
+    {
+      whole: /&(?:#x[\da-f]{1,6}|#\d{1,7}|[a-z][a-z\d]{1,31});/iy,
+      begun: /&[#a-z\d]{0,33}$/iy,
+      make: ([entity]) => unescape(entity),
+    },
+  ],
+  "<": [
+    {
+      whole: /<((?:https?:|mailto:)[^\s<>]{1,2000})>/iy,
+      begun: /<[^\s<>]{0,2008}$/y,
+      make: ([, address]) => element("link", [address!.replace(/^mailto:/i, "")], address),
+    },
+  ],
+  "!": [
+    {
+      whole: new RegExp(`!${LABEL}${TARGET}`, "y"),
+      begun: new RegExp(`!(?:$|${LINK_BEGUN})`, "y"),
+      make: ([, label]) => parseAll(label!),
+    },
+  ],
+  "[": [
+    {
+      whole: new RegExp(LABEL + TARGET, "y"),
+      begun: new RegExp(LINK_BEGUN, "y"),
+      make: ([, label, target]) => {
+        const address = unescape(target!.replace(/^<(.*)>$/, "$1"));
+        if (NUMBER.test(label!)) return { number: Number(label), address };
+        return element("link", parseAll(label!), address);
+      },
+    },
+    {
+      whole: /\[(\d{1,3})\]/y,
+      begun: /$/y,
+      make: ([, number]) => ({ number: Number(number), address: null }),
+    },
+  ],
+};
 
 export class InlineParser {
   #out: Output;
@@ -81,9 +174,8 @@ export class InlineParser {
   #spaces = 0;
   #nodes: Node[] = [];
   #openers: Delimiter[] = [];
-  /** A character without which the construct that is waited for cannot end, and where to give up. */
-  #awaited = "";
-  #giveUp = 0;
+  /** Characters of `#held` when it was read. */
+  #read = 0;
 
   constructor(out: Output, inLink = false) {
     this.#out = out;
@@ -92,12 +184,10 @@ export class InlineParser {
 
   write(text: string): void {
     this.#held += text;
-    if (this.#awaited) {
-      const waits = this.#held.length < this.#giveUp;
-      if (waits && !text.includes(this.#awaited) && !text.includes("\n")) return;
-      this.#awaited = "";
-    }
-    this.#scan(false);
+    // What waits for more is rarely ended by a word. Read it again when it has doubled, so that the
+    // time stays linear.
+    const long = this.#read > MAX_READ_AGAIN && this.#held.length < 2 * this.#read;
+    if (!long || /\W/.test(text)) this.#scan(false);
   }
 
   end(): void {
@@ -110,8 +200,8 @@ export class InlineParser {
     while (this.#at < this.#held.length) if (!this.#step(final)) break;
     this.#offset += this.#at;
     this.#held = this.#held.slice(this.#at);
-    this.#giveUp -= this.#at;
     this.#at = 0;
+    this.#read = this.#held.length;
     this.#expire(this.#offset);
     this.#flush();
   }
@@ -128,7 +218,7 @@ export class InlineParser {
     if (char === "\n") {
       const hard = this.#spaces > 1;
       this.#spaces = 0;
-      this.#push(hard ? { name: "br", children: [], depth: 0 } : "\n", this.#at + 1, "\n");
+      this.#push(hard ? BREAK : "\n", this.#at + 1, "\n");
       return true;
     }
     if (this.#spaces) {
@@ -145,16 +235,19 @@ export class InlineParser {
       return true;
     }
     if (char === "*" || char === "_" || char === "~") return this.#delimiter(char, final);
-    const found = this.#find(char, final);
-    if (found === undefined && !final) return false;
-    if (found) {
-      const nodes = Array.isArray(found.node) ? found.node : [found.node];
-      this.#before = held[found.end - 1]!;
-      this.#nodes.push(...nodes);
-      this.#at = found.end;
-    } else {
-      this.#push(char, this.#at + 1, char);
+    for (const { whole, begun, make } of (!this.#inLink || !"<[!".includes(char)) && RULES[char] || []) {
+      const match = sticky(whole, held, this.#at);
+      const end = this.#at + (match?.[0].length ?? 0);
+      // The next character may belong to it.
+      if (!final && (match ? end === held.length : sticky(begun, held, this.#at))) return false;
+      const made = match && make(match, this.#before);
+      if (!made) continue;
+      this.#nodes.push(...(Array.isArray(made) ? made : [made]));
+      this.#before = held[end - 1]!;
+      this.#at = end;
+      return true;
     }
+    this.#push(char, this.#at + 1, char);
     return true;
   }
 
@@ -162,174 +255,6 @@ export class InlineParser {
     this.#nodes.push(node);
     this.#at = end;
     this.#before = before;
-  }
-
-  #find(char: string, final: boolean): Found {
-    const at = this.#at;
-    switch (char) {
-      case "\\":
-        return this.#escape(at, final);
-      case "`":
-        return this.#code(at, final);
-      case "$":
-        return this.#dollars(at, final);
-      case "&": {
-        const entity = sticky(ENTITY, this.#held, at);
-        if (entity) return { node: unescape(entity[0]), end: at + entity[0].length };
-        return sticky(ENTITY_SO_FAR, this.#held, at) && !final ? undefined : null;
-      }
-      case "<": {
-        if (this.#inLink) return null;
-        const link = sticky(AUTOLINK, this.#held, at);
-        if (link) {
-          const children = [link[1]!.replace(/^mailto:/i, "")];
-          return { node: { name: "link", detail: link[1]!, children, depth: 1 }, end: at + link[0].length };
-        }
-        return sticky(AUTOLINK_SO_FAR, this.#held, at) && !final ? undefined : null;
-      }
-      case "!": {
-        if (this.#held[at + 1] !== "[") return at + 1 < this.#held.length || final ? null : undefined;
-        const image = this.#link(at + 1, final, true);
-        return image;
-      }
-      case "[":
-        return this.#inLink ? null : this.#link(at, final, false);
-    }
-    return null;
-  }
-
-  #escape(at: number, final: boolean): Found {
-    const next = this.#held[at + 1];
-    if (next === undefined) return final ? null : undefined;
-    if (next === "\n") return { node: { name: "br", children: [], depth: 0 }, end: at + 2 };
-    if ((next === "(" && this.#before !== "]") || (next === "[" && this.#before === "\n")) {
-      const close = next === "(" ? "\\)" : "\\]";
-      const formula = this.#formula(at, 2, close, final);
-      if (formula || (formula === undefined && !final)) return formula;
-    }
-    return ESCAPABLE.test(next) ? { node: next, end: at + 2 } : null;
-  }
-
-  #formula(at: number, length: number, close: string, final: boolean): Found {
-    const start = at + length;
-    const limit = start + MAX_FORMULA;
-    const window = this.#held.slice(start, limit);
-    let end = window.indexOf(close);
-    if (close === "$") {
-      // Not a price, and not the name of a variable in a shell.
-      while (end > 0 && (/[\s\\]/.test(window[end - 1]!) || /\w/.test(window[end + 1] ?? ""))) {
-        end = window.indexOf(close, end + 1);
-      }
-      if (end >= 0 && end + 1 === window.length && !final && window.length < MAX_FORMULA) return undefined;
-    }
-    const line = window.indexOf("\n");
-    if (line >= 0 && (end < 0 || line < end)) return null;
-    if (end < 0) return window.length < MAX_FORMULA && !final ? undefined : null;
-    const text = window.slice(0, end);
-    if (!text.trim() || (close !== "\\)" && !isFormula(text))) return null;
-    const display = length === 2 && close !== "\\)" ? "display" : "";
-    const children = [text.trim().replaceAll("&lt;", "<")];
-    return { node: { name: "formula", detail: display, children, depth: 1 }, end: start + end + close.length };
-  }
-
-  #dollars(at: number, final: boolean): Found {
-    const next = this.#held[at + 1];
-    if (next === undefined) return final ? null : undefined;
-    if (next === "$") return this.#formula(at, 2, "$$", final);
-    return SPACE.test(next) ? null : this.#formula(at, 1, "$", final);
-  }
-
-  #code(at: number, final: boolean): Found {
-    const held = this.#held;
-    let begin = at;
-    while (held[begin] === "`" && begin < at + MAX_RUN) begin++;
-    if (begin === held.length && !final) return undefined;
-    const ticks = held.slice(at, begin);
-    let from = begin;
-    for (;;) {
-      let end = held.indexOf("`", from);
-      const until = end < 0 ? held.length : end;
-      if (until - begin > MAX_CODE) break;
-      if (end < 0) {
-        if (final) break;
-        this.#wait("`", begin + MAX_CODE + 1);
-        return undefined;
-      }
-      from = end;
-      while (held[from] === "`" && from - end <= MAX_RUN) from++;
-      if (from === held.length && from - end <= MAX_RUN && !final) return undefined;
-      if (from - end !== ticks.length) continue;
-      let text = held.slice(begin, end).replaceAll("\n", " ");
-      if (/^ .*[^ ].* $/.test(text)) text = text.slice(1, -1);
-      return { node: { name: "code", children: [text], depth: 1 }, end: from };
-    }
-    return { node: ticks, end: begin };
-  }
-
-  #wait(char: string, length: number): void {
-    this.#awaited = char;
-    this.#giveUp = length;
-  }
-
-  /** The link, image or marker whose label opens at `at`. */
-  #link(at: number, final: boolean, image: boolean): Found {
-    const held = this.#held;
-    const close = this.#closing(at, final);
-    if (close === undefined || close === null) return close;
-    const label = held.slice(at + 1, close);
-    const next = held[close + 1];
-    if (next === undefined && !final) return undefined;
-    if (next !== "(") {
-      if (image || !NUMBER.test(label)) return null;
-      return { node: { number: Number(label), address: null }, end: close + 1 };
-    }
-    const end = this.#targetEnd(close + 1, final);
-    if (end === undefined || end === null) return end;
-    const target = TARGET.exec(held.slice(close + 2, end));
-    if (!target) return null;
-    const address = unescape(target[1] ?? target[2]!);
-    if (NUMBER.test(label) && !image) return { node: { number: Number(label), address }, end: end + 1 };
-    const children = parseAll(label);
-    const node = image ? children : { name: "link", detail: address, children, depth: 1 };
-    return { node, end: end + 1 };
-  }
-
-  #closing(at: number, final: boolean): number | null | undefined {
-    const held = this.#held;
-    const limit = Math.min(held.length, at + MAX_LABEL);
-    let depth = 0;
-    for (let i = at; i < limit; i++) {
-      const char = held[i];
-      if (char === "\n") return null;
-      if (char === "\\") i++;
-      else if (char === "`") {
-        // A bracket in code does not count.
-        let begin = i;
-        while (begin < limit && held[begin] === "`") begin++;
-        const ticks = held.slice(i, begin);
-        const end = begin < limit ? held.slice(begin, limit).search(new RegExp(`(?<!\`)${ticks}(?!\`)`)) : -1;
-        i = end < 0 ? begin - 1 : begin + end + ticks.length - 1;
-        if (end < 0 && limit < at + MAX_LABEL && !final) return undefined;
-      } else if (char === "[" && ++depth > MAX_BRACKETS) return null;
-      else if (char === "]" && --depth === 0) return i;
-    }
-    return limit < at + MAX_LABEL && !final ? undefined : null;
-  }
-
-  #targetEnd(at: number, final: boolean): number | null | undefined {
-    const held = this.#held;
-    const limit = Math.min(held.length, at + MAX_TARGET);
-    let depth = 0;
-    for (let i = at; i < limit; i++) {
-      const char = held[i];
-      if (char === "\n") return null;
-      if (char === "\\") i++;
-      else if (char === "(" && ++depth > MAX_PARENTHESES) return null;
-      else if (char === ")" && --depth === 0) return i;
-    }
-    if (limit === at + MAX_TARGET || final) return null;
-    this.#wait(")", at + MAX_TARGET);
-    return undefined;
   }
 
   #delimiter(mark: string, final: boolean): boolean {

@@ -73,6 +73,9 @@ export class AnswerRenderer {
   }
 }
 
+/** Browsers have no clipboard on pages without https. */
+export const CAN_COPY = !!navigator.clipboard;
+
 /** Longer texts get several nodes: the browser copies a node's text when it grows. */
 const MAX_TEXT = 1_000;
 const PLAIN = new Set(["p", "blockquote", "ul", "ol", "li", "hr", "br", "em", "strong", "s", "code"]);
@@ -228,7 +231,7 @@ class Tree implements Output {
     const language = /^[\w#+.-]{1,20}/.exec(info)?.[0] ?? "";
     const { copyCode } = this.#options.strings;
     const code = make("code");
-    const copy = make("button", { class: "copy-code", type: "button" }, copyCode);
+    const copy = CAN_COPY && make("button", { class: "copy-code", type: "button" }, copyCode);
     const pre = this.#watch(make("pre", { dir: "ltr" }, code));
     this.#top.append(
       make("div", { class: "code" }, make("div", { class: "code-bar" }, make("span", {}, language), copy), pre),

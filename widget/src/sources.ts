@@ -99,6 +99,8 @@ export class Preview {
   #context: Context;
   #citations: Map<number, Citation>;
   #chip: HTMLElement | null = null;
+  /** Ends the listeners of a shown preview. */
+  #shown: AbortController | undefined;
   #timer = 0;
 
   /** Chips are looked for in `area`. */
@@ -135,7 +137,6 @@ export class Preview {
   }
 
   show(chip: HTMLElement): void {
-    clearTimeout(this.#timer);
     const citation = this.#citations.get(Number(chip.dataset.source));
     if (!citation || !("showPopover" in this.element)) return;
     const href = chip.getAttribute("href");
@@ -147,31 +148,29 @@ export class Preview {
         ? make("a", { href, rel: "noopener nofollow", tabindex: "-1", "data-source": String(citation.marker) }, openSource)
         : "",
     );
-    this.element.hidePopover();
+    this.hide();
     this.element.showPopover();
     this.#place(chip.getBoundingClientRect());
     this.#chip = chip;
-    this.#context.root.addEventListener("scroll", this.#hide, { capture: true });
-    addEventListener("scroll", this.#hide, { capture: true });
-    document.addEventListener("pointerdown", this.#hideIfOutside, { capture: true });
+    const options = { capture: true, signal: (this.#shown = new AbortController()).signal };
+    for (const target of [window, this.#context.root]) target.addEventListener("scroll", () => this.hide(), options);
+    document.addEventListener(
+      "pointerdown",
+      (event) => {
+        const path = event.composedPath();
+        if (!path.includes(this.element) && !path.includes(chip)) this.hide();
+      },
+      options,
+    );
   }
 
   hide(): void {
     clearTimeout(this.#timer);
     if (!this.#chip) return;
     this.#chip = null;
+    this.#shown?.abort();
     this.element.hidePopover();
-    this.#context.root.removeEventListener("scroll", this.#hide, { capture: true });
-    removeEventListener("scroll", this.#hide, { capture: true });
-    document.removeEventListener("pointerdown", this.#hideIfOutside, { capture: true });
   }
-
-  #hide = () => this.hide();
-
-  #hideIfOutside = (event: Event) => {
-    const path = event.composedPath();
-    if (!path.includes(this.element) && !(this.#chip && path.includes(this.#chip))) this.hide();
-  };
 
   #soon(then: () => void): void {
     clearTimeout(this.#timer);
