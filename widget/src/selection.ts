@@ -129,6 +129,8 @@ export function watchSelection(
   for (const type of ["pointerdown", "pointerup", "pointercancel"]) {
     addEventListener(type, pressed, { capture: true, passive: true });
   }
+  // A selection may be what the app was loaded for.
+  changed();
 }
 
 /** The rectangle of a selection's first or last character. The whole one may have thousands. */
