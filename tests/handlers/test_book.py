@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from lib import book_pages
+from lib.book_pages import _PageLink, _parts
 from lib.embedding import Vectors
 from lib.embedding_e5 import _E5, DIMENSION
 from lib.ingest import IngestRequest
@@ -357,6 +358,28 @@ async def test_a_folder_that_is_gone(own: Api, tmp_path: Path) -> None:
     (tmp_path / "book").rename(tmp_path / "elsewhere")
     assert (await own.get("/book/about")).status == 404
     assert (await own.get("/")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("paths", "parts"),
+    [
+        (["a.md", "b.md"], ["|a.md b.md"]),
+        (["docs/x/a.md", "docs/y/b.md"], ["X|docs/x/a.md", "Y|docs/y/b.md"]),
+        (["docs/x/a.md", "docs/x/b.md"], ["|docs/x/a.md docs/x/b.md"]),
+        (["index.md", "x/a.md", "b.md"], ["|index.md b.md", "X|x/a.md"]),
+        (["i.md", "02_the-end/a.md"], ["|i.md", "The end|02_the-end/a.md"]),
+        (["i.md", "x/a.md", "x/README.md"], ["|i.md", "Title of x/README.md|x/a.md x/README.md"]),
+        (["i.md", "x/y/index.md", "x/a.md"], ["|i.md", "X|x/y/index.md x/a.md"]),
+        (["i.md", "2024/a.md", "-/b.md"], ["|i.md", "2024|2024/a.md", "-|-/b.md"]),
+        ([], []),
+    ],
+)
+def test_parts_are_folders(paths: list[str], parts: list[str]) -> None:
+    pages = [_PageLink(f"Title of {path}", None, path) for path in paths]
+    found = [
+        f"{part.title}|{' '.join(page.file_path for page in part.pages)}" for part in _parts(pages)
+    ]
+    assert found == parts
 
 
 async def test_a_long_book_stays_usable(tmp_path: Path) -> None:
