@@ -128,8 +128,8 @@ export class SearchList {
       make(
         "div",
         { role: "option", id: `option-${index + 1}` },
-        make("div", { class: "path" }, ...marked(path, words)),
-        make("div", { class: "excerpt" }, ...marked(excerpt, words)),
+        make("div", { class: "path", dir: "auto" }, ...marked(path, words)),
+        make("div", { class: "excerpt", dir: "auto" }, ...marked(excerpt, words)),
       ),
     );
     this.#options = [this.#first, ...pages];
