@@ -23,8 +23,12 @@ export async function startBrowser(internet) {
   });
 }
 
-/** A page in a context of its own. `errors` collects errors of the console and of scripts. */
-export async function openPage(browser, url, options = {}) {
+/**
+ * A page in a context of its own. `errors` collects errors of the console and of scripts.
+ *
+ * `init` runs in the page before its scripts. The other options are Playwright's.
+ */
+export async function openPage(browser, url, { init, ...options } = {}) {
   const context = await browser.newContext({
     viewport: { width: 1280, height: 800 },
     locale: "en-GB",
@@ -32,10 +36,13 @@ export async function openPage(browser, url, options = {}) {
     ...options,
   });
   context.setDefaultTimeout(10_000);
+  if (init) await context.addInitScript(init);
   const page = await context.newPage();
   const errors = [];
   page.on("console", (message) => {
-    if (message.type() === "error") errors.push(`${message.text()} (${message.location().url})`);
+    const line = `${message.text()} (${message.location().url})`;
+    // Material looks for sitemaps that do not exist.
+    if (message.type() === "error" && !line.includes("/sitemap.xml")) errors.push(line);
   });
   page.on("pageerror", (error) => errors.push(String(error)));
   page.errors = errors;

@@ -65,12 +65,12 @@ export async function startInternet() {
     site(host, folder, { base = "/", headers = {} } = {}) {
       hosts.set(host, (request, response) => sendFile(request, response, folder, base, headers));
     },
-    /** Publish single pages: { "/": html }. */
-    pages(host, pages, headers = {}) {
+    /** Publish one page, with the author's line at its end. */
+    page(host, html, headers = {}) {
+      const line = `<script src="http://${QUIRE}/widget.js" defer></script>`;
       hosts.set(host, (request, response) => {
-        const html = pages[new URL(request.url, "http://x").pathname];
-        response.writeHead(html ? 200 : 404, { "Content-Type": TYPES[".html"], ...headers });
-        response.end(html ?? "");
+        response.writeHead(200, { "Content-Type": TYPES[".html"], ...headers });
+        response.end(`<!doctype html><html lang="en"><title>A page</title>${html}${line}</html>`);
       });
     },
     quire: ({ port }) => hosts.set(QUIRE, proxy(port)),

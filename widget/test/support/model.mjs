@@ -52,7 +52,7 @@ class Request {
 
 /** A server with OpenAI's API. `next()` gives the next question to the test. */
 export async function startModel() {
-  const waiting = [];
+  let waiting = [];
   const answerByItself = (request) => {
     request.say("The book says this. ");
     if (request.passages.length) request.say(`${request.passages[0].text.split("\n\n").at(-1)} [1]`);
@@ -73,7 +73,16 @@ export async function startModel() {
   return {
     address: `http://127.0.0.1:${server.address().port}/v1`,
     /** The next request, to be answered by the test. Call it before the question is asked. */
-    next: () => new Promise((resolve) => waiting.push(resolve)),
+    next: () =>
+      new Promise((resolve, reject) => {
+        const late = setTimeout(() => reject(new Error("The model was not asked.")), 20_000);
+        waiting.push((request) => {
+          clearTimeout(late);
+          resolve(request);
+        });
+      }),
+    /** Nobody waits for a request any more. */
+    forget: () => (waiting = []),
     stop() {
       server.closeAllConnections();
       server.close();

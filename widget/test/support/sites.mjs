@@ -17,14 +17,15 @@ import { promisify } from "node:util";
 const sources = fileURLToPath(new URL("../sites/", import.meta.url));
 const cache = join(sources, ".cache");
 const pages = join(sources, "pages");
+const arabic = join(sources, "arabic");
 const run = promisify(execFile);
 
 const NPM = "install --ignore-scripts --no-audit --no-fund --no-package-lock".split(" ");
 NPM.push("--before=2026-11-28"); // dependencies of dependencies too are those of one day
 
 /**
- * origin, base: where the site is published. language: the folder of the Arabic page.
- * install, build: in the folder of the tools, and in the project.
+ * origin, base: where the site is published; end: of a page's address. packages: the file that
+ * names the generator's packages. install: in the folder `tools`; place: the pages in a project.
  */
 const GENERATORS = {
   docusaurus: {
@@ -34,15 +35,13 @@ const GENERATORS = {
     packages: "package.json",
     install: (tools) => run("npm", NPM, { cwd: tools }),
     async place(project) {
+      const translated = "i18n/ar/docusaurus-plugin-content-docs/current";
       await cp(pages, join(project, "docs"), { recursive: true });
-      const arabic = join(project, "i18n/ar/docusaurus-plugin-content-docs/current");
-      await mkdir(join(arabic, ".."), { recursive: true });
-      await rename(join(project, "docs/ar"), arabic);
+      await cp(arabic, join(project, translated), { recursive: true });
     },
     build: (tools, project, site) =>
       run(join(tools, "node_modules/.bin/docusaurus"), ["build", "--out-dir", site], {
         cwd: project,
-        env: { ...process.env, DISABLE_VERSIONING: "false", NO_UPDATE_NOTIFIER: "1" },
       }),
   },
   mkdocs: {
@@ -57,7 +56,7 @@ const GENERATORS = {
     },
     async place(project) {
       await cp(pages, join(project, "docs/en"), { recursive: true });
-      await rename(join(project, "docs/en/ar"), join(project, "docs/ar"));
+      await cp(arabic, join(project, "docs/ar"), { recursive: true });
     },
     build: (tools, project, site) =>
       run(join(tools, "venv/bin/mkdocs"), ["build", "--quiet", "--site-dir", site], {
@@ -70,7 +69,10 @@ const GENERATORS = {
     end: ".html",
     packages: "package.json",
     install: (tools) => run("npm", NPM, { cwd: tools }),
-    place: (project) => cp(pages, project, { recursive: true }),
+    async place(project) {
+      await cp(pages, project, { recursive: true });
+      await cp(arabic, join(project, "ar"), { recursive: true });
+    },
     build: (tools, project, site) =>
       run(join(tools, "node_modules/.bin/vitepress"), ["build", "--outDir", site], {
         cwd: project,
@@ -85,7 +87,7 @@ export async function builtSite(name) {
   const generator = GENERATORS[name];
   const source = join(sources, name);
   const recipe = `${generator.place}${generator.build}`;
-  const key = await hash([pages, source], recipe);
+  const key = await hash([pages, arabic, source], recipe);
   const folder = join(cache, name, key);
   const found = { ...generator, project: join(folder, "project"), files: join(folder, "site") };
   if (await exists(found.files)) return found;

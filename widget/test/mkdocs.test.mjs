@@ -1,0 +1,3 @@
+import { showsOn } from "./support/shows.mjs";
+
+showsOn("mkdocs");

@@ -1,0 +1,81 @@
+// A host that sleeps, a connection that breaks, and servers that refuse.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { usePlainPage } from "./support/plain-page.mjs";
+import { strings } from "./support/widget.mjs";
+
+const STARTING = "<!doctype html><title>Starting</title><p>Your service is starting.";
+
+const used = usePlainPage();
+
+test("a host that holds requests while it starts is shown as waking, then answers", async () => {
+  const widget = await used.open();
+  await widget.open();
+  let wake;
+  const awake = new Promise((resolve) => (wake = resolve));
+  used.internet.fault(() => awake);
+  await widget.ask("How do I wind the clock?");
+  await widget.text(strings.waking).waitFor();
+  wake();
+  await widget.text("The book says this.").waitFor();
+  await widget.answered();
+  assert.deepEqual(widget.page.errors, []);
+});
+
+test("a platform's page with status 503 is a sleeping host too", async () => {
+  const widget = await used.open();
+  await widget.open();
+  let awake = false;
+  let health = 0;
+  used.internet.fault((request, response) => {
+    if (awake) return false;
+    // The host is up when it was asked often enough.
+    if (request.url === "/health" && ++health === 3) awake = true;
+    response.writeHead(503, { "Content-Type": "text/html" }).end(STARTING);
+    return true;
+  });
+  const next = used.model.next();
+  await widget.ask("How do I wind the clock?");
+  await widget.text(strings.waking).waitFor();
+  const request = await next;
+  request.say("Every week.");
+  request.finish();
+  await widget.text("Every week.").waitFor();
+  assert.equal(await widget.element.getByText("How do I wind the clock?").count(), 1);
+});
+
+test("a connection that breaks in the middle keeps the text, says so and offers to ask again", async () => {
+  const widget = await used.open();
+  await widget.open();
+  const next = used.model.next();
+  await widget.ask("How do I wind the clock?");
+  const request = await next;
+  request.say("On the same day ");
+  await widget.text("On the same day").waitFor();
+  used.internet.cut();
+  await widget.text(strings.interrupted).waitFor();
+  await widget.text("On the same day").waitFor();
+  await widget.button(strings.retry).click();
+  await widget.text("The book says this.").waitFor();
+});
+
+test("a model that breaks off is told as Quire tells it", async () => {
+  const widget = await used.open();
+  await widget.open();
+  const next = used.model.next();
+  await widget.ask("How do I wind the clock?");
+  const request = await next;
+  request.say("On the same day ");
+  await widget.text("On the same day").waitFor();
+  request.drop();
+  await widget.button(strings.retry).waitFor();
+});
+
+test("a page of another origin is told that it is not allowed", async () => {
+  used.internet.page("stranger.example", "<h1>A stranger</h1>");
+  const widget = await used.open("http://stranger.example/");
+  await widget.open();
+  await widget.ask("How do I wind the clock?");
+  await widget.text(strings.notAllowed).waitFor();
+});
