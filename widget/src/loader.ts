@@ -119,7 +119,7 @@ if (!customElements.get(NAME)) {
     document.addEventListener(type, (event) => {
       const found = (event.target as Element).closest?.<HTMLElement>(`[data-quire-open],${NAME}`);
       // Selected text can be asked about.
-      if (found || `${getSelection()}`) target()?.load();
+      if (found || getSelection()?.type === "Range") target()?.load();
       const question = found?.dataset.quireOpen;
       if (type !== "click" || question == null) return;
       event.preventDefault();

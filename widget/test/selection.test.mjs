@@ -13,7 +13,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-async function open(options) {
+async function open({ late = false, ...options } = {}) {
   page = await openParts(
     browser,
     `
@@ -24,6 +24,7 @@ async function open(options) {
     import strings from "./locales/en.ts";
     import { currentSelection, watchSelection } from "./selection.ts";
     export { currentSelection };
+    export const watch = () => watchSelection(box, strings, (selection) => asked.push(selection));
     export const asked = [];
     const sheet = new CSSStyleSheet();
     sheet.replaceSync(loader + theme + selection);
@@ -44,7 +45,7 @@ async function open(options) {
       ),
       host,
     );
-    watchSelection(box, strings, (selection) => asked.push(selection));
+    if (!${late}) watch();
     `,
     options,
   );
@@ -100,6 +101,15 @@ test("a selection by keyboard has one too", async () => {
   for (let n = 0; n < 11; n++) await page.keyboard.press("Shift+ArrowRight");
   await button().waitFor();
   assert.equal(await current(), "The tide clo");
+});
+
+test("a selection that was there before has one", async () => {
+  await page.context().close();
+  await open({ late: true });
+  await select("#first");
+  await settle();
+  await page.evaluate(() => parts.watch());
+  await button().waitFor();
 });
 
 test("it moves nothing, and stands above a selection at the window's end", async () => {
