@@ -301,6 +301,16 @@ async def test_a_book_with_a_site_links_to_it(api: Api) -> None:
     assert (await api.get("/book/")).status == 404
 
 
+async def test_a_site_s_own_folder_of_that_name_is_not_served(tmp_path: Path) -> None:
+    files = {"book/a.md": "# A\n\nText.\n", "index.md": "# Home\n\nText.\n"}
+    settings = make(tmp_path, files, site_generator="mkdocs", site_url="https://x.example")
+    await index(settings)
+    async with serving(settings) as api:
+        assert "https://x.example/book/a/" in await all_urls(api.services.store)
+        for path in ("/book/", "/book/a", "/book/a/"):
+            assert (await api.get(path)).status == 404
+
+
 @pytest.mark.parametrize("path", ["", "/quire"])
 async def test_with_an_address_citations_are_absolute_and_pages_are_the_same(
     tmp_path: Path, path: str
