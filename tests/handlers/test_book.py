@@ -306,7 +306,7 @@ async def test_a_site_s_own_folder_of_that_name_is_not_served(tmp_path: Path) ->
     settings = make(tmp_path, files, site_generator="mkdocs", site_url="https://x.example")
     await index(settings)
     async with serving(settings) as api:
-        assert "https://x.example/book/a/" in await all_urls(api.services.store)
+        assert "https://x.example/book/a/#a" in await all_urls(api.services.store)
         for path in ("/book/", "/book/a", "/book/a/"):
             assert (await api.get(path)).status == 404
 
