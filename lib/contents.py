@@ -34,6 +34,8 @@ _MAX_PAGES: Final = 20_000
 """As many as `MAX_FILES` allows by default. A larger book has any 20,000 of its pages."""
 _MAX_BYTES: Final = 32_000_000
 """Of the encoded headings, about 300,000. A larger book has pages without headings."""
+_MAX_HEADINGS: Final = 2_000
+"""Headings of a page: an answer reads those of the pages that it cites, in two milliseconds."""
 _LONGEST: Final = 500
 """Characters of a heading and its anchor. Longer ones are left out."""
 _SAMPLED: Final = 100
@@ -152,7 +154,7 @@ class _Draft:
             url=self.url,
             version=self.version,
             locale=self.locale,
-            packed=_encode(list(found)),
+            packed=_encode(list(found)[:_MAX_HEADINGS]),
         )
 
 

@@ -67,16 +67,17 @@ def follow_ups(contents: Contents, cited: Sequence[Citation], asked: Iterable[st
             headings = page.flat
             places = [_place(each, headings) for each in cited if each.source.file_path == path]
             near += (
-                (min(_distance(number, place) for place in places), heading.text)
-                for number, heading in enumerate(headings)
-                if number not in places
+                (_distance(number, place), headings[number].text)
+                for place in dict.fromkeys(places)
+                for number in range(max(0, place - _REACH), place + _REACH + 1)
+                if number < len(headings) and number not in places
             )
     near.sort(key=lambda each: each[0])
     known = [frozenset(words(question)) for question in asked]
     taken = {each.source.heading.casefold() for each in cited}
     found: list[str] = []
-    for distance, text in near:
-        if distance > 2 * _REACH or len(found) == _MAX_FOLLOW_UPS:
+    for _, text in near:
+        if len(found) == _MAX_FOLLOW_UPS:
             break
         again = any(question.issuperset(words(text)) for question in known)
         if not again and text.casefold() not in taken and _is_worth_asking(text, contents):

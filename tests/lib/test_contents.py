@@ -260,6 +260,8 @@ async def test_the_pages_and_headings_are_bounded(
     chunks = [each for n in range(5) for each in page(f"{n}.md", "Spring", "Neap")]
     monkeypatch.setattr(lib.contents, "_MAX_PAGES", 3)
     assert len((await read(store, chunks)).pages) == 3
+    monkeypatch.setattr(lib.contents, "_MAX_HEADINGS", 1)
+    assert [len(each.flat) for each in (await read(store, chunks)).pages] == [1, 1, 1]
     monkeypatch.setattr(lib.contents, "_MAX_BYTES", 100)
     found = await read(store, chunks)
     assert len(found.pages) == 3
