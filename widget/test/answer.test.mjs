@@ -1,10 +1,11 @@
 // Answers in a real page.
 
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { startBrowser } from "./support/browser.mjs";
 import { openParts } from "./support/parts.mjs";
-import { HOSTILE, randomTexts, splitAtRandom } from "./support/texts.mjs";
+import { HOSTILE, RICH, randomTexts, splitAtRandom } from "./support/texts.mjs";
 
 const BOOK = "https://book.example/docs/run#ports";
 const EXPORTS = `
@@ -124,8 +125,9 @@ const ATTACKS = [
   "1. ".repeat(60) + "> ".repeat(60) + "**".repeat(60) + "x",
 ];
 
-for (const text of [...ATTACKS, ...Object.values(HOSTILE).map((each) => each.slice(0, 20_000))]) {
-  test(`nothing but text and safe links: ${JSON.stringify(text).slice(0, 60)}`, async () => {
+const hostile = Object.entries(HOSTILE).map(([name, text]) => [name, text.slice(0, 20_000)]);
+for (const [name, text] of [...ATTACKS.map((text) => [JSON.stringify(text.slice(0, 40)), text]), ...hostile]) {
+  test(`nothing but text and safe links: ${name}`, async () => {
     page.requests.length = 0;
     const found = await page.evaluate(async (text) => {
       const root = await render([2, ...text.match(/[^]{1,50}/g)]);
@@ -281,6 +283,57 @@ test("wide tables and code can be scrolled by keyboard, narrow ones are no stop"
   await page.waitForFunction(() => view.element.querySelectorAll("[tabindex='0']").length === 2);
   assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true);
 });
+
+test("a direction override changes nothing outside its block", async () => {
+  const places = (override) =>
+    page.evaluate(async (override) => {
+      const root = await render([`a ${override}b [1] c\n\nd e [f](https://a.example) g\n\n- h i\n- j k`, 1]);
+      document.body.append(root);
+      const places = [...root.querySelectorAll("p:not(:first-child), li > p, a")].flatMap((each) => {
+        const range = document.createRange();
+        range.selectNodeContents(each);
+        return [...range.getClientRects()].map(({ left, top, width }) => [left, top, width]);
+      });
+      root.remove();
+      return places;
+    }, override);
+  const usual = await places("");
+  assert.ok(usual.length > 4);
+  for (const override of ["\u202e", "\u202d", "\u2067", "\u202b\u202e"]) {
+    assert.deepEqual(await places(override), usual);
+  }
+});
+
+for (const scheme of ["light", "dark"]) {
+  test(`an answer with all kinds of blocks has no violation of accessibility rules: ${scheme}`, async () => {
+    const check = [{ sentence: "It can also use a socket.", supported: false }];
+    const citations = [citation(1), citation(2, { url: null })];
+    await show({
+      answer: RICH,
+      selection: { text: "Selected", source: "x" },
+      citations,
+      state: "done",
+      done: done({ check, follow_ups: ["And then?"] }),
+    });
+    await page.evaluate((scheme) => {
+      const box = context.root.querySelector(".quire");
+      box.style.cssText = `color-scheme: ${scheme}; background: var(--paper); display: block`;
+    }, scheme);
+    await page.getByRole("button", { name: "Not helpful" }).click();
+    await page.locator(".cite").first().hover();
+    await page.locator(".preview").waitFor();
+    await page.addScriptTag({ path: createRequire(import.meta.url).resolve("axe-core") });
+    const violations = await page.evaluate(async () => {
+      // The page itself has no landmarks and no title.
+      const ofPage = ["region", "landmark-one-main", "page-has-heading-one"];
+      const rules = Object.fromEntries(ofPage.map((each) => [each, { enabled: false }]));
+      const found = await axe.run(document, { rules });
+      return found.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html} ${nodes[0].failureSummary}`);
+    });
+    assert.deepEqual(violations, []);
+    await page.mouse.move(1, 1);
+  });
+}
 
 test("a turn waits, wakes, streams and is done", async () => {
   await show({ question: "<b>Why</b>?", selection: { text: "Selected <i>words</i>", source: "x" } });

@@ -39,6 +39,60 @@ export function splitAtRandom(text, longest, random = generator(7 + text.length)
   return parts;
 }
 
+/** An answer with all kinds of blocks. */
+export const RICH = `The server **listens** on port \`8080\` [1](https://book.example/docs/run#ports:~:text=listens%20on). It can *also* use a socket, see [2] and [the guide](https://book.example/docs/guide). Unknown [9](https://evil.example) stays.
+
+## Steps to *install* [1](https://book.example/docs/run#ports)
+
+1. Install the package [2]:
+
+   \`\`\`bash
+   pip install quire   # a comment that is rather long, so that the line has to scroll to the side
+   quire serve --port 8080
+   \`\`\`
+
+2. Create the file \`quire.toml\`
+   - with a title
+   - and **maybe** a [link](https://book.example/docs/toml)
+     1. deeper
+     2. still deeper
+3. Run it.
+
+\`\`\`python title="x.py"
+def f(x: int) -> int:
+    return x + 1
+\`\`\`
+4. The list goes on.
+
+### Table
+
+| Setting | Meaning | Default value |
+|:--|:--:|--:|
+| \`PORT\` | Port of the server [1] | 8080 |
+| \`HOST\` | Address, *any* by default; a long cell that must wrap somewhere | 0.0.0.0 |
+| \`A\\|B\` | \\*escaped\\* &lt;tag&gt; | \`x\` |
+
+> **Note:** a quote with \`code\` and
+> two lines.
+>
+> > nested quote
+
+- [ ] open task
+- [x] done task
+
+Euler: $e^{i\\pi} + 1 = 0$ costs $5 and $6, \\(a^2+b^2\\), and
+
+$$
+\\int_0^1 x^2 \\, dx = \\frac{1}{3}
+$$
+
+---
+
+هذا نص عربي مع \`code\` بداخله [2] ونهاية.
+
+Hard break here  
+second line. ![alternative text](https://evil.example/x.png) <script>alert(1)</script> ~~gone~~ a very_long_identifier_with_underscores. A [link](javascript:alert(1)).`;
+
 const many = (piece, length = 100_000) => piece.repeat(Math.ceil(length / piece.length)).slice(0, length);
 
 export const HOSTILE = {
