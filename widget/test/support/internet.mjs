@@ -65,6 +65,13 @@ export async function startInternet() {
     site(host, folder, { base = "/", headers = {} } = {}) {
       hosts.set(host, (request, response) => sendFile(request, response, folder, base, headers));
     },
+    /** Publish one page as it is. */
+    document(host, html) {
+      hosts.set(host, (request, response) => {
+        response.writeHead(200, { "Content-Type": TYPES[".html"] });
+        response.end(html);
+      });
+    },
     /** Publish one page, with the author's line at its end. */
     page(host, html, headers = {}) {
       const line = `<script src="http://${QUIRE}/widget.js" defer></script>`;
