@@ -18,6 +18,7 @@ const ARRIVAL_KEY = "quireArrival";
 const NAME = "quire";
 const ARRIVAL_MILLISECONDS = 30_000;
 const TARGET_MILLISECONDS = 2_000;
+const SETTLED_MILLISECONDS = 2_000;
 const MAX_CHARACTERS = 2_000_000;
 /** Characters of text between two turns of the event loop. */
 const SLICE = 100_000;
@@ -48,6 +49,12 @@ export async function showPlace(place: Place): Promise<void> {
   if (mine !== latest) return;
   reveal(range, heading);
   if (!range) return;
+  // Some routers render a page twice: as they have kept it, and as it is.
+  const node = range.startContainer;
+  const page = pageOf(location);
+  whenReady(() => !node.isConnected, SETTLED_MILLISECONDS).then((isGone) => {
+    if (isGone && mine === latest && page === pageOf(location)) showPlace(place);
+  });
   if (!("highlights" in CSS)) return;
   sheet ??= styleSheet();
   if (!document.adoptedStyleSheets.includes(sheet)) document.adoptedStyleSheets.push(sheet);

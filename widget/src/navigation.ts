@@ -98,7 +98,9 @@ function clickLink({ href }: URL): boolean {
     isFree = !event.defaultPrevented;
     event.preventDefault();
   };
-  addEventListener("click", last);
+  // Turbo, too, adds its listener at the start of a click, to be the last.
+  const first = () => addEventListener("click", last, { once: true });
+  addEventListener("click", first, { capture: true, once: true });
   document.body.append(link);
   const click = new MouseEvent("click", { bubbles: true, cancelable: true, composed: true, view: window });
   const isTaken = !link.dispatchEvent(click) && !isFree;

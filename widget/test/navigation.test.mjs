@@ -208,6 +208,47 @@ describe("plain pages", () => {
     await page.context().close();
   });
 
+  test("a page that the router renders again shows the place again, another page does not", async () => {
+    const body = "<main><h1>A</h1><h2 id=b>B</h2><p>Press the red button.</p></main>";
+    pages({ "/a": body });
+    const page = await visit(`${HOST}/a`);
+    const again = () =>
+      page.evaluate(() => {
+        const main = document.querySelector("main");
+        main.replaceWith(main.cloneNode(true));
+      });
+    await open(page, "#b", "Press the red button.");
+    await marked(page);
+    await again();
+    await page.waitForFunction(() => String([...CSS.highlights.get("quire") ?? []][0]).startsWith("Press"));
+    assert.equal((await marked(page)).heading, "B");
+    await page.evaluate(() => history.pushState(null, "", "/other"));
+    await again();
+    await page.waitForTimeout(300);
+    assert.ok(await page.evaluate(() => document.activeElement === document.body));
+    await page.context().close();
+  });
+
+  test("a listener that is the last of all may be the router's", async () => {
+    pages({ "/a": "<main><h1>A</h1></main>", "/b": "<main><h1>B</h1></main>" });
+    const page = await visit(`${HOST}/a`);
+    // As Turbo does it.
+    await page.evaluate(() => {
+      const follow = (event) => {
+        if (event.defaultPrevented) return;
+        event.preventDefault();
+        history.pushState(null, "", event.target.href);
+        document.querySelector("main").innerHTML = "<h1>B</h1><p>Press the red button.</p>";
+      };
+      addEventListener("click", () => addEventListener("click", follow, { once: true }), true);
+    });
+    await open(page, `${HOST}/b`, "Press the red button.");
+    const { sameDocument, path } = await marked(page);
+    assert.ok(sameDocument);
+    assert.equal(path, "/b");
+    await page.context().close();
+  });
+
   test("addresses are safe and complete", async () => {
     pages({ "/docs/a": "<h1>A</h1>" });
     const page = await visit(`${HOST}/docs/a`);

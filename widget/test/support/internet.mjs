@@ -80,6 +80,14 @@ export async function startInternet() {
         response.end(`<!doctype html><html lang="en"><title>A page</title>${html}${line}</html>`);
       });
     },
+    /** Publish pages as they are: { "/path": html }. */
+    pages(host, pages) {
+      hosts.set(host, (request, response) => {
+        const html = pages[new URL(request.url, "http://x").pathname];
+        response.writeHead(html ? 200 : 404, { "Content-Type": TYPES[".html"] });
+        response.end(html ?? "");
+      });
+    },
     quire: ({ port }) => hosts.set(QUIRE, proxy(port)),
     /** `handle(request, response)` sees requests before Quire; true: it has answered. */
     fault: (handle) => (fault = handle),
