@@ -39,7 +39,7 @@ export class TurnView {
     const question = make(
       "h3",
       { class: "question", part: "question" },
-      make("span", { class: "live" }, `${strings.youAsked}: `),
+      make("span", { class: "unseen" }, `${strings.youAsked}: `),
       // The reader's words have a direction of their own.
       make("span", { dir: "auto" }, String(turn.question)),
     );
@@ -50,7 +50,7 @@ export class TurnView {
     this.element.append(
       question,
       ...(selected
-        ? [make("p", { class: "selection" }, make("span", { class: "live" }, `${strings.selectedText}: `), make("span", { dir: "auto" }, String(selected)))]
+        ? [make("p", { class: "selection" }, make("span", { class: "unseen" }, `${strings.selectedText}: `), make("span", { dir: "auto" }, String(selected)))]
         : []),
       this.#answer,
       this.#status,
@@ -237,7 +237,7 @@ function action(path: string, label: string, onclick: (button: HTMLButtonElement
     "button",
     { type: "button", class: labelled ? "choice" : "tool", onclick: () => onclick(button) },
     icon(path),
-    make("span", { class: labelled ? null : "live" }, label),
+    make("span", { class: labelled ? null : "unseen" }, label),
   );
   if (!labelled) button.title = label;
   return button;

@@ -111,9 +111,20 @@ export async function* ask(
 
 /** The book's configuration; an empty one if there is none within 20 seconds. */
 export async function readConfig(host: string): Promise<BookConfig> {
-  const signal = AbortSignal.timeout(timing.config);
-  const sent = await getJson(`${host}/widget/config.json`, signal).catch(() => null);
-  return { title: "", language: "", questions: [], local_pages: null, ...sent };
+  return toConfig(
+    await getJson(`${host}/widget/config.json`, AbortSignal.timeout(timing.config)).catch(() => null),
+  );
+}
+
+/** What was sent or saved as a configuration. */
+export function toConfig(sent: any): BookConfig {
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  return {
+    title: text(sent?.title),
+    language: text(sent?.language),
+    questions: Array.isArray(sent?.questions) ? sent.questions.map(text).filter(Boolean) : [],
+    local_pages: text(sent?.local_pages) || null,
+  };
 }
 
 /** Passages for words that are still being typed. Throws `ApiError`, or what `fetch` throws. */

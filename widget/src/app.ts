@@ -42,7 +42,7 @@ export class App {
   readonly #panel: Panel | undefined;
   readonly #title = make("h2", { id: "title", part: "title" });
   readonly #restart: HTMLButtonElement;
-  readonly #live = make("div", { class: "live", role: "status" });
+  readonly #live = make("div", { class: "unseen", role: "status" });
   /** The answer that is being received. */
   #running: AbortController | undefined;
 
@@ -51,14 +51,17 @@ export class App {
     const box = quire.box!;
     const root = quire.shadowRoot!;
     const inline = quire.option("mode") === "inline";
+    const key = `quire:${inline ? "inline:" : ""}${host}`;
+    const conversation = new Conversation(key, strings.interrupted);
     this.#quire = quire;
+    this.#conversation = conversation;
     this.#context = {
       host,
       element: quire,
       root,
       language,
       strings,
-      book: { title: "", language: "", questions: [], local_pages: null },
+      book: conversation.book,
       ask: (question, selection) => this.#ask(question, selection),
       retry: (turn) => this.#retry(turn),
       stop: () => this.#running?.abort(),
@@ -73,14 +76,11 @@ export class App {
         this.#live.textContent = text;
       },
     };
-    const key = `quire:${inline ? "inline:" : ""}${host}`;
-    this.#conversation = new Conversation(key, strings.interrupted);
     this.#restart = tool(strings.newConversation, "M10 4.5v11M4.5 10h11", () => this.#clear());
     this.#composer = new Composer(this.#context);
     this.#transcript = new Transcript(this.#context, inline);
-    for (const turn of this.#conversation.turns) this.#transcript.add(turn);
-    this.#begin(!!this.#conversation.turns.length);
-    this.#name();
+    for (const turn of conversation.turns) this.#transcript.add(turn);
+    this.#begin(!!conversation.turns.length);
 
     root.adoptedStyleSheets.push(styles);
     // Without the mark of a failed attempt.
@@ -94,7 +94,7 @@ export class App {
     );
     const parts = [header, this.#transcript.element, this.#composer.element];
     if (inline) {
-      this.#title.className = "live";
+      this.#title.className = "unseen";
       parts.unshift(this.#title, parts.pop()!);
     }
     const frame = make("div", { class: "frame", lang: language, dir: strings.dir }, ...parts, this.#live);
@@ -104,20 +104,23 @@ export class App {
       this.#panel.swipeBy(header);
       watchSelection(box, strings, (selection) => this.#about(selection));
     }
-    addEventListener("pagehide", () => this.#conversation.save());
+    this.#name();
+    addEventListener("pagehide", () => conversation.save());
     const shortcut = quire.option("shortcut") ?? "Ctrl+I";
     if (quire.button && shortcut !== "none") {
       quire.button.title = shortcut;
       quire.button.setAttribute("aria-keyshortcuts", shortcut.replace("Ctrl", "Control"));
     }
     readConfig(host).then((book) => {
-      this.#context.book = book;
+      // An empty one: the host does not answer.
+      if (!book.title && !book.questions.length) return;
+      this.#context.book = conversation.book = book;
       this.#name();
     });
   }
 
   open(question?: string, toggle?: boolean): void {
-    if (toggle && this.#panel?.isOpen && this.#quire.shadowRoot!.activeElement) return this.close();
+    if (toggle && this.#panel?.isOpen && this.#context.root.activeElement) return this.close();
     const selection = toggle && currentSelection();
     if (selection) return this.#about(selection);
     this.#show();
@@ -137,7 +140,7 @@ export class App {
 
   /** Show the panel as the page begins, unless the reader has closed it on a page before. */
   restore(): void {
-    if (!wasClosed()) this.#show();
+    if (!wasClosed()) this.#show(true);
   }
 
   /** The element stands in the document again. */
@@ -145,18 +148,21 @@ export class App {
     this.#panel?.place();
   }
 
-  #show(): void {
+  #show(quietly = false): void {
     if (!this.#panel || this.#panel.isOpen) return;
-    this.#panel.open();
+    this.#panel.open(quietly);
     this.#tell("quire-open");
   }
 
   #ask(question: string, selection?: Selection): void {
-    if (this.#running) return;
+    if (this.#running) return this.#composer.draft(question);
     const turn = this.#conversation.add(question, selection);
     this.#begin(true);
     this.#tell("quire-ask", { question });
     this.#receive(turn, this.#transcript.add(turn));
+    // The button that was pressed may be gone.
+    const { root } = this.#context;
+    if (!root.activeElement?.checkVisibility()) this.#transcript.element.focus({ preventScroll: true });
   }
 
   /** `hasTurns`: whether there is a conversation. */
@@ -254,7 +260,9 @@ export class App {
     const { title, questions } = book;
     const name = title ? fill(strings.askBook, { title }) : strings.askThisBook;
     this.#title.textContent = name;
-    this.#composer.placeholder = this.#quire.option("placeholder") ?? strings.placeholder;
+    // The panel has the name above it.
+    this.#composer.placeholder =
+      this.#quire.option("placeholder") ?? (this.#panel ? strings.placeholder : name);
     const own = this.#quire.option("questions")?.split("|");
     this.#transcript.offer((own ?? questions).map((each) => each.trim()).filter(Boolean));
   }

@@ -87,6 +87,12 @@ export class Composer {
     this.#field.placeholder = text;
   }
 
+  /** Write a question that cannot be asked now. */
+  draft(question: string): void {
+    this.#field.value = question;
+    this.#changed();
+  }
+
   focus(): void {
     this.#field.focus();
   }

@@ -1,6 +1,7 @@
 // The turns of this visit, kept in sessionStorage.
 
-import type { Citation, Selection, Turn } from "./types.ts";
+import { toConfig } from "./api.ts";
+import type { BookConfig, Citation, Selection, Turn } from "./types.ts";
 
 const MOST_TURNS = 20;
 const MOST_CHARACTERS = 200_000;
@@ -8,6 +9,8 @@ const MOST_CHARACTERS = 200_000;
 export class Conversation {
   session = newId();
   turns: Turn[] = [];
+  /** As it was on the page before. */
+  book: BookConfig = toConfig(null);
   readonly #key: string;
 
   /** `interrupted`: what the reader is told about an answer that was being received. */
@@ -15,6 +18,7 @@ export class Conversation {
     this.#key = key;
     try {
       const saved = JSON.parse(sessionStorage.getItem(key)!);
+      this.book = toConfig(saved.book);
       this.turns = saved.turns.map(readTurn).filter(Boolean).slice(-MOST_TURNS);
       if (/^[\w-]{8,128}$/.test(saved.session)) this.session = saved.session;
     } catch {
@@ -53,7 +57,7 @@ export class Conversation {
   save(): void {
     const turns = this.turns.slice(-MOST_TURNS);
     let text: string;
-    do text = JSON.stringify({ session: this.session, turns });
+    do text = JSON.stringify({ session: this.session, turns, book: this.book });
     while (text.length > MOST_CHARACTERS && turns.shift());
     try {
       sessionStorage.setItem(this.#key, text);

@@ -60,12 +60,13 @@ export class Panel {
     return this.#dialog.matches(":modal");
   }
 
-  open(): void {
+  /** `quietly`: as it was on the page before. */
+  open(quietly: boolean): void {
     if (this.isOpen) return;
     this.#before = deepestFocus();
     this.isOpen = true;
     this.place();
-    if (still.matches) return;
+    if (quietly || still.matches) return;
     const from = wide.matches
       ? { opacity: 0, transform: `translateX(${this.#side() === "left" ? -16 : 16}px)` }
       : { transform: "translateY(100%)" };

@@ -35,7 +35,7 @@ export class Transcript {
         part: "conversation",
         role: "region",
         "aria-label": strings.conversation,
-        tabindex: inline ? null : "0",
+        tabindex: inline ? "-1" : "0",
         onscroll: () => {
           const { scrollHeight, scrollTop, clientHeight } = this.element;
           this.#following = scrollHeight - scrollTop - clientHeight < NEAR;

@@ -76,6 +76,41 @@ test("one answer at a time; what is typed meanwhile stays", async () => {
   assert.equal(await widget.question.inputValue(), "And then?");
 });
 
+test("a question that cannot be asked now waits in the field", async () => {
+  const widget = await open();
+  const request = await ask(widget);
+  await widget.page.evaluate(() => document.querySelector("quire-ask").open("And then?"));
+  await until(widget.page, () => document.querySelector("quire-ask").shadowRoot.querySelector("textarea").value);
+  assert.equal(await widget.question.inputValue(), "And then?");
+  request.finish();
+});
+
+test("the keyboard goes on from the conversation when the pressed button is gone", async () => {
+  const widget = await open();
+  const { page } = widget;
+  const starter = widget.element.getByRole("group", { name: strings.tryAsking }).getByRole("button").first();
+  const next = used.model.next();
+  await starter.focus();
+  await page.keyboard.press("Enter");
+  (await next).finish();
+  await until(page, () => document.activeElement.shadowRoot?.activeElement?.matches(".conversation"));
+  await page.keyboard.press("Escape");
+  await widget.panel.waitFor({ state: "hidden" });
+});
+
+test("the book's name is there at once on the next page", async () => {
+  const widget = await open();
+  const { page } = widget;
+  await widget.text("Ask The tide clock").waitFor();
+  used.internet.fault((request, response) => {
+    if (!request.url.includes("config.json")) return false;
+    response.destroy();
+    return true;
+  });
+  await page.goto(`http://${PAGE}/next`);
+  await widget.text("Ask The tide clock").waitFor();
+});
+
 test("the live region says that an answer comes, then all of it, once", async () => {
   const widget = await open();
   await widget.page.evaluate(() => {
