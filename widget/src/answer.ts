@@ -39,7 +39,7 @@ export class TurnView {
     const question = make(
       "h3",
       { class: "question", part: "question" },
-      make("span", { class: "unseen" }, `${strings.youAsked}: `),
+      unseen(strings.youAsked),
       // The reader's words have a direction of their own.
       make("span", { dir: "auto" }, String(turn.question)),
     );
@@ -50,7 +50,7 @@ export class TurnView {
     this.element.append(
       question,
       ...(selected
-        ? [make("p", { class: "selection" }, make("span", { class: "unseen" }, `${strings.selectedText}: `), make("span", { dir: "auto" }, String(selected)))]
+        ? [make("p", { class: "selection" }, unseen(strings.selectedText), make("span", { dir: "auto" }, String(selected)))]
         : []),
       this.#answer,
       this.#status,
@@ -103,7 +103,7 @@ export class TurnView {
     this.element.setAttribute("aria-busy", String(running));
     this.#status.replaceChildren(
       ...(state === "waiting" || state === "waking"
-        ? [make("span", { class: "dots", "aria-hidden": "true" }), state === "waking" ? strings.waking : strings.searching]
+        ? [make("span", { class: "dots" }), state === "waking" ? strings.waking : strings.searching]
         : state === "stopped"
           ? [strings.stopped]
           : []),
@@ -141,15 +141,15 @@ export class TurnView {
     }
     if (doubtful.length) {
       const sentences = doubtful.map(({ sentence }) => make("li", {}, String(sentence)));
-      this.#notes.append(make("div", { class: "doubt" }, make("p", {}, strings.unsupported), make("ul", { dir: "auto" }, ...sentences)));
+      const found = make("ul", { dir: "auto" }, ...sentences);
+      this.#notes.append(make("div", { class: "doubt" }, make("p", {}, strings.unsupported), found));
     }
     const questions = list(done.follow_ups).filter((each) => typeof each === "string" && each.trim());
     if (!questions.length) return;
-    const buttons = questions
-      .slice(0, MAX_SHOWN)
-      .map((question) =>
-        make("li", {}, make("button", { type: "button", class: "choice", dir: "auto", onclick: () => this.#context.ask(question) }, question)),
-      );
+    const buttons = questions.slice(0, MAX_SHOWN).map((question) => {
+      const onclick = () => this.#context.ask(question);
+      return make("li", {}, make("button", { type: "button", class: "choice", dir: "auto", onclick }, question));
+    });
     this.#more.append(
       make("section", { class: "follow-ups" }, make("h4", {}, strings.followUps), make("ul", {}, ...buttons)),
     );
@@ -228,11 +228,21 @@ export function markdownOf(turn: Turn, citations: Map<number, Citation>, context
   return sources.length ? `${answer}\n\n${sources.join("\n")}\n` : `${answer}\n`;
 }
 
+/** What only screen readers read before a text. */
+function unseen(text: string): HTMLElement {
+  return make("span", { class: "unseen" }, `${text}: `);
+}
+
 function list<T>(value: T[] | undefined): T[] {
   return Array.isArray(value) ? value : [];
 }
 
-function action(path: string, label: string, onclick: (button: HTMLButtonElement) => void, labelled = false): HTMLButtonElement {
+function action(
+  path: string,
+  label: string,
+  onclick: (button: HTMLButtonElement) => void,
+  labelled = false,
+): HTMLButtonElement {
   const button: HTMLButtonElement = make(
     "button",
     { type: "button", class: labelled ? "choice" : "tool", onclick: () => onclick(button) },

@@ -45,7 +45,7 @@ interface Marker {
   address: string | null;
 }
 
-/** A construct that begins with a certain character. */
+/** A construct that begins with a certain character. The patterns see `MAX_LENGTH` characters. */
 interface Rule {
   whole: RegExp;
   /** What may still become one. */
@@ -60,6 +60,8 @@ const MAX_RUN = 20;
 const MAX_DEPTH = 8;
 /** Characters that are read again with each delta. */
 const MAX_READ_AGAIN = 50;
+/** Characters of a construct. */
+const MAX_LENGTH = 3_000;
 
 const PLAIN = /(?:[^\\`*_~$&<![\s]|[^\S\n\t ]| (?=\S))+/y;
 const SPACE = /\s/;
@@ -77,6 +79,7 @@ const LINK_BEGUN =
   String.raw`(?:${LABEL_BEGUN}(?:\[(?:${IN_LABEL})*)?(?:\\|\`[^\`\n]*)?` +
   String.raw`|${LABEL}(?:${TARGET_BEGUN}(?:<[^<>\n]{0,2000}|\((?:${IN_TARGET})*)?\\?(?:[ \t]+(?:["'][^\n]{0,500})?)?)?)$`;
 
+const NEVER = /(?!)/;
 const NUMBER = /^\d{1,3}$/;
 const BREAK: Element = { name: "br", children: [], depth: 0 };
 
@@ -88,67 +91,67 @@ const formula = (text: string, display: string): Element =>
 const RULES: Record<string, Rule[]> = {
   "\\": [
     {
-      whole: /\\\(([^\n]{1,300}?)\\\)/y,
-      begun: /\\\([^\n]{0,301}$/y,
+      whole: /^\\\(([^\n]{1,300}?)\\\)/,
+      begun: /^\\\([^\n]{0,301}$/,
       make: ([, text], before) => (before !== "]" && text!.trim() ? formula(text!, "") : null),
     },
     {
-      whole: /\\\[([^\n]{1,300}?)\\\]/y,
-      begun: /\\\[[^\n]{0,301}$/y,
+      whole: /^\\\[([^\n]{1,300}?)\\\]/,
+      begun: /^\\\[[^\n]{0,301}$/,
       make: ([, text], before) => (before === "\n" && isFormula(text!) ? formula(text!, "display") : null),
     },
     {
-      whole: /\\([!-/:-@[-`{-~\n])/y,
-      begun: /\\$/y,
+      whole: /^\\([!-/:-@[-`{-~\n])/,
+      begun: /^\\$/,
       make: ([, char]) => (char === "\n" ? BREAK : char!),
     },
   ],
   "`": [
     {
-      whole: /(`{1,20})(?!`)([^]{1,1000}?)(?<!`)\1(?!`)/y,
-      begun: /`{1,20}(?:(?!`)[^]{0,1020})?$/y,
+      whole: /^(`{1,20})(?!`)([^]{1,1000}?)(?<!`)\1(?!`)/,
+      begun: /^`{1,20}(?:(?!`)[^]{0,1020})?$/,
       make: ([, , text]) => element("code", [text!.replaceAll("\n", " ").replace(/^ (.*[^ ].*) $/, "$1")]),
     },
-    { whole: /`{1,20}/y, begun: /$/y, make: ([ticks]) => ticks },
+    { whole: /^`{1,20}/, begun: NEVER, make: ([ticks]) => ticks },
   ],
   $: [
     {
-      whole: /\$\$([^\n]{1,300}?)\$\$/y,
-      begun: /\$(?:\$[^\n]{0,301})?$/y,
+      whole: /^\$\$([^\n]{1,300}?)\$\$/,
+      begun: /^\$(?:\$[^\n]{0,301})?$/,
       make: ([, text]) => (isFormula(text!) ? formula(text!, "display") : null),
     },
     {
       // Not a price, and not the name of a variable in a shell.
-      whole: /\$(?![\s$])([^\n]{1,300}?)(?<![\s\\])\$(?!\w)/y,
-      begun: /\$(?![\s$])[^\n]{0,301}$/y,
+      whole: /^\$(?![\s$])([^\n]{1,300}?)(?<![\s\\])\$(?!\w)/,
+      begun: /^\$(?![\s$])[^\n]{0,301}$/,
       make: ([, text]) => (isFormula(text!) ? formula(text!, "") : null),
     },
   ],
   "&": [
     {
-      whole: /&(?:#x[\da-f]{1,6}|#\d{1,7}|[a-z][a-z\d]{1,31});/iy,
-      begun: /&[#a-z\d]{0,33}$/iy,
+      whole: /^&(?:#x[\da-f]{1,6}|#\d{1,7}|[a-z][a-z\d]{1,31});/i,
+      begun: /^&[#a-z\d]{0,33}$/i,
       make: ([entity]) => unescape(entity),
     },
   ],
   "<": [
     {
-      whole: /<((?:https?:|mailto:)[^\s<>]{1,2000})>/iy,
-      begun: /<[^\s<>]{0,2008}$/y,
+      whole: /^<((?:https?:|mailto:)[^\s<>]{1,2000})>/i,
+      begun: /^<[^\s<>]{0,2008}$/,
       make: ([, address]) => element("link", [address!.replace(/^mailto:/i, "")], address),
     },
   ],
   "!": [
     {
-      whole: new RegExp(`!${LABEL}${TARGET}`, "y"),
-      begun: new RegExp(`!(?:$|${LINK_BEGUN})`, "y"),
+      whole: new RegExp(`^!${LABEL}${TARGET}`),
+      begun: new RegExp(`^!(?:$|${LINK_BEGUN})`),
       make: ([, label]) => parseAll(label!),
     },
   ],
   "[": [
     {
-      whole: new RegExp(LABEL + TARGET, "y"),
-      begun: new RegExp(LINK_BEGUN, "y"),
+      whole: new RegExp(`^${LABEL}${TARGET}`),
+      begun: new RegExp(`^${LINK_BEGUN}`),
       make: ([, label, target]) => {
         const address = unescape(target!.replace(/^<(.*)>$/, "$1"));
         if (NUMBER.test(label!)) return { number: Number(label), address };
@@ -156,8 +159,8 @@ const RULES: Record<string, Rule[]> = {
       },
     },
     {
-      whole: /\[(\d{1,3})\]/y,
-      begun: /$/y,
+      whole: /^\[(\d{1,3})\]/,
+      begun: NEVER,
       make: ([, number]) => ({ number: Number(number), address: null }),
     },
   ],
@@ -235,16 +238,19 @@ export class InlineParser {
       return true;
     }
     if (char === "*" || char === "_" || char === "~") return this.#delimiter(char, final);
-    for (const { whole, begun, make } of (!this.#inLink || !"<[!".includes(char)) && RULES[char] || []) {
-      const match = sticky(whole, held, this.#at);
-      const end = this.#at + (match?.[0].length ?? 0);
+    const rules = this.#inLink && "<[!".includes(char) ? [] : (RULES[char] ?? []);
+    const window = held.slice(this.#at, this.#at + MAX_LENGTH + 1);
+    const open = !final && window.length <= MAX_LENGTH;
+    for (const { whole, begun, make } of rules) {
+      const match = whole.exec(window);
+      const length = match?.[0].length ?? 0;
       // The next character may belong to it.
-      if (!final && (match ? end === held.length : sticky(begun, held, this.#at))) return false;
-      const made = match && make(match, this.#before);
+      if (open && (match ? length === window.length : begun.test(window))) return false;
+      const made = match && length <= MAX_LENGTH && make(match, this.#before);
       if (!made) continue;
       this.#nodes.push(...(Array.isArray(made) ? made : [made]));
-      this.#before = held[end - 1]!;
-      this.#at = end;
+      this.#at += length;
+      this.#before = held[this.#at - 1]!;
       return true;
     }
     this.#push(char, this.#at + 1, char);
@@ -343,11 +349,6 @@ export class InlineParser {
 
 const NOWHERE: Output = { open() {}, close() {}, text() {}, marker() {} };
 const parseAll = InlineParser.parse;
-
-function sticky(pattern: RegExp, text: string, at: number): RegExpExecArray | null {
-  pattern.lastIndex = at;
-  return pattern.exec(text);
-}
 
 function depthOf(node: Node): number {
   return typeof node === "object" && "depth" in node ? node.depth : 0;

@@ -140,13 +140,11 @@ export class Preview {
     const citation = this.#citations.get(Number(chip.dataset.source));
     if (!citation || !("showPopover" in this.element)) return;
     const href = chip.getAttribute("href");
-    const { openSource } = this.#context.strings;
+    const link = { href, rel: "noopener nofollow", tabindex: "-1", "data-source": String(citation.marker) };
     this.element.replaceChildren(
       make("p", { class: "path", dir: "auto" }, pathOf(citation, this.#context)),
       citation.text ? make("p", { class: "excerpt", dir: "auto" }, citation.text) : "",
-      href
-        ? make("a", { href, rel: "noopener nofollow", tabindex: "-1", "data-source": String(citation.marker) }, openSource)
-        : "",
+      href ? make("a", link, this.#context.strings.openSource) : "",
     );
     this.hide();
     this.element.showPopover();
