@@ -22,10 +22,18 @@ const css = {
     onLoad({ filter: /\.css$/ }, async ({ path }) => {
       const source = await readFile(path, "utf8");
       const { code } = await transform(source, { ...common, loader: "css", sourcefile: path });
-      return { contents: code.trim(), loader: "text" };
+      return { contents: withoutSpaces(code), loader: "text" };
     });
   },
 };
+
+/** esbuild leaves spaces in custom properties and in `var()`. */
+function withoutSpaces(code) {
+  return code
+    .trim()
+    .replace(/--[\w-]+:[^;{}"']*/g, (declaration) => declaration.replace(/([:,(])\s+/g, "$1"))
+    .replace(/(var\(--[\w-]+,)\s+/g, "$1");
+}
 
 const common = { minify: true, target: "es2022", charset: "utf8", legalComments: "none" };
 
@@ -67,6 +75,8 @@ async function buildLoader(app) {
     ...options,
     entryPoints: { widget: "src/loader.ts" },
     format: "iife",
+    // Without "use strict", which TypeScript's `strict` adds.
+    tsconfigRaw: { compilerOptions: { target: "ES2022", alwaysStrict: false } },
     define: { APP_FILE: JSON.stringify(app) },
     plugins: [css],
   });

@@ -30,6 +30,8 @@ export class QuireAsk extends HTMLElement {
   /** All that the element shows. Missing if another element has the button. */
   declare box?: HTMLElement;
   declare button?: HTMLButtonElement;
+  /** For the page: the room of the open panel, which is kept for the first paint of the next page. */
+  room = new CSSStyleSheet();
   #app: Promise<App> | undefined;
 
   /** An option of the author: an attribute of the element, else of the script. */
@@ -70,7 +72,9 @@ export class QuireAsk extends HTMLElement {
         idle(show);
       }).observe(box);
     } else if (innerWidth > 899 && mode === "panel") idle(show);
+    document.adoptedStyleSheets.push(this.room);
     try {
+      this.room.replaceSync(sessionStorage.quireOpen);
       if (innerWidth > 899 && sessionStorage.quireOpen) show();
       if (sessionStorage.quireArrival) this.load();
     } catch {
@@ -99,6 +103,7 @@ export class QuireAsk extends HTMLElement {
       .then(({ start }) => start(this))
       .catch((error) => {
         failures++;
+        this.room.replaceSync("");
         this.button?.append(" ⚠");
         this.#app = undefined;
         throw error;

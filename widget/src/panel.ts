@@ -14,7 +14,6 @@ export class Panel {
   isOpen = false;
   readonly #quire: QuireAsk;
   readonly #dialog = make("dialog", { class: "panel", part: "panel", "aria-labelledby": "title" });
-  readonly #page = new CSSStyleSheet();
   readonly #closed: () => void;
   /** What had the focus before the panel opened. */
   #before: HTMLElement | null = null;
@@ -26,7 +25,6 @@ export class Panel {
     const dialog = this.#dialog;
     dialog.append(content);
     quire.box!.append(dialog);
-    document.adoptedStyleSheets.push(this.#page);
     wide.addEventListener("change", () => this.place());
     dialog.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || event.defaultPrevented || event.isComposing) return;
@@ -94,10 +92,11 @@ export class Panel {
     else if (this.isOpen) dialog.showModal();
     if (this.isOpen) focused?.focus();
     if (button) button.hidden = this.isOpen;
-    this.#makeRoom(docked ? pageCss.replaceAll("right", this.#side()) : "");
+    const css = docked ? pageCss.replaceAll("right", this.#side()) : "";
+    this.#makeRoom(css);
     try {
       // Empty: the reader has closed it.
-      sessionStorage.quireOpen = docked ? 1 : "";
+      sessionStorage.quireOpen = css;
     } catch {
       // Forbidden by the browser.
     }
@@ -107,7 +106,7 @@ export class Panel {
   #makeRoom(css: string): void {
     const seen = document.elementFromPoint(innerWidth / 3, innerHeight / 3);
     const top = seen?.getBoundingClientRect().top;
-    this.#page.replaceSync(css);
+    this.#quire.room.replaceSync(css);
     const moved = seen && seen.getBoundingClientRect().top - top!;
     if (moved) scrollBy({ top: moved, behavior: "instant" });
   }

@@ -3,25 +3,28 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { usePlainPage } from "./support/plain-page.mjs";
+import { SITES } from "./support/sites.mjs";
 import { useSite } from "./support/test-site.mjs";
 
 /** Collects layout shifts, and tasks of over 50 ms, from the start of a page. */
 function watch() {
-  window.shifts = [];
+  window.shift = 0;
   window.tasks = [];
   new PerformanceObserver((list) => {
-    for (const { value, hadRecentInput } of list.getEntries()) if (!hadRecentInput) shifts.push(value);
+    for (const { value, hadRecentInput } of list.getEntries()) if (!hadRecentInput) shift += value;
   }).observe({ type: "layout-shift", buffered: true });
   new PerformanceObserver((list) => {
     for (const { duration } of list.getEntries()) tasks.push(duration);
   }).observe({ type: "longtask", buffered: true });
 }
 
-/** Two frames are painted, and what was observed until then is delivered. */
-const settle = (page) =>
-  page.evaluate(
-    () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 50)))),
-  );
+/** The sum of layout shifts without recent input, after what is painted next. */
+const shiftOf = (page) =>
+  page.evaluate(async () => {
+    for (let frames = 0; frames < 3; frames++) await new Promise(requestAnimationFrame);
+    await new Promise((done) => setTimeout(done));
+    return window.shift;
+  });
 
 const toQuire = ({ internet }) =>
   internet.requests().filter((line) => line.includes(" quire.example/"));
@@ -42,22 +45,43 @@ test("on an empty page, no task of the widget takes over 50 ms", async () => {
   await widget.open();
   await widget.ask("How do I turn the key?");
   await widget.answered();
-  await settle(widget.page);
+  await shiftOf(widget.page);
   assert.deepEqual(await widget.page.evaluate(() => window.tasks), []);
 });
 
-for (const name of ["docusaurus", "mkdocs", "vitepress"]) {
+for (const name of SITES) {
   const used = useSite(name);
   afterEach(() => used.close());
 
   test(`${name}: one request until intent, and nothing moves`, async () => {
+    used.internet.fault((_, response) => response.writeHead(404).end());
+    const { page: without } = await used.open("winding", { init: watch });
+    await without.waitForLoadState("networkidle");
+    const own = await shiftOf(without);
+    used.internet.fault(null);
+
     const widget = await load(used, () => used.open("winding", { init: watch }));
     const { page } = widget;
     assert.deepEqual(toQuire(used), ["GET quire.example/widget.js"]);
-    await settle(page);
-    assert.deepEqual(await page.evaluate(() => window.shifts), []);
+    assert.equal(await shiftOf(page), own);
     await widget.open();
-    await settle(page);
-    assert.deepEqual(await page.evaluate(() => window.shifts), [], "when it opens");
+    assert.equal(await shiftOf(page), own, "when it opens");
+    await page.keyboard.press("Escape");
+    await widget.panel.waitFor({ state: "hidden" });
+    assert.equal(await shiftOf(page), own, "when it closes");
+  });
+
+  test(`${name}: the next page has room for an open panel before the app is loaded`, async () => {
+    const widget = await used.open("winding", {
+      init: () =>
+        document.addEventListener("DOMContentLoaded", () => {
+          window.room = parseFloat(getComputedStyle(document.documentElement).marginRight);
+        }),
+    });
+    await widget.open();
+    await widget.page.goto(used.address("faults"));
+    await widget.panel.waitFor();
+    const { width } = await widget.panel.boundingBox();
+    assert.equal(Math.round(await widget.page.evaluate(() => window.room)), Math.round(width));
   });
 }
