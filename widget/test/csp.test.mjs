@@ -18,6 +18,8 @@ test("no error under default-src 'none' and Quire as script-src and connect-src"
   const { page } = widget;
   await widget.open();
   assert.ok((await luminance(widget.panel)) < 0.1, "the style sheets apply");
+  await widget.question.pressSequentially("spring");
+  await widget.element.getByRole("option").first().waitFor();
   const next = used.model.next();
   await widget.ask("How do I turn the key?");
   const request = await next;
