@@ -34,8 +34,12 @@ const MARGIN = 80;
 let latest = 0;
 let sheet: CSSStyleSheet | undefined;
 
-/** Show a place of this page: scroll, mark the sentence, focus the heading. */
-export async function showPlace(place: Place): Promise<void> {
+/**
+ * Show a place of this page: scroll, mark the sentence, focus the heading.
+ *
+ * `isArrival`: the page has just been loaded. The focus stays where the reader may have put it.
+ */
+export async function showPlace(place: Place, isArrival = false): Promise<void> {
   const mine = ++latest;
   clearHighlight();
   await whenReady(() => !place.id || !!elementOf(place.id), TARGET_MILLISECONDS);
@@ -44,7 +48,8 @@ export async function showPlace(place: Place): Promise<void> {
   await nextFrame();
   if (mine !== latest) return;
   const target = elementOf(place.id);
-  const heading = focusHeading(target);
+  const heading = headingOf(target);
+  if (!isArrival || document.activeElement === document.body) focus(heading);
   const range = await findPassage(place, target);
   if (mine !== latest) return;
   reveal(range, heading);
@@ -83,7 +88,7 @@ export async function highlightOnArrival(): Promise<void> {
   const entry = store((storage) => JSON.parse(storage[ARRIVAL_KEY] ?? null));
   forgetArrival();
   if (entry?.page !== pageOf(location)) return;
-  if (Date.now() - entry.time < ARRIVAL_MILLISECONDS) await showPlace(entry);
+  if (Date.now() - entry.time < ARRIVAL_MILLISECONDS) await showPlace(entry, true);
 }
 
 /** The browser may forbid storage. Then it shows the place itself, without our mark. */
@@ -132,17 +137,19 @@ function styleSheet(): CSSStyleSheet {
   return made;
 }
 
-/** Readers of the keyboard and of screen readers go on from the heading. */
-function focusHeading(target: HTMLElement | null): HTMLElement | null {
+function headingOf(target: HTMLElement | null): HTMLElement | null {
   const headings = "h1, h2, h3, h4, h5, h6";
   const root = target ?? mainOf(null);
-  const heading = root.matches(headings) ? root : (root.querySelector<HTMLElement>(headings) ?? target);
+  return root.matches(headings) ? root : (root.querySelector<HTMLElement>(headings) ?? target);
+}
+
+/** Readers with a keyboard or a screen reader go on from the heading. */
+function focus(heading: HTMLElement | null): void {
   if (heading && !heading.hasAttribute("tabindex")) {
     heading.tabIndex = -1;
     heading.addEventListener("blur", () => heading.removeAttribute("tabindex"), { once: true });
   }
   heading?.focus({ preventScroll: true });
-  return heading;
 }
 
 function mainOf(target: Element | null): HTMLElement {
