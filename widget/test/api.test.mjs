@@ -36,7 +36,7 @@ beforeEach(async () => {
   });
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   host = `http://127.0.0.1:${server.address().port}`;
-  Object.assign(timing, { silence: 500, probe: 200, health: 300, pause: 5, longestPause: 20 });
+  Object.assign(timing, { silence: 5_000, probe: 2_000, health: 2_000, pause: 5, longestPause: 20 });
 });
 
 afterEach(async () => {
@@ -308,27 +308,25 @@ test("a connection that failed although the host is up is tried again, without a
 });
 
 test("a host that never wakes up is unreachable after the limit", async () => {
-  timing.limit = 150;
+  timing.limit = 1_000;
   routes["/chat"] = (_, response) => response.destroy();
   routes["/health"] = (_, response) => response.destroy();
-  const started = performance.now();
   assert.equal((await problem(collect())).message, strings.unreachable);
-  assert.ok(performance.now() - started < 2_000);
   assert.ok(seen.filter((line) => line === "GET /health").length > 3);
   assert.equal(asked(), 2);
 });
 
 test("a request that the platform holds is waited for, not sent twice", async () => {
-  timing.silence = 50;
+  Object.assign(timing, { silence: 50, probe: 100 });
   routes["/health"] = () => {};
-  routes["/chat"] = (_, response) => setTimeout(stream, 500, response, CHUNK, DONE);
+  routes["/chat"] = (_, response) => setTimeout(stream, 1_000, response, CHUNK, DONE);
   assert.deepEqual(await collect(), [{ type: "waking" }, CHUNK, DONE]);
   assert.equal(asked(), 1);
 });
 
 test("a server that is up and slow is not asleep", async () => {
   timing.silence = 50;
-  routes["/chat"] = (_, response) => setTimeout(stream, 300, response, DONE);
+  routes["/chat"] = (_, response) => setTimeout(stream, 1_000, response, DONE);
   assert.deepEqual(await collect(), [DONE]);
   assert.deepEqual(seen, ["POST /chat", "GET /health"]);
 });
