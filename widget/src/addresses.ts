@@ -23,12 +23,6 @@ export function safeAddress(written: unknown, base = document.baseURI): string |
   return url.href;
 }
 
-/** An address that a text or an answer gives as one that this page can link to, or null. */
-export function linkTo(written: unknown, resolve: (url: string) => string | null): string | null {
-  const safe = safeAddress(written);
-  return safe?.startsWith("mailto:") ? safe : safe && safeAddress(resolve(written as string));
-}
-
 function parse(address: string, base?: string): URL | null {
   try {
     return new URL(address, base);

@@ -1,6 +1,5 @@
 // A question and its answer.
 
-import { linkTo } from "./addresses.ts";
 import { icon, make } from "./dom.ts";
 import { Feedback } from "./feedback.ts";
 import { AnswerRenderer, CAN_COPY } from "./markdown.ts";
@@ -161,7 +160,7 @@ export class TurnView {
     if (!suggestions.length) return;
     const links = suggestions.map((each) => {
       const title = String(each?.title ?? "");
-      const href = linkTo(each?.url, this.#context.resolve);
+      const href = typeof each?.url === "string" ? this.#context.resolve(each.url) : null;
       return make("li", {}, href ? make("a", { href, rel: "noopener nofollow" }, title) : title);
     });
     const listed = this.#answer.lastElementChild;

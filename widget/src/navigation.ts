@@ -1,5 +1,6 @@
 // Opens addresses of the book: without a reload where the site's router allows it.
 
+import { safeAddress } from "./addresses.ts";
 import { make } from "./dom.ts";
 import {
   decode,
@@ -16,7 +17,7 @@ const DIRECTIVE = ":~:";
 const RENDER_MILLISECONDS = 10_000;
 
 /**
- * A safe http(s) address; null if there is none.
+ * A safe address; null if there is none.
  *
  * An address that begins with `local_pages` is a page of `host`. Other relative ones belong to
  * this page.
@@ -25,14 +26,7 @@ export function resolveAddress(
   url: string | null,
   { host, local_pages }: Pick<Context, "host"> & Pick<BookConfig, "local_pages">,
 ): string | null {
-  if (!url) return null;
-  const base = local_pages && url.startsWith(local_pages) ? host : location.href;
-  try {
-    const { protocol, username, password, href } = new URL(url, base);
-    return /^https?:$/.test(protocol) && !username && !password ? href : null;
-  } catch {
-    return null;
-  }
+  return safeAddress(url, local_pages && url?.startsWith(local_pages) ? host : location.href);
 }
 
 /** Open an address that `resolveAddress` has made. `excerpt`: text to find and mark there. */
