@@ -18,9 +18,11 @@ const LABELS: Record<string, string> = {
   ur: "پوچھیں",
 };
 
-// A module has no currentScript.
-const script = (document.currentScript ??
-  document.querySelector("[src$='widget.js']")) as HTMLScriptElement;
+const current = document.currentScript as Element | null;
+// A module has no currentScript. `<img name="currentScript">` of a comment may stand for it.
+const script = (
+  current?.matches("script") ? current : document.querySelector("script[src$='widget.js']")
+) as HTMLScriptElement;
 
 let failures = 0;
 /** The element with the button. A second one stays empty; any number may stand in the page (inline). */
@@ -133,10 +135,9 @@ if (!customElements.get(NAME)) {
   }
 
   addEventListener("keydown", (event) => {
-    const { key, code } = event;
     const names = (["ctrl", "alt", "meta", "shift"] as const).filter((name) => event[(name + "Key") as "altKey"]);
     // By the key's place if the layout has no Latin letters.
-    const pressed = [...names, key > "~" ? code.slice(3) : key].join("+").toLowerCase();
+    const pressed = [...names, event.key > "~" ? event.code.slice(3) : event.key].join("+").toLowerCase();
     if (
       pressed === (target()?.option("shortcut") ?? "Ctrl+I").toLowerCase() &&
       !event.defaultPrevented &&

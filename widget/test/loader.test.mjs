@@ -81,6 +81,18 @@ test("mode none: triggers of the author open the panel, also those that come lat
   assert.equal((await next).question, "How do I wind it?");
 });
 
+test("an element of a comment is not taken for the script, whose host code is loaded from", async () => {
+  for (const html of [
+    `<img name="currentScript" src="http://evil.example/widget.js"><script src="${SCRIPT}"></script>`,
+    `<img src="http://evil.example/widget.js"><script src="${SCRIPT}" type="module"></script>`,
+  ]) {
+    const widget = await open(`<body>${html}`);
+    await widget.open();
+    const requests = used.internet.requests().filter((line) => line.includes("evil.example/widget/"));
+    assert.deepEqual(requests, []);
+  }
+});
+
 test("a click that comes before the app opens the panel once", async () => {
   const widget = await open(`<body><script src="${SCRIPT}" defer></script>`);
   let arrive;
