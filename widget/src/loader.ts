@@ -24,6 +24,8 @@ const script = (
   current?.matches("script") ? current : document.querySelector("script[src$='widget.js']")
 ) as HTMLScriptElement;
 
+/** For the page: the room of the open panel, which is kept for the first paint of the next page. */
+const room = new CSSStyleSheet();
 let failures = 0;
 /** The element with the button. A second one stays empty; any number may stand in the page (inline). */
 let floating: QuireAsk | undefined;
@@ -32,8 +34,7 @@ export class QuireAsk extends HTMLElement {
   /** All that the element shows. Missing if another element has the button. */
   declare box?: HTMLElement;
   declare button?: HTMLButtonElement;
-  /** For the page: the room of the open panel, which is kept for the first paint of the next page. */
-  room = new CSSStyleSheet();
+  readonly room = room;
   #app: Promise<App> | undefined;
 
   /** An option of the author: an attribute of the element, else of the script. */
@@ -73,10 +74,12 @@ export class QuireAsk extends HTMLElement {
         observer.disconnect();
         idle(show);
       }).observe(box);
-    } else if (innerWidth > 899 && mode === "panel") idle(show);
-    document.adoptedStyleSheets.push(this.room);
+      return;
+    }
+    document.adoptedStyleSheets.push(room);
+    if (innerWidth > 899 && mode === "panel") idle(show);
     try {
-      this.room.replaceSync(sessionStorage.quireOpen);
+      room.replaceSync(sessionStorage.quireOpen);
       if (innerWidth > 899 && sessionStorage.quireOpen) show();
       if (sessionStorage.quireArrival) this.load();
     } catch {
@@ -105,7 +108,7 @@ export class QuireAsk extends HTMLElement {
       .then(({ start }) => start(this))
       .catch((error) => {
         failures++;
-        this.room.replaceSync("");
+        room.replaceSync("");
         this.button?.append(" ⚠");
         this.#app = undefined;
         throw error;

@@ -229,6 +229,19 @@ test("mode panel is open from the start on a wide window, until the reader close
   assert.equal(await narrow.panel.count(), 0);
 });
 
+test("a page without the button has no room for a panel that was open on the page before", async () => {
+  const widget = await open(`<style>body { margin: 0 }</style><body><script src="${SCRIPT}" defer></script>`);
+  const { page } = widget;
+  await widget.open();
+  used.internet.document(
+    PAGE,
+    `<!doctype html><title>A page</title><style>body { margin: 0 }</style><quire-ask mode="inline"></quire-ask><script src="${SCRIPT}" defer></script>`,
+  );
+  await page.goto(`http://${PAGE}/inline`);
+  await widget.question.waitFor();
+  assert.equal((await page.locator("body").boundingBox()).width, 1280);
+});
+
 test("selected text loads the app, which offers to ask about it", async () => {
   const widget = await open(`<body><p>A full spring drives the clock.</p><script src="${SCRIPT}" defer></script>`);
   await widget.launcher.waitFor();
