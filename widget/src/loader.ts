@@ -107,9 +107,8 @@ export class QuireAsk extends HTMLElement {
     return (this.#app ??= import(`${new URL(APP_FILE, script.src)}#${failures}`)
       .then(({ start }) => start(this))
       .catch((error) => {
-        failures++;
         room.replaceSync("");
-        this.button?.append(" ⚠");
+        failures++ || this.button?.append(" ⚠");
         this.#app = undefined;
         throw error;
       }));
@@ -128,8 +127,8 @@ if (!customElements.get(NAME)) {
   for (const type of ["pointerover", "focusin", "click", "selectionchange"]) {
     document.addEventListener(type, (event) => {
       const found = (event.target as Element).closest?.<HTMLElement>(`[data-quire-open],${NAME}`);
-      // Selected text can be asked about.
-      if (found || getSelection()?.type === "Range") target()?.load();
+      // Selected text can be asked about. After a failure, only a click or a key tries again.
+      if (!failures && (found || getSelection()?.type === "Range")) target()?.load();
       const question = found?.dataset.quireOpen;
       if (type !== "click" || question == null) return;
       event.preventDefault();

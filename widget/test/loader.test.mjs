@@ -124,6 +124,26 @@ test("an app that cannot be loaded is marked on the button and loaded at the nex
   assert.equal((await widget.launcher.textContent()).trim(), "Ask");
 });
 
+test("a pointer over the button asks a broken host once, a click each time", async () => {
+  const widget = await open(`<body><script src="${SCRIPT}" defer></script>`);
+  used.internet.fault((request, response) => {
+    if (!request.url.includes("/app-")) return false;
+    response.destroy();
+    return true;
+  });
+  used.internet.forget();
+  await widget.launcher.hover();
+  await widget.launcher.getByText("⚠").waitFor();
+  for (let moves = 0; moves < 5; moves++) {
+    await widget.page.mouse.move(10, 10);
+    await widget.launcher.hover();
+  }
+  await widget.launcher.click();
+  await until(widget.page, () => performance.getEntriesByType("resource").filter(({ name }) => /app-/.test(name)).length > 1);
+  assert.equal(appRequests(), 2);
+  assert.equal((await widget.launcher.textContent()).trim(), "Ask ⚠");
+});
+
 test("a router that replaces <body> keeps the panel, the conversation and the running answer", async () => {
   const widget = await open(`<body><p>Old</p><script src="${SCRIPT}" defer></script>`);
   const { page } = widget;
