@@ -138,7 +138,8 @@ export class Preview {
 
   show(chip: HTMLElement): void {
     const citation = this.#citations.get(Number(chip.dataset.source));
-    if (!citation || !("showPopover" in this.element)) return;
+    // The turn may be gone since the pointer came.
+    if (!citation || !chip.isConnected || !("showPopover" in this.element)) return;
     const href = chip.getAttribute("href");
     const link = { href, rel: "noopener nofollow", tabindex: "-1", "data-source": String(citation.marker) };
     this.element.replaceChildren(

@@ -410,6 +410,19 @@ test("a chip shows its source to the pointer and the focus, opens it at a click,
   assert.match(await preview.textContent(), /Excerpt 2\.$/);
 });
 
+test("a turn that is removed takes its preview along", async () => {
+  await show({ answer: "a [1]", citations: [citation(1)], state: "done", done: done() });
+  await page.locator(".cite").hover();
+  await page.evaluate(() => view.element.remove());
+  await show({ answer: "b [1]", citations: [citation(1)], state: "done", done: done() });
+  await page.mouse.move(1, 1);
+  await page.locator(".cite").hover();
+  await page.locator(".preview").waitFor();
+  await page.evaluate(() => view.element.remove());
+  await page.mouse.click(1, 1);
+  assert.deepEqual(page.errors, []);
+});
+
 test("the first touch of a chip shows its source, the second one opens it", async () => {
   const phone = await openParts(browser, EXPORTS, { hasTouch: true, viewport: { width: 390, height: 700 } });
   await phone.evaluate(([citation, text]) => {
