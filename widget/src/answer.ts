@@ -1,5 +1,6 @@
 // A question and its answer.
 
+import { safeAddress } from "./addresses.ts";
 import { icon, make } from "./dom.ts";
 import { Feedback } from "./feedback.ts";
 import { AnswerRenderer, CAN_COPY } from "./markdown.ts";
@@ -160,7 +161,7 @@ export class TurnView {
     if (!suggestions.length) return;
     const links = suggestions.map((each) => {
       const title = String(each?.title ?? "");
-      const href = typeof each?.url === "string" ? this.#context.resolve(each.url) : null;
+      const href = typeof each?.url === "string" ? safeAddress(this.#context.resolve(each.url)) : null;
       return make("li", {}, href ? make("a", { href, rel: "noopener nofollow" }, title) : title);
     });
     const listed = this.#answer.lastElementChild;

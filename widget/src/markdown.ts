@@ -2,6 +2,7 @@
 // parses HTML and nothing is loaded. The document grows only at its end: what is shown is never
 // rebuilt, but for a marker that becomes a chip when its citation arrives.
 
+import { safeAddress } from "./addresses.ts";
 import { BlockParser } from "./blocks.ts";
 import { make } from "./dom.ts";
 import type { Output } from "./inline.ts";
@@ -218,7 +219,7 @@ class Tree implements Output {
         return top.appendChild(make(head ? "th" : "td", attributes));
       }
       case "link": {
-        const address = this.#options.resolve(detail);
+        const address = safeAddress(this.#options.resolve(detail));
         if (!address) return top;
         return top.appendChild(make("a", { href: address, rel: "noopener nofollow" }));
       }

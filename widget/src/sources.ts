@@ -1,6 +1,6 @@
 // The sources of an answer: numbered chips in the text, a preview beside them, and the list below.
 
-import { withHighlight } from "./addresses.ts";
+import { safeAddress, withHighlight } from "./addresses.ts";
 import { make } from "./dom.ts";
 import { fill } from "./i18n.ts";
 import type { Citation, Context } from "./types.ts";
@@ -38,7 +38,7 @@ export function pathOf({ source }: Pick<Citation, "source">, context: Context): 
 
 /** Where a citation leads, or null. */
 export function addressOf({ source }: Pick<Citation, "source">, context: Context): string | null {
-  return context.resolve(source.url);
+  return safeAddress(context.resolve(source.url));
 }
 
 /** The number of a citation in the text: a link, or a button that shows the preview. */

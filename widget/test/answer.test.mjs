@@ -193,6 +193,18 @@ const ADDRESSES = {
   "https://": null,
 };
 
+test("an unsafe address is no link, even if the panel gives it", async () => {
+  const shown = await page.evaluate(() => {
+    const { resolve } = window;
+    window.resolve = (url) => url;
+    return render(["[a](javascript:x) <https://a.example>"]).then((root) => {
+      window.resolve = resolve;
+      return [...root.querySelectorAll("a")].map((each) => each.href);
+    });
+  });
+  assert.deepEqual(shown, ["https://a.example/"]);
+});
+
 test("addresses", async () => {
   for (const [written, expected] of Object.entries(ADDRESSES)) {
     assert.equal(await page.evaluate((written) => parts.safeAddress(written), written), expected, JSON.stringify(written));
