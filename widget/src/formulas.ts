@@ -9,8 +9,7 @@ export function isFormula(text: string): boolean {
 
 const NAMED: Record<string, string> = {
   lt: "<", gt: ">", amp: "&", quot: '"', apos: "'", nbsp: "\u00a0", hellip: "…", ndash: "–", mdash: "—",
-  lsquo: "‘", rsquo: "’", ldquo: "“", rdquo: "”", laquo: "«", raquo: "»", copy: "©", reg: "®",
-  times: "×", middot: "·", bull: "•", deg: "°", rarr: "→", larr: "←", le: "≤", ge: "≥", ne: "≠",
+  copy: "©", times: "×", bull: "•", rarr: "→",
 };
 
 /** Replace Markdown's backslash escapes and the entities of HTML that models write. */

@@ -66,7 +66,8 @@ const MAX_LENGTH = 3_000;
 const PLAIN = /(?:[^\\`*_~$&<![\s]|[^\S\n\t ]| (?=\S))+/y;
 const SPACE = /\s/;
 const PUNCTUATION = /[\p{P}\p{S}]/u;
-const UNSPACED = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Hangul}\u3000-\u303f\uff00-\uffef]/u;
+/** Chinese, Japanese, Korean and their punctuation. */
+const UNSPACED = /[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef]/;
 
 // Labels have brackets of one more level, targets have parentheses of one more level.
 const IN_LABEL = /\\.|`[^`\n]*`|[^\\[\]`\n]/.source;
