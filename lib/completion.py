@@ -119,9 +119,11 @@ def _last_word(text: str) -> str:
 
 
 def _words_in(text: str) -> Iterator[str]:
-    for name in split_words(text):
-        if not IS_UNSPACED.match(name):
-            yield from (word for word in _JOINTS.split(name) if len(word) <= _LONGEST)
+    for name in {*split_words(text)}:
+        if name.isascii() and name.isalnum():  # the usual case, and nothing to split
+            yield name
+        elif not IS_UNSPACED.match(name):
+            yield from _JOINTS.split(name)
 
 
 def _count_in_steps(
@@ -134,7 +136,7 @@ def _count_in_steps(
             *((section["heading"], _HEADING_WEIGHT) for section in payload["sections"]),
         ):
             for word in {*_words_in(text)}:
-                if word in uses or len(uses) < _MAX_WORDS:
+                if word in uses or (len(uses) < _MAX_WORDS and len(word) <= _LONGEST):
                     uses[word] += weight
         yield
 
