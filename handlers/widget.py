@@ -4,12 +4,15 @@ Any page may load these files: they are public and the same for everyone. So the
 of their own, without credentials.
 """
 
+import re
+
 from quart import Blueprint, Response
 from quart_cors import cors_exempt
 
 from handlers.static import ASSETS, IMMUTABLE, send_file
 
 _LOADER_CACHE = "public, max-age=600, stale-while-revalidate=86400"
+_APP = re.compile(r"app-\w{1,20}\.js")
 
 blueprint = Blueprint("widget", __name__)
 
@@ -23,7 +26,12 @@ async def loader() -> Response:
 @blueprint.get("/widget/<name>")
 @cors_exempt
 async def file(name: str) -> Response:
-    return _share(await send_file(ASSETS / "widget", name, IMMUTABLE))
+    folder, cache_control = ASSETS / "widget", IMMUTABLE
+    if _APP.fullmatch(name) and not (folder / name).is_file():
+        # That of another version, whose loader a browser has kept.
+        name = next((app.name for app in folder.glob("app-*.js")), name)
+        cache_control = "no-cache"
+    return _share(await send_file(folder, name, cache_control))
 
 
 def _share(response: Response) -> Response:

@@ -92,11 +92,26 @@ async def test_a_new_build_is_served_at_once(api: Api, built: Path) -> None:
     assert (after.status, after.text) == (200, "new")
 
 
+async def test_the_loader_of_another_version_gets_the_present_app(api: Api) -> None:
+    """Browsers use a loader for a day. Its app is gone after an update of Quire."""
+    answer = await api.get("/widget/app-9z8y7x.js", headers={"Origin": "https://any.example"})
+    assert (answer.status, answer.text) == (200, SCRIPT)
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_without_a_build_there_is_no_app(api: Api, built: Path) -> None:
+    (built / "widget" / "app-1a2b3c.js").unlink()
+    assert (await api.get("/widget/app-9z8y7x.js")).status == 404
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "/widget/",
         "/widget/app.js",
+        "/widget/de-9z8y7x.js",
+        "/widget/app-%2e%2e.js",
         "/widget/notes.txt",
         "/widget/../secret.js",
         "/widget/..%2fsecret.js",
@@ -106,6 +121,7 @@ async def test_a_new_build_is_served_at_once(api: Api, built: Path) -> None:
         "/widget/.js",
         "/widget/x/app-1a2b3c.js",
         f"/widget/{'a' * 5000}.js",
+        f"/widget/app-{'a' * 5000}.js",
     ],
 )
 async def test_there_is_nothing_else(api: Api, path: str) -> None:
