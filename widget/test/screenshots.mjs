@@ -10,6 +10,7 @@ const { startModel } = await import("./support/model.mjs");
 const { startQuire } = await import("./support/quire.mjs");
 const { builtSite, SITES } = await import("./support/sites.mjs");
 const { strings, Widget } = await import("./support/widget.mjs");
+const { default: arabicStrings } = await import("../src/locales/ar.ts");
 
 const [folder = "screenshots", ...chosen] = process.argv.slice(2);
 await mkdir(folder, { recursive: true });
@@ -89,19 +90,18 @@ for (const name of chosen.length ? chosen : SITES) {
   });
   await picture("search", async (widget) => {
     await widget.open();
-    const found = widget.page.waitForResponse((response) => response.url().includes("/search"));
     await widget.question.pressSequentially("grease");
-    await (await found).finished();
+    await widget.element.getByRole("option").first().waitFor();
   });
-  await picture("selection", async ({ page }) => {
-    await page.getByText("A full spring drives it").click({ clickCount: 3 });
+  await picture("selection", async (widget) => {
+    await widget.page.getByText("A full spring drives it").click({ clickCount: 3 });
+    await widget.button(strings.askSelection).waitFor();
   });
-  await picture("refusal", (widget) =>
-    asked(widget, "How do I turn the key to the moon?", (request) => {
-      request.say("The book does not say anything about the moon.");
-      request.finish();
-    }),
-  );
+  await picture("refusal", async (widget) => {
+    await widget.open();
+    await widget.ask("Who won the football championship of 1974?");
+    await widget.answered();
+  });
   await picture("feedback", async (widget) => {
     await ask(widget);
     await widget.button(strings.notHelpful).click();
@@ -119,14 +119,15 @@ for (const name of chosen.length ? chosen : SITES) {
   const arabic = async (widget) => {
     await widget.launcher.click();
     const field = widget.element.getByRole("textbox");
-    await field.fill("أين أعلّق الساعة؟");
+    await field.fill("أين تُعلّق ساعة المد؟ على جدار داخلي؟");
     const next = model.next();
     await field.press("Enter");
     const request = await next;
     request.say(`علّق الساعة على جدار داخلي. [1]\n\n- بخار المطبخ\n- \`tideclock set\`\n`);
     request.finish();
-    await widget.element.getByText("بخار المطبخ").last().waitFor();
+    await widget.button(arabicStrings.send).waitFor();
   };
+  await picture("rtl-button", () => {}, { path: "ar/" });
   await picture("rtl", arabic, { path: "ar/" });
   await picture("rtl-sheet", arabic, { path: "ar/", ...PHONE });
 
