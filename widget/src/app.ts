@@ -12,7 +12,7 @@ import { fill, loadStrings } from "./i18n.ts";
 import type { QuireAsk } from "./loader.ts";
 import type { Strings } from "./locales/en.ts";
 import { openAddress, resolveAddress } from "./navigation.ts";
-import { Panel, wasClosed } from "./panel.ts";
+import { Panel, wasClosed, wide } from "./panel.ts";
 import panelCss from "./panel.css";
 import searchCss from "./search.css";
 import { currentSelection, watchSelection } from "./selection.ts";
@@ -27,10 +27,11 @@ const MOST_ANNOUNCED = 1_500;
 const styles = new CSSStyleSheet();
 styles.replaceSync(themeCss + panelCss + composerCss + searchCss + selectionCss + answerCss);
 
-export async function start(quire: QuireAsk): Promise<App> {
+/** `room`: the page's style sheet for the panel's room. */
+export async function start(quire: QuireAsk, room: CSSStyleSheet): Promise<App> {
   const language = (quire.option("lang") ?? document.documentElement.lang).slice(0, 2);
   highlightOnArrival();
-  return new App(quire, language, await loadStrings(language));
+  return new App(quire, room, language, await loadStrings(language));
 }
 
 export class App {
@@ -46,7 +47,7 @@ export class App {
   /** The answer that is being received. */
   #running: AbortController | undefined;
 
-  constructor(quire: QuireAsk, language: string, strings: Strings) {
+  constructor(quire: QuireAsk, room: CSSStyleSheet, language: string, strings: Strings) {
     const host = (quire.option("host") ?? new URL("..", import.meta.url).href).replace(/\/$/, "");
     const box = quire.box!;
     const root = quire.shadowRoot!;
@@ -100,7 +101,7 @@ export class App {
     const frame = make("div", { class: "frame", lang: language, dir: strings.dir }, ...parts, this.#live);
     if (inline) box.replaceChildren(frame);
     else {
-      this.#panel = new Panel(quire, frame, () => this.#tell("quire-close"));
+      this.#panel = new Panel(quire, room, frame, () => this.#tell("quire-close"));
       this.#panel.swipeBy(header);
       watchSelection(box, strings, (selection) => this.#about(selection));
     }
@@ -140,7 +141,7 @@ export class App {
 
   /** Show the panel as the page begins, unless the reader has closed it on a page before. */
   restore(): void {
-    if (!wasClosed()) this.#show(true);
+    if (wide.matches && !wasClosed()) this.#show(true);
   }
 
   /** The element stands in the document again. */

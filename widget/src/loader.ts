@@ -34,7 +34,6 @@ export class QuireAsk extends HTMLElement {
   /** All that the element shows. Missing if another element has the button. */
   declare box?: HTMLElement;
   declare button?: HTMLButtonElement;
-  readonly room = room;
   #app: Promise<App> | undefined;
 
   /** An option of the author: an attribute of the element, else of the script. */
@@ -69,18 +68,13 @@ export class QuireAsk extends HTMLElement {
 
     const show = () => this.load().then((app) => app.restore());
     if (mode === "inline") {
-      new IntersectionObserver(([entry], observer) => {
-        if (!entry!.isIntersecting) return;
-        observer.disconnect();
-        idle(show);
-      }).observe(box);
-      return;
+      return new IntersectionObserver(([entry]) => entry!.isIntersecting && idle(show)).observe(box);
     }
     document.adoptedStyleSheets.push(room);
     if (innerWidth > 899 && mode === "panel") idle(show);
     try {
       room.replaceSync(sessionStorage.quireOpen);
-      if (innerWidth > 899 && sessionStorage.quireOpen) show();
+      if (sessionStorage.quireOpen) show();
       if (sessionStorage.quireArrival) this.load();
     } catch {
       // Forbidden by the browser.
@@ -104,8 +98,8 @@ export class QuireAsk extends HTMLElement {
   load(): Promise<App> {
     if (!this.box) return floating!.load();
     // Some browsers remember a failed import by its address.
-    return (this.#app ??= import(`${new URL(APP_FILE, script.src)}#${failures}`)
-      .then(({ start }) => start(this))
+    return (this.#app ??= import(new URL(`${APP_FILE}#${failures}`, script.src) as unknown as string)
+      .then(({ start }) => start(this, room))
       .catch((error) => {
         room.replaceSync("");
         failures++ || this.button?.append(" ⚠");
@@ -128,11 +122,12 @@ if (!customElements.get(NAME)) {
     document.addEventListener(type, (event) => {
       const found = (event.target as Element).closest?.<HTMLElement>(`[data-quire-open],${NAME}`);
       // Selected text can be asked about. After a failure, only a click or a key tries again.
-      if (!failures && (found || getSelection()?.type === "Range")) target()?.load();
+      if (!failures && (found || getSelection()!.type === "Range")) target()?.load();
       const question = found?.dataset.quireOpen;
-      if (type !== "click" || question == null) return;
-      event.preventDefault();
-      target()?.open(question);
+      if (type === "click" && question != null) {
+        event.preventDefault();
+        target()?.open(question);
+      }
     });
   }
 

@@ -7,20 +7,23 @@ import pageCss from "./page.css";
 /** Pixels of a downward swipe that closes the sheet. */
 const SWIPE = 80;
 
-const wide = matchMedia("(min-width: 900px)");
+/** Whether the panel has room beside the page. */
+export const wide = matchMedia("(min-width: 900px)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Panel {
   isOpen = false;
   readonly #quire: QuireAsk;
   readonly #dialog = make("dialog", { class: "panel", part: "panel", "aria-labelledby": "title" });
+  readonly #room: CSSStyleSheet;
   readonly #closed: () => void;
   /** What had the focus before the panel opened. */
   #before: HTMLElement | null = null;
 
   /** `closed` is called after the reader or the author closed the panel. */
-  constructor(quire: QuireAsk, content: HTMLElement, closed: () => void) {
+  constructor(quire: QuireAsk, room: CSSStyleSheet, content: HTMLElement, closed: () => void) {
     this.#quire = quire;
+    this.#room = room;
     this.#closed = closed;
     const dialog = this.#dialog;
     dialog.append(content);
@@ -92,7 +95,7 @@ export class Panel {
     else if (this.isOpen) dialog.showModal();
     if (this.isOpen) focused?.focus();
     if (button) button.hidden = this.isOpen;
-    const css = docked ? pageCss.replaceAll("right", this.#side()) : "";
+    const css = docked ? pageCss.replaceAll(/right(?=:)/g, this.#side()) : "";
     this.#makeRoom(css);
     try {
       // Empty: the reader has closed it.
@@ -106,7 +109,7 @@ export class Panel {
   #makeRoom(css: string): void {
     const seen = document.elementFromPoint(innerWidth / 3, innerHeight / 3);
     const top = seen?.getBoundingClientRect().top;
-    this.#quire.room.replaceSync(css);
+    this.#room.replaceSync(css);
     const moved = seen && seen.getBoundingClientRect().top - top!;
     if (moved) scrollBy({ top: moved, behavior: "instant" });
   }

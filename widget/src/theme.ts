@@ -9,7 +9,7 @@ export function colorScheme(wanted: string | undefined): string {
   const found = /(^| )((dark|slate|coal|navy|ayu)|light|default|rust)( |$)/.exec(names.join(" "));
   if (found?.[3]) return "dark";
   // VitePress has a class for dark only. Other pages may follow the system.
-  return found || document.querySelector("meta[content^=VitePress]") ? "light" : "light dark";
+  return found || document.querySelector("[content^=VitePress]") ? "light" : "light dark";
 }
 
 /** Call now, and whenever the page's theme may have changed. */

@@ -120,6 +120,18 @@ for (const [title, close] of [
   });
 }
 
+test("a panel that was open does not cover a narrow window on the next page", async () => {
+  const widget = await open();
+  const { page } = widget;
+  await widget.open();
+  await page.goto("about:blank");
+  await page.setViewportSize({ width: 600, height: 800 });
+  await page.goto(`http://${PAGE}/`);
+  await page.waitForLoadState("networkidle");
+  assert.equal(await widget.panel.isVisible(), false);
+  await widget.launcher.waitFor();
+});
+
 test("a short swipe does not close it", async () => {
   const widget = await open("", PHONE);
   const { page } = widget;
