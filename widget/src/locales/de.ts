@@ -55,7 +55,7 @@ const de: Strings = {
   offline: "Sie sind offline. Ihre Frage bleibt erhalten; versuchen Sie es erneut, sobald Sie verbunden sind.",
   unreachable: "Der Server ist nicht erreichbar. Bitte versuchen Sie es gleich noch einmal.",
   interrupted: "Die Verbindung wurde unterbrochen. Die Antwort ist unvollständig.",
-  tooMany: "Zu viele Fragen. Bitte warten Sie noch {n} s.",
+  tooMany: "Zu viele Fragen. Bitte warten Sie noch {n} s.",
   tooLong: "Die Frage ist zu lang: höchstens 1.000 Zeichen.",
   notAllowed: "Diese Website darf diesen Server nicht verwenden.",
 };

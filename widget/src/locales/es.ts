@@ -55,7 +55,7 @@ const es: Strings = {
   offline: "No tiene conexión. Conservamos su pregunta; inténtelo de nuevo cuando vuelva a conectarse.",
   unreachable: "No se puede contactar con el servidor. Inténtelo de nuevo en un momento.",
   interrupted: "Se perdió la conexión. La respuesta está incompleta.",
-  tooMany: "Demasiadas preguntas. Inténtelo de nuevo en {n} s.",
+  tooMany: "Demasiadas preguntas. Inténtelo de nuevo en {n} s.",
   tooLong: "La pregunta es demasiado larga: 1000 caracteres como máximo.",
   notAllowed: "Este sitio no tiene permiso para usar este servidor.",
 };

@@ -55,7 +55,7 @@ const pt: Strings = {
   offline: "Você está sem conexão. Sua pergunta foi guardada; tente novamente quando voltar a se conectar.",
   unreachable: "Não foi possível contatar o servidor. Tente novamente em instantes.",
   interrupted: "A conexão foi perdida. A resposta está incompleta.",
-  tooMany: "Perguntas demais. Tente novamente em {n} s.",
+  tooMany: "Perguntas demais. Tente novamente em {n} s.",
   tooLong: "A pergunta é longa demais: no máximo 1.000 caracteres.",
   notAllowed: "Este site não tem permissão para usar este servidor.",
 };
