@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { PAGE, usePlainPage } from "./support/plain-page.mjs";
-import { strings, until } from "./support/widget.mjs";
+import { luminance, strings, until } from "./support/widget.mjs";
 
 const TEXT = Array.from({ length: 60 }, (_, n) => `<p id="p${n}">${`Paragraph ${n} of the page. `.repeat(12)}</p>`).join("");
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
@@ -225,6 +225,12 @@ test("follows what the page says, live, and else the system", async () => {
   await live.page.evaluate(() => delete document.documentElement.dataset.theme);
   await live.page.emulateMedia({ colorScheme: "dark" });
   assert.equal(await dark(live), true, "the system's switch");
+});
+
+test("in a page that stays light, mode inline can be read where the system is dark", async () => {
+  const widget = await open("", { colorScheme: "dark" }, "<quire-ask mode='inline'></quire-ask>");
+  await widget.question.waitFor();
+  assert.ok((await luminance(widget.element.locator(".frame"))) < 0.1);
 });
 
 test("the author's custom properties and parts are used", async () => {
