@@ -34,6 +34,12 @@ export class Panel {
       event.preventDefault();
       this.close();
     });
+    // Sites open their search with "/" or turn pages with arrows. They see no field here.
+    for (const type of ["keydown", "keypress", "keyup"] as const) {
+      dialog.addEventListener(type, (event) => {
+        if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+      });
+    }
     // The phone's "back", and what closes a modal dialog without asking.
     for (const type of ["cancel", "close"]) {
       dialog.addEventListener(type, (event) => {

@@ -52,6 +52,29 @@ test("position start is the other side", async () => {
   assert.ok(Math.abs((await bodyBox(widget.page)).x - panel.width) < 1);
 });
 
+test("what a reader types is no shortcut of the page, whose own shortcuts work on", async () => {
+  const widget = await open();
+  const { page } = widget;
+  await widget.open();
+  await page.evaluate(() => {
+    window.heard = [];
+    for (const type of ["keydown", "keypress", "keyup"]) {
+      document.addEventListener(type, ({ key }) => heard.push(key));
+    }
+  });
+  const heard = () => page.evaluate(() => heard.splice(0).join(" "));
+  await page.keyboard.type("/s?");
+  await page.keyboard.press("ArrowLeft");
+  await widget.element.locator("[part=conversation]").focus();
+  for (const key of ["s", "ArrowRight", "Shift+ArrowLeft"]) await page.keyboard.press(key);
+  assert.equal(await heard(), "");
+  await page.keyboard.press("Control+k");
+  assert.match(await heard(), /k/);
+  await widget.button(strings.close).click();
+  await page.keyboard.press("s");
+  assert.match(await heard(), /s/);
+});
+
 test("what the reader looks at stays in place", async () => {
   const widget = await open();
   const { page } = widget;
