@@ -4,8 +4,9 @@ export const html = document.documentElement;
 
 /** A value of `color-scheme`. `wanted`: dark or light; anything else follows the page. */
 export function colorScheme(wanted: string | undefined): string {
-  // Docusaurus, Starlight; Material; VitePress, mdBook.
-  const names = [wanted, html.dataset.theme, document.body.dataset.mdColorScheme, html.className];
+  // Docusaurus, Starlight; Furo; Material; VitePress, mdBook; PaperMod.
+  const { dataset, className } = document.body;
+  const names = [wanted, html.dataset.theme, dataset.theme, dataset.mdColorScheme, html.className, className];
   const found = /(^| )((dark|slate|coal|navy|ayu)|light|default|rust)( |$)/.exec(names.join(" "));
   if (found?.[3]) return "dark";
   // VitePress has a class for dark only. Other pages may follow the system.

@@ -216,6 +216,9 @@ test("nothing is animated for a reader who wants less motion", async () => {
 });
 
 const SCHEMES = [
+  ["Furo", "", 'data-theme="dark"', "light", "dark"],
+  ["Furo, auto", "", 'data-theme="auto"', "dark", "dark"],
+  ["PaperMod", "", 'class="dark"', "light", "dark"],
   ["nothing, system light", "", "", "light", "light"],
   ["nothing, system dark", "", "", "dark", "dark"],
   ["Docusaurus, light", 'data-theme="light"', "", "dark", "light"],
