@@ -155,6 +155,13 @@ test("a panel that was open does not cover a narrow window on the next page", as
   await widget.launcher.waitFor();
 });
 
+test("at 400 % of a usual window, half of it is the conversation's", async () => {
+  const widget = await open("", { viewport: { width: 320, height: 256 } });
+  await widget.open();
+  const { height } = await widget.element.locator("[part=conversation]").boundingBox();
+  assert.ok(height >= 128, `${height} px`);
+});
+
 test("a short swipe does not close it", async () => {
   const widget = await open("", PHONE);
   const { page } = widget;
