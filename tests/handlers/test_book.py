@@ -358,6 +358,7 @@ async def test_without_an_index_the_pages_say_so(tmp_path: Path) -> None:
         home = await api.get("/")
         assert home.status == 200
         assert "The book is not indexed yet." in home.text
+        assert "or wait if one is running.</p>" in home.text
         assert '<h1 dir="auto">Harbour</h1>' in home.text
         answer = await api.get("/book/")
         assert answer.status == 503

@@ -26,7 +26,6 @@ const de: Strings = {
   stop: "Anhalten",
   stopped: "Angehalten.",
   retry: "Erneut versuchen",
-  askAgain: "Noch einmal fragen",
   copy: "Kopieren",
   copied: "Kopiert",
   copyCode: "Code kopieren",
@@ -56,7 +55,6 @@ const de: Strings = {
   unreachable: "Der Server ist nicht erreichbar. Bitte versuchen Sie es gleich noch einmal.",
   interrupted: "Die Verbindung wurde unterbrochen. Die Antwort ist unvollständig.",
   tooMany: "Zu viele Fragen. Bitte warten Sie noch {n} s.",
-  tooLong: "Die Frage ist zu lang: höchstens 1.000 Zeichen.",
   notAllowed: "Diese Website darf diesen Server nicht verwenden.",
 };
 

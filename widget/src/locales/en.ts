@@ -28,7 +28,6 @@ const en = {
   stopped: "Stopped.",
   // Under an answer.
   retry: "Try again",
-  askAgain: "Ask again",
   copy: "Copy",
   copied: "Copied",
   copyCode: "Copy code",
@@ -64,7 +63,6 @@ const en = {
   interrupted: "The connection was lost. The answer is incomplete.",
   /** {n} is a number of seconds. */
   tooMany: "Too many questions. Try again in {n} seconds.",
-  tooLong: "The question is too long: at most 1,000 characters.",
   notAllowed: "This site is not allowed to use this server.",
 };
 

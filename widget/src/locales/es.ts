@@ -26,7 +26,6 @@ const es: Strings = {
   stop: "Detener",
   stopped: "Detenido.",
   retry: "Reintentar",
-  askAgain: "Preguntar de nuevo",
   copy: "Copiar",
   copied: "Copiado",
   copyCode: "Copiar código",
@@ -56,7 +55,6 @@ const es: Strings = {
   unreachable: "No se puede contactar con el servidor. Inténtelo de nuevo en un momento.",
   interrupted: "Se perdió la conexión. La respuesta está incompleta.",
   tooMany: "Demasiadas preguntas. Inténtelo de nuevo en {n} s.",
-  tooLong: "La pregunta es demasiado larga: 1000 caracteres como máximo.",
   notAllowed: "Este sitio no tiene permiso para usar este servidor.",
 };
 

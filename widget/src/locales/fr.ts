@@ -26,7 +26,6 @@ const fr: Strings = {
   stop: "Arrêter",
   stopped: "Arrêté.",
   retry: "Réessayer",
-  askAgain: "Poser de nouveau la question",
   copy: "Copier",
   copied: "Copié",
   copyCode: "Copier le code",
@@ -56,7 +55,6 @@ const fr: Strings = {
   unreachable: "Le serveur est injoignable. Veuillez réessayer dans un instant.",
   interrupted: "La connexion a été interrompue. La réponse est incomplète.",
   tooMany: "Trop de questions. Réessayez dans {n} s.",
-  tooLong: "La question est trop longue : 1 000 caractères au maximum.",
   notAllowed: "Ce site n’est pas autorisé à utiliser ce serveur.",
 };
 

@@ -26,7 +26,6 @@ const ja: Strings = {
   stop: "停止",
   stopped: "停止しました。",
   retry: "再試行",
-  askAgain: "もう一度質問する",
   copy: "コピー",
   copied: "コピーしました",
   copyCode: "コードをコピー",
@@ -56,7 +55,6 @@ const ja: Strings = {
   unreachable: "サーバーに接続できません。しばらくしてからもう一度お試しください。",
   interrupted: "接続が切れました。回答は途中までです。",
   tooMany: "質問が多すぎます。{n}秒後にもう一度お試しください。",
-  tooLong: "質問が長すぎます。1,000文字以内で入力してください。",
   notAllowed: "このサイトにはこのサーバーの利用が許可されていません。",
 };
 

@@ -26,7 +26,6 @@ const pt: Strings = {
   stop: "Parar",
   stopped: "Interrompido.",
   retry: "Tentar novamente",
-  askAgain: "Perguntar de novo",
   copy: "Copiar",
   copied: "Copiado",
   copyCode: "Copiar código",
@@ -56,7 +55,6 @@ const pt: Strings = {
   unreachable: "Não foi possível contatar o servidor. Tente novamente em instantes.",
   interrupted: "A conexão foi perdida. A resposta está incompleta.",
   tooMany: "Perguntas demais. Tente novamente em {n} s.",
-  tooLong: "A pergunta é longa demais: no máximo 1.000 caracteres.",
   notAllowed: "Este site não tem permissão para usar este servidor.",
 };
 

@@ -26,7 +26,6 @@ const zh: Strings = {
   stop: "停止",
   stopped: "已停止。",
   retry: "重试",
-  askAgain: "重新提问",
   copy: "复制",
   copied: "已复制",
   copyCode: "复制代码",
@@ -56,7 +55,6 @@ const zh: Strings = {
   unreachable: "无法连接服务器，请稍后重试。",
   interrupted: "连接已中断，回答不完整。",
   tooMany: "提问过于频繁，请在 {n} 秒后重试。",
-  tooLong: "问题过长，最多 1000 个字符。",
   notAllowed: "此网站无权使用该服务器。",
 };
 

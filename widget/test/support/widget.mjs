@@ -41,7 +41,7 @@ export class Widget {
   /** Wait until the last answer is complete: it can be voted on, or asked again. */
   async answered() {
     await this.button(this.strings.send).waitFor();
-    await this.button(this.strings.retry).or(this.button(this.strings.askAgain)).last().waitFor();
+    await this.button(this.strings.retry).last().waitFor();
   }
 }
 
