@@ -71,7 +71,7 @@ export class QuireAsk extends HTMLElement {
       return new IntersectionObserver(([entry]) => entry!.isIntersecting && idle(show)).observe(box);
     }
     document.adoptedStyleSheets.push(room);
-    if (innerWidth > 899 && mode === "panel") idle(show);
+    if (innerWidth > 1023 && mode === "panel") idle(show);
     try {
       room.replaceSync(sessionStorage.quireOpen);
       if (sessionStorage.quireOpen) show();

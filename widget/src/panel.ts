@@ -8,7 +8,7 @@ import pageCss from "./page.css";
 const SWIPE = 80;
 
 /** Whether the panel has room beside the page. */
-export const wide = matchMedia("(min-width: 900px)");
+export const wide = matchMedia("(min-width: 1024px)");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Panel {
