@@ -34,11 +34,7 @@ for (const name of chosen.length ? chosen : SITES) {
   const internet = await startInternet();
   const model = await startModel();
   internet.site(new URL(site.origin).host, site.files, site);
-  const quire = await startQuire({
-    content: site.project,
-    model,
-    env: { SITE_URL: site.origin + site.base },
-  });
+  const quire = await startQuire({ content: site.project, model, env: site.settings });
   internet.quire(quire);
   const browser = await startBrowser(internet);
   const address = site.origin + site.base;

@@ -268,6 +268,8 @@ export function showsOn(name) {
     await widget.open();
     const box = await widget.panel.boundingBox();
     assert.equal(box.x, 0);
+    const link = await own.link(widget.page).boundingBox();
+    assert.ok(link.x >= box.width, "it covers no link of the site");
     assert.equal(await widget.question.evaluate((element) => getComputedStyle(element).direction), "rtl");
     const next = used.model.next();
     await widget.ask("أين تُعلّق ساعة المد؟ على جدار داخلي؟");

@@ -24,8 +24,9 @@ const NPM = "install --ignore-scripts --no-audit --no-fund --no-package-lock".sp
 NPM.push("--before=2026-11-28"); // dependencies of dependencies too are those of one day
 
 /**
- * origin, base: where the site is published; end: of a page's address. packages: the file that
- * names the generator's packages. install: in the folder `tools`; place: the pages in a project.
+ * origin, base: where the site is published; end: of a page's address. settings: what Quire cannot
+ * read in the site's configuration. packages: the file that names the generator's packages.
+ * install: in the folder `tools`; place: the pages in a project.
  */
 const GENERATORS = {
   docusaurus: {
@@ -65,6 +66,7 @@ const GENERATORS = {
   },
   vitepress: {
     origin: "http://vitepress.example",
+    settings: { SITE_URL: "http://vitepress.example" },
     base: "/",
     end: ".html",
     packages: "package.json",

@@ -19,7 +19,7 @@ export function useSite(name, { env = {}, scripted = true } = {}) {
     used.model = scripted ? await startModel() : undefined;
     const { origin, base, files, project } = used.site;
     used.internet.site(new URL(origin).host, files, { base });
-    const settings = { SITE_URL: origin + base, ...env };
+    const settings = { ...used.site.settings, ...env };
     used.quire = await startQuire({ content: project, model: used.model, env: settings });
     used.internet.quire(used.quire);
     used.browser = await startBrowser(used.internet);
