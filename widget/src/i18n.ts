@@ -14,10 +14,13 @@ const LOADERS: Record<string, () => Promise<{ default: Strings }>> = {
   zh: () => import("./locales/zh.ts"),
 };
 
-/** The strings of a language; English if its file cannot be loaded. */
+const LONGEST_WAIT = 5_000;
+
+/** The strings of a language; English if its file cannot be loaded, or not within five seconds. */
 export async function loadStrings(language: string): Promise<Strings> {
+  const late = new Promise<undefined>((resolve) => setTimeout(resolve, LONGEST_WAIT));
   try {
-    return (await LOADERS[language]?.())?.default ?? english;
+    return (await Promise.race([LOADERS[language]?.(), late]))?.default ?? english;
   } catch {
     return english;
   }

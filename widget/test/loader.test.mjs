@@ -62,6 +62,18 @@ test("the button's text is in the page's language, else in English", async () =>
   }
 });
 
+test("a language that does not arrive leaves the panel in English", async () => {
+  const widget = await open(`<html lang="de"><body><script src="${SCRIPT}" defer></script>`);
+  const { page } = widget;
+  await page.clock.install();
+  const requested = page.waitForRequest(/widget\/de-/);
+  await page.route(/widget\/de-/, () => {}); // never answered
+  await widget.launcher.click();
+  await requested;
+  await page.clock.fastForward(5_000);
+  await page.getByPlaceholder(strings.placeholder).waitFor();
+});
+
 test("mode none: triggers of the author open the panel, also those that come later", async () => {
   const widget = await open(
     `<body><script src="${SCRIPT}" data-mode="none" defer></script><a href="/other" data-quire-open>Help</a>`,
