@@ -20,6 +20,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
+import regex
 
 from lib.errors import QuireError, StoreUnavailable
 from lib.languages import ENGLISH, language_of_code, languages, question_language
@@ -44,6 +45,7 @@ _PAUSE_SECONDS: Final = 10.0
 """Minimum time between two readings, except after an ingestion of this process."""
 _INDEX_NAMES: Final = ("index", "_index", "readme")
 _DIGITS: Final = re.compile(r"(\d{1,18})")
+_BEGINS_LATIN: Final = regex.compile(r"\P{L}*+\p{Latin}")
 
 
 class Heading(msgspec.Struct, frozen=True, kw_only=True):
@@ -288,17 +290,27 @@ def _arrange(drafts: dict[str, _Draft], manifest: Manifest) -> Generator[None, N
     for page in pages:
         counts.update({each.text.casefold() for each in _decode(page.packed)})
         yield
-    titles = " ".join(page.title for page in pages[:_SAMPLED])
     own = language_of_code(pages[0].locale) if pages else ""
     return Contents(
         generation=manifest.generation,
         pages=tuple(pages),
         listed=len(listed),
         title=index.title if index else "",
-        language=own or question_language(titles, manifest.languages),
+        language=own or _language_of_titles(pages[:_SAMPLED], manifest.languages),
         by_path=by_path,
         repeated=frozenset(text for text, count in counts.items() if count > 1),
     )
+
+
+def _language_of_titles(pages: Sequence[Page], likely: Sequence[str]) -> str:
+    """The language of the titles in the script, Latin or not, that most of them begin in.
+
+    A word in another script would decide by itself: one Arabic page among English ones.
+    """
+    is_latin = [bool(_BEGINS_LATIN.match(page.title)) for page in pages]
+    usual = 2 * sum(is_latin) >= len(pages)
+    titles = (page.title for page, each in zip(pages, is_latin, strict=True) if each == usual)
+    return question_language(" ".join(titles), likely)
 
 
 def _default_edition(pages: Iterable[Page]) -> list[Page]:

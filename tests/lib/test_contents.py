@@ -208,6 +208,21 @@ async def test_the_language_is_that_of_the_pages(
     assert (await read(store, page("a.md", title=title, locale=locale))).language == language
 
 
+@pytest.mark.parametrize(
+    ("titles", "language"),
+    [
+        (["The tide clock", "Winding", "ساعة المد", "How the spring works"], "english"),
+        (["ساعة المد", "كيف تدير المفتاح", "API"], "arabic"),
+        (["API の使い方", "時計", "Docker", "設定"], "japanese"),
+    ],
+)
+async def test_a_page_in_another_script_does_not_decide_the_language(
+    store: Store, titles: list[str], language: str
+) -> None:
+    chunks = [each for n, title in enumerate(titles) for each in page(f"{n}.md", title=title)]
+    assert (await read(store, chunks, languages=("english", "arabic"))).language == language
+
+
 async def test_a_new_generation_is_read_again(make: MakeStore) -> None:
     """Also if another process published it."""
     reader, writer = make(), make()
