@@ -34,7 +34,7 @@ from lib.ranking import join_headings
 from lib.search import check_index
 from lib.services import Services, open_services
 from lib.settings import Settings, SettingsError, load_settings, unknown_settings
-from lib.sites.link_check import SitemapError
+from lib.sites.sitemap import SitemapError
 from lib.store import Manifest
 
 _log = logging.getLogger("quire")

@@ -144,7 +144,7 @@ async def find_valid_links(services: Services, place: Path | None) -> set[str]:
     """Return the addresses in the index that exist at `place`, or all of them without one.
 
     `place` is as in `lib.sites.link_check.missing_links`. Raises
-    `lib.sites.link_check.SitemapError` and the errors of the store.
+    `lib.sites.sitemap.SitemapError` and the errors of the store.
     """
     settings, urls = services.settings, await all_urls(services.store)
     if place is None:

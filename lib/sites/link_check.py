@@ -5,21 +5,13 @@ because of them.
 """
 
 import posixpath
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Final
 from urllib.parse import unquote, urlsplit
-from xml.parsers import expat
 
-_MAX_BYTES: Final = 50_000_000
-"""The sitemap protocol's limit for one file."""
-_MAX_DEPTH: Final = 100
-
-
-class SitemapError(Exception):
-    """The sitemap or the folder of HTML cannot be used. The message is for the operator."""
+from lib.sites.sitemap import MAX_SITEMAP_BYTES, SitemapError, read_sitemap
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,44 +45,6 @@ def missing_links(urls: Collection[str], place: Path, base_url: str) -> tuple[_B
         raise SitemapError(error.strerror or "it cannot be read") from None
 
 
-def _sitemap_paths(xml: bytes) -> set[str]:
-    """The decoded path of every address in a sitemap.
-
-    Document types and entities are refused: they can expand without limit or read other files.
-    """
-    if len(xml) > _MAX_BYTES:
-        raise SitemapError("the sitemap is larger than 50 MB")
-    paths: set[str] = set()
-    names: list[str] = []
-    text: list[str] = []
-
-    def start(name: str, _: Mapping[str, str]) -> None:
-        names.append(name.rpartition(":")[2])
-        if len(names) > _MAX_DEPTH:
-            raise SitemapError("the sitemap is nested too deeply")
-        text.clear()
-
-    def end(_: str) -> None:
-        if names.pop() == "loc" and names[-1:] == ["url"]:
-            paths.add(_path("".join(text).strip()))
-        text.clear()
-
-    def refuse(*_: object) -> None:
-        raise SitemapError("the sitemap declares document types or entities")
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text.append
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    try:
-        parser.Parse(xml, True)
-    except expat.ExpatError as error:
-        raise SitemapError(f"the sitemap is not valid XML: {error}") from None
-    return paths
-
-
 def _path(url: str) -> str:
     try:
         return unquote(urlsplit(url).path) or "/"
@@ -103,7 +57,7 @@ def _missing_from_sitemap(urls: Iterable[str], xml: bytes) -> tuple[_BrokenLink,
 
     A sitemap has no anchors. A slash at the end makes no difference: many hosts add or drop it.
     """
-    known = {path.rstrip("/") for path in _sitemap_paths(xml)}
+    known = {_path(url).rstrip("/") for url in read_sitemap(xml).pages}
     return tuple(
         _BrokenLink(url, "page")
         for url in dict.fromkeys(urls)
@@ -155,7 +109,8 @@ def _served(root: Path, path: str, base_url: str) -> Path | None:
     for candidate in _candidates(path[len(base) :]):
         file = (root / candidate).resolve()
         try:
-            if file.is_relative_to(root) and file.is_file() and file.stat().st_size <= _MAX_BYTES:
+            inside = file.is_relative_to(root) and file.is_file()
+            if inside and file.stat().st_size <= MAX_SITEMAP_BYTES:
                 return file
         except OSError:
             continue

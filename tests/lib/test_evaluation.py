@@ -24,7 +24,7 @@ from lib.evaluation import (
 from lib.events import NOT_IN_BOOK, ChatAnswer
 from lib.golden import GoldPlace, Question
 from lib.services import Services, open_services
-from lib.sites.link_check import SitemapError
+from lib.sites.sitemap import SitemapError
 from lib.store import all_urls
 from tests.conftest import MakeSettings
 from tests.tiny_book import BOOK, SITE, write_book

@@ -1,11 +1,11 @@
 """Links checked against a sitemap and against built HTML."""
 
-import time
 from pathlib import Path
 
 import pytest
 
-from lib.sites.link_check import SitemapError, missing_links
+from lib.sites.link_check import missing_links
+from lib.sites.sitemap import SitemapError
 
 SITEMAP = b"""<?xml version="1.0" encoding="UTF-8"?>
 <urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9"
@@ -42,33 +42,6 @@ def test_links_missing_from_a_sitemap(sitemap: Path) -> None:
         ("https://x.org/docs/b", "page"),
         ("https://x.org/docs/picture", "page"),
     ]
-
-
-BOMB = (
-    b'<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">'
-    + b"".join(b'<!ENTITY %c "%s">' % (98 + i, b"&%c;" % (97 + i) * 10) for i in range(10))
-    + b"]><urlset><url><loc>&k;</loc></url></urlset>"
-)
-
-
-@pytest.mark.parametrize(
-    "xml",
-    [
-        BOMB,
-        b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><urlset>&a;</urlset>',
-        b'<!DOCTYPE x SYSTEM "http://localhost/x.dtd"><urlset/>',
-        b"<urlset><url>",
-        b"",
-        b"<a>" * 100_000,
-        b"<urlset>&undefined;</urlset>",
-    ],
-)
-def test_hostile_sitemaps_are_refused_fast(sitemap: Path, xml: bytes) -> None:
-    sitemap.write_bytes(xml)
-    started = time.process_time()
-    with pytest.raises(SitemapError):
-        missing(["/a"], sitemap)
-    assert time.process_time() - started < 1
 
 
 def test_ids_of_a_page(tmp_path: Path) -> None:
