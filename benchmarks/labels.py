@@ -28,7 +28,6 @@ import msgspec
 
 from benchmarks.book_index import settings_for, temporary_index
 from benchmarks.tables import format_estimate, print_table
-from lib.book import flavour_of
 from lib.cli import integer_argument
 from lib.documents import DocumentError, discover, read_document
 from lib.evaluation import estimate
@@ -40,6 +39,7 @@ from lib.sentences import split_markdown
 from lib.settings import MULTILINGUAL, Settings, SettingsError
 from lib.sites.detection import detect_site
 from lib.sites.router import Router, link
+from lib.source_markdown import flavour_of
 
 SHORTEST: Final = 20
 LONGEST: Final = 400

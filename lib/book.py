@@ -1,27 +1,27 @@
 """Read a book: its folder and site, files that changed since the last index, and their chunks.
 
 A `Book` describes the input of an ingestion. `survey` compares its files with the index.
-`BookReader` splits files into chunks and gives each the address it links to.
+`BookReader` splits its pages into chunks and gives each the address it links to.
 """
 
-import os
 import posixpath
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from lib.chunking import CHUNKER_VERSION, Chunk, ChunkSection, chunk_page
-from lib.documents import Document, DocumentError, DocumentLimits, is_hidden, read_document
+from lib.documents import DocumentError, DocumentLimits, read_bytes, read_document, sha256
 from lib.errors import InvalidRequest
-from lib.includes import Includes, is_private
+from lib.includes import is_private
 from lib.languages import page_language
-from lib.markdown import parse_page, plain_text
-from lib.markdown_page import Flavour, Page
-from lib.sites.config_files import PARENTS, read_text, repository_of
-from lib.sites.router import PageAddress, Router, link
+from lib.sites import built
+from lib.sites.config_files import read_text
+from lib.sites.router import PageAddress, link
 from lib.sites.site import Site
+from lib.source import Source, SourcePage
+from lib.source_markdown import MarkdownSource
 from lib.splitting import hidden_between
 from lib.store import FileRecord, Ledger, Section, StoredChunk
 from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
@@ -44,6 +44,11 @@ class Book:
     paths: Sequence[str]
     limits: DocumentLimits
     chunk_tokens: int
+
+    @property
+    def is_html(self) -> bool:
+        """Whether its pages are those of a built site."""
+        return self.site.generator is built.GENERATOR
 
     @property
     def chunker(self) -> str:
@@ -103,20 +108,6 @@ def content_folder(configured: Path, wanted: str | None) -> Path:
     return inside[0]
 
 
-def _boundary(root: Path, site: Site) -> Path:
-    """Return the repository of the site: pages may include only files inside it.
-
-    It is the nearest folder with a `.git`, else the folder of the site's configuration if that is
-    above the content folder, else the content folder.
-    """
-    if repository := repository_of(root, PARENTS):
-        return repository
-    config = site.config_file
-    if config is not None and root.is_relative_to(config.parent):
-        return config.parent
-    return root
-
-
 def digest(parts: Iterable[str]) -> str:
     """Hash strings in order; 32 hexadecimal digits."""
     hashed = blake2b(digest_size=16)
@@ -145,20 +136,27 @@ def survey(book: Book, ledger: Ledger) -> Survey:
     for path in book.paths:
         record = ledger.get(path)
         try:
-            document = read_document(book.root, path, book.limits)
+            file_hash = _file_hash(book, path)
         except DocumentError as error:
             found.errors.append(f"{path}: {error}")
             # an unreadable file is removed from the index, as if it were deleted
             if record:
                 found.removed.append(path)
             continue
-        same = record and record.file_hash == hasher.hash_of(document, record.includes)
+        same = record and record.file_hash == hasher.hash_of(path, file_hash, record.includes)
         if record and same and not 0 < record.until <= time.time():
             found.unchanged.append(path)
             found.errors.extend(f"{path}: {problem}" for problem in record.problems)
         else:
             found.changed.append(path)
     return found
+
+
+def _file_hash(book: Book, path: str) -> str:
+    """Hash a file. Raises `DocumentError` if it cannot be read."""
+    if book.is_html:
+        return sha256(read_bytes(book.root, path, book.limits))
+    return read_document(book.root, path, book.limits).sha256
 
 
 class _FileHasher:
@@ -179,11 +177,11 @@ class _FileHasher:
             if stem in OWN_PAGES or stem == folder.rpartition("/")[2].lower():
                 self._names.setdefault((folder, ""), []).append(path)
 
-    def hash_of(self, document: Document, includes: Collection[str]) -> str:
-        folder, stem = _folder_and_stem(document.path)
+    def hash_of(self, path: str, file_hash: str, includes: Collection[str]) -> str:
+        folder, stem = _folder_and_stem(path)
         beside = {*self._names.get((folder, stem), ()), *self._names.get((folder, ""), ())}
-        included = (f"{path}={self._hash_included(path)}" for path in sorted(includes))
-        return digest([document.sha256, document.path, *sorted(beside), *included])
+        included = (f"{each}={self._hash_included(each)}" for each in sorted(includes))
+        return digest([file_hash, path, *sorted(beside), *included])
 
     def _hash_included(self, path: str) -> str:
         if path not in self._included:
@@ -223,47 +221,42 @@ class _Batch:
 
 
 class BookReader:
-    """Reads files of one book; caches addresses and included files."""
+    """Reads pages of one book."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._router = Router(book.site, book.root, book.paths)
-        self._includes = Includes(book.root, _boundary(book.root, book.site))
+        self._source = _open_source(book)
         self._hasher = _FileHasher(book)
 
     def read(self, paths: Sequence[str]) -> _Batch:
         batch = _Batch(len(paths))
         for path in paths:
             try:
-                document = read_document(self._book.root, path, self._book.limits)
+                page = self._source.read(path)
             except DocumentError as error:
                 batch.errors.append(f"{path}: {error}")
             else:
-                self._read(document, batch)
+                self._read(page, batch)
         return batch
 
-    def _read(self, document: Document, batch: _Batch) -> None:
-        book, path = self._book, document.path
-        page = parse_page(document.text, flavour_of(book.site, path))
-        address = self._router.address(path, page, document.text)
-        page = replace(page, title=page.title or plain_text(address.title, page))
+    def _read(self, source: SourcePage, batch: _Batch) -> None:
+        document, page, address = source.document, source.page, source.address
+        path = document.path
         chunks: list[Chunk] = []
-        problems = list(page.problems)
-        included: list[str] = []
-        if address.published and not is_hidden(page.front_matter):
+        if not source.left_out:
             chunks = chunk_page(
                 document,
                 page,
-                budget=book.chunk_tokens,
+                budget=self._book.chunk_tokens,
                 count_tokens=estimate_tokens,
-                includes=self._includes.of(document, page),
+                includes=source.includes,
             )
-            included = [os.path.relpath(file, book.root) for file in self._includes.used_by(path)]
-            problems += self._includes.problems_of(path)
-        file_hash = self._hasher.hash_of(document, included)
+        included = list(self._source.used_by(path))
+        problems = [*page.problems, *self._source.problems_of(path)]
+        file_hash = self._hasher.hash_of(path, document.sha256, included)
         language = page_language(document.text, address.locale)
         texts = [chunk.embed_text for chunk in chunks]
-        stored = _stored_chunks(document, page, chunks, address, file_hash)
+        stored = _stored_chunks(source, chunks, file_hash)
         terms = document_vectors(texts, language)
         prepared = [PreparedChunk(*each) for each in zip(stored, texts, terms, strict=True)]
         batch.chunks.extend(prepared)
@@ -275,7 +268,16 @@ class BookReader:
             includes=included,
             problems=problems,
             until=address.until.timestamp() if address.until else 0.0,
+            left_out=source.left_out,
         )
+
+
+def _open_source(book: Book) -> Source:
+    if not book.is_html:
+        return MarkdownSource(book.root, book.site, book.paths, book.limits)
+    from lib.source_html import HtmlSource  # the server needs no parser of HTML
+
+    return HtmlSource(book.root, book.site, book.paths, book.limits)
 
 
 def _stored_section(section: ChunkSection, address: PageAddress) -> Section:
@@ -289,13 +291,10 @@ def _stored_section(section: ChunkSection, address: PageAddress) -> Section:
 
 
 def _stored_chunks(
-    document: Document,
-    page: Page,
-    chunks: Sequence[Chunk],
-    address: PageAddress,
-    file_hash: str,
+    source: SourcePage, chunks: Sequence[Chunk], file_hash: str
 ) -> Iterator[StoredChunk]:
     """Yield the chunks of one page, in order, as the index stores them."""
+    document, page, address = source.document, source.page, source.address
     paths = _path_names(document.path)
     end = None
     for ordinal, chunk in enumerate(chunks):
@@ -337,8 +336,3 @@ def _path_names(path: str) -> list[str]:
     folders = ["/".join(parts[:place]) for place in range(1, len(parts))]
     bare = [end.rpartition(".")[0] or end for end in ends]
     return list(dict.fromkeys([*ends, *bare, *folders]))
-
-
-def flavour_of(site: Site, path: str) -> Flavour:
-    """Return the Markdown flavour of a file, from its extension, else the site's generator."""
-    return "mdx" if path.endswith(".mdx") else site.generator.markdown(site.settings)

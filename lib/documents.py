@@ -17,12 +17,17 @@ from lib.sites.globs import GitIgnore, gitignore
 _IGNORE_FILE: Final = ".quireignore"
 """Optional list of files to skip, in gitignore syntax, at the content root."""
 
-_SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
+_MARKDOWN_SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
+_HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
+_HTML_FACTOR: Final = 5
+"""How much larger than its text a file of HTML may be: it has navigation and markup too."""
 _NEVER: Final = frozenset("node_modules bower_components __pycache__ venv site-packages".split())
 # Folders that no generator publishes.
 _NEVER_UNDERSCORED: Final = frozenset(
     "_build _data _drafts _includes _layouts _sass _site _static _templates".split()
 )
+# Folders of a built site without pages: bundles, copies of the sources and listings of code.
+_NEVER_BUILT: Final = frozenset("_static _sources _modules _next _astro _nuxt _app".split())
 # A folder with one of these names is a build output only if it contains one of _OUTPUT_SIGNS:
 # it may also be a chapter about building.
 _OUTPUTS: Final = frozenset({"_build", "_site", "build", "dist", "out", "public", "site", "target"})
@@ -64,15 +69,23 @@ class _Discovery:
 _DEFAULT_LIMITS: Final = DocumentLimits()
 
 
+def _is_html(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in _HTML_SUFFIXES
+
+
 def discover(
-    root: Path, limits: DocumentLimits = _DEFAULT_LIMITS, *, underscored: bool = False
+    root: Path,
+    limits: DocumentLimits = _DEFAULT_LIMITS,
+    *,
+    underscored: bool = False,
+    html: bool = False,
 ) -> _Discovery:
     """List the pages below `root`. Raises `DocumentError` if `root` cannot be listed.
 
-    Skips hidden files, dependencies, build outputs and matches of `.quireignore`. Partials
-    (`_name`) are skipped unless `underscored`, because some generators publish them. Symbolic
-    links are reported as errors: they may lead out of the folder. Drafts are included: only the
-    front matter marks them (`is_hidden`).
+    The pages are Markdown, or with `html` those of a built site. Skips hidden files, dependencies,
+    build outputs and matches of `.quireignore`. Partials (`_name`) are skipped unless
+    `underscored`, because some generators publish them. Symbolic links are reported as errors: they
+    may lead out of the folder. Drafts are included: only the front matter marks them (`is_hidden`).
     """
     if not root.is_dir():
         raise DocumentError("the content folder does not exist or is not a folder")
@@ -80,7 +93,7 @@ def discover(
     ignored = _ignore_rules(root, errors)
     paths: list[str] = []
     total = 0
-    for path, size in _walk(root, limits, ignored, errors, underscored):
+    for path, size in _walk(root, limits, ignored, errors, underscored=underscored, html=html):
         if len(paths) >= limits.max_files:
             errors.append(
                 f"{path}: skipped, with all files after it: more than {limits.max_files} files "
@@ -90,8 +103,8 @@ def discover(
         if size == 0:
             errors.append(f"{path}: the file is empty")
             continue
-        if size > limits.max_file_bytes:
-            errors.append(f"{path}: {_too_large(size, limits)}")
+        if size > _most_bytes(path, limits):
+            errors.append(f"{path}: {_too_large(size, _most_bytes(path, limits))}")
             continue
         if total + size > limits.max_total_bytes:
             errors.append(
@@ -110,8 +123,21 @@ def read_document(root: Path, path: str, limits: DocumentLimits = _DEFAULT_LIMIT
     Raises `DocumentError` for a path outside `root`, a symbolic link, and a file that is missing,
     empty, too large, binary or not UTF-8.
     """
-    data = _read_bytes(_resolve(root, path), limits)
-    return Document(path, _decode(data), hashlib.sha256(data).hexdigest())
+    data = read_bytes(root, path, limits)
+    return Document(path, _decode(data), sha256(data))
+
+
+def read_bytes(root: Path, path: str, limits: DocumentLimits = _DEFAULT_LIMITS) -> bytes:
+    """Read one file. Raises `DocumentError` as `read_document` does, but for its contents."""
+    return _read_file(_resolve(root, path), _most_bytes(path, limits))
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _most_bytes(path: str, limits: DocumentLimits) -> int:
+    return limits.max_file_bytes * (_HTML_FACTOR if _is_html(path) else 1)
 
 
 def is_hidden(front_matter: Mapping[str, object]) -> bool:
@@ -147,7 +173,7 @@ def _resolve(root: Path, path: str) -> Path:
     return target
 
 
-def _read_bytes(file: Path, limits: DocumentLimits) -> bytes:
+def _read_file(file: Path, most: int) -> bytes:
     # the file may have been replaced by a link or a pipe since it was listed
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -155,18 +181,18 @@ def _read_bytes(file: Path, limits: DocumentLimits) -> bytes:
             raise DocumentError("no such file")
         descriptor = os.open(file, flags)
         with os.fdopen(descriptor, "rb") as stream:
-            data = stream.read(limits.max_file_bytes + 1)
+            data = stream.read(most + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "the name is not valid"
         raise DocumentError(f"the file cannot be read: {reason}") from error
-    if len(data) > limits.max_file_bytes:
-        raise DocumentError(_too_large(len(data), limits, at_least=True))
+    if len(data) > most:
+        raise DocumentError(_too_large(len(data), most, at_least=True))
     return data
 
 
-def _too_large(size: int, limits: DocumentLimits, *, at_least: bool = False) -> str:
+def _too_large(size: int, most: int, *, at_least: bool = False) -> str:
     more = "at least " if at_least else ""
-    return f"the file has {more}{size} bytes; the limit is {limits.max_file_bytes} (MAX_FILE_BYTES)"
+    return f"the file has {more}{size} bytes; the limit is {most} (MAX_FILE_BYTES)"
 
 
 def _decode(data: bytes) -> str:
@@ -186,12 +212,17 @@ def _decode(data: bytes) -> str:
         ) from error
 
 
+def _is_built(folder: Path) -> bool:
+    """Whether a folder looks like the output of a build."""
+    return any((folder / sign).exists() for sign in _OUTPUT_SIGNS)
+
+
 def _ignore_rules(root: Path, errors: list[str]) -> GitIgnore | None:
     file = root / _IGNORE_FILE
     if file.is_symlink() or not file.is_file():
         return None
     try:
-        text = _decode(_read_bytes(file, DocumentLimits(max_file_bytes=_IGNORE_BYTES)))
+        text = _decode(_read_file(file, _IGNORE_BYTES))
         rules = gitignore(text.removeprefix("\ufeff"))
     except DocumentError as error:
         if str(error) != "the file is empty":
@@ -206,9 +237,12 @@ def _walk(
     limits: DocumentLimits,
     ignored: GitIgnore | None,
     errors: list[str],
+    *,
     underscored: bool,
+    html: bool,
 ) -> Iterator[tuple[str, int]]:
     """Yield pages and their sizes in bytes, folder by folder in order of name."""
+    suffixes = _HTML_SUFFIXES if html else _MARKDOWN_SUFFIXES
     folders: list[tuple[str, int]] = [("", 0)]
     while folders:
         folder, depth = folders.pop()
@@ -226,7 +260,10 @@ def _walk(
             path = f"{folder}/{name}" if folder else name
             if name.startswith(".") or name in _NEVER:
                 continue
-            if name.startswith("_") and (not underscored or name in _NEVER_UNDERSCORED):
+            if html:
+                if name in _NEVER_BUILT:
+                    continue
+            elif name.startswith("_") and (not underscored or name in _NEVER_UNDERSCORED):
                 continue
             try:
                 name.encode("utf-8")
@@ -235,7 +272,7 @@ def _walk(
                 continue
             is_link = entry.is_symlink()
             is_folder = entry.is_dir(follow_symlinks=False)
-            is_page = not is_folder and os.path.splitext(name)[1].lower() in _SUFFIXES
+            is_page = not is_folder and os.path.splitext(name)[1].lower() in suffixes
             if not (is_link or is_folder or is_page):
                 continue
             if ignored is not None and ignored.matches(path + "/" if is_folder else path):
@@ -244,9 +281,7 @@ def _walk(
                 if is_page or os.path.isdir(entry.path):
                     errors.append(f"{path}: symbolic links are not followed; replace it by a copy")
             elif is_folder:
-                if name in _OUTPUTS and any(
-                    Path(entry.path, sign).exists() for sign in _OUTPUT_SIGNS
-                ):
+                if not html and name in _OUTPUTS and _is_built(Path(entry.path)):
                     continue
                 if depth >= limits.max_depth:
                     errors.append(

@@ -445,9 +445,11 @@ def _settings_of_index(settings: Settings) -> dict[str, str]:
         "SITE_OPTIONS": json.dumps(settings.site_options, sort_keys=True),
         "CHUNK_TOKENS": str(settings.chunk_tokens),
     }
+    # these only if they are set, to keep the hash of indexes made before the settings existed
+    if settings.site_source != "auto":
+        values["SITE_SOURCE"] = settings.site_source
     quantization, on_disk = settings.qdrant_quantization, settings.qdrant_on_disk
     if settings.qdrant_url and (quantization, on_disk) != ("none", False):
-        # only then, to keep the hash of indexes made before these settings existed
         values |= {"QDRANT_QUANTIZATION": quantization, "QDRANT_ON_DISK": str(on_disk)}
     return values
 

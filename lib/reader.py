@@ -215,6 +215,7 @@ async def open_reader(settings: Settings, root: Path) -> AsyncIterator[Reader]:
         Open(
             root=os.fsencode(root),
             site_url=settings.site_url,
+            source=settings.site_source,
             generator=settings.site_generator,
             options=settings.site_options,
             limits=settings.limits,

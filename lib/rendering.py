@@ -20,7 +20,6 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
-from lib.book import flavour_of
 from lib.documents import is_hidden
 from lib.markdown import code_label, is_directive, parse_tokens
 from lib.markdown_page import Heading
@@ -37,6 +36,7 @@ from lib.runtime import become_child, limit_resource
 from lib.sites.anchors import anchors
 from lib.sites.quire import GENERATOR, PAGE_SUFFIXES
 from lib.sites.site import Site
+from lib.source_markdown import flavour_of
 
 RENDERER: Final = "lib.rendering"
 """The program that renders one page: a `RenderRequest` as standard input, msgpack."""

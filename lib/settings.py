@@ -19,6 +19,7 @@ from lib.auth import parse_key
 from lib.documents import DocumentLimits
 from lib.origins import LOCAL_ORIGINS, origin_of
 from lib.pricing import PRICES, Price
+from lib.sites.built import SITE_SOURCES
 from lib.sites.generators import GENERATORS
 
 MULTILINGUAL: Final = "multilingual"
@@ -263,6 +264,7 @@ class Settings:
 
     book_content_path: Path = _setting(Path("./book_content"), Path)
     site_url: str = _setting("", _http_url)
+    site_source: str = _setting("auto", _one_of("auto", *SITE_SOURCES))
     site_generator: str = _setting("auto", _one_of("auto", *GENERATORS, "none"))
     site_options: Mapping[str, Any] = _setting({}, _json_object)
     book_title: str = _setting("", _short_text(_MAX_TITLE))

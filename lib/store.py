@@ -102,7 +102,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     file_hash: str
     chunks: dict[str, str] = {}
-    """`chunk_id` to `content_hash`. Empty for a draft or an unpublished page."""
+    """`chunk_id` to `content_hash`. Empty for a draft, an unpublished page and one left out."""
     language: str = ENGLISH
     """Language of its stems (`lib.languages.stemmed_languages`)."""
     includes: list[str] = []
@@ -110,6 +110,8 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str] = []
     until: float = 0.0
     """Unix time from which it is read again, because its site publishes or removes it; else 0."""
+    left_out: str = ""
+    """Why it has no chunks, as the end of a sentence about it; empty for a page with text."""
 
 
 Ledger = dict[str, FileRecord]

@@ -19,6 +19,7 @@ import msgspec
 from lib.book import Book, BookReader, PreparedChunk, survey
 from lib.documents import DocumentError, DocumentLimits, discover
 from lib.runtime import become_child, limit_resource
+from lib.sites.built import built_site
 from lib.sites.detection import detect_site
 from lib.store import FileRecord, Ledger
 
@@ -38,6 +39,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     root: bytes
     site_url: str
+    source: str
+    """`SITE_SOURCE`."""
     generator: str
     options: Mapping[str, Any]
     limits: DocumentLimits
@@ -122,6 +125,8 @@ def _serve(channel: socket.socket, allow: Callable[[int], None]) -> None:
 
 def _open(request: Open) -> tuple[Book, Sequence[str]]:
     root = Path(os.fsdecode(request.root))
+    if request.source == "html":
+        return _open_built(request, root)
     site = detect_site(
         root, site_url=request.site_url, generator=request.generator, options=request.options
     )
@@ -135,6 +140,15 @@ def _open(request: Open) -> tuple[Book, Sequence[str]]:
         found = discover(root, request.limits, underscored=underscored)
         paths = found.paths
         errors += found.errors
+    return Book(root, site, paths, request.limits, request.chunk_tokens), errors
+
+
+def _open_built(request: Open, root: Path) -> tuple[Book, Sequence[str]]:
+    paths, errors = request.paths, list[str]()
+    if paths is None:
+        found = discover(root, request.limits, html=True)
+        paths, errors = found.paths, [*found.errors]
+    site = built_site(request.site_url)
     return Book(root, site, paths, request.limits, request.chunk_tokens), errors
 
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from lib.sites.anchors import RoutedPage, anchors
 from lib.sites.site import LONGEST_PATH, NOT_BUILT, UNKNOWN_PATH, ContentRoot, PageSource, Site
 
-_PATH_SAFE: Final = "/~!$&'()*+,;=:@-._"
-_ANCHOR_SAFE: Final = _PATH_SAFE + "?"
+PATH_SAFE: Final = "/~!$&'()*+,;=:@-._"
+_ANCHOR_SAFE: Final = PATH_SAFE + "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Router:
                 place = UNKNOWN_PATH
         url = None
         if place.path is not None and self._site.base_url:
-            url = self._site.site_url + quote(place.path, safe=_PATH_SAFE, errors="replace")
+            url = self._site.site_url + quote(place.path, safe=PATH_SAFE, errors="replace")
         return PageAddress(
             url,
             found,

@@ -8,17 +8,15 @@ import pytest
 from lib.book import (
     Book,
     BookReader,
-    _boundary,
     _path_names,
     content_folder,
     digest,
-    flavour_of,
     survey,
 )
 from lib.documents import DocumentLimits
 from lib.errors import InvalidRequest
 from lib.sites.detection import detect_site
-from lib.sites.generators import GENERATORS, generator_named
+from lib.sites.generators import GENERATORS
 from lib.sites.site import ContentRoot, Site
 from lib.store import Ledger
 from tests.tiny_book import write_book
@@ -49,24 +47,6 @@ def test_other_paths_are_refused_as_content_folder(root: Path, wanted: str) -> N
     (root / "link").symlink_to(root.parent)
     with pytest.raises(InvalidRequest, match="content_path"):
         content_folder(root, wanted)
-
-
-def test_files_are_included_from_the_repository(root: Path) -> None:
-    config = root.parent / "mkdocs.yml"
-    assert _boundary(root, Site()) == root
-    assert _boundary(root, Site(GENERATORS["mkdocs"], config_file=config)) == root.parent
-    aside = root.parents[1] / "website/docusaurus.config.js"
-    assert _boundary(root, Site(GENERATORS["docusaurus"], config_file=aside)) == root
-    (root.parents[1] / ".git").mkdir()
-    assert _boundary(root, Site(GENERATORS["mkdocs"], config_file=config)) == root.parents[1]
-
-
-def test_a_repository_far_above_is_another_one_s(root: Path) -> None:
-    deep = root / "1/2/3/4"
-    deep.mkdir(parents=True)
-    (root / ".git").mkdir()
-    assert _boundary(deep, Site()) == root
-    assert _boundary(deep / "5", Site()) == deep / "5"
 
 
 def test_a_digest_tells_where_one_text_ends() -> None:
@@ -267,17 +247,3 @@ def test_names_of_a_file() -> None:
         "guide",
         "guide/deep",
     ]
-
-
-@pytest.mark.parametrize(
-    ("generator", "path", "flavour"),
-    [
-        ("none", "a.md", "commonmark"),
-        ("none", "a.mdx", "mdx"),
-        ("docusaurus", "a.md", "mdx"),
-        ("sphinx", "a.md", "myst"),
-        ("sphinx", "a.mdx", "mdx"),
-    ],
-)
-def test_flavour_of_a_file(generator: str, path: str, flavour: str) -> None:
-    assert flavour_of(Site(generator_named(generator)), path) == flavour

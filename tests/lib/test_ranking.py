@@ -35,6 +35,7 @@ from lib.ranking import (
 from lib.sentences import split_passage
 from lib.sites.router import PageAddress
 from lib.sites.site import Site
+from lib.source import SourcePage
 from lib.store import FILTERS, Candidates, Hit, Section, StoredChunk
 from lib.terms import CEILING, SparseVector, document_vectors, query_vector, terms
 from tests.pages import words
@@ -466,7 +467,8 @@ def stored(text: str, budget: int) -> list[StoredChunk]:
     document, page = Document("a.md", text, ""), parse_page(text, "commonmark")
     chunks = chunk_page(document, page, budget=budget, count_tokens=words)
     anchors = tuple(heading.text for heading in page.headings)
-    return list(_stored_chunks(document, page, chunks, PageAddress("/a", anchors), ""))
+    source = SourcePage(document, page, PageAddress("/a", anchors))
+    return list(_stored_chunks(source, chunks, ""))
 
 
 def test_cut_code_is_completed_with_what_was_found_far_behind() -> None:

@@ -62,6 +62,7 @@ GOOD: list[tuple[str, str, Any]] = [
     ("QDRANT_GRPC_PORT", "6334", 6334),
     ("BOOK_CONTENT_PATH", "../docs", Path("../docs")),
     ("SITE_URL", "https://book.example/docs/", "https://book.example/docs"),
+    ("SITE_SOURCE", "HTML", "html"),
     ("SITE_GENERATOR", "MkDocs", "mkdocs"),
     ("SITE_OPTIONS", '{"base_url": "/book/"}', {"base_url": "/book/"}),
     ("BOOK_TITLE", "The harbour", "The harbour"),

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from lib.book import Book, BookReader, _Batch
+from lib.documents import DocumentLimits
+from lib.sites.built import built_site
+from tests.tiny_book import write_book
+
+TIDES = "<html><article><h1>Tides</h1><p>Twice.</p><h2 id='ebb'>Ebb</h2><p>Out.</p></article>"
+
+
+def read(root: Path, files: dict[str, str], max_file_bytes: int = 100_000) -> _Batch:
+    site = built_site("https://b.example/book")
+    book = Book(
+        write_book(root, files),
+        site,
+        sorted(files),
+        DocumentLimits(max_file_bytes=max_file_bytes),
+        50,
+    )
+    return BookReader(book).read(sorted(files))
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("index.html", "https://b.example/book/"),
+        ("guide/index.html", "https://b.example/book/guide/"),
+        ("guide/high tide.html", "https://b.example/book/guide/high%20tide.html"),
+    ],
+)
+def test_a_page_has_the_address_of_its_file(tmp_path: Path, path: str, url: str) -> None:
+    chunks = [each.chunk for each in read(tmp_path, {path: TIDES}).chunks]
+    assert chunks[0].chapter == "Tides"
+    sections = [each for chunk in chunks for each in chunk.sections]
+    assert [each.url for each in sections] == [url, f"{url}#ebb"]
+
+
+def test_a_page_whose_text_is_too_long_is_one_error(tmp_path: Path) -> None:
+    files = {"a.html": f"<p>{'word ' * 300}</p>", "b.html": f"<p>b</p><!--{'x' * 4_000}-->"}
+    batch = read(tmp_path, files, 1_000)
+    assert [each.chunk.file_path for each in batch.chunks] == ["b.html"]
+    assert batch.errors[0].startswith("a.html: its text has 14")
