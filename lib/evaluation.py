@@ -32,11 +32,10 @@ from lib.errors import QuireError
 from lib.events import NOT_IN_BOOK, ChatAnswer, Event, TextDelta
 from lib.golden import Question, find_ranks, recall
 from lib.ranking import Passage
+from lib.reader import open_reader
 from lib.search import check_index
 from lib.services import Services
 from lib.sessions import conversation_key, new_session_id
-from lib.sites.detection import detect_site
-from lib.sites.link_check import missing_links
 from lib.store import all_urls
 
 Numbers = npt.NDArray[np.float64]
@@ -143,21 +142,15 @@ class Outcome:
 async def find_valid_links(services: Services, place: Path | None) -> set[str]:
     """Return the addresses in the index that exist at `place`, or all of them without one.
 
-    `place` is as in `lib.sites.link_check.missing_links`. Raises
-    `lib.sites.sitemap.SitemapError` and the errors of the store.
+    `place` is as in `lib.link_check.missing_links`. Raises
+    `lib.sites.sitemap.SitemapError` and `QuireError`.
     """
     settings, urls = services.settings, await all_urls(services.store)
     if place is None:
         return urls
-    site = await asyncio.to_thread(
-        detect_site,
-        settings.book_content_path.resolve(),
-        site_url=settings.site_url,
-        generator=settings.site_generator,
-        options=settings.site_options,
-    )
-    missing = await asyncio.to_thread(missing_links, urls, place, site.base_url)
-    return urls - {each.url for each in missing}
+    async with open_reader(settings, settings.book_content_path.resolve()) as reader:
+        broken = await reader.check(urls, place)
+    return urls - {each.url for each in broken}
 
 
 async def evaluate(

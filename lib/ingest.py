@@ -201,11 +201,11 @@ class Ingestion:
                     force=request.force_reindex,
                     batch_size=request.batch_size,
                 )
-            if self._when_published:
-                self._when_published()
-            task.links_unresolved = await check_links(
-                self._store, book, self._settings.site_check_path
-            )
+                if self._when_published:
+                    self._when_published()
+                task.links_unresolved = await check_links(
+                    self._store, reader, self._settings.site_check_path
+                )
             task.status = "completed"
             await asyncio.to_thread(trim_heap)
         except QuireError as error:

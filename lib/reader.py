@@ -12,7 +12,7 @@ import signal
 import socket
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,17 @@ import msgspec
 
 from lib.book import PreparedChunk, Survey
 from lib.errors import InvalidRequest, QuireError
+from lib.link_check import BrokenLink
 from lib.runtime import PROGRAM_FOLDER, child_command, child_environment
 from lib.settings import Settings
+from lib.sites.sitemap import SitemapError
 from lib.store import Ledger
 from lib.worker import (
     CPU_SECONDS,
     MEMORY_BYTES,
     OUT_OF_MEMORY,
+    Check,
+    Checked,
     Compare,
     FileRead,
     Open,
@@ -150,6 +154,25 @@ class Reader:
             left.popleft()
             yield page
 
+    async def check(self, urls: Collection[str], place: Path) -> Sequence[BrokenLink]:
+        """Return the addresses that a built site or a sitemap lacks, in order.
+
+        Raises `SitemapError` if they cannot be checked, and `QuireError`.
+        """
+        request = _check_request(urls, place)
+        while True:
+            try:
+                async with self._step("the links", _SURVEY_SECONDS) as connection:
+                    await connection.send(request)
+                    answer: Checked = await connection.receive(Checked)
+                break
+            except _Lost as lost:
+                if not lost.repeat:
+                    raise QuireError(f"The links cannot be checked: {lost}.") from None
+        if answer.problem:
+            raise SitemapError(answer.problem)
+        return answer.broken
+
     async def close(self) -> None:
         if connection := self._connection:
             self._connection = None
@@ -206,6 +229,10 @@ class Reader:
             _log.warning("the reading process said: %s", lines[-1].decode(errors="replace"))
         end = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return _Lost(f"reading ended with {end}", repeat=True)
+
+
+def _check_request(urls: Collection[str], place: Path) -> Check:
+    return Check([*urls], os.fsencode(place.absolute()))
 
 
 @asynccontextmanager

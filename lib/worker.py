@@ -18,9 +18,11 @@ import msgspec
 
 from lib.book import Book, BookReader, PreparedChunk, survey
 from lib.documents import DocumentError, DocumentLimits, discover
+from lib.link_check import BrokenLink, missing_links
 from lib.runtime import become_child, limit_resource
 from lib.sites.built import built_site
 from lib.sites.detection import detect_site
+from lib.sites.sitemap import SitemapError
 from lib.store import FileRecord, Ledger
 
 CPU_SECONDS: Final = 20
@@ -92,6 +94,20 @@ class FileRead(msgspec.Struct, frozen=True, kw_only=True):
     errors: Sequence[str] = ()
 
 
+class Check(msgspec.Struct, frozen=True, tag=True):
+    """Look up addresses in a sitemap or a folder of built HTML."""
+
+    urls: Sequence[str]
+    place: bytes
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to `Check`: broken links, or why they could not be checked."""
+
+    broken: Sequence[BrokenLink] = ()
+    problem: str = ""
+
+
 def encode(message: object) -> bytes:
     data = msgspec.msgpack.encode(message)
     return len(data).to_bytes(4, "big") + data
@@ -99,7 +115,7 @@ def encode(message: object) -> bytes:
 
 def _serve(channel: socket.socket, allow: Callable[[int], None]) -> None:
     """Answer requests until the other side closes. `allow` limits the time of the next step."""
-    requests = msgspec.msgpack.Decoder(Open | Compare | Read)
+    requests = msgspec.msgpack.Decoder(Open | Compare | Read | Check)
     with channel, channel.makefile("rb") as stream:
         book = reader = None
         while size := stream.read(4):
@@ -121,6 +137,9 @@ def _serve(channel: socket.socket, allow: Callable[[int], None]) -> None:
                         allow(CPU_SECONDS)
                         for part in _read(reader, path):
                             channel.sendall(part)
+                case Check(urls, place) if book:
+                    allow(_SURVEY_SECONDS)
+                    channel.sendall(encode(_check(urls, place, book)))
 
 
 def _open(request: Open) -> tuple[Book, Sequence[str]]:
@@ -181,6 +200,14 @@ def _read(reader: BookReader, path: str) -> list[bytes]:
     except Exception as error:  # whatever a page raises, it is one line in the errors
         problem = f"{path}: the file cannot be read ({type(error).__name__})"
         return [encode(FileRead(path=path, errors=[problem]))]
+
+
+def _check(urls: Sequence[str], place: bytes, book: Book) -> Checked:
+    try:
+        broken = missing_links(urls, Path(os.fsdecode(place)), book.site.base_url)
+    except SitemapError as error:
+        return Checked(problem=str(error))
+    return Checked(broken=broken)
 
 
 def _allow(seconds: int) -> None:

@@ -1,36 +1,26 @@
 """Check an index's links against the site's sitemap.xml or its built HTML.
 
-The operator provides either; nothing is fetched. An ingestion reports broken links and never fails
-because of them.
+The operator provides either; nothing is fetched. The reading process does it (`lib.worker`).
 """
 
 import posixpath
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from lib.html_tree import parse_html
 from lib.sites.sitemap import MAX_SITEMAP_BYTES, SitemapError, read_sitemap
 
 
 @dataclass(frozen=True, slots=True)
-class _BrokenLink:
+class BrokenLink:
     url: str
     reason: str
     """The missing part: `page` or `anchor`."""
 
 
-def unresolved_links(urls: Collection[str], place: Path, base_url: str) -> list[str]:
-    """One line for each of the `missing_links`; or one that says why links were not checked."""
-    try:
-        missing = missing_links(urls, place, base_url)
-    except SitemapError as error:
-        return [f"The links were not checked against SITE_CHECK_PATH: {error}."]
-    return [f"{each.url}: no such {each.reason}" for each in missing]
-
-
-def missing_links(urls: Collection[str], place: Path, base_url: str) -> tuple[_BrokenLink, ...]:
+def missing_links(urls: Collection[str], place: Path, base_url: str) -> tuple[BrokenLink, ...]:
     """The broken links among `urls`, sorted. Raises `SitemapError`.
 
     `place` is a sitemap.xml, which lists pages only, or a folder of built HTML. `base_url` is the
@@ -52,39 +42,29 @@ def _path(url: str) -> str:
         return ""
 
 
-def _missing_from_sitemap(urls: Iterable[str], xml: bytes) -> tuple[_BrokenLink, ...]:
+def _missing_from_sitemap(urls: Iterable[str], xml: bytes) -> tuple[BrokenLink, ...]:
     """Links whose page the sitemap does not list.
 
     A sitemap has no anchors. A slash at the end makes no difference: many hosts add or drop it.
     """
     known = {_path(url).rstrip("/") for url in read_sitemap(xml).pages}
     return tuple(
-        _BrokenLink(url, "page")
+        BrokenLink(url, "page")
         for url in dict.fromkeys(urls)
         if _path(url).rstrip("/") not in known
         and _path(url).removesuffix("index.html").rstrip("/") not in known
     )
 
 
-class _Ids(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.ids: set[str] = set()  # every id that a fragment can refer to
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if value and (name == "id" or (name == "name" and tag == "a")):
-                self.ids.add(value)
+def _page_ids(html: bytes) -> set[str]:
+    """Every id that a fragment can refer to."""
+    tree = parse_html(html)
+    ids = {node.attributes.get("id") for node in tree.css("[id]")}
+    names = {node.attributes.get("name") for node in tree.css("a[name]")}
+    return {each for each in ids | names if each}
 
 
-def _page_ids(html: str) -> set[str]:
-    parser = _Ids()
-    parser.feed(html)
-    parser.close()
-    return parser.ids
-
-
-def _missing_from_html(urls: Iterable[str], folder: Path, base_url: str) -> tuple[_BrokenLink, ...]:
+def _missing_from_html(urls: Iterable[str], folder: Path, base_url: str) -> tuple[BrokenLink, ...]:
     """Links without a file in the built site in `folder`, or without their anchor in the file."""
     root = folder.resolve()
     ids: dict[Path, set[str]] = {}
@@ -92,12 +72,12 @@ def _missing_from_html(urls: Iterable[str], folder: Path, base_url: str) -> tupl
     for url in dict.fromkeys(urls):
         file = _served(root, _path(url), base_url)
         if file is None:
-            missing.append(_BrokenLink(url, "page"))
+            missing.append(BrokenLink(url, "page"))
         elif fragment := urlsplit(url).fragment:
             if file not in ids:
-                ids[file] = _page_ids(file.read_text(encoding="utf-8", errors="replace"))
+                ids[file] = _page_ids(file.read_bytes())
             if ids[file].isdisjoint((fragment, unquote(fragment))):
-                missing.append(_BrokenLink(url, "anchor"))
+                missing.append(BrokenLink(url, "anchor"))
     return tuple(missing)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.sites.link_check import missing_links
+from lib.link_check import missing_links
 from lib.sites.sitemap import SitemapError
 
 SITEMAP = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -94,3 +94,11 @@ def test_a_link_out_of_the_folder_is_not_followed(built: Path) -> None:
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SitemapError):
         missing(["/a"], tmp_path / "none")
+
+
+def test_ids_are_those_that_a_browser_finds(tmp_path: Path) -> None:
+    html = """<!-- --!><h2 id="after">x</h2><textarea><p id="text"></textarea>
+    <template><p id="template"></template><title><p id="title"></title>"""
+    (tmp_path / "index.html").write_text(html)
+    bad = ["/#template", "/#text", "/#title"]
+    assert missing(["/#after", *bad], tmp_path) == [(url, "anchor") for url in bad]
