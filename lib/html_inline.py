@@ -1,0 +1,311 @@
+"""Inline Markdown of one paragraph, built from the text and the inline elements of HTML."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, cast
+
+from markdown_it.common.utils import isMdAsciiPunct, isPunctChar
+
+_SPACES: Final = re.compile(r"\s++")
+_MARKS: Final = ("](", "![", "~~")
+_INVISIBLE: Final = re.compile("[\u00ad\u200b\u2060\ufeff\ufdd0-\ufdd4\x00]")
+"""Characters without a width, and those with which `lib.markdown_page` marks code."""
+_BREAK: Final = "  \n"
+
+# Lookarounds decide by the neighbours within the text; at its ends every neighbour is possible.
+_SPECIAL: Final = re.compile(r"[\\`*_~$<&\]{!|\[]")
+_MEANT: Final = re.compile(
+    r"\\(?=[!-/:-@\[-`{-~\n]|\Z)"
+    r"|`"
+    r"|\*(?!(?<=\s\*)\s)"
+    r"|(?<!\w)_++(?=\S|\Z)"
+    r"|~~++"
+    r"|<(?=[^\W\d_]|[/!?>{]|[^\S ]| [/>{]| \s|\Z)"
+    r"|&(?=#?\w{1,31};|\Z)"
+    r"|\](?=\()"
+    r"|\{(?=:? ?[.#]|\{[%!]|\Z)"
+)
+_DOUBTFUL: Final = re.compile(r"[\\`*_~$<&\[\]{!]")
+_BRACKET: Final = re.compile(r"[\[\]]")
+_FORMULA: Final = re.compile(r"\$\$|\$(?![\s$])[^$]*+(?<!\s)\$(?![\w$])")
+_LINE_START: Final = re.compile(
+    r"#{1,6}(?:\s|\Z)|>|[-+*](?:\s|\Z)|\+\+\+|=(?:=|\s*\Z)|:(?:\s|::|\Z)|//(?=/)|!(?=!!)|\?(?=\?\?)"
+    r"|~(?:\s|\Z)|_(?:\s|\Z)|\$(?=\$)|\[(?=(?:[^\[\]\\]|\\.)*+\]:)|[-|:][-|: \t]*\Z"
+)
+_NUMBER: Final = re.compile(r"(\d{1,9})([.)])(?:\s|\Z)")
+_STARTS: Final = frozenset("#>-+*=:/!?~_$[|0123456789")
+_MAX_LENGTH: Final = 20_000
+_MAX_BRACKETS: Final = 40
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "".join(f"\\{char}" for char in found[0])
+
+
+def code_span(code: str) -> str:
+    """Put `code` between as many backticks as it needs."""
+    if "`" not in code:
+        return f"`{code}`"
+    marks = "`" * (1 + max(map(len, re.findall("`++", code))))
+    pad = " " if code[0] == "`" or code[-1] == "`" else ""
+    return f"{marks}{pad}{code}{pad}{marks}"
+
+
+class _Format(NamedTuple):
+    """An open inline element: its marks before and after the text."""
+
+    before: str
+    after: str
+    repeat: bool = True
+    """Whether it goes on in the next paragraph."""
+
+    @property
+    def is_mark(self) -> bool:
+        """Whether Markdown reads it by the characters around it."""
+        return self.before in ("*", "**", "~~")
+
+
+_NO_FORMAT: Final = _Format("", "")
+
+
+class _Mark(NamedTuple):
+    text: str
+    opens: bool
+
+
+class Inline:
+    """The inline Markdown of one paragraph."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        """Characters so far."""
+        self.newline = _BREAK
+        """What a line break becomes."""
+        self._parts: list[str | _Mark] = []
+        self._raw: dict[int, str] = {}
+        """The displayed text of the parts that may be read as markup."""
+        self._open: list[_Format] = []
+        self._written = 0
+        """How many of the open elements have text in this paragraph."""
+        self._gap = ""
+        """Space or line break before the next text."""
+        self._code: list[str] = []
+        self._code_depth = 0
+        self._code_gap = ""
+        self._links = 0
+        self._counts = dict.fromkeys(_MARKS, 0)
+
+    def text(self, text: str) -> None:
+        """Add text, its white space as in the file."""
+        if text.isascii():
+            body = " ".join(text.split())
+        else:
+            text = _INVISIBLE.sub("", text)
+            body = _SPACES.sub(" ", text).strip(" ")
+        if not body:
+            if text:
+                self.space()
+            return
+        if text[0].isspace():
+            self.space()
+        if self._code_depth:
+            if self._code:
+                self._code.append(" " if self._gap else "")
+            else:
+                self._code_gap = self._gap
+            self._gap = ""
+            self._code.append(body)
+        elif _SPECIAL.search(body):
+            self._emit(_MEANT.sub(_escape, body), body)
+        else:
+            self._emit(body)
+        if text[-1].isspace():
+            self.space()
+
+    def verbatim(self, markdown: str) -> None:
+        """Add Markdown as it is."""
+        self._end_code()
+        for mark in _MARKS:
+            self._counts[mark] += markdown.count(mark)
+        self._emit(markdown)
+
+    def image(self, alt: str, address: str) -> None:
+        alt = _DOUBTFUL.sub(_escape, alt)
+        self.verbatim(f"![{alt}]({address})")
+
+    def line_break(self) -> None:
+        self._end_code()
+        self._gap = self.newline
+
+    def space(self) -> None:
+        self._gap = self._gap or " "
+
+    def open(self, before: str, after: str, *, repeat: bool = True) -> None:
+        """Begin an inline element, which adds `before` and `after` if it has text.
+
+        An element that does not `repeat` ends with its first paragraph.
+        """
+        self._open.append(_NO_FORMAT if self._code_depth else _Format(before, after, repeat))
+
+    def close(self) -> None:
+        """End the innermost inline element."""
+        last = self._open.pop()
+        if self._written > len(self._open):
+            self._written -= 1
+            self._end(last)
+
+    def open_code(self) -> None:
+        """Begin code, in which other elements have no marks."""
+        self._open.append(_NO_FORMAT)
+        self._code_depth += 1
+
+    def close_code(self) -> None:
+        if self._code_depth == 1:
+            self._end_code()
+        self._code_depth -= 1
+        self.close()
+
+    def finish(self) -> str:
+        """Return the paragraph's Markdown and begin the next one, in the same elements."""
+        self._end_code()
+        while self._written:
+            self._written -= 1
+            last = self._open[self._written]
+            self._end(last)
+            if not last.repeat:
+                self._open[self._written] = _NO_FORMAT
+        parts, raw, counts = self._parts, self._raw, self._counts
+        self._parts, self._raw, self._gap, self.size = [], {}, "", 0
+        self._counts = dict.fromkeys(_MARKS, 0)
+        text = _join(parts)
+        if raw and not _is_safe(text, counts, raw.values()):
+            for place, shown in raw.items():
+                parts[place] = _DOUBTFUL.sub(_escape, shown)
+            text = _join(parts)
+            if text.count("[") - text.count("]") > _MAX_BRACKETS:
+                text = text.replace("\\[", "&#91;")
+        return text
+
+    def _emit(self, markdown: str, raw: str = "") -> None:
+        parts = self._parts
+        if self._gap:
+            if parts:
+                parts.append(self._gap)
+            self._gap = ""
+        while self._written < len(self._open):
+            self._begin(self._open[self._written])
+            self._written += 1
+        if raw:
+            if self._links:
+                markdown = _DOUBTFUL.sub(_escape, raw)
+            self._raw[len(parts)] = raw
+        parts.append(markdown)
+        self.size += len(markdown)
+
+    def _begin(self, each: _Format) -> None:
+        parts = self._parts
+        if each.is_mark:
+            last = parts[-1] if parts else None
+            if isinstance(last, _Mark) and not last.opens and last.text == each.before:
+                parts.pop()
+            else:
+                parts.append(_Mark(each.before, opens=True))
+        elif each.before:
+            self._links += each.before == "["
+            parts.append(each.before)
+
+    def _end(self, each: _Format) -> None:
+        if each.is_mark:
+            self._counts["~~"] += 2 * (each.before == "~~")
+            self._parts.append(_Mark(each.after, opens=False))
+        elif each.before:
+            self._links -= each.before == "["
+            self._counts["]("] += each.before == "["
+            self._parts.append(each.after)
+
+    def _end_code(self) -> None:
+        if not self._code:
+            return
+        code, self._code = "".join(self._code), []
+        gap, self._gap = self._gap, self._code_gap
+        self._counts["]("] += code.count("](")
+        self._emit(code_span(code))
+        self._gap = gap
+
+
+def _is_safe(text: str, counts: dict[str, int], raw: Iterable[str]) -> bool:
+    """Tell whether marks of Markdown in `text` are no more than were meant."""
+    if any(text.count(mark) != count for mark, count in counts.items()):
+        return False
+    if text.count("[") - text.count("]") > _MAX_BRACKETS:
+        return False
+    return "$" not in text or not any("$" in each for each in raw) or not _FORMULA.search(text)
+
+
+def _join(parts: Sequence[str | _Mark]) -> str:
+    """Join the parts, without the marks that Markdown would not read as such."""
+    if not any(isinstance(part, _Mark) for part in parts):
+        return "".join(cast(Sequence[str], parts))
+    before = _neighbours(parts, -1)
+    after = _neighbours(parts[::-1], 0)[::-1]
+    joined = ["" if isinstance(part, _Mark) else part for part in parts]
+    opened: list[int] = []
+    for place, part in enumerate(parts):
+        if not isinstance(part, _Mark):
+            continue
+        if part.opens:
+            opened.append(place)
+            continue
+        start = opened.pop()
+        if (
+            _flanks(after[start], before[start])
+            and _flanks(before[place], after[place])
+            and not (joined[start - 1] and isinstance(parts[start - 1], _Mark))
+        ):
+            joined[start] = joined[place] = part.text
+    return "".join(joined)
+
+
+def _neighbours(parts: Sequence[str | _Mark], end: int) -> list[str]:
+    """For each part the character at that end of the text before it."""
+    found, last = [], ""
+    for part in parts:
+        found.append(last)
+        if isinstance(part, str):
+            last = part[end]
+    return found
+
+
+def _flanks(inner: str, outer: str) -> bool:
+    """Tell whether a mark between these characters can begin or end emphasis."""
+    if not inner or inner.isspace():
+        return False
+    return not _is_punctuation(inner) or not outer or outer.isspace() or _is_punctuation(outer)
+
+
+def _is_punctuation(char: str) -> bool:
+    return isMdAsciiPunct(ord(char)) or isPunctChar(char)
+
+
+def at_line_starts(text: str) -> str:
+    """Escape what would begin another block at the start of a line of `text`."""
+    if "\n" in text:
+        return "\n".join(map(_at_line_start, text.split("\n")))
+    return _at_line_start(text)
+
+
+def _at_line_start(line: str) -> str:
+    if line[:1] not in _STARTS:
+        return line
+    if found := _NUMBER.match(line):
+        return f"{found[1]}\\{line[found.end(1) :]}"
+    return f"\\{line}" if _LINE_START.match(line) else line
+
+
+def heading_text(text: str) -> str:
+    """Escape what a heading would lose at its end: `#`, and braces, which may be its id."""
+    if text.endswith("#") and (found := re.search(r"(?:(?<=\s)|^)#++$", text)):
+        return f"{text[: found.start()]}\\{found[0]}"
+    if text.endswith("}") and (start := text.rfind("{")) >= 0:
+        return f"{text[:start].removesuffix(chr(92))}&#123;{text[start + 1 :]}"
+    return text
