@@ -12,11 +12,18 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 
 from lib.chunking import CHUNKER_VERSION, Chunk, ChunkSection, chunk_page
-from lib.documents import DocumentError, DocumentLimits, read_bytes, read_document, sha256
+from lib.documents import (
+    DocumentError,
+    DocumentLimits,
+    file_limit,
+    read_bytes,
+    read_document,
+    sha256,
+)
 from lib.errors import InvalidRequest
 from lib.includes import is_private
 from lib.languages import page_language
-from lib.sites import built
+from lib.sites.built import BuiltSite
 from lib.sites.config_files import read_text
 from lib.sites.router import PageAddress, link
 from lib.sites.site import Site
@@ -44,11 +51,8 @@ class Book:
     paths: Sequence[str]
     limits: DocumentLimits
     chunk_tokens: int
-
-    @property
-    def is_html(self) -> bool:
-        """Whether its pages are those of a built site."""
-        return self.site.generator is built.GENERATOR
+    built: BuiltSite | None = None
+    """Only if its pages are those of a built site."""
 
     @property
     def chunker(self) -> str:
@@ -64,6 +68,8 @@ class Book:
         """The pages that the site's navigation lists, in its order; none of a very large book."""
         if len(self.paths) > _MAX_ORDERED:
             return []
+        if self.built:
+            return [*self.built.order]
         files = {posixpath.join(self.root.as_posix(), path): path for path in self.paths}
         order: dict[str, None] = {}
         for content in self.site.content_roots:
@@ -74,7 +80,9 @@ class Book:
         return [*order]
 
     def site_hash(self) -> str:
-        """Hash of everything but the pages that decides their addresses."""
+        """Hash of everything but the pages that decides their addresses, and more of a build."""
+        if self.built:
+            return digest(self.built.signature())
         sections = (p for p in self.paths if PurePosixPath(p).name.startswith("_index."))
         cascades = (text for p in sections if "cascade" in (text := read_text(self.root / p)))
         return digest([repr(self.site), read_text(self.root / "SUMMARY.md"), *cascades])
@@ -154,8 +162,8 @@ def survey(book: Book, ledger: Ledger) -> Survey:
 
 def _file_hash(book: Book, path: str) -> str:
     """Hash a file. Raises `DocumentError` if it cannot be read."""
-    if book.is_html:
-        return sha256(read_bytes(book.root, path, book.limits))
+    if book.built:
+        return sha256(read_bytes(book.root, path, file_limit(path, book.limits)))
     return read_document(book.root, path, book.limits).sha256
 
 
@@ -163,11 +171,12 @@ class _FileHasher:
     """Hashes everything that the chunks of a file depend on.
 
     That is the file, the files it includes, and sibling names that may change its address: an index
-    page in its folder, or its own name with another extension.
+    page in its folder, or its own name with another extension. A page of HTML depends on its line
+    in the sitemap.
     """
 
     def __init__(self, book: Book) -> None:
-        self._root = book.root
+        self._root, self._built = book.root, book.built
         self._included: dict[str, str] = {}
         self._names: dict[tuple[str, str], list[str]] = {}
         """Paths by folder and stem; the stem is empty for the page of the folder itself."""
@@ -181,7 +190,8 @@ class _FileHasher:
         folder, stem = _folder_and_stem(path)
         beside = {*self._names.get((folder, stem), ()), *self._names.get((folder, ""), ())}
         included = (f"{each}={self._hash_included(each)}" for each in sorted(includes))
-        return digest([file_hash, path, *sorted(beside), *included])
+        listed = self._built.form_in_sitemap(path) if self._built else None
+        return digest([file_hash, path, *sorted(beside), *included, *filter(None, [listed])])
 
     def _hash_included(self, path: str) -> str:
         if path not in self._included:
@@ -273,11 +283,11 @@ class BookReader:
 
 
 def _open_source(book: Book) -> Source:
-    if not book.is_html:
+    if book.built is None:
         return MarkdownSource(book.root, book.site, book.paths, book.limits)
-    from lib.source_html import HtmlSource  # the server needs no parser of HTML
+    from lib.source_html import HtmlSource  # only a book of HTML needs its parser
 
-    return HtmlSource(book.root, book.site, book.paths, book.limits)
+    return HtmlSource(book.root, book.built, book.limits)
 
 
 def _stored_section(section: ChunkSection, address: PageAddress) -> Section:

@@ -315,11 +315,10 @@ async def _follow_ingestion(services: Services) -> IngestStatus:
             if status.finished_at:
                 break
             await asyncio.sleep(0.1)
-    for lines in (progress.errors, progress.links_unresolved):
-        for line in lines[:_SHOWN_LINES]:
-            print(line, file=sys.stderr)
-        if len(lines) > _SHOWN_LINES:
-            print(f"... and {len(lines) - _SHOWN_LINES} more", file=sys.stderr)
+    _print_lines(progress.notes)
+    _print_lines(progress.errors)
+    _print_left_out(progress.left_out)
+    _print_lines(progress.links_unresolved)
     print(
         f"{status.status.capitalize()}: {progress.files_processed} files, "
         f"{progress.chunks_created} chunks, {progress.chunks_embedded} embedded, "
@@ -327,6 +326,18 @@ async def _follow_ingestion(services: Services) -> IngestStatus:
         file=sys.stderr,
     )
     return status
+
+
+def _print_lines(lines: Sequence[str], most: int = _SHOWN_LINES) -> None:
+    for line in lines[:most]:
+        print(line, file=sys.stderr)
+    if len(lines) > most:
+        print(f"... and {len(lines) - most} more", file=sys.stderr)
+
+
+def _print_left_out(lines: Sequence[str]) -> None:
+    if lines:
+        print("Left out:", *(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
 
 
 class _Progress:
@@ -356,8 +367,8 @@ class _Progress:
 
 
 def _print_preview(preview: Preview) -> None:
-    for line in preview.errors:
-        print(line, file=sys.stderr)
+    _print_lines([*preview.notes, *preview.errors], most=sys.maxsize)
+    _print_left_out(preview.left_out)
     for mark, paths in (("+", preview.files_changed), ("-", preview.files_removed)):
         for path in paths:
             print(f"{mark} {path}")

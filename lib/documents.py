@@ -7,6 +7,7 @@ one bad file never fails an ingestion.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,7 @@ _IGNORE_FILE: Final = ".quireignore"
 
 _MARKDOWN_SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
 _HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
+_SUFFIXES: Final = _MARKDOWN_SUFFIXES | _HTML_SUFFIXES
 _HTML_FACTOR: Final = 5
 """How much larger than its text a file of HTML may be: it has navigation and markup too."""
 _NEVER: Final = frozenset("node_modules bower_components __pycache__ venv site-packages".split())
@@ -28,6 +30,8 @@ _NEVER_UNDERSCORED: Final = frozenset(
 )
 # Folders of a built site without pages: bundles, copies of the sources and listings of code.
 _NEVER_BUILT: Final = frozenset("_static _sources _modules _next _astro _nuxt _app".split())
+_LISTING: Final = re.compile(r"\.rs\.html\Z|_8[a-z]++_source\.html\Z")
+"""Source code as rustdoc and Doxygen list it."""
 # A folder with one of these names is a build output only if it contains one of _OUTPUT_SIGNS:
 # it may also be a chapter about building.
 _OUTPUTS: Final = frozenset({"_build", "_site", "build", "dist", "out", "public", "site", "target"})
@@ -59,11 +63,15 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class _Discovery:
+class Discovery:
     paths: tuple[str, ...]
     """Sorted, POSIX, relative to the content root."""
     errors: tuple[str, ...]
     """Lines of the form `file: problem`."""
+    others: int = 0
+    """Pages of the other kind, HTML or Markdown."""
+    outputs: tuple[str, ...] = ()
+    """Folders that were skipped as outputs of a build."""
 
 
 _DEFAULT_LIMITS: Final = DocumentLimits()
@@ -79,7 +87,7 @@ def discover(
     *,
     underscored: bool = False,
     html: bool = False,
-) -> _Discovery:
+) -> Discovery:
     """List the pages below `root`. Raises `DocumentError` if `root` cannot be listed.
 
     The pages are Markdown, or with `html` those of a built site. Skips hidden files, dependencies,
@@ -90,10 +98,15 @@ def discover(
     if not root.is_dir():
         raise DocumentError("the content folder does not exist or is not a folder")
     errors: list[str] = []
+    outputs: list[str] = []
     ignored = _ignore_rules(root, errors)
     paths: list[str] = []
-    total = 0
-    for path, size in _walk(root, limits, ignored, errors, underscored=underscored, html=html):
+    total = others = 0
+    most = limits.max_total_bytes * (_HTML_FACTOR if html else 1)
+    for path, size in _walk(root, limits, ignored, errors, outputs, underscored, html):
+        if _is_html(path) != html:
+            others += 1
+            continue
         if len(paths) >= limits.max_files:
             errors.append(
                 f"{path}: skipped, with all files after it: more than {limits.max_files} files "
@@ -103,18 +116,18 @@ def discover(
         if size == 0:
             errors.append(f"{path}: the file is empty")
             continue
-        if size > _most_bytes(path, limits):
-            errors.append(f"{path}: {_too_large(size, _most_bytes(path, limits))}")
+        if size > file_limit(path, limits):
+            errors.append(f"{path}: {_too_large(size, file_limit(path, limits))}")
             continue
-        if total + size > limits.max_total_bytes:
+        if total + size > most:
             errors.append(
-                f"{path}: skipped, with all files after it: together they exceed "
-                f"{limits.max_total_bytes} bytes (MAX_TOTAL_BYTES)"
+                f"{path}: skipped, with all files after it: together they exceed {most} bytes "
+                "(MAX_TOTAL_BYTES)"
             )
             break
         total += size
         paths.append(path)
-    return _Discovery(tuple(sorted(paths)), tuple(errors))
+    return Discovery(tuple(sorted(paths)), tuple(errors), others, tuple(outputs))
 
 
 def read_document(root: Path, path: str, limits: DocumentLimits = _DEFAULT_LIMITS) -> Document:
@@ -123,20 +136,22 @@ def read_document(root: Path, path: str, limits: DocumentLimits = _DEFAULT_LIMIT
     Raises `DocumentError` for a path outside `root`, a symbolic link, and a file that is missing,
     empty, too large, binary or not UTF-8.
     """
-    data = read_bytes(root, path, limits)
+    data = read_bytes(root, path, limits.max_file_bytes)
     return Document(path, _decode(data), sha256(data))
 
 
-def read_bytes(root: Path, path: str, limits: DocumentLimits = _DEFAULT_LIMITS) -> bytes:
-    """Read one file. Raises `DocumentError` as `read_document` does, but for its contents."""
-    return _read_file(_resolve(root, path), _most_bytes(path, limits))
+def read_bytes(root: Path, path: str, most: int) -> bytes:
+    """Read one file of at most `most` bytes. Raises `DocumentError` as `read_document` does, but
+    for its contents."""
+    return _read_file(_resolve(root, path), most)
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _most_bytes(path: str, limits: DocumentLimits) -> int:
+def file_limit(path: str, limits: DocumentLimits) -> int:
+    """Bytes that a page may have."""
     return limits.max_file_bytes * (_HTML_FACTOR if _is_html(path) else 1)
 
 
@@ -237,12 +252,11 @@ def _walk(
     limits: DocumentLimits,
     ignored: GitIgnore | None,
     errors: list[str],
-    *,
+    outputs: list[str],
     underscored: bool,
     html: bool,
 ) -> Iterator[tuple[str, int]]:
-    """Yield pages and their sizes in bytes, folder by folder in order of name."""
-    suffixes = _HTML_SUFFIXES if html else _MARKDOWN_SUFFIXES
+    """Yield pages of both kinds and their sizes in bytes, folder by folder in order of name."""
     folders: list[tuple[str, int]] = [("", 0)]
     while folders:
         folder, depth = folders.pop()
@@ -261,7 +275,7 @@ def _walk(
             if name.startswith(".") or name in _NEVER:
                 continue
             if html:
-                if name in _NEVER_BUILT:
+                if name in _NEVER_BUILT or _LISTING.search(name):
                     continue
             elif name.startswith("_") and (not underscored or name in _NEVER_UNDERSCORED):
                 continue
@@ -272,16 +286,17 @@ def _walk(
                 continue
             is_link = entry.is_symlink()
             is_folder = entry.is_dir(follow_symlinks=False)
-            is_page = not is_folder and os.path.splitext(name)[1].lower() in suffixes
+            is_page = not is_folder and os.path.splitext(name)[1].lower() in _SUFFIXES
             if not (is_link or is_folder or is_page):
                 continue
             if ignored is not None and ignored.matches(path + "/" if is_folder else path):
                 continue
             if is_link:
-                if is_page or os.path.isdir(entry.path):
+                if (is_page and _is_html(name) == html) or os.path.isdir(entry.path):
                     errors.append(f"{path}: symbolic links are not followed; replace it by a copy")
             elif is_folder:
                 if not html and name in _OUTPUTS and _is_built(Path(entry.path)):
+                    outputs.append(path)
                     continue
                 if depth >= limits.max_depth:
                     errors.append(

@@ -70,6 +70,10 @@ class _Progress(msgspec.Struct, frozen=True, kw_only=True):
     chunks_reused: int
     tokens_embedded: Annotated[int, msgspec.Meta(description="Estimated.")]
     errors: list[str]
+    notes: Annotated[list[str], msgspec.Meta(description="What was read, if there was a choice.")]
+    left_out: Annotated[
+        list[str], msgspec.Meta(description="Pages without text of their own, by reason.")
+    ]
     links_unresolved: Annotated[
         list[str], msgspec.Meta(description="Addresses missing from SITE_CHECK_PATH.")
     ]
@@ -104,6 +108,8 @@ class IngestTask:
     chunks_reused: int = 0
     tokens_embedded: int = 0
     errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     links_unresolved: list[str] = field(default_factory=list)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     finished_at: datetime | None = None
@@ -315,6 +321,7 @@ async def index_book(
             and _describes(before.manifest, book)
         ):
             task.chunks_created = task.chunks_reused = before.manifest.chunks
+            task.left_out = left_out_pages(before.ledger)
             return
         ledger = {path: before.ledger[path] for path in plan.unchanged}
         if ledger:
@@ -337,6 +344,7 @@ async def index_book(
             await writer.finish()
         finally:
             await writer.stop()
+        task.left_out = left_out_pages(ledger)
         _check_size(task.chunks_created, before.manifest, book, force=force)
         manifest = Manifest(
             generation=generation,
@@ -366,6 +374,19 @@ async def index_book(
         await builder.publish(msgspec.structs.replace(manifest, refusal_shift=shift), ledger)
     finally:
         await builder.discard()
+
+
+def left_out_pages(ledger: Ledger) -> list[str]:
+    """Why pages have no chunks: a line for each reason, most common first."""
+    pages: dict[str, list[str]] = {}
+    for path, record in sorted(ledger.items()):
+        if record.left_out:
+            pages.setdefault(record.left_out, []).append(path)
+    by_number = sorted(pages.items(), key=lambda each: -len(each[1]))
+    return [
+        f"{first}: {reason}" if not more else f"{1 + len(more)} pages, such as {first}: {reason}"
+        for reason, (first, *more) in by_number
+    ]
 
 
 def _folder_in(settings: Settings, root: Path) -> str:

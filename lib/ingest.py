@@ -18,6 +18,7 @@ from lib.indexing import (
     IngestTask,
     check_links,
     index_book,
+    left_out_pages,
     published_index,
 )
 from lib.reader import open_reader
@@ -65,6 +66,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
         int, msgspec.Meta(description="Upper limit of the tokens to embed, estimated.")
     ]
     errors: list[str]
+    notes: list[str]
+    left_out: list[str]
 
 
 class Ingestion:
@@ -135,8 +138,11 @@ class Ingestion:
             )
             plan = await reader.survey(before.ledger)
             task.add_errors([*reader.book.errors, *plan.errors])
+            ledger = {path: before.ledger[path] for path in plan.unchanged}
             chunks = tokens = 0
             async for page in reader.read(plan.changed):
+                if page.record:
+                    ledger[page.path] = page.record
                 chunks += len(page.chunks)
                 tokens += sum(prepared.chunk.tokens for prepared in page.chunks)
                 task.add_errors(page.errors)
@@ -147,6 +153,8 @@ class Ingestion:
             chunks=chunks,
             tokens=tokens,
             errors=task.errors,
+            notes=[*reader.book.notes],
+            left_out=left_out_pages(ledger),
         )
 
     def status(self, task_id: str | None) -> IngestStatus:
@@ -190,6 +198,7 @@ class Ingestion:
             async with open_reader(self._settings, folder) as reader:
                 book = reader.book
                 task.add_errors(book.errors)
+                task.notes = [*book.notes]
                 task.total_files = len(book.paths)
                 found.set_result(task.total_files)
                 await index_book(

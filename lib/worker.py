@@ -12,16 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from lib.book import Book, BookReader, PreparedChunk, survey
-from lib.documents import DocumentError, DocumentLimits, discover
+from lib.documents import Discovery, DocumentError, DocumentLimits, discover
 from lib.link_check import BrokenLink, missing_links
 from lib.runtime import become_child, limit_resource
-from lib.sites.built import built_site
+from lib.sites.built import looks_built
 from lib.sites.detection import detect_site
+from lib.sites.site import HTML, NO_GENERATOR, Generator
 from lib.sites.sitemap import SitemapError
 from lib.store import FileRecord, Ledger
 
@@ -56,6 +57,8 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     paths: Sequence[str]
     errors: Sequence[str]
+    notes: Sequence[str]
+    """Sentences about what is read, if there was a choice."""
     generator: str
     base_url: str
     title: str
@@ -123,12 +126,12 @@ def _serve(channel: socket.socket, allow: Callable[[int], None]) -> None:
                 case Open() as request:
                     allow(CPU_SECONDS)
                     try:
-                        book, errors = _open(request)
+                        found = _open(request)
                     except DocumentError as error:
                         channel.sendall(encode(Unreadable(str(error))))
                         continue
-                    reader = BookReader(book)
-                    channel.sendall(encode(_opened(book, errors)))
+                    book, reader = found.book, BookReader(found.book)
+                    channel.sendall(encode(_opened(found)))
                 case Compare(ledger) if book:
                     allow(_SURVEY_SECONDS)
                     channel.sendall(encode(survey(book, ledger)))
@@ -142,39 +145,82 @@ def _serve(channel: socket.socket, allow: Callable[[int], None]) -> None:
                     channel.sendall(encode(_check(urls, place, book)))
 
 
-def _open(request: Open) -> tuple[Book, Sequence[str]]:
+class _Found(NamedTuple):
+    """A book and how it was found."""
+
+    book: Book
+    errors: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+def _open(request: Open) -> _Found:
     root = Path(os.fsdecode(request.root))
-    if request.source == "html":
-        return _open_built(request, root)
+    if request.source == "html" or (request.source == "auto" and looks_built(root)):
+        found = discover(root, request.limits, html=True)
+        # a site that shows its Markdown in the browser has a single page of HTML
+        if request.source == "html" or len(found.paths) >= found.others:
+            return _open_html(request, root, found)
     site = detect_site(
         root, site_url=request.site_url, generator=request.generator, options=request.options
     )
-    paths, errors = request.paths, list[str]()
-    if unread := request.options.keys() - {"base_url", *site.generator.options}:
-        names = ", ".join(sorted(unread))
-        errors.append(f"SITE_OPTIONS: {names} has no effect with {site.generator.name}")
-    errors += site.problems
-    if paths is None:
-        underscored = site.generator.underscored_pages
-        found = discover(root, request.limits, underscored=underscored)
-        paths = found.paths
-        errors += found.errors
-    return Book(root, site, paths, request.limits, request.chunk_tokens), errors
+    errors = _unread_options(request, site.generator)
+    found = discover(root, request.limits, underscored=site.generator.underscored_pages)
+    if request.source == "auto" and found.others and not found.paths:
+        return _open_html(request, root, discover(root, request.limits, html=True))
+    if not found.paths and not found.errors:
+        raise DocumentError(_nothing(found.others, "Markdown", "SITE_SOURCE=html reads"))
+    notes = []
+    if found.outputs:
+        notes.append(
+            f"The {len(found.paths)} Markdown files are read, not the built site in "
+            f"{found.outputs[0]}. To read that, set BOOK_CONTENT_PATH to it; to use only its "
+            "addresses, SITE_BUILD."
+        )
+    elif found.others and request.source == "auto":
+        notes.append(
+            f"The {len(found.paths)} Markdown files are read, not the {found.others} HTML pages "
+            "beside them. SITE_SOURCE=html reads those."
+        )
+    book = Book(root, site, request.paths or found.paths, request.limits, request.chunk_tokens)
+    return _Found(book, [*errors, *site.problems, *found.errors], notes)
 
 
-def _open_built(request: Open, root: Path) -> tuple[Book, Sequence[str]]:
-    paths, errors = request.paths, list[str]()
-    if paths is None:
-        found = discover(root, request.limits, html=True)
-        paths, errors = found.paths, [*found.errors]
-    site = built_site(request.site_url)
-    return Book(root, site, paths, request.limits, request.chunk_tokens), errors
+def _open_html(request: Open, root: Path, found: Discovery) -> _Found:
+    from lib.source_html import survey_site  # only a book of HTML needs its parser
+
+    if not found.paths and not found.errors:
+        raise DocumentError(_nothing(found.others, "HTML", "SITE_SOURCE=markdown reads"))
+    paths = request.paths or found.paths
+    # no sample if a page of it has ended the process
+    sampled = request.generator != NO_GENERATOR.name
+    built = survey_site(root, paths, request.site_url, sampled=sampled)
+    notes = []
+    if found.others and request.source == "auto":
+        notes.append(
+            f"The {len(paths)} HTML pages are read, because the folder looks like a built site, "
+            f"and not its {found.others} Markdown files. SITE_SOURCE=markdown reads those."
+        )
+    book = Book(root, built.site, paths, request.limits, request.chunk_tokens, built)
+    return _Found(book, [*_unread_options(request, HTML), *found.errors], notes)
 
 
-def _opened(book: Book, errors: Sequence[str]) -> Opened:
+def _nothing(others: int, kind: str, remedy: str) -> str:
+    rest = f", but {others} other pages: {remedy} those" if others else ". Check BOOK_CONTENT_PATH"
+    return f"the folder has no {kind} files{rest}"
+
+
+def _unread_options(request: Open, generator: Generator) -> list[str]:
+    known = {"base_url", *generator.options} if generator is not HTML else set()
+    unread = ", ".join(sorted(request.options.keys() - known))
+    return [f"SITE_OPTIONS: {unread} has no effect with {generator.name}"] if unread else []
+
+
+def _opened(found: _Found) -> Opened:
+    book = found.book
     return Opened(
         paths=book.paths,
-        errors=errors,
+        errors=found.errors,
+        notes=found.notes,
         generator=book.site.generator.name,
         base_url=book.site.base_url,
         title=book.site.title,

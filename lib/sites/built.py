@@ -1,32 +1,407 @@
-"""A folder of built HTML as a site: its address, and those of its pages."""
+"""A folder of built HTML as a site: its address, the addresses of its pages, and their order.
 
-from typing import Final
-from urllib.parse import quote, urlsplit
+Nothing is guessed from a generator. The site's own canonical links, its sitemap and the links
+between its pages say under which path it is served, and whether a page has the address `a/b.html`,
+`a/b` or `a/b/`. Facts of a sample of pages decide for the whole site.
+"""
 
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from heapq import nsmallest
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, NamedTuple
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from lib.sites.generators import GENERATORS
 from lib.sites.router import PATH_SAFE
-from lib.sites.site import UNKNOWN_PATH, Generator, HeadingRules, Site
+from lib.sites.site import HTML, LONGEST_PATH, Site
 
+_SAMPLED: Final = 100
+_REPEATED: Final = 0.6
+"""Share of the sampled pages on which a repeated block stands."""
+_FEWEST_REPEATS: Final = 5
+_MAX_LISTED: Final = 2_000
+"""Addresses of a sitemap that decide the path of the site."""
 SITE_SOURCES: Final = ("markdown", "html")
 """What a book is read from."""
-
-GENERATOR: Final = Generator(
-    name="html",
-    page_path=lambda _site, _root, _source: UNKNOWN_PATH,
-    content_roots=lambda _project: (),
-    heading_rules=lambda _site, _text: HeadingRules(slugify=None, number=lambda h: [""] * len(h)),
+_SIGNS: Final = (
+    *("sitemap.xml", "404.html", ".buildinfo", "objects.inv", ".nojekyll", "hashmap.json"),
+    *("searchindex.js", "search-index.json", "search/search_index.json", "pagefind", "assets"),
+    *("_static", "_next", "_astro", "_nuxt", "_app", "book.js", "index.xml"),
 )
+"""Names in the folder of a built site, beside its `index.html`."""
+_INDEX: Final = re.compile(r"(?:\A|(?<=/))index\.(?:html?|xhtml)\Z")
+_SUFFIX: Final = re.compile(r"\.(?:html?|xhtml)\Z")
+_SUFFIXES: Final = (".html", ".htm", ".xhtml")
+_VERSION: Final = re.compile(r"v\d[\d.]{0,20}|\d[\d.]{0,20}\.(?:\d|x)|latest|stable|next|dev|main")
+_TITLE_PARTS: Final = re.compile(r"[ ](?:[|·•–—-]|::)[ ]")
 
 
-def built_site(site_url: str) -> Site:
-    """The site of a folder. `site_url` is its configured address, if there is one."""
-    parts = urlsplit(site_url)
-    host = f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
-    return Site(GENERATOR, host, f"/{parts.path.strip('/')}/".replace("//", "/"))
+def looks_built(folder: Path) -> bool:
+    """Whether a folder looks like the output of a build, not like its sources."""
+    index = folder / "index.html"
+    try:
+        with index.open("rb") as file:
+            if file.read(3) == b"---":  # front matter: a source of Jekyll's
+                return False
+    except OSError:
+        return False
+    if any((folder / name).exists() for each in GENERATORS.values() for name in each.config_files):
+        return False
+    return any((folder / sign).exists() for sign in _SIGNS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageFacts:
+    """What a page of the sample says about its site. Addresses are as written."""
+
+    path: str
+    canonical: str = ""
+    og_url: str = ""
+    links: Sequence[str] = ()
+    navigation: Sequence[str] = ()
+    """Links of its navigation, in order."""
+    following: str = ""
+    """The page that it names as the next one."""
+    language: str = ""
+    title: str = ""
+    site_title: str = ""
+    blocks: Collection[str] = ()
+    """Hashes of the blocks that may repeat on other pages."""
+
+
+class _Place(NamedTuple):
+    """Where a site is served. All pages are below `base`."""
+
+    origin: str
+    """Scheme and host; empty if unknown."""
+    base: str
+    """Unencoded, with a slash at both ends."""
+
+
+class _Forms(NamedTuple):
+    """How a site refers to its pages: numbers of the forms that `_forms_of` lists."""
+
+    page: int
+    folder: int
+
+
+@dataclass(frozen=True)
+class BuiltSite:
+    """The facts about a built site that decide its pages."""
+
+    site: Site
+    paths: frozenset[str] = field(repr=False)
+    own: _Place
+    """Where the pages say that they are, which SITE_URL may replace."""
+    forms: _Forms
+    listed: frozenset[str] = field(repr=False)
+    """Addresses in the sitemap, relative to the site."""
+    language: str
+    """Of pages that name none."""
+    versions: frozenset[str]
+    """Folders of the versions that the site has beside each other."""
+    repeated: frozenset[str]
+    """Hashes of blocks that stand on nearly every page."""
+    order: Sequence[str] = field(repr=False)
+    """The pages in the order of the site's navigation."""
+
+    def signature(self) -> list[str]:
+        """What decides all pages, for a hash."""
+        whole = map(repr, (self.site, self.own, self.forms))
+        return [*whole, self.language, *sorted(self.versions), "", *sorted(self.repeated)]
+
+    def address(self, path: str, canonical: str = "") -> str:
+        """The address of a page. `canonical` is its own link, absolute."""
+        forms, rest = _forms_of(path, self.paths), self._rest(canonical)
+        if rest not in forms:
+            rest = self.form_in_sitemap(path) or forms[self._form(path)]
+        return _address(self.site, forms[0] if rest is None else rest)
+
+    def form_in_sitemap(self, path: str) -> str | None:
+        """The address of a page in the sitemap, relative to the site; None if it is not there."""
+        forms = _forms_of(path, self.paths)
+        found = [form for form in (forms[self._form(path)], *forms) if form in self.listed]
+        return found[0] if found else None
+
+    def original(self, path: str, canonical: str) -> str | None:
+        """The other page of the site that a page names as its canonical one."""
+        rest = self._rest(canonical)
+        # A template that forgot the page's own address names the index page.
+        if not rest or rest in _forms_of(path, self.paths):
+            return None
+        other = _file_at(rest, self.paths)
+        return None if other is None or _INDEX.fullmatch(other) or other == path else other
+
+    def version(self, path: str) -> str:
+        """The version that a page's folders name."""
+        return next((part for part in path.split("/")[:3] if part in self.versions), "")
+
+    def _form(self, path: str) -> int:
+        number = self.forms.folder if _INDEX.search(path) else self.forms.page
+        return number if number < len(_forms_of(path, self.paths)) else 0
+
+    def _rest(self, canonical: str) -> str | None:
+        """A canonical address relative to the site; None if it is not below it."""
+        origin, path = _split(canonical)
+        inside = origin == self.own.origin and path.startswith(self.own.base)
+        return path[len(self.own.base) :] if origin and inside else None
 
 
 def file_address(site: Site, path: str) -> str:
     """The address at which a static host serves a file, percent-encoded."""
-    folder, _, name = path.rpartition("/")
-    if name == "index.html":
-        path = f"{folder}/" if folder else ""
-    return site.site_url + quote(site.base_url + path, safe=PATH_SAFE, errors="replace")
+    return _address(site, _forms_of(path, ())[0])
+
+
+def sample(paths: Sequence[str]) -> list[str]:
+    """The pages whose facts decide for the site: the index page, and up to 99 any others."""
+    some = nsmallest(_SAMPLED - 1, paths, key=lambda path: blake2b(path.encode()).digest())
+    index = [path for path in paths if _INDEX.fullmatch(path)]
+    return sorted({*index[:1], *some})
+
+
+def built_site(
+    paths: Iterable[str],
+    facts: Sequence[PageFacts],
+    *,
+    site_url: str = "",
+    sitemap: Sequence[str] = (),
+) -> BuiltSite:
+    """Describe a built site by all its pages, the facts of some, and its sitemap's addresses.
+
+    `site_url` is the configured address. It wins over those that the pages name.
+    """
+    files = frozenset(paths)
+    own = (
+        _place_of(((each.path, each.canonical) for each in facts), files)
+        or _place_in_sitemap(sitemap, files)
+        or _place_of(((each.path, each.og_url) for each in facts), files)
+        or _Place("", _base_of_links(facts, files))
+    )
+    origin, base = _split(site_url)
+    if not origin:
+        origin, base = own
+    elif not base.strip("/"):
+        # published on another host than the pages say: at its top
+        base = own.base if own.origin in ("", origin) else "/"
+    site = Site(
+        HTML,
+        origin,
+        f"/{base.strip('/')}/".replace("//", "/"),
+        settings=MappingProxyType({"title": _site_title(facts)}),
+    )
+    links = _Links(site, own, files)
+    listed = _place_in_sitemap(sitemap, files)
+    return BuiltSite(
+        site=site,
+        paths=files,
+        own=own,
+        forms=_common_forms(links, facts, files),
+        listed=frozenset(_below(listed, sitemap)) if listed else frozenset(),
+        language=_most_common(each.language for each in facts),
+        versions=_versions(files),
+        repeated=_repeated_blocks(facts),
+        order=_order(links, facts, _below(listed, sitemap) if listed else ()),
+    )
+
+
+def _address(site: Site, rest: str) -> str:
+    return site.site_url + quote(site.base_url + rest, safe=PATH_SAFE, errors="replace")
+
+
+def _forms_of(path: str, paths: Collection[str]) -> list[str]:
+    """The addresses that may be those of a file, relative to the site; its own one first.
+
+    They are unencoded. An address that is another file's is not among them.
+    """
+    if found := _INDEX.search(path):
+        folder = path[: found.start()]
+        bare = folder.rstrip("/")
+        forms = [folder, path]
+        return forms if not bare or f"{bare}.html" in paths else [*forms, bare]
+    stem = _SUFFIX.sub("", path)
+    forms = [path, stem]
+    return forms if f"{stem}/index.html" in paths else [*forms, f"{stem}/"]
+
+
+def _file_at(rest: str, paths: Collection[str]) -> str | None:
+    """The file that a static host sends for an address relative to the site."""
+    bare = rest.rstrip("/")
+    indexes = [f"{bare}/index{suffix}".lstrip("/") for suffix in _SUFFIXES]
+    pages = [bare + suffix for suffix in _SUFFIXES] if bare else []
+    exact = [] if rest.endswith("/") or not rest else [rest]
+    candidates = [*indexes, *pages] if rest.endswith("/") else [*exact, *pages, *indexes]
+    return next((path for path in candidates if path in paths), None)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Scheme with host, and the unencoded path; both empty for anything but a web address."""
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return "", ""
+    if parts.scheme not in ("http", "https") or not parts.netloc or len(url) > LONGEST_PATH:
+        return "", ""
+    return f"{parts.scheme}://{parts.netloc.lower()}", unquote(parts.path) or "/"
+
+
+def _place_of(addresses: Iterable[tuple[str, str]], paths: Collection[str]) -> _Place | None:
+    """Where most pages say that they are, by their files and the addresses that they name."""
+    votes: Counter[_Place] = Counter()
+    for path, url in addresses:
+        origin, address = _split(url)
+        ends = [form for form in _forms_of(path, paths) if address.endswith(f"/{form}")]
+        votes.update({_Place(origin, address[: len(address) - len(end)]) for end in ends})
+    return max(votes, key=lambda place: (votes[place], -len(place.base), place), default=None)
+
+
+def _place_in_sitemap(sitemap: Sequence[str], paths: Collection[str]) -> _Place | None:
+    votes: Counter[_Place] = Counter()
+    for url in sitemap[:_MAX_LISTED]:
+        origin, address = _split(url)
+        if origin:
+            votes.update(_Place(origin, base) for base in _bases(address, paths))
+    return max(votes, key=lambda place: (votes[place], -len(place.base), place), default=None)
+
+
+def _bases(address: str, paths: Collection[str]) -> Iterator[str]:
+    """Yield the paths of the site below which an address is that of a file."""
+    for found in re.finditer("/", address[:LONGEST_PATH]):
+        rest = address[found.end() :]
+        if rest and _file_at(rest, paths):
+            yield address[: found.end()]
+
+
+def _base_of_links(facts: Sequence[PageFacts], paths: Collection[str]) -> str:
+    votes: Counter[str] = Counter()
+    for link in {link for each in facts for link in each.links}:
+        if link.startswith("/") and not link.startswith("//"):
+            votes.update(_bases(unquote(re.split("[?#]", link, maxsplit=1)[0]), paths))
+    return max(votes, key=lambda base: (votes[base], -len(base), base), default="/")
+
+
+def _below(place: _Place, urls: Iterable[str]) -> list[str]:
+    """Addresses below a place, relative to it."""
+    split = map(_split, urls)
+    return [
+        p[len(place.base) :] for o, p in split if o == place.origin and p.startswith(place.base)
+    ]
+
+
+class _Links:
+    """Finds the files that links lead to."""
+
+    def __init__(self, site: Site, own: _Place, paths: frozenset[str]) -> None:
+        self._places = {own, _Place(site.site_url, unquote(site.base_url))}
+        self._own, self._paths = own, paths
+
+    def rest(self, path: str, link: str) -> str | None:
+        """A link on a page as an address relative to the site; None if it leads out of it."""
+        start = self._own.origin or "http://unknown.invalid"
+        try:
+            url = urljoin(start + quote(self._own.base + _forms_of(path, ())[0]), link)
+        except ValueError:
+            return None
+        origin, address = _split(url)
+        for place in self._places:
+            if origin in (start, place.origin) and address.startswith(place.base):
+                return address[len(place.base) :]
+        return None
+
+    def file(self, path: str, link: str) -> str | None:
+        rest = self.rest(path, link)
+        return None if rest is None else self.served(rest)
+
+    def served(self, rest: str) -> str | None:
+        return _file_at(rest, self._paths)
+
+
+def _common_forms(links: _Links, facts: Sequence[PageFacts], paths: Collection[str]) -> _Forms:
+    """The forms in which pages link to pages, and name themselves."""
+    votes: tuple[Counter[int], Counter[int]] = Counter(), Counter()
+    for each in facts:
+        for link in {*each.links, each.canonical}:
+            if (rest := links.rest(each.path, link)) and (file := _file_at(rest, paths)):
+                forms = _forms_of(file, paths)
+                # every host serves `a/` for `a/index.html`
+                if rest in forms and not rest.endswith("/index.html") and rest != "index.html":
+                    votes[_INDEX.search(file) is not None][forms.index(rest)] += 1
+    page, folder = (max(each, key=lambda form: (each[form], -form), default=0) for each in votes)
+    return _Forms(page, folder)
+
+
+def _versions(paths: Iterable[str]) -> frozenset[str]:
+    """Names of versions that have an index page each, if there are several side by side.
+
+    Numbers alone may be chapters: one of the names is a word or begins with `v`.
+    """
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        *folders, name = path.split("/")
+        if 0 < len(folders) < 3 and _INDEX.search(name) and _VERSION.fullmatch(folders[-1]):
+            found.setdefault("/".join(folders[:-1]), set()).add(folders[-1])
+    sets = [names for names in found.values() if len(names) > 1]
+    return frozenset().union(*(names for names in sets if not max(names)[0].isdigit()))
+
+
+def _repeated_blocks(facts: Sequence[PageFacts]) -> frozenset[str]:
+    counts = Counter(block for each in facts for block in {*each.blocks})
+    fewest = max(_FEWEST_REPEATS, _REPEATED * len(facts))
+    return frozenset(block for block, count in counts.items() if count >= fewest)
+
+
+def _site_title(facts: Sequence[PageFacts]) -> str:
+    """The title that most pages name, or that stands beside the page's own in most titles."""
+    if named := _most_common(each.site_title for each in facts):
+        return named
+    parts: Counter[str] = Counter()
+    for each in facts:
+        own = _TITLE_PARTS.split(each.title)
+        parts.update({own[0], own[-1]} if len(own) > 1 else ())
+    best = max(parts, key=lambda part: (parts[part], part), default="")
+    return best if parts[best] >= max(2, _REPEATED * len(facts)) else ""
+
+
+def _most_common(values: Iterable[str]) -> str:
+    counts = Counter(filter(None, values))
+    return max(counts, key=lambda value: (counts[value], value), default="")
+
+
+def _order(links: _Links, facts: Sequence[PageFacts], sitemap: Sequence[str]) -> tuple[str, ...]:
+    """Merge the pages' navigation and the pages that follow each; else the sitemap's order."""
+    lists = [
+        [file for link in each.navigation if (file := links.file(each.path, link))]
+        for each in facts
+    ]
+    lists.sort(key=lambda listed: -len({*listed}))
+    lists += [
+        [each.path, file]
+        for each in facts
+        if each.following and (file := links.file(each.path, each.following))
+    ]
+    return tuple(_merged(lists)) or tuple(filter(None, map(links.served, sitemap)))
+
+
+def _merged(lists: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Merge lists: what is new in one comes after what precedes it there, else at the end.
+
+    Of several links to a page in a list the last one counts: a header links to pages of the list
+    below it.
+    """
+    last = ""  # before the first page
+    following: dict[str, str] = {"": ""}
+    for listed in lists:
+        before = last
+        for path in reversed(dict.fromkeys(reversed(listed))):
+            if path not in following:
+                following[path], following[before] = following[before], path
+                last = path if before == last else last
+            before = path
+    path = following[""]
+    while path:
+        yield path
+        path = following[path]

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from lib.sites import built, docusaurus, hugo, jekyll, mdbook, mkdocs, quire, sphinx, vitepress
-from lib.sites.site import NO_GENERATOR, Generator
+from lib.sites import docusaurus, hugo, jekyll, mdbook, mkdocs, quire, sphinx, vitepress
+from lib.sites.site import HTML, NO_GENERATOR, Generator
 
 _IN_ORDER: Final = (  # of preference, when one folder has several configuration files
     docusaurus.GENERATOR,
@@ -21,4 +21,4 @@ GENERATORS: Final[dict[str, Generator]] = {each.name: each for each in _IN_ORDER
 
 def generator_named(name: str) -> Generator:
     """The generator of an index. `html` is no generator of Markdown sources."""
-    return built.GENERATOR if name == built.GENERATOR.name else GENERATORS.get(name, NO_GENERATOR)
+    return HTML if name == HTML.name else GENERATORS.get(name, NO_GENERATOR)

@@ -8,7 +8,7 @@ import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -233,6 +233,12 @@ NO_GENERATOR: Final = Generator(
     content_roots=lambda _project: (),
     heading_rules=lambda _site, _text: HeadingRules(slugify=None, number=lambda h: [""] * len(h)),
 )
+
+
+HTML: Final = replace(
+    NO_GENERATOR, name="html", title=lambda settings: str(settings.get("title", ""))
+)
+"""A built site, whoever built it (`lib.sites.built`)."""
 
 
 @dataclass(frozen=True, slots=True)

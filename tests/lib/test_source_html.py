@@ -4,21 +4,16 @@ import pytest
 
 from lib.book import Book, BookReader, _Batch
 from lib.documents import DocumentLimits
-from lib.sites.built import built_site
+from lib.source_html import survey_site
 from tests.tiny_book import write_book
 
 TIDES = "<html><article><h1>Tides</h1><p>Twice.</p><h2 id='ebb'>Ebb</h2><p>Out.</p></article>"
 
 
 def read(root: Path, files: dict[str, str], max_file_bytes: int = 100_000) -> _Batch:
-    site = built_site("https://b.example/book")
-    book = Book(
-        write_book(root, files),
-        site,
-        sorted(files),
-        DocumentLimits(max_file_bytes=max_file_bytes),
-        50,
-    )
+    built = survey_site(write_book(root, files), sorted(files), "https://b.example/book")
+    limits = DocumentLimits(max_file_bytes=max_file_bytes)
+    book = Book(root, built.site, sorted(files), limits, 50, built)
     return BookReader(book).read(sorted(files))
 
 

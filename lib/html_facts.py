@@ -1,0 +1,49 @@
+"""Read what a page of a built site says about the site: its address, its links, its repeated parts.
+
+Only the pages of a sample are read for that, before the book is.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from selectolax.lexbor import LexborHTMLParser
+
+from lib.html_tree import parse_html
+from lib.sites.built import PageFacts
+
+_MAX_LINKS: Final = 300
+_MAX_NAVIGATION: Final = 1_000
+_NAVIGATION: Final = (
+    "nav a[href], aside a[href], [role=navigation] a[href], [class*=sidebar] a[href], "
+    "[class*=toctree] a[href]"
+)
+_FOLLOWING: Final = (
+    "link[rel~=next], a[rel~=next], a.pagination-nav__link--next, a.pager-link.next, a.next-page"
+)
+
+
+def read_facts(path: str, data: bytes) -> PageFacts:
+    """Read the facts of a page. Raises `lib.documents.DocumentError`."""
+    tree = parse_html(data)
+    root, title = tree.css_first("html"), tree.css_first("title")
+    return PageFacts(
+        path=path,
+        canonical=_first(tree, "link[rel~=canonical]", "href"),
+        og_url=_first(tree, "meta[property='og:url']", "content"),
+        site_title=_first(tree, "meta[property='og:site_name']", "content"),
+        title=" ".join(title.text().split()) if title else "",
+        language=root.attrs.sget("lang").strip() if root else "",
+        following=_first(tree, _FOLLOWING, "href"),
+        links=list(dict.fromkeys(_links(tree, "a[href]")))[:_MAX_LINKS],
+        navigation=_links(tree, _NAVIGATION)[:_MAX_NAVIGATION],
+    )
+
+
+def _first(tree: LexborHTMLParser, selector: str, attribute: str) -> str:
+    node = tree.css_first(selector)
+    return node.attrs.sget(attribute).strip() if node else ""
+
+
+def _links(tree: LexborHTMLParser, selector: str) -> list[str]:
+    found: Iterable[str] = (node.attrs.sget("href").strip() for node in tree.css(selector))
+    return [link for link in found if link and not link.startswith("#")]
