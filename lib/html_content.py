@@ -1,11 +1,347 @@
-"""Find the text of a page among its navigation, buttons and scripts."""
+"""Find the text of a page among its navigation, buttons and scripts.
+
+The tables below hold all knowledge of themes, as simple selectors: `tag`, `.class`, `tag.class`,
+`#id`, `[role=value]`. A class that ends with `_` stands for the names that CSS modules make of it
+(`.codeLineNumber_`: `codeLineNumber_Tfdd`). A theme that is in no table needs only an `article` or
+a `main` element. `data-pagefind-body` and `data-pagefind-ignore` decide where a site has them.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+_CONTAINERS: Final = """
+[data-pagefind-body]
+[itemprop=articleBody]
+.theme-doc-markdown           Docusaurus
+article.md-content__inner     Material for MkDocs
+.vp-doc .vt-doc               VitePress
+.theme-default-content        VuePress
+.sl-markdown-content          Starlight
+#furo-main-content            Furo
+article.bd-article            PyData
+article.doc                   Antora
+.td-content                   Docsy
+article.markdown              Hugo Book
+.post-content .entry-content  Jekyll's Minima and many blogs
+#main-content                 Just the Docs
+#book-main                    mdBook
+.rst-content                  Read the Docs
+div.body                      Sphinx
+article
+main [role=main]
+#content .content
+"""
 
-def find_content(tree: LexborHTMLParser) -> LexborNode | None:
-    """Return the element with the page's text; None if there is none."""
-    for selector in ("article", "main", "[role=main]", "body"):
-        if node := tree.css_first(selector):
-            return node
+_DROPPED: Final = """
+script style template noscript svg iframe object embed canvas audio video nav
+form input select textarea button dialog menu
+[role=navigation] [role=search] [role=banner] [role=contentinfo] [role=dialog] [role=tooltip]
+[role=menu] [role=complementary]
+.headerlink .header-anchor .hash-link .anchor-link .heading-anchor .anchorjs-link .sl-anchor-link
+a.anchor .doc-anchor .heading-link .subheading-anchor a.header-link .td-heading-self-link
+.toc .table-of-contents .toctree-wrapper #toc #TOC #markdown-toc .on-this-page .page-toc .contents
+.md-nav .theme-doc-toc-mobile .local-toc .tocwrapper .td-toc .book-toc
+.breadcrumb .breadcrumbs .wy-breadcrumbs .theme-doc-breadcrumbs
+.pagination .pagination-nav .pager .prev-next .prev-next-area .prev-next-footer .page-nav .related
+.rst-footer-buttons .post-navigation .post-nav .nav-links .nav-wrapper .mobile-nav-chapters
+.edit-link .edit-this-page .theme-edit-this-page .edit-page .edit-page-link .md-content__button
+.viewcode-link .viewcode-back .last-updated .theme-last-updated .page-meta .post-meta .byline
+.post-tags .tags .tag-list .md-tags .theme-doc-footer .md-source-file .md-source-date
+.theme-doc-version-badge .theme-doc-version-banner .skip-link .skip-to-content .md-skip .VPSkipLink
+.copybtn .copy-button .btn-clipboard .clipboard-button .code-copy .copy-code-button .clipboard-copy
+.sr-only .visually-hidden .screen-reader-text .visuallyhidden .vh .boring
+.share .share-buttons .social-share .giscus .utterances .comments #comments #disqus_thread
+.cookie-banner .cookie-consent .cookieconsent .cc-window #onetrust-consent-sdk
+.newsletter .newsletter-form .feedback .feedback--prompt .md-feedback .helpful #feedback
+.ad .ads .advertisement .carbonads #carbonads .ethical-ads .VPCarbonAds
+div.vp-code-header span.lang
+"""
+
+_LINE_NUMBERS: Final = """
+td.linenos td.rouge-gutter td.gutter td.hljs-ln-numbers .linenodiv .lineno .linenos .lnt span.ln
+.line-numbers-wrapper .line-numbers-rows .codeLineNumber_ .react-syntax-highlighter-line-number
+.linenumber .line-number
+"""
+
+_ASIDES: Final = re.compile(
+    r"note|tip|info|warn|danger|caution|important|admonition|callout|alert|hint|aside|attention"
+    r"|error|success|example|quote|question|topic|sidebar|message"
+)
+
+_HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
+
+
+def _ranks(table: str) -> dict[str, int]:
+    lines = (line.split("  ")[0].split() for line in table.strip().splitlines())
+    return {selector: rank for rank, line in enumerate(lines) for selector in line}
+
+
+_RANKS: Final = _ranks(_CONTAINERS)
+_DROP: Final = frozenset(_DROPPED.split())
+_NUMBERS: Final = frozenset(_LINE_NUMBERS.split())
+_GENERIC: Final = _RANKS["article"]
+
+
+@dataclass(frozen=True, slots=True)
+class _PageContent:
+    """A page without its furniture, and what its head says."""
+
+    element: LexborNode | None
+    """Contains nothing but the page's text. None if the page is left out."""
+    title: str = ""
+    site_title: str = ""
+    language: str = ""
+    version: str = ""
+    canonical: str = ""
+    left_out: str = ""
+
+
+def find_content(
+    tree: LexborHTMLParser, url: str = "", repeated: Collection[str] = ()
+) -> _PageContent:
+    """Reduce the tree to the page's text. `repeated` holds hashes of `list_blocks`."""
+    body, head = tree.body, tree.head
+    if body is None or head is None:
+        return _PageContent(None, left_out="has no text")
+    meta = _Head(tree)
+    reason = meta.left_out(url)
+    if not reason:
+        _keep_first_ids(tree)
+        content = _select(body)
+        _clean(content)
+        for block in _blocks(content):
+            if repeated and _hash(block) in repeated:
+                block.decompose()
+        if not _has_text(content):
+            reason = "has no text"
+    heading = None if reason else content.css_first("h1")
+    title = (" ".join(heading.text().split()) if heading else "") or meta.title
+    return _PageContent(
+        None if reason else content,
+        title,
+        meta.site_title,
+        meta.language,
+        meta.version,
+        meta.canonical,
+        reason,
+    )
+
+
+def list_blocks(tree: LexborHTMLParser) -> Sequence[str]:
+    """Hashes of the page's blocks, to count those that are on nearly every page."""
+    if (body := tree.body) is None:
+        return ()
+    content = _select(body)
+    _clean(content)
+    return [_hash(block) for block in _blocks(content)]
+
+
+def _has_text(content: LexborNode) -> bool:
+    """Tell whether there is a word outside of headings."""
+    titles = sum(len(heading.text().strip()) for heading in content.css("h1,h2,h3,h4,h5,h6"))
+    return len(content.text().strip()) > titles
+
+
+class _Head:
+    """Metadata of a page."""
+
+    def __init__(self, tree: LexborHTMLParser) -> None:
+        self.generator = ""
+        self.language = self.version = self.canonical = self.site_title = ""
+        root = tree.css_first("html")
+        self.language = (root.attrs.sget("lang") if root else "").strip()
+        self._robots = self._refresh = og_title = ""
+        for node in tree.css("meta"):
+            name = (node.attrs.sget("name") or node.attrs.sget("property")).lower()
+            value = node.attrs.sget("content").strip()
+            if name in ("robots", "googlebot"):
+                self._robots += value.lower()
+            elif name in ("docusaurus_version", "docsearch:version", "page-version"):
+                self.version = self.version or value
+            elif name == "og:site_name":
+                self.site_title = value
+            elif name == "og:title":
+                og_title = value
+            elif name == "generator":
+                self.generator = value
+            elif node.attrs.sget("http-equiv").lower() == "refresh":
+                self._refresh = value
+        for node in tree.css("link[rel~=canonical]"):
+            self.canonical = self.canonical or node.attrs.sget("href").strip()
+        title = tree.css_first("head > title")
+        self.title = og_title or (" ".join(title.text().split()) if title else "")
+
+    def left_out(self, url: str) -> str:
+        if "url=" in self._refresh.lower().replace(" ", ""):
+            return "redirects to another page"
+        if url.rstrip("/").removesuffix(".html").endswith("/404"):
+            return "is the page of errors (404)"
+        if "noindex" in self._robots:
+            return "asks not to be indexed (noindex)"
+        return ""
+
+
+def _keep_first_ids(tree: LexborHTMLParser) -> None:
+    """Remove ids that a browser does not go to, because an earlier element has the same."""
+    seen: set[str] = set()
+    for node in tree.css("[id]"):
+        name = node.attrs.sget("id")
+        if name in seen:
+            del node.attrs["id"]
+        seen.add(name)
+
+
+def _tokens(node: LexborNode) -> Iterator[str]:
+    """Selectors of the tables that match `node`."""
+    tag, attributes = node.tag or "", node.attrs
+    yield tag
+    if classes := attributes.get("class"):
+        for name in classes.split():
+            yield f".{name}"
+            yield f"{tag}.{name}"
+            if "_" in name:
+                yield f".{name.partition('_')[0]}_"
+    if anchor := attributes.get("id"):
+        yield f"#{anchor}"
+    if role := attributes.get("role"):
+        yield f"[role={role}]"
+
+
+def _select(body: LexborNode) -> LexborNode:
+    """Return the element with the page's text, without elements beside it."""
+    found: dict[int, list[LexborNode]] = {}
+    for node in body.css(
+        ":is([class],[id],[role],article,main,[data-pagefind-body],[itemprop~=articleBody])"
+    ):
+        rank = min((_RANKS.get(token, 99) for token in _tokens(node)), default=99)
+        if "data-pagefind-body" in node.attrs:
+            rank = 0
+        elif "articleBody" in node.attrs.sget("itemprop"):
+            rank = min(rank, 1)
+        if rank < 99:
+            found.setdefault(rank, []).append(node)
+    for rank in sorted(found):
+        nodes = _outermost(found[rank])
+        if rank == _GENERIC and len(nodes) > 1:
+            continue
+        if not any(map(_has_text, nodes)):
+            continue
+        if not any(node.tag == "h1" or node.css_first("h1") for node in nodes):
+            nodes = _with_heading(nodes, body)
+        return _join(nodes, body)
+    return body
+
+
+def _outermost(nodes: Iterable[LexborNode]) -> list[LexborNode]:
+    inside: set[int] = set()
+    result = []
+    for node in nodes:
+        if any(parent.mem_id in inside for parent in _ancestors(node)):
+            continue
+        inside.add(node.mem_id)
+        result.append(node)
+    return result
+
+
+def _ancestors(node: LexborNode) -> Iterator[LexborNode]:
+    while (parent := node.parent) is not None:
+        yield parent
+        node = parent
+
+
+def _with_heading(nodes: list[LexborNode], body: LexborNode) -> list[LexborNode]:
+    """Add the page's h1, which some themes place beside the text."""
+    for ancestor in _ancestors(nodes[0]):
+        if heading := ancestor.css_first("h1"):
+            return [heading, *nodes]
+        if ancestor.tag in ("main", "body"):
+            break
+    return nodes
+
+
+def _join(nodes: Sequence[LexborNode], body: LexborNode) -> LexborNode:
+    """Return the element that contains `nodes` and nothing else."""
+    if len(nodes) == 1:
+        return nodes[0]
+    kept = {node.mem_id for node in nodes}
+    paths = [[node, *_ancestors(node)] for node in nodes]
+    shared = set.intersection(*({node.mem_id for node in path} for path in paths))
+    common = next(node for node in paths[0] if node.mem_id in shared)
+    through = {node.mem_id for path in paths for node in path}
+    node: LexborNode | None = common.first_child
+    while node is not None:
+        if node.mem_id in through and node.mem_id not in kept:
+            node = node.first_child or _after(node, common)
+            continue
+        following = _after(node, common)
+        if node.mem_id not in kept:
+            node.decompose()
+        node = following
+    return common
+
+
+def _after(node: LexborNode, root: LexborNode) -> LexborNode | None:
+    """The node that follows `node` and all within it, inside of `root`."""
+    while node != root:
+        if (following := node.next) is not None:
+            return following
+        if (parent := node.parent) is None:
+            return None
+        node = parent
     return None
+
+
+def _clean(content: LexborNode) -> None:
+    node: LexborNode | None = content.first_child
+    while node is not None:
+        if node.is_element_node and (doomed := _is_dropped(node)):
+            following = _after(doomed, content)
+            doomed.decompose()
+            node = following
+        else:
+            node = (node.is_element_node and node.first_child) or _after(node, content)
+
+
+def _is_dropped(node: LexborNode) -> LexborNode | None:
+    """Return the element to remove because of `node`."""
+    tokens = set(_tokens(node))
+    tag, attributes = node.tag, node.attrs
+    if not tokens.isdisjoint(_NUMBERS):
+        parent = node.parent
+        for _ in range(4):
+            if parent is None or parent.tag == "td":
+                break
+            parent = parent.parent
+        return parent if parent is not None and parent.tag == "td" else node
+    if not tokens.isdisjoint(_DROP):
+        return None if attributes.get("role") in ("tab", "tablist") else node
+    if tag == "aside" and not _ASIDES.search(attributes.sget("class")):
+        return None if attributes.sget("role").startswith(("note", "doc-")) else node
+    if tag == "footer" and node.parent is not None and node.parent.tag != "blockquote":
+        return node
+    if "data-pagefind-ignore" in attributes or attributes.get("aria-hidden") == "true":
+        return node
+    if "hidden" in attributes or "display:none" in attributes.sget("style").replace(" ", ""):
+        if attributes.get("hidden") == "until-found" or "tab" in attributes.sget("class"):
+            return None
+        return None if attributes.get("role") == "tabpanel" else node
+    return None
+
+
+def _blocks(content: LexborNode) -> list[LexborNode]:
+    """Direct children of the content, and those of its direct children."""
+    blocks = []
+    for child in content.iter():
+        blocks.append(child)
+        blocks.extend(child.iter())
+    return blocks
+
+
+def _hash(block: LexborNode) -> str:
+    text = " ".join(block.text().split())
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,33 +1,47 @@
 """Read a page of a built site as Markdown, with the ids of its headings."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from lib.html_content import find_content
+from lib.html_content import find_content, list_blocks
 from lib.html_markdown import to_markdown
 from lib.html_tree import parse_html
 
 
 @dataclass(frozen=True, slots=True)
-class HtmlPage:
-    markdown: str
-    title: str
-    anchors: Mapping[int, str]
+class _HtmlPage:
+    markdown: str = ""
+    title: str = ""
+    anchors: Mapping[int, str] = field(default_factory=dict)
     """Ids of headings by the offset of the heading's line in `markdown`."""
     language: str = ""
     version: str = ""
     canonical: str = ""
-    """Absolute address that the page names as its own; empty without one."""
+    """Address that the page names as its own, as written; empty without one."""
+    site_title: str = ""
     left_out: str = ""
     """Why the page is not indexed; empty for a page with text."""
 
 
-def read_html_page(data: bytes, *, url: str = "", repeated: Collection[str] = ()) -> HtmlPage:
-    """Read a page. `url` is its address; blocks in `repeated` are on nearly every page."""
-    tree = parse_html(data)
-    content = find_content(tree)
-    if content is None:
-        return HtmlPage("", "", {}, left_out="has no text")
-    title = tree.css_first("title")
-    markdown, anchors = to_markdown(content, url)
-    return HtmlPage(markdown, title.text().strip() if title else "", anchors)
+def read_html_page(data: bytes, *, url: str = "", repeated: Collection[str] = ()) -> _HtmlPage:
+    """Read a page. `url` is its address; blocks in `repeated` are on nearly every page.
+
+    Raises `DocumentError` for a file that would take too much time or memory.
+    """
+    page = find_content(parse_html(data), url, repeated)
+    markdown, anchors = to_markdown(page.element, url) if page.element else ("", {})
+    return _HtmlPage(
+        markdown,
+        page.title,
+        anchors,
+        page.language,
+        page.version,
+        page.canonical,
+        page.site_title,
+        page.left_out,
+    )
+
+
+def read_blocks(data: bytes) -> Sequence[str]:
+    """Hashes of a page's blocks. Those of nearly every page are `repeated`."""
+    return list_blocks(parse_html(data))

@@ -1,0 +1,18 @@
+from lib.html_content import find_content
+from lib.html_tree import parse_html
+
+
+def text(html: str) -> str:
+    element = find_content(parse_html(html.encode())).element
+    return " ".join(element.text(separator=" ").split()) if element else ""
+
+
+def test_the_text_of_an_unknown_theme_is_its_article() -> None:
+    html = "<nav>Home Guide</nav><main><article><h1>Title</h1><p>One two three.</article></main>"
+    assert text(html) == "Title One two three."
+
+
+def test_a_heading_beside_the_container_belongs_to_the_page() -> None:
+    html = """<main><div><h1>Title</h1></div><div class=crumbs>Home</div>
+    <div class=sl-markdown-content><p>One two three four five.</div></main>"""
+    assert text(html) == "Title One two three four five."
