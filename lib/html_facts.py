@@ -8,6 +8,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser
 
+from lib.html_content import list_blocks
 from lib.html_tree import parse_html
 from lib.sites.built import PageFacts
 
@@ -36,6 +37,7 @@ def read_facts(path: str, data: bytes) -> PageFacts:
         following=_first(tree, _FOLLOWING, "href"),
         links=list(dict.fromkeys(_links(tree, "a[href]")))[:_MAX_LINKS],
         navigation=_links(tree, _NAVIGATION)[:_MAX_NAVIGATION],
+        blocks=list_blocks(tree),  # the last, because it reduces the tree
     )
 
 

@@ -1,9 +1,9 @@
 """Read a page of a built site as Markdown, with the ids of its headings."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from lib.html_content import find_content, list_blocks
+from lib.html_content import find_content
 from lib.html_markdown import to_markdown
 from lib.html_tree import parse_html
 
@@ -40,8 +40,3 @@ def read_html_page(data: bytes, *, url: str = "", repeated: Collection[str] = ()
         page.site_title,
         page.left_out,
     )
-
-
-def read_blocks(data: bytes) -> Sequence[str]:
-    """Hashes of a page's blocks. Those of nearly every page are `repeated`."""
-    return list_blocks(parse_html(data))
