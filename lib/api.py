@@ -149,6 +149,8 @@ class Operation:
     admin: bool = False
 
 
+_RULE_PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+_NO_BRACES = str.maketrans("", "", "{}")
 _COMMON_ERRORS = {
     405: "The method is not allowed here.",
     408: "The request did not arrive in time.",
@@ -177,7 +179,8 @@ def openapi_document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, 
         ordered, ref_template="#/components/schemas/{name}"
     )
     paths: dict[str, dict[str, Any]] = {}
-    for method, path, operation in routes:
+    for method, rule, operation in routes:
+        path = _RULE_PARAMETER.sub(r"{\1}", rule)
         paths.setdefault(path, {})[method.lower()] = _describe(method, path, operation, components)
     return {
         "openapi": "3.1.0",
@@ -200,11 +203,17 @@ def openapi_document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, 
 def _describe(
     method: str, path: str, operation: Operation, components: Mapping[str, Any]
 ) -> dict[str, Any]:
+    name = re.sub(r"[/.]", "_", path).translate(_NO_BRACES).rstrip("_")
     described: dict[str, Any] = {
         "summary": operation.summary,
-        "operationId": f"{method.lower()}{path.replace('/', '_').replace('.', '_').rstrip('_')}",
+        "operationId": f"{method.lower()}{name}",
         "responses": _responses(operation),
     }
+    if names := re.findall(r"{(\w+)}", path):
+        string = {"type": "string"}
+        described["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": string} for name in names
+        ]
     if operation.body:
         described["requestBody"] = {
             "required": bool(components[operation.body.__name__].get("required")),

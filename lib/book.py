@@ -266,7 +266,7 @@ class BookReader:
         file_hash = self._hasher.hash_of(path, document.sha256, included)
         language = page_language(document.text, address.locale)
         texts = [chunk.embed_text for chunk in chunks]
-        stored = _stored_chunks(source, chunks, file_hash)
+        stored = _stored_chunks(source, chunks, file_hash, all_text=self._source.keeps_text)
         terms = document_vectors(texts, language)
         prepared = [PreparedChunk(*each) for each in zip(stored, texts, terms, strict=True)]
         batch.chunks.extend(prepared)
@@ -301,24 +301,26 @@ def _stored_section(section: ChunkSection, address: PageAddress) -> Section:
 
 
 def _stored_chunks(
-    source: SourcePage, chunks: Sequence[Chunk], file_hash: str
+    source: SourcePage, chunks: Sequence[Chunk], file_hash: str, *, all_text: bool = False
 ) -> Iterator[StoredChunk]:
     """Yield the chunks of one page, in order, as the index stores them."""
-    document, page, address = source.document, source.page, source.address
-    paths = _path_names(document.path)
-    end = None
+    text, page, address = source.document.text, source.page, source.address
+    paths = _path_names(source.document.path)
+    end = 0 if all_text else None
     for ordinal, chunk in enumerate(chunks):
         gap = None
-        if end is not None and end <= chunk.start and not hidden_between(page, end, chunk.start):
-            gap = document.text[end : chunk.start]
-        end = chunk.end
+        if end is not None and end <= chunk.start:
+            gap = text[end : chunk.start]
+            apart = len(gap) > _MAX_GAP or hidden_between(page, end, chunk.start)
+            gap = None if apart and not all_text else gap
+        end = max(end or 0, chunk.end)
         yield StoredChunk(
             chunk_id=chunk.chunk_id,
             text=chunk.text,
             file_path=chunk.file_path,
             paths=paths,
             ordinal=ordinal,
-            before=gap if gap is not None and len(gap) <= _MAX_GAP else None,
+            before=gap,
             chapter=chunk.chapter,
             sections=tuple(_stored_section(each, address) for each in chunk.sections),
             start_char=chunk.start,
@@ -333,6 +335,7 @@ def _stored_chunks(
             lead=chunk.lead,
             edits=chunk.edits,
             tail=chunk.tail,
+            after=text[end:] if all_text and chunk is chunks[-1] else "",
         )
 
 

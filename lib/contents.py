@@ -119,6 +119,8 @@ class Contents:
     """That of `pages`."""
     by_path: dict[str, Page]
     """All pages by file."""
+    complete: bool
+    """Whether `by_path` has all pages of the book."""
     repeated: frozenset[str]
     """Headings in lower case that several of `pages` have: they say little by themselves."""
 
@@ -298,6 +300,7 @@ def _arrange(drafts: dict[str, _Draft], manifest: Manifest) -> Generator[None, N
         title=index.title if index else "",
         language=own or _language_of_titles(pages[:_SAMPLED], manifest.languages),
         by_path=by_path,
+        complete=len(by_path) < _MAX_PAGES,
         repeated=frozenset(text for text, count in counts.items() if count > 1),
     )
 

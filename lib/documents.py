@@ -18,9 +18,9 @@ from lib.sites.globs import GitIgnore, gitignore
 _IGNORE_FILE: Final = ".quireignore"
 """Optional list of files to skip, in gitignore syntax, at the content root."""
 
-_MARKDOWN_SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
-_HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
-_SUFFIXES: Final = _MARKDOWN_SUFFIXES | _HTML_SUFFIXES
+MARKDOWN_SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
+HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
+_SUFFIXES: Final = MARKDOWN_SUFFIXES | HTML_SUFFIXES
 _HTML_FACTOR: Final = 5
 """How much larger than its text a file of HTML may be: it has navigation and markup too."""
 _NEVER: Final = frozenset("node_modules bower_components __pycache__ venv site-packages".split())
@@ -78,7 +78,7 @@ _DEFAULT_LIMITS: Final = DocumentLimits()
 
 
 def _is_html(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in _HTML_SUFFIXES
+    return os.path.splitext(path)[1].lower() in HTML_SUFFIXES
 
 
 def discover(

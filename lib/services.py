@@ -25,6 +25,7 @@ from lib.generation import make_model, model_breaker
 from lib.indexing import index_differences
 from lib.ingest import Ingestion, IngestRequest
 from lib.metrics import Metrics
+from lib.page_markdown import PageMarkdown
 from lib.pricing import embedding_weight
 from lib.questions import Starters
 from lib.replicas.budget import RedisBudget
@@ -73,6 +74,7 @@ class Services:
     store: Store
     contents: PublishedContents
     book_pages: BookPages
+    page_markdown: PageMarkdown
     starters: Starters
     words: BookWords
     """For searches while a reader is typing."""
@@ -196,6 +198,7 @@ async def open_services(
             store=searched,
             contents=contents,
             book_pages=BookPages(settings, searched, contents),
+            page_markdown=PageMarkdown(searched, contents),
             starters=starters,
             words=words,
             ingestion=ingestion,

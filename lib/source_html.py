@@ -16,6 +16,7 @@ from lib.documents import (
     sha256,
 )
 from lib.html_facts import read_facts
+from lib.html_markdown import FLAVOUR
 from lib.html_page import read_html_page
 from lib.markdown import parse_page
 from lib.sites.built import BuiltSite, PageFacts, built_site, file_address, sample
@@ -73,7 +74,7 @@ class HtmlSource:
         if not left_out and (original := built.original(path, canonical)):
             self._originals[path] = original
             left_out = _REPEATS
-        page = parse_page(read.markdown, built.site.generator.markdown(built.site.settings))
+        page = parse_page(read.markdown, FLAVOUR)
         address = PageAddress(
             built.address(path, canonical),
             tuple(read.anchors.get(heading.start) for heading in page.headings),

@@ -8,7 +8,7 @@ never see half an index. `lib.store_edge` (embedded) keeps generations as folder
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -70,7 +70,8 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     ordinal: int
     """Position among the chunks of its file, from 0."""
     before: str | None
-    """Text between the previous chunk and this one; None if the two cannot be joined."""
+    """Text between the previous chunk and this one; None if the two cannot be joined. The index
+    keeps all text of a page of HTML (`page_text`): there it is never None."""
     chapter: str
     sections: tuple[Section, ...]
     """In order; the first starts at `start_char`."""
@@ -90,11 +91,24 @@ class StoredChunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     edits: tuple[Edit, ...] = ()
     """Replacements in `text`."""
     tail: str = ""
+    after: str = ""
+    """Text behind the last chunk of a page of HTML."""
 
     @property
     def content(self) -> str:
         """Markdown of what readers see."""
         return f"{self.lead}{apply_edits(self.text, self.edits)}{self.tail}"
+
+
+def page_text(chunks: Sequence[StoredChunk]) -> str:
+    """The whole text of a page of HTML, from all its chunks in order."""
+    parts: list[str] = []
+    end = 0
+    for chunk in chunks:
+        # pieces of one long line may overlap
+        parts += (chunk.before or "", chunk.text[max(0, end - chunk.start_char) :])
+        end = max(end, chunk.end_char)
+    return "".join((*parts, *(chunk.after for chunk in chunks[-1:])))
 
 
 class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,6 +256,9 @@ class Store(Searchable, Protocol):
     async def ledger(self) -> Ledger:
         """The published generation's files; empty without one."""
 
+    async def chunks_of(self, file_path: str) -> Sequence[StoredChunk]:
+        """The published generation's chunks of one file, in order; none without such a file."""
+
     def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Yield batches of the published generation's chunks, reduced to these fields, in no order.
 
@@ -271,6 +288,11 @@ class GuardedStore:
         with self._breaker.call(from_memory=True):
             async with _deadline():
                 return await self._store.manifest()
+
+    async def chunks_of(self, file_path: str) -> Sequence[StoredChunk]:
+        with self._breaker.call():
+            async with _deadline():
+                return await self._store.chunks_of(file_path)
 
     async def search(
         self,
@@ -355,6 +377,12 @@ def make_candidates(
         for key, chunk in chunks.items()
     ]
     return Candidates(sorted(hits, key=lambda hit: hit.chunk.chunk_id), rarity)
+
+
+def chunks_in_order(payloads: Iterable[Any]) -> list[StoredChunk]:
+    """Convert the payloads of one file. Raises `msgspec.ValidationError`."""
+    chunks = msgspec.convert(list(payloads), list[StoredChunk])
+    return sorted(chunks, key=lambda chunk: chunk.ordinal)
 
 
 def parse_manifest(stored: Any, complaint: str) -> Manifest:

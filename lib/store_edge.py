@@ -38,6 +38,7 @@ from lib.store import (
     Ledger,
     Manifest,
     StoredChunk,
+    chunks_in_order,
     parse_manifest,
 )
 from lib.store_edge_shard import (
@@ -396,6 +397,9 @@ class EdgeStore:
     async def ledger(self) -> Ledger:
         return await self.in_thread(self._folder.ledger)
 
+    async def chunks_of(self, file_path: str) -> Sequence[StoredChunk]:
+        return await self.in_thread(self._chunks_of, file_path)
+
     async def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         if live := await self.in_thread(self._folder.current):
             batches = scroll_payloads(live.shard, fields, PAYLOAD_BATCH)
@@ -444,6 +448,15 @@ class EdgeStore:
             lock.close()
             raise
         return _EdgeBuilder(self, self._folder, path, embedding_model, lock, writer)
+
+    def _chunks_of(self, file_path: str) -> Sequence[StoredChunk]:
+        if (live := self._folder.current()) is None:
+            return []
+        batches = scroll_payloads(live.shard, only={"file_path": file_path})
+        try:
+            return chunks_in_order(payload for batch in batches for _, payload in batch)
+        except msgspec.ValidationError:
+            raise IndexUnreadable(DAMAGED) from None
 
     def _search(
         self, vector: Vectors | None, terms: SparseVector, n: int, only: Mapping[str, str]

@@ -200,12 +200,17 @@ def _copy_range(old: FileIO, new: BinaryIO, begin: int, end: int) -> None:
 
 
 def scroll_payloads(
-    shard: edge.EdgeShard, fields: Sequence[str], batch: int = SCROLL_LIMIT
+    shard: edge.EdgeShard,
+    fields: Sequence[str] | None = None,
+    batch: int = SCROLL_LIMIT,
+    only: Mapping[str, str] | None = None,
 ) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
-    """Yield batches of all points: the id of each, and these fields of its payload."""
+    """Yield batches of the points with these values: the id of each, and fields of its payload."""
     offset = None
+    payload = True if fields is None else list(fields)
+    where = payload_filter(edge, only or {})
     while True:
-        request = edge.ScrollRequest(offset=offset, limit=batch, with_payload=list(fields))
+        request = edge.ScrollRequest(offset=offset, limit=batch, with_payload=payload, filter=where)
         records, offset = shard.scroll(request)
         yield [(str(record.id), record.payload or {}) for record in records]
         if offset is None:

@@ -50,6 +50,7 @@ from lib.store import (
     Manifest,
     StoredChunk,
     check_dimension,
+    chunks_in_order,
     generation_time,
     make_candidates,
     parse_manifest,
@@ -179,8 +180,9 @@ class _Server:
         *,
         with_vectors: bool = False,
         most: int = SCROLL_LIMIT,
+        where: "models.Filter | None" = None,
     ) -> "AsyncIterator[list[models.Record]]":
-        """All points of a collection, at most `most` in a page."""
+        """The points of a collection that `where` matches, at most `most` in a page."""
         offset: Any = None
 
         async def page(limits: _Limits) -> "tuple[list[models.Record], Any]":
@@ -190,6 +192,7 @@ class _Server:
                 offset=offset,
                 with_payload=payload,
                 with_vectors=with_vectors,
+                scroll_filter=where,
             )
 
         while True:
@@ -617,6 +620,20 @@ class ServerStore:
         except (msgspec.ValidationError, KeyError):
             raise IndexUnreadable(_OTHER_VERSION) from None
         return ledger
+
+    async def chunks_of(self, file_path: str) -> Sequence[StoredChunk]:
+        if (live := await self._current()) is None:
+            return []
+        server = await self._server.get()
+        from qdrant_client import models
+
+        where = payload_filter(models, {"file_path": file_path})
+        pages = server.pages(live[0], True, where=where)
+        try:
+            return chunks_in_order([each.payload async for page in pages for each in page])
+        except msgspec.ValidationError:  # another version published meanwhile
+            self.forget()
+            raise IndexUnreadable(_OTHER_VERSION) from None
 
     async def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         if live := await self._current():

@@ -129,6 +129,7 @@ class LeasedStore:
         self.open, self.close, self.reachable = store.open, store.close, store.reachable
         self.manifest, self.search = store.manifest, store.search
         self.ledger, self.payloads = store.ledger, store.payloads
+        self.chunks_of = store.chunks_of
 
     async def build(self, generation: str, embedding_model: str) -> GenerationBuilder:
         """Also raises `lib.errors.RedisUnavailable`."""

@@ -11,7 +11,15 @@ import lib.embedding
 from lib.embedding import GuardedEmbedder, Similarity, Vectors, embedding_breaker
 from lib.embedding_openai import OpenAIEmbedder
 from lib.errors import StoreUnavailable, UpstreamError
-from lib.store import Candidates, GenerationBuilder, GuardedStore, Ledger, Manifest, store_breaker
+from lib.store import (
+    Candidates,
+    GenerationBuilder,
+    GuardedStore,
+    Ledger,
+    Manifest,
+    StoredChunk,
+    store_breaker,
+)
 from lib.store_server import ServerStore
 from lib.terms import SparseVector
 from tests.store_kinds import change_retry_policies
@@ -221,6 +229,9 @@ class Remembering:
         raise StoreUnavailable("Away.")
 
     async def ledger(self) -> Ledger:
+        raise NotImplementedError
+
+    async def chunks_of(self, file_path: str) -> Sequence[StoredChunk]:
         raise NotImplementedError
 
     def payloads(self, fields: Sequence[str]) -> AsyncIterator[Sequence[Mapping[str, Any]]]:

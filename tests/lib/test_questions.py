@@ -40,6 +40,7 @@ def make_contents(
         title="",
         language=language,
         by_path={each.file_path: each for each in pages},
+        complete=True,
         repeated=frozenset(repeated),
     )
 
