@@ -24,7 +24,6 @@ from mdit_py_plugins.footnote.index import footnote_def
 
 from lib.markdown_page import CODE, FORMULA, Flavour, line_of, mark_verbatim, push_line
 from lib.sanitizer_syntax import HTML_NAMES, unescape
-from lib.sites.anchors import role_text
 
 CLOSING_NAMES: Final = re.compile(r"</([A-Za-z][\w.:-]*)")
 _TAG_START: Final = re.compile(r"<(/?)([A-Za-z][\w.:-]*)?")
@@ -777,6 +776,18 @@ def _myst_line(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 _ROLE: Final = re.compile(r"\{([a-zA-Z0-9_\-+:]++)\}(`++)")
 
 
+_LINKING_ROLES: Final = frozenset(
+    "any doc download envvar eq keyword numref option pep ref rfc term token".split()
+)
+
+
+def _role_text(name: str, content: str) -> str:
+    """The text that a role shows: of `title <target>`, the title."""
+    title, opening, _ = content.rpartition("<")
+    links = name in _LINKING_ROLES or ":" in name  # py:func
+    return title.rstrip() if links and opening and title.strip() and content[-1] == ">" else content
+
+
 def _role(state: StateInline, silent: bool) -> bool:
     """Inline rule: a MyST role with its text."""
     found = _ROLE.match(state.src, state.pos) if state.src[state.pos] == "{" else None
@@ -790,7 +801,7 @@ def _role(state: StateInline, silent: bool) -> bool:
     if stop < 0:
         return False
     if not silent:
-        text = role_text(found[1], state.src[found.end() : stop])
+        text = _role_text(found[1], state.src[found.end() : stop])
         state.push("myst_role", "", 0).content = text.replace("\n", " ")
     state.pos = stop + len(found[2])
     return True

@@ -70,6 +70,6 @@ def links(path: Path) -> Iterator[str]:
 def anchors(path: Path) -> set[str]:
     page = parse_page(path.read_text(encoding="utf-8"), "commonmark")
     # GitHub's slugs, which Docusaurus uses
-    slugify = GENERATORS["docusaurus"].heading_rules(Site(), "").slugify
+    slugify = GENERATORS["docusaurus"].heading_rules(Site()).slugify
     assert slugify is not None
     return {slugify(heading.text) for heading in page.headings}

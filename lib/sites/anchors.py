@@ -7,37 +7,29 @@ marks. So the raw inline source is parsed again, by the rules in `HeadingText`.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import regex
 from markdown_it import MarkdownIt
-from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from lib.sites.site import HeadingText, NamedHeading, Site
 
 _LEAVES: Final = frozenset(
-    ("text", "text_special", "code_inline", "html_inline", "image", "softbreak", "hardbreak", "mdx")
+    ("text", "text_special", "code_inline", "html_inline", "image", "softbreak", "hardbreak")
 )
 _EMOJI_CODE = re.compile(r":[a-zA-Z0-9_+-]+:")
 _SMART_DASHES = re.compile(r"---?")
-_SMART_MARK = re.compile(r"['\"]|---?|\.\.\.|<<|>>")
 _ANGLES = re.compile(r"<<|>>")
 _FOOTNOTE = re.compile(r"\[\^[^\]\s]{1,200}+\]")
 _DIRECTIVE_NAME = re.compile(r"(?<!:):[A-Za-z](?:[\w-]*\w)?(?![:\w])")
-_JSX_TAG = re.compile(r"</?(?:[A-Za-z_$][\w$.:-]*)?(?=[\s/>])")
+_EXPRESSION = re.compile(r"[{<]")  # also in an attribute of a tag
 _ATTRIBUTE_LISTS = re.compile(
     r"(?<![ \t])[ \t]*+\{:?[ \t]*+(?:[.#][\w-]|[\w-]++[ \t]*+=)[^{}\n]*+\}"
 )
-_SPAN_ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}")
-_ROLE = re.compile(r"\{([A-Za-z][\w:+-]*+)\}(`++)([^`]*+)")
-_LINKING_ROLES: Final = frozenset(
-    "any doc download envvar eq keyword numref option pep ref rfc term token".split()
-)
-
 _BRACES: Final = re.compile(
     r"\\?\{(?:[^{}\n/]++|/\*[^*\n]{0,100}+(?:\*(?!/)[^*\n]{0,100}+){0,9}+\*/|/)*+\}"
     r"(?=[ \t]*+(?:#++[ \t]*+)?(?:\r?\n[ \t>]*+[=-]++[ \t]*+)?\Z)"
@@ -48,8 +40,6 @@ _ATTRIBUTES: Final = re.compile(
 )
 _MAX_HEADING: Final = 500
 """Characters. A longer heading has no anchor: some patterns below take quadratic time."""
-_MAX_UNCLOSED: Final = 20
-"""Tags and braces of a heading: each unclosed one is read to the end of the heading."""
 _ATTRIBUTE: Final = re.compile(r"#([^\s{}#]+)|\bid=(?:\"([^\"]*)\"|'([^']*)'|([^\s{}]+))")
 
 
@@ -88,7 +78,7 @@ def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, .
 
     `text` is the source of the page.
     """
-    rules = site.generator.heading_rules(site, text)
+    rules = site.generator.heading_rules(site)
     named: list[NamedHeading] = []
     unknown: list[bool] = []
     for heading in page.headings:
@@ -102,17 +92,16 @@ def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, .
             unknown.append(False)
             continue
         plain = _heading_text(source, rules.text, page.references)
-        named.append((rules.slugify(plain) if rules.slugify else "", False))
+        named.append((rules.slugify(plain or "") if rules.slugify else "", False))
         written = text[heading.start : heading.end] if text else source
-        templated = rules.template is not None and rules.template.search(written) is not None
-        unknown.append(rules.slugify is None or templated)
+        unknown.append(
+            rules.slugify is None
+            or plain is None
+            or (rules.plain is not None and not rules.plain.fullmatch(source.strip()))
+            or (rules.template is not None and rules.template.search(written) is not None)
+        )
     return tuple(
-        None
-        if unsure
-        or not anchor
-        or (rules.uncertain is not None and rules.uncertain.fullmatch(anchor))
-        or (heading.level == 1 and not rules.h1_has_anchor)
-        else anchor
+        None if unsure or not anchor or (heading.level == 1 and not rules.h1_has_anchor) else anchor
         for heading, anchor, unsure in zip(page.headings, rules.number(named), unknown, strict=True)
     )
 
@@ -140,71 +129,14 @@ def attribute_id(attributes: str) -> str | None:
     return ids[-1] if ids else None
 
 
-def _braced(text: str, start: int) -> int:
-    """Index after the `}` that closes the `{` at `start`; 0 without one."""
-    level, quote, at = 0, "", start
-    while at < len(text):
-        char = text[at]
-        if quote:
-            at += char == "\\"
-            quote = "" if char == quote else quote
-        elif char in "\"'`" and level:
-            quote = char
-        elif char == "{":
-            level += 1
-        elif char == "}":
-            level -= 1
-            if level == 0:
-                return at + 1
-        at += 1
-    return 0
-
-
-def _mdx_rule(state: StateInline, silent: bool) -> bool:
-    """`{expression}` is text as written; a JSX tag is not text."""
-    text, start = state.src, state.pos
-    if text[start] not in "{<" or state.env.get("unclosed", 0) > _MAX_UNCLOSED:
-        return False
-    if text[start] == "{":
-        end, content = _braced(text, start), ""
-        content = text[start + 1 : end - 1]
-    elif match := _JSX_TAG.match(text, start):
-        end, at = 0, match.end()
-        while at < len(text):
-            if text[at] == "{":
-                at = _braced(text, at) or len(text)
-            elif text[at] in "\"'":
-                at = text.find(text[at], at + 1) + 1 or len(text)
-            elif text[at] == ">":
-                end, at = at + 1, len(text)
-            else:
-                at += 1
-        content = ""
-    else:
-        return False
-    if not end:
-        state.env["unclosed"] = state.env.get("unclosed", 0) + 1
-        return False
-    if not silent:
-        state.push("mdx", "", 0).content = content
-    state.pos = end
-    return True
-
-
-@lru_cache(maxsize=8)
-def _parser(mdx: bool, typography: frozenset[str]) -> MarkdownIt:
-    parser = MarkdownIt("commonmark", {"typographer": True}).enable(["strikethrough", *typography])
-    if mdx:
-        parser.inline.ruler.before("autolink", "mdx", _mdx_rule)
-        parser.disable(["autolink", "html_inline"])
-    # joined texts would not tell which of them were entities
-    parser.core.ruler.disable("text_join")
-    return parser
+_PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
+# joined texts would not tell which of them were entities
+_PARSER.core.ruler.disable("text_join")
 
 
 def _leaf(token: Token, rules: HeadingText) -> str:
     match token.type:
-        case "code_inline" | "mdx":
+        case "code_inline":
             return token.content
         case "html_inline":
             return ""
@@ -228,45 +160,21 @@ def _leaf(token: Token, rules: HeadingText) -> str:
 
 def _heading_text(
     source: str, rules: HeadingText, references: Mapping[str, Any] = MappingProxyType({})
-) -> str:
-    """The text of a heading. `source` is its raw inline Markdown without the explicit id;
-    `references` are the link definitions of its page."""
+) -> str | None:
+    """The text of a heading; None if MDX runs code in it. `source` is its raw inline Markdown
+    without the explicit id; `references` are the link definitions of its page."""
     if rules.attributes:
         source = _outside_code(source, lambda part: _ATTRIBUTE_LISTS.sub("", part))
-    if rules.span_attributes:
-        source = _outside_code(source, lambda part: _SPAN_ATTRIBUTES.sub("", part))
-    if rules.roles:
-        source = _ROLE.sub(lambda role: role[2] + role_text(role[1], role[3]), source)
     env = {"references": dict(references)}
     if rules.footnotes:
         source = _outside_code(source, lambda part: _FOOTNOTE.sub("", part))
-    elif rules.roles:  # docutils takes the mark for its text
-        source = _outside_code(source, lambda part: _FOOTNOTE.sub(lambda m: m[0][2:-1], part))
     if rules.smart_dashes:
         source = _outside_code(source, lambda part: _ANGLES.sub("", part))
-    inline = _parser(rules.mdx, rules.typography).parseInline(source.strip(), env)
-    pieces: list[str] = []
-    depth, taken = 0, False
-    for token in inline[0].children or []:
-        if token.type not in _LEAVES:
-            depth += token.nesting
-            taken = taken and depth > 0
-            continue
-        if not rules.first_leaf_only or depth <= 0:
-            pieces.append(_leaf(token, rules))
-        elif not taken:
-            marked = _SMART_MARK.search(token.content) if token.type == "text" else None
-            pieces.append(token.content[: marked.start()] if marked else token.content)
-            taken = True
-    text = "".join(pieces)
-    return text.rpartition("\n")[2] if rules.last_line_only else text
-
-
-def role_text(name: str, content: str) -> str:
-    """The text that a MyST role shows: of `title <target>`, the title."""
-    title, opening, _ = content.rpartition("<")
-    links = name in _LINKING_ROLES or ":" in name  # py:func
-    return title.rstrip() if links and opening and title.strip() and content[-1] == ">" else content
+    (inline,) = _PARSER.parseInline(source.strip(), env)
+    leaves = [token for token in inline.children or [] if token.type in _LEAVES]
+    if rules.mdx and any(t.type == "text" and _EXPRESSION.search(t.content) for t in leaves):
+        return None
+    return "".join(_leaf(token, rules) for token in leaves)
 
 
 def _outside_code(source: str, change: Callable[[str], str]) -> str:
@@ -281,6 +189,26 @@ _NOT_IN_SLUG: Final = regex.compile(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\- \t]+")
 def word_slug(text: str) -> str:
     """Letters, marks, digits, connectors and hyphens; blanks become hyphens."""
     return re.sub("[ \t]", "-", _NOT_IN_SLUG.sub("", text))
+
+
+PLAIN_HEADING: Final = re.compile(
+    r"(?!.*\((?i:c|r|p|tm)\))`?+[A-Za-z](?:[A-Za-z0-9`,?!/()&]|[ -](?![ -])|\.(?!\.)|:(?= ))*+"
+)
+"""A heading that all generators read alike: English words, code and plain punctuation."""
+_NUMBER_AT_END: Final = re.compile(r"-\d++\Z")
+
+
+def unrepeated(slugs: Sequence[NamedHeading]) -> list[str]:
+    """The slugs without those that may have a number: repeated ones, and ones like those."""
+    counts = Counter(slug for slug, _ in slugs)
+    seen: set[str] = set()
+    anchors = []
+    for slug, explicit in slugs:
+        base = _NUMBER_AT_END.sub("", slug)
+        unsure = slug in seen or (base != slug and counts[base] > 1)
+        anchors.append("" if unsure and not explicit else slug)
+        seen.add(slug)
+    return anchors
 
 
 def numbered(slugs: Iterable[NamedHeading], *, explicit_count: bool) -> list[str]:

@@ -8,6 +8,7 @@ import ast
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -349,33 +350,23 @@ def read_text(path: Path, problems: list[str] | None = None) -> str:
 
 
 def _python_literals(text: str) -> dict[str, Any]:
-    """The names that the top level sets: once to a literal, or lists added up; else `UNKNOWN`."""
-    values: dict[str, Any] = {}
-    for node in ast.parse(text).body:
+    """The names that the top level sets once, to a literal; all others are `UNKNOWN`."""
+    tree = ast.parse(text)
+    stored = Counter(
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
+    values: dict[str, Any] = dict.fromkeys(stored, UNKNOWN)
+    for node in tree.body:
         match node:
-            case ast.Assign(targets=targets, value=value):
-                pass
-            case ast.AnnAssign(target=target, value=ast.expr() as value):
-                targets = [target]
-            case ast.AugAssign(target=target, value=value):
-                targets = [target]
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ) if stored[name] == 1:
+                values[name] = _literal(value, len(text))
             case ast.ImportFrom(names=[ast.alias(name="*")]):
-                values = {**dict.fromkeys(values, UNKNOWN), UNREAD: "code"}
-                continue
-            case ast.If() | ast.For() | ast.While() | ast.With() | ast.Try():
-                names = (each for each in ast.walk(node) if isinstance(each, ast.Name))
-                stored = (each.id for each in names if isinstance(each.ctx, ast.Store))
-                values |= dict.fromkeys(stored, UNKNOWN)
-                continue
-            case _:
-                continue
-        for name in (target.id for target in targets if isinstance(target, ast.Name)):
-            literal = _literal(value, len(text))
-            before = values.get(name)
-            if isinstance(node, ast.AugAssign) and isinstance(before, list):
-                values[name] = [*before, *literal] if isinstance(literal, list) else UNKNOWN
-            else:
-                values[name] = literal if name not in values else UNKNOWN
+                values = {**dict.fromkeys(values, UNKNOWN), UNREAD: UNKNOWN}
     return values
 
 
@@ -430,24 +421,16 @@ class _Unknown:
 UNKNOWN: Final = _Unknown()
 """A value that only running the configuration would tell. Falsy, so that defaults apply."""
 UNREAD: Final = "..."
-"""Key of a mapping that has more values than could be read, such as those of `...base`."""
-PACKAGE: Final = "package"
-"""Value of `UNREAD` if they come from a package. It is made for many sites, so it does not set the
-paths of one."""
+"""Key, with the value `UNKNOWN`, of a mapping that has more values than could be read, such as
+those of `...base`."""
 
 
-def setting(config: object, *keys: str, packaged: bool = False) -> Any:
-    """The value below `keys`; `UNKNOWN` where it could not be read, None where it is not set.
-
-    `packaged`: whether a package may set it.
-    """
+def setting(config: object, *keys: str) -> Any:
+    """The value below `keys`; `UNKNOWN` where it could not be read, None where it is not set."""
     for key in keys:
         if not isinstance(config, Mapping):
             return config if config is UNKNOWN else None
-        if key not in config:
-            hidden = config.get(UNREAD)
-            return None if hidden is None or (hidden == PACKAGE and not packaged) else UNKNOWN
-        config = config[key]
+        config = config.get(key, config.get(UNREAD))
     return config
 
 
@@ -455,19 +438,6 @@ def base_of(config: Mapping[str, Any], key: str) -> str | None:
     """The path of a site in `config`; `UNREAD` if it could not be read."""
     value = setting(config, key)
     return UNREAD if value is UNKNOWN else value if isinstance(value, str) else "/"
-
-
-def opened(config: Mapping[str, Any], source: object, depth: int = 0) -> dict[str, Any]:
-    """A mapping to which something unread, from `source`, adds values at every level."""
-    return {
-        **{
-            key: opened(value, source, depth + 1)
-            if isinstance(value, Mapping) and depth < 5
-            else value
-            for key, value in config.items()
-        },
-        UNREAD: source if config.get(UNREAD, PACKAGE) == PACKAGE else config[UNREAD],
-    }
 
 
 def section(config: object, *keys: str) -> dict[str, Any]:

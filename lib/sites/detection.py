@@ -149,6 +149,7 @@ def _site(
     if len(roots) > _MAX_ROOTS:
         problems.append(f"{name}: more than {_MAX_ROOTS} folders of pages: the rest is not linked")
         roots.pop()
+    problems += (f"{name}: {line}" for line in generator.unread(project))
     remedy = generator.implied_by
     if remedy and any(root.route is None and root.kind == "docs" for root in roots):
         problems.append(f"{name}: the path of the docs {_UNREADABLE}; set {remedy} in SITE_OPTIONS")

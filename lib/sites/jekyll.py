@@ -1,124 +1,106 @@
-"""Jekyll: pages, posts and collections."""
+"""Jekyll: which files are built, and the addresses of pages and of collections.
 
-import posixpath
+Those of posts depend on dates, categories and time zones, so only the built site has them.
+"""
+
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from lib.sites.anchors import attribute_id, word_slug
+from lib.sites.anchors import PLAIN_HEADING, attribute_id, unrepeated, word_slug
 from lib.sites.config_files import read_text, section, string, strings
 from lib.sites.site import (
     NOT_BUILT,
-    UNKNOWN_PATH,
     ContentRoot,
     Generator,
     HeadingRules,
-    HeadingText,
-    NamedHeading,
     PagePath,
     PageSource,
     Project,
     Site,
-    below,
-    date_of,
     joined,
     scheduled,
     split_name,
     text_of,
+    use_the_build,
 )
 
-_POST_NAME: Final = re.compile(r"(\d{2,4}-\d{1,2}-\d{1,2})-(.*)")
-_DATES: Final = {
-    "year": "%Y", "month": "%m", "day": "%d", "y_day": "%j", "short_year": "%y", "week": "%V",
-    "w_year": "%G", "w_day": "%u", "short_day": "%a", "long_day": "%A", "short_month": "%b",
-    "long_month": "%B",
-}  # fmt: skip
-_STYLES: Final = {
-    "date": "/:categories/:year/:month/:day/:title:output_ext",
-    "pretty": "/:categories/:year/:month/:day/:title/",
-    "ordinal": "/:categories/:year/:y_day/:title:output_ext",
-    "weekdate": "/:categories/:year/W:week/:short_day/:title:output_ext",
-    "none": "/:categories/:title:output_ext",
-}
+_ENDINGS: Final = {None: ".html", "date": ".html", "none": ".html", "pretty": "/"}
+"""Ends of addresses by the setting `permalink`. Others are not read."""
+_POST_NAME: Final = re.compile(r"(\d{2,4}-\d{1,2}-\d{1,2})-.*")
 
 
-def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
-    plugins = strings(site.settings.get("plugins")) + strings(site.settings.get("gems"))
-    if not _has_front_matter(source) and "jekyll-optional-front-matter" not in plugins:
-        return UNKNOWN_PATH  # GitHub Pages renders it, Jekyll alone does not; no file tells which
-    top = site.config_file.parent.as_posix() if site.config_file else root.folder
-    project_path = posixpath.relpath(posixpath.join(root.folder, source.path), top)
-    above, posts, below_it = f"/{source.path}".partition("/_posts/")
-    kind = "posts" if posts else root.kind
-    if _hidden(site, below_it or source.path, project_path):
+def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
+    kind, path = _kind(site, source.path)
+    if _hidden(site, path, source.path):
         return NOT_BUILT
-    front = {**_defaults(site, kind, project_path), **source.front_matter}
-    if front.get("published") is False:
+    front = {**_defaults(site, kind, source.path), **source.front_matter}
+    post = _POST_NAME.fullmatch(split_name(source.path)[1])
+    if front.get("published") is False or (kind == "posts" and post is None):
         return NOT_BUILT
-    if not source.front_matter_complete:
-        return UNKNOWN_PATH
-    folder, name = split_name(source.path)
-    style = string(site.settings, "permalink", "date")
-    own = section(site.settings, "collections", kind)
-    until = None
-    values: dict[str, str] = {"path": posixpath.join(folder, name), "output_ext": ".html"}
-    template = text_of(front.get("permalink"))
-    if kind == "pages":
-        if name == "README" and "jekyll-readme-index" in plugins:
-            name = "index"
-        if not template and name == "index":
-            return PagePath(joined(site.base_url, folder, "/"))
-        template = template or "/:path/:basename" + _suffix(style)
-        values |= {"path": folder, "basename": name}
-    else:
-        post = _POST_NAME.fullmatch(name) if kind == "posts" else None
-        if (kind == "posts" and post is None) or own.get("output") is False:
-            return NOT_BUILT
-        date = front.get("date") or (post and post[1])
-        if site.settings.get("future") is not True:
-            built, until = scheduled(date)
-            if not built:
-                return PagePath(None, published=False, until=until)
-        usual = _STYLES.get(style, style) if post else "/:collection/:path" + _suffix(style)
-        template = template or string(own, "permalink") or usual
-        slug = text_of(front.get("slug")) or (post[2] if post else name)
-        values |= {"collection": kind, "name": _path_slug(name)}
-        values |= {"title": _pretty(slug), "slug": _path_slug(slug)}
-        values |= _dates(site, date_of(date)) | _categories(front, above if posts else "")
-    unknown = False
-
-    def one(match: re.Match[str]) -> str:
-        nonlocal unknown
-        key = match[1] if match[1] in values else match[1].rstrip("_")
-        unknown = unknown or key not in values
-        return values.get(key, "") + match[1][len(key) :]
-
-    path = re.sub(r":([a-z_]+)", one, template)
-    address = None if unknown else joined(site.base_url, unquote(path))
-    return PagePath(address, until=until)
+    built, until = True, None
+    if kind != "pages" and site.settings.get("future") is not True:
+        built, until = scheduled(front.get("date") or (post and post[1]))
+    address = _address(site, kind, path, source, front) if built else None
+    return PagePath(address, built, until=until)
 
 
-def _has_front_matter(source: PageSource) -> bool:
-    """Empty front matter counts."""
-    return re.match(r"\ufeff?---[ \t]*\r?\n", source.text or read_text(source.file)) is not None
+def _address(
+    site: Site, kind: str, path: str, source: PageSource, front: Mapping[str, object]
+) -> str | None:
+    permalink = text_of(front.get("permalink"))
+    ending = _ENDINGS.get(_style(site.settings))
+    # GitHub Pages renders what has no front matter and makes a README the index; Jekyll does not.
+    plain = _FRONT_MATTER.match(source.text or read_text(source.file)) is not None
+    folder, name = split_name(path)
+    if kind == "posts" or not (plain and source.front_matter_complete) or name == "README":
+        return None
+    if not permalink and kind == "pages":
+        if ending is None and name != "index":
+            return None
+        return joined(site.base_url, folder, "/" if name == "index" else f"{name}{ending}")
+    if not permalink:
+        own = section(site.settings, "collections", kind)
+        permalink = string(own, "permalink") or f"/:collection/:path{ending}"
+        values = {"collection": kind, "path": f"{folder}/{name}".lstrip("/")}
+        permalink = re.sub(r":(collection|path)\b", lambda found: values[found[1]], permalink)
+    return None if ":" in permalink else joined(site.base_url, unquote(permalink))
 
 
-def _suffix(style: str) -> str:
-    if style in _STYLES:
-        return "/" if style == "pretty" else ":output_ext"
-    return "/" if style.endswith("/") else ":output_ext" if style.endswith(":output_ext") else ""
+def _style(settings: Mapping[str, Any]) -> str | None:
+    style = settings.get("permalink")
+    return style if style is None or isinstance(style, str) else "other"
 
 
+def _unread(project: Project) -> Iterator[str]:
+    if _style(project.settings) not in _ENDINGS:
+        yield use_the_build("permalink is not read")
+    elif Path(project.folder, "_posts").is_dir():
+        yield use_the_build("the permalinks of posts are not read", "posts have no address")
+
+
+def _kind(site: Site, path: str) -> tuple[str, str]:
+    """posts, a collection's name, or pages; and the path below the folder of that kind."""
+    _, posts, below = f"/{path}".partition("/_posts/")
+    if posts:
+        return "posts", below
+    base = string(site.settings, "collections_dir").strip("/")
+    folder, _, below = path.removeprefix(f"{base}/").partition("/")
+    if below and section(site.settings, "collections", folder[1:]).get("output") is True:
+        return folder[1:], below
+    return "pages", path
+
+
+_FRONT_MATTER: Final = re.compile(r"\ufeff?---[ \t]*\r?\n")
+"""Empty front matter counts."""
 _NEVER: Final = ("node_modules", "vendor/bundle/", "vendor/cache/", "vendor/gems/", "vendor/ruby/")
 
 
 def _hidden(site: Site, path: str, project_path: str) -> bool:
-    """`path` is relative to its content root or to its `_posts`."""
+    """`path` is relative to the folder of its kind."""
     included = strings(site.settings.get("include"))
     for part in path.split("/"):
         if (part[0] in "_.#" or part.endswith("~")) and part not in included:
@@ -152,55 +134,6 @@ def _defaults(site: Site, of_kind: str, path: str) -> dict[str, object]:
     return found
 
 
-def _path_slug(text: str) -> str:
-    return re.sub(r"[\W_]+", "-", text).strip("-").lower()
-
-
-def _pretty(text: str) -> str:
-    kept = "".join(c if c.isalnum() or c in "._~!$&'()+,;=@" else "-" for c in text)
-    return re.sub(r"^-|-$", "", re.sub(r"-{2,}", "-", kept))
-
-
-def _dates(site: Site, day: date | None) -> dict[str, str]:
-    if day is None:
-        return {}
-    if isinstance(day, datetime) and (day.tzinfo or day.time() != time()):
-        day = day if day.tzinfo else day.replace(tzinfo=UTC)
-        zone = string(site.settings, "timezone")
-        try:
-            built = day.astimezone(ZoneInfo(zone) if zone else UTC)
-        except (ValueError, OSError, ZoneInfoNotFoundError):
-            return {}
-        if built.date() != day.date() and not zone:
-            return {}  # the day depends on where the site is built
-        day = built
-    values = {name: day.strftime(code) for name, code in _DATES.items()}
-    return values | {"i_month": str(day.month), "i_day": str(day.day)}
-
-
-def _categories(front: Mapping[str, object], above: str) -> dict[str, str]:
-    """Categories are the folders above `_posts`, then those of the front matter."""
-    several, one = front.get("categories"), text_of(front.get("category"))
-    words = several.split() if isinstance(several, str) else strings(several)
-    words = [*above.strip("/").split("/"), *([one] if one else []), *words]
-    return {"categories": "/".join(dict.fromkeys(word.lower() for word in words if word))}
-
-
-def _content_roots(project: Project) -> tuple[ContentRoot, ...]:
-    """The project itself, its posts, and the collections that have pages."""
-    config = project.settings
-    source = below(project.folder, string(config, "source", "."))
-    base = Path(source) / string(config, "collections_dir", "")
-    roots = [ContentRoot(source, kind="pages"), ContentRoot(below(base, "_posts"), kind="posts")]
-    collections = config.get("collections")
-    roots += [
-        ContentRoot(below(base, f"_{name}"), kind=str(name))
-        for name in (collections if isinstance(collections, Mapping) else {})
-        if section(collections, name).get("output") is True and name != "posts"
-    ]
-    return tuple(roots)
-
-
 _EXPLICIT_ID: Final = re.compile(r"(?:(?<![ \t])[ \t]++|^)\{#([A-Za-z][\w:-]*+)\}\s*+\Z")
 _LINE_BELOW: Final = re.compile(r"[ \t]*\r?\n {0,3}\{:([^{}\n]*)\}[ \t]*(?=\r?\n|\Z)")
 
@@ -213,34 +146,13 @@ def _explicit_id(source: str, text: str, end: int) -> tuple[str, str | None]:
     return source, attribute_id(below_it[1]) if below_it else None
 
 
-def _plain_slug(text: str) -> str:
-    """kramdown's own flavour: from the first ASCII letter on, and ASCII only."""
-    text = re.sub(r"^[^a-zA-Z]+", "", text)
-    return re.sub(r"[^a-zA-Z0-9 -]", "", text).replace(" ", "-").lower() or "section"
-
-
-def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
-    """A counter for each slug that ignores other slugs: two headings may share an anchor."""
-    seen: dict[str, int] = {}
-    anchors = []
-    for slug, explicit in slugs:
-        count = seen.get(slug, 0)
-        anchors.append(slug if explicit or not count else f"{slug}-{count}")
-        if not explicit:
-            seen[slug] = count + 1
-    return anchors
-
-
-def _heading_rules(site: Site, _text: str) -> HeadingRules:
-    kramdown = section(site.settings, "kramdown")
-    plain = str(kramdown.get("input", "GFM")).lower() == "kramdown"
-    slugify = _plain_slug if plain else lambda text: word_slug(text.lower())
+def _heading_rules(site: Site) -> HeadingRules:
+    automatic = section(site.settings, "kramdown").get("auto_ids") is not False
     return HeadingRules(
-        slugify=None if kramdown.get("auto_ids") is False else slugify,
-        number=_numbered,
-        text=HeadingText(image_alt=False, span_attributes=True, smart_dashes=True),
+        slugify=(lambda text: word_slug(text.lower())) if automatic else None,
+        number=unrepeated,
         explicit_id=_explicit_id,
-        template=re.compile(r"\{\{|\{%"),
+        plain=PLAIN_HEADING,
     )
 
 
@@ -254,12 +166,13 @@ GENERATOR: Final = Generator(
     name="jekyll",
     config_files=("_config.yml", "_config.yaml"),
     recognises=_recognises,
-    patterns=("exclude", "include", "defaults", "permalink", "plugins", "gems"),
+    patterns=("exclude", "include", "defaults"),
     address=lambda settings: (string(settings, "url"), string(settings, "baseurl", "/")),
     title=lambda settings: string(settings, "title"),
-    content_roots=_content_roots,
-    page_path=_page_path,
+    content_roots=lambda project: project.single_root(string(project.settings, "source", ".")),
+    unread=_unread,
     heading_rules=_heading_rules,
+    page_path=_page_path,
     markdown=lambda _: "liquid",
     underscored_pages=True,
 )

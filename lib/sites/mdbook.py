@@ -77,7 +77,7 @@ def _number(slugs: Iterable[NamedHeading]) -> list[str]:
     ]
 
 
-def _heading_rules(site: Site, _text: str) -> HeadingRules:
+def _heading_rules(site: Site) -> HeadingRules:
     html = section(site.settings, "output", "html")
     smart = html.get("smart-punctuation") is not False
     return HeadingRules(

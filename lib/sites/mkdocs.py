@@ -1,13 +1,12 @@
-"""MkDocs, with its translations (static-i18n) and the posts of Material's blog plugin."""
+"""MkDocs, with the posts of Material's blog plugin."""
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 from lib.languages import normalize as normalize_text
 from lib.sites.anchors import attribute_id
@@ -16,7 +15,6 @@ from lib.sites.config_files import (
     UNREAD,
     Tagged,
     merged,
-    opened,
     read_config,
     repository_of,
     section,
@@ -35,6 +33,7 @@ from lib.sites.site import (
     NamedHeading,
     PagePath,
     PageSource,
+    Project,
     Site,
     Slugify,
     date_of,
@@ -43,6 +42,7 @@ from lib.sites.site import (
     scheduled,
     split_name,
     text_of,
+    use_the_build,
 )
 
 _MAX_INHERITED: Final = 3
@@ -54,7 +54,6 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     for name in ("blog", "material/blog"):
         if name in plugins and (post := _material_post(site, plugins[name], source)):
             return post
-    path, locale = _locale(plugins.get("i18n", {}), source.path)
     if _matches(site.settings.get("exclude_docs"), source.path, _EXCLUDED):
         return NOT_BUILT
     if _matches(site.settings.get("draft_docs"), source.path):
@@ -63,9 +62,9 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     if fits(excluded) and any(fnmatch(source.path, pattern) for pattern in excluded):
         return NOT_BUILT
     unread = setting(site.settings, "use_directory_urls") is UNKNOWN
-    if unread and "use_directory_urls" not in site.options:
+    if "i18n" in plugins or (unread and "use_directory_urls" not in site.options):
         return UNKNOWN_PATH
-    folder, name = split_name(path)
+    folder, name = split_name(source.path)
     if name == "README" and posixpath.join(folder, "index.md") in source.siblings:
         return NOT_BUILT
     if name in ("index", "README"):
@@ -73,7 +72,7 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
         folder += "/" if folder else ""
     else:
         name += "/" if _directory_urls(site) else ".html"
-    return PagePath(joined(site.base_url, locale, folder, name), locale=locale)
+    return PagePath(joined(site.base_url, folder, name))
 
 
 def _directory_urls(site: Site) -> bool:
@@ -92,25 +91,6 @@ def _matches(patterns: object, path: str, before: str = "") -> bool:
     return _patterns(before + (patterns if isinstance(patterns, str) else "")).matches(path)
 
 
-def _locale(i18n: Mapping[str, Any], path: str) -> tuple[str, str]:
-    """The path without its language, and the language's part of the address (static-i18n)."""
-    languages = i18n.get("languages")
-    entries = (
-        [e for e in languages if isinstance(e, Mapping)] if isinstance(languages, list) else []
-    )
-    default = next((string(e, "locale") for e in entries if e.get("default") is True), "")
-    for locale in (string(entry, "locale") for entry in entries):
-        if not locale:
-            continue
-        shown = "" if locale == default else locale
-        if i18n.get("docs_structure", "suffix") == "folder":
-            if path.startswith(locale + "/"):
-                return path[len(locale) + 1 :], shown
-        elif path.endswith(f".{locale}.md"):
-            return path[: -len(locale) - 4] + ".md", shown
-    return path, ""
-
-
 def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> PagePath | None:
     """A post of Material's blog plugin; None for any other page."""
     home = string(blog, "blog_dir", "blog").strip("./")
@@ -125,27 +105,18 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> P
         built, until = scheduled(day)
         if not built:
             return PagePath(None, published=False, until=until)
-    form = string(blog, "post_url_format", "{date}/{slug}")
-    days = string(blog, "post_url_date_format", "yyyy/MM/dd")
     own = text_of(source.front_matter.get("slug"))
-    if not source.front_matter_complete or (day is None and "{date}" in form):
+    if day is None or not source.front_matter_complete or not _FORMATS.isdisjoint(blog):
         return UNKNOWN_PATH
-    if not re.fullmatch(r"(?:y{4}|MM?+|dd?+|[/.-])++", days):
-        return UNKNOWN_PATH
-    if not own and blog.get("post_slugify") is not None:
-        return UNKNOWN_PATH
-    if day is not None:
-        for code, value in (("yyyy", f"{day.year:04}"), ("MM", f"{day.month:02}")):
-            days = days.replace(code, value)
-        days = days.replace("dd", f"{day.day:02}")
-        days = days.replace("M", str(day.month)).replace("d", str(day.day))
-    categories = strings(source.front_matter.get("categories"))
-    path = form.replace("{date}", days).replace("{file}", split_name(source.path)[1])
-    path = path.replace("{slug}", own or _pymdownx_slug(source.title, case="lower"))
-    category = _pymdownx_slug(categories[0], case="lower") if categories else ""
-    path = path.replace("{categories}", category)
+    name = own or _pymdownx_slug(source.title, separator="-", lower=True)
     ending = "/" if _directory_urls(site) else ".html"
-    return PagePath(joined(site.base_url, home, path.strip("/")) + ending, until=until)
+    date = f"{day.year:04}/{day.month:02}/{day.day:02}"
+    return PagePath(joined(site.base_url, home, date, name) + ending, until=until)
+
+
+_FORMATS: Final = frozenset(
+    "post_slugify post_slugify_separator post_url_date_format post_url_format".split()
+)
 
 
 def _extensions(settings: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
@@ -169,41 +140,16 @@ def _slug(text: str, *, separator: str, ascii_only: bool) -> str:
     return re.sub(rf"[{re.escape(separator)}\s]+", lambda _: separator, text)
 
 
-def _pymdownx_slug(
-    text: str,
-    *,
-    separator: str = "-",
-    case: str = "none",
-    normalize: str = "NFC",
-    percent_encode: bool = False,
-) -> str:
+def _pymdownx_slug(text: str, *, separator: str, lower: bool) -> str:
     """`pymdownx.slugs.slugify`."""
-    form: dict[str, Callable[[str], str]] = {
-        "lower": str.lower,
-        "lower-ascii": lambda t: re.sub(r"[A-Z]", lambda m: m[0].lower(), t),
-        "fold": str.casefold,
-    }
-    if normalize in ("NFC", "NFD", "NFKC", "NFKD"):  # the library wants it as a literal type
-        text = normalize_text(normalize, text)  # type: ignore[arg-type]
+    text = normalize_text("NFC", text)
     end = text.rfind(">") + 1  # every tag that begins before it ends
-    text = _TAG.sub("", text[:end]) + text[end:]
-    text = form.get(case, str)(text.strip())
-    text = re.sub(r"[^\w\- ]", "", text).replace(" ", separator)
-    return quote(text) if percent_encode else text
-
-
-_PYMDOWNX: Final[Mapping[str, Mapping[str, object]]] = {
-    # names from before the package took keywords
-    "uslugify": {"case": "lower"},
-    "uslugify_encoded": {"case": "lower", "percent_encode": True},
-    "uslugify_cased": {},
-    "uslugify_cased_encoded": {"percent_encode": True},
-    "gfm": {"case": "lower-ascii"},
-    "gfm_encoded": {"case": "lower-ascii", "percent_encode": True},
-}
+    text = (_TAG.sub("", text[:end]) + text[end:]).strip()
+    return re.sub(r"[^\w\- ]", "", text.lower() if lower else text).replace(" ", separator)
 
 
 _LONGEST_SEPARATOR: Final = 20
+_CASES: Final = ("none", "lower")
 
 
 def _slugger(extensions: Mapping[str, Mapping[str, Any]]) -> Slugify | None:
@@ -217,16 +163,10 @@ def _slugger(extensions: Mapping[str, Mapping[str, Any]]) -> Slugify | None:
     module, _, function = str(name or "markdown.extensions.toc.slugify").rpartition(".")
     if module == "markdown.extensions.toc" and function in ("slugify", "slugify_unicode"):
         return partial(_slug, separator=separator, ascii_only=function == "slugify")
-    keywords = arguments if function == "slugify" else _PYMDOWNX.get(function)
-    if module != "pymdownx.slugs" or keywords is None:
+    case = arguments.get("case", "none")
+    if str(name) != "pymdownx.slugs.slugify" or {*arguments} - {"case"} or case not in _CASES:
         return None
-    return partial(
-        _pymdownx_slug,
-        separator=separator,
-        case=str(keywords.get("case", "none")),
-        normalize=str(keywords.get("normalize", "NFC")),
-        percent_encode=keywords.get("percent_encode") is True,
-    )
+    return partial(_pymdownx_slug, separator=separator, lower=case == "lower")
 
 
 def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
@@ -262,7 +202,7 @@ def _attribute_list(source: str, _text: str, _end: int) -> tuple[str, str | None
     return (source[: found.start()], attribute_id(found[1])) if found else (source, None)
 
 
-def _heading_rules(site: Site, _text: str) -> HeadingRules:
+def _heading_rules(site: Site) -> HeadingRules:
     extensions = _extensions(site.settings, "markdown_extensions")
     # Without a configuration: the extensions of nearly every site that writes ids.
     assumed = site.config_file is None
@@ -304,7 +244,7 @@ def _read_settings(file: Path, problems: list[str] | None = None, depth: int = 0
         if problems is not None:
             reason = "no such file" if allowed else "the file is outside the repository"
             problems.append(f"{file.name}: INHERIT: {reason}")
-        return opened(config, "code")
+        return {**config, UNREAD: UNKNOWN}
     return merged(_read_settings(parent, problems, depth + 1), config)
 
 
@@ -326,8 +266,14 @@ def _nav_files(nav: object) -> Iterator[str]:
             yield from _nav_files(entry)
 
 
+def _unread(project: Project) -> Iterator[str]:
+    if "i18n" in _extensions(project.settings, "plugins"):
+        yield use_the_build("the plugin i18n is not read")
+
+
 GENERATOR: Final = Generator(
     name="mkdocs",
+    unread=_unread,
     options={"use_directory_urls": bool},
     config_files=("mkdocs.yml", "mkdocs.yaml"),
     read_settings=_read_settings,

@@ -71,7 +71,7 @@ GENERATOR: Final = Generator(
     title=lambda settings: string(settings, "title"),
     page_order=_page_order,
     page_path=_page_path,
-    heading_rules=lambda _site, _text: HeadingRules(
+    heading_rules=lambda _site: HeadingRules(
         # As GitHub, where authors read the same files, and a name for headings of signs
         slugify=lambda text: word_slug(text.lower()) or "section",
         number=_number,

@@ -34,15 +34,11 @@ class ContentRoot:
     route: str | None = ""
     """Path below the site's base, no slash at either end; None when it could not be read."""
     kind: str = "docs"
-    """docs, blog or pages (Docusaurus); a collection's name (Jekyll)."""
+    """docs, blog or pages (Docusaurus)."""
     version: str = ""
     locale: str = ""
     exclude: tuple[str, ...] = ()
     number_prefixes: bool = True
-    mounted_at: str = ""
-    """Path of the folder, or of a single file, among the site's pages (Hugo's mounts)."""
-    include: tuple[str, ...] = ()
-    """Globs of the only pages that are built; empty for all."""
 
     def overlaps(self, folder: str) -> bool:
         return _inside(self.folder, folder) or _inside(folder, self.folder)
@@ -53,7 +49,7 @@ class ContentRoot:
 
     def relative(self, file: str) -> str:
         """Path of a file inside the folder."""
-        return posixpath.join(self.mounted_at, file[len(self.folder) :].lstrip("/")).rstrip("/")
+        return file[len(self.folder) :].lstrip("/")
 
 
 def _inside(path: str, folder: str) -> bool:
@@ -114,15 +110,18 @@ class PagePath:
 NOT_BUILT: Final = PagePath(None, published=False)
 UNKNOWN_PATH: Final = PagePath(None)
 
+
+def use_the_build(reason: str, lacking: str = "pages have no address") -> str:
+    """The line that says why addresses are unknown, and where they are known."""
+    return f"{reason}, so {lacking}; ingest the built site, or set SITE_BUILD to its folder"
+
+
 Flavour = Literal["commonmark", "mdx", "myst", "python", "liquid", "jinja", "hugo"]
 """`python` is Python-Markdown. The last three have the tags of a template language: `liquid` in
 kramdown, `jinja` in Python-Markdown, `hugo` in CommonMark (`lib.templates`)."""
 Slugify = Callable[[str], str]
 NamedHeading = tuple[str, bool]
 """A heading's slug, or its explicit id (True)."""
-
-
-TYPOGRAPHY: Final = frozenset({"replacements", "smartquotes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +136,10 @@ class HeadingText:
     """Whether `[^1]` is a footnote mark, which is not text."""
     smart_dashes: bool = False
     """Whether `--` becomes a dash and `<<` a quotation mark, which no anchor keeps."""
-    typography: frozenset[str] = frozenset()
-    """Rules of markdown-it that change the text: `replacements`, `smartquotes`."""
     attributes: bool = False
     """Whether `{.class}` and `{: .class}` are removed."""
-    span_attributes: bool = False
-    """Whether only `{: .class}` is removed."""
     breaks: str = "\n"
     raw_entities: bool = False
-    first_leaf_only: bool = False
-    """Whether only the first text inside emphasis or a link counts."""
-    last_line_only: bool = False
-    roles: bool = False
-    """Whether `{role}` before code is a MyST role."""
 
 
 def no_explicit_id(source: str, _text: str, _end: int) -> tuple[str, str | None]:
@@ -168,11 +158,14 @@ class HeadingRules:
     explicit_id: Callable[[str, str, int], tuple[str, str | None]] = no_explicit_id
     """From a heading's source, its page's text and the heading's end in that text to the source
     without the id, and the id."""
+    plain: re.Pattern[str] | None = None
+    """Sources of headings whose anchors are known; None for all."""
     template: re.Pattern[str] | None = None
     """Syntax in a heading whose text only the build knows."""
-    uncertain: re.Pattern[str] | None = None
-    """Anchors whose number only the build knows."""
     h1_has_anchor: bool = True
+
+
+_NO_ANCHORS: Final = HeadingRules(slugify=None, number=lambda headings: [""] * len(headings))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -181,8 +174,9 @@ class Generator:
 
     name: str
     page_path: Callable[["Site", ContentRoot, PageSource], PagePath]
-    heading_rules: Callable[["Site", str], HeadingRules]
-    """From the site and a page's text to the rules for the page's headings."""
+    heading_rules: Callable[["Site"], HeadingRules] = lambda _site: _NO_ANCHORS
+    unread: Callable[[Project], Iterable[str]] = lambda _project: ()
+    """Lines that say which addresses are unknown, because of which setting."""
 
     config_files: tuple[str, ...] = ()
     """Relative to a folder of the project, in order of preference; a folder ends with `/`."""
@@ -231,7 +225,6 @@ NO_GENERATOR: Final = Generator(
     name="none",
     page_path=lambda _site, _root, _source: UNKNOWN_PATH,
     content_roots=lambda _project: (),
-    heading_rules=lambda _site, _text: HeadingRules(slugify=None, number=lambda h: [""] * len(h)),
 )
 
 

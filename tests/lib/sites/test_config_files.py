@@ -137,19 +137,18 @@ def test_python_gives_its_literals_and_nothing_else(tmp_path: Path) -> None:
     source = (
         "import os\nproject = 'x'\nextensions = ['a', 'b']\nhtml_baseurl: str = 'https://x.org'\n"
         "release = os.environ['R']\ntwice = 1\ntwice = 2\nlist_ = [1]\nlist_ += [2]\n"
-        "if True:\n    hidden = 1\ntext = 'a'\ntext += 'b'\n"
+        "if True:\n    hidden = 1\none = 1\nif one:\n    one = 2\n"
     )
     assert parsed(tmp_path / "c.py", source) == {
         "project": "x",
         "extensions": ["a", "b"],
         "html_baseurl": "https://x.org",
-        "list_": [1, 2],
-        **dict.fromkeys(["release", "twice", "hidden", "text"], UNKNOWN),
+        **dict.fromkeys(["release", "twice", "list_", "hidden", "one"], UNKNOWN),
     }
     assert parsed(tmp_path / "c.py", "a = 1\nfrom b import *\nc = 2") == {
         "a": UNKNOWN,
         "c": 2,
-        UNREAD: "code",
+        UNREAD: UNKNOWN,
     }
 
 

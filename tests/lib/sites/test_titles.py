@@ -92,11 +92,14 @@ SIDEBAR = """
 import {defineConfig} from 'vitepress'
 export default defineConfig({
   themeConfig: {
+    nav: [{text: 'Other', link: '/other'}],
     sidebar: {
-      '/guide/': {base: '/guide/', items: [
-        {text: 'Start', link: '/b'},
-        {text: 'More', items: [{text: 'A', link: 'a.html#top'}, {text: 'X', link: 'https://x.org/'}]},
-      ]},
+      '/guide/': [
+        {text: 'Start', link: '/guide/b'},
+        {text: 'More', items: [
+          {text: 'A', link: "/guide/a.html#top"}, {text: 'X', link: 'https://x.org/'},
+        ]},
+      ],
       '/api/': [{text: 'API', link: '/api/', items: [{text: 'Gone', link: '/api/gone'}]}],
     },
   },
@@ -193,37 +196,6 @@ def test_the_order_is_that_of_a_table_of_contents(tmp_path: Path) -> None:
     myst = "project:\n  toc:\n  - file: c.md\n  - title: More\n    children:\n    - file: a.md\n"
     write_book(tmp_path / "myst", {"myst.yml": myst, **dict.fromkeys(pages, PAGE)})
     assert reading_order(tmp_path / "myst", pages) == ["c.md", "a.md"]
-
-
-def test_hugo_s_pages_are_ordered_by_weight(tmp_path: Path) -> None:
-    def weighing(weight: object) -> str:
-        return f"---\nWeight: {weight}\n---\n{PAGE}"
-
-    files = {
-        "_index.md": PAGE,
-        "late.md": weighing(30),
-        "guide/_index.md": weighing(20),
-        "guide/b.md": weighing(1),
-        "guide/a.md": PAGE,
-        "guide/bundle/index.md": weighing(0.5),
-        "api/_index.md": weighing("none"),
-        "api/a.md": weighing(1),
-    }
-    pages = sorted(files)
-    write_book(tmp_path, {"hugo.toml": 'baseURL = "/"\n'})
-    write_book(tmp_path / "content", files)
-    assert reading_order(tmp_path / "content", pages) == [
-        "_index.md",
-        "guide/_index.md",
-        "guide/bundle/index.md",
-        "guide/b.md",
-        "guide/a.md",
-        "late.md",
-        "api/_index.md",
-        "api/a.md",
-    ]
-    write_book(tmp_path / "content", dict.fromkeys(files, PAGE))
-    assert reading_order(tmp_path / "content", pages) == []
 
 
 def test_a_very_large_book_has_no_order_of_its_own(
