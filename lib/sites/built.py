@@ -280,7 +280,7 @@ def _base_of_links(facts: Sequence[PageFacts], paths: Collection[str]) -> str:
     votes: Counter[str] = Counter()
     for link in {link for each in facts for link in each.links}:
         if link.startswith("/") and not link.startswith("//"):
-            votes.update(_bases(unquote(re.split("[?#]", link, maxsplit=1)[0]), paths))
+            votes.update(_bases(unquote(re.split("[?#]", link)[0]), paths))
     return max(votes, key=lambda base: (votes[base], -len(base), base), default="/")
 
 
