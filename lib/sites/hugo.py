@@ -156,7 +156,7 @@ GENERATOR: Final = Generator(
     project_folder=lambda file: file.parents[2] if file.parent.name == "_default" else file.parent,
     address=lambda settings: (string(settings, "baseurl"), None),
     title=_title,
-    unread=lambda _: [use_the_build("the addresses of Hugo are only in its build")],
+    unread=lambda _: [use_the_build("Hugo's addresses are known only from its build")],
     page_path=_page_path,
     markdown=lambda _: "hugo",
     underscored_pages=True,

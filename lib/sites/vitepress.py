@@ -62,7 +62,7 @@ def _unknown(settings: Mapping[str, Any], options: Mapping[str, object]) -> list
 
 def _unread(project: Project) -> Iterator[str]:
     if keys := _unknown(project.settings, project.options):
-        yield use_the_build(f"{' and '.join(keys)} cannot be read")
+        yield use_the_build(f"{', '.join(keys)} cannot be read")
     elif not _usual_anchors(project.settings):
         yield use_the_build("markdown sets the anchors", "links lead to pages, not to headings")
 
