@@ -84,7 +84,10 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("serve", help="start the server (default)")
     ingest = commands.add_parser("ingest", help="index the book")
     ingest.add_argument(
-        "path", nargs="?", help="a folder inside BOOK_CONTENT_PATH (default: all of it)"
+        "path",
+        nargs="?",
+        help="a folder inside BOOK_CONTENT_PATH (default: all of it), or the address of a site or "
+        "of its sitemap.xml",
     )
     ingest.add_argument(
         "--force", action="store_true", help="rebuild everything; publish even a smaller index"
@@ -199,7 +202,12 @@ def _with_admin_key(settings: Settings) -> Settings:
 async def _ingest(settings: Settings, command: argparse.Namespace) -> int:
     if command.check_links:
         settings = replace(settings, site_check_path=Path(command.check_links))
-    request = IngestRequest(content_path=command.path, force_reindex=command.force)
+    is_url = re.match("https?://", command.path or "", re.IGNORECASE)
+    request = IngestRequest(
+        content_path=None if is_url else command.path,
+        url=command.path if is_url else None,
+        force_reindex=command.force,
+    )
     async with open_services(settings) as services:
         try:
             await services.store.open()
@@ -291,6 +299,8 @@ async def _read_index(services: Services) -> Manifest:
     found = index_differences(manifest, services.settings, services.embedder.model_id)
     if manifest.pushed:
         found["the book"] = "uploaded, not BOOK_CONTENT_PATH"
+    if manifest.crawled:
+        found["the book"] = f"{manifest.crawled}, not BOOK_CONTENT_PATH"
     if found:
         listed = ", ".join(f"{name} ({detail})" for name, detail in sorted(found.items()))
         print(
@@ -307,10 +317,13 @@ async def _follow_ingestion(services: Services) -> IngestStatus:
         while True:
             status = services.ingestion.status(None)
             progress = status.progress
+            done, unit = progress.files_processed, "files"
+            if progress.pages_fetched and not progress.chunks_created:
+                done, unit = progress.pages_fetched, "pages read from the web"
             progress_bar.show(
                 progress.chunks_embedded + progress.chunks_reused,
                 progress.chunks_created,
-                f"{progress.files_processed}/{progress.total_files} files",
+                f"{done}/{progress.total_files} {unit}",
             )
             if status.finished_at:
                 break

@@ -21,7 +21,7 @@ _IGNORE_FILE: Final = ".quireignore"
 MARKDOWN_SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
 HTML_SUFFIXES: Final = frozenset({".html", ".htm", ".xhtml"})
 _SUFFIXES: Final = MARKDOWN_SUFFIXES | HTML_SUFFIXES
-_HTML_FACTOR: Final = 5
+HTML_FACTOR: Final = 5
 """How much larger than its text a file of HTML may be: it has navigation and markup too."""
 _NEVER: Final = frozenset("node_modules bower_components __pycache__ venv site-packages".split())
 # Folders that no generator publishes.
@@ -102,7 +102,7 @@ def discover(
     ignored = _ignore_rules(root, errors)
     paths: list[str] = []
     total = others = 0
-    most = limits.max_total_bytes * (_HTML_FACTOR if html else 1)
+    most = limits.max_total_bytes * (HTML_FACTOR if html else 1)
     for path, size in _walk(root, limits, ignored, errors, outputs, underscored, html):
         if _is_html(path) != html:
             others += 1
@@ -152,7 +152,7 @@ def sha256(data: bytes) -> str:
 
 def file_limit(path: str, limits: DocumentLimits) -> int:
     """Bytes that a page may have."""
-    return limits.max_file_bytes * (_HTML_FACTOR if _is_html(path) else 1)
+    return limits.max_file_bytes * (HTML_FACTOR if _is_html(path) else 1)
 
 
 def is_hidden(front_matter: Mapping[str, object]) -> bool:

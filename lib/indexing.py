@@ -61,6 +61,9 @@ _Timestamp = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time
 class _Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Progress of a task. `errors` are lines of the form "file: problem"."""
 
+    pages_fetched: Annotated[
+        int, msgspec.Meta(description="Pages read from the web so far, of total_files.")
+    ]
     files_processed: int
     total_files: int
     files_unchanged: int
@@ -98,7 +101,10 @@ class IngestTask:
     """One run of the ingestion. The fields of `_Progress` have the same names here."""
 
     task_id: str = field(default_factory=lambda: str(uuid4()))
+    url: str = ""
+    """Address of the site on the web that is read."""
     status: _TaskStatus = "pending"
+    pages_fetched: int = 0
     files_processed: int = 0
     total_files: int = 0
     files_unchanged: int = 0
@@ -357,6 +363,7 @@ async def index_book(
             configured=digest(wanted.values()),
             settings=wanted,
             pushed=book.content == digest([str(settings.pushed_content)]),
+            crawled=task.url,
             languages=_languages_of(ledger),
             title=book.title,
             site_url=book.site_url,

@@ -4,15 +4,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from lib.book import content_folder
 from lib.embedding import Embedder
-from lib.errors import NotFound, QuireError
+from lib.errors import InvalidRequest, NotFound, QuireError
 from lib.indexing import (
     IngestStatus,
     IngestTask,
@@ -25,6 +26,10 @@ from lib.reader import open_reader
 from lib.runtime import trim_heap
 from lib.settings import Settings
 from lib.store import Store
+from lib.web.stored_site import remove_other_copies
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +41,16 @@ class IngestRequest(msgspec.Struct, kw_only=True):
 
     content_path: (
         Annotated[str, msgspec.Meta(description="The content folder, or a path inside it.")] | None
+    ) = None
+    url: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                description="Address of a published site or of its sitemap.xml, to read from the "
+                "web instead of the content folder."
+            ),
+        ]
+        | None
     ) = None
     force_reindex: Annotated[
         bool,
@@ -70,6 +85,16 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     left_out: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What to read: a folder, or a site on the web."""
+
+    folder: Path | None
+    url: "URL | None" = None
+    fetch: bool = True
+    """Whether to read the site, or only its stored copy."""
+
+
 class Ingestion:
     """Runs one ingestion at a time and remembers the last `_MAX_REMEMBERED_TASKS`."""
 
@@ -93,13 +118,17 @@ class Ingestion:
     def latest(self) -> IngestTask | None:
         return next(reversed(self._tasks.values()), None)
 
-    async def start(self, request: IngestRequest, *, root: Path | None = None) -> IngestStarted:
+    async def start(
+        self, request: IngestRequest, *, root: Path | None = None, fetch: bool = True
+    ) -> IngestStarted:
         """Start a task in the background, or return the running one.
 
-        `root` replaces the content folder by one that the server created. Raises `InvalidRequest`
-        for a path that is not a folder inside the content folder, and the errors of `may_begin`.
+        `root` replaces the content folder by one that the server created. Without `fetch`, the
+        stored copy of a site on the web is indexed. Raises `InvalidRequest` for a path that is not
+        a folder inside the content folder and for a text that is no address, and the errors of
+        `may_begin`.
         """
-        folder = root or content_folder(self._settings.book_content_path, request.content_path)
+        source = await self._source(request, root, fetch=fetch)
         if self._may_begin and not (self.latest and self.latest.running):
             await self._may_begin()
         running = self.latest
@@ -110,16 +139,16 @@ class Ingestion:
                 task_id=running.task_id,
                 estimated_files=running.total_files,
             )
-        task = IngestTask()
+        task = IngestTask(url=str(source.url or ""))
         self._tasks[task.task_id] = task
         while len(self._tasks) > _MAX_REMEMBERED_TASKS:
             del self._tasks[next(iter(self._tasks))]
         found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        task.run = asyncio.create_task(self._run(task, folder, request, found))
+        task.run = asyncio.create_task(self._run(task, source, request, found))
         total = await asyncio.shield(found)
         return IngestStarted(
             status="started",
-            message=f"Ingesting {total} files.",
+            message=f"Reading {source.url}." if source.url else f"Ingesting {total} files.",
             task_id=task.task_id,
             estimated_files=total,
         )
@@ -127,8 +156,8 @@ class Ingestion:
     async def preview(self, request: IngestRequest) -> Preview:
         """Compute what `start` would do, without doing it. Raises `QuireError`."""
         task = IngestTask()
-        folder = content_folder(self._settings.book_content_path, request.content_path)
-        async with open_reader(self._settings, folder) as reader:
+        source = await self._source(request)
+        async with open_reader(*await self._book(source, task, request)) as reader:
             before = await published_index(
                 self._settings,
                 self._store,
@@ -189,18 +218,67 @@ class Ingestion:
             )
         return task
 
+    async def _source(
+        self, request: IngestRequest, root: Path | None = None, *, fetch: bool = True
+    ) -> _Source:
+        if request.url is None:
+            content = self._settings.book_content_path
+            return _Source(root or content_folder(content, request.content_path))
+        if request.content_path:
+            raise InvalidRequest(
+                "The fields url and content_path exclude each other.", details={"field": "url"}
+            )
+        await asyncio.to_thread(__import__, "lib.web.crawl")  # takes 0.1 s
+        from lib.web.crawl import parse_address
+
+        return _Source(None, parse_address(request.url), fetch)
+
+    async def _book(
+        self, source: _Source, task: IngestTask, request: IngestRequest
+    ) -> tuple[Settings, Path]:
+        """Read the site, if the source is one. Returns how to read a folder, and the folder."""
+        if source.folder:
+            return self._settings, source.folder
+        assert source.url
+        from lib.web.crawl import crawl, stored_copy
+
+        def report(done: int, total: int) -> None:
+            task.pages_fetched, task.total_files = done, total
+
+        copies = self._settings.crawled_content
+        if source.fetch:
+            limits, force = self._settings.limits, request.force_reindex
+            site = await crawl(source.url, copies, limits, force=force, report=report)
+        elif found := await asyncio.to_thread(stored_copy, source.url, copies):
+            site = found
+        else:
+            raise InvalidRequest(f"The stored copy of {source.url} is gone. Read the site again.")
+        task.add_errors(site.errors)
+        # The addresses of the copy are exact, whatever the settings say.
+        settings = replace(
+            self._settings, site_url=site.site_url, site_source="html", site_options={}
+        )
+        return settings, site.root
+
     async def _run(
-        self, task: IngestTask, folder: Path, request: IngestRequest, found: "asyncio.Future[int]"
+        self,
+        task: IngestTask,
+        source: _Source,
+        request: IngestRequest,
+        found: "asyncio.Future[int]",
     ) -> None:
         task.status = "processing"
         began = time.monotonic()
+        if source.url:
+            found.set_result(0)  # reading a site may take hours
         try:
-            async with open_reader(self._settings, folder) as reader:
+            async with open_reader(*await self._book(source, task, request)) as reader:
                 book = reader.book
                 task.add_errors(book.errors)
                 task.notes = [*book.notes]
                 task.total_files = len(book.paths)
-                found.set_result(task.total_files)
+                if not found.done():
+                    found.set_result(task.total_files)
                 await index_book(
                     self._settings,
                     self._store,
@@ -212,6 +290,8 @@ class Ingestion:
                 )
                 if self._when_published:
                     self._when_published()
+                copies = self._settings.crawled_content
+                await asyncio.to_thread(remove_other_copies, copies, reader.root)
                 task.links_unresolved = await check_links(
                     self._store, reader, self._settings.site_check_path
                 )

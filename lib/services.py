@@ -38,6 +38,7 @@ from lib.runtime import LoopMonitor
 from lib.sessions import MemorySessions
 from lib.settings import MULTILINGUAL, Settings
 from lib.store import INDEX_FORMAT, GuardedStore, Manifest, Store, store_breaker
+from lib.web.stored_site import last_copy
 
 if TYPE_CHECKING:
     from lib.embedding_local import LocalEmbedder
@@ -394,9 +395,9 @@ async def _open_index(services: Services) -> bool:
 async def _ingest_if_needed(services: Services) -> bool:
     """Start an ingestion if there is no index for the current settings. Returns whether it did.
 
-    The old index stays in use meanwhile. A book that was uploaded is indexed again from its own
-    folder. An unreadable index is rebuilt at the cost of an embedding service only if it has
-    vectors of the same model to reuse. Raises `QuireError`.
+    The old index stays in use meanwhile. A book that was uploaded or read from the web is indexed
+    again from its own folder; nothing is fetched. An unreadable index is rebuilt at the cost of an
+    embedding service only if it has vectors of the same model to reuse. Raises `QuireError`.
     """
     settings, embedding_model = services.settings, services.embedder.model_id
     manifest, pushed = None, settings.pushed_content.is_dir()
@@ -424,6 +425,13 @@ async def _ingest_if_needed(services: Services) -> bool:
     if manifest and manifest.pushed and not pushed:
         _log.warning("%s Upload the book again: its folder is gone.", reason)
         return False
+    crawled = (
+        manifest.crawled if manifest else "" if pushed else last_copy(settings.crawled_content)
+    )
+    if crawled:
+        _log.info("%s Indexing the stored copy of %s.", reason, crawled)
+        await services.ingestion.start(IngestRequest(url=crawled), fetch=False)
+        return True
     root = settings.pushed_content if pushed and (not manifest or manifest.pushed) else None
     _log.info("%s Indexing %s.", reason, "the uploaded book" if root else "the content folder")
     await services.ingestion.start(IngestRequest(), root=root)

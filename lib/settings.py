@@ -321,6 +321,11 @@ class Settings:
         return (self.qdrant_path / self.qdrant_collection / "content").resolve()
 
     @property
+    def crawled_content(self) -> Path:
+        """Folder of the copies of sites that were read from the web."""
+        return (self.qdrant_path / self.qdrant_collection / "crawled").resolve()
+
+    @property
     def limits(self) -> DocumentLimits:
         """Size limits of a content folder."""
         return DocumentLimits(

@@ -155,6 +155,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """These settings by name, to tell which differ."""
     pushed: bool = False
     """Whether its content was uploaded as an archive."""
+    crawled: str = ""
+    """Address of the site or sitemap from which its content was read; empty for a folder."""
     title: str = ""
     """Title in the site's configuration."""
     site_url: str = ""

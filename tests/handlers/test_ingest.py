@@ -137,6 +137,10 @@ async def test_paths_that_are_no_folder_inside_are_refused(
         ({"batch_size": 1001}, "batch_size"),
         ({"batch_size": "100"}, "batch_size"),
         ({"batch_size": 1.5}, "batch_size"),
+        ({"url": ""}, "url"),
+        ({"url": "ftp://book.example/"}, "url"),
+        ({"url": "https://me:secret@book.example/"}, "url"),
+        ({"url": "https://book.example/", "content_path": "guide"}, "url"),
     ],
     ids=str,
 )
@@ -146,6 +150,7 @@ async def test_wrong_fields_are_refused_by_name(
     answer = await api.as_admin("POST", "/ingest", json=fields)
     assert answer.status == 400
     assert answer.json()["details"]["field"] == named
+    assert "secret" not in answer.text
 
 
 async def test_a_second_request_gets_the_running_task(

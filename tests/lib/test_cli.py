@@ -132,6 +132,7 @@ def test_lines_about_files_go_to_stderr(
         (["ingest", "../.."], "content_path must be a folder inside the content folder.\n"),
         (["ingest", "missing"], "content_path must be a folder inside the content folder.\n"),
         (["ask", " "], "or wait if one is running.\n"),
+        (["ingest", "https://"], "https://book.example/sitemap.xml.\n"),
     ],
 )
 def test_an_error_is_one_sentence(
@@ -142,6 +143,13 @@ def test_an_error_is_one_sentence(
 ) -> None:
     assert main(arguments) == 1
     assert capsys.readouterr().err.endswith(message)
+
+
+def test_nothing_inside_the_network_is_read(
+    environment: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ingest", "http://127.0.0.1:9/sitemap.xml"]) == 1
+    assert "is inside the server's network, where nothing is read" in capsys.readouterr().err
 
 
 def test_links_are_checked(

@@ -1,0 +1,169 @@
+"""Find the pages of a site in its sitemaps."""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from yarl import URL
+
+from lib.errors import InvalidRequest
+from lib.sites.sitemap import MAX_SITEMAP_BYTES, SitemapError, read_sitemap
+from lib.web.paced_http import PacedClient
+from lib.web.robots import Robots
+from lib.web.safe_http import MAX_URL_LENGTH, FetchError, InsideNetwork, gunzip, is_same_site
+
+_NAMES: Final = ("sitemap.xml", "sitemap-index.xml", "sitemap_index.xml")
+_FILES: Final = (".xml", ".xml.gz", ".html", ".htm")
+_MAX_SITEMAPS: Final = 500
+_MAX_NESTING: Final = 2
+"""Levels of sitemaps below an index."""
+_MAX_FOLDERS: Final = 10
+"""Folders above the given address in which a sitemap is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageList:
+    """The pages of a site."""
+
+    origin: URL
+    base: str
+    """Path of the folder that has all pages, with a slash at both ends."""
+    paths: Sequence[str]
+    """Paths of their addresses, percent-encoded, in the order of the sitemap."""
+    problems: Sequence[str]
+    """Lines of the form `address: problem`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Addresses of the site in sitemaps."""
+
+    pages: dict[URL, None]
+    problems: list[str]
+
+
+async def list_pages(client: PacedClient, url: URL, robots: Robots, most: int) -> PageList:
+    """List up to `most` pages: those of the sitemap at `url`, or of the site, below `url`.
+
+    Raises `InvalidRequest` without any, and `InsideNetwork`.
+    """
+    is_sitemap = _is_sitemap(url)
+    above = "/" if is_sitemap else _folder_of(url.raw_path)
+    problems: list[str] = []
+    for group, guessed in _sitemaps(url, above, robots):
+        found = await _read_sitemaps(client, group, url, most)
+        if not guessed:
+            problems += found.problems
+        pages = [page for page in found.pages if page.raw_path.startswith(above)]
+        if pages:
+            break
+    else:
+        reason = problems[0] if problems else f"{url} has no sitemap with pages below it"
+        raise InvalidRequest(
+            f"{reason}. Give the address of the site's sitemap.xml, or ingest the folder of the "
+            "built site."
+        )
+    first = pages[0].with_scheme("https") if url.scheme == "https" else pages[0]
+    origin = first.origin()
+    paths = list(dict.fromkeys(page.raw_path for page in pages))
+    beside = _folder_of(url.raw_path) if is_sitemap else above
+    base = beside if all(path.startswith(beside) for path in paths) else "/"
+    if len(paths) > most:
+        problems.append(
+            f"{origin.with_path(paths[most], encoded=True)}: skipped, with all pages after it: "
+            f"more than {most} pages (MAX_FILES)"
+        )
+    return PageList(origin, base, paths[:most], problems)
+
+
+def _is_sitemap(url: URL) -> bool:
+    return url.raw_path.lower().endswith(_FILES[:2])
+
+
+def _folder_of(path: str) -> str:
+    """The folder of a file, else the path itself as a folder."""
+    folder, _, name = path.rpartition("/")
+    return f"{folder}/" if not name or name.lower().endswith(_FILES) else f"{path}/"
+
+
+def _sitemaps(url: URL, folder: str, robots: Robots) -> Iterator[tuple[list[URL], bool]]:
+    """Yield sitemaps to read together, and whether their addresses are guesses."""
+    if _is_sitemap(url):
+        yield [url], False
+        return
+    declared = (_on_site(text, url, url) for text in robots.sitemaps[:_MAX_SITEMAPS])
+    if named := list(dict.fromkeys(each for each in declared if each)):
+        yield named, False
+    parts = folder.strip("/").split("/") if folder != "/" else []
+    for depth in range(len(parts), max(-1, len(parts) - _MAX_FOLDERS), -1):
+        place = "".join(f"{part}/" for part in parts[:depth])
+        for name in _NAMES:
+            yield [url.with_path(f"/{place}{name}", encoded=True)], True
+
+
+async def _read_sitemaps(client: PacedClient, urls: Sequence[URL], site: URL, most: int) -> _Found:
+    """Read sitemaps, and those that they list, until there are more than `most` pages."""
+    waiting, seen = deque((url, 0) for url in urls), set(urls)
+    found = _Found({}, [])
+    while waiting and len(found.pages) <= most:
+        url, depth = waiting.popleft()
+        try:
+            pages, below, others = await _read_sitemap(client, url, site, most)
+        except InsideNetwork:
+            raise
+        except FetchError as error:
+            found.problems.append(f"{url} {error}")
+            continue
+        except SitemapError as error:
+            found.problems.append(f"{url}: {error}")
+            continue
+        found.pages.update(pages)
+        if others:
+            found.problems.append(f"{url}: {others} addresses are not of this site")
+        for each in below if depth < _MAX_NESTING else ():
+            if each not in seen and len(seen) < _MAX_SITEMAPS:
+                seen.add(each)
+                waiting.append((each, depth + 1))
+    return found
+
+
+async def _read_sitemap(
+    client: PacedClient, url: URL, site: URL, most: int
+) -> tuple[dict[URL, None], list[URL], int]:
+    """The site's pages and sitemaps in a sitemap, and the number of other addresses.
+
+    Raises `FetchError` and `SitemapError`.
+    """
+    found = await client.get(url, max_bytes=MAX_SITEMAP_BYTES)
+    if found.status != 200:
+        raise FetchError(f"answers with status {found.status}")
+
+    def parse() -> tuple[dict[URL, None], list[URL], int]:
+        data = found.body
+        if data.startswith(b"\x1f\x8b"):
+            data = gunzip(data, MAX_SITEMAP_BYTES)
+        sitemap, pages, others = read_sitemap(data), dict[URL, None](), 0
+        for text in sitemap.pages:
+            if page := _on_site(text, found.url, site):
+                pages.setdefault(page.with_query(None))
+            else:
+                others += 1
+            if len(pages) > most:
+                break
+        listed = (_on_site(text, found.url, site) for text in sitemap.sitemaps[:_MAX_SITEMAPS])
+        return pages, [each for each in listed if each], others
+
+    return await asyncio.to_thread(parse)
+
+
+def _on_site(text: str, found_in: URL, site: URL) -> URL | None:
+    """The address that a sitemap or robots.txt names; None if it is not one of the site."""
+    if len(text) > MAX_URL_LENGTH:
+        return None
+    try:
+        url = found_in.join(URL(text)).with_fragment(None)
+        return url if is_same_site(url, site) else None
+    except ValueError:
+        return None
