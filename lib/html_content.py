@@ -287,7 +287,7 @@ def _join(nodes: Sequence[LexborNode], body: LexborNode) -> LexborNode:
 
 def _after(node: LexborNode, root: LexborNode) -> LexborNode | None:
     """The node that follows `node` and all within it, inside of `root`."""
-    while node != root:
+    while node.mem_id != root.mem_id:  # `!=` compares their HTML
         if (following := node.next) is not None:
             return following
         if (parent := node.parent) is None:
