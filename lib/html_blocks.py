@@ -10,7 +10,6 @@ _MAX_WEIGHT: Final = 20
 
 class _Container(NamedTuple):
     marker: str
-    """Before its first line; spaces of the same width, or `>`, before the others."""
     weight: int
     tight: bool
 
@@ -37,15 +36,16 @@ class Writer:
         """Whether the innermost container has text."""
         return 0 < self._used == len(self._containers)
 
-    def enter(self, marker: str, *, weight: int = 2, tight: bool = False) -> bool:
+    def enter(self, marker: str, *, weight: int = 2, tight: bool = False, below: str = "") -> bool:
         """Begin a quote, item or definition. False if it would be nested too deep to be read.
 
-        Its first block follows the line before it without an empty line if it is `tight`.
+        Its first line begins with `marker`, the others with `below`. It follows the line before it
+        without an empty line if it is `tight`.
         """
         if self._weight + weight > _MAX_WEIGHT:
             return False
         self._containers.append(_Container(marker, weight, tight))
-        below = marker if marker.startswith(">") else " " * len(marker)
+        below = below or (marker if marker.startswith(">") else " " * len(marker))
         self._prefixes.append(self._prefixes[-1] + below)
         self._weight += weight
         return True

@@ -8,8 +8,8 @@ from markdown_it.common.utils import isMdAsciiPunct, isPunctChar
 
 _SPACES: Final = re.compile(r"\s++")
 _MARKS: Final = ("](", "![", "~~")
-_INVISIBLE: Final = re.compile("[\u00ad\u200b\u2060\ufeff\ufdd0-\ufdd4\x00]")
-"""Characters without a width, and those with which `lib.markdown_page` marks code."""
+_INVISIBLE: Final = re.compile("[\u00ad\u200b\u2060\ufeff]")
+"""Characters without a width that only say where a line may be broken."""
 _BREAK: Final = "  \n"
 
 # Lookarounds decide by the neighbours within the text; at its ends every neighbour is possible.
@@ -25,9 +25,11 @@ _MEANT: Final = re.compile(
     r"|\](?=\()"
     r"|\{(?=:? ?[.#]|\{[%!]|\Z)"
 )
+_MEANT_IN_LINK: Final = re.compile(rf"{_MEANT.pattern}|[\[\]]")
 _DOUBTFUL: Final = re.compile(r"[\\`*_~$<&\[\]{!]")
 _BRACKET: Final = re.compile(r"[\[\]]")
 _FORMULA: Final = re.compile(r"\$\$|\$(?![\s$])[^$]*+(?<!\s)\$(?![\w$])")
+_FORMULA_TEXT: Final = re.compile(r"(?![\s$])(?:[^$\\]|\\.)++(?<!\s)", re.DOTALL)
 _LINE_START: Final = re.compile(
     r"#{1,6}(?:\s|\Z)|>|[-+*](?:\s|\Z)|\+\+\+|=(?:=|\s*\Z)|:(?:\s|::|\Z)|//(?=/)|!(?=!!)|\?(?=\?\?)"
     r"|~(?:\s|\Z)|_(?:\s|\Z)|\$(?=\$)|\[(?=(?:[^\[\]\\]|\\.)*+\]:)|[-|:][-|: \t]*\Z"
@@ -93,6 +95,8 @@ class Inline:
         self._code_depth = 0
         self._code_gap = ""
         self._links = 0
+        self._formula = -1
+        """Index of the last part that is a formula."""
         self._counts = dict.fromkeys(_MARKS, 0)
 
     def text(self, text: str) -> None:
@@ -132,6 +136,18 @@ class Inline:
     def image(self, alt: str, address: str) -> None:
         alt = _DOUBTFUL.sub(_escape, alt)
         self.verbatim(f"![{alt}]({address})")
+
+    def formula(self, tex: str) -> None:
+        """Add a formula; as code if it could not be read as one."""
+        if _FORMULA_TEXT.fullmatch(tex):
+            self.verbatim(f"${tex}$")
+            self._formula = len(self._parts) - 1
+        else:
+            self.verbatim(code_span(tex))
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._parts
 
     def line_break(self) -> None:
         self._end_code()
@@ -176,6 +192,7 @@ class Inline:
                 self._open[self._written] = _NO_FORMAT
         parts, raw, counts = self._parts, self._raw, self._counts
         self._parts, self._raw, self._gap, self.size = [], {}, "", 0
+        self._formula = -1
         self._counts = dict.fromkeys(_MARKS, 0)
         text = _join(parts)
         if raw and not _is_safe(text, counts, raw.values()):
@@ -195,9 +212,14 @@ class Inline:
         while self._written < len(self._open):
             self._begin(self._open[self._written])
             self._written += 1
+        if self._formula == len(parts) - 1 >= 0 and (markdown[0].isalnum() or markdown[0] in "_$"):
+            shown = str(parts[-1])  # which Markdown does not read before a letter
+            parts[-1] = _DOUBTFUL.sub(_escape, shown)
+        if markdown[0] == "(" and parts and str(parts[-1]).endswith("]"):
+            markdown = f"\\{markdown}"
         if raw:
             if self._links:
-                markdown = _DOUBTFUL.sub(_escape, raw)
+                markdown = _MEANT_IN_LINK.sub(_escape, raw)
             self._raw[len(parts)] = raw
         parts.append(markdown)
         self.size += len(markdown)

@@ -1,19 +1,35 @@
-"""Convert an element of HTML to Markdown that `lib.markdown` reads back with the same text."""
+"""Convert an element of HTML to Markdown that `lib.markdown` reads back with the same text.
+
+The flavour is CommonMark, with the tables, footnotes, definition lists and formulas that
+`lib.markdown_rules` adds to it. Handlers of elements are functions by tag, here, and by the classes
+of themes, in `lib.html_themes`.
+"""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple, TypeAlias
-from urllib.parse import quote, urljoin
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 from selectolax.lexbor import LexborNode
 
-from lib.html_blocks import Cell, Table, Writer
+from lib.html_blocks import Cell, Table
 from lib.html_code import read_code
-from lib.html_inline import Inline, at_line_starts, code_span, heading_text
+from lib.html_inline import code_span
+from lib.html_themes import (
+    enter_definitions,
+    enter_formula,
+    enter_note_text,
+    enter_term,
+    find_theme,
+    is_layout,
+    read_reference,
+    write_reference,
+)
+from lib.html_walk import Attributes, Converter, Enter, Leave, OpenList
 from lib.markdown_page import Flavour, fence
 
 FLAVOUR: Final[Flavour] = "commonmark"
-"""Flavour of the Markdown: it knows definition lists, footnotes and formulas."""
+_RESERVED: Final = re.compile("[\x00\ufdd0-\ufdd4]")
+"""NUL, and the characters with which `lib.markdown_page` and `lib.templates` mark parts."""
 
 
 class _Converted(NamedTuple):
@@ -23,296 +39,226 @@ class _Converted(NamedTuple):
     anchors: Mapping[int, str]
 
 
-_Leave: TypeAlias = Callable[[], None]
-_Enter: TypeAlias = Callable[["_Converter", LexborNode], _Leave | None]
-"""Handles an element. Returns what to do after its children, or None if they are done."""
-
-
 def to_markdown(content: LexborNode, url: str) -> _Converted:
-    """Convert `content`, whose relative links count from `url`."""
-    converter = _Converter(url)
+    """Convert `content`, whose relative links count from `url`.
+
+    An id counts if only one element has it; the caller removes it from the later ones.
+    """
+    converter = Converter(url, _enter, _enter_plain)
     converter.convert(content)
-    return _Converted("".join(converter.writer.parts), converter.anchors)
+    markdown = _RESERVED.sub("\ufffd", "".join(converter.writer.parts))
+    return _Converted(markdown, converter.anchors)
+
+
+def _enter(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    if attributes:
+        if anchor := attributes.get("id"):
+            converter.ids.append(anchor)
+        if theme := find_theme(converter, node, attributes):
+            return theme(converter, node, attributes)
+    return _enter_plain(converter, node, attributes)
+
+
+def _enter_plain(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    enter = _ENTERS.get(node.tag or "")
+    return enter(converter, node, attributes) if enter else converter.nothing
 
 
 _BLOCKS: Final = frozenset(
-    "address article aside blockquote body center dd details dialog dir div dl dt fieldset "
+    "address article aside blockquote body caption center dd details dialog dir div dl dt fieldset "
     "figcaption figure footer form h1 h2 h3 h4 h5 h6 header hgroup hr html legend li listing main "
-    "menu nav ol optgroup option p plaintext pre search section summary table tbody tfoot thead tr "
-    "ul xmp caption".split()
+    "menu nav ol p plaintext pre search section summary table tbody tfoot thead tr ul xmp".split()
 )
 _LISTS: Final = frozenset({"ul", "ol", "menu", "dir"})
 _HEADINGS: Final = "h1, h2, h3, h4, h5, h6"
+_ANCHORS: Final = "a[id], a[name], span[id], code[id]"
 
 
-class _List:
-    """A list whose items are being read."""
-
-    def __init__(self, mark: str, number: int | None, *, tight: bool, joined: bool) -> None:
-        self.mark = mark
-        self.number = number
-        self.tight = tight
-        self.joined = joined
-        """Whether its first item follows the text before it without an empty line."""
-
-    def next_marker(self) -> str:
-        if self.number is None:
-            return f"{self.mark} "
-        self.number += 1
-        return f"{self.number - 1}{self.mark} "
+def _skip(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    return None
 
 
-class _Converter:
-    """Walks an element and writes its Markdown."""
-
-    def __init__(self, url: str) -> None:
-        self.writer = Writer()
-        self.inline = Inline()
-        self.anchors: dict[int, str] = {}
-        self._url = url
-        self._addresses: dict[str, str] = {}
-        self._line = 0
-        """How many elements are open whose text has to be one line: a heading, a cell, a term."""
-        self._lists: list[_List] = []
-        self._closed_list: tuple[int, str] | None = None
-        self._tables: list[Table] = []
-        self._has_term = False
-        self._inlines: list[Inline] = []
-        self._ids: list[str] = []
-        """Ids of elements that began after the last text."""
-
-    def convert(self, root: LexborNode) -> None:
-        stack: list[tuple[Iterator[LexborNode], _Leave]] = [
-            (root.iter(include_text=True), self.flush)
-        ]
-        enters, text = _ENTERS, self.text
-        while stack:
-            children, leave = stack[-1]
-            for node in children:
-                tag = node.tag
-                if tag == "-text":
-                    text(node.text_content or "")
-                    continue
-                after = enters.get(tag or "", _enter_inline)(self, node)
-                if after is not None:
-                    stack.append((node.iter(include_text=True), after))
-                    break
-            else:
-                stack.pop()
-                leave()
-
-    def text(self, text: str) -> None:
-        self.inline.text(text)
-        if self.inline.size > _MAX_PARAGRAPH and not self._line:
-            self.flush()
-
-    def flush(self) -> None:
-        """End the paragraph."""
-        if self._line:
-            self.inline.line_break()
-        elif text := self.inline.finish():
-            self.write_text(text)
-
-    def write_text(self, text: str) -> None:
-        text = at_line_starts(text)
-        # JSON at the start of a file is its front matter
-        self._write(f"\\{text}" if text[0] == "{" and not self.writer.parts else text)
-
-    def _write(self, block: str, *, tight: bool = False) -> int:
-        self._closed_list = None
-        self._has_term = False
-        self._ids.clear()
-        return self.writer.write(block, tight=tight)
-
-    # One line of text
-
-    def begin_line(self, newline: str = " ") -> None:
-        self.flush()
-        self._inlines.append(self.inline)
-        self.inline = Inline()
-        self.inline.newline = newline
-        self._line += 1
-
-    def end_line(self) -> str:
-        text = self.inline.finish()
-        self.inline = self._inlines.pop()
-        self._line -= 1
-        return text
-
-    def leave_inline(self) -> None:
-        self.inline.close()
-
-    def nothing(self) -> None:
-        pass
-
-    def address(self, href: str | None) -> str:
-        """Return the absolute address of a link; empty for one that leads nowhere."""
-        if href is None:
-            return ""
-        if href not in self._addresses:
-            self._addresses[href] = _absolute(href, self._url)
-        return self._addresses[href]
+def _enter_script(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    if (attributes.get("type") or "").startswith("math/tex"):
+        return enter_formula(converter, node, attributes)
+    return None
 
 
-_MAX_PARAGRAPH: Final = 15_000
-_CONTROLS: Final = re.compile("[\x00-\x1f\x7f]")
-_UNSAFE: Final = re.compile(r"[\s()<>\\`|\"]")
-_ENTITY: Final = re.compile(r"&(?=#?\w{1,31};)")
-
-
-def _absolute(href: str, url: str) -> str:
-    href = _CONTROLS.sub("", href).strip()
-    if not href.startswith(("http://", "https://")):
-        try:
-            href = urljoin(url, href)
-        except ValueError:
-            return ""
-        if not href.startswith(("http://", "https://", "mailto:")):
-            return ""
-    href = _UNSAFE.sub(lambda found: quote(found[0], safe=""), href)
-    return _ENTITY.sub("&amp;", href)
-
-
-def _enter_inline(converter: _Converter, node: LexborNode) -> _Leave | None:
-    return converter.nothing
-
-
-def _enter_block(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_block(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.flush()
     return converter.flush
 
 
-def _skip(converter: _Converter, node: LexborNode) -> _Leave | None:
-    return None
-
-
-def _enter_heading(converter: _Converter, node: LexborNode) -> _Leave | None:
-    if converter._line:
-        return _enter_strong_line(converter, node)
-    level = int((node.tag or "h1")[1])
-    anchor = node.id or (converter._ids[-1] if converter._ids else "")
-    converter.begin_line()
-
-    def leave() -> None:
-        text = converter.end_line()
-        if text:
-            at = converter._write(f"{'#' * level} {heading_text(text)}")
-            if anchor:
-                converter.anchors[at] = anchor
-
-    return leave
-
-
-def _enter_strong_line(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_section(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.flush()
-    converter.inline.open("**", "**")
+    converter.sections.append(attributes.get("id") or "")
 
     def leave() -> None:
-        converter.inline.close()
         converter.flush()
+        converter.sections.pop()
 
     return leave
 
 
-def _enter_summary(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_heading(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    if converter.in_line:
+        return converter.begin_label()
+    level = int((node.tag or "h1")[1])
+    anchor = attributes.get("id") or ""
+    if converter.sections:
+        anchor = anchor or converter.sections[-1]
+        converter.sections[-1] = ""
+    if not anchor and (inside := node.css_first(_ANCHORS)) is not None:
+        anchor = inside.attributes.get("id") or inside.attributes.get("name") or ""
+    if not anchor and converter.ids:
+        anchor = converter.ids[-1]
+    converter.begin_line()
+    converter.in_heading = True
+
+    def leave() -> None:
+        converter.in_heading = False
+        if text := converter.end_line():
+            converter.level = level
+            converter.write_heading(level, text, anchor)
+
+    return leave
+
+
+def _enter_summary(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     if node.css_first(_HEADINGS) is not None:
-        return _enter_block(converter, node)
-    return _enter_strong_line(converter, node)
+        return _enter_block(converter, node, attributes)
+    return converter.begin_label()
 
 
-def _format(before: str, after: str = "") -> _Enter:
-    def enter(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _format(before: str, after: str = "") -> Enter:
+    def enter(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
         converter.inline.open(before, after or before)
-        return converter.leave_inline
+        return converter.close_inline
 
     return enter
 
 
-def _enter_code(converter: _Converter, node: LexborNode) -> _Leave | None:
-    converter.inline.open_code()
-    return converter.inline.close_code
+def _enter_superscript(
+    converter: Converter, node: LexborNode, attributes: Attributes
+) -> Leave | None:
+    if not converter.in_heading and (reference := read_reference(node)):
+        write_reference(converter, *reference)
+        return None
+    converter.inline.open("<sup>", "</sup>")
+    return converter.close_inline
 
 
-def _enter_link(converter: _Converter, node: LexborNode) -> _Leave | None:
-    address = converter.address(node.attributes.get("href"))
-    if address:
-        converter.inline.open("[", f"]({address})", repeat=False)
-        return converter.leave_inline
-    return converter.nothing
+def _between(before: str, after: str) -> Enter:
+    """Text before and after the element."""
+
+    def enter(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+        converter.inline.text(before)
+        return lambda: converter.inline.text(after)
+
+    return enter
 
 
-def _enter_break(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_code(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    inline = converter.inline
+    inline.open_code()
+    return lambda: converter.inline.close_code()
+
+
+def _enter_link(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    href = attributes.get("href")
+    if not href or (converter.in_heading and href.startswith("#")):
+        return converter.nothing
+    address = converter.address(href)
+    if not address:
+        return converter.nothing
+    converter.inline.open("[", f"]({address})", repeat=False)
+    return converter.close_inline
+
+
+def _enter_break(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.inline.line_break()
     return None
 
 
-def _enter_image(converter: _Converter, node: LexborNode) -> _Leave | None:
-    attributes = node.attributes
+def _enter_image(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     alt = " ".join((attributes.get("alt") or "").split())
-    if not alt:
-        return None
     address = converter.address(attributes.get("src"))
-    if address and "emoji" not in (attributes.get("class") or ""):
+    if address and alt and "emoji" not in (attributes.get("class") or ""):
         converter.inline.image(alt, address)
     else:
         converter.inline.text(alt)
     return None
 
 
-def _enter_pre(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_frame(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    """A video or a frame of another site: a link with its title."""
+    title = attributes.get("title") or attributes.get("aria-label")
+    if not title:
+        return None
+    address = converter.address(attributes.get("src"))
+    converter.inline.open("[" if address else "", f"]({address})" if address else "", repeat=False)
+    converter.inline.text(title)
+    converter.inline.close()
+    return None
+
+
+def _enter_input(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    is_box = attributes.get("type") == "checkbox"
+    if is_box and converter.lists and converter.inline.is_empty and not converter.in_line:
+        converter.inline.verbatim("[x]" if "checked" in attributes else "[ ]")
+        converter.inline.space()
+    return None
+
+
+def _enter_pre(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     code = read_code(node)
     converter.flush()
     if not code.text.strip():
         return None
-    if converter._line:
+    if converter.in_line:
         for line in code.text.split("\n"):
             if line.strip():
                 converter.inline.verbatim(code_span(line.strip()))
                 converter.flush()
-        return None
-    converter._write(fence(code.text, code.language))
+    else:
+        converter.code_title = converter.code_title or code.title
+        converter.write(fence(code.text, code.language, converter.take_code_title()))
     return None
 
 
-def _enter_quote(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_quote(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.flush()
-    if converter._line or not converter.writer.enter("> ", weight=1):
+    if converter.in_line or not converter.writer.enter("> ", weight=1):
         return converter.flush
-
-    def leave() -> None:
-        converter.flush()
-        converter.writer.leave()
-
-    return leave
+    return converter.leave_container
 
 
-def _enter_rule(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_rule(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.flush()
-    if not converter._line and converter.writer.parts:
-        converter._write("***")
+    if not converter.in_line and converter.writer.parts:
+        converter.write("***")
     return None
 
 
-def _enter_list(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_list(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.flush()
     number = None
     mark = "-"
     if node.tag == "ol":
-        start = (node.attributes.get("start") or "").strip()
+        start = (attributes.get("start") or "").strip()
         number = int(start) if start.isascii() and start.isdigit() and len(start) < 9 else 1
         mark = "."
     depth = converter.writer.depth
-    if converter._closed_list == (depth, mark):
+    if converter.closed_list == (depth, mark):
         mark = "*" if number is None else ")"
-    tight = _is_tight(node)
-    inside = bool(converter._lists) and converter._lists[-1].tight
+    inside = bool(converter.lists) and converter.lists[-1].tight
     joined = inside and number in (None, 1) and converter.writer.in_item
-    converter._lists.append(_List(mark, number, tight=tight, joined=joined))
+    converter.lists.append(OpenList(mark, number, tight=_is_tight(node), joined=joined))
 
     def leave() -> None:
         converter.flush()
-        converter._lists.pop()
-        converter._closed_list = depth, mark
+        converter.lists.pop()
+        converter.closed_list = depth, mark
 
     return leave
 
@@ -320,106 +266,99 @@ def _enter_list(converter: _Converter, node: LexborNode) -> _Leave | None:
 def _is_tight(node: LexborNode) -> bool:
     """Tell whether the first item of a list has no block except lists."""
     item = next((child for child in node.iter() if child.tag == "li"), None)
-    if item is None:
-        return True
-    return all(child.tag not in _BLOCKS or child.tag in _LISTS for child in item.iter())
+    return item is None or all(
+        child.tag not in _BLOCKS or child.tag in _LISTS for child in item.iter()
+    )
 
 
-def _enter_item(converter: _Converter, node: LexborNode) -> _Leave | None:
+def _enter_item(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.flush()
-    if converter._line:
+    if converter.in_line:
         converter.inline.verbatim("-")
         converter.inline.space()
         return converter.flush
-    if not converter._lists:
+    if not converter.lists:
         return converter.flush
-    items = converter._lists[-1]
-    tight = items.joined
-    items.joined = items.tight
+    items = converter.lists[-1]
+    tight, items.joined = items.joined, items.tight
     if not converter.writer.enter(items.next_marker(), tight=tight):
         return converter.flush
+    return converter.leave_container
+
+
+def _enter_definition(
+    converter: Converter, node: LexborNode, attributes: Attributes
+) -> Leave | None:
+    converter.flush()
+    if converter.note:
+        label, converter.note = converter.note, ""
+        return enter_note_text(converter, node, label)
+    if converter.in_line or not converter.has_term:
+        return converter.flush
+    if not converter.writer.enter(": ", tight=True):
+        return converter.flush
+    converter.has_term = False
+
+    def leave() -> None:
+        converter.leave_container()
+        converter.has_term = True  # for the next definition of the same term
+
+    return leave
+
+
+def _enter_table(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    converter.flush()
+    if converter.in_line:
+        return converter.flush
+    if is_layout(converter, node, attributes):
+        converter.tables.append(None)
+    else:
+        converter.tables.append(Table())
 
     def leave() -> None:
         converter.flush()
-        converter.writer.leave()
+        table = converter.tables.pop()
+        if table and (markdown := table.markdown()):
+            converter.write(markdown)
 
     return leave
 
 
-def _enter_term(converter: _Converter, node: LexborNode) -> _Leave | None:
-    if converter._line:
-        return _enter_block(converter, node)
-    converter.begin_line()
+def _enter_head(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    table = converter.tables[-1] if converter.tables else None
+    if converter.in_line or table is None:
+        return _enter_block(converter, node, attributes)
 
     def leave() -> None:
-        text = converter.end_line()
-        if text:
-            converter.write_text(text)
-            converter._has_term = True
-
-    return leave
-
-
-def _enter_definition(converter: _Converter, node: LexborNode) -> _Leave | None:
-    converter.flush()
-    if converter._line or not converter._has_term or not converter.writer.enter(": ", tight=True):
-        return converter.flush
-    converter._has_term = False
-
-    def leave() -> None:
-        converter.flush()
-        converter.writer.leave()
-        converter._has_term = True
-
-    return leave
-
-
-def _enter_table(converter: _Converter, node: LexborNode) -> _Leave | None:
-    converter.flush()
-    if converter._line:
-        return converter.flush
-    table = Table()
-    converter._tables.append(table)
-
-    def leave() -> None:
-        converter._tables.pop()
-        if markdown := table.markdown():
-            converter._write(markdown)
-
-    return leave
-
-
-def _enter_head(converter: _Converter, node: LexborNode) -> _Leave | None:
-    def leave() -> None:
-        table = converter._tables[-1]
         table.head = table.head or len(table.rows)
 
-    return converter.nothing if converter._line else leave
+    return leave
 
 
-def _enter_row(converter: _Converter, node: LexborNode) -> _Leave | None:
-    if converter._line:
-        return _enter_block(converter, node)
-    if converter._tables:
-        converter._tables[-1].rows.append([])
+def _enter_row(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    table = converter.tables[-1] if converter.tables else None
+    if converter.in_line or table is None:
+        return _enter_block(converter, node, attributes)
+    table.rows.append([])
     return converter.nothing
 
 
-def _enter_cell(converter: _Converter, node: LexborNode) -> _Leave | None:
-    if converter._line or not (converter._tables and converter._tables[-1].rows):
+def _enter_cell(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    if converter.in_line:
         converter.inline.space()
-        return converter.inline.space
-    row = converter._tables[-1].rows[-1]
-    attributes = node.attributes
-    columns, rows = (
-        _span(attributes.get("colspan"), 1_000),
-        _span(attributes.get("rowspan"), 65_534),
-    )
+        return lambda: converter.inline.space()
+    table = converter.tables[-1] if converter.tables else None
+    if table is None or not table.rows:
+        return _enter_block(converter, node, attributes)
+    columns = _span(attributes.get("colspan"), 1_000)
+    rows = _span(attributes.get("rowspan"), 65_534)
+    row = table.rows[-1]
+    is_header = node.tag == "th"
     converter.begin_line("<br>")
 
     def leave() -> None:
         text = converter.end_line().replace("|", "\\|")
-        row.append(Cell(text, columns, rows, node.tag == "th"))
+        row.append(Cell(text, columns, rows, is_header))
 
     return leave
 
@@ -431,34 +370,41 @@ def _span(value: str | None, limit: int) -> int:
     return min(max(int(value), 1), limit)
 
 
-_ENTERS: Final[Mapping[str, _Enter]] = {
+_ENTERS: Final[Mapping[str, Enter]] = {
     **dict.fromkeys(_BLOCKS, _enter_block),
     **dict.fromkeys(
-        "script style template noscript svg button select textarea input canvas audio video iframe "
-        "object embed map head title rp -comment".split(),
+        "-comment area audio button canvas datalist embed head link map meta noscript object rp "
+        "select style svg template textarea title".split(),
         _skip,
     ),
     **dict.fromkeys(_HEADINGS.split(", "), _enter_heading),
+    **dict.fromkeys(("section", "article"), _enter_section),
     **dict.fromkeys(("strong", "b"), _format("**")),
     **dict.fromkeys(("em", "i", "cite", "dfn", "var"), _format("*")),
     **dict.fromkeys(("del", "s", "strike"), _format("~~")),
     **dict.fromkeys(("code", "tt", "samp"), _enter_code),
     **dict.fromkeys(("pre", "listing", "xmp"), _enter_pre),
     **dict.fromkeys(_LISTS, _enter_list),
+    **dict.fromkeys(("iframe", "video"), _enter_frame),
+    **dict.fromkeys(("td", "th"), _enter_cell),
     "sub": _format("<sub>", "</sub>"),
-    "sup": _format("<sup>", "</sup>"),
+    "sup": _enter_superscript,
+    "q": _between("“", "”"),
+    "rt": _between("(", ")"),
     "summary": _enter_summary,
     "a": _enter_link,
     "br": _enter_break,
     "img": _enter_image,
+    "input": _enter_input,
     "blockquote": _enter_quote,
     "hr": _enter_rule,
     "li": _enter_item,
-    "dt": _enter_term,
+    "dl": enter_definitions,
+    "dt": enter_term,
     "dd": _enter_definition,
     "table": _enter_table,
     "thead": _enter_head,
     "tr": _enter_row,
-    "td": _enter_cell,
-    "th": _enter_cell,
+    "math": enter_formula,
+    "script": _enter_script,
 }

@@ -131,7 +131,7 @@ _EXPLICIT_ID: Final = re.compile(
 # For a preprocessor of mdBook
 _DIRECTIVES: Final = re.compile(r"(?:\{\{[#%!](?:[^{}\\]|\\.)*+\}\}\s*+)++")
 
-_INFO_LANGUAGE: Final = re.compile(r"[^\s{},:\[]{1,50}+(?![^\s{},:\[])")
+_INFO_LANGUAGE: Final = re.compile(r"[^\s{},:\[=]{1,50}+(?![^\s{},:\[])")
 _INFO_TITLE: Final = re.compile(
     r"""(?:title|filename|caption)=(?:"([^"]*)"|'([^']*)')|\[([^\[\]]+)\]"""
 )

@@ -7,4 +7,4 @@ def test_reads_code_without_the_numbers_of_its_lines() -> None:
     html = '<pre class="language-py"><code><span class="lineno">1</span>a<br>  b\n</code></pre>'
     node = LexborHTMLParser(html).css_first("pre")
     assert node is not None
-    assert read_code(node) == ("a\n  b", "py")
+    assert read_code(node) == ("a\n  b", "py", "")

@@ -218,6 +218,7 @@ def test_prose_that_looks_like_mdx(text: str, expected: str) -> None:
         ("[text][r] and <https://x.y>\n\n[r]: https://z\n", "commonmark", "text and https://x.y"),
         ('```ts title="a.ts" {1,3}\nx\n```\n', "mdx", "a.ts\n```ts\nx\n```"),
         ("```js{4} [config.js]\nx\n```\n", "commonmark", "config.js\n```js\nx\n```"),
+        ('``` title="a b"\nx\n```\n', "commonmark", "a b\n```\nx\n```"),
         ("[go](x){ .md-button }\n", "commonmark", "go"),
     ],
 )
