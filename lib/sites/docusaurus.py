@@ -297,19 +297,21 @@ def _page_order(site: Site, root: ContentRoot, pages: Collection[str]) -> Iterat
     ids = {_doc_id(page, fronts.get(page, {})): page for page in pages}
     positions = {page: front.get("sidebar_position") for page, front in fronts.items()}
     category = cache(_category_position)
-    before = ""
-    for found in _NAME.finditer(_sidebars(site, root)):
-        name = found[2] or found[0]
-        if before == "dirName":
-            folder = f"{name.strip('./')}/".lstrip("/")
-            inside = [page for page in pages if page.startswith(folder)]
+    for folder, name in dict.fromkeys(
+        (bool(found[1]), found[3]) for found in _NAME.finditer(_sidebars(site, root))
+    ):
+        if folder:
+            start = f"{name.strip('./')}/".lstrip("/")
+            inside = [page for page in pages if page.startswith(start)]
             yield from sorted(inside, key=partial(_place_in_sidebar, root, positions, category))
         elif name in ids:
             yield ids[name]
-        before = name
 
 
-_NAME: Final = re.compile(r"""\bdirName\b|(["'])((?:(?!\1)[^\n])*+)\1""")
+_NAME: Final = re.compile(r"""(["']?\bdirName["']?\s*+:\s*+)?(["'])((?:(?!\2)[^\n])*+)\2""")
+"""A string of a sidebars file: the id of a page, or the name of a folder."""
+_MAX_SIDEBARS: Final = 100_000
+"""Characters."""
 
 
 def _doc_id(page: str, front: Mapping[str, object]) -> str:
@@ -328,7 +330,7 @@ def _sidebars(site: Site, root: ContentRoot) -> str:
             names = [string(options, "sidebarPath")]
     # A configuration may not name files outside of its project.
     files = (file for name in names if (file := Path(below(folder, name))).is_relative_to(folder))
-    return next(filter(None, map(read_text, files)), "dirName: '.'")
+    return next(filter(None, map(read_text, files)), "dirName: '.'")[:_MAX_SIDEBARS]
 
 
 _POSITION: Final = re.compile(r"(\d{1,9})\s*+[-_.]")
