@@ -29,6 +29,7 @@ from lib.contents import (
 )
 from lib.documents import DocumentError, read_document
 from lib.errors import IndexNotReady, NotFound, QuireError, TimedOut
+from lib.indexing import origin_folder
 from lib.rendering import RENDERER, RenderedPage, RenderRequest, render_page
 from lib.runtime import PROGRAM_FOLDER, child_command, child_environment
 from lib.search import check_index
@@ -217,8 +218,10 @@ async def _render_apart(request: RenderRequest) -> RenderedPage | None:
 
 def _read_text(settings: Settings, manifest: Manifest, path: str) -> str:
     """Read a page of the book. Raises `NotFound` if its folder or the file is gone."""
-    folder = settings.book_content_path.resolve() / manifest.folder
-    root = settings.pushed_content if manifest.pushed else folder
+    if manifest.origin:
+        root = origin_folder(settings, manifest.origin)
+    else:
+        root = settings.book_content_path.resolve() / manifest.folder
     try:
         if digest([str(root)]) == manifest.content:
             return read_document(root, path, settings.limits).text

@@ -86,8 +86,8 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     ingest.add_argument(
         "path",
         nargs="?",
-        help="a folder inside BOOK_CONTENT_PATH (default: all of it), or the address of a site or "
-        "of its sitemap.xml",
+        help="any folder (default: BOOK_CONTENT_PATH), or the address of a site or of its "
+        "sitemap.xml",
     )
     ingest.add_argument(
         "--force", action="store_true", help="rebuild everything; publish even a smaller index"
@@ -202,25 +202,37 @@ def _with_admin_key(settings: Settings) -> Settings:
 async def _ingest(settings: Settings, command: argparse.Namespace) -> int:
     if command.check_links:
         settings = replace(settings, site_check_path=Path(command.check_links))
-    is_url = re.match("https?://", command.path or "", re.IGNORECASE)
-    request = IngestRequest(
-        content_path=None if is_url else command.path,
-        url=command.path if is_url else None,
-        force_reindex=command.force,
-    )
+    request, root = IngestRequest(force_reindex=command.force), None
+    if re.match("https?://", command.path or "", re.IGNORECASE):
+        request.url = command.path
+    elif command.path:
+        try:
+            root = _folder_named(settings, command.path)
+        except FileNotFoundError:
+            return _fail(f"There is no folder {command.path}.")
+        if root.is_relative_to(settings.book_content_path.resolve()):
+            request.content_path, root = str(root), None
     async with open_services(settings) as services:
         try:
             await services.store.open()
             if command.dry_run:
-                _print_preview(await services.ingestion.preview(request))
+                _print_preview(await services.ingestion.preview(request, root=root))
                 return 0
-            await services.ingestion.start(request)
+            await services.ingestion.start(request, root=root)
             status = await _follow_ingestion(services)
         except QuireError as error:
             return _fail(error)
     if command.check_links and status.progress.links_unresolved:
         return 1
     return 0 if status.status == "completed" else 1
+
+
+def _folder_named(settings: Settings, wanted: str) -> Path:
+    """A folder in the content folder, else any other. Raises `FileNotFoundError`."""
+    for path in (settings.book_content_path / wanted, Path(wanted)):
+        if path.is_dir():
+            return path.resolve()
+    raise FileNotFoundError
 
 
 async def _ask(settings: Settings, question: str) -> int:
@@ -297,10 +309,8 @@ async def _read_index(services: Services) -> Manifest:
     """
     manifest = check_index(await services.store.manifest())
     found = index_differences(manifest, services.settings, services.embedder.model_id)
-    if manifest.pushed:
-        found["the book"] = "uploaded, not BOOK_CONTENT_PATH"
-    if manifest.crawled:
-        found["the book"] = f"{manifest.crawled}, not BOOK_CONTENT_PATH"
+    if manifest.origin:
+        found["the book"] = f"{manifest.origin}, not BOOK_CONTENT_PATH"
     if found:
         listed = ", ".join(f"{name} ({detail})" for name, detail in sorted(found.items()))
         print(

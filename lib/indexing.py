@@ -38,6 +38,7 @@ from lib.settings import Settings
 from lib.sites.sitemap import SitemapError
 from lib.store import (
     INDEX_FORMAT,
+    UPLOADED,
     GenerationBuilder,
     Ledger,
     Manifest,
@@ -101,8 +102,8 @@ class IngestTask:
     """One run of the ingestion. The fields of `_Progress` have the same names here."""
 
     task_id: str = field(default_factory=lambda: str(uuid4()))
-    url: str = ""
-    """Address of the site on the web that is read."""
+    origin: str = ""
+    """`Manifest.origin`"""
     status: _TaskStatus = "pending"
     pages_fetched: int = 0
     files_processed: int = 0
@@ -362,8 +363,7 @@ async def index_book(
             content=book.content,
             configured=digest(wanted.values()),
             settings=wanted,
-            pushed=book.content == digest([str(settings.pushed_content)]),
-            crawled=task.url,
+            origin=task.origin,
             languages=_languages_of(ledger),
             title=book.title,
             site_url=book.site_url,
@@ -394,6 +394,11 @@ def left_out_pages(ledger: Ledger) -> list[str]:
         f"{first}: {reason}" if not more else f"{1 + len(more)} pages, such as {first}: {reason}"
         for reason, (first, *more) in by_number
     ]
+
+
+def origin_folder(settings: Settings, origin: str) -> Path:
+    """The folder of a book that is not in the content folder (`Manifest.origin`)."""
+    return settings.pushed_content if origin == UPLOADED else Path(origin)
 
 
 def _folder_in(settings: Settings, root: Path) -> str:

@@ -25,7 +25,7 @@ from lib.indexing import (
 from lib.reader import open_reader
 from lib.runtime import trim_heap
 from lib.settings import Settings
-from lib.store import Store
+from lib.store import UPLOADED, Store
 from lib.web.stored_site import remove_other_copies
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 class _Source:
     """What to read: a folder, or a site on the web."""
 
+    origin: str
+    """`lib.store.Manifest.origin`"""
     folder: Path | None
     url: "URL | None" = None
     fetch: bool = True
@@ -123,8 +125,9 @@ class Ingestion:
     ) -> IngestStarted:
         """Start a task in the background, or return the running one.
 
-        `root` replaces the content folder by one that the server created. Without `fetch`, the
-        stored copy of a site on the web is indexed. Raises `InvalidRequest` for a path that is not
+        `root` replaces the content folder by another one, which no request may choose: one that the
+        server created, or that is named on the command line. Without `fetch`, the stored copy of a
+        site on the web is indexed. Raises `InvalidRequest` for a path that is not
         a folder inside the content folder and for a text that is no address, and the errors of
         `may_begin`.
         """
@@ -139,7 +142,7 @@ class Ingestion:
                 task_id=running.task_id,
                 estimated_files=running.total_files,
             )
-        task = IngestTask(url=str(source.url or ""))
+        task = IngestTask(origin=source.origin)
         self._tasks[task.task_id] = task
         while len(self._tasks) > _MAX_REMEMBERED_TASKS:
             del self._tasks[next(iter(self._tasks))]
@@ -153,10 +156,10 @@ class Ingestion:
             estimated_files=total,
         )
 
-    async def preview(self, request: IngestRequest) -> Preview:
+    async def preview(self, request: IngestRequest, *, root: Path | None = None) -> Preview:
         """Compute what `start` would do, without doing it. Raises `QuireError`."""
         task = IngestTask()
-        source = await self._source(request)
+        source = await self._source(request, root)
         async with open_reader(*await self._book(source, task, request)) as reader:
             before = await published_index(
                 self._settings,
@@ -222,8 +225,11 @@ class Ingestion:
         self, request: IngestRequest, root: Path | None = None, *, fetch: bool = True
     ) -> _Source:
         if request.url is None:
-            content = self._settings.book_content_path
-            return _Source(root or content_folder(content, request.content_path))
+            if root is None:
+                content = self._settings.book_content_path
+                return _Source("", content_folder(content, request.content_path))
+            uploaded = root == self._settings.pushed_content
+            return _Source(UPLOADED if uploaded else str(root), root)
         if request.content_path:
             raise InvalidRequest(
                 "The fields url and content_path exclude each other.", details={"field": "url"}
@@ -231,7 +237,8 @@ class Ingestion:
         await asyncio.to_thread(__import__, "lib.web.crawl")  # takes 0.1 s
         from lib.web.crawl import parse_address
 
-        return _Source(None, parse_address(request.url), fetch)
+        url = parse_address(request.url)
+        return _Source(str(url), None, url, fetch)
 
     async def _book(
         self, source: _Source, task: IngestTask, request: IngestRequest

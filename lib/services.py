@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -22,7 +23,7 @@ from lib.embedding import Embedder, GuardedEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.feedback import Feedback
 from lib.generation import make_model, model_breaker
-from lib.indexing import index_differences
+from lib.indexing import index_differences, origin_folder
 from lib.ingest import Ingestion, IngestRequest
 from lib.metrics import Metrics
 from lib.page_markdown import PageMarkdown
@@ -37,7 +38,7 @@ from lib.retrieval import retrieve_passages
 from lib.runtime import LoopMonitor
 from lib.sessions import MemorySessions
 from lib.settings import MULTILINGUAL, Settings
-from lib.store import INDEX_FORMAT, GuardedStore, Manifest, Store, store_breaker
+from lib.store import INDEX_FORMAT, UPLOADED, GuardedStore, Manifest, Store, store_breaker
 from lib.web.stored_site import last_copy
 
 if TYPE_CHECKING:
@@ -395,12 +396,13 @@ async def _open_index(services: Services) -> bool:
 async def _ingest_if_needed(services: Services) -> bool:
     """Start an ingestion if there is no index for the current settings. Returns whether it did.
 
-    The old index stays in use meanwhile. A book that was uploaded or read from the web is indexed
-    again from its own folder; nothing is fetched. An unreadable index is rebuilt at the cost of an
-    embedding service only if it has vectors of the same model to reuse. Raises `QuireError`.
+    The old index stays in use meanwhile. A book that was uploaded, read from the web or named on
+    the command line is indexed again from its own folder; nothing is fetched. An unreadable index
+    is rebuilt at the cost of an embedding service only if it has vectors of the same model to
+    reuse. Raises `QuireError`.
     """
     settings, embedding_model = services.settings, services.embedder.model_id
-    manifest, pushed = None, settings.pushed_content.is_dir()
+    manifest = None
     try:
         manifest = await services.store.manifest()
     except IndexUnreadable as error:
@@ -422,20 +424,23 @@ async def _ingest_if_needed(services: Services) -> bool:
             )
         else:
             return False
-    if manifest and manifest.pushed and not pushed:
-        _log.warning("%s Upload the book again: its folder is gone.", reason)
-        return False
-    crawled = (
-        manifest.crawled if manifest else "" if pushed else last_copy(settings.crawled_content)
-    )
-    if crawled:
-        _log.info("%s Indexing the stored copy of %s.", reason, crawled)
-        await services.ingestion.start(IngestRequest(url=crawled), fetch=False)
+    origin = manifest.origin if manifest else _last_origin(settings)
+    if re.match("https?://", origin):
+        _log.info("%s Indexing the stored copy of %s.", reason, origin)
+        await services.ingestion.start(IngestRequest(url=origin), fetch=False)
         return True
-    root = settings.pushed_content if pushed and (not manifest or manifest.pushed) else None
-    _log.info("%s Indexing %s.", reason, "the uploaded book" if root else "the content folder")
+    root = origin_folder(settings, origin) if origin else None
+    if root and not root.is_dir():
+        _log.warning("%s The folder of the book is gone: ingest %s again.", reason, origin)
+        return False
+    _log.info("%s Indexing %s.", reason, origin or "the content folder")
     await services.ingestion.start(IngestRequest(), root=root)
     return True
+
+
+def _last_origin(settings: Settings) -> str:
+    """The origin of a book whose index is lost, as far as its content is stored beside it."""
+    return UPLOADED if settings.pushed_content.is_dir() else last_copy(settings.crawled_content)
 
 
 def describe_earlier_model(services: Services, manifest: Manifest) -> str | None:

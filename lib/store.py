@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # the reading process needs neither, nor the memory that they
 
 _Key = TypeVar("_Key")
 INDEX_FORMAT = 3  # of `Manifest` and `StoredChunk`; increasing it re-indexes the book
+UPLOADED = "an uploaded archive"
 DENSE = "dense"
 SPARSE = "terms"
 FILTERS = ("file_path", "paths", "chapter", "kind", "version", "locale")
@@ -153,10 +154,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of the settings that determine its content (`settings`)."""
     settings: dict[str, str] = {}
     """These settings by name, to tell which differ."""
-    pushed: bool = False
-    """Whether its content was uploaded as an archive."""
-    crawled: str = ""
-    """Address of the site or sitemap from which its content was read; empty for a folder."""
+    origin: str = ""
+    """Where its content is from, if not from BOOK_CONTENT_PATH: `UPLOADED`, the address of a site
+    or sitemap on the web, or the absolute path of another folder."""
     title: str = ""
     """Title in the site's configuration."""
     site_url: str = ""
@@ -392,6 +392,8 @@ def parse_manifest(stored: Any, complaint: str) -> Manifest:
 
     Raises `IndexUnreadable(complaint)` if a required field is missing or malformed.
     """
+    if isinstance(stored, dict) and stored.get("pushed"):  # written before `origin`
+        stored = {"origin": UPLOADED} | stored
     try:
         return msgspec.convert(stored, Manifest)
     except msgspec.ValidationError:

@@ -233,4 +233,4 @@ async def test_an_uploaded_book_is_never_replaced_by_the_content_folder(
     assert upstream.embedded() == [["Pushed\n\nThe pushed book is about volcanoes."]]
     local.pushed_content.rename(local.pushed_content.with_name("gone"))
     assert await restarted() == (False, {"index.md"})
-    assert "Upload the book again: its folder is gone." in caplog.text
+    assert "The folder of the book is gone: ingest an uploaded archive again." in caplog.text

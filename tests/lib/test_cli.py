@@ -18,8 +18,9 @@ import pytest
 import lib.cli
 from lib import __version__
 from lib.golden import read_questions
-from lib.settings import Settings, setting_names
+from lib.settings import Settings, load_settings, setting_names
 from main import main
+from tests.api import serving
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Hang, Upstream, delta
 
@@ -116,6 +117,45 @@ def test_a_dry_run_changes_nothing(
     assert not list(Path(environment["QDRANT_PATH"]).rglob("manifest.json"))
 
 
+HTML = "<html lang=en><main><h1>{0}</h1><p>The text of {0} is here.</p></main></html>"
+
+
+def test_any_folder_may_be_named_and_stays_published(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pages = {name: HTML.format(name) for name in ("index.html", "a.html", "404.html")}
+    build = write_book(tmp_path / "build", {**pages, "sitemap.xml": "", "a.md": "# A copy\n"})
+    monkeypatch.chdir(tmp_path)
+    assert main(["ingest", "--dry-run", "build"]) == 0
+    printed = capsys.readouterr()
+    assert "+ index.html" in printed.out
+    assert "404.html: is the page of errors (404)" in printed.err
+    assert main(["ingest", "build"]) == 0
+    lines = capsys.readouterr().err
+    assert "The 3 HTML pages are read, because the folder looks like a built site" in lines
+    assert "\nLeft out:\n  404.html: is the page of errors (404)\n" in lines
+    assert "Completed: 3 files, 2 chunks" in lines
+    assert main(["ask", "What is the text of a.html?"]) == 0
+    lines = capsys.readouterr().err
+    assert f"the book ({build}, not BOOK_CONTENT_PATH)" in lines
+
+    monkeypatch.setenv("CHUNK_TOKENS", "60")
+
+    async def files_after_restart() -> set[str]:
+        async with serving(load_settings(os.environ)) as api:
+            await api.services.index_checked.wait()
+            await api.services.ingestion.wait()
+            return set(await api.services.store.ledger())
+
+    assert asyncio.run(files_after_restart()) == {"index.html", "a.html", "404.html"}
+    # a folder in the content folder needs no path to it
+    assert main(["ingest", "guide", "--force"]) == 0
+    assert "differs" not in capsys.readouterr().err
+
+
 def test_lines_about_files_go_to_stderr(
     environment: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,8 +169,7 @@ def test_lines_about_files_go_to_stderr(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ingest", "../.."], "content_path must be a folder inside the content folder.\n"),
-        (["ingest", "missing"], "content_path must be a folder inside the content folder.\n"),
+        (["ingest", "missing"], "There is no folder missing.\n"),
         (["ask", " "], "or wait if one is running.\n"),
         (["ingest", "https://"], "https://book.example/sitemap.xml.\n"),
     ],

@@ -147,7 +147,7 @@ async def test_a_site_is_read_from_the_web(
     assert status.progress.pages_fetched == status.progress.total_files == 3
     manifest = await services.store.manifest()
     assert manifest is not None
-    assert (manifest.crawled, manifest.pushed) == (url, False)
+    assert manifest.origin == url
     assert (manifest.site_url, manifest.base_url) == (site.origin, "/docs/")
     urls = await all_urls(services.store)
     pages = [f"{site.origin}/docs/", f"{site.origin}/docs/a/", f"{site.origin}/docs/b"]
@@ -159,7 +159,7 @@ async def test_a_site_is_read_from_the_web(
     assert (await run(services)).status == "completed"
     manifest = await services.store.manifest()
     assert manifest is not None
-    assert manifest.crawled == ""
+    assert manifest.origin == ""
     assert list(settings.crawled_content.iterdir()) == []
 
 
@@ -176,7 +176,7 @@ async def test_a_site_stays_published_after_a_restart(settings: Settings, site: 
         await services.ingestion.wait()
         manifest = await services.store.manifest()
         assert manifest is not None
-        assert (manifest.crawled, manifest.documents) == (url, 3)
+        assert (manifest.origin, manifest.documents) == (url, 3)
         assert manifest.settings["CHUNK_TOKENS"] == "100"
     assert site.requests == []
 
@@ -196,7 +196,7 @@ async def test_an_index_that_is_lost_is_built_from_the_copy(
         await services.ingestion.wait()
         manifest = await services.store.manifest()
         assert manifest is not None
-        assert (manifest.crawled, manifest.documents) == (url, 3)
+        assert (manifest.origin, manifest.documents) == (url, 3)
     assert site.requests == []
 
 
