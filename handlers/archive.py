@@ -62,8 +62,9 @@ async def push() -> Response:
                 await asyncio.to_thread(file.write, data)
             file.flush()
             content = settings.pushed_content
+            whole = settings.site_source == "markdown"
             unpacking = asyncio.ensure_future(
-                asyncio.to_thread(unpack, Path(file.name), content, settings.limits)
+                asyncio.to_thread(unpack, Path(file.name), content, settings.limits, whole=whole)
             )
             try:
                 await asyncio.shield(unpacking)

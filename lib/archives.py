@@ -13,6 +13,7 @@ import shutil
 import struct
 import zipfile
 import zlib
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,9 +22,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 from uuid import uuid4
 
-from lib.documents import DocumentLimits
+from lib.documents import HTML_SUFFIXES, IGNORE_FILE, MARKDOWN_SUFFIXES, DocumentLimits
 from lib.errors import InvalidRequest
+from lib.sites.built import has_signs_of_build
 
+_BUILT_SIGN: Final = ".nojekyll"
+"""Left in place of the other signs of a built site (`lib.sites.built`)."""
 UPLOAD_PREFIX: Final = "archive-"
 """Prefix of the names of uploads that wait to be unpacked."""
 
@@ -84,10 +88,11 @@ def remove_leftovers(folder: Path) -> None:
     unlock()
 
 
-def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
+def unpack(archive: Path, target: Path, limits: DocumentLimits, *, whole: bool = False) -> None:
     """Replace the folder `target` with the contents of the archive, completely or not at all.
 
-    The folder counts as a repository of its own, so that its pages include nothing outside it.
+    The folder counts as a repository of its own, so that its pages include nothing outside it. Of a
+    built site only the pages are written, unless `whole`: images and bundles are most of it.
     Raises `InvalidRequest` if the archive is invalid, truncated or too large, or contains a path
     outside the folder, a link or a device.
     """
@@ -96,18 +101,57 @@ def unpack(archive: Path, target: Path, limits: DocumentLimits) -> None:
         beside.mkdir(parents=True)
         with archive.open("rb") as file:
             entries = _tar_entries if file.read(2) == b"\x1f\x8b" else _zip_entries
-            _write(entries(file, limits), beside, limits)
-        (beside / ".git").touch()
+            built = None if whole else _built_site(_names(entries(file, limits), limits))
+            _write(entries(file, limits), beside, limits, built)
+        content = beside / (built or "")
+        (content / ".git").touch()
+        if built is not None:
+            (content / _BUILT_SIGN).touch()
         old = target.with_name(f"{beside.name}.old")
         if target.exists():
             target.rename(old)
-        beside.rename(target)
+        content.rename(target)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write(entries: Iterator[_Entry], folder: Path, limits: DocumentLimits) -> None:
+def _names(entries: Iterator[_Entry], limits: DocumentLimits) -> set[PurePosixPath]:
+    """The files in an archive."""
+    files = set[PurePosixPath]()
+    for count, (name, contents) in enumerate(entries, 1):
+        if count > limits.max_files * _MAX_ENTRIES_PER_FILE:
+            raise InvalidRequest(_TOO_MANY)
+        if contents is not None:
+            files.add(_safe_path(name, limits.max_depth))
+            deque(contents, maxlen=0)  # a tar is read in order
+    return files
+
+
+def _built_site(files: set[PurePosixPath]) -> str | None:
+    """The folder of the built site in an archive: the top or the only folder there. None if the
+    archive is no built site."""
+    tops = {part for path in files for part in path.parts[:1]} - {"__MACOSX"}
+    folder = next(iter(tops)) if len(tops) == 1 else ""
+    inside = {path.relative_to(folder) for path in files if path.is_relative_to(folder)}
+    known = {path.as_posix() for file in inside for path in (file, *file.parents)}
+    suffixes = Counter(path.suffix.lower() for path in inside)
+    html, markdown = (
+        sum(suffixes[suffix] for suffix in each) for each in (HTML_SUFFIXES, MARKDOWN_SUFFIXES)
+    )
+    return folder if has_signs_of_build(known.__contains__) and html >= markdown else None
+
+
+def _is_read(path: PurePosixPath) -> bool:
+    """Whether a file of a built site is read."""
+    is_page = path.suffix.lower() in HTML_SUFFIXES | MARKDOWN_SUFFIXES
+    is_sitemap = path.suffix == ".xml" and path.name.startswith("sitemap")
+    return is_page or is_sitemap or path.name == IGNORE_FILE
+
+
+def _write(
+    entries: Iterator[_Entry], folder: Path, limits: DocumentLimits, built: str | None
+) -> None:
     """Write the files below `folder`. Raises `InvalidRequest` above a limit."""
     left, written = limits.max_total_bytes, 0
     made: set[PurePosixPath] = set()
@@ -117,6 +161,9 @@ def _write(entries: Iterator[_Entry], folder: Path, limits: DocumentLimits) -> N
             raise InvalidRequest(_TOO_MANY)
         if contents is None:
             continue  # a folder
+        if built is not None and not _is_read(path):
+            deque(contents, maxlen=0)
+            continue
         try:
             if path.parent not in made:
                 (folder / path.parent).mkdir(parents=True, exist_ok=True)

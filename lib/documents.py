@@ -15,7 +15,7 @@ from typing import Final
 
 from lib.sites.globs import GitIgnore, gitignore
 
-_IGNORE_FILE: Final = ".quireignore"
+IGNORE_FILE: Final = ".quireignore"
 """Optional list of files to skip, in gitignore syntax, at the content root."""
 
 MARKDOWN_SUFFIXES: Final = frozenset({".md", ".mdx", ".markdown"})
@@ -233,7 +233,7 @@ def _is_built(folder: Path) -> bool:
 
 
 def _ignore_rules(root: Path, errors: list[str]) -> GitIgnore | None:
-    file = root / _IGNORE_FILE
+    file = root / IGNORE_FILE
     if file.is_symlink() or not file.is_file():
         return None
     try:
@@ -241,9 +241,9 @@ def _ignore_rules(root: Path, errors: list[str]) -> GitIgnore | None:
         rules = gitignore(text.removeprefix("\ufeff"))
     except DocumentError as error:
         if str(error) != "the file is empty":
-            errors.append(f"{_IGNORE_FILE}: {error}")
+            errors.append(f"{IGNORE_FILE}: {error}")
         return None
-    errors.extend(f"{_IGNORE_FILE}: {problem}" for problem in rules.problems)
+    errors.extend(f"{IGNORE_FILE}: {problem}" for problem in rules.problems)
     return rules
 
 

@@ -7,7 +7,7 @@ between its pages say under which path it is served, and whether a page has the 
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import nsmallest
@@ -43,16 +43,19 @@ _TITLE_PARTS: Final = re.compile(r"[ ](?:[|·•–—-]|::)[ ]")
 
 def looks_built(folder: Path) -> bool:
     """Whether a folder looks like the output of a build, not like its sources."""
-    index = folder / "index.html"
     try:
-        with index.open("rb") as file:
+        with (folder / "index.html").open("rb") as file:
             if file.read(3) == b"---":  # front matter: a source of Jekyll's
                 return False
     except OSError:
         return False
-    if any((folder / name).exists() for each in GENERATORS.values() for name in each.config_files):
-        return False
-    return any((folder / sign).exists() for sign in _SIGNS)
+    return has_signs_of_build(lambda name: (folder / name).exists())
+
+
+def has_signs_of_build(exists: Callable[[str], bool]) -> bool:
+    """The same, by the names of files and folders in it."""
+    configs = (name.rstrip("/") for each in GENERATORS.values() for name in each.config_files)
+    return exists("index.html") and any(map(exists, _SIGNS)) and not any(map(exists, configs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

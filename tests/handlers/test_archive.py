@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from lib.services import open_services, warm_up
+from lib.store import UPLOADED
 from tests.api import ADMIN_KEY, Api, Response, serving
 from tests.conftest import MakeSettings, wait_for_ingestion
 from tests.tiny_book import BOOK
@@ -308,3 +309,29 @@ async def test_an_ingestion_can_be_stopped(
         path = f"/ingest?task_id={started['task_id']}x"
         assert (await api.as_admin("DELETE", path)).status == 404
         assert len(BOOK) == started["estimated_files"]
+
+
+async def test_a_built_site_with_a_folder_at_the_top_is_read_as_html(api: Api) -> None:
+    page = "<html lang=en><link rel=canonical href=https://b.example/docs/{0}><main><h1>{1}</h1>"
+    site = {
+        "build/index.html": page.format("", "Home") + "<p>Welcome to the harbour.</p></main>",
+        "build/tides.html": page.format("tides", "Tides")
+        + "<p>It turns twice a day.</p><h2 id=ebb>Ebb</h2><p>The water falls for hours.</p></main>",
+        "build/404.html": "<main>The page is gone, sorry.</main>",
+        "build/assets/app.js": "x" * 400_000,
+        "build/tides.md": "# A copy\n",
+    }
+    assert (await push(api, tar_of(site))).json()["estimated_files"] == 3
+    await wait_for_ingestion(api.services.ingestion)
+    progress = (await api.get("/ingest/status", headers=ADMIN)).json()["progress"]
+    assert progress["left_out"] == ["404.html: is the page of errors (404)"]
+    assert "SITE_SOURCE=markdown" in progress["notes"][0]
+    manifest = await api.services.store.manifest()
+    assert manifest
+    assert (manifest.generator, manifest.origin) == ("html", UPLOADED)
+    # the configured address of the site wins over the pages' own
+    configured = api.services.settings.site_url
+    passages = (await api.get("/search?q=ebb&k=1")).json()["passages"]
+    assert passages[0]["url"] == f"{configured}/tides#ebb"
+    text = (await api.get("/book/tides.md")).text
+    assert text == "# Tides\n\nIt turns twice a day.\n\n## Ebb\n\nThe water falls for hours."

@@ -16,6 +16,7 @@ import pytest
 from lib.archives import lock_folder, remove_leftovers, unpack
 from lib.documents import DocumentLimits
 from lib.errors import InvalidRequest
+from lib.sites.built import looks_built
 
 LIMITS = DocumentLimits(max_files=20, max_total_bytes=1_000_000)
 FILES = {"index.md": b"# Tides\n\nHigh and low.\n", "guide/new.md": bytes(range(256)) * 600}
@@ -279,3 +280,63 @@ def test_only_one_push_holds_the_folder_and_leftovers_go(tmp_path: Path) -> None
     assert left_in(folder) == ["content", "shards"]
     remove_leftovers(tmp_path / "missing")
     assert lock_folder(folder) is not None
+
+
+PAGES = {"index.html": b"<h1>Home</h1>", "guide/a.HTM": b"<h1>A</h1>", "guide/a.md": b"# A\n"}
+BUILD = PAGES | {
+    "404.html": b"",
+    "sitemap-0.xml": b"<urlset/>",
+    ".quireignore": b"x",
+    "assets/app.js": bytes(600_000),
+    "img/b.png": bytes(600_000),
+}
+
+
+def tarred(files: dict[str, bytes], folder: str = "") -> bytes:
+    return tar(*(member(f"{folder}{name}".encode(), data) for name, data in files.items()))
+
+
+def unpacked(tmp_path: Path, data: bytes, **options: bool) -> set[str]:
+    (tmp_path / "archive").write_bytes(data)
+    unpack(tmp_path / "archive", tmp_path / "content", LIMITS, **options)
+    found = (path for path in (tmp_path / "content").rglob("*") if path.is_file())
+    return {path.relative_to(tmp_path / "content").as_posix() for path in found} - {".git"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tarred(BUILD | {"assets/app.js": b"", "img/b.png": bytes(900_000)}),
+        tarred(BUILD | {"assets/app.js": b"", "img/b.png": bytes(900_000)}, "./build/"),
+        zipped(BUILD),
+        zipped({f"site/{name}": data for name, data in BUILD.items()} | {"__MACOSX/site": b"x"}),
+    ],
+    ids=["tar", "tar of a folder", "zip", "zip of a folder"],
+)
+def test_of_a_built_site_only_the_pages_are_written(tmp_path: Path, data: bytes) -> None:
+    kept = {*PAGES, "404.html", "sitemap-0.xml", ".quireignore"}
+    assert unpacked(tmp_path, data) == kept | {".nojekyll"}
+    assert looks_built(tmp_path / "content")
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {
+            "index.html": b"<html>",
+            "a.md": b"# A\n",
+            "b.md": b"# B\n",
+            "404.html": b"",
+            "c.md": b"# C",
+        },
+        {"index.html": b"---\n---\n", "404.html": b"", "_config.yml": b"", "x.png": b"x"},
+        {"docs/index.md": b"# A\n", "docs/x.py": b"x = 1\n", "docs/404.html": b""},
+    ],
+)
+def test_of_sources_everything_is_written(tmp_path: Path, files: dict[str, bytes]) -> None:
+    assert unpacked(tmp_path, zipped(files)) == {*files}
+
+
+def test_of_a_build_that_is_read_as_markdown_everything_is_written(tmp_path: Path) -> None:
+    files = BUILD | {"assets/app.js": b""}
+    assert unpacked(tmp_path, zipped(files), whole=True) == {*files}
