@@ -318,8 +318,10 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
                 break
             parent = parent.parent
         return parent if parent is not None and parent.tag == "td" else node
+    if _is_kept(node):
+        return None
     if not tokens.isdisjoint(_DROP):
-        return None if attributes.get("role") in ("tab", "tablist") else node
+        return node
     if tag == "aside" and not _ASIDES.search(attributes.sget("class")):
         return None if attributes.sget("role").startswith(("note", "doc-")) else node
     if tag == "footer" and node.parent is not None and node.parent.tag != "blockquote":
@@ -329,8 +331,23 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
     if "hidden" in attributes or "display:none" in attributes.sget("style").replace(" ", ""):
         if attributes.get("hidden") == "until-found" or "tab" in attributes.sget("class"):
             return None
-        return None if attributes.get("role") == "tabpanel" else node
+        return node
     return None
+
+
+def _is_kept(node: LexborNode) -> bool:
+    """Tell whether an element is text in spite of its tag, and though it may be hidden."""
+    attributes = node.attrs
+    kind = attributes.sget("type")
+    match node.tag:
+        case "script":
+            return kind.startswith("math/tex")
+        case "input":
+            return kind == "checkbox"
+        case "iframe" | "video":
+            return bool(attributes.get("title") or attributes.get("aria-label"))
+        case _:
+            return attributes.get("role") in ("tab", "tablist", "tabpanel")
 
 
 def _blocks(content: LexborNode) -> list[LexborNode]:

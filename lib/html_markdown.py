@@ -71,6 +71,7 @@ _BLOCKS: Final = frozenset(
 )
 _LISTS: Final = frozenset({"ul", "ol", "menu", "dir"})
 _HEADINGS: Final = "h1, h2, h3, h4, h5, h6"
+_FILE: Final = re.compile(r"\S+\.(?:avif|gif|jpe?g|png|svg|webp)")
 _ANCHORS: Final = "a[id], a[name], span[id], code[id]"
 
 
@@ -182,6 +183,8 @@ def _enter_break(converter: Converter, node: LexborNode, attributes: Attributes)
 
 def _enter_image(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     alt = " ".join((attributes.get("alt") or "").split())
+    if _FILE.fullmatch(alt):  # as docutils has it for an image without a description
+        return None
     address = converter.address(attributes.get("src"))
     if address and alt and "emoji" not in (attributes.get("class") or ""):
         converter.inline.image(alt, address)

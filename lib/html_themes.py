@@ -450,5 +450,4 @@ _BY_ROLE: Final[Mapping[str, Enter]] = {
     "tablist": _enter_tabs,
     "tabpanel": _enter_panel,
     "doc-noteref": _enter_reference,
-    "doc-backlink": _skip,
 }

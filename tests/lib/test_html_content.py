@@ -16,3 +16,16 @@ def test_a_heading_beside_the_container_belongs_to_the_page() -> None:
     html = """<main><div><h1>Title</h1></div><div class=crumbs>Home</div>
     <div class=sl-markdown-content><p>One two three four five.</div></main>"""
     assert text(html) == "Title One two three four five."
+
+
+def test_tabs_formulas_checkboxes_and_titled_videos_are_text() -> None:
+    html = """<article><h1>T</h1><p>Some text.<script type="math/tex">x</script>
+    <script>y</script><input type=checkbox><input type=radio><iframe title="Video"></iframe>
+    <iframe></iframe><div role=tablist><button role=tab>A</button><button>B</button></div>
+    <div role=tabpanel aria-hidden=true>C</div><div aria-hidden=true>D</div></article>"""
+    element = find_content(parse_html(html.encode())).element
+    assert element is not None
+    assert [node.tag for node in element.css("script, input, iframe, button")] == (
+        ["script", "input", "iframe", "button"]
+    )
+    assert element.text(separator=" ").split() == "T Some text. x A C".split()

@@ -25,7 +25,8 @@ CASES = {
         "[x](https://example.org/docs/a%20b.html#c) y [z](https://example.org/docs/guide/#z)",
     ),
     "images": (
-        '<p><img src="a.png" alt="An image"><img src="b.png"><img src="data:x" alt="dot">',
+        '<p><img src="a.png" alt="An image"><img src="b.png"><img src="c.png" alt="x/c.png">'
+        '<img src="data:x" alt="dot">',
         "![An image](https://example.org/docs/guide/a.png)dot",
     ),
     "lists": (
