@@ -334,12 +334,13 @@ class _Pages:
                 headers=_conditions(old) if old else None,
             )
             page = await self._result(path, file, old, found)
+            self._failures = 0
         except InsideNetwork:
             raise
         except FetchError as error:
             page = self._failed(path, old, str(error))
+            self._failures += 1
         self._bytes += page.size
-        self._failures = self._failures + 1 if page.failed else 0
         if self._failures > _MAX_FAILURES:
             raise QuireError(
                 f"More than {_MAX_FAILURES} pages in a row cannot be read. Last, {self._url(page)} "
@@ -383,8 +384,8 @@ class _Pages:
             file=file,
             size=len(data),
             sha256=sha256,
-            etag=found.headers.get("ETag", ""),
-            modified=found.headers.get("Last-Modified", ""),
+            etag=_validator(found.headers, "ETag"),
+            modified=_validator(found.headers, "Last-Modified"),
         )
 
     def _left_out(self, path: str, problem: str) -> StoredPage:
@@ -394,6 +395,12 @@ class _Pages:
         """A page that cannot be read now; its old copy stays."""
         page = old or self._left_out(path, problem)
         return msgspec.structs.replace(page, read_at=self._copy.now(), problem=problem, failed=True)
+
+
+def _validator(headers: CIMultiDictProxy[str], name: str) -> str:
+    """A header to send back in a condition; empty if it cannot be."""
+    value = headers.get(name, "")
+    return value if value.isascii() and value.isprintable() else ""
 
 
 def _conditions(page: StoredPage) -> dict[str, str]:

@@ -36,12 +36,14 @@ class PageList:
     """Lines of the form `address: problem`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Found:
     """Addresses of the site in sitemaps."""
 
     pages: dict[URL, None]
     problems: list[str]
+    is_secure: bool = False
+    """Whether the site has answered over https."""
 
 
 async def list_pages(client: PacedClient, url: URL, robots: Robots, most: int) -> PageList:
@@ -65,8 +67,9 @@ async def list_pages(client: PacedClient, url: URL, robots: Robots, most: int) -
             f"{reason}. Give the address of the site's sitemap.xml, or ingest the folder of the "
             "built site."
         )
-    first = pages[0].with_scheme("https") if url.scheme == "https" else pages[0]
-    origin = first.origin()
+    origin = pages[0].origin()
+    if found.is_secure and origin.scheme == "http":
+        origin = origin.with_scheme("https")
     paths = list(dict.fromkeys(page.raw_path for page in pages))
     beside = _folder_of(url.raw_path) if is_sitemap else above
     base = beside if all(path.startswith(beside) for path in paths) else "/"
@@ -110,7 +113,7 @@ async def _read_sitemaps(client: PacedClient, urls: Sequence[URL], site: URL, mo
     while waiting and len(found.pages) <= most:
         url, depth = waiting.popleft()
         try:
-            pages, below, others = await _read_sitemap(client, url, site, most)
+            address, pages, below, others = await _read_sitemap(client, url, site, most)
         except InsideNetwork:
             raise
         except FetchError as error:
@@ -119,6 +122,7 @@ async def _read_sitemaps(client: PacedClient, urls: Sequence[URL], site: URL, mo
         except SitemapError as error:
             found.problems.append(f"{url}: {error}")
             continue
+        found.is_secure |= address.scheme == "https"
         found.pages.update(pages)
         if others:
             found.problems.append(f"{url}: {others} addresses are not of this site")
@@ -131,8 +135,8 @@ async def _read_sitemaps(client: PacedClient, urls: Sequence[URL], site: URL, mo
 
 async def _read_sitemap(
     client: PacedClient, url: URL, site: URL, most: int
-) -> tuple[dict[URL, None], list[URL], int]:
-    """The site's pages and sitemaps in a sitemap, and the number of other addresses.
+) -> tuple[URL, dict[URL, None], list[URL], int]:
+    """The address of a sitemap, its pages and sitemaps, and the number of foreign addresses.
 
     Raises `FetchError` and `SitemapError`.
     """
@@ -140,7 +144,7 @@ async def _read_sitemap(
     if found.status != 200:
         raise FetchError(f"answers with status {found.status}")
 
-    def parse() -> tuple[dict[URL, None], list[URL], int]:
+    def parse() -> tuple[URL, dict[URL, None], list[URL], int]:
         data = found.body
         if data.startswith(b"\x1f\x8b"):
             data = gunzip(data, MAX_SITEMAP_BYTES)
@@ -153,7 +157,7 @@ async def _read_sitemap(
             if len(pages) > most:
                 break
         listed = (_on_site(text, found.url, site) for text in sitemap.sitemaps[:_MAX_SITEMAPS])
-        return pages, [each for each in listed if each], others
+        return found.url, pages, [each for each in listed if each], others
 
     return await asyncio.to_thread(parse)
 

@@ -32,7 +32,7 @@ _INDEX: Final = "index.html"
 _MAX_NAME_BYTES: Final = 240
 _MAX_PATH_BYTES: Final = 1_000
 _FORBIDDEN: Final = re.compile(r"[\x00-\x1f\x7f\\]")
-_RESUME_SECONDS: Final = 86_400.0
+_RESUME_SECONDS: Final = 3 * 86_400.0
 """A run that ended early is resumed so long; afterwards every page is asked for again."""
 _JOURNAL: Final = "journal"
 
