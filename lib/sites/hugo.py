@@ -151,7 +151,6 @@ GENERATOR: Final = Generator(
         for suffix in _SUFFIXES
     ),
     read_settings=_read_settings,
-    patterns=("cascade",),
     recognises=_recognises,
     project_folder=lambda file: file.parents[2] if file.parent.name == "_default" else file.parent,
     address=lambda settings: (string(settings, "baseurl"), None),

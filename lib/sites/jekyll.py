@@ -64,7 +64,7 @@ def _address(
         return joined(site.base_url, folder, "/" if name == "index" else f"{name}{ending}")
     if not permalink:
         own = section(site.settings, "collections", kind)
-        permalink = string(own, "permalink") or f"/:collection/:path{ending}"
+        permalink = string(own, "permalink") or f"/:collection/:path{ending or ':ending'}"
         values = {"collection": kind, "path": f"{folder}/{name}".lstrip("/")}
         permalink = re.sub(r":(collection|path)\b", lambda found: values[found[1]], permalink)
     return None if ":" in permalink else joined(site.base_url, unquote(permalink))
@@ -78,8 +78,17 @@ def _style(settings: Mapping[str, Any]) -> str | None:
 def _unread(project: Project) -> Iterator[str]:
     if _style(project.settings) not in _ENDINGS:
         yield use_the_build("permalink is not read")
-    elif Path(project.folder, "_posts").is_dir():
-        yield use_the_build("the permalinks of posts are not read", "posts have no address")
+    elif Path(project.folder, "_posts").is_dir() or _OTHER_FIELD.search(_templates(project)):
+        reason = "permalinks of posts, and those with other fields than :collection and :path, are"
+        yield use_the_build(f"{reason} not read", "such pages have no address")
+
+
+_OTHER_FIELD: Final = re.compile(r":(?!(?:collection|path)\b)\w")
+
+
+def _templates(project: Project) -> str:
+    collections = section(project.settings, "collections")
+    return " ".join(string(section(collections, each), "permalink") for each in collections)
 
 
 def _kind(site: Site, path: str) -> tuple[str, str]:

@@ -573,8 +573,10 @@ def test_files_that_jekyll_leaves_out(tmp_path: Path, path: str, front_matter: s
 @pytest.mark.parametrize(
     ("config", "url", "problem"),
     [
+        ("", "/a.html", ""),
         ("permalink: pretty", "/a/", ""),
         ("permalink: date", "/a.html", ""),
+        ("defaults: []\ncollections: {d: {permalink: '/:title/'}}", "/a.html", "permalinks"),
         ("permalink: /:title", None, "permalink"),
         ("permalink: [1]", None, "permalink"),
     ],
@@ -582,9 +584,13 @@ def test_files_that_jekyll_leaves_out(tmp_path: Path, path: str, front_matter: s
 def test_permalinks_that_jekyll_has_for_all_pages(
     tmp_path: Path, config: str, url: str | None, problem: str
 ) -> None:
-    files = {"_config.yml": config, "a.md": front(""), "index.md": front("")}
+    config = config.replace("{d:", "{c: {output: true}, d:") + (
+        "" if "collections" in config else "\ncollections: {c: {output: true}}"
+    )
+    files = {"_config.yml": config, **dict.fromkeys(["a.md", "_c/a.md", "index.md"], front(""))}
     found = routed(tmp_path, files)
     assert (found["a.md"].url, found["index.md"].url) == (url, "/")
+    assert found["_c/a.md"].url == (url and f"/c{url}")
     problems = detect_site(tmp_path).problems
     assert [problem in line for line in problems] == [True] * bool(problem)
     write = {"_posts/2020-02-03-p.md": front("")}
