@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from yarl import URL
@@ -54,15 +55,16 @@ async def list_pages(client: PacedClient, url: URL, robots: Robots, most: int) -
     is_sitemap = _is_sitemap(url)
     above = "/" if is_sitemap else _folder_of(url.raw_path)
     problems: list[str] = []
+    guesses: list[str] = []
     for group, guessed in _sitemaps(url, above, robots):
         found = await _read_sitemaps(client, group, url, most)
-        if not guessed:
-            problems += found.problems
+        (guesses if guessed else problems).extend(found.problems)
         pages = [page for page in found.pages if page.raw_path.startswith(above)]
         if pages:
             break
     else:
-        reason = problems[0] if problems else f"{url} has no sitemap with pages below it"
+        others = (line for line in guesses if not line.endswith("status 404"))
+        reason = next(chain(problems, others), f"{url} has no sitemap with pages below it")
         raise InvalidRequest(
             f"{reason}. Give the address of the site's sitemap.xml, or ingest the folder of the "
             "built site."

@@ -105,12 +105,14 @@ async def test_the_origin_is_that_of_the_listed_pages(site: StaticSite) -> None:
         ("/entities.xml", "the sitemap declares document types or entities"),
         ("/foreign.xml", "/foreign.xml: 1 addresses are not of this site"),
         ("/", "/ has no sitemap with pages below it. Give the address of the site's sitemap.xml"),
+        ("/docs/", "/docs/sitemap.xml: 1 addresses are not of this site. Give the address"),
     ],
 )
 async def test_a_site_without_a_sitemap(site: StaticSite, path: str, message: str) -> None:
     site.replies["/html.xml"] = Reply(b"<!doctype html><p>x")
     site.replies["/entities.xml"] = Reply(b'<!DOCTYPE a [<!ENTITY b "c">]><urlset>&b;</urlset>')
     site.list("https://other.example/a", at="/foreign.xml")
+    site.list("https://other.example/a", at="/docs/sitemap.xml")
     if path == "/html.xml":
         site.replies[path] = Reply(b"<p>x<br>")
     with pytest.raises(InvalidRequest) as raised:
