@@ -6,10 +6,12 @@ A `Book` describes the input of an ingestion. `survey` compares its files with t
 
 import posixpath
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from lib.chunking import CHUNKER_VERSION, Chunk, ChunkSection, chunk_page
 from lib.documents import (
@@ -27,12 +29,15 @@ from lib.sites.built import BuiltSite
 from lib.sites.config_files import read_text
 from lib.sites.router import PageAddress, link
 from lib.sites.site import Site
-from lib.source import Source, SourcePage
+from lib.source import Build, InBuild, Source, SourcePage
 from lib.source_markdown import MarkdownSource
 from lib.splitting import hidden_between
 from lib.store import FileRecord, Ledger, Section, StoredChunk
 from lib.terms import SPARSE_VERSION, SparseVector, document_vectors
 from lib.tokens import estimate_tokens
+
+if TYPE_CHECKING:
+    from lib.site_build import SiteBuild
 
 OWN_PAGES = frozenset({"index", "_index", "readme"})
 """Names, in lower case, of the page that represents its folder."""
@@ -53,6 +58,8 @@ class Book:
     chunk_tokens: int
     built: BuiltSite | None = None
     """Only if its pages are those of a built site."""
+    build: Build | None = None
+    """Only if its pages are sources and their addresses are those of a built site."""
 
     @property
     def chunker(self) -> str:
@@ -83,6 +90,8 @@ class Book:
         """Hash of everything but the pages that decides their addresses, and more of a build."""
         if self.built:
             return digest(self.built.signature())
+        if self.build:
+            return digest([repr(self.site), *self.build.site.signature(repeated=False)])
         sections = (p for p in self.paths if PurePosixPath(p).name.startswith("_index."))
         cascades = (text for p in sections if "cascade" in (text := read_text(self.root / p)))
         return digest([repr(self.site), read_text(self.root / "SUMMARY.md"), *cascades])
@@ -151,7 +160,9 @@ def survey(book: Book, ledger: Ledger) -> Survey:
             if record:
                 found.removed.append(path)
             continue
-        same = record and record.file_hash == hasher.hash_of(path, file_hash, record.includes)
+        same = record and record.file_hash == hasher.hash_of(
+            path, file_hash, record.includes, record.in_build
+        )
         if record and same and not 0 < record.until <= time.time():
             found.unchanged.append(path)
             found.errors.extend(f"{path}: {problem}" for problem in record.problems)
@@ -172,11 +183,12 @@ class _FileHasher:
 
     That is the file, the files it includes, and sibling names that may change its address: an index
     page in its folder, or its own name with another extension. A page of HTML depends on its line
-    in the sitemap.
+    in the sitemap, and a source on its page in a build, or on all of a build that has none for it.
     """
 
     def __init__(self, book: Book) -> None:
-        self._root, self._built = book.root, book.built
+        self._root, self._built, self._build = book.root, book.built, book.build
+        self._limits = book.limits
         self._included: dict[str, str] = {}
         self._names: dict[tuple[str, str], list[str]] = {}
         """Paths by folder and stem; the stem is empty for the page of the folder itself."""
@@ -186,12 +198,36 @@ class _FileHasher:
             if stem in OWN_PAGES or stem == folder.rpartition("/")[2].lower():
                 self._names.setdefault((folder, ""), []).append(path)
 
-    def hash_of(self, path: str, file_hash: str, includes: Collection[str]) -> str:
+    def hash_of(
+        self, path: str, file_hash: str, includes: Collection[str], in_build: InBuild | None
+    ) -> str:
         folder, stem = _folder_and_stem(path)
         beside = {*self._names.get((folder, stem), ()), *self._names.get((folder, ""), ())}
         included = (f"{each}={self._hash_included(each)}" for each in sorted(includes))
         listed = self._built.form_in_sitemap(path) if self._built else None
-        return digest([file_hash, path, *sorted(beside), *included, *filter(None, [listed])])
+        parts = [file_hash, path, *sorted(beside), *included, *filter(None, [listed])]
+        if self._build and in_build:
+            listed = self._build.site.form_in_sitemap(in_build.file) if in_build.file else None
+            parts += ["build", self._hash_built(in_build.file), listed or ""]
+        return digest(parts)
+
+    def _hash_built(self, file: str) -> str:
+        if not file:
+            return self._whole_build
+        assert self._build
+        try:
+            return sha256(read_bytes(self._build.folder, file, file_limit(file, self._limits)))
+        except DocumentError:
+            return "missing"
+
+    @cached_property
+    def _whole_build(self) -> str:
+        assert self._build
+        return digest(
+            each
+            for file in sorted(self._build.site.paths)
+            for each in (file, self._hash_built(file))
+        )
 
     def _hash_included(self, path: str) -> str:
         if path not in self._included:
@@ -233,10 +269,19 @@ class _Batch:
 class BookReader:
     """Reads pages of one book."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, before_scan: Callable[[], object] = lambda: None) -> None:
+        """`before_scan` is called before all of the build is read."""
         self._book = book
-        self._source = _open_source(book)
+        self._build = _open_build(book, before_scan) if book.build else None
+        self._source = _open_source(book, self._build)
         self._hasher = _FileHasher(book)
+
+    def keep(self, unchanged: Iterable[tuple[str, FileRecord]]) -> None:
+        """Keep the pages in the build that sources have in the index, from the others."""
+        if self._build:
+            for path, record in unchanged:
+                if record.in_build and record.in_build.file:
+                    self._build.claim(path, record.in_build.file)
 
     def read(self, paths: Sequence[str]) -> _Batch:
         batch = _Batch(len(paths))
@@ -263,7 +308,7 @@ class BookReader:
             )
         included = list(self._source.used_by(path))
         problems = [*page.problems, *self._source.problems_of(path)]
-        file_hash = self._hasher.hash_of(path, document.sha256, included)
+        file_hash = self._hasher.hash_of(path, document.sha256, included, source.in_build)
         language = page_language(document.text, address.locale)
         texts = [chunk.embed_text for chunk in chunks]
         stored = _stored_chunks(source, chunks, file_hash, all_text=self._source.keeps_text)
@@ -279,12 +324,20 @@ class BookReader:
             problems=problems,
             until=address.until.timestamp() if address.until else 0.0,
             left_out=source.left_out,
+            in_build=source.in_build,
         )
 
 
-def _open_source(book: Book) -> Source:
+def _open_build(book: Book, before_scan: Callable[[], object]) -> "SiteBuild":
+    from lib.site_build import SiteBuild  # only a book with a build needs the parser of HTML
+
+    assert book.build
+    return SiteBuild(*book.build, book.root, book.paths, book.limits, before_scan)
+
+
+def _open_source(book: Book, build: "SiteBuild | None") -> Source:
     if book.built is None:
-        return MarkdownSource(book.root, book.site, book.paths, book.limits)
+        return MarkdownSource(book.root, book.site, book.paths, book.limits, build)
     from lib.source_html import HtmlSource  # only a book of HTML needs its parser
 
     return HtmlSource(book.root, book.built, book.limits)

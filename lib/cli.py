@@ -27,7 +27,7 @@ from lib.evaluation import SHARES, Plan, evaluate, find_valid_links
 from lib.evaluation_report import format_json, format_junit, format_text, make_report
 from lib.events import Cited, Failed, TextDelta
 from lib.golden import BadQuestions, read_questions
-from lib.indexing import IngestStatus, index_differences
+from lib.indexing import IngestStatus, compare_links, index_differences
 from lib.ingest import IngestRequest, Preview
 from lib.logs import configure_logging
 from lib.ranking import join_headings
@@ -220,6 +220,8 @@ async def _ingest(settings: Settings, command: argparse.Namespace) -> int:
                 return 0
             await services.ingestion.start(request, root=root)
             status = await _follow_ingestion(services)
+            if command.check_links and settings.site_build:
+                print(compare_links(await services.store.ledger()), file=sys.stderr)
         except QuireError as error:
             return _fail(error)
     if command.check_links and status.progress.links_unresolved:

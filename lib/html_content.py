@@ -14,6 +14,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+NO_TEXT: Final = "has no text"
 _CONTAINERS: Final = """
 [data-pagefind-body]
 [itemprop=articleBody]
@@ -107,7 +108,7 @@ def find_content(
     """Reduce the tree to the page's text. `repeated` holds hashes of `list_blocks`."""
     body, head = tree.body, tree.head
     if body is None or head is None:
-        return _PageContent(None, left_out="has no text")
+        return _PageContent(None, left_out=NO_TEXT)
     meta = _Head(tree)
     reason = meta.left_out(url)
     if not reason:
@@ -118,7 +119,7 @@ def find_content(
             if repeated and _hash(block) in repeated:
                 block.decompose()
         if not _has_text(content):
-            reason = "has no text"
+            reason = NO_TEXT
     heading = None if reason else content.css_first("h1")
     title = (" ".join(heading.text().split()) if heading else "") or meta.title
     return _PageContent(

@@ -460,6 +460,18 @@ async def _as_is(vector: Vectors, _text: str) -> Vectors:
     return vector
 
 
+def compare_links(ledger: Ledger) -> str:
+    """Tell how often the addresses in SITE_BUILD differ from those that the sources suggest."""
+    found = [record.in_build for record in ledger.values() if record.in_build]
+    links, unknown = sum(each.links for each in found), sum(each.unknown for each in found)
+    pages, anchors = sum(each.pages for each in found), sum(each.anchors for each in found)
+    line = f"{links:,} links: {pages + anchors:,} addresses differ from those that the sources "
+    line += f"suggest ({pages:,} pages, {anchors:,} anchors)"
+    if example := next((each.example for each in found if each.example), None):
+        line += f", such as {example[1]} instead of {example[0]}"
+    return f"{line}; for {unknown:,}, the sources suggest none." if unknown else f"{line}."
+
+
 async def check_links(store: Store, reader: Reader, site_check_path: Path | None) -> list[str]:
     """List addresses of the index that the built site or sitemap lacks, if one is configured.
 
@@ -487,6 +499,8 @@ def _settings_of_index(settings: Settings) -> dict[str, str]:
     # these only if they are set, to keep the hash of indexes made before the settings existed
     if settings.site_source != "auto":
         values["SITE_SOURCE"] = settings.site_source
+    if settings.site_build:
+        values["SITE_BUILD"] = str(settings.site_build.resolve())
     quantization, on_disk = settings.qdrant_quantization, settings.qdrant_on_disk
     if settings.qdrant_url and (quantization, on_disk) != ("none", False):
         values |= {"QDRANT_QUANTIZATION": quantization, "QDRANT_ON_DISK": str(on_disk)}

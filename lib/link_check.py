@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lib.html_tree import parse_html
 from lib.sites.sitemap import MAX_SITEMAP_BYTES, SitemapError, read_sitemap
 
 
@@ -58,6 +57,8 @@ def _missing_from_sitemap(urls: Iterable[str], xml: bytes) -> tuple[BrokenLink, 
 
 def _page_ids(html: bytes) -> set[str]:
     """Every id that a fragment can refer to."""
+    from lib.html_tree import parse_html  # the server, which imports this module, needs no parser
+
     tree = parse_html(html)
     ids = {node.attributes.get("id") for node in tree.css("[id]")}
     names = {node.attributes.get("name") for node in tree.css("a[name]")}

@@ -134,10 +134,12 @@ class Reader:
     async def read(self, paths: Sequence[str]) -> AsyncIterator[FileRead]:
         """Yield each of these pages, in order. Raises `QuireError`."""
         left, tried, asked = deque(paths), "", None
+        # the first page that needs it reads all of the build
+        seconds = _SURVEY_SECONDS if self._request.build else _STEP_SECONDS
         while left:
             started = False
             try:
-                async with self._step(left[0], _STEP_SECONDS) as connection:
+                async with self._step(left[0], seconds) as connection:
                     started = True
                     if connection is not asked:
                         await connection.send(Read([*left]))
@@ -159,7 +161,7 @@ class Reader:
 
         Raises `SitemapError` if they cannot be checked, and `QuireError`.
         """
-        request = _check_request(urls, place)
+        request = Check([*urls], _encoded(place))
         while True:
             try:
                 async with self._step("the links", _SURVEY_SECONDS) as connection:
@@ -231,8 +233,9 @@ class Reader:
         return _Lost(f"reading ended with {end}", repeat=True)
 
 
-def _check_request(urls: Collection[str], place: Path) -> Check:
-    return Check([*urls], os.fsencode(place.absolute()))
+def _encoded(path: Path) -> bytes:
+    """The absolute path: the process runs in another folder."""
+    return os.fsencode(path.absolute())
 
 
 @asynccontextmanager
@@ -243,6 +246,7 @@ async def open_reader(settings: Settings, root: Path) -> AsyncIterator[Reader]:
             root=os.fsencode(root),
             site_url=settings.site_url,
             source=settings.site_source,
+            build=_encoded(settings.site_build) if settings.site_build else b"",
             generator=settings.site_generator,
             options=settings.site_options,
             limits=settings.limits,

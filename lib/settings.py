@@ -269,6 +269,7 @@ class Settings:
     site_options: Mapping[str, Any] = _setting({}, _json_object)
     book_title: str = _setting("", _short_text(_MAX_TITLE))
     starter_questions: tuple[str, ...] = _setting((), _questions)
+    site_build: Path | None = _setting(None, Path)
     site_check_path: Path | None = _setting(None, Path)
     chunk_tokens: int = _setting(270, _whole_number(50, 2_000))
     max_files: int = _setting(20_000, _whole_number(1, 1_000_000))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lib.documents import DocumentLimits, is_hidden, read_document
 from lib.includes import Includes
@@ -15,6 +15,9 @@ from lib.sites.router import Router
 from lib.sites.site import Site
 from lib.source import SourcePage
 
+if TYPE_CHECKING:  # only a book with a build needs the parser of HTML
+    from lib.site_build import SiteBuild
+
 
 class MarkdownSource:
     """Caches addresses and included files."""
@@ -22,9 +25,14 @@ class MarkdownSource:
     keeps_text: Final = False
 
     def __init__(
-        self, root: Path, site: Site, paths: Sequence[str], limits: DocumentLimits
+        self,
+        root: Path,
+        site: Site,
+        paths: Sequence[str],
+        limits: DocumentLimits,
+        build: "SiteBuild | None" = None,
     ) -> None:
-        self._root, self._site, self._limits = root, site, limits
+        self._root, self._site, self._limits, self._build = root, site, limits, build
         self._router = Router(site, root, paths)
         self._includes = Includes(root, _boundary(root, site))
 
@@ -33,13 +41,16 @@ class MarkdownSource:
         page = parse_page(document.text, flavour_of(self._site, path))
         address = self._router.address(path, page, document.text)
         page = replace(page, title=page.title or plain_text(address.title, page))
-        left_out = ""
-        if not address.published:
-            left_out = "is not published by the site"
-        elif is_hidden(page.front_matter):
+        left_out, in_build = "", None
+        if is_hidden(page.front_matter):
             left_out = "is a draft"
+        elif self._build:
+            address, in_build = self._build.find(path, page, address)
+            left_out = "" if in_build.file else "is not in the built site"
+        elif not address.published:
+            left_out = "is not published by the site"
         includes = None if left_out else self._includes.of(document, page)
-        return SourcePage(document, page, address, left_out, includes)
+        return SourcePage(document, page, address, left_out, includes, in_build)
 
     def used_by(self, path: str) -> Sequence[str]:
         return [os.path.relpath(file, self._root) for file in self._includes.used_by(path)]

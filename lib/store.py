@@ -20,6 +20,7 @@ import msgspec
 from lib.errors import IndexUnreadable, StoreUnavailable, UpstreamError
 from lib.languages import ENGLISH
 from lib.markdown_page import Edit, apply_edits
+from lib.source import InBuild
 from lib.terms import SparseVector
 
 if TYPE_CHECKING:  # the reading process needs neither, nor the memory that they take
@@ -125,6 +126,7 @@ class FileRecord(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[str] = []
     until: float = 0.0
     """Unix time from which it is read again, because its site publishes or removes it; else 0."""
+    in_build: InBuild | None = None
     left_out: str = ""
     """Why it has no chunks, as the end of a sentence about it; empty for a page with text."""
 

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,8 +23,9 @@ from lib.link_check import BrokenLink, missing_links
 from lib.runtime import become_child, limit_resource
 from lib.sites.built import looks_built
 from lib.sites.detection import detect_site
-from lib.sites.site import HTML, NO_GENERATOR, Generator
+from lib.sites.site import HTML, NO_GENERATOR, Generator, Site
 from lib.sites.sitemap import SitemapError
+from lib.source import Build
 from lib.store import FileRecord, Ledger
 
 CPU_SECONDS: Final = 20
@@ -48,6 +50,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     options: Mapping[str, Any]
     limits: DocumentLimits
     chunk_tokens: int
+    build: bytes = b""
+    """`SITE_BUILD`, absolute; empty without one."""
     paths: Sequence[str] | None = None
     """The pages, if they were listed before."""
 
@@ -130,11 +134,15 @@ def _serve(channel: socket.socket, allow: Callable[[int], None]) -> None:
                     except DocumentError as error:
                         channel.sendall(encode(Unreadable(str(error))))
                         continue
-                    book, reader = found.book, BookReader(found.book)
+                    book = found.book
+                    reader = BookReader(book, lambda: allow(_SURVEY_SECONDS))
                     channel.sendall(encode(_opened(found)))
                 case Compare(ledger) if book:
                     allow(_SURVEY_SECONDS)
-                    channel.sendall(encode(survey(book, ledger)))
+                    compared = survey(book, ledger)
+                    if reader:
+                        reader.keep((path, ledger[path]) for path in compared.unchanged)
+                    channel.sendall(encode(compared))
                 case Read(paths) if reader:
                     for path in paths:
                         allow(CPU_SECONDS)
@@ -169,8 +177,14 @@ def _open(request: Open) -> _Found:
         return _open_html(request, root, discover(root, request.limits, html=True))
     if not found.paths and not found.errors:
         raise DocumentError(_nothing(found.others, "Markdown", "SITE_SOURCE=html reads"))
-    notes = []
-    if found.outputs:
+    paths = request.paths or found.paths
+    notes, build = list[str](), None
+    if request.build:
+        build, outside = _open_build(request, root, site)
+        errors += outside
+        site = replace(site, site_url=build.site.site.site_url, base_url=build.site.site.base_url)
+        paths = [path for path in paths if not (root / path).is_relative_to(build.folder)]
+    elif found.outputs:
         notes.append(
             f"The {len(found.paths)} Markdown files are read, not the built site in "
             f"{found.outputs[0]}. To read that, set BOOK_CONTENT_PATH to it; to use only its "
@@ -181,7 +195,7 @@ def _open(request: Open) -> _Found:
             f"The {len(found.paths)} Markdown files are read, not the {found.others} HTML pages "
             "beside them. SITE_SOURCE=html reads those."
         )
-    book = Book(root, site, request.paths or found.paths, request.limits, request.chunk_tokens)
+    book = Book(root, site, paths, request.limits, request.chunk_tokens, build=build)
     return _Found(book, [*errors, *site.problems, *found.errors], notes)
 
 
@@ -200,8 +214,26 @@ def _open_html(request: Open, root: Path, found: Discovery) -> _Found:
             f"The {len(paths)} HTML pages are read, because the folder looks like a built site, "
             f"and not its {found.others} Markdown files. SITE_SOURCE=markdown reads those."
         )
+    if request.build:
+        notes.append("SITE_BUILD has no effect: the book is a built site itself.")
     book = Book(root, built.site, paths, request.limits, request.chunk_tokens, built)
     return _Found(book, [*_unread_options(request, HTML), *found.errors], notes)
+
+
+def _open_build(request: Open, root: Path, site: Site) -> tuple[Build, Sequence[str]]:
+    """Open SITE_BUILD, and list the problems of its files."""
+    from lib.source_html import survey_site  # only a book with a build needs its parser
+
+    folder = Path(os.fsdecode(request.build)).resolve()
+    problem = f"SITE_BUILD, {folder}, is not a folder of HTML"
+    if not folder.is_dir() or folder == root:
+        raise DocumentError(problem)
+    found = discover(folder, request.limits, html=True)
+    if not found.paths:
+        raise DocumentError(problem)
+    url = f"{site.site_url}{site.base_url}" if site.site_url else ""
+    build = Build(folder, survey_site(folder, found.paths, url))
+    return build, [f"SITE_BUILD: {error}" for error in found.errors]
 
 
 def _nothing(others: int, kind: str, remedy: str) -> str:

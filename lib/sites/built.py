@@ -113,10 +113,11 @@ class BuiltSite:
     order: Sequence[str] = field(repr=False)
     """The pages in the order of the site's navigation."""
 
-    def signature(self) -> list[str]:
-        """What decides all pages, for a hash."""
+    def signature(self, *, repeated: bool = True) -> list[str]:
+        """What decides all pages, for a hash; without `repeated`, what decides their addresses."""
         whole = map(repr, (self.site, self.own, self.forms))
-        return [*whole, self.language, *sorted(self.versions), "", *sorted(self.repeated)]
+        blocks = sorted(self.repeated) if repeated else ()
+        return [*whole, self.language, *sorted(self.versions), "", *blocks]
 
     def address(self, path: str, canonical: str = "") -> str:
         """The address of a page. `canonical` is its own link, absolute."""
@@ -124,6 +125,12 @@ class BuiltSite:
         if rest not in forms:
             rest = self.form_in_sitemap(path) or forms[self._form(path)]
         return _address(self.site, forms[0] if rest is None else rest)
+
+    def file(self, url: str) -> str | None:
+        """The file of an address of the site, which is absolute or a path, percent-encoded."""
+        path = _split(url)[1] or unquote(url)
+        base = unquote(self.site.base_url)
+        return _file_at(path[len(base) :], self.paths) if path.startswith(base) else None
 
     def form_in_sitemap(self, path: str) -> str | None:
         """The address of a page in the sitemap, relative to the site; None if it is not there."""

@@ -204,6 +204,54 @@ def test_links_are_checked(
     assert f"{SITE}/docs/guide/tides#currents" not in printed
 
 
+def test_links_come_from_the_build(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A plugin has moved a page and renamed a heading; two pages are not built."""
+    body = f"<h1 id=tides>Tides</h1><p>{BOOK['guide/tides.md'].splitlines()[2]}</p>"
+    body += "<h2 id=flow>Currents</h2><p>The current in the entrance runs at three knots.</p>"
+    mooring = "<h1>Mooring</h1><p>A boat is moored with two lines and a spring at the quay.</p>"
+    mooring += "<h2 id=fenders>Fenders</h2><p>Hang three fenders on the side of the quay.</p>"
+    site = write_book(
+        tmp_path / "site",
+        {
+            "sea/tides/index.html": f"<!doctype html><main>{body}</main>",
+            "docs/guide/mooring/index.html": f"<!doctype html><main>{mooring}</main>",
+        },
+    )
+    monkeypatch.setenv("SITE_BUILD", str(site))
+    assert main(["ingest", "--check-links", str(site)]) == 0
+    printed = capsys.readouterr().err
+    assert "2 pages, such as guide/odd.md: is not in the built site" in printed
+    assert "addresses differ from those that the sources suggest" in printed
+    assert main(["ask", "How fast is the current?"]) == 0
+    assert f"{SITE}/sea/tides/#flow" in capsys.readouterr().out
+    # a build with another id: the page is read again, a page with the same build is not
+    page = site / "sea/tides/index.html"
+    page.write_text(page.read_text().replace("flow", "stream"))
+    assert main(["ingest", "--dry-run"]) == 0
+    changed = capsys.readouterr().out
+    assert "+ guide/tides.md\n" in changed
+    assert "mooring" not in changed
+    assert main(["ingest"]) == 0
+    assert main(["ask", "How fast is the current?"]) == 0
+    assert f"{SITE}/sea/tides/#stream" in capsys.readouterr().out
+
+
+def test_a_build_without_pages_is_an_error(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SITE_BUILD", str(tmp_path / "none"))
+    assert main(["ingest"]) == 1
+    assert "is not a folder of HTML" in capsys.readouterr().err
+
+
 GOLDEN = [
     {"question": "When does the tide turn?", "file": "guide/tides.md", "text": "turns every six"},
     {"question": "How fast is the current?", "file": "guide/tides.md", "heading": "Currents"},

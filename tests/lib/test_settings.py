@@ -71,6 +71,7 @@ GOOD: list[tuple[str, str, Any]] = [
         " When does the tide  turn? | | Opening hours|",
         ("When does the tide turn?", "Opening hours"),
     ),
+    ("SITE_BUILD", "../build", Path("../build")),
     ("SITE_CHECK_PATH", "../build/sitemap.xml", Path("../build/sitemap.xml")),
     ("CHUNK_TOKENS", "50", 50),
     ("MAX_FILES", "1", 1),
