@@ -2,8 +2,8 @@
 
 An anchor is the id that the author wrote, where the generator accepts it, else a slug of the
 heading's text, made unique within the page. Generators agree on most headings and differ on the
-odd ones: an image's alternative text, emoji codes, inline HTML, MDX expressions, `--`, footnote
-marks. So the raw inline source is parsed again, by the rules in `HeadingText`.
+odd ones: an image's alternative text, emoji codes, inline HTML, `--`, footnote marks. So the raw
+inline source is parsed again, by the rules in `HeadingText`.
 """
 
 import re
@@ -212,7 +212,7 @@ def unrepeated(slugs: Sequence[NamedHeading]) -> list[str]:
 
 
 def numbered(slugs: Iterable[NamedHeading], *, explicit_count: bool) -> list[str]:
-    """The first of `x`, `x-1`, `x-2` that is free: mdBook, VitePress and Hugo.
+    """The first of `x`, `x-1`, `x-2` that is free.
 
     `explicit_count`: whether later headings avoid the explicit ids before them.
     """

@@ -69,7 +69,7 @@ class Router:
     def _root_of(self, path: str) -> tuple[ContentRoot | None, str]:
         """The content root of a page, and the page's path relative to it."""
         file = posixpath.normpath(posixpath.join(self._folder, path))
-        folder = file  # a root may be a single file
+        folder = posixpath.dirname(file)
         while (root := self._roots.get(folder)) is None and folder.strip("/"):
             folder = posixpath.dirname(folder)
         return (root, root.relative(file)) if root else (None, path)

@@ -183,7 +183,7 @@ class Generator:
     read_settings: Callable[..., dict[str, Any]] = read_config
     """From the configuration file, and a list for lines about problems, to its settings."""
     patterns: tuple[str, ...] = ()
-    """Settings that are globs, rules or templates. Their number and length are limited."""
+    """Settings that are globs or rules. Their number and length are limited."""
     recognises: Callable[[Path, Mapping[str, Any]], bool] = lambda _file, _settings: True
     """Whether a configuration file with these settings is this generator's: other programs use
     the same names."""

@@ -55,16 +55,17 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
 
 def _unknown(settings: Mapping[str, Any], options: Mapping[str, object]) -> list[str]:
     """The settings of addresses that are not read."""
-    told = {"srcDir", "cleanUrls"} - ({"cleanUrls"} if "clean_urls" in options else set())
-    keys = sorted(key for key in told if setting(settings, key) is UNKNOWN)
-    return [*keys, *(["rewrites"] if setting(settings, "rewrites") is not None else [])]
+    keys = ["srcDir"] if "clean_urls" in options else ["srcDir", "cleanUrls"]
+    unread = [key for key in keys if setting(settings, key) is UNKNOWN]
+    return unread + ["rewrites"] * (setting(settings, "rewrites") is not None)
 
 
 def _unread(project: Project) -> Iterator[str]:
     if keys := _unknown(project.settings, project.options):
         yield use_the_build(f"{', '.join(keys)} cannot be read")
     elif not _usual_anchors(project.settings):
-        yield use_the_build("markdown sets the anchors", "links lead to pages, not to headings")
+        reason = "markdown, or a package, may set the anchors"
+        yield use_the_build(reason, "links lead to pages, not to headings")
 
 
 def _usual_anchors(settings: Mapping[str, Any]) -> bool:
