@@ -387,7 +387,8 @@ class _Progress:
             self._bar.set_postfix_str(note)
         elif time.monotonic() - self._logged_at >= _LOG_SECONDS:
             self._logged_at = time.monotonic()
-            parts = filter(None, (f"{done}/{total} {self._unit}", note))
+            count = f"{done}/{total} {self._unit}" if total else ""
+            parts = filter(None, (count, note))
             _log.info("%s: %s", self._action, ", ".join(parts))
 
 

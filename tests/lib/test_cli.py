@@ -21,6 +21,7 @@ from lib.golden import read_questions
 from lib.settings import Settings, load_settings, setting_names
 from main import main
 from tests.api import serving
+from tests.static_site import local_network, page, running_site
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Hang, Upstream, delta
 
@@ -182,6 +183,29 @@ def test_an_error_is_one_sentence(
 ) -> None:
     assert main(arguments) == 1
     assert capsys.readouterr().err.endswith(message)
+
+
+async def test_a_site_on_the_web_is_ingested(
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("lib.web.crawl._Network", local_network)
+    monkeypatch.setattr(lib.cli, "_LOG_SECONDS", 0.0)
+    async with running_site() as site:
+        paths = [f"/docs/{number}" for number in range(30)]
+        site.list(*paths, "/docs/gone")
+        site.replies |= {path: page(path) for path in paths}
+        command = ["ingest", f"{site.origin}/docs/"]
+        assert await asyncio.to_thread(main, [*command, "--dry-run"]) == 0
+        assert "+ 29.html\n" in capsys.readouterr().out
+        assert await asyncio.to_thread(main, command) == 0
+        printed = capsys.readouterr().err
+        assert re.search(r"Ingesting: \d+/31 pages read from the web\n", printed)
+        assert f"\n{site.origin}/docs/gone: does not exist (status 404)\n" in printed
+        assert re.search(r"Completed: 30 files, 30 chunks, \d+ embedded, 0 unchanged", printed)
+        assert await asyncio.to_thread(main, ["ask", "What is said about /docs/7?"]) == 0
+        assert f"{site.origin}/docs/7\n" in capsys.readouterr().out
 
 
 def test_nothing_inside_the_network_is_read(

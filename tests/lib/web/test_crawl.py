@@ -1,6 +1,7 @@
 """A site is read from a real server on this machine, whose faults are scripted."""
 
 import asyncio
+import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 
 import pytest
 
+import lib.web.crawl
 from lib.documents import DocumentLimits
-from lib.errors import Conflict, InvalidRequest, QuireError
+from lib.errors import Conflict, InvalidRequest, QuireError, StoreUnavailable
 from lib.web.crawl import _Crawled, crawl, parse_address
-from lib.web.stored_site import file_name
+from lib.web.stored_site import StoredSite, file_name
 from tests.static_site import (
     LOOPBACK,
     Asked,
@@ -413,6 +415,41 @@ async def test_two_runs_at_once_are_refused(site: StaticSite, tmp_path: Path) ->
         await read(site, tmp_path)
     go.set()
     await first
+
+
+async def test_a_run_that_takes_too_long_says_how_to_go_on(
+    site: StaticSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.web.crawl, "_MAX_SECONDS", 0.3)
+    site.list("/", "/slow")
+    site.replies |= {"/": page("x"), "/slow": Reply(b"x", hangs=True)}
+    with pytest.raises(QuireError, match="Start the ingestion again: it goes on where it stopped"):
+        await read(site, tmp_path)
+
+
+async def test_a_full_disk_ends_the_run(
+    site: StaticSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(StoredSite, "write", write)
+    site.list("/")
+    site.replies["/"] = page("x")
+    with pytest.raises(StoreUnavailable, match=r"cannot be stored: No space left on device\."):
+        await read(site, tmp_path)
+
+
+async def test_dead_pages_of_a_stale_sitemap_are_no_reason_to_stop(
+    site: StaticSite, tmp_path: Path
+) -> None:
+    site.list(*(f"/{number}" for number in range(60)))
+    site.replies |= {f"/{number}": page("x", ETag="\xe9") for number in range(35)}
+    for _ in range(2):  # an ETag that cannot be sent back is not used
+        crawled = await read(site, tmp_path)
+        assert len(files(crawled)) == 35
+    [line] = without_origin(site, [*crawled.errors])
+    assert line == "/35: does not exist (status 404) (and 24 others)"
 
 
 @pytest.mark.parametrize(
