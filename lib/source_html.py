@@ -26,6 +26,7 @@ from lib.source import SourcePage
 
 _SITEMAP: Final = "sitemap.xml"
 _MAX_SITEMAPS: Final = 100
+_MAX_FOLDERS: Final = 8
 _MAX_SAMPLED_BYTES: Final = 1_000_000
 _REPEATS: Final = "repeats another page, which its canonical link names"
 
@@ -43,16 +44,22 @@ def survey_site(
 
 def _sitemap(root: Path) -> list[str]:
     """The addresses in the site's sitemap, and in those of the folder that it lists."""
-    pages: list[str] = []
-    names = [_SITEMAP]
-    for name in names:  # grows
+    with suppress(DocumentError, SitemapError):
+        found = read_sitemap(read_bytes(root, _SITEMAP, MAX_SITEMAP_BYTES))
+        listed = {urlsplit(url).path.strip("/") for url in found.sitemaps[:_MAX_SITEMAPS]}
+        return [*found.pages, *(page for path in sorted(listed) for page in _listed(root, path))]
+    return []
+
+
+def _listed(root: Path, path: str) -> list[str]:
+    """The addresses in a sitemap whose address ends with its path in the folder."""
+    parts = path.split("/")[-_MAX_FOLDERS:]
+    for start in range(len(parts)):
+        name = "/".join(parts[start:])
         with suppress(DocumentError, SitemapError):
-            found = read_sitemap(read_bytes(root, name, MAX_SITEMAP_BYTES))
-            pages += found.pages
-            if name == _SITEMAP:
-                listed = (urlsplit(url).path.rpartition("/")[2] for url in found.sitemaps)
-                names += [each for each in dict.fromkeys(listed) if each][:_MAX_SITEMAPS]
-    return pages
+            if name != _SITEMAP:
+                return read_sitemap(read_bytes(root, name, MAX_SITEMAP_BYTES)).pages
+    return []
 
 
 class HtmlSource:

@@ -37,3 +37,22 @@ def test_a_page_whose_text_is_too_long_is_one_error(tmp_path: Path) -> None:
     batch = read(tmp_path, files, 1_000)
     assert [each.chunk.file_path for each in batch.chunks] == ["b.html"]
     assert batch.errors[0].startswith("a.html: its text has 14")
+
+
+def test_the_sitemaps_of_an_index_are_read_in_their_folders(tmp_path: Path) -> None:
+    index = "<sitemapindex>{}</sitemapindex>".format(
+        "".join(
+            f"<sitemap><loc>https://b.example/book/{name}</loc></sitemap>"
+            for name in ("en/sitemap.xml", "de.xml", "lost/sitemap.xml")
+        )
+    )
+    page = "<urlset><url><loc>https://b.example/book/{}</loc></url></urlset>"
+    files = {"en/a.html": TIDES, "de/b.html": TIDES}
+    write_book(tmp_path, files)
+    write_book(tmp_path, {"sitemap.xml": index, "de.xml": page.format("de/b")})
+    write_book(tmp_path, {"en/sitemap.xml": page.format("en/a")})
+    site = survey_site(tmp_path, sorted(files), "")
+    assert [site.address(path) for path in files] == [
+        "https://b.example/book/en/a",
+        "https://b.example/book/de/b",
+    ]
