@@ -263,7 +263,11 @@ class Ingestion:
         task.add_errors(site.errors)
         # The addresses of the copy are exact, whatever the settings say.
         settings = replace(
-            self._settings, site_url=site.site_url, site_source="html", site_options={}
+            self._settings,
+            site_url=site.site_url,
+            site_source="html",
+            site_options={},
+            site_build=None,
         )
         return settings, site.root
 
