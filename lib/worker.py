@@ -196,7 +196,9 @@ def _open(request: Open) -> _Found:
             "beside them. SITE_SOURCE=html reads those."
         )
     book = Book(root, site, paths, request.limits, request.chunk_tokens, build=build)
-    return _Found(book, [*errors, *site.problems, *found.errors], notes)
+    known = site.unlinked if build else ()
+    problems = [each for each in site.problems if each not in known]
+    return _Found(book, [*errors, *problems, *found.errors], notes)
 
 
 def _open_html(request: Open, root: Path, found: Discovery) -> _Found:

@@ -132,13 +132,14 @@ def _site(
     given, (url, base) = _split(site_url), generator.address(project.settings)
     name = config_file.name if config_file else generator.name
     configured, option = _split(url), project.options.get("base_url")
+    unlinked = list[str]()
     if isinstance(option, str):
         path = _path(option)
     elif given[1].strip("/"):
         path = given[1]
     elif base == UNREAD and not given[0]:
         path = base
-        problems.append(f"{name}: the path of the site {_UNREADABLE}; set SITE_URL")
+        unlinked.append(f"{name}: the path of the site {_UNREADABLE}; set SITE_URL")
     elif base is not None and base != UNREAD:
         path = _path(base)
     elif given[0] and configured[0] and given[0].lower() != configured[0].lower():
@@ -149,10 +150,10 @@ def _site(
     if len(roots) > _MAX_ROOTS:
         problems.append(f"{name}: more than {_MAX_ROOTS} folders of pages: the rest is not linked")
         roots.pop()
-    problems += (f"{name}: {line}" for line in generator.unread(project))
+    unlinked += (f"{name}: {line}" for line in generator.unread(project))
     remedy = generator.implied_by
     if remedy and any(root.route is None and root.kind == "docs" for root in roots):
-        problems.append(f"{name}: the path of the docs {_UNREADABLE}; set {remedy} in SITE_OPTIONS")
+        unlinked.append(f"{name}: the path of the docs {_UNREADABLE}; set {remedy} in SITE_OPTIONS")
     return Site(
         generator,
         given[0] or configured[0],
@@ -161,7 +162,8 @@ def _site(
         project.settings,
         project.options,
         config_file,
-        tuple(problems[:_MAX_PROBLEMS]),
+        tuple([*problems, *unlinked][:_MAX_PROBLEMS]),
+        tuple(unlinked),
     )
 
 

@@ -252,6 +252,8 @@ class Site:
     config_file: Path | None = None
     problems: tuple[str, ...] = field(default=(), repr=False)
     """Lines of the form `file: problem` about the configuration."""
+    unlinked: tuple[str, ...] = field(default=(), repr=False)
+    """Those of them that only say that addresses are unknown."""
 
     @property
     def title(self) -> str:

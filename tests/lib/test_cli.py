@@ -265,6 +265,21 @@ def test_links_come_from_the_build(
     assert f"{SITE}/sea/tides/#stream" in capsys.readouterr().out
 
 
+def test_what_is_not_read_of_the_sources_is_no_problem_with_a_build(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SITE_GENERATOR", "hugo")
+    assert main(["ingest"]) == 0
+    assert "hugo: Hugo's addresses are known only from its build" in capsys.readouterr().err
+    page = f"<!doctype html><main><h1>Tides</h1><p>{BOOK['guide/tides.md'].splitlines()[2]}</p>"
+    monkeypatch.setenv("SITE_BUILD", str(write_book(tmp_path / "site", {"tides/index.html": page})))
+    main(["ingest", "--force"])
+    assert "Hugo's addresses" not in capsys.readouterr().err
+
+
 def test_a_build_without_pages_is_an_error(
     environment: dict[str, str],
     tmp_path: Path,
