@@ -321,6 +321,8 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
         return parent if parent is not None and parent.tag == "td" else node
     if _is_kept(node):
         return None
+    if tag in _HEADINGS or tag == "section" or ".section" in tokens:
+        tokens.discard(f"#{attributes.get('id')}")  # made of its title
     if not tokens.isdisjoint(_DROP):
         return node
     if tag == "aside" and not _ASIDES.search(attributes.sget("class")):

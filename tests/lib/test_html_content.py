@@ -29,3 +29,10 @@ def test_tabs_formulas_checkboxes_and_titled_videos_are_text() -> None:
         ["script", "input", "iframe", "button"]
     )
     assert element.text(separator=" ").split() == "T Some text. x A C".split()
+
+
+def test_a_section_about_comments_is_not_the_readers_comments() -> None:
+    html = """<article><p>Some text.</p><h2 id=comments>Comments</h2><p>A</p>
+    <section id=feedback><h2>Feedback</h2></section><div class=section id=toc>B</div>
+    <div id=disqus_thread>spam</div></article>"""
+    assert text(html) == "Some text. Comments A Feedback B"
