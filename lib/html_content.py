@@ -257,6 +257,8 @@ def _ancestors(node: LexborNode) -> Iterator[LexborNode]:
 
 def _with_heading(nodes: list[LexborNode], body: LexborNode) -> list[LexborNode]:
     """Add the page's h1, which some themes place beside the text."""
+    if nodes[0].tag == "main":  # above it is the header of the site, in mdBook an h1
+        return nodes
     for ancestor in _ancestors(nodes[0]):
         if heading := ancestor.css_first("h1"):
             return [heading, *nodes]

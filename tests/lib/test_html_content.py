@@ -36,3 +36,9 @@ def test_a_section_about_comments_is_not_the_readers_comments() -> None:
     <section id=feedback><h2>Feedback</h2></section><div class=section id=toc>B</div>
     <div id=disqus_thread>spam</div></article>"""
     assert text(html) == "Some text. Comments A Feedback B"
+
+
+def test_a_heading_above_main_is_the_sites() -> None:
+    html = """<div id=menu-bar><h1 class=menu-title>The book</h1></div>
+    <div id=content><main><h2>Chapter</h2><p>Some text.</p></main></div>"""
+    assert text(html) == "Chapter Some text."
