@@ -77,6 +77,29 @@ _ASIDES: Final = re.compile(
 _HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 
 
+_LISTS: Final = {
+    "lists pages by tag or date": """
+html.docs-tags-list-page html.docs-tag-doc-list-page html.blog-tags-list-page html.blog-list-page
+html.blog-tags-post-list-page html.blog-archive-page html.blog-authors-list-page
+html.blog-authors-posts-page article.md-post--excerpt body.kind-taxonomy body.kind-term
+body.td-taxonomy body.td-term
+""",
+    "is an index of names": "table.indextable #modindex-list",
+    "has all pages in one (print)": "#print-site-page html.td-print body.td-print",
+    "shows source code": ".viewcode-back",
+}
+"""Why a page with an element that a selector finds is left out."""
+_LIST_SELECTORS: Final = {
+    reason: ",".join(selectors.split()) for reason, selectors in _LISTS.items()
+}
+_LIST_PATH: Final = re.compile(
+    r"/(?:tags?|categor(?:y|ies)|archives?|authors|taxonom(?:y|ies))(?=[/.]|\Z)"
+)
+_SEARCH_PATH: Final = re.compile(r"/search(?:/|\.html?|/index\.html?)?\Z")
+_LONGEST_SEARCH_PAGE: Final = 300
+"""Letters of the text of a page that is nothing but a search."""
+
+
 def _ranks(table: str) -> dict[str, int]:
     lines = (line.split("  ")[0].split() for line in table.strip().splitlines())
     return {selector: rank for rank, line in enumerate(lines) for selector in line}
@@ -110,7 +133,7 @@ def find_content(
     if body is None or head is None:
         return _PageContent(None, left_out=NO_TEXT)
     meta = _Head(tree)
-    reason = meta.left_out(url)
+    reason = meta.left_out(url) or _list_reason(tree)
     if not reason:
         _keep_first_ids(tree)
         content = _select(body)
@@ -118,8 +141,7 @@ def find_content(
         for block in _blocks(content):
             if repeated and _hash(block) in repeated:
                 block.decompose()
-        if not _has_text(content):
-            reason = NO_TEXT
+        reason = _no_text_reason(content, url)
     heading = None if reason else content.css_first("h1")
     title = (" ".join(heading.text().split()) if heading else "") or meta.title
     return _PageContent(
@@ -140,6 +162,30 @@ def list_blocks(tree: LexborHTMLParser) -> Sequence[str]:
     content = _select(body)
     _clean(content)
     return [_hash(block) for block in _blocks(content)]
+
+
+def _list_reason(tree: LexborHTMLParser) -> str:
+    found = (reason for reason, selector in _LIST_SELECTORS.items() if tree.css_first(selector))
+    return next(found, "")
+
+
+def _no_text_reason(content: LexborNode, url: str) -> str:
+    """Why a page whose text is `content` is left out; empty for one that is kept."""
+    if not _has_text(content):
+        return NO_TEXT
+    letters = _size(content)
+    if letters < _LONGEST_SEARCH_PAGE and _SEARCH_PATH.search(url):
+        return "is a search page"
+    if _LIST_PATH.search(url):
+        links = sum(_size(link) for link in content.css("a[href]"))
+        if 2 * links > letters - sum(map(_size, content.css("h1"))):
+            return "lists pages by tag or date"
+    return ""
+
+
+def _size(node: LexborNode) -> int:
+    """Count the characters that are displayed."""
+    return len("".join(node.text().split()))
 
 
 def _has_text(content: LexborNode) -> bool:
@@ -260,11 +306,18 @@ def _with_heading(nodes: list[LexborNode], body: LexborNode) -> list[LexborNode]
     if nodes[0].tag == "main":  # above it is the header of the site, in mdBook an h1
         return nodes
     for ancestor in _ancestors(nodes[0]):
-        if heading := ancestor.css_first("h1"):
+        if heading := next(filter(_is_title, ancestor.css("h1")), None):
             return [heading, *nodes]
         if ancestor.tag in ("main", "body"):
             break
     return nodes
+
+
+def _is_title(heading: LexborNode) -> bool:
+    """Tell whether a heading is not the site's name or logo, which is a link."""
+    link = heading.css_first("a[href]")
+    alone = link is not None and len(link.text().strip()) == len(heading.text().strip())
+    return not alone or (link is not None and link.attrs.sget("href").startswith("#"))
 
 
 def _join(nodes: Sequence[LexborNode], body: LexborNode) -> LexborNode:
@@ -325,6 +378,11 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
         return None
     if tag in _HEADINGS or tag == "section" or ".section" in tokens:
         tokens.discard(f"#{attributes.get('id')}")  # made of its title
+    if ".text-delta" in tokens and tag in _HEADINGS:  # Just the Docs, above a list of contents
+        following = _next_element(node)
+        if following is not None and following.tag in ("ol", "ul"):
+            following.decompose()
+            return node
     if not tokens.isdisjoint(_DROP):
         return node
     if tag == "aside" and not _ASIDES.search(attributes.sget("class")):
@@ -353,6 +411,13 @@ def _is_kept(node: LexborNode) -> bool:
             return bool(attributes.get("title") or attributes.get("aria-label"))
         case _:
             return attributes.get("role") in ("tab", "tablist", "tabpanel")
+
+
+def _next_element(node: LexborNode) -> LexborNode | None:
+    following = node.next
+    while following is not None and not following.is_element_node:
+        following = following.next
+    return following
 
 
 def _blocks(content: LexborNode) -> list[LexborNode]:

@@ -1,3 +1,5 @@
+import pytest
+
 from lib.html_content import find_content
 from lib.html_tree import parse_html
 
@@ -42,3 +44,38 @@ def test_a_heading_above_main_is_the_sites() -> None:
     html = """<div id=menu-bar><h1 class=menu-title>The book</h1></div>
     <div id=content><main><h2>Chapter</h2><p>Some text.</p></main></div>"""
     assert text(html) == "Chapter Some text."
+
+
+LINKS = "".join(f"<li><a href='/p{n}/'>Page {n}</a></li>" for n in range(5))
+
+
+@pytest.mark.parametrize(
+    ("path", "html", "reason"),
+    [
+        ("tags/tide/", f"<article><h1>Tide</h1><ul>{LINKS}</ul></article>", "lists pages by tag"),
+        ("docs/tags/", "<html class='docs-tags-list-page'><main>x</main>", "lists pages by tag"),
+        ("blog/", "<main><article class='md-post--excerpt'>x</article></main>", "lists pages by"),
+        ("genindex.html", "<main><table class='indextable'><td>x</table></main>", "is an index of"),
+        ("search.html", "<main><h1>Search</h1><p>Searching for words.</p></main>", "is a search"),
+        ("all/", "<main id='print-site-page'>x</main>", "has all pages in one"),
+        ("_modules/a.html", "<main>x<a class='viewcode-back' href='#'></a></main>", "shows source"),
+        ("plugins/tags/", f"<main><h1>Tags</h1><p>{'word ' * 40}</p>{LINKS}</main>", ""),
+        ("docs/search/", f"<main><h1>Search</h1><p>{'word ' * 100}</p></main>", ""),
+        ("guide/", f"<main><h1>Guide</h1><ul>{LINKS}</ul></main>", ""),
+    ],
+)
+def test_pages_that_only_list_others_are_left_out(path: str, html: str, reason: str) -> None:
+    page = find_content(parse_html(html.encode()), f"https://b.example/{path}")
+    assert page.left_out.startswith(reason)
+    assert bool(page.left_out) is bool(reason)
+
+
+def test_a_heading_that_is_the_sites_logo_is_no_title() -> None:
+    logo = "<body><h1><a href='/'><img alt='Tides Inc.' src='l.png'></a></h1>"
+    assert text(f"{logo}<article><p>Twice a day.</p></article>") == "Twice a day."
+
+
+def test_the_title_of_a_list_of_contents_is_removed_with_it() -> None:
+    html = "<main><h1>T</h1>{}<ul><li><a href='#a'>A</a></ul><h2 id=a>A</h2><p>Word.</p></main>"
+    assert text(html.format("<h2 class='no_toc text-delta'>Contents</h2> ")) == "T A Word."
+    assert text(html.format("<h2>Contents</h2>")) == "T Contents A A Word."
