@@ -143,7 +143,7 @@ async def test_push_workflow_ingests_the_docs(
             ADMIN_KEY,
             {"mkdocs.yml": "site_name: x\n", "docs/a.txt": "x"},
             FOLLOW,
-            "no readable text",
+            "the folder has no Markdown files",
         ),
     ],
     ids=["wrong key", "no pages"],
