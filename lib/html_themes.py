@@ -97,6 +97,14 @@ def _enter_block_title(
     return converter.begin_label()
 
 
+def _enter_description(
+    converter: Converter, node: LexborNode, attributes: Attributes
+) -> Leave | None:
+    """The text of a card, below its title without a space between them."""
+    converter.inline.text(" ")
+    return converter.enter_plain(converter, node, attributes)
+
+
 # Code
 
 
@@ -213,7 +221,7 @@ def _enter_panel(converter: Converter, node: LexborNode, attributes: Attributes)
 _LABEL: Final = re.compile(r"\[?([\w*†‡§¶#+.:-]{1,40})\]?")
 _BACK: Final = (
     "a[role=doc-backlink], .footnote-backref, .reversefootnote, .data-footnote-backref, "
-    ".footnote-back, .fn-backref, .backrefs, .footnote-definition-label, span.label"
+    ".footnote-back, .fn-backref, .backrefs, .footnote-definition-label, .footnote > .label"
 )
 _ARROWS: Final = "↩⤴↑^\ufe0e\ufe0f "
 
@@ -424,6 +432,7 @@ _BY_CLASS: Final[Mapping[str, Enter]] = {
     ),
     "icon": _enter_icon,
     "title": _enter_block_title,
+    "description": _enter_description,
     **dict.fromkeys(
         "filename code-block-caption codeBlockTitle_ hextra-code-filename gatsby-code-title "
         "code-title code-block-title".split(),

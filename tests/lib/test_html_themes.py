@@ -168,6 +168,10 @@ FOOTNOTES = {
     'href="#_footnotedef_1" title="View footnote.">1</a>]</sup>.</p><div id="footnotes"><hr>'
     '<div class="footnote" id="_footnotedef_1"><a href="#_footnoteref_1">1</a>. The note.</div>'
     "</div>",
+    "kramdown": '<p>x<sup><a href="#fn:1" class="footnote" rel="footnote" role="doc-noteref">1</a>'
+    '</sup>.</p><div class="footnotes" role="doc-endnotes"><ol><li id="fn:1"><p><span class="label '
+    'label-green">The</span> note. <a href="#fnref:1" class="reversefootnote" '
+    'role="doc-backlink">↩</a></p></li></ol></div>',
     "mdbook": '<p>x<sup class="footnote-reference" id="fr-1-1"><a href="#footnote-1">1</a></sup>.'
     '</p><ol class="footnote-definition"><li id="footnote-1"><p>The note. '
     '<a href="#fr-1-1">↩</a></p></li></ol>',
@@ -210,6 +214,10 @@ def test_descriptions_of_functions_are_headings() -> None:
         ('a <span class="math notranslate">\\(x_1\\)</span>', "a $x_1$"),
         ('<div class="math">\n\\[x\n\n+ y\\]</div>', "$$\nx\n+ y\n$$"),
         ('<p>a <script type="math/tex">x</script>', "a $x$"),
+        (
+            '<a href="/a"><span class="title">A</span></a><span class="description">b</span>',
+            "[A](https://example.org/a) b",
+        ),
         ('<div class="mermaid">graph TD\n A--&gt;B</div>', "```mermaid\ngraph TD\n A-->B\n```"),
         ('<div class="line-block"><div class="line">a</div><div class="line">b</div>', "a  \nb"),
         (
