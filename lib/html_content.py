@@ -74,6 +74,9 @@ _ASIDES: Final = re.compile(
     r"|error|success|example|quote|question|topic|sidebar|message"
 )
 
+_LONGEST_REDIRECT: Final = 500
+"""Characters of a page, with its scripts, that only says where its text is."""
+
 _HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 
 
@@ -218,6 +221,9 @@ class _Head:
                 self.generator = value
             elif node.attrs.sget("http-equiv").lower() == "refresh":
                 self._refresh = value
+        for node in tree.css("head > noscript"):  # a script redirects, where there is one
+            if "refresh" in node.text() and tree.body and _size(tree.body) < _LONGEST_REDIRECT:
+                self._refresh = node.text()
         for node in tree.css("link[rel~=canonical]"):
             self.canonical = self.canonical or node.attrs.sget("href").strip()
         title = tree.css_first("head > title")
@@ -278,7 +284,7 @@ def _select(body: LexborNode) -> LexborNode:
             continue
         if not any(map(_has_text, nodes)):
             continue
-        if not any(node.tag == "h1" or node.css_first("h1") for node in nodes):
+        if not any(node.tag == "h1" or node.css_first("h1, [itemprop=headline]") for node in nodes):
             nodes = _with_heading(nodes, body)
         return _join(nodes, body)
     return body
@@ -302,11 +308,11 @@ def _ancestors(node: LexborNode) -> Iterator[LexborNode]:
 
 
 def _with_heading(nodes: list[LexborNode], body: LexborNode) -> list[LexborNode]:
-    """Add the page's h1, which some themes place beside the text."""
+    """Add the page's title, which some themes place beside the text."""
     if nodes[0].tag == "main":  # above it is the header of the site, in mdBook an h1
         return nodes
     for ancestor in _ancestors(nodes[0]):
-        if heading := next(filter(_is_title, ancestor.css("h1")), None):
+        if heading := next(filter(_is_title, ancestor.css("h1, [itemprop=headline]")), None):
             return [heading, *nodes]
         if ancestor.tag in ("main", "body"):
             break
@@ -421,12 +427,17 @@ def _next_element(node: LexborNode) -> LexborNode | None:
 
 
 def _blocks(content: LexborNode) -> list[LexborNode]:
-    """Direct children of the content, and those of its direct children."""
-    blocks = []
-    for child in content.iter():
-        blocks.append(child)
-        blocks.extend(child.iter())
-    return blocks
+    """Direct children of the content, and those of its direct children.
+
+    Words within text are none, nor are headings, which pages share with texts of their own.
+    """
+    blocks = _parts(content)
+    blocks += [part for block in blocks for part in _parts(block)]
+    return [block for block in blocks if block.tag not in _HEADINGS and _has_text(block)]
+
+
+def _parts(node: LexborNode) -> list[LexborNode]:
+    return [] if node.tag in _HEADINGS or node.text(deep=False).strip() else [*node.iter()]
 
 
 def _hash(block: LexborNode) -> str:

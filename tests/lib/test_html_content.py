@@ -1,6 +1,6 @@
 import pytest
 
-from lib.html_content import find_content
+from lib.html_content import find_content, list_blocks
 from lib.html_tree import parse_html
 
 
@@ -79,3 +79,27 @@ def test_the_title_of_a_list_of_contents_is_removed_with_it() -> None:
     html = "<main><h1>T</h1>{}<ul><li><a href='#a'>A</a></ul><h2 id=a>A</h2><p>Word.</p></main>"
     assert text(html.format("<h2 class='no_toc text-delta'>Contents</h2> ")) == "T A Word."
     assert text(html.format("<h2>Contents</h2>")) == "T Contents A A Word."
+
+
+def test_a_post_has_the_headline_beside_its_text() -> None:
+    html = """<header><h1><a href=/>Tides</a></h1></header><article><h2 itemprop=headline>News</h2>
+    <p class=by>Ada</p><div itemprop=articleBody><p>Some text.</p></div></article>"""
+    assert text(html) == "News Some text."
+
+
+def test_a_page_that_redirects_only_without_scripts_redirects() -> None:
+    html = """<head><noscript><meta http-equiv="refresh" content="0; url=../a.html"></noscript>
+    </head><body><p>You should have been redirected.</p>{}</body>"""
+    page = parse_html(html.format("").encode())
+    assert find_content(page).left_out == "redirects to another page"
+    page = parse_html(html.format("<p>word </p>" * 200).encode())
+    assert not find_content(page).left_out
+
+
+def test_words_within_text_and_headings_are_no_blocks_that_repeat() -> None:
+    def count(html: str) -> int:
+        return len(list_blocks(parse_html(f"<main>{html}</main>".encode())))
+
+    assert count("<p>We use <b>Tides</b> daily.</p>") == 1
+    assert count("<h2>Examples</h2><div><h2><a id=a>Examples</a></h2></div>") == 0
+    assert count("<div><h2>Get help</h2><p>Ask us.</p></div>") == 2
