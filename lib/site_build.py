@@ -50,6 +50,8 @@ _MARKDOWN_LINKS: Final = 'a[href*=".md" i],a[href*=".markdown" i]'
 
 _PREDICTED: Final = 0.6
 _EDIT_LINK: Final = 0.6
+_ALSO_EDIT_LINK: Final = 0.2
+"""Added to the other evidence, with which the link agrees."""
 _SAME_PATH: Final = 0.5
 _SIMILAR_PATH: Final = 0.2
 _OWNED: Final = 0.35
@@ -61,11 +63,11 @@ _ENOUGH: Final = 0.7
 _MARGIN: Final = 0.05
 """Lowest distance to the second best page, if only text tells them apart."""
 _UNKNOWN_TEXT: Final = 0.45
-"""Share of equal text that counts for a file with hardly any text of its own."""
+"""Share of equal text that counts if the source or the page has hardly any text."""
 _FEW_WORDS: Final = 8
 
 _SUFFIX: Final = re.compile(r"\.(?:mdx?|markdown)(?:\.txt)?\Z", re.IGNORECASE)
-_NUMBER_PREFIX: Final = re.compile(r"\d{1,4}(?:-\d\d-\d\d)?[-_. )]{1,3}(?=.)")
+_NUMBER_PREFIX: Final = re.compile(r"\A\d{1,4}(?:-\d\d-\d\d)?[-_. )]{1,3}(?=.)")
 _NO_SLUG: Final = re.compile(r"[\W_]+")
 _OWN_NAMES: Final = frozenset({"index", "_index", "readme"})
 _NAMES_OF_FRONT_MATTER: Final = ("slug", "permalink", "url")
@@ -163,13 +165,11 @@ class SiteBuild:
     ) -> str | None:
         """Return the page with the most evidence, if it is enough and clearly the most."""
         scan = self._scan
-        evidence = {expected: _PREDICTED} if expected else {}
+        evidence = dict.fromkeys(_by_headings(page, scan), 0.0) | _by_path(source, page, scan)
+        if expected:
+            evidence[expected] = _PREDICTED
         for file in scan.edited.get(source, ())[:_MAX_CANDIDATES]:
-            evidence.setdefault(file, _EDIT_LINK)
-        for file, weight in _by_path(source, page, scan).items():
-            evidence[file] = max(evidence.get(file, 0.0), weight)
-        for file in _by_headings(page, scan):
-            evidence.setdefault(file, 0.0)
+            evidence[file] = max(_EDIT_LINK, evidence.get(file, 0.0) + _ALSO_EDIT_LINK)
         scores: list[tuple[float, bool, str]] = []
         for file, weight in evidence.items():
             if self._claims.get(file, source) != source:
@@ -189,12 +189,10 @@ class SiteBuild:
     def _likeness(self, page: Page, words: frozenset[int], file: str) -> float:
         """The share of equal text of a source and a built page, from 0 to 1."""
         built = self._page(file)
-        if built is None:
+        if built is None or (built.source.left_out and not _is_shell(built.source)):
             return 0.0
         theirs = Counter(heading_key(text) for _, text in built.headings)
-        if not theirs and not built.words:
-            return _UNKNOWN_TEXT if _is_shell(built.source) else 0.0
-        if len(words) < _FEW_WORDS:
+        if len(words) < _FEW_WORDS or _is_shell(built.source):
             known = heading_key(page.title) in {heading_key(built.source.page.title), *theirs}
             return _UNKNOWN_TEXT + 0.3 * known
         ours = Counter(key for each in page.headings if (key := heading_key(each.text)))

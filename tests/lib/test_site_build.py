@@ -89,6 +89,8 @@ def test_a_page_with_another_text_is_not_the_predicted_one(
     [
         # Docusaurus: number prefixes; Starlight, Hugo: slugs and a folder of the language
         ("docs", ["01-intro.md", "02-guide/03-Set Up.md"], ["intro", "guide/set-up"]),
+        # posts of Jekyll: only the prefix is a date or a number
+        ("news", ["_posts/2013-07-25-app-1-0-4.md", "a.md"], ["2013/07/25/app-1-0-4", "app-1-1"]),
         ("en", ["intro.md", "Guide/Set_up/index.md"], ["intro", "guide/set-up"]),
         ("", ["_index.md", "guide/README.md"], ["", "guide"]),
         ("guide/v2", ["intro.md", "guide/guide.md"], ["intro", "guide"]),
@@ -130,6 +132,28 @@ def test_the_edit_link_names_the_source(tmp_path: Path, link: str) -> None:
     for subject, path in ((0, "a.md"), (1, "deep/er/b.md"), (2, "deep/a.md")):
         text = f"{text_about(subject)}\n\n{text_about(subject, 3)}\n"
         assert found(build, path, text) == f"p/{subject}/index.html"
+
+
+def test_an_edit_link_and_the_address_that_agree_need_no_text(tmp_path: Path) -> None:
+    """A macro that fails: the page shows an error instead of its text."""
+    pages = {
+        "a/index.html": html_page("x", f"<p>{text_about(1)}</p>", after=edit_link("docs/a.md")),
+        "b/index.html": html_page("x", f"<p>{text_about(2)}</p>"),
+    }
+    build = open_build(tmp_path, pages, ["a.md", "b.md"])
+    assert found(build, "a.md", source(0), "https://x.org/book/a/") == "a/index.html"
+    assert found(build, "b.md", source(3), "https://x.org/book/b/") == ""
+
+
+def test_a_page_that_scripts_fill_is_known_by_its_address(tmp_path: Path) -> None:
+    shell = "<!doctype html><div id=root></div><script src=app.js></script>"
+    pages = {"a/index.html": shell, "b/index.html": shell, "index.html": shell}
+    build = open_build(tmp_path, pages, ["a.md", "b.md", "c.md"])
+    page = parse_page(source(0), "commonmark")
+    address, _ = build.find("a.md", page, PageAddress("https://x.org/book/a/", ("page-0",)))
+    assert (address.url, address.anchors) == ("https://x.org/book/a/", ("page-0",))
+    assert found(build, "b.md", source(1)) == "b/index.html"
+    assert found(build, "c.md", source(2)) == ""
 
 
 def test_of_several_versions_the_edit_link_names_the_folder_of_the_sources(tmp_path: Path) -> None:
