@@ -186,9 +186,13 @@ def built_site(
     `site_url` is the configured address. It wins over those that the pages name.
     """
     files = frozenset(paths)
+    canonical = [(each.path, each.canonical) for each in facts]
+    listed = _place_in_sitemap(sitemap, files)
     own = (
-        _place_of(((each.path, each.canonical) for each in facts), files)
-        or _place_in_sitemap(sitemap, files)
+        # the index page may redirect to a page below it, which it names then
+        _place_of((each for each in canonical if not _INDEX.fullmatch(each[0])), files)
+        or listed
+        or _place_of(canonical, files)
         or _place_of(((each.path, each.og_url) for each in facts), files)
         or _Place("", _base_of_links(facts, files))
     )
@@ -205,7 +209,6 @@ def built_site(
         settings=MappingProxyType({"title": _site_title(facts)}),
     )
     links = _Links(site, own, files)
-    listed = _place_in_sitemap(sitemap, files)
     return BuiltSite(
         site=site,
         paths=files,
@@ -287,11 +290,13 @@ def _bases(address: str, paths: Collection[str]) -> Iterator[str]:
 
 
 def _base_of_links(facts: Sequence[PageFacts], paths: Collection[str]) -> str:
+    """The path below which most links that begin at the root of the host lead to files."""
+    links = {link for each in facts for link in each.links if re.match("/[^/]", link)}
     votes: Counter[str] = Counter()
-    for link in {link for each in facts for link in each.links}:
-        if link.startswith("/") and not link.startswith("//"):
-            votes.update(_bases(unquote(re.split("[?#]", link)[0]), paths))
-    return max(votes, key=lambda base: (votes[base], -len(base), base), default="/")
+    for link in links:
+        votes.update(_bases(unquote(re.split("[?#]", link, maxsplit=1)[0]), paths))
+    best = max(votes, key=lambda base: (votes[base], -len(base), base), default="/")
+    return best if 2 * votes[best] >= len(links) else "/"
 
 
 def _below(place: _Place, urls: Iterable[str]) -> list[str]:

@@ -52,6 +52,16 @@ def test_the_sitemap_gives_the_address_of_a_site_without_canonical_links() -> No
     assert site.form_in_sitemap("guide/ebb.html") is None
 
 
+def test_an_index_page_that_redirects_does_not_decide_the_address() -> None:
+    redirect = [facts("index.html", f"{HOST}/guide/index.html")]
+    assert built_site(PATHS, redirect, sitemap=[f"{HOST}/guide/tides.html"]).site.base_url == "/"
+
+
+def test_links_to_another_site_of_the_host_do_not_decide_the_path() -> None:
+    links = ("/other/guide/tides.html", "/other/x", "/other/y")
+    assert built_site(PATHS, [facts("index.html", "", *links)]).site.base_url == "/"
+
+
 def test_links_from_the_root_give_the_path_of_a_site_without_a_host() -> None:
     links = ("/docs/guide/tides.html", "/docs/", "//cdn.example/x", "/docs/guide/", "https://[")
     assert file_address(built_site(PATHS, [facts("index.html", "", *links)]).site, "404.html") == (
