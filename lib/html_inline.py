@@ -97,6 +97,8 @@ class Inline:
         self._links = 0
         self._formula = -1
         """Index of the last part that is a formula."""
+        self._last_code: tuple[int, str] | None = None
+        """Index and text of the last part that is code."""
         self._counts = dict.fromkeys(_MARKS, 0)
 
     def text(self, text: str) -> None:
@@ -161,7 +163,8 @@ class Inline:
 
         An element that does not `repeat` ends with its first paragraph.
         """
-        self._open.append(_NO_FORMAT if self._code_depth else _Format(before, after, repeat))
+        nested = self._code_depth or any(each.before == before for each in self._open)
+        self._open.append(_NO_FORMAT if nested else _Format(before, after, repeat))
 
     def close(self) -> None:
         """End the innermost inline element."""
@@ -192,7 +195,7 @@ class Inline:
                 self._open[self._written] = _NO_FORMAT
         parts, raw, counts = self._parts, self._raw, self._counts
         self._parts, self._raw, self._gap, self.size = [], {}, "", 0
-        self._formula = -1
+        self._formula, self._last_code = -1, None
         self._counts = dict.fromkeys(_MARKS, 0)
         text = _join(parts)
         if raw and not _is_safe(text, counts, raw.values()):
@@ -250,16 +253,26 @@ class Inline:
             return
         code, self._code = "".join(self._code), []
         gap, self._gap = self._gap, self._code_gap
-        self._counts["]("] += code.count("](")
+        before, parts = self._last_code, self._parts
+        if before and before[0] == len(parts) - 1 and not self._gap and not self._begins():
+            code = before[1] + code  # two spans would have their marks side by side
+            parts.pop()
+        for mark in _MARKS:
+            self._counts[mark] += code.count(mark)
         self._emit(code_span(code))
+        self._last_code = len(parts) - 1, code
         self._gap = gap
+
+    def _begins(self) -> bool:
+        """Whether an element begins with the next text."""
+        return any(each.before for each in self._open[self._written :])
 
 
 def _is_safe(text: str, counts: dict[str, int], raw: Iterable[str]) -> bool:
     """Tell whether marks of Markdown in `text` are no more than were meant."""
     if any(text.count(mark) != count for mark, count in counts.items()):
         return False
-    if text.count("[") - text.count("]") > _MAX_BRACKETS:
+    if "~~~" in text or text.count("[") - text.count("]") > _MAX_BRACKETS:
         return False
     return "$" not in text or not any("$" in each for each in raw) or not _FORMULA.search(text)
 
@@ -271,20 +284,19 @@ def _join(parts: Sequence[str | _Mark]) -> str:
     before = _neighbours(parts, -1)
     after = _neighbours(parts[::-1], 0)[::-1]
     joined = ["" if isinstance(part, _Mark) else part for part in parts]
-    opened: list[int] = []
+    opened: list[tuple[int, bool]] = []
+    after_mark = False
     for place, part in enumerate(parts):
-        if not isinstance(part, _Mark):
-            continue
-        if part.opens:
-            opened.append(place)
-            continue
-        start = opened.pop()
-        if (
-            _flanks(after[start], before[start])
-            and _flanks(before[place], after[place])
-            and not (joined[start - 1] and isinstance(parts[start - 1], _Mark))
-        ):
-            joined[start] = joined[place] = part.text
+        if isinstance(part, str):
+            after_mark = False
+        elif part.opens:
+            opened.append((place, after_mark))
+        else:
+            start, touches = opened.pop()  # a mark that ends another element would be one with it
+            inside = _flanks(after[start], before[start]) and _flanks(before[place], after[place])
+            if inside and not touches:
+                joined[start] = joined[place] = part.text
+                after_mark = True
     return "".join(joined)
 
 

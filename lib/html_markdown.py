@@ -254,9 +254,9 @@ def _enter_list(converter: Converter, node: LexborNode, attributes: Attributes) 
     depth = converter.writer.depth
     if converter.closed_list == (depth, mark):
         mark = "*" if number is None else ")"
-    inside = bool(converter.lists) and converter.lists[-1].tight
-    joined = inside and number in (None, 1) and converter.writer.in_item
-    converter.lists.append(OpenList(mark, number, tight=_is_tight(node), joined=joined))
+    joined = bool(converter.lists) and converter.lists[-1].tight and converter.writer.in_item
+    tight = _is_tight(node)
+    converter.lists.append(OpenList(mark, number, converter.writer, tight=tight, joined=joined))
 
     def leave() -> None:
         converter.flush()
@@ -282,9 +282,7 @@ def _enter_item(converter: Converter, node: LexborNode, attributes: Attributes) 
         return converter.flush
     if not converter.lists:
         return converter.flush
-    items = converter.lists[-1]
-    tight, items.joined = items.joined, items.tight
-    if not converter.writer.enter(items.next_marker(), tight=tight):
+    if not converter.lists[-1].enter_item():
         return converter.flush
     return converter.leave_container
 

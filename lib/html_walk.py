@@ -24,18 +24,25 @@ _MAX_PARAGRAPH: Final = 15_000
 class OpenList:
     """A list while its items are read."""
 
-    def __init__(self, mark: str, number: int | None, *, tight: bool, joined: bool) -> None:
-        self.number = number
+    def __init__(self, mark: str, number: int | None, writer: Writer, *, tight: bool, joined: bool):
         self.tight = tight
-        self.joined = joined
-        """Whether the next item follows the line before it without an empty line."""
+        """Whether its items follow each other without an empty line."""
+        self._joined = joined
+        """Whether the first one follows the text before it so."""
         self._mark = mark
+        self._number = number
+        self._writer = writer
+        self._start = writer.size
 
-    def next_marker(self) -> str:
-        if self.number is None:
-            return f"{self._mark} "
-        self.number += 1
-        return f"{self.number - 1}{self._mark} "
+    def enter_item(self) -> bool:
+        """Begin an item; False if it would be nested too deep to be read."""
+        number, tight = self._number, self.tight
+        if self._writer.size == self._start:
+            tight = self._joined and number in (None, 1)  # other numbers need an empty line
+        if number is None:
+            return self._writer.enter(f"{self._mark} ", tight=tight)
+        self._number = number + 1
+        return self._writer.enter(f"{number}{self._mark} ", tight=tight)
 
 
 class Converter:
