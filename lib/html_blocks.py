@@ -4,13 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-_MAX_WEIGHT: Final = 20
-"""Levels of nesting that `lib.markdown` reads, where a list has two."""
+_MAX_DEPTH: Final = 10
+"""Containers in each other. `lib.markdown` reads 24 levels, of which a list has two."""
 
 
 class _Container(NamedTuple):
     marker: str
-    weight: int
     tight: bool
 
 
@@ -25,7 +24,6 @@ class Writer:
         """How many of the containers have text."""
         self._prefixes = [""]
         """Start of a line in the outermost containers, by their number."""
-        self._weight = 0
 
     @property
     def depth(self) -> int:
@@ -42,16 +40,15 @@ class Writer:
         Its first line begins with `marker`, the others with `below`. It follows the line before it
         without an empty line if it is `tight`.
         """
-        if self._weight + weight > _MAX_WEIGHT:
+        if len(self._containers) == _MAX_DEPTH:
             return False
-        self._containers.append(_Container(marker, weight, tight))
+        self._containers.append(_Container(marker, tight))
         below = below or (marker if marker.startswith(">") else " " * len(marker))
         self._prefixes.append(self._prefixes[-1] + below)
-        self._weight += weight
         return True
 
     def leave(self) -> None:
-        self._weight -= self._containers.pop().weight
+        self._containers.pop()
         self._prefixes.pop()
         self._used = min(self._used, len(self._containers))
 

@@ -237,6 +237,7 @@ class Inline:
                 parts.append(_Mark(each.before, opens=True))
         elif each.before:
             self._links += each.before == "["
+            self.size += len(each.before + each.after)
             parts.append(each.before)
 
     def _end(self, each: _Format) -> None:

@@ -231,7 +231,7 @@ def _enter_pre(converter: Converter, node: LexborNode, attributes: Attributes) -
 
 def _enter_quote(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.flush()
-    if converter.in_line or not converter.writer.enter("> ", weight=1):
+    if converter.in_line or not converter.writer.enter("> "):
         return converter.flush
     return converter.leave_container
 

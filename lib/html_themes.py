@@ -49,7 +49,7 @@ def _enter_admonition(
     converter: Converter, node: LexborNode, attributes: Attributes
 ) -> Leave | None:
     converter.flush()
-    if converter.in_line or not converter.writer.enter("> ", weight=1):
+    if converter.in_line or not converter.writer.enter("> "):
         return converter.flush
     return converter.leave_container
 

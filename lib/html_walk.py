@@ -17,8 +17,8 @@ Leave: TypeAlias = Callable[[], None]
 Enter: TypeAlias = Callable[["Converter", LexborNode, Attributes], Leave | None]
 """Begins an element, given its attributes. Returns None if its children are done."""
 
-_MAX_PARAGRAPH: Final = 15_000
-"""Characters: inline Markdown of more than 20,000 is read as plain text."""
+_MAX_PARAGRAPH: Final = 8_000
+"""Characters without escapes: inline Markdown of more than 20,000 is read as plain text."""
 
 
 class OpenList:

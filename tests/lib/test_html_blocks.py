@@ -4,7 +4,7 @@ from lib.html_blocks import Cell, Table, Writer
 def test_blocks_nest_by_the_markers_of_their_containers() -> None:
     writer = Writer()
     writer.write("a")
-    assert writer.enter("> ", weight=1)
+    assert writer.enter("> ")
     assert writer.enter("1. ")
     start = writer.write("b\n\nc")
     writer.write("d")
