@@ -57,6 +57,7 @@ a.anchor .doc-anchor .heading-link .subheading-anchor a.header-link .td-heading-
 .copybtn .copy-button .btn-clipboard .clipboard-button .code-copy .copy-code-button .clipboard-copy
 .sr-only .visually-hidden .screen-reader-text .visuallyhidden .vh .boring
 .share .share-buttons .social-share .giscus .utterances .comments #comments #disqus_thread
+.print:hidden .hx:print:hidden .d-print-none .hidden-print .no-print .noprint .hide-for-print
 .cookie-banner .cookie-consent .cookieconsent .cc-window #onetrust-consent-sdk
 .newsletter .newsletter-form .feedback .feedback--prompt .md-feedback .helpful #feedback
 .ad .ads .advertisement .carbonads #carbonads .ethical-ads .VPCarbonAds

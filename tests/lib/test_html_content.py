@@ -103,3 +103,8 @@ def test_words_within_text_and_headings_are_no_blocks_that_repeat() -> None:
     assert count("<p>We use <b>Tides</b> daily.</p>") == 1
     assert count("<h2>Examples</h2><div><h2><a id=a>Examples</a></h2></div>") == 0
     assert count("<div><h2>Get help</h2><p>Ask us.</p></div>") == 2
+
+
+def test_what_is_not_printed_is_no_text() -> None:
+    html = "<article><p>Some text.</p><div class='flex hx:print:hidden'><a href=b>Next</a></div>"
+    assert text(html) == "Some text."
