@@ -3,10 +3,10 @@
 Only the pages of a sample are read for that, before the book is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
-from selectolax.lexbor import LexborHTMLParser
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from lib.html_content import list_blocks
 from lib.html_tree import parse_html
@@ -14,10 +14,8 @@ from lib.sites.built import PageFacts
 
 _MAX_LINKS: Final = 300
 _MAX_NAVIGATION: Final = 1_000
-_NAVIGATION: Final = (
-    "nav a[href], aside a[href], [role=navigation] a[href], [class*=sidebar] a[href], "
-    "[class*=toctree] a[href]"
-)
+_CONTAINERS: Final = "nav, aside, [role=navigation], [class*=sidebar], [class*=toctree]"
+_MAX_CONTAINERS: Final = 50
 _FOLLOWING: Final = (
     "link[rel~=next], a[rel~=next], a.pagination-nav__link--next, a.pager-link.next, a.next-page"
 )
@@ -36,7 +34,7 @@ def read_facts(path: str, data: bytes) -> PageFacts:
         language=root.attrs.sget("lang").strip() if root else "",
         following=_first(tree, _FOLLOWING, "href"),
         links=list(dict.fromkeys(_links(tree, "a[href]")))[:_MAX_LINKS],
-        navigation=_links(tree, _NAVIGATION)[:_MAX_NAVIGATION],
+        navigation=_navigation(tree),
         blocks=list_blocks(tree),  # the last, because it reduces the tree
     )
 
@@ -46,6 +44,21 @@ def _first(tree: LexborHTMLParser, selector: str, attribute: str) -> str:
     return node.attrs.sget(attribute).strip() if node else ""
 
 
-def _links(tree: LexborHTMLParser, selector: str) -> list[str]:
-    found: Iterable[str] = (node.attrs.sget("href").strip() for node in tree.css(selector))
+def _navigation(tree: LexborHTMLParser) -> Sequence[str]:
+    """The links of the list with most of them: a sidebar, not the menus and versions above it."""
+    lists = (
+        _links(node, "a[href]")
+        for node in tree.css(_CONTAINERS)[:_MAX_CONTAINERS]
+        if node.css_first("main, article") is None
+    )
+    return max(lists, key=_number_inside, default=[])[:_MAX_NAVIGATION]
+
+
+def _number_inside(links: Sequence[str]) -> tuple[int, int]:
+    """Sort key: how many pages are linked by a path, how many in all."""
+    return len({link for link in links if "://" not in link}), len({*links})
+
+
+def _links(tree: LexborHTMLParser | LexborNode, selector: str) -> list[str]:
+    found = (node.attrs.sget("href").strip() for node in tree.css(selector))
     return [link for link in found if link and not link.startswith("#")]

@@ -350,17 +350,22 @@ def _common_forms(links: _Links, facts: Sequence[PageFacts], paths: Collection[s
 
 
 def _versions(paths: Iterable[str]) -> frozenset[str]:
-    """Names of versions that have an index page each, if there are several side by side.
+    """Names of versions that stand side by side, each with an index page and others.
 
     Numbers alone may be chapters: one of the names is a word or begins with `v`.
     """
-    found: dict[str, set[str]] = {}
+    pages: Counter[tuple[str, ...]] = Counter()
+    indexes: dict[tuple[str, ...], set[str]] = {}
     for path in paths:
         *folders, name = path.split("/")
+        for depth in (1, 2):
+            if len(folders) >= depth and _VERSION.fullmatch(folders[depth - 1]):
+                pages[tuple(folders[:depth])] += 1
         if 0 < len(folders) < 3 and _INDEX.search(name) and _VERSION.fullmatch(folders[-1]):
-            found.setdefault("/".join(folders[:-1]), set()).add(folders[-1])
-    sets = [names for names in found.values() if len(names) > 1]
-    return frozenset().union(*(names for names in sets if not max(names)[0].isdigit()))
+            indexes.setdefault(tuple(folders[:-1]), set()).add(folders[-1])
+    sets = [{name for name in names if pages[*above, name] > 1} for above, names in indexes.items()]
+    whole = (names for names in sets if len(names) > 1 and not max(names)[0].isdigit())
+    return frozenset().union(*whole)
 
 
 def _repeated_blocks(facts: Sequence[PageFacts]) -> frozenset[str]:

@@ -173,7 +173,8 @@ def test_without_navigation_pages_follow_one_another() -> None:
 )
 def test_folders_of_versions_stand_side_by_side(folders: str, versions: set[str]) -> None:
     paths = [f"{folder}/index.html" for folder in folders.split()]
-    site = built_site(paths, [])
+    site = built_site([*paths, *(path.replace("index", "a") for path in paths)], [])
+    assert built_site(paths, []).versions == set()  # posts about versions
     assert site.versions == versions
     assert [site.version(path) for path in paths] == [
         folder.rpartition("/")[2] if versions else "" for folder in folders.split()
