@@ -75,6 +75,9 @@ class _Mark(NamedTuple):
     opens: bool
 
 
+_ITEM_MARK: Final = "-"
+
+
 class Inline:
     """The inline Markdown of one paragraph."""
 
@@ -153,7 +156,13 @@ class Inline:
 
     def line_break(self) -> None:
         self._end_code()
-        self._gap = self.newline
+        if self._parts[-1:] != [_ITEM_MARK]:
+            self._gap = self.newline
+
+    def begin_item(self) -> None:
+        """Begin an item of a list in a cell of a table."""
+        self.verbatim(_ITEM_MARK)
+        self.space()
 
     def space(self) -> None:
         self._gap = self._gap or " "

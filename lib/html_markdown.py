@@ -277,8 +277,7 @@ def _is_tight(node: LexborNode) -> bool:
 def _enter_item(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     converter.flush()
     if converter.in_line:
-        converter.inline.verbatim("-")
-        converter.inline.space()
+        converter.inline.begin_item()
         return converter.flush
     if not converter.lists:
         return converter.flush

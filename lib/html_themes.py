@@ -201,7 +201,7 @@ def _enter_panel(converter: Converter, node: LexborNode, attributes: Attributes)
     labelled = attributes.get("aria-labelledby") or attributes.get("id") or ""
     label = converter.labels_by_id.get(labelled) or converter.labels.get(node.mem_id, "")
     converter.flush()
-    if not label or converter.in_line:
+    if not label or converter.in_line or not (shown(node) or node.css_first("img")):
         return converter.flush
     if len(node.css("pre")) == 1 and node.css_first(_BESIDE_CODE) is None:
         converter.write_titles()
@@ -411,7 +411,7 @@ def is_layout(converter: Converter, node: LexborNode, attributes: Attributes) ->
         or attributes.get("role") in ("presentation", "none")
         or "admonitionblock" in around.split()
         or len(node.css("td, th")) < 2
-        or len(node.css("table")) > 1
+        or len(node.css("table")) - len(node.css(".admonitionblock table")) > 1
         or (node.css_first("th") is None and node.css_first(_IN_LAYOUT) is not None)
     )
 

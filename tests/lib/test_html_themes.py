@@ -89,6 +89,19 @@ def test_a_tab_begins_with_its_label(html: str) -> None:
     assert convert(html) == '**A**\n\na\n\n``` title="B"\nb\n```'
 
 
+def test_a_tab_without_text_has_no_label() -> None:
+    html = '<div role="tablist"><button role="tab">{}</button></div><div role="tabpanel">{}</div>'
+    assert convert(html.format("A", "b") + html.format("C", "<div></div>")) == "**A**\n\nb"
+
+
+def test_a_table_with_lists_and_admonitions_in_its_cells() -> None:
+    assert convert(
+        "<table><tr><th>A<th>B<tr><td>1<td><p>x</p><ul><li><p>y</p><li><p>z</p></ul>"
+        '<div class="admonitionblock note"><table><tr><td class="icon"><i title="Note"></i>'
+        '<td class="content">Careful.</table></div></table>'
+    ) == ("| A | B |\n| --- | --- |\n| 1 | x<br>- y<br>- z<br>**Note**<br>Careful. |")
+
+
 def test_a_tab_beside_another_set_of_tabs() -> None:
     inner = TABS["material"].replace("A", "C").replace("B", "D")
     html = TABS["material"].replace("<p>a</p>", f"<p>a</p>{inner}")
