@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -78,6 +78,8 @@ _ASIDES: Final = re.compile(
 _LONGEST_REDIRECT: Final = 500
 """Characters of a page, with its scripts, that only says where its text is."""
 
+_APART: Final = frozenset(("div", "hr", "p", "ul", "ol", "a", "section", "footer", "header"))
+"""Elements that are no part of a sentence around a link."""
 _HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 
 
@@ -96,6 +98,17 @@ body.td-taxonomy body.td-term
 _LIST_SELECTORS: Final = {
     reason: ",".join(selectors.split()) for reason, selectors in _LISTS.items()
 }
+_EDIT: Final = re.compile(r"/(?:-/|_)?edit/|/issues/new(?:[/?]|\Z)|[?&]action=edit")
+"""In the address of a link with which readers change a page or report an error in it."""
+_DATE: Final = re.compile(
+    r"\W*+(?:this )?(?:page )?(?:was )?last (?:updated|modified|edited|changed)"
+    r"(?: (?:on|by|at)\b|:|\Z)",
+    re.I,
+)
+_LONGEST_NOTE: Final = 80
+_NEIGHBOURS: Final = 4
+_MENUS: Final = ("div", "ol", "section", "ul")
+_FEWEST_LINKS: Final = 3
 _LIST_PATH: Final = re.compile(
     r"/(?:tags?|categor(?:y|ies)|archives?|authors|taxonom(?:y|ies))(?=[/.]|\Z)"
 )
@@ -159,13 +172,27 @@ def find_content(
     )
 
 
-def list_blocks(tree: LexborHTMLParser) -> Sequence[str]:
-    """Hashes of the page's blocks, to count those that are on nearly every page."""
+class _RepeatedBlocks(NamedTuple):
+    """Hashes of a page's blocks, to count on how many pages they are."""
+
+    blocks: Sequence[str]
+    menus: Sequence[str]
+    """Those that are little but links."""
+
+
+def list_blocks(tree: LexborHTMLParser) -> _RepeatedBlocks:
     if (body := tree.body) is None:
-        return ()
+        return _RepeatedBlocks((), ())
     content = _select(body)
     _clean(content)
-    return [_hash(block) for block in _blocks(content)]
+    blocks = _blocks(content)
+    menus = (block for block in blocks if block.tag in _MENUS and _is_menu(block))
+    return _RepeatedBlocks(list(map(_hash, blocks)), list(map(_hash, menus)))
+
+
+def _is_menu(block: LexborNode) -> bool:
+    links = block.css("a[href]")
+    return len(links) >= _FEWEST_LINKS and 5 * sum(map(_size, links)) > 4 * _size(block)
 
 
 def _list_reason(tree: LexborHTMLParser) -> str:
@@ -362,7 +389,8 @@ def _after(node: LexborNode, root: LexborNode) -> LexborNode | None:
 def _clean(content: LexborNode) -> None:
     node: LexborNode | None = content.first_child
     while node is not None:
-        if node.is_element_node and (doomed := _is_dropped(node)):
+        doomed = _is_dropped(node) if node.is_element_node else _date_around(node)
+        if doomed is not None:
             following = _after(doomed, content)
             doomed.decompose()
             node = following
@@ -390,7 +418,7 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
         if following is not None and following.tag in ("ol", "ul"):
             following.decompose()
             return node
-    if not tokens.isdisjoint(_DROP):
+    if not tokens.isdisjoint(_DROP) or (tag == "a" and _is_button(node)):
         return node
     if tag == "aside" and not _ASIDES.search(attributes.sget("class")):
         return None if attributes.sget("role").startswith(("note", "doc-")) else node
@@ -403,6 +431,36 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
             return None
         return node
     return None
+
+
+def _is_button(link: LexborNode) -> bool:
+    """Tell whether a link alone in its block leads to the next page, or to the page's editor."""
+    attributes = link.attrs
+    if attributes.sget("rel") in ("prev", "next"):
+        return True
+    if not _EDIT.search(attributes.sget("href")):
+        return False
+    around = [*_neighbours(link, "prev"), *_neighbours(link, "next")]
+    return all(each.tag in _APART or not each.text().strip() for each in around)
+
+
+def _date_around(text: LexborNode) -> LexborNode | None:
+    """The element around a text that says when the page was changed."""
+    if (parent := text.parent) is None or not _DATE.match(" ".join(text.text().split())):
+        return None
+    around = [text, *_neighbours(text, "prev"), *_neighbours(text, "next")]
+    if len(around) > _NEIGHBOURS or sum(len(each.text()) for each in around) > _LONGEST_NOTE:
+        return None
+    return parent
+
+
+def _neighbours(node: LexborNode, direction: Literal["prev", "next"]) -> Iterator[LexborNode]:
+    """Yield the nearest nodes beside `node`; few, since a page may have many in one element."""
+    for _ in range(_NEIGHBOURS):
+        if (beside := node.prev if direction == "prev" else node.next) is None:
+            return
+        yield beside
+        node = beside
 
 
 def _is_kept(node: LexborNode) -> bool:

@@ -4,6 +4,7 @@ Only the pages of a sample are read for that, before the book is.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -25,7 +26,7 @@ def read_facts(path: str, data: bytes) -> PageFacts:
     """Read the facts of a page. Raises `lib.documents.DocumentError`."""
     tree = parse_html(data)
     root, title = tree.css_first("html"), tree.css_first("title")
-    return PageFacts(
+    facts = PageFacts(
         path=path,
         canonical=_first(tree, "link[rel~=canonical]", "href"),
         og_url=_first(tree, "meta[property='og:url']", "content"),
@@ -35,8 +36,9 @@ def read_facts(path: str, data: bytes) -> PageFacts:
         following=_first(tree, _FOLLOWING, "href"),
         links=list(dict.fromkeys(_links(tree, "a[href]")))[:_MAX_LINKS],
         navigation=_navigation(tree),
-        blocks=list_blocks(tree),  # the last, because it reduces the tree
     )
+    repeated = list_blocks(tree)  # the last, because it reduces the tree
+    return replace(facts, blocks=repeated.blocks, menus=repeated.menus)
 
 
 def _first(tree: LexborHTMLParser, selector: str, attribute: str) -> str:

@@ -24,6 +24,8 @@ _SAMPLED: Final = 100
 _REPEATED: Final = 0.6
 """Share of the sampled pages on which a repeated block stands."""
 _FEWEST_REPEATS: Final = 5
+_FEWEST_MENUS: Final = 3
+"""Pages on which the same list of links stands, if it is navigation."""
 _MAX_LISTED: Final = 2_000
 """Addresses of a sitemap that decide the path of the site."""
 SITE_SOURCES: Final = ("markdown", "html")
@@ -75,6 +77,8 @@ class PageFacts:
     site_title: str = ""
     blocks: Collection[str] = ()
     """Hashes of the blocks that may repeat on other pages."""
+    menus: Collection[str] = ()
+    """Hashes of those that are little but links."""
 
 
 class _Place(NamedTuple):
@@ -371,7 +375,9 @@ def _versions(paths: Iterable[str]) -> frozenset[str]:
 def _repeated_blocks(facts: Sequence[PageFacts]) -> frozenset[str]:
     counts = Counter(block for each in facts for block in {*each.blocks})
     fewest = max(_FEWEST_REPEATS, _REPEATED * len(facts))
-    return frozenset(block for block, count in counts.items() if count >= fewest)
+    menus = Counter(menu for each in facts for menu in {*each.menus})
+    repeated = {block for block, count in counts.items() if count >= fewest}
+    return frozenset(repeated | {menu for menu, count in menus.items() if count >= _FEWEST_MENUS})
 
 
 def _site_title(facts: Sequence[PageFacts]) -> str:

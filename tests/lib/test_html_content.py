@@ -98,7 +98,7 @@ def test_a_page_that_redirects_only_without_scripts_redirects() -> None:
 
 def test_words_within_text_and_headings_are_no_blocks_that_repeat() -> None:
     def count(html: str) -> int:
-        return len(list_blocks(parse_html(f"<main>{html}</main>".encode())))
+        return len(list_blocks(parse_html(f"<main>{html}</main>".encode())).blocks)
 
     assert count("<p>We use <b>Tides</b> daily.</p>") == 1
     assert count("<h2>Examples</h2><div><h2><a id=a>Examples</a></h2></div>") == 0
@@ -108,3 +108,31 @@ def test_words_within_text_and_headings_are_no_blocks_that_repeat() -> None:
 def test_what_is_not_printed_is_no_text() -> None:
     html = "<article><p>Some text.</p><div class='flex hx:print:hidden'><a href=b>Next</a></div>"
     assert text(html) == "Some text."
+
+
+EDIT = "<a href='https://github.com/o/r/edit/main/a.md'>Improve</a>"
+
+
+@pytest.mark.parametrize(
+    ("html", "expected"),
+    [
+        (f"<div>{EDIT}</div>", "Word."),
+        (f"<hr><div>Last updated: May 1</div> {EDIT}", "Word."),
+        ("<p>Last modified by Ann</p>", "Word."),
+        ("<div><a rel=prev href=a>Back</a><a rel=next href=b>Next</a></div>", "Word."),
+        (f"<p>You may {EDIT} this.</p>", "Word. You may Improve this."),
+        ("<p>Last updated files come first.</p>", "Word. Last updated files come first."),
+    ],
+)
+def test_links_to_edit_a_page_and_its_date_are_no_text(html: str, expected: str) -> None:
+    assert text(f"<article><p>Word.</p>{html}</article>") == expected
+
+
+def test_a_block_of_links_is_a_menu() -> None:
+    html = f"<article><h1>T</h1><ol>{LINKS}</ol><ul>{LINKS}<li>{'word ' * 9}</ul></article>"
+    blocks, menus = list_blocks(parse_html(html.encode()))
+    assert len(menus) == 1
+    assert menus[0] in blocks
+    element = find_content(parse_html(html.encode()), repeated=menus).element
+    assert element is not None
+    assert element.text().count("Page 0") == 1

@@ -144,6 +144,13 @@ def test_blocks_on_most_pages_are_repeated() -> None:
     assert built_site(PATHS, pages[:4]).repeated == frozenset()
 
 
+def test_a_list_of_links_on_three_pages_is_navigation() -> None:
+    pages = [facts(f"p{n}.html", blocks=["menu", "see"], menus=["menu"]) for n in range(3)]
+    pages += [facts(f"q{n}.html") for n in range(9)]
+    assert built_site(PATHS, pages).repeated == {"menu"}
+    assert built_site(PATHS, pages[1:]).repeated == frozenset()
+
+
 def test_pages_come_in_the_order_of_the_navigation() -> None:
     header = ("/guide/", "/")
     pages = [
