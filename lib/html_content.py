@@ -49,6 +49,7 @@ a.anchor .doc-anchor .heading-link .subheading-anchor a.header-link .td-heading-
 .md-nav .theme-doc-toc-mobile .local-toc .tocwrapper .td-toc .book-toc
 .breadcrumb .breadcrumbs .wy-breadcrumbs .theme-doc-breadcrumbs
 .pagination .pagination-nav .pager .prev-next .prev-next-area .prev-next-footer .page-nav .related
+a.prev a.next a.previous .section-nav
 .rst-footer-buttons .post-navigation .post-nav .nav-links .nav-wrapper .mobile-nav-chapters
 .edit-link .edit-this-page .theme-edit-this-page .edit-page .edit-page-link .md-content__button
 .viewcode-link .viewcode-back .last-updated .theme-last-updated .page-meta .post-meta .byline

@@ -120,6 +120,7 @@ EDIT = "<a href='https://github.com/o/r/edit/main/a.md'>Improve</a>"
         (f"<hr><div>Last updated: May 1</div> {EDIT}", "Word."),
         ("<p>Last modified by Ann</p>", "Word."),
         ("<div><a rel=prev href=a>Back</a><a rel=next href=b>Next</a></div>", "Word."),
+        ("<div><a class=prev href=a>Back</a><a class=next href=b>Next</a></div>", "Word."),
         (f"<p>You may {EDIT} this.</p>", "Word. You may Improve this."),
         ("<p>Last updated files come first.</p>", "Word. Last updated files come first."),
     ],
