@@ -22,6 +22,7 @@ from tests.shell import ShellResult, run
 from tests.tiny_book import BOOK, write_book
 
 PUSH = "Push the docs on each site build"
+PUSH_BUILD = "Push the built site"
 DEPLOY = "Space deployment"
 """Headings of the chapter on GitHub Actions."""
 
@@ -34,6 +35,9 @@ def workflow(heading: str) -> dict[str, Any]:
 
 def steps(heading: str) -> dict[str, dict[str, Any]]:
     """Return the steps that run a script, by name."""
+    if heading == PUSH_BUILD:
+        (step,) = yaml.safe_load(block("github-actions.md", heading, "yaml"))
+        return {step["name"]: step}
     (job,) = workflow(heading)["jobs"].values()
     assert job["defaults"]["run"]["shell"] == "bash"
     return {step["name"]: step for step in job["steps"] if "run" in step}
@@ -87,7 +91,7 @@ class Runner:
         pause.chmod(0o755)
         return cls(folder, address)
 
-    async def step(self, name: str, **secrets: str) -> ShellResult:
+    async def step(self, name: str, heading: str = PUSH, **secrets: str) -> ShellResult:
         output = self.folder / "output"
         output.touch()
         outputs = dict(line.partition("=")[::2] for line in output.read_text().splitlines())
@@ -99,7 +103,7 @@ class Runner:
             assert found, expression
             return (outputs if found[1].startswith("steps") else secrets)[found[2]]
 
-        step = steps(PUSH)[name]
+        step = steps(heading)[name]
         environment = {each: value(raw) for each, raw in step.get("env", {}).items()}
         environment |= {
             "ASK_URL": self.address,
@@ -132,6 +136,31 @@ async def test_push_workflow_ingests_the_docs(
         async with client.get(f"{address}/search", params=asked) as response:
             (passage,) = (await response.json())["passages"]
         assert passage["url"].startswith("https://you.github.io/book/ropes/#")
+
+
+@needs_curl
+async def test_push_workflow_takes_the_built_site(
+    make_settings: MakeSettings, own_index: Path, tmp_path: Path
+) -> None:
+    page = '<html><link rel="canonical" href="https://you.github.io/book/{0}"><main>{1}</main>'
+    built = {
+        "site/index.html": page.format("", "<h1>Home</h1><p>Welcome to the harbour.</p>"),
+        "site/404.html": "<main>Nothing stands at this address.</main>",
+        "site/my ropes/index.html": page.format(
+            "my%20ropes/", "<h1>Ropes</h1><h2 id='s'>Splicing</h2><p>A rope has three strands.</p>"
+        ),
+        "site/assets/picture.png": "not read",
+        "site/sitemap.xml": "<urlset/>",
+    }
+    settings = make_settings(qdrant_path=own_index, site_generator="auto", site_url="")
+    async with listening(settings) as address, aiohttp.ClientSession() as client:
+        runner = Runner.of(tmp_path, address, CHECKOUT | built)
+        for name, heading in ((WAIT, PUSH), (SEND, PUSH_BUILD), (FOLLOW, PUSH)):
+            ran = await runner.step(name, heading, ADMIN_API_KEY=ADMIN_KEY)
+            assert ran.code == 0, f"{name}: {ran.output}"
+        async with client.get(f"{address}/search?q=rope+strands&k=1") as response:
+            (passage,) = (await response.json())["passages"]
+        assert passage["url"] == "https://you.github.io/book/my%20ropes/#s"
 
 
 @needs_curl
