@@ -86,7 +86,7 @@ _HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 
 _LISTS: Final = {
     "lists pages by tag or date": """
-html.docs-tags-list-page html.docs-tag-doc-list-page html.blog-tags-list-page html.blog-list-page
+html.docs-tags-list-page html.docs-tags-doc-list-page html.blog-tags-list-page html.blog-list-page
 html.blog-tags-post-list-page html.blog-archive-page html.blog-authors-list-page
 html.blog-authors-posts-page article.md-post--excerpt body.kind-taxonomy body.kind-term
 body.td-taxonomy body.td-term
@@ -156,10 +156,12 @@ def find_content(
         _keep_first_ids(tree)
         content = _select(body)
         _clean(content)
-        for block in _blocks(content):
-            if repeated and _hash(block) in repeated:
-                block.decompose()
+        same = [block for block in _blocks(content) if _hash(block) in repeated] if repeated else []
+        for block in reversed(same):  # those within others first
+            block.decompose()
         reason = _no_text_reason(content, url)
+        within = (content, *_ancestors(content))  # a page that is not translated names its own
+        meta.language = next(filter(None, map(_named_language, within)), "")
     heading = None if reason else content.css_first("h1")
     title = (" ".join(heading.text().split()) if heading else "") or meta.title
     return _PageContent(
@@ -233,7 +235,7 @@ class _Head:
         self.generator = ""
         self.language = self.version = self.canonical = self.site_title = ""
         root = tree.css_first("html")
-        self.language = (root.attrs.sget("lang") if root else "").strip()
+        self.language = _named_language(root) if root else ""
         self._robots = self._refresh = og_title = ""
         for node in tree.css("meta"):
             name = (node.attrs.sget("name") or node.attrs.sget("property")).lower()
@@ -266,6 +268,10 @@ class _Head:
         if "noindex" in self._robots:
             return "asks not to be indexed (noindex)"
         return ""
+
+
+def _named_language(node: LexborNode) -> str:
+    return (node.attributes.get("lang") or "").strip()
 
 
 def _keep_first_ids(tree: LexborHTMLParser) -> None:

@@ -53,6 +53,7 @@ LINKS = "".join(f"<li><a href='/p{n}/'>Page {n}</a></li>" for n in range(5))
     ("path", "html", "reason"),
     [
         ("tags/tide/", f"<article><h1>Tide</h1><ul>{LINKS}</ul></article>", "lists pages by tag"),
+        ("tags/a/", "<html class='docs-tags-doc-list-page'><main>x y</main>", "lists pages by tag"),
         ("docs/tags/", "<html class='docs-tags-list-page'><main>x</main>", "lists pages by tag"),
         ("blog/", "<main><article class='md-post--excerpt'>x</article></main>", "lists pages by"),
         ("genindex.html", "<main><table class='indextable'><td>x</table></main>", "is an index of"),
@@ -137,3 +138,16 @@ def test_a_block_of_links_is_a_menu() -> None:
     element = find_content(parse_html(html.encode()), repeated=menus).element
     assert element is not None
     assert element.text().count("Page 0") == 1
+
+
+@pytest.mark.parametrize(("html", "language"), [("<main lang=en>x", "en"), ("<main>x", "uk")])
+def test_the_language_is_that_of_the_text(html: str, language: str) -> None:
+    assert find_content(parse_html(f"<html lang=uk>{html}".encode())).language == language
+
+
+def test_repeated_blocks_are_removed_with_those_within() -> None:
+    html = "<main><p>Some text.</p><div><p>Ask us.</p><p>Or them.</p></div></main>"
+    repeated = list_blocks(parse_html(html.replace("Some", "Other").encode())).blocks
+    element = find_content(parse_html(html.encode()), repeated=repeated).element
+    assert element is not None
+    assert element.text().split() == ["Some", "text."]
