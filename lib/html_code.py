@@ -66,7 +66,8 @@ def _text_of_blocks(root: LexborNode) -> str:
                 parts.append("\n")
                 at_start = True
                 continue
-            begins = node.tag in _BLOCKS
+            # a div in a span is a mark on a word, as Twoslash makes it
+            begins = node.tag in _BLOCKS and not (node.parent and node.parent.tag == "span")
             if begins and not at_start:
                 parts.append("\n")
                 at_start = True

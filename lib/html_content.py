@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Final, Literal, NamedTuple
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -33,6 +34,10 @@ article.markdown              Hugo Book
 #book-main                    mdBook
 .rst-content                  Read the Docs
 div.body                      Sphinx
+.markdown-section             GitBook, bookdown
+.col-content                  TypeDoc
+#doc-content                  Doxygen
+.article-entry .post-body     Hexo
 article
 main [role=main]
 #content .content
@@ -45,8 +50,10 @@ form input select textarea button dialog menu
 [role=menu] [role=complementary]
 .headerlink .header-anchor .hash-link .anchor-link .heading-anchor .anchorjs-link .sl-anchor-link
 a.anchor .doc-anchor .heading-link .subheading-anchor a.header-link .td-heading-self-link
-.toc .table-of-contents .toctree-wrapper #toc #TOC #markdown-toc .on-this-page .page-toc .contents
-.md-nav .theme-doc-toc-mobile .local-toc .tocwrapper .td-toc .book-toc
+.toc .table-of-contents .toctree-wrapper #toc #TOC #markdown-toc .on-this-page .page-toc
+.md-nav .theme-doc-toc-mobile .local-toc .tocwrapper .td-toc .book-toc .sphinxsidebar
+.tsd-index-panel .tsd-breadcrumb .tsd-anchor-icon .tsd-sources .rustdoc-breadcrumbs .rustdoc-toolbar
+a.src .hextra-page-context-menu .quarto-title-meta .book-post-date
 .breadcrumb .breadcrumbs .wy-breadcrumbs .theme-doc-breadcrumbs
 .pagination .pagination-nav .pager .prev-next .prev-next-area .prev-next-footer .page-nav .related
 a.prev a.next a.previous .section-nav
@@ -62,7 +69,7 @@ a.prev a.next a.previous .section-nav
 .cookie-banner .cookie-consent .cookieconsent .cc-window #onetrust-consent-sdk
 .newsletter .newsletter-form .feedback .feedback--prompt .md-feedback .helpful #feedback
 .ad .ads .advertisement .carbonads #carbonads .ethical-ads .VPCarbonAds
-div.vp-code-header span.lang
+div.vp-code-header span.lang .v-popper__popper
 """
 
 _LINE_NUMBERS: Final = """
@@ -81,6 +88,25 @@ _LONGEST_REDIRECT: Final = 500
 
 _APART: Final = frozenset(("div", "hr", "p", "ul", "ol", "a", "section", "footer", "header"))
 """Elements that are no part of a sentence around a link."""
+_ANCHOR_MARKS: Final = frozenset(("", "#", "##", "¶", "§", "🔗", "⚓", "∞", "\u200b"))
+_ANCHOR_LABEL: Final = re.compile(
+    r"(?:direct |copy )?link to |perma(?:nent )?link|section titled|anchor\b", re.IGNORECASE
+)
+"""Names for screen readers of links to a heading."""
+_TERM_PATH: Final = re.compile(r"/(?:tags?|categor(?:y|ies)|authors)/[^/]++/?\Z")
+_FURNITURE: Final = re.compile(
+    r"(?:edit|improve) (?:this|the) (?:page|doc).{0,40}"
+    r"|(?:edit|view)(?: this)?(?: page)? on git.{0,20}|suggest (?:an )?edits?.{0,20}"
+    r"|report (?:an )?issue.{0,40}|(?:back to |return to )?top|(?:©|copyright ).{0,80}"
+    r"|was this (?:page|article) helpful.{0,40}"
+    r"|(?:built|made|powered|created) (?:with|by|using) .{0,40}",
+    re.IGNORECASE,
+)
+"""The last lines of a page that are none of its text."""
+_LONGEST_LINE: Final = 120
+_MOST_TRIMMED: Final = 40
+_WRAPPERS: Final = frozenset("div section article main center".split())
+_LINES: Final = frozenset("p span time a em small".split())
 _HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 
 
@@ -113,6 +139,11 @@ _FEWEST_LINKS: Final = 3
 _LIST_PATH: Final = re.compile(
     r"/(?:tags?|categor(?:y|ies)|archives?|authors|taxonom(?:y|ies))(?=[/.]|\Z)"
 )
+_ERROR_PAGE: Final = "is the page of errors (404)"
+_NOT_FOUND: Final = re.compile(
+    r"(?:error )?404(?:\W.{0,30})?|(?:oops\W{1,3})?(?:page )?not found\W{0,3}", re.IGNORECASE
+)
+_LONGEST_ERROR: Final = 300
 _SEARCH_PATH: Final = re.compile(r"/search(?:/|\.html?|/index\.html?)?\Z")
 _LONGEST_SEARCH_PAGE: Final = 300
 """Letters of the text of a page that is nothing but a search."""
@@ -154,11 +185,10 @@ def find_content(
     reason = meta.left_out(url) or _list_reason(tree)
     if not reason:
         _keep_first_ids(tree)
-        content = _select(body)
-        _clean(content)
-        same = [block for block in _blocks(content) if _hash(block) in repeated] if repeated else []
-        for block in reversed(same):  # those within others first
-            block.decompose()
+        content = _read_content(body)
+        if repeated:
+            _remove_repeated(content, repeated)
+        _trim(content)
         reason = _no_text_reason(content, url)
         within = (content, *_ancestors(content))  # a page that is not translated names its own
         meta.language = next(filter(None, map(_named_language, within)), "")
@@ -186,9 +216,8 @@ class _RepeatedBlocks(NamedTuple):
 def list_blocks(tree: LexborHTMLParser) -> _RepeatedBlocks:
     if (body := tree.body) is None:
         return _RepeatedBlocks((), ())
-    content = _select(body)
-    _clean(content)
-    blocks = _blocks(content)
+    content = _read_content(body)
+    blocks = [each for block in _blocks(content) for each in (block, *_blocks(block))]
     menus = (block for block in blocks if block.tag in _MENUS and _is_menu(block))
     return _RepeatedBlocks(list(map(_hash, blocks)), list(map(_hash, menus)))
 
@@ -196,6 +225,22 @@ def list_blocks(tree: LexborHTMLParser) -> _RepeatedBlocks:
 def _is_menu(block: LexborNode) -> bool:
     links = block.css("a[href]")
     return len(links) >= _FEWEST_LINKS and 5 * sum(map(_size, links)) > 4 * _size(block)
+
+
+def _read_content(body: LexborNode) -> LexborNode:
+    content = _select(body)
+    _clean(content)
+    return _densest(content) if content.tag == "body" else content
+
+
+def _remove_repeated(content: LexborNode, repeated: Collection[str]) -> None:
+    for block in _blocks(content):
+        if _hash(block) in repeated:
+            block.decompose()
+        else:
+            for part in _blocks(block):
+                if _hash(part) in repeated:
+                    part.decompose()
 
 
 def _list_reason(tree: LexborHTMLParser) -> str:
@@ -208,6 +253,9 @@ def _no_text_reason(content: LexborNode, url: str) -> str:
     if not _has_text(content):
         return NO_TEXT
     letters = _size(content)
+    heading = content.css_first("h1")
+    if heading and letters < _LONGEST_ERROR and _NOT_FOUND.fullmatch(heading.text().strip()):
+        return _ERROR_PAGE
     if letters < _LONGEST_SEARCH_PAGE and _SEARCH_PATH.search(url):
         return "is a search page"
     if _LIST_PATH.search(url):
@@ -263,8 +311,9 @@ class _Head:
     def left_out(self, url: str) -> str:
         if "url=" in self._refresh.lower().replace(" ", ""):
             return "redirects to another page"
-        if url.rstrip("/").removesuffix(".html").endswith("/404"):
-            return "is the page of errors (404)"
+        path = url.removesuffix("index.html").rstrip("/").removesuffix(".html")
+        if path.endswith("/404"):
+            return _ERROR_PAGE
         if "noindex" in self._robots:
             return "asks not to be indexed (noindex)"
         return ""
@@ -315,7 +364,7 @@ def _select(body: LexborNode) -> LexborNode:
             found.setdefault(rank, []).append(node)
     for rank in sorted(found):
         nodes = _outermost(found[rank])
-        if rank == _GENERIC and len(nodes) > 1:
+        if rank == _GENERIC and not _is_whole(nodes, body):
             continue
         if not any(map(_has_text, nodes)):
             continue
@@ -323,6 +372,12 @@ def _select(body: LexborNode) -> LexborNode:
             nodes = _with_heading(nodes, body)
         return _join(nodes, body)
     return body
+
+
+def _is_whole(articles: Sequence[LexborNode], body: LexborNode) -> bool:
+    """Tell whether a page is one article: not a list of posts, nor a text with a card."""
+    main = body.css_first("main, [role=main]")
+    return len(articles) == 1 and (main is None or 3 * _prose(articles[0]) > _prose(main))
 
 
 def _outermost(nodes: Iterable[LexborNode]) -> list[LexborNode]:
@@ -382,6 +437,55 @@ def _join(nodes: Sequence[LexborNode], body: LexborNode) -> LexborNode:
     return common
 
 
+def _densest(body: LexborNode) -> LexborNode:
+    """Return the element of an unknown theme with nearly all the prose."""
+    content = body
+    for _ in range(20):
+        children = [(_prose(child), child) for child in content.iter()]
+        most, child = max(children, key=itemgetter(0), default=(0, content))
+        if most < 0.9 * _prose(content) or child.tag not in _WRAPPERS:
+            break
+        content = child
+    if content.tag == "body" or content.css_first("h1") is not None:
+        return content
+    return _join(_with_heading([content], body), body)
+
+
+def _prose(node: LexborNode) -> int:
+    """Count the characters that are not in links."""
+    return _size(node) - sum(_size(link) for link in node.css("a[href]"))
+
+
+def _trim(content: LexborNode) -> None:
+    """Remove rules and lines that are no text from the end."""
+    node = content
+    for _ in range(_MOST_TRIMMED):
+        last = node.last_child
+        if last is None:
+            node = content
+        elif _is_trimmed(last):
+            last.decompose()
+        elif last.tag in _WRAPPERS:
+            node = last
+        else:
+            break
+
+
+def _is_trimmed(node: LexborNode) -> bool:
+    text = "" if node.is_comment_node else " ".join((node.text() or "").split())
+    if not node.is_element_node:
+        return not text
+    if not text:
+        return node.tag == "hr" or (
+            (node.tag in _WRAPPERS or node.tag in _LINES) and node.css_first("[id], img") is None
+        )
+    return (
+        len(text) < _LONGEST_LINE
+        and (node.tag == "div" or node.tag in _LINES)
+        and _FURNITURE.fullmatch(text) is not None
+    )
+
+
 def _after(node: LexborNode, root: LexborNode) -> LexborNode | None:
     """The node that follows `node` and all within it, inside of `root`."""
     while node.mem_id != root.mem_id:  # `!=` compares their HTML
@@ -399,6 +503,9 @@ def _clean(content: LexborNode) -> None:
         doomed = _is_dropped(node) if node.is_element_node else _date_around(node)
         if doomed is not None:
             following = _after(doomed, content)
+            anchor, parent = doomed.attrs.get("id"), doomed.parent
+            if anchor and parent and parent.tag in _HEADINGS and not parent.attrs.get("id"):
+                parent.attrs["id"] = anchor
             doomed.decompose()
             node = following
         else:
@@ -425,14 +532,18 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
         if following is not None and following.tag in ("ol", "ul"):
             following.decompose()
             return node
-    if not tokens.isdisjoint(_DROP) or (tag == "a" and _is_button(node)):
+    if not tokens.isdisjoint(_DROP) or (".contents" in tokens and tokens & {".topic", ".local"}):
         return node
+    if tag == "a":
+        return node if _is_button(node) else _dropped_link(node)
     if tag == "aside" and not _ASIDES.search(attributes.sget("class")):
         return None if attributes.sget("role").startswith(("note", "doc-")) else node
     if tag == "footer" and node.parent is not None and node.parent.tag != "blockquote":
         return node
-    if "data-pagefind-ignore" in attributes or attributes.get("aria-hidden") == "true":
+    if "data-pagefind-ignore" in attributes:
         return node
+    if attributes.get("aria-hidden") == "true":  # the title of Starlight's asides is hidden
+        return None if "title" in attributes.sget("class") else node
     if "hidden" in attributes or "display:none" in attributes.sget("style").replace(" ", ""):
         if attributes.get("hidden") == "until-found" or "tab" in attributes.sget("class"):
             return None
@@ -453,7 +564,8 @@ def _is_button(link: LexborNode) -> bool:
 
 def _date_around(text: LexborNode) -> LexborNode | None:
     """The element around a text that says when the page was changed."""
-    if (parent := text.parent) is None or not _DATE.match(" ".join(text.text().split())):
+    parent = text.parent
+    if parent is None or parent.tag in ("code", "pre") or not _DATE.match(text.text().strip()):
         return None
     around = [text, *_neighbours(text, "prev"), *_neighbours(text, "next")]
     if len(around) > _NEIGHBOURS or sum(len(each.text()) for each in around) > _LONGEST_NOTE:
@@ -468,6 +580,27 @@ def _neighbours(node: LexborNode, direction: Literal["prev", "next"]) -> Iterato
             return
         yield beside
         node = beside
+
+
+def _dropped_link(link: LexborNode) -> LexborNode | None:
+    """Return what to remove because of a link to a heading, or to pages with a tag."""
+    href, relation = link.attrs.sget("href"), link.attrs.sget("rel")
+    text, parent = link.text().strip(), link.parent
+    if href.startswith("#"):
+        label = text or link.attrs.sget("aria-label") or link.attrs.sget("title")
+        marks = text in _ANCHOR_MARKS and link.css_first("img") is None
+        if not marks and not (_ANCHOR_LABEL.match(label) and parent and parent.tag in _HEADINGS):
+            return None
+        return link
+    if parent is None or not (relation in ("tag", "category") or _TERM_PATH.search(href)):
+        return None
+    links = sum(_letters(each) for each in parent.css("a[href]"))
+    is_list = bool(relation) or (parent.tag in ("div", "span") and "/releases/" not in href)
+    return parent if is_list and links == _letters(parent) else None
+
+
+def _letters(node: LexborNode) -> int:
+    return sum(map(str.isalnum, node.text()))
 
 
 def _is_kept(node: LexborNode) -> bool:
@@ -492,18 +625,14 @@ def _next_element(node: LexborNode) -> LexborNode | None:
     return following
 
 
-def _blocks(content: LexborNode) -> list[LexborNode]:
-    """Direct children of the content, and those of its direct children.
+def _blocks(node: LexborNode) -> list[LexborNode]:
+    """The children of `node` that may repeat on other pages.
 
     Words within text are none, nor are headings, which pages share with texts of their own.
     """
-    blocks = _parts(content)
-    blocks += [part for block in blocks for part in _parts(block)]
-    return [block for block in blocks if block.tag not in _HEADINGS and _has_text(block)]
-
-
-def _parts(node: LexborNode) -> list[LexborNode]:
-    return [] if node.tag in _HEADINGS or node.text(deep=False).strip() else [*node.iter()]
+    if node.tag in _HEADINGS or node.text(deep=False).strip():
+        return []
+    return [block for block in node.iter() if block.tag not in _HEADINGS and _has_text(block)]
 
 
 def _hash(block: LexborNode) -> str:

@@ -151,3 +151,112 @@ def test_repeated_blocks_are_removed_with_those_within() -> None:
     element = find_content(parse_html(html.encode()), repeated=repeated).element
     assert element is not None
     assert element.text().split() == ["Some", "text."]
+
+
+def test_the_text_of_a_theme_without_article_or_main_is_its_densest_element() -> None:
+    links = "".join(f"<a href=/{n}>Page {n}</a>" for n in range(20))
+    html = f"""<body><div id=all><div id=hd><h1><a href=/>The site</a></h1>{links}</div><div id=bd>
+    <div><div><h1>Title</h1><p>{"Prose. " * 40}</p></div></div><div id=side>{links}</div></div>
+    <div id=ft>Previous, next</div></div>"""
+    assert text(html) == f"Title {'Prose. ' * 40}".strip()
+
+
+def test_a_card_beside_the_text_is_not_the_page() -> None:
+    html = f"<main><h1>Title</h1><p>{'Prose. ' * 9}</p><article>A card.</article></main>"
+    assert text(html).startswith("Title Prose.")
+    assert text(html.replace("</main>", "<article>Another.</article></main>")).startswith("Title")
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<a class="hash-link" href="#a" title="Direct link to A">x</a>',
+        '<a href="#a">#</a>',
+        '<a href="#a" aria-label="Permalink">¶</a>',
+        '<a href="#a"><svg></svg></a>',
+        '<a href="#a">Link to this heading</a>',
+        '<a href="#a">Section titled “A”</a>',
+    ],
+)
+def test_links_of_headings_to_themselves_are_removed(link: str) -> None:
+    assert text(f"<article><h2 id=a>A {link}</h2><p>Text.</p></article>") == "A Text."
+
+
+def test_a_heading_that_is_a_link_to_itself_is_kept() -> None:
+    html = """<main><h2 id=a><a class=header href=#a>A</a></h2><p>See <a href=#a>A</a>,
+    <a href=#b><img alt=B src=b></a> and issue <a href=https://b.example/2>#2</a>.</p></main>"""
+    assert text(html) == "A See A , and issue #2 ."
+
+
+def test_the_id_of_a_removed_link_is_the_headings() -> None:
+    html = "<article><h2><a id=a class=anchor href=#a></a>A</h2><p>Text.</p></article>"
+    element = find_content(parse_html(html.encode())).element
+    assert element is not None
+    assert [node.id for node in element.css("h2")] == ["a"]
+
+
+def test_an_id_belongs_to_the_first_element_of_the_whole_page() -> None:
+    html = "<nav id=a></nav><main><h1>T</h1><h2 id=a>A</h2>x<h2 id=b>B</h2>y</main>"
+    element = find_content(parse_html(html.encode())).element
+    assert element is not None
+    assert [node.id for node in element.css("h2")] == [None, "b"]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "<hr>",
+        "<hr><p>Last updated: July 3, 2024</p>",
+        "<p>Last updated on <b>2024-07-03</b> by <b>Ann</b></p><div></div>",
+        "<div><hr><div>Last modified: 3 July</div><a href=/e>Improve this page</a></div>",
+        "<p><a href=/e>Edit this page on GitHub</a></p>",
+        "<div>Was this page helpful? Yes No</div><p>© 2024 The authors</p>",
+        "<footer>Made with love</footer>",
+        "<div><a rel=tag href=/tags/a/>a</a>, <a rel=tag href=/tags/b/>b</a></div>",
+        "<div><a href=/tags/a/>#a</a><a href=/tags/b/>#b</a></div>",
+    ],
+)
+def test_the_last_lines_that_are_no_text_are_removed(end: str) -> None:
+    assert text(f"<article><h1>T</h1><p>Text.</p>{end}</article>") == "T Text."
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "<p>Updated in place.</p>",
+        "<p>Last, edit this page.</p>",
+        "<p>Made in 2024.</p>",
+        "<h2 id=a>Copyright</h2>",
+        "<pre>Last updated: 2024</pre>",
+        "<div>New in <a href=https://git.example/releases/tag/v1>v1</a></div>",
+        "<ul><li><a href=/plugins/tags/>Tags</a></ul>",
+        "<blockquote>To be.<footer>Ann</footer></blockquote>",
+        '<aside class="admonition tip">Tip</aside>',
+        '<aside role="doc-footnote">One</aside>',
+    ],
+)
+def test_last_lines_that_are_text_are_kept(end: str) -> None:
+    assert text(f"<article><h1>T</h1><p>Text.</p>{end}</article>") != "T Text."
+
+
+@pytest.mark.parametrize(
+    ("path", "html", "reason"),
+    [
+        ("404.html", "<main><h1>Oh</h1><p>Nothing.</p></main>", "is the page of errors"),
+        ("de/404/", "<main><h1>Oh</h1><p>Nothing.</p></main>", "is the page of errors"),
+        ("x/", "<main><h1>404 - Page not found</h1><p>Sorry.</p></main>", "is the page of errors"),
+        ("x/", f"<main><h1>404 errors</h1><p>{'word ' * 99}</p></main>", ""),
+        ("x/", "<meta http-equiv=refresh content='0; URL=/y/'><main>Moved.</main>", "redirects"),
+        ("x/", "<meta http-equiv=refresh content=300><main>Reloads itself.</main>", ""),
+        ("x/", "<main><h1>Redirects</h1><p>A page redirects to another.</p></main>", ""),
+        ("x/", "<meta name=robots content='noindex, follow'><main>Text.</main>", "asks not to be"),
+        ("x/", "<meta name=robots content=index><main>Text.</main>", ""),
+        ("x/", "<main><h1>Title</h1><nav>Menu</nav></main>", "has no text"),
+        ("x/", "<frameset><frame src=a></frameset>", "has no text"),
+        ("x/", "", "has no text"),
+    ],
+)
+def test_pages_without_text_of_their_own_are_left_out(path: str, html: str, reason: str) -> None:
+    page = find_content(parse_html(html.encode()), f"https://b.example/{path}")
+    assert page.left_out.startswith(reason)
+    assert bool(page.left_out) is bool(reason)
