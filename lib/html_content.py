@@ -40,7 +40,7 @@ div.body                      Sphinx
 .article-entry .post-body     Hexo
 article
 main [role=main]
-#content .content
+#content .content #VPContent
 """
 
 _DROPPED: Final = """

@@ -260,3 +260,9 @@ def test_pages_without_text_of_their_own_are_left_out(path: str, html: str, reas
     page = find_content(parse_html(html.encode()), f"https://b.example/{path}")
     assert page.left_out.startswith(reason)
     assert bool(page.left_out) is bool(reason)
+
+
+def test_a_page_of_vitepress_without_a_document_is_its_content() -> None:
+    html = """<div class=Layout><header><a href=/ja/>Language</a></header>
+    <div id=VPContent><h1>Team</h1><p>Some text.</p></div></div>"""
+    assert text(html) == "Team Some text."
