@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from yarl import URL
 
@@ -47,6 +47,17 @@ class _Found:
     """Whether the site has answered over https."""
 
 
+class _Sitemap(NamedTuple):
+    """Addresses of the site in one sitemap."""
+
+    url: URL
+    """After redirects."""
+    pages: dict[URL, None]
+    sitemaps: list[URL]
+    others: int
+    """Number of addresses of other sites."""
+
+
 async def list_pages(client: PacedClient, url: URL, robots: Robots, most: int) -> PageList:
     """List up to `most` pages: those of the sitemap at `url`, or of the site, below `url`.
 
@@ -57,10 +68,9 @@ async def list_pages(client: PacedClient, url: URL, robots: Robots, most: int) -
     problems: list[str] = []
     guesses: list[str] = []
     for group, guessed in _sitemaps(url, above, robots):
-        found = await _read_sitemaps(client, group, url, most)
+        found = await _read_sitemaps(client, group, url, above, most)
         (guesses if guessed else problems).extend(found.problems)
-        pages = [page for page in found.pages if page.raw_path.startswith(above)]
-        if pages:
+        if found.pages:
             break
     else:
         others = (line for line in guesses if not line.endswith("status 404"))
@@ -69,10 +79,10 @@ async def list_pages(client: PacedClient, url: URL, robots: Robots, most: int) -
             f"{reason}. Give the address of the site's sitemap.xml, or ingest the folder of the "
             "built site."
         )
-    origin = pages[0].origin()
+    origin = next(iter(found.pages)).origin()
     if found.is_secure and origin.scheme == "http":
         origin = origin.with_scheme("https")
-    paths = list(dict.fromkeys(page.raw_path for page in pages))
+    paths = list(dict.fromkeys(page.raw_path for page in found.pages))
     beside = _folder_of(url.raw_path) if is_sitemap else above
     base = beside if all(path.startswith(beside) for path in paths) else "/"
     if len(paths) > most:
@@ -108,14 +118,16 @@ def _sitemaps(url: URL, folder: str, robots: Robots) -> Iterator[tuple[list[URL]
             yield [url.with_path(f"/{place}{name}", encoded=True)], True
 
 
-async def _read_sitemaps(client: PacedClient, urls: Sequence[URL], site: URL, most: int) -> _Found:
-    """Read sitemaps, and those that they list, until there are more than `most` pages."""
+async def _read_sitemaps(
+    client: PacedClient, urls: Sequence[URL], site: URL, above: str, most: int
+) -> _Found:
+    """Read sitemaps, and those that they list, until more than `most` pages are below `above`."""
     waiting, seen = deque((url, 0) for url in urls), set(urls)
     found = _Found({}, [])
     while waiting and len(found.pages) <= most:
         url, depth = waiting.popleft()
         try:
-            address, pages, below, others = await _read_sitemap(client, url, site, most)
+            sitemap = await _read_sitemap(client, url, site, above, most)
         except InsideNetwork:
             raise
         except FetchError as error:
@@ -124,11 +136,11 @@ async def _read_sitemaps(client: PacedClient, urls: Sequence[URL], site: URL, mo
         except SitemapError as error:
             found.problems.append(f"{url}: {error}")
             continue
-        found.is_secure |= address.scheme == "https"
-        found.pages.update(pages)
-        if others:
-            found.problems.append(f"{url}: {others} addresses are not of this site")
-        for each in below if depth < _MAX_NESTING else ():
+        found.is_secure |= sitemap.url.scheme == "https"
+        found.pages.update(sitemap.pages)
+        if sitemap.others:
+            found.problems.append(f"{url}: {sitemap.others} addresses are not of this site")
+        for each in sitemap.sitemaps if depth < _MAX_NESTING else ():
             if each not in seen and len(seen) < _MAX_SITEMAPS:
                 seen.add(each)
                 waiting.append((each, depth + 1))
@@ -136,30 +148,28 @@ async def _read_sitemaps(client: PacedClient, urls: Sequence[URL], site: URL, mo
 
 
 async def _read_sitemap(
-    client: PacedClient, url: URL, site: URL, most: int
-) -> tuple[URL, dict[URL, None], list[URL], int]:
-    """The address of a sitemap, its pages and sitemaps, and the number of foreign addresses.
-
-    Raises `FetchError` and `SitemapError`.
-    """
+    client: PacedClient, url: URL, site: URL, above: str, most: int
+) -> _Sitemap:
+    """Read one sitemap. Raises `FetchError` and `SitemapError`."""
     found = await client.get(url, max_bytes=MAX_SITEMAP_BYTES)
     if found.status != 200:
         raise FetchError(f"answers with status {found.status}")
 
-    def parse() -> tuple[URL, dict[URL, None], list[URL], int]:
+    def parse() -> _Sitemap:
         data = found.body
         if data.startswith(b"\x1f\x8b"):
             data = gunzip(data, MAX_SITEMAP_BYTES)
-        sitemap, pages, others = read_sitemap(data), dict[URL, None](), 0
-        for text in sitemap.pages:
-            if page := _on_site(text, found.url, site):
-                pages.setdefault(page.with_query(None))
-            else:
+        read, pages, others = read_sitemap(data), dict[URL, None](), 0
+        for text in read.pages:
+            page = _on_site(text, found.url, site)
+            if page is None:
                 others += 1
+            elif page.raw_path.startswith(above):
+                pages.setdefault(page.with_query(None))
             if len(pages) > most:
                 break
-        listed = (_on_site(text, found.url, site) for text in sitemap.sitemaps[:_MAX_SITEMAPS])
-        return found.url, pages, [each for each in listed if each], others
+        listed = (_on_site(text, found.url, site) for text in read.sitemaps[:_MAX_SITEMAPS])
+        return _Sitemap(found.url, pages, [each for each in listed if each], others)
 
     return await asyncio.to_thread(parse)
 

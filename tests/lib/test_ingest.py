@@ -226,7 +226,8 @@ async def test_reading_a_site_can_be_stopped(services: Services, site: StaticSit
     started = await services.ingestion.start(IngestRequest(url=f"{site.origin}/docs/"))
     assert (started.status, started.estimated_files) == ("started", 0)
     assert started.message == f"Reading {site.origin}/docs/."
-    await asked.wait()
+    async with asyncio.timeout(10):
+        await asked.wait()
     status = await services.ingestion.cancel(started.task_id)
     assert status.error == "The ingestion was stopped. The old index stays in use."
     assert await services.store.manifest() == before

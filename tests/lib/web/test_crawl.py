@@ -136,7 +136,8 @@ async def test_a_run_that_was_killed_goes_on_where_it_stopped(
         site.replies[path] = page(path)
     site.replies["/9"] = last
     running = asyncio.create_task(read(site, tmp_path))
-    await reached.wait()
+    async with asyncio.timeout(10):
+        await reached.wait()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
@@ -410,7 +411,8 @@ async def test_two_runs_at_once_are_refused(site: StaticSite, tmp_path: Path) ->
 
     site.replies["/"] = page("x")
     first = asyncio.create_task(read(site, tmp_path, network=replace(network, sleep=sleep)))
-    await reached.wait()
+    async with asyncio.timeout(10):
+        await reached.wait()
     with pytest.raises(Conflict):
         await read(site, tmp_path)
     go.set()

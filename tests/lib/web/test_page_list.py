@@ -82,6 +82,11 @@ async def test_the_sitemaps_that_robots_txt_names(site: StaticSite) -> None:
     assert (await find(site, "/docs/v1.2", robots)).paths == ["/docs/v1.2/d"]
 
 
+async def test_pages_of_other_parts_do_not_count(site: StaticSite) -> None:
+    site.list(*(f"/blog/{number}" for number in range(500)), "/docs/a", "/docs/b")
+    assert (await find(site, "/docs/", most=2)).paths == ["/docs/a", "/docs/b"]
+
+
 async def test_the_folder_of_all_pages(site: StaticSite) -> None:
     site.list("/docs/a", "/docs/b/", at="/docs/sitemap.xml")
     assert (await find(site, "/docs/sitemap.xml")).base == "/docs/"
