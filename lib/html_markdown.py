@@ -172,8 +172,16 @@ def _enter_link(converter: Converter, node: LexborNode, attributes: Attributes) 
     address = converter.address(href)
     if not address:
         return converter.nothing
+    if _touches_link(node):  # two buttons
+        converter.inline.space()
     converter.inline.open("[", f"]({address})", repeat=False)
     return converter.close_inline
+
+
+def _touches_link(node: LexborNode) -> bool:
+    before, parent = node.prev, node.parent
+    in_code = parent is not None and parent.tag == "code"
+    return before is not None and before.tag == "a" and bool(before.text().strip()) and not in_code
 
 
 def _enter_break(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:

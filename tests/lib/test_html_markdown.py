@@ -33,6 +33,10 @@ CASES = {
         '<a href="../a b.html#c">x</a> <a href="javascript:alert(1)">y</a> <a href="#z">z</a>',
         "[x](https://example.org/docs/a%20b.html#c) y [z](https://example.org/docs/guide/#z)",
     ),
+    "buttons": (
+        '<p><a href="/a">x</a><a href="/b">y</a><code><a href="/c">f</a><a href="/c">g</a></code>',
+        "[x](https://example.org/a) [y](https://example.org/b)`fg`",
+    ),
     "images": (
         '<p><img src="a.png" alt="An image"><img src="b.png"><img src="c.png" alt="x/c.png">'
         '<img src="data:x" alt="dot">',
