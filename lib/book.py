@@ -204,8 +204,9 @@ class _FileHasher:
         folder, stem = _folder_and_stem(path)
         beside = {*self._names.get((folder, stem), ()), *self._names.get((folder, ""), ())}
         included = (f"{each}={self._hash_included(each)}" for each in sorted(includes))
-        listed = self._built.form_in_sitemap(path) if self._built else None
-        parts = [file_hash, path, *sorted(beside), *included, *filter(None, [listed])]
+        parts = [file_hash, path, *sorted(beside), *included]
+        if self._built and (listed := self._built.form_in_sitemap(path)) is not None:
+            parts.append(f"sitemap {listed}")
         if self._build and in_build:
             listed = self._build.site.form_in_sitemap(in_build.file) if in_build.file else None
             parts += ["build", self._hash_built(in_build.file), listed or ""]

@@ -176,7 +176,7 @@ def _open(request: Open) -> _Found:
     if request.source == "auto" and found.others and not found.paths:
         return _open_html(request, root, discover(root, request.limits, html=True))
     if not found.paths and not found.errors:
-        raise DocumentError(_nothing(found.others, "Markdown", "SITE_SOURCE=html reads"))
+        raise _nothing(request, found)
     paths = request.paths or found.paths
     notes, build = list[str](), None
     if request.build:
@@ -205,7 +205,7 @@ def _open_html(request: Open, root: Path, found: Discovery) -> _Found:
     from lib.source_html import survey_site  # only a book of HTML needs its parser
 
     if not found.paths and not found.errors:
-        raise DocumentError(_nothing(found.others, "HTML", "SITE_SOURCE=markdown reads"))
+        raise _nothing(request, found)
     paths = request.paths or found.paths
     # no sample if a page of it has ended the process
     sampled = request.generator != NO_GENERATOR.name
@@ -238,9 +238,15 @@ def _open_build(request: Open, root: Path, site: Site) -> tuple[Build, Sequence[
     return build, [f"SITE_BUILD: {error}" for error in found.errors]
 
 
-def _nothing(others: int, kind: str, remedy: str) -> str:
-    rest = f", but {others} other pages: {remedy} those" if others else ". Check BOOK_CONTENT_PATH"
-    return f"the folder has no {kind} files{rest}"
+def _nothing(request: Open, found: Discovery) -> DocumentError:
+    """The error of a folder without pages of the wanted kind."""
+    if request.source == "auto":
+        return DocumentError("the folder has no Markdown or HTML files. Check BOOK_CONTENT_PATH")
+    kind, other = ("HTML", "Markdown") if request.source == "html" else ("Markdown", "HTML")
+    rest = ". Check BOOK_CONTENT_PATH"
+    if found.others:
+        rest = f", but {found.others} of {other}: SITE_SOURCE={other.lower()} reads those"
+    return DocumentError(f"the folder has no {kind} files{rest}")
 
 
 def _unread_options(request: Open, generator: Generator) -> list[str]:

@@ -172,7 +172,7 @@ async def test_push_workflow_takes_the_built_site(
             ADMIN_KEY,
             {"mkdocs.yml": "site_name: x\n", "docs/a.txt": "x"},
             FOLLOW,
-            "the folder has no Markdown files",
+            "the folder has no Markdown or HTML files",
         ),
     ],
     ids=["wrong key", "no pages"],

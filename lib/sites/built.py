@@ -126,9 +126,10 @@ class BuiltSite:
     def address(self, path: str, canonical: str = "") -> str:
         """The address of a page. `canonical` is its own link, absolute."""
         forms, rest = _forms_of(path, self.paths), self._rest(canonical)
-        if rest not in forms:
-            rest = self.form_in_sitemap(path) or forms[self._form(path)]
-        return _address(self.site, forms[0] if rest is None else rest)
+        if rest is None or rest not in forms:
+            listed = self.form_in_sitemap(path)
+            rest = forms[self._form(path)] if listed is None else listed
+        return _address(self.site, rest)
 
     def file(self, url: str) -> str | None:
         """The file of an address of the site, which is absolute or a path, percent-encoded."""
@@ -193,8 +194,7 @@ def built_site(
     canonical = [(each.path, each.canonical) for each in facts]
     listed = _place_in_sitemap(sitemap, files)
     own = (
-        # the index page may redirect to a page below it, which it names then
-        _place_of((each for each in canonical if not _INDEX.fullmatch(each[0])), files)
+        _place_of(canonical, files, fewest=2)
         or listed
         or _place_of(canonical, files)
         or _place_of(((each.path, each.og_url) for each in facts), files)
@@ -266,14 +266,21 @@ def _split(url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc.lower()}", unquote(parts.path) or "/"
 
 
-def _place_of(addresses: Iterable[tuple[str, str]], paths: Collection[str]) -> _Place | None:
-    """Where most pages say that they are, by their files and the addresses that they name."""
+def _place_of(
+    addresses: Iterable[tuple[str, str]], paths: Collection[str], *, fewest: int = 1
+) -> _Place | None:
+    """Where most pages say that they are, by their files and the addresses that they name.
+
+    A page has two votes, the index page one: it may redirect to another one, which it names then.
+    """
     votes: Counter[_Place] = Counter()
     for path, url in addresses:
         origin, address = _split(url)
         ends = [form for form in _forms_of(path, paths) if address.endswith(f"/{form}")]
-        votes.update({_Place(origin, address[: len(address) - len(end)]) for end in ends})
-    return max(votes, key=lambda place: (votes[place], -len(place.base), place), default=None)
+        for base in {address[: len(address) - len(end)] for end in ends}:
+            votes[_Place(origin, base)] += 1 if _INDEX.fullmatch(path) else 2
+    best = max(votes, key=lambda place: (votes[place], -len(place.base), place), default=None)
+    return best if best and votes[best] >= fewest else None
 
 
 def _place_in_sitemap(sitemap: Sequence[str], paths: Collection[str]) -> _Place | None:
