@@ -11,7 +11,7 @@ A built page is read as `lib.source_html` reads it, with the same headings and i
 import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -96,6 +96,8 @@ class _Scan:
     """Pages by their normalised path and every end of it."""
     by_heading: Mapping[str, Sequence[str]]
     """Pages by the normalised text of their first headings."""
+    folders: Collection[str]
+    """Names of the folders at the top."""
     owners: Mapping[str, str]
     """Sources by the page that belongs to them by its edit link or its path."""
 
@@ -244,7 +246,7 @@ class SiteBuild:
         edited = _edit_links(links, self._root, frozenset(self._sources))
         same_path, owners = _owners_by_path([*links], self._sources)
         owners |= {file: source for source, files in edited.items() for file in files}
-        return _Scan(edited, same_path, by_path, by_heading, owners)
+        return _Scan(edited, same_path, by_path, by_heading, _top_folders(links), owners)
 
 
 def _is_shell(built: SourcePage) -> bool:
@@ -292,6 +294,12 @@ def _path_key(path: str) -> str:
     return "/".join(part for part in parts if part)
 
 
+def _source_key(source: str, folders: Collection[str]) -> str:
+    """The normalised path of a source; that of `fr/a.md` for `a.fr.md`, if a folder is `fr`."""
+    stem, _, language = _SUFFIX.sub("", source).rpartition(".")
+    return _path_key(f"{language}/{stem}.md" if stem and language in folders else source)
+
+
 def _ends(path: str) -> Iterator[str]:
     """A path and all its ends, longest first."""
     while path:
@@ -301,7 +309,7 @@ def _ends(path: str) -> Iterator[str]:
 
 def _by_path(source: str, page: Page, scan: _Scan) -> dict[str, float]:
     """Return pages with the path that a source has, or names in its front matter."""
-    key = _path_key(source)
+    key = _source_key(source, scan.folders)
     weights = dict.fromkeys(scan.same_path.get(source, ())[:_MAX_CANDIDATES], _SAME_PATH)
     names = (_path_key(str(page.front_matter.get(name) or "")) for name in _NAMES_OF_FRONT_MATTER)
     for end in (*names, *_ends(key)):
@@ -321,12 +329,17 @@ def _by_headings(page: Page, scan: _Scan) -> list[str]:
     return sorted(weights, key=lambda file: -weights[file])[:_MAX_CANDIDATES]
 
 
+def _top_folders(files: Iterable[str]) -> frozenset[str]:
+    return frozenset(file.partition("/")[0] for file in files if "/" in file)
+
+
 def _owners_by_path(
     files: Sequence[str], sources: Sequence[str]
 ) -> tuple[Mapping[str, Sequence[str]], dict[str, str]]:
     """Return the pages with the path of a source, below the folder where most sources have their
     pages, by source; and the source whose path a page ends in, by page."""
-    keys = {_path_key(source): source for source in reversed(sources)}
+    folders = _top_folders(files)
+    keys = {_source_key(source, folders): source for source in reversed(sources)}
     found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     owners: dict[str, str] = {}
     for file in files:

@@ -89,6 +89,8 @@ def test_a_page_with_another_text_is_not_the_predicted_one(
     [
         # Docusaurus: number prefixes; Starlight, Hugo: slugs and a folder of the language
         ("docs", ["01-intro.md", "02-guide/03-Set Up.md"], ["intro", "guide/set-up"]),
+        # Hugo, MkDocs: a language in the name
+        ("", ["a/index.fr.md", "a.md", "b.js.md"], ["fr/a", "a", "b.js"]),
         # posts of Jekyll: only the prefix is a date or a number
         ("news", ["_posts/2013-07-25-app-1-0-4.md", "a.md"], ["2013/07/25/app-1-0-4", "app-1-1"]),
         ("en", ["intro.md", "Guide/Set_up/index.md"], ["intro", "guide/set-up"]),
