@@ -126,6 +126,8 @@ def _enter_heading(converter: Converter, node: LexborNode, attributes: Attribute
 
 
 def _enter_summary(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    if attributes.get("aria-label") == "Toggle hidden content":  # of a cell in Jupyter Book
+        return None
     if node.css_first(_HEADINGS) is not None:
         return _enter_block(converter, node, attributes)
     return converter.begin_label()

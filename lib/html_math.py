@@ -28,6 +28,19 @@ def read_tex(node: LexborNode) -> str:
     return _lines(text + tag) if text.startswith("\\begin{") else ""
 
 
+_MARKS: Final = {"msup": "^", "mover": "^", "msub": "_", "munder": "_", "mfrac": "/"} | (
+    dict.fromkeys(("msubsup", "munderover"), "_^")
+)
+
+
+def mark_scripts(node: LexborNode) -> None:
+    """Put the marks of TeX between the parts of powers, indices and fractions in MathML."""
+    for each in node.css(", ".join(_MARKS)):
+        parts = list(each.iter())
+        for part, mark in zip(parts[1:], _MARKS[each.tag or ""], strict=False):
+            part.insert_before(mark)
+
+
 def is_display(node: LexborNode) -> bool:
     """Tell whether a formula stands apart from the text."""
     classes = (node.attributes.get("class") or "").split()

@@ -8,7 +8,7 @@ from typing import Final
 from selectolax.lexbor import LexborNode
 
 from lib.html_inline import code_span
-from lib.html_math import is_display, read_tex
+from lib.html_math import is_display, mark_scripts, read_tex
 from lib.html_walk import Attributes, Converter, Enter, Leave, shown
 from lib.markdown_page import fence
 
@@ -146,7 +146,7 @@ def _enter_tabs(converter: Converter, node: LexborNode, attributes: Attributes) 
     tabs = next((found for each in _TABS if (found := node.css(each))), [])
     classes = (attributes.get("class") or "").split()
     is_list = attributes.get("role") == "tablist" or "tablist" in classes
-    if not tabs or not (is_list or node.tag != "div" or tabs[0].tag == "label"):
+    if not tabs or not (is_list or tabs[0].tag == "label"):
         return converter.enter_plain(converter, node, attributes)
     labels = [shown(tab) for tab in tabs]
     for tab, label in zip(tabs, labels, strict=True):
@@ -375,6 +375,7 @@ def _enter_line(converter: Converter, node: LexborNode, attributes: Attributes) 
 def enter_formula(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     tex = read_tex(node)
     if not tex:
+        mark_scripts(node)
         return (
             converter.nothing
             if node.tag == "math"

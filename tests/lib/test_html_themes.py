@@ -231,6 +231,9 @@ def test_descriptions_of_functions_are_headings() -> None:
             '<a href="/a"><span class="title">A</span></a><span class="description">b</span>',
             "[A](https://example.org/a) b",
         ),
+        ("<math><mi>c</mi><msup><mi>x</mi><mn>2</mn></msup></math>", "cx^2"),
+        ('<ul class="tabs"><li><a>a</a></ul><p>b', "- a\n\nb"),
+        ('<details><summary aria-label="Toggle hidden content">Show</summary>a', "a"),
         ('<div class="mermaid">graph TD\n A--&gt;B</div>', "```mermaid\ngraph TD\n A-->B\n```"),
         ('<div class="line-block"><div class="line">a</div><div class="line">b</div>', "a  \nb"),
         (
