@@ -330,7 +330,7 @@ async def _follow_ingestion(services: Services) -> IngestStatus:
             status = services.ingestion.status(None)
             progress = status.progress
             done, unit = progress.files_processed, "files"
-            if progress.pages_fetched and not progress.chunks_created:
+            if 0 < progress.pages_fetched < progress.total_files and not done:
                 done, unit = progress.pages_fetched, "pages read from the web"
             progress_bar.show(
                 progress.chunks_embedded + progress.chunks_reused,

@@ -8,10 +8,12 @@ import re
 import signal
 import sys
 import termios
+import threading
 import xml.etree.ElementTree as ET
 from asyncio.subprocess import Process
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +23,7 @@ from lib.golden import read_questions
 from lib.settings import Settings, load_settings, setting_names
 from main import main
 from tests.api import serving
-from tests.static_site import local_network, page, running_site
+from tests.static_site import Reply, local_network, page, running_site
 from tests.tiny_book import BOOK, SITE, write_book
 from tests.upstream import Hang, Upstream, delta
 
@@ -199,6 +201,15 @@ async def test_a_site_on_the_web_is_ingested(
         command = ["ingest", f"{site.origin}/docs/"]
         assert await asyncio.to_thread(main, [*command, "--dry-run"]) == 0
         assert "+ 29.html\n" in capsys.readouterr().out
+        shown, show = threading.Event(), lib.cli._Progress.show
+
+        def spy(bar: Any, done: int, total: int, note: str = "") -> None:
+            show(bar, done, total, note)
+            if "read from the web" in note:
+                shown.set()
+
+        monkeypatch.setattr(lib.cli._Progress, "show", spy)
+        site.replies["/docs/29"] = lambda _: page("/docs/29") if shown.wait(10) else Reply()
         assert await asyncio.to_thread(main, command) == 0
         printed = capsys.readouterr().err
         assert re.search(r"Ingesting: \d+/31 pages read from the web\n", printed)
