@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple
 
@@ -105,6 +106,9 @@ _FURNITURE: Final = re.compile(
 """The last lines of a page that are none of its text."""
 _LONGEST_LINE: Final = 120
 _MOST_TRIMMED: Final = 40
+_MOST_TAGS: Final = 50
+_MOST_CANDIDATES: Final = 200
+"""Elements that may be the text or the title of a page."""
 _WRAPPERS: Final = frozenset("div section article main center".split())
 _LINES: Final = frozenset("p span time a em small".split())
 _HEADINGS: Final = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
@@ -363,7 +367,7 @@ def _select(body: LexborNode) -> LexborNode:
         if rank < 99:
             found.setdefault(rank, []).append(node)
     for rank in sorted(found):
-        nodes = _outermost(found[rank])
+        nodes = _outermost(found[rank][:_MOST_CANDIDATES])
         if rank == _GENERIC and not _is_whole(nodes, body):
             continue
         if not any(map(_has_text, nodes)):
@@ -401,12 +405,17 @@ def _with_heading(nodes: list[LexborNode], body: LexborNode) -> list[LexborNode]
     """Add the page's title, which some themes place beside the text."""
     if nodes[0].tag == "main":  # above it is the header of the site, in mdBook an h1
         return nodes
-    for ancestor in _ancestors(nodes[0]):
-        if heading := next(filter(_is_title, ancestor.css("h1, [itemprop=headline]")), None):
-            return [heading, *nodes]
+    levels: dict[int, int] = {}
+    for level, ancestor in enumerate(_ancestors(nodes[0])):
+        levels[ancestor.mem_id] = level
         if ancestor.tag in ("main", "body"):
             break
-    return nodes
+    nearest, title = len(levels), None
+    for heading in filter(_is_title, body.css(":is(h1, [itemprop=headline])")[:_MOST_CANDIDATES]):
+        around = (levels[each.mem_id] for each in _ancestors(heading) if each.mem_id in levels)
+        if (level := next(around, nearest)) < nearest:
+            nearest, title = level, heading
+    return [title, *nodes] if title else nodes
 
 
 def _is_title(heading: LexborNode) -> bool:
@@ -594,13 +603,11 @@ def _dropped_link(link: LexborNode) -> LexborNode | None:
         return link
     if parent is None or not (relation in ("tag", "category") or _TERM_PATH.search(href)):
         return None
-    links = sum(_letters(each) for each in parent.css("a[href]"))
-    is_list = bool(relation) or (parent.tag in ("div", "span") and "/releases/" not in href)
-    return parent if is_list and links == _letters(parent) else None
-
-
-def _letters(node: LexborNode) -> int:
-    return sum(map(str.isalnum, node.text()))
+    if not relation and (parent.tag not in ("div", "span") or "/releases/" in href):
+        return None
+    beside = list(islice(parent.iter(include_text=True), _MOST_TAGS + 1))
+    alone = all(each.tag == "a" or not any(map(str.isalnum, each.text())) for each in beside)
+    return parent if alone and len(beside) <= _MOST_TAGS else None
 
 
 def _is_kept(node: LexborNode) -> bool:

@@ -1,3 +1,7 @@
+import re
+import time
+from pathlib import Path
+
 import pytest
 
 from lib.html_content import find_content, list_blocks
@@ -266,3 +270,33 @@ def test_a_page_of_vitepress_without_a_document_is_its_content() -> None:
     html = """<div class=Layout><header><a href=/ja/>Language</a></header>
     <div id=VPContent><h1>Team</h1><p>Some text.</p></div></div>"""
     assert text(html) == "Team Some text."
+
+
+THEMES = re.split(
+    "<!-- theme: (.+) -->", Path(__file__).with_name("themes.html").read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.parametrize("html", THEMES[2::2], ids=THEMES[1::2])
+def test_the_text_of_each_theme(html: str) -> None:
+    assert text(f"<!doctype html><title>T</title>{html}") == "T One two."
+
+
+@pytest.mark.parametrize(
+    ("unit", "after"),
+    [
+        ("<article>x</article>", ""),
+        ("<p data-pagefind-body>x</p>", ""),
+        ("<h1><a href=/>x</a></h1>", "<div class=vp-doc>x</div>"),
+        ("<a href=/tags/x/>y</a>", ""),
+        ("<h2><a href=#x id=x></a></h2>", "x"),
+        ("<td><span class=lnt>1</span></td>", "x"),
+        ("<b>Last updated on</b>", "x"),
+        ("<p hidden>x", "<p>x"),
+    ],
+)
+def test_hostile_pages_take_linear_time(unit: str, after: str) -> None:
+    tree = parse_html(f"{'<div>' * 500}{unit * 10_000}{after}".encode())
+    began = time.process_time()
+    find_content(tree)
+    assert time.process_time() - began < 2
