@@ -27,16 +27,15 @@ _MEANT: Final = re.compile(
 )
 _MEANT_IN_LINK: Final = re.compile(rf"{_MEANT.pattern}|[\[\]]")
 _DOUBTFUL: Final = re.compile(r"[\\`*_~$<&\[\]{!]")
-_BRACKET: Final = re.compile(r"[\[\]]")
 _FORMULA: Final = re.compile(r"\$\$|\$(?![\s$])[^$]*+(?<!\s)\$(?![\w$])")
 _FORMULA_TEXT: Final = re.compile(r"(?![\s$])(?:[^$\\]|\\.)++(?<!\s)", re.DOTALL)
 _LINE_START: Final = re.compile(
     r"#{1,6}(?:\s|\Z)|>|[-+*](?:\s|\Z)|\+\+\+|=(?:=|\s*\Z)|:(?:\s|::|\Z)|//(?=/)|!(?=!!)|\?(?=\?\?)"
     r"|~(?:\s|\Z)|_(?:\s|\Z)|\$(?=\$)|\[(?=(?:[^\[\]\\]|\\.)*+\]:)|[-|:][-|: \t]*\Z"
 )
+_ATTRIBUTES: Final = re.compile(r"((?:^|\s))\\?\{(?=[^{}]*[.#=])")
 _NUMBER: Final = re.compile(r"(\d{1,9})([.)])(?:\s|\Z)")
 _STARTS: Final = frozenset("#>-+*=:/!?~_$[|0123456789")
-_MAX_LENGTH: Final = 20_000
 _MAX_BRACKETS: Final = 40
 
 
@@ -350,6 +349,6 @@ def heading_text(text: str) -> str:
     """Escape what a heading would lose at its end: `#`, and braces, which may be its id."""
     if text.endswith("#") and (found := re.search(r"(?:(?<=\s)|^)#++$", text)):
         return f"{text[: found.start()]}\\{found[0]}"
-    if text.endswith("}") and (start := text.rfind("{")) >= 0:
-        return f"{text[:start].removesuffix(chr(92))}&#123;{text[start + 1 :]}"
+    if text.endswith("}") and (found := _ATTRIBUTES.search(text, max(text.rfind("{") - 2, 0))):
+        return f"{text[: found.end(1)]}&#123;{text[found.end() :]}"
     return text

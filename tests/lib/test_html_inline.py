@@ -40,7 +40,15 @@ def test_code_spans(code: str, markdown: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "markdown"),
-    [("C #", "C \\#"), ("C#", "C#"), ("A {#a}", "A &#123;#a}"), ("a}", "a}"), ("#", "\\#")],
+    [
+        ("C #", "C \\#"),
+        ("C#", "C#"),
+        ("A {#a}", "A &#123;#a}"),
+        ("a}", "a}"),
+        ("{a} {b}", "{a} {b}"),
+        ("{ .a }", "&#123; .a }"),
+        ("#", "\\#"),
+    ],
 )
 def test_headings_keep_their_end(text: str, markdown: str) -> None:
     assert heading_text(text) == markdown
