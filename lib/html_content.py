@@ -34,6 +34,7 @@ article.markdown              Hugo Book
 #main-content                 Just the Docs
 #book-main                    mdBook
 .rst-content                  Read the Docs
+#yui-main                     Django
 div.body                      Sphinx
 .markdown-section             GitBook, bookdown
 .col-content                  TypeDoc
