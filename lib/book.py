@@ -183,12 +183,12 @@ class _FileHasher:
 
     That is the file, the files it includes, and sibling names that may change its address: an index
     page in its folder, or its own name with another extension. A page of HTML depends on its line
-    in the sitemap, and a source on its page in a build, or on all of a build that has none for it.
+    in the sitemap, and a source on its page in a build; without one, on all pages and all sources.
     """
 
     def __init__(self, book: Book) -> None:
         self._root, self._built, self._build = book.root, book.built, book.build
-        self._limits = book.limits
+        self._limits, self._paths = book.limits, book.paths
         self._included: dict[str, str] = {}
         self._names: dict[tuple[str, str], list[str]] = {}
         """Paths by folder and stem; the stem is empty for the page of the folder itself."""
@@ -224,11 +224,8 @@ class _FileHasher:
     @cached_property
     def _whole_build(self) -> str:
         assert self._build
-        return digest(
-            each
-            for file in sorted(self._build.site.paths)
-            for each in (file, self._hash_built(file))
-        )
+        files = sorted(self._build.site.paths)
+        return digest([*files, *map(self._hash_built, files), *self._paths])
 
     def _hash_included(self, path: str) -> str:
         if path not in self._included:

@@ -1,5 +1,6 @@
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,8 @@ from lib.errors import InvalidRequest
 from lib.sites.detection import detect_site
 from lib.sites.generators import GENERATORS
 from lib.sites.site import ContentRoot, Site
+from lib.source import Build
+from lib.source_html import survey_site
 from lib.store import Ledger
 from tests.tiny_book import write_book
 
@@ -182,6 +185,41 @@ def test_a_page_changes_with_names_that_may_decide_its_address(
 ) -> None:
     write_book(folder, {name: "# Other\n\nText.\n"})
     assert survey(book(folder), ledger).changed == changed
+
+
+TIDES = "The tide turns every six hours and a quarter, and at spring tide it rises four metres."
+LAMPS = "Two lamps above each other mark the entrance, which is safe in all but northern winds."
+
+
+def test_a_source_changes_with_its_page_in_the_build(folder: Path) -> None:
+    write_book(folder, {"guide/tides.md": f"# Tides\n\n{TIDES}\n"})
+    write_book(folder, {"guide/lamps.md": f"# Lamps\n\n{LAMPS}\n"})
+    pages = {
+        "x/index.html": f"<main><h1 id=tides>Tides</h1><p>{TIDES}</p></main>",
+        "y/index.html": f"<main><h1 id=lamps>Lamps</h1><p>{LAMPS}</p></main>",
+    }
+    place = write_book(folder.parent / "build", pages)
+
+    def built() -> Book:
+        files = sorted(path.relative_to(place).as_posix() for path in place.rglob("*.html"))
+        site = survey_site(place, files, "https://x.org")
+        return replace(book(folder), build=Build(place, site))
+
+    read = BookReader(built()).read(sorted(FILES))
+    assert [each.chunk.sections[0].url for each in read.chunks] == [
+        "https://x.org/y/#lamps",
+        "https://x.org/x/#tides",
+    ]
+    assert read.ledger["index.md"].left_out == "is not in the built site"
+    assert survey(built(), read.ledger).unchanged == sorted(FILES)
+    # a source without a page is read again after any change, the others after one of their page
+    write_book(place, {"x/index.html": pages["x/index.html"].replace("id=tides", "id=tide")})
+    assert survey(built(), read.ledger).changed == ["guide/tides.md", "index.md"]
+    # another source with the same text does not get a page that an unchanged one has
+    write_book(folder, {"guide/a.md": f"# Lamps\n\n{LAMPS}\n"})
+    reader = BookReader(built())
+    reader.keep([("guide/lamps.md", read.ledger["guide/lamps.md"])])
+    assert reader.read(["guide/a.md"]).chunks == []
 
 
 def test_an_unreadable_file_is_removed_from_the_index(folder: Path, ledger: Ledger) -> None:
