@@ -27,7 +27,9 @@ from lib.source import SourcePage
 _SITEMAP: Final = "sitemap.xml"
 _MAX_SITEMAPS: Final = 100
 _MAX_FOLDERS: Final = 8
-_MAX_SAMPLED_BYTES: Final = 1_000_000
+_MAX_SAMPLED_PAGE: Final = 1_000_000
+_MAX_SAMPLED_BYTES: Final = 10_000_000
+"""Of all pages of the sample: a fraction of the time that a page may take."""
 _REPEATS: Final = "repeats another page, which its canonical link names"
 
 
@@ -36,9 +38,12 @@ def survey_site(
 ) -> BuiltSite:
     """Find out how a folder of HTML is served, from a sample of its pages and its sitemap."""
     facts: list[PageFacts] = []
+    left = _MAX_SAMPLED_BYTES
     for path in sample(paths) if sampled else ():
         with suppress(DocumentError):  # it is reported when the page is read
-            facts.append(read_facts(path, read_bytes(root, path, _MAX_SAMPLED_BYTES)))
+            data = read_bytes(root, path, min(left, _MAX_SAMPLED_PAGE))
+            left -= len(data)
+            facts.append(read_facts(path, data))
     return built_site(paths, facts, site_url=site_url, sitemap=_sitemap(root))
 
 

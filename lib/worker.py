@@ -216,6 +216,8 @@ def _open_html(request: Open, root: Path, found: Discovery) -> _Found:
             f"The {len(paths)} HTML pages are read, because the folder looks like a built site, "
             f"and not its {found.others} Markdown files. SITE_SOURCE=markdown reads those."
         )
+    if count := len(built.repeated):
+        notes.append(f"{count} blocks that stand on nearly every page are no text.")
     if request.build:
         notes.append("SITE_BUILD has no effect: the book is a built site itself.")
     book = Book(root, built.site, paths, request.limits, request.chunk_tokens, built)

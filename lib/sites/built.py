@@ -5,6 +5,7 @@ between its pages say under which path it is served, and whether a page has the 
 `a/b` or `a/b/`. Facts of a sample of pages decide for the whole site.
 """
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from heapq import nsmallest
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from lib.sites.generators import GENERATORS
 from lib.sites.router import PATH_SAFE
@@ -175,8 +176,8 @@ def file_address(site: Site, path: str) -> str:
 def sample(paths: Sequence[str]) -> list[str]:
     """The pages whose facts decide for the site: the index page, and up to 99 any others."""
     some = nsmallest(_SAMPLED - 1, paths, key=lambda path: blake2b(path.encode()).digest())
-    index = [path for path in paths if _INDEX.fullmatch(path)]
-    return sorted({*index[:1], *some})
+    index = sorted(path for path in paths if _INDEX.fullmatch(path))
+    return [*dict.fromkeys([*index[:1], *some])]
 
 
 def built_site(
@@ -327,14 +328,22 @@ class _Links:
 
     def rest(self, path: str, link: str) -> str | None:
         """A link on a page as an address relative to the site; None if it leads out of it."""
-        start = self._own.origin or "http://unknown.invalid"
-        try:
-            url = urljoin(start + quote(self._own.base + _forms_of(path, ())[0]), link)
-        except ValueError:
+        # `urljoin` takes twenty times as long
+        link = link.partition("#")[0].partition("?")[0]
+        if "://" in link or link.startswith("//"):
+            origin, address = _split(link)
+            if not origin:
+                return None
+        elif not link or ":" in link.partition("/")[0]:
             return None
-        origin, address = _split(url)
+        else:
+            origin = self._own.origin
+            folder = posixpath.dirname(self._own.base + _forms_of(path, ())[0])
+            joined = posixpath.join(folder, unquote(link))
+            is_folder = joined.endswith(("/", "/.", "/.."))
+            address = posixpath.normpath(joined).rstrip("/") + ("/" if is_folder else "")
         for place in self._places:
-            if origin in (start, place.origin) and address.startswith(place.base):
+            if origin in (self._own.origin, place.origin) and address.startswith(place.base):
                 return address[len(place.base) :]
         return None
 

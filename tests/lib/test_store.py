@@ -18,7 +18,15 @@ import lib.store_server
 from lib.errors import Conflict, StoreUnavailable, UpstreamError
 from lib.services import make_store
 from lib.settings import Settings
-from lib.store import FileRecord, Manifest, Store, all_urls, generation_time, new_generation
+from lib.store import (
+    FileRecord,
+    Manifest,
+    Store,
+    all_urls,
+    generation_time,
+    new_generation,
+    page_text,
+)
 from lib.store_edge import EdgeStore
 from lib.store_server import ServerStore
 from lib.terms import SparseVector, query_vector
@@ -57,7 +65,33 @@ async def store(make: MakeStore) -> Store:
     return made
 
 
+async def test_the_chunks_of_one_file_come_in_order(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lib.store_server, "SCROLL_LIMIT", 3)
+    chunks = [chunk(n, path) for n in reversed(range(10)) for path in ("a.html", "b/a.html")]
+    await publish(store, chunks, random_vectors(len(chunks)))
+    found = await store.chunks_of("a.html")
+    assert found == sorted(chunks[::2], key=lambda each: each.ordinal)
+    assert await store.chunks_of("a") == []
+
+
+def test_the_text_of_a_page_is_that_of_its_chunks_and_what_is_between() -> None:
+    text = "\n# One\n\nTwo three four.\n\n---"
+    spans = [(1, 6), (8, 17), (8, 17), (12, 23)]  # pieces of one line overlap
+    chunks, end = [], 0
+    for number, (start, stop) in enumerate(spans):
+        before = text[end:start] if start >= end else None
+        own = {"text": text[start:stop], "start_char": start, "end_char": stop}
+        chunks.append(chunk(number, before=before, **own))
+        end = max(end, stop)
+    chunks[-1] = msgspec.structs.replace(chunks[-1], after=text[end:])
+    assert page_text(chunks) == text
+    assert page_text([]) == ""
+
+
 async def test_an_empty_store(store: Store) -> None:
+    assert await store.chunks_of("a.md") == []
     assert await store.reachable()
     assert await store.manifest() is None
     assert await store.ledger() == {}
