@@ -8,11 +8,12 @@ a `main` element. `data-pagefind-body` and `data-pagefind-ignore` decide where a
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
@@ -127,8 +128,8 @@ body.td-taxonomy body.td-term
     "shows source code": ".viewcode-back",
 }
 """Why a page with an element that a selector finds is left out."""
-_LIST_SELECTORS: Final = {
-    reason: ",".join(selectors.split()) for reason, selectors in _LISTS.items()
+_REASONS: Final = {
+    selector: reason for reason, selectors in _LISTS.items() for selector in selectors.split()
 }
 _EDIT: Final = re.compile(r"/(?:-/|_)?edit/|/issues/new(?:[/?]|\Z)|[?&]action=edit")
 """In the address of a link with which readers change a page or report an error in it."""
@@ -163,6 +164,27 @@ _RANKS: Final = _ranks(_CONTAINERS)
 _DROP: Final = frozenset(_DROPPED.split())
 _NUMBERS: Final = frozenset(_LINE_NUMBERS.split())
 _GENERIC: Final = _RANKS["article"]
+_NO_RANK: Final = len(_RANKS)
+_MARKED: Final = (
+    ":is([class],[id],[role],article,main,[data-pagefind-body],[itemprop~=articleBody])"
+)
+_KNOWN: Final = frozenset(
+    {
+        *_RANKS,
+        *_DROP,
+        *_NUMBERS,
+        *_REASONS,
+        ".section",
+        ".text-delta",
+        ".contents",
+        ".topic",
+        ".local",
+    }
+)
+_LOOKED_AT: Final = _DROP | {"a", "aside", "footer"}
+"""Elements that may be no text without an attribute."""
+_LONGEST_CACHED: Final = 300
+"""Characters of classes whose selectors are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,10 +209,11 @@ def find_content(
     if body is None or head is None:
         return _PageContent(None, left_out=NO_TEXT)
     meta = _Head(tree)
-    reason = meta.left_out(url) or _list_reason(tree)
+    containers, reason = _survey(tree)
+    reason = meta.left_out(url) or reason
     if not reason:
         _keep_first_ids(tree)
-        content = _read_content(body)
+        content = _read_content(body, containers)
         if repeated:
             _remove_repeated(content, repeated)
         _trim(content)
@@ -221,7 +244,7 @@ class _RepeatedBlocks(NamedTuple):
 def list_blocks(tree: LexborHTMLParser) -> _RepeatedBlocks:
     if (body := tree.body) is None:
         return _RepeatedBlocks((), ())
-    content = _read_content(body)
+    content = _read_content(body, _survey(tree)[0])
     blocks = [each for block in _blocks(content) for each in (block, *_blocks(block))]
     menus = (block for block in blocks if block.tag in _MENUS and _is_menu(block))
     return _RepeatedBlocks(list(map(_hash, blocks)), list(map(_hash, menus)))
@@ -232,8 +255,30 @@ def _is_menu(block: LexborNode) -> bool:
     return len(links) >= _FEWEST_LINKS and 5 * sum(map(_size, links)) > 4 * _size(block)
 
 
-def _read_content(body: LexborNode) -> LexborNode:
-    content = _select(body)
+_Containers: TypeAlias = Mapping[int, Sequence[LexborNode]]
+"""By rank: the elements that may be the text of the page."""
+
+
+def _survey(tree: LexborHTMLParser) -> tuple[_Containers, str]:
+    """Return elements that may be the text, and why the page is left out because of another."""
+    found: dict[int, list[LexborNode]] = {}
+    reason = ""
+    for node in tree.css(_MARKED):
+        attributes = node.attributes
+        tokens = _known(node.tag or "", attributes)
+        rank = min((_RANKS.get(token, _NO_RANK) for token in tokens), default=_NO_RANK)
+        if "data-pagefind-body" in attributes:
+            rank = 0
+        elif "articleBody" in (attributes.get("itemprop") or ""):
+            rank = min(rank, 1)
+        if rank < _NO_RANK:
+            found.setdefault(rank, []).append(node)
+        reason = reason or next((_REASONS[each] for each in tokens if each in _REASONS), "")
+    return found, reason
+
+
+def _read_content(body: LexborNode, containers: _Containers) -> LexborNode:
+    content = _select(body, containers)
     _clean(content)
     return _densest(content) if content.tag == "body" else content
 
@@ -246,11 +291,6 @@ def _remove_repeated(content: LexborNode, repeated: Collection[str]) -> None:
             for part in _blocks(block):
                 if _hash(part) in repeated:
                     part.decompose()
-
-
-def _list_reason(tree: LexborHTMLParser) -> str:
-    found = (reason for reason, selector in _LIST_SELECTORS.items() if tree.css_first(selector))
-    return next(found, "")
 
 
 def _no_text_reason(content: LexborNode, url: str) -> str:
@@ -338,37 +378,29 @@ def _keep_first_ids(tree: LexborHTMLParser) -> None:
         seen.add(name)
 
 
-def _tokens(node: LexborNode) -> Iterator[str]:
-    """Selectors of the tables that match `node`."""
-    tag, attributes = node.tag or "", node.attrs
-    yield tag
-    if classes := attributes.get("class"):
-        for name in classes.split():
-            yield f".{name}"
-            yield f"{tag}.{name}"
-            if "_" in name:
-                yield f".{name.partition('_')[0]}_"
-    if anchor := attributes.get("id"):
-        yield f"#{anchor}"
-    if role := attributes.get("role"):
-        yield f"[role={role}]"
+def _known(tag: str, attributes: Mapping[str, str | None]) -> Collection[str]:
+    """Selectors of the tables that match an element."""
+    classes = attributes.get("class") or ""
+    cached = len(classes) < _LONGEST_CACHED
+    known = (_known_classes if cached else _known_classes.__wrapped__)(tag, classes)
+    anchor, role = attributes.get("id"), attributes.get("role")
+    if not anchor and not role:
+        return known
+    return {*known, *({f"#{anchor}", f"[role={role}]"} & _KNOWN)}
 
 
-def _select(body: LexborNode) -> LexborNode:
+@lru_cache(4_096)
+def _known_classes(tag: str, classes: str) -> frozenset[str]:
+    tokens = {tag}
+    for name in classes.split():
+        tokens.update((f".{name}", f"{tag}.{name}", f".{name.partition('_')[0]}_"))
+    return frozenset(tokens & _KNOWN)
+
+
+def _select(body: LexborNode, containers: _Containers) -> LexborNode:
     """Return the element with the page's text, without elements beside it."""
-    found: dict[int, list[LexborNode]] = {}
-    for node in body.css(
-        ":is([class],[id],[role],article,main,[data-pagefind-body],[itemprop~=articleBody])"
-    ):
-        rank = min((_RANKS.get(token, 99) for token in _tokens(node)), default=99)
-        if "data-pagefind-body" in node.attrs:
-            rank = 0
-        elif "articleBody" in node.attrs.sget("itemprop"):
-            rank = min(rank, 1)
-        if rank < 99:
-            found.setdefault(rank, []).append(node)
-    for rank in sorted(found):
-        nodes = _outermost(found[rank][:_MOST_CANDIDATES])
+    for rank in sorted(containers):
+        nodes = _outermost(containers[rank][:_MOST_CANDIDATES])
         if rank == _GENERIC and not _is_whole(nodes, body):
             continue
         if not any(map(_has_text, nodes)):
@@ -511,7 +543,7 @@ def _clean(content: LexborNode) -> None:
     node: LexborNode | None = content.first_child
     while node is not None:
         doomed = _is_dropped(node) if node.is_element_node else _date_around(node)
-        if doomed is not None:
+        if doomed is not None and doomed.mem_id != content.mem_id:
             following = _after(doomed, content)
             anchor, parent = doomed.attrs.get("id"), doomed.parent
             if anchor and parent and parent.tag in _HEADINGS and not parent.attrs.get("id"):
@@ -524,8 +556,10 @@ def _clean(content: LexborNode) -> None:
 
 def _is_dropped(node: LexborNode) -> LexborNode | None:
     """Return the element to remove because of `node`."""
-    tokens = set(_tokens(node))
-    tag, attributes = node.tag, node.attrs
+    tag, attributes = node.tag or "", node.attributes
+    if not attributes and tag not in _LOOKED_AT:
+        return None
+    tokens = set(_known(tag, attributes))
     if not tokens.isdisjoint(_NUMBERS):
         parent = node.parent
         for _ in range(4):
@@ -533,7 +567,7 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
                 break
             parent = parent.parent
         return parent if parent is not None and parent.tag == "td" else node
-    if _is_kept(node):
+    if _is_kept(tag, attributes):
         return None
     if tag in _HEADINGS or tag == "section" or ".section" in tokens:
         tokens.discard(f"#{attributes.get('id')}")  # made of its title
@@ -544,18 +578,19 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
             return node
     if not tokens.isdisjoint(_DROP) or (".contents" in tokens and tokens & {".topic", ".local"}):
         return node
-    if tag == "a":
-        return node if _is_button(node) else _dropped_link(node)
-    if tag == "aside" and not _ASIDES.search(attributes.sget("class")):
-        return None if attributes.sget("role").startswith(("note", "doc-")) else node
+    if tag == "a" and (doomed := node if _is_button(node) else _dropped_link(node)):
+        return doomed
+    classes = attributes.get("class") or ""
+    if tag == "aside" and not _ASIDES.search(classes):
+        return None if (attributes.get("role") or "").startswith(("note", "doc-")) else node
     if tag == "footer" and node.parent is not None and node.parent.tag != "blockquote":
         return node
     if "data-pagefind-ignore" in attributes:
         return node
     if attributes.get("aria-hidden") == "true":  # the title of Starlight's asides is hidden
-        return None if "title" in attributes.sget("class") else node
-    if "hidden" in attributes or "display:none" in attributes.sget("style").replace(" ", ""):
-        if attributes.get("hidden") == "until-found" or "tab" in attributes.sget("class"):
+        return None if "title" in classes else node
+    if "hidden" in attributes or "display:none" in (attributes.get("style") or "").replace(" ", ""):
+        if attributes.get("hidden") == "until-found" or "tab" in classes:
             return None
         return node
     return None
@@ -574,8 +609,10 @@ def _is_button(link: LexborNode) -> bool:
 
 def _date_around(text: LexborNode) -> LexborNode | None:
     """The element around a text that says when the page was changed."""
+    if not _DATE.match((text.text_content or "").strip()):
+        return None
     parent = text.parent
-    if parent is None or parent.tag in ("code", "pre") or not _DATE.match(text.text().strip()):
+    if parent is None or parent.tag in ("code", "pre"):
         return None
     around = [text, *_neighbours(text, "prev"), *_neighbours(text, "next")]
     if len(around) > _NEIGHBOURS or sum(len(each.text()) for each in around) > _LONGEST_NOTE:
@@ -611,15 +648,13 @@ def _dropped_link(link: LexborNode) -> LexborNode | None:
     return parent if alone and len(beside) <= _MOST_TAGS else None
 
 
-def _is_kept(node: LexborNode) -> bool:
+def _is_kept(tag: str, attributes: Mapping[str, str | None]) -> bool:
     """Tell whether an element is text in spite of its tag, and though it may be hidden."""
-    attributes = node.attrs
-    kind = attributes.sget("type")
-    match node.tag:
+    match tag:
         case "script":
-            return kind.startswith("math/tex")
+            return (attributes.get("type") or "").startswith("math/tex")
         case "input":
-            return kind == "checkbox"
+            return attributes.get("type") == "checkbox"
         case "iframe" | "video":
             return bool(attributes.get("title") or attributes.get("aria-label"))
         case _:

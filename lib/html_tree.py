@@ -27,7 +27,7 @@ _MAX_ATTRIBUTES: Final = 200
 _WINDOW: Final = 16_384
 """Bytes within which a page without long tags closes an element."""
 _FEW_TAGS: Final = 1_000
-_MANY_TAGS: Final = 10_000
+_MANY_TAGS: Final = 30_000
 
 
 def parse_html(data: bytes) -> LexborHTMLParser:
