@@ -317,8 +317,7 @@ def _size(node: LexborNode) -> int:
 
 def _has_text(content: LexborNode) -> bool:
     """Tell whether there is a word outside of headings."""
-    titles = sum(len(heading.text().strip()) for heading in content.css("h1,h2,h3,h4,h5,h6"))
-    return len(content.text().strip()) > titles
+    return _size(content) > sum(map(_size, content.css("h1,h2,h3,h4,h5,h6")))
 
 
 class _Head:

@@ -67,6 +67,11 @@ LINKS = "".join(f"<li><a href='/p{n}/'>Page {n}</a></li>" for n in range(5))
         ("plugins/tags/", f"<main><h1>Tags</h1><p>{'word ' * 40}</p>{LINKS}</main>", ""),
         ("docs/search/", f"<main><h1>Search</h1><p>{'word ' * 100}</p></main>", ""),
         ("guide/", f"<main><h1>Guide</h1><ul>{LINKS}</ul></main>", ""),
+        (
+            "todo/",
+            "<main><h1>Guide</h1>\n<section>\n<h2>To do</h2>\n</section></main>",
+            "has no text",
+        ),
     ],
 )
 def test_pages_that_only_list_others_are_left_out(path: str, html: str, reason: str) -> None:
