@@ -165,9 +165,7 @@ _DROP: Final = frozenset(_DROPPED.split())
 _NUMBERS: Final = frozenset(_LINE_NUMBERS.split())
 _GENERIC: Final = _RANKS["article"]
 _NO_RANK: Final = len(_RANKS)
-_MARKED: Final = (
-    ":is([class],[id],[role],article,main,[data-pagefind-body],[itemprop~=articleBody])"
-)
+_MARKED: Final = ":is([class],[id],[role],article,main)"
 _KNOWN: Final = frozenset(
     {
         *_RANKS,
@@ -263,17 +261,14 @@ def _survey(tree: LexborHTMLParser) -> tuple[_Containers, str]:
     """Return elements that may be the text, and why the page is left out because of another."""
     found: dict[int, list[LexborNode]] = {}
     reason = ""
+    for rank, selector in enumerate(("[data-pagefind-body]", "[itemprop~=articleBody]")):
+        if nodes := tree.css(selector):
+            found[rank] = nodes
     for node in tree.css(_MARKED):
-        attributes = node.attributes
-        tokens = _known(node.tag or "", attributes)
-        rank = min((_RANKS.get(token, _NO_RANK) for token in tokens), default=_NO_RANK)
-        if "data-pagefind-body" in attributes:
-            rank = 0
-        elif "articleBody" in (attributes.get("itemprop") or ""):
-            rank = min(rank, 1)
-        if rank < _NO_RANK:
-            found.setdefault(rank, []).append(node)
-        reason = reason or next((_REASONS[each] for each in tokens if each in _REASONS), "")
+        if tokens := _known(node.tag or "", node.attributes):
+            if (rank := min(_RANKS.get(each, _NO_RANK) for each in tokens)) < _NO_RANK:
+                found.setdefault(rank, []).append(node)
+            reason = reason or next((_REASONS[each] for each in tokens if each in _REASONS), "")
     return found, reason
 
 
@@ -377,15 +372,15 @@ def _keep_first_ids(tree: LexborHTMLParser) -> None:
         seen.add(name)
 
 
-def _known(tag: str, attributes: Mapping[str, str | None]) -> Collection[str]:
+def _known(tag: str, attributes: Mapping[str, str | None]) -> frozenset[str]:
     """Selectors of the tables that match an element."""
     classes = attributes.get("class") or ""
     cached = len(classes) < _LONGEST_CACHED
     known = (_known_classes if cached else _known_classes.__wrapped__)(tag, classes)
-    anchor, role = attributes.get("id"), attributes.get("role")
-    if not anchor and not role:
-        return known
-    return {*known, *({f"#{anchor}", f"[role={role}]"} & _KNOWN)}
+    for name, form in (("id", "#{}"), ("role", "[role={}]")):
+        if (value := attributes.get(name)) and (selector := form.format(value)) in _KNOWN:
+            known = known | {selector}
+    return known
 
 
 @lru_cache(4_096)
@@ -558,7 +553,7 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
     tag, attributes = node.tag or "", node.attributes
     if not attributes and tag not in _LOOKED_AT:
         return None
-    tokens = set(_known(tag, attributes))
+    tokens = _known(tag, attributes)
     if not tokens.isdisjoint(_NUMBERS):
         parent = node.parent
         for _ in range(4):
@@ -569,7 +564,7 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
     if _is_kept(tag, attributes):
         return None
     if tag in _HEADINGS or tag == "section" or ".section" in tokens:
-        tokens.discard(f"#{attributes.get('id')}")  # made of its title
+        tokens -= {f"#{attributes.get('id')}"}  # made of its title
     if ".text-delta" in tokens and tag in _HEADINGS:  # Just the Docs, above a list of contents
         following = _next_element(node)
         if following is not None and following.tag in ("ol", "ul"):
