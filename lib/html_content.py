@@ -72,7 +72,7 @@ a.prev a.next a.previous .section-nav
 .cookie-banner .cookie-consent .cookieconsent .cc-window #onetrust-consent-sdk
 .newsletter .newsletter-form .feedback .feedback--prompt .md-feedback .helpful #feedback
 .ad .ads .advertisement .carbonads #carbonads .ethical-ads .VPCarbonAds
-div.vp-code-header span.lang .v-popper__popper
+div.vp-code-header span.lang .v-popper__popper p.collapsed p.expanded
 """
 
 _LINE_NUMBERS: Final = """

@@ -305,3 +305,9 @@ def test_hostile_pages_take_linear_time(unit: str, after: str) -> None:
     began = time.process_time()
     find_content(tree)
     assert time.process_time() - began < 2
+
+
+def test_the_labels_that_show_and_hide_a_cell_are_no_text() -> None:
+    html = """<article><p>A cell.</p><details><summary><p class="collapsed title">Show</p>
+    <p class="expanded title">Hide</p></summary><pre>x = 1</pre></details></article>"""
+    assert text(html) == "A cell. x = 1"
