@@ -194,6 +194,9 @@ class Inline:
 
     def finish(self) -> str:
         """Return the paragraph's Markdown and begin the next one, in the same elements."""
+        if not self._parts and not self._code:
+            self._gap = ""
+            return ""
         self._end_code()
         while self._written:
             self._written -= 1
@@ -288,7 +291,7 @@ def _is_safe(text: str, counts: dict[str, int], raw: Iterable[str]) -> bool:
 
 def _join(parts: Sequence[str | _Mark]) -> str:
     """Join the parts, without the marks that Markdown would not read as such."""
-    if not any(isinstance(part, _Mark) for part in parts):
+    if _Mark not in map(type, parts):
         return "".join(cast(Sequence[str], parts))
     before = _neighbours(parts, -1)
     after = _neighbours(parts[::-1], 0)[::-1]
