@@ -56,7 +56,8 @@ a.anchor .doc-anchor .heading-link .subheading-anchor a.header-link .td-heading-
 .toc .table-of-contents .toctree-wrapper #toc #TOC #markdown-toc .on-this-page .page-toc
 .md-nav .theme-doc-toc-mobile .local-toc .tocwrapper .td-toc .book-toc .sphinxsidebar
 .tsd-index-panel .tsd-breadcrumb .tsd-anchor-icon .tsd-sources .rustdoc-breadcrumbs .rustdoc-toolbar
-a.src .hextra-page-context-menu .quarto-title-meta .book-post-date
+a.src .rightside span.sub-heading .hideme
+.hextra-page-context-menu .quarto-title-meta .book-post-date
 .breadcrumb .breadcrumbs .wy-breadcrumbs .theme-doc-breadcrumbs
 .pagination .pagination-nav .pager .prev-next .prev-next-area .prev-next-footer .page-nav .related
 a.prev a.next a.previous .section-nav
@@ -214,6 +215,7 @@ def find_content(
         content = _read_content(body, containers)
         if repeated:
             _remove_repeated(content, repeated)
+        _remove_path(content)
         _trim(content)
         reason = _no_text_reason(content, url)
         within = (content, *_ancestors(content))  # a page that is not translated names its own
@@ -490,6 +492,25 @@ def _densest(body: LexborNode) -> LexborNode:
 def _prose(node: LexborNode) -> int:
     """Count the characters that are not in links."""
     return _size(node) - sum(_size(link) for link in node.css("a[href]"))
+
+
+def _remove_path(content: LexborNode) -> None:
+    """Remove links before the title: the pages above this one, and often the title again."""
+    title = content.css_first("h1")
+    node = title
+    while node is not None and node.mem_id != content.mem_id:
+        for before in [each for each in _neighbours(node, "prev") if each.is_element_node]:
+            beside = _word_letters(before.text()) - sum(
+                _word_letters(link.text()) for link in before.css("a[href]")
+            )
+            has_link = before.tag == "a" or before.css_first("a[href]") is not None
+            if title and has_link and beside in (0, _word_letters(title.text())):
+                before.decompose()
+        node = node.parent
+
+
+def _word_letters(text: str) -> int:
+    return sum(map(str.isalnum, text))
 
 
 def _trim(content: LexborNode) -> None:

@@ -311,3 +311,10 @@ def test_the_labels_that_show_and_hide_a_cell_are_no_text() -> None:
     html = """<article><p>A cell.</p><details><summary><p class="collapsed title">Show</p>
     <p class="expanded title">Hide</p></summary><pre>x = 1</pre></details></article>"""
     assert text(html) == "A cell. x = 1"
+
+
+def test_links_before_the_title_to_the_pages_above_it_are_removed() -> None:
+    crumbs = "<div><a href=/>Docs</a> › <a href=/g>Guide</a> › <span>T</span></div>"
+    assert text(f"<main>{crumbs}<div><h1>T</h1><p>Text.</p></div></main>") == "T Text."
+    words = "<p>Moved from <a href=/>here</a>.</p>"
+    assert text(f"<main>{words}<h1>T</h1><p>Text.</p></main>") == "Moved from here . T Text."
