@@ -296,7 +296,10 @@ def _no_text_reason(content: LexborNode, url: str) -> str:
         return NO_TEXT
     letters = _size(content)
     heading = content.css_first("h1")
-    if heading and letters < _LONGEST_ERROR and _NOT_FOUND.fullmatch(heading.text().strip()):
+    if letters < _LONGEST_ERROR and (
+        url.removesuffix("index.html").endswith("/404/")
+        or (heading and _NOT_FOUND.fullmatch(heading.text().strip()))
+    ):
         return _ERROR_PAGE
     if letters < _LONGEST_SEARCH_PAGE and _SEARCH_PATH.search(url):
         return "is a search page"
@@ -352,8 +355,7 @@ class _Head:
     def left_out(self, url: str) -> str:
         if "url=" in self._refresh.lower().replace(" ", ""):
             return "redirects to another page"
-        path = url.removesuffix("index.html").rstrip("/").removesuffix(".html")
-        if path.endswith("/404"):
+        if url.endswith("/404.html"):
             return _ERROR_PAGE
         if "noindex" in self._robots:
             return "asks not to be indexed (noindex)"

@@ -253,6 +253,7 @@ def test_last_lines_that_are_text_are_kept(end: str) -> None:
     [
         ("404.html", "<main><h1>Oh</h1><p>Nothing.</p></main>", "is the page of errors"),
         ("de/404/", "<main><h1>Oh</h1><p>Nothing.</p></main>", "is the page of errors"),
+        ("templates/404/", f"<main><h1>404 pages</h1><p>{'word ' * 99}</p></main>", ""),
         ("x/", "<main><h1>404 - Page not found</h1><p>Sorry.</p></main>", "is the page of errors"),
         ("x/", f"<main><h1>404 errors</h1><p>{'word ' * 99}</p></main>", ""),
         ("x/", "<meta http-equiv=refresh content='0; URL=/y/'><main>Moved.</main>", "redirects"),
