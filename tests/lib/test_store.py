@@ -22,6 +22,7 @@ from lib.store import (
     FileRecord,
     Manifest,
     Store,
+    StoredChunk,
     all_urls,
     generation_time,
     new_generation,
@@ -79,11 +80,11 @@ async def test_the_chunks_of_one_file_come_in_order(
 def test_the_text_of_a_page_is_that_of_its_chunks_and_what_is_between() -> None:
     text = "\n# One\n\nTwo three four.\n\n---"
     spans = [(1, 6), (8, 17), (8, 17), (12, 23)]  # pieces of one line overlap
-    chunks, end = [], 0
+    chunks, end = list[StoredChunk](), 0
     for number, (start, stop) in enumerate(spans):
         before = text[end:start] if start >= end else None
-        own = {"text": text[start:stop], "start_char": start, "end_char": stop}
-        chunks.append(chunk(number, before=before, **own))
+        own = chunk(number, before=before, start_char=start, end_char=stop)
+        chunks.append(msgspec.structs.replace(own, text=text[start:stop]))
         end = max(end, stop)
     chunks[-1] = msgspec.structs.replace(chunks[-1], after=text[end:])
     assert page_text(chunks) == text
