@@ -9,13 +9,14 @@ a `main` element. `data-pagefind-body` and `data-pagefind-ignore` decide where a
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from operator import itemgetter
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from lib.html_head import ERROR_PAGE, Head, named_language, read_head
 
 NO_TEXT: Final = "has no text"
 _CONTAINERS: Final = """
@@ -87,8 +88,6 @@ _ASIDES: Final = re.compile(
     r"|error|success|example|quote|question|topic|sidebar|message"
 )
 
-_LONGEST_REDIRECT: Final = 500
-"""Characters of a page, with its scripts, that only says where its text is."""
 
 _APART: Final = frozenset(("div", "hr", "p", "ul", "ol", "a", "section", "footer", "header"))
 """Elements that are no part of a sentence around a link."""
@@ -146,7 +145,6 @@ _FEWEST_LINKS: Final = 3
 _LIST_PATH: Final = re.compile(
     r"/(?:tags?|categor(?:y|ies)|archives?|authors|taxonom(?:y|ies))(?=[/.]|\Z)"
 )
-_ERROR_PAGE: Final = "is the page of errors (404)"
 _NOT_FOUND: Final = re.compile(
     r"(?:error )?404(?:\W.{0,30})?|(?:oops\W{1,3})?(?:page )?not found\W{0,3}", re.IGNORECASE
 )
@@ -186,17 +184,14 @@ _LONGEST_CACHED: Final = 300
 """Characters of classes whose selectors are remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class _PageContent:
-    """A page without its furniture, and what its head says."""
+class _PageContent(NamedTuple):
+    """A page without its furniture."""
 
-    element: LexborNode | None
+    head: Head
+    element: LexborNode | None = None
     """Contains nothing but the page's text. None if the page is left out."""
     title: str = ""
-    site_title: str = ""
     language: str = ""
-    version: str = ""
-    canonical: str = ""
     left_out: str = ""
 
 
@@ -204,33 +199,25 @@ def find_content(
     tree: LexborHTMLParser, url: str = "", repeated: Collection[str] = ()
 ) -> _PageContent:
     """Reduce the tree to the page's text. `repeated` holds hashes of `list_blocks`."""
-    body, head = tree.body, tree.head
-    if body is None or head is None:
-        return _PageContent(None, left_out=NO_TEXT)
-    meta = _Head(tree)
+    head = read_head(tree)
+    if (body := tree.body) is None:
+        return _PageContent(head, left_out=NO_TEXT)
     containers, reason = _survey(tree)
-    reason = meta.left_out(url) or reason
-    if not reason:
-        _keep_first_ids(tree)
-        content = _read_content(body, containers)
-        if repeated:
-            _remove_repeated(content, repeated)
-        _remove_path(content)
-        _trim(content)
-        reason = _no_text_reason(content, url)
-        within = (content, *_ancestors(content))  # a page that is not translated names its own
-        meta.language = next(filter(None, map(_named_language, within)), "")
-    heading = None if reason else content.css_first("h1")
-    title = (" ".join(heading.text().split()) if heading else "") or meta.title
-    return _PageContent(
-        None if reason else content,
-        title,
-        meta.site_title,
-        meta.language,
-        meta.version,
-        meta.canonical,
-        reason,
-    )
+    if reason := head.left_out(url) or reason:
+        return _PageContent(head, left_out=reason)
+    _keep_first_ids(tree)
+    content = _read_content(body, containers)
+    if repeated:
+        _remove_repeated(content, repeated)
+    _remove_path(content)
+    _trim(content)
+    if reason := _no_text_reason(content, url):
+        return _PageContent(head, left_out=reason)
+    heading = content.css_first("h1")
+    title = " ".join(heading.text().split()) if heading else ""
+    within = (content, *_ancestors(content))  # a page that is not translated names its own
+    language = next(filter(None, map(named_language, within)), "")
+    return _PageContent(head, content, title or head.title, language)
 
 
 class _RepeatedBlocks(NamedTuple):
@@ -300,7 +287,7 @@ def _no_text_reason(content: LexborNode, url: str) -> str:
         url.removesuffix("index.html").endswith("/404/")
         or (heading and _NOT_FOUND.fullmatch(heading.text().strip()))
     ):
-        return _ERROR_PAGE
+        return ERROR_PAGE
     if letters < _LONGEST_SEARCH_PAGE and _SEARCH_PATH.search(url):
         return "is a search page"
     if _LIST_PATH.search(url):
@@ -318,52 +305,6 @@ def _size(node: LexborNode) -> int:
 def _has_text(content: LexborNode) -> bool:
     """Tell whether there is a word outside of headings."""
     return _size(content) > sum(map(_size, content.css("h1,h2,h3,h4,h5,h6")))
-
-
-class _Head:
-    """Metadata of a page."""
-
-    def __init__(self, tree: LexborHTMLParser) -> None:
-        self.generator = ""
-        self.language = self.version = self.canonical = self.site_title = ""
-        root = tree.css_first("html")
-        self.language = _named_language(root) if root else ""
-        self._robots = self._refresh = og_title = ""
-        for node in tree.css("meta"):
-            name = (node.attrs.sget("name") or node.attrs.sget("property")).lower()
-            value = node.attrs.sget("content").strip()
-            if name in ("robots", "googlebot"):
-                self._robots += value.lower()
-            elif name in ("docusaurus_version", "docsearch:version", "page-version"):
-                self.version = self.version or value
-            elif name == "og:site_name":
-                self.site_title = value
-            elif name == "og:title":
-                og_title = value
-            elif name == "generator":
-                self.generator = value
-            elif node.attrs.sget("http-equiv").lower() == "refresh":
-                self._refresh = value
-        for node in tree.css("head > noscript"):  # a script redirects, where there is one
-            if "refresh" in node.text() and tree.body and _size(tree.body) < _LONGEST_REDIRECT:
-                self._refresh = node.text()
-        for node in tree.css("link[rel~=canonical]"):
-            self.canonical = self.canonical or node.attrs.sget("href").strip()
-        title = tree.css_first("head > title")
-        self.title = og_title or (" ".join(title.text().split()) if title else "")
-
-    def left_out(self, url: str) -> str:
-        if "url=" in self._refresh.lower().replace(" ", ""):
-            return "redirects to another page"
-        if url.endswith("/404.html"):
-            return _ERROR_PAGE
-        if "noindex" in self._robots:
-            return "asks not to be indexed (noindex)"
-        return ""
-
-
-def _named_language(node: LexborNode) -> str:
-    return (node.attributes.get("lang") or "").strip()
 
 
 def _keep_first_ids(tree: LexborHTMLParser) -> None:

@@ -18,7 +18,6 @@ class _HtmlPage:
     version: str = ""
     canonical: str = ""
     """Address that the page names as its own, as written; empty without one."""
-    site_title: str = ""
     left_out: str = ""
     """Why the page is not indexed; empty for a page with text."""
 
@@ -35,8 +34,7 @@ def read_html_page(data: bytes, *, url: str = "", repeated: Collection[str] = ()
         page.title,
         anchors,
         page.language,
-        page.version,
-        page.canonical,
-        page.site_title,
+        page.head.version,
+        page.head.canonical,
         page.left_out,
     )
