@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from lib.book import content_folder
+from lib.crawl_copy import remove_other_copies
 from lib.embedding import Embedder
 from lib.errors import InvalidRequest, NotFound, QuireError
 from lib.indexing import (
@@ -26,7 +27,6 @@ from lib.reader import open_reader
 from lib.runtime import trim_heap
 from lib.settings import Settings
 from lib.store import UPLOADED, Store
-from lib.web.stored_site import remove_other_copies
 
 if TYPE_CHECKING:
     from yarl import URL
@@ -234,8 +234,8 @@ class Ingestion:
             raise InvalidRequest(
                 "The fields url and content_path exclude each other.", details={"field": "url"}
             )
-        await asyncio.to_thread(__import__, "lib.web.crawl")  # takes 0.1 s
-        from lib.web.crawl import parse_address
+        await asyncio.to_thread(__import__, "lib.crawl")  # takes 0.1 s
+        from lib.crawl import parse_address
 
         url = parse_address(request.url)
         return _Source(str(url), None, url, fetch)
@@ -247,7 +247,7 @@ class Ingestion:
         if source.folder:
             return self._settings, source.folder
         assert source.url
-        from lib.web.crawl import crawl, stored_copy
+        from lib.crawl import crawl, stored_copy
 
         def report(done: int, total: int) -> None:
             task.pages_fetched, task.total_files = done, total

@@ -19,6 +19,7 @@ from lib.budget import Budget, BudgetLimits, MemoryBudget
 from lib.chat import Chat
 from lib.completion import BookWords
 from lib.contents import PublishedContents
+from lib.crawl_copy import last_copy
 from lib.embedding import Embedder, GuardedEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.feedback import Feedback
@@ -39,7 +40,6 @@ from lib.runtime import LoopMonitor
 from lib.sessions import MemorySessions
 from lib.settings import MULTILINGUAL, Settings
 from lib.store import INDEX_FORMAT, UPLOADED, GuardedStore, Manifest, Store, store_breaker
-from lib.web.stored_site import last_copy
 
 if TYPE_CHECKING:
     from lib.embedding_local import LocalEmbedder

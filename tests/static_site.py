@@ -10,8 +10,8 @@ from typing import Final
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from lib.web.crawl import _Network
-from lib.web.safe_http import IpAddress
+from lib.crawl import _Network
+from lib.crawl_http import IpAddress
 from tests.clock import Clock
 
 HOST: Final = "book.example"

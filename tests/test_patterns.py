@@ -60,7 +60,8 @@ def uses() -> Iterator[Use]:
                     keywords=keywords,
                 ) if text not in named:
                     searched = method not in ("match", "fullmatch", "compile")
-                    flags = [eval(ast.unparse(each.value)) for each in keywords]  # re.DOTALL
+                    named_flags = [each.value for each in keywords if each.arg == "flags"]
+                    flags = [eval(ast.unparse(each)) for each in named_flags]  # re.DOTALL
                     yield Use(f"{name}:{node.lineno}", re.compile(text, *flags), searched)
 
 

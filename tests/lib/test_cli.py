@@ -192,7 +192,7 @@ async def test_a_site_on_the_web_is_ingested(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("lib.web.crawl._Network", local_network)
+    monkeypatch.setattr("lib.crawl._Network", local_network)
     monkeypatch.setattr(lib.cli, "_LOG_SECONDS", 0.0)
     async with running_site() as site:
         paths = [f"/docs/{number}" for number in range(30)]

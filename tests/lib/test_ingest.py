@@ -129,7 +129,7 @@ async def test_an_error_of_the_program_ends_the_task_and_not_the_server(
 @pytest.fixture
 async def site(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StaticSite]:
     """A published site, which may be read although it is on this machine."""
-    monkeypatch.setattr("lib.web.crawl._Network", local_network)
+    monkeypatch.setattr("lib.crawl._Network", local_network)
     async with running_site() as running:
         running.list("/docs/", "/docs/a/", "/docs/b", at="/docs/sitemap.xml")
         text = "<title>{0}</title><main><h1>{0}</h1><h2 id=more>More</h2><p>About {0}.</p></main>"

@@ -24,12 +24,8 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from lib.archives import lock_folder
-from lib.documents import HTML_FACTOR, DocumentLimits
-from lib.errors import Conflict, InvalidRequest, QuireError, StoreUnavailable
-from lib.web.paced_http import PacedClient
-from lib.web.page_list import PageList, list_pages
-from lib.web.robots import MAX_ROBOTS_BYTES, Robots
-from lib.web.safe_http import (
+from lib.crawl_copy import StoredPage, StoredSite, file_name, pages_folder, site_of
+from lib.crawl_http import (
     CONNECTIONS,
     MAX_URL_LENGTH,
     PRODUCT,
@@ -37,10 +33,13 @@ from lib.web.safe_http import (
     FetchError,
     InsideNetwork,
     IpAddress,
+    PacedClient,
     SiteClient,
     is_outside,
 )
-from lib.web.stored_site import StoredPage, StoredSite, file_name, pages_folder, site_of
+from lib.crawl_pages import MAX_ROBOTS_BYTES, PageList, Robots, list_pages
+from lib.documents import HTML_FACTOR, DocumentLimits
+from lib.errors import Conflict, InvalidRequest, QuireError, StoreUnavailable
 
 _MAX_SECONDS: Final = 6 * 3_600.0
 """Limit of one run. The next one goes on where it stopped."""

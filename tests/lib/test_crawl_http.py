@@ -7,8 +7,8 @@ from ipaddress import ip_address
 import pytest
 from yarl import URL
 
-from lib.web import safe_http
-from lib.web.safe_http import (
+from lib import crawl_http
+from lib.crawl_http import (
     FetchError,
     InsideNetwork,
     SiteClient,
@@ -134,7 +134,7 @@ async def test_a_compressed_page(site: StaticSite) -> None:
 async def test_a_slow_response_is_given_up(
     site: StaticSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(safe_http, "_TOTAL_SECONDS", 0.05)
+    monkeypatch.setattr(crawl_http, "_TOTAL_SECONDS", 0.05)
     site.replies["/"] = Reply(b"x", hangs=True)
     async with client(site) as http:
         with pytest.raises(FetchError, match="does not answer in time") as raised:

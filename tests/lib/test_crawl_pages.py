@@ -1,15 +1,14 @@
-"""Sitemaps are found, nested, and bounded."""
+"""Sitemaps are found, nested, and bounded; robots.txt is read in linear time."""
 
 import gzip
+import time
 
 import pytest
 
+from lib.crawl import parse_address
+from lib.crawl_http import PacedClient, SiteClient
+from lib.crawl_pages import PageList, Robots, list_pages
 from lib.errors import InvalidRequest
-from lib.web.crawl import parse_address
-from lib.web.paced_http import PacedClient
-from lib.web.page_list import PageList, list_pages
-from lib.web.robots import Robots
-from lib.web.safe_http import SiteClient
 from tests.static_site import Reply, Resolver, StaticSite, local_network
 
 
@@ -132,3 +131,64 @@ async def test_more_pages_than_the_limit(site: StaticSite) -> None:
     assert found.problems == [
         f"{site.origin}/20000: skipped, with all pages after it: more than 20000 pages (MAX_FILES)"
     ]
+
+
+TEXT = """
+User-agent: BadBot # not us
+User-agent: Quire
+Disallow: /private/
+Allow: /private/open$
+Disallow: /*.pdf
+Crawl-delay: 2.5
+
+user-agent : *
+Disallow: /
+
+Sitemap: https://book.example/a.xml
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/", True),
+        ("/private/a", False),
+        ("/private/open", True),
+        ("/private/opened", False),
+        ("/a/b.pdf?x", False),
+        ("/%70rivate/a", False),
+    ],
+)
+def test_the_group_of_this_crawler(path: str, allowed: bool) -> None:
+    robots = Robots(TEXT, "Quire")
+    assert robots.allows(f"https://book.example{path}") is allowed
+    assert not Robots(TEXT, "Reader").allows("https://book.example/a")
+    assert (robots.delay, robots.sitemaps) == (2.5, ["https://book.example/a.xml"])
+
+
+def test_a_group_for_all_and_none_at_all() -> None:
+    text = "User-agent: a\nUser-agent: *\nUser-agent: b\nDisallow: /no"
+    assert not Robots(text, "Quire").allows("https://book.example/no")
+    assert Robots("<!doctype html><p>x", "Quire").allows("https://book.example/no")
+    assert (Robots("", "Quire").delay, Robots("", "Quire").sitemaps) == (0.0, [])
+
+
+def test_a_long_delay_is_shortened() -> None:
+    assert Robots("User-agent: *\nCrawl-delay: 86400", "Quire").delay == 10
+    assert Robots("User-agent: *\nCrawl-delay: -1", "Quire").delay == 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"User-agent: bot{number}" for number in range(15_000)],
+        ["User-agent: quire", "User-agent *"] * 7_500,
+        [f"useragent bot{number}" for number in range(15_000)],
+    ],
+)
+def test_many_crawlers_with_many_rules(names: list[str]) -> None:
+    rules = [f"Disallow: /{number}/*/{number}$" for number in range(15_000)]
+    began = time.process_time()
+    robots = Robots("\n".join([*names, *rules]), "Quire")
+    robots.allows("https://book.example/" + "1/" * 900)
+    assert time.process_time() - began < 2

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-import lib.web.crawl
+import lib.crawl
+from lib.crawl import _Crawled, crawl, parse_address
+from lib.crawl_copy import StoredSite, file_name
 from lib.documents import DocumentLimits
 from lib.errors import Conflict, InvalidRequest, QuireError, StoreUnavailable
-from lib.web.crawl import _Crawled, crawl, parse_address
-from lib.web.stored_site import StoredSite, file_name
 from tests.static_site import (
     LOOPBACK,
     Asked,
@@ -422,7 +422,7 @@ async def test_two_runs_at_once_are_refused(site: StaticSite, tmp_path: Path) ->
 async def test_a_run_that_takes_too_long_says_how_to_go_on(
     site: StaticSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lib.web.crawl, "_MAX_SECONDS", 0.3)
+    monkeypatch.setattr(lib.crawl, "_MAX_SECONDS", 0.3)
     site.list("/", "/slow")
     site.replies |= {"/": page("x"), "/slow": Reply(b"x", hangs=True)}
     with pytest.raises(QuireError, match="Start the ingestion again: it goes on where it stopped"):

@@ -1,1 +1,0 @@
-"""Read a site from the web into a folder of HTML: bounded, polite, never inside the network."""
