@@ -133,22 +133,34 @@ def _enter_summary(converter: Converter, node: LexborNode, attributes: Attribute
     return converter.begin_label()
 
 
-def _format(before: str, after: str = "") -> Enter:
+def _format(mark: str) -> Enter:
     def enter(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
-        converter.inline.open(before, after or before)
+        converter.inline.open(mark, mark)
         return converter.close_inline
 
     return enter
 
 
-def _enter_superscript(
-    converter: Converter, node: LexborNode, attributes: Attributes
-) -> Leave | None:
-    if not converter.in_heading and (reference := read_reference(node)):
-        write_reference(converter, *reference)
-        return None
-    converter.inline.open("<sup>", "</sup>")
-    return converter.close_inline
+_SUPERSCRIPTS: Final = str.maketrans("0123456789+-−=()ni", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾ⁿⁱ")
+_SUBSCRIPTS: Final = str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")
+_MAX_SCRIPT: Final = 12
+
+
+def _script(tag: str, characters: Mapping[int, int]) -> Enter:
+    """A superscript or subscript: of Unicode if it has all characters, as plain text loses tags."""
+
+    def enter(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+        if not converter.in_heading and tag == "sup" and (reference := read_reference(node)):
+            write_reference(converter, *reference)
+            return None
+        text = node.text().strip()
+        if 0 < len(text) <= _MAX_SCRIPT and all(ord(each) in characters for each in text):
+            converter.inline.text(text.translate(characters))
+            return None
+        converter.inline.open(f"<{tag}>", f"</{tag}>")
+        return converter.close_inline
+
+    return enter
 
 
 def _between(before: str, after: str) -> Enter:
@@ -397,8 +409,8 @@ _ENTERS: Final[Mapping[str, Enter]] = {
     **dict.fromkeys(_LISTS, _enter_list),
     **dict.fromkeys(("iframe", "video"), _enter_frame),
     **dict.fromkeys(("td", "th"), _enter_cell),
-    "sub": _format("<sub>", "</sub>"),
-    "sup": _enter_superscript,
+    "sub": _script("sub", _SUBSCRIPTS),
+    "sup": _script("sup", _SUPERSCRIPTS),
     "q": _between("“", "”"),
     "rt": _between("(", ")"),
     "summary": _enter_summary,

@@ -28,6 +28,10 @@ CASES = {
         "<p>a <b> bold </b><i>it</i> <del>old</del> <code>x`y</code>",
         "a **bold** *it* ~~old~~ ``x`y``",
     ),
+    "scripts": (
+        "10<sup>-6</sup> H<sub>2</sub>O 1<sup>st</sup> x<sub><i>a</i></sub>",
+        "10⁻⁶ H₂O 1<sup>st</sup> x<sub>*a*</sub>",
+    ),
     "line breaks": ("<p>a<br>b<br><br><br>c<br>", "a  \nb  \nc"),
     "links": (
         '<a href="../a b.html#c">x</a> <a href="javascript:alert(1)">y</a> <a href="#z">z</a>',
@@ -115,7 +119,7 @@ _texts: st.SearchStrategy[_Node] = st.text(alphabet=_LETTERS, max_size=12).map(
 _inline: st.SearchStrategy[_Node] = st.recursive(
     _texts | st.just(("br", [])),
     lambda nodes: st.tuples(
-        st.sampled_from(["b", "i", "del", "code", "span", "sup", "a href='x(y)'"]),
+        st.sampled_from(["b", "i", "del", "code", "span", "kbd", "a href='x(y)'"]),
         st.lists(nodes, max_size=3),
     ),
     max_leaves=6,
@@ -153,7 +157,7 @@ def shown_in(node: LexborNode) -> str:
     for child in node.iter(include_text=True):
         if child.is_text_node:
             parts.append(child.text_content or "")
-        elif child.tag in ("a", "b", "i", "del", "code", "span", "sup"):
+        elif child.tag in ("a", "b", "i", "del", "code", "span", "kbd"):
             parts.append(shown_in(child))
         else:
             parts.append(f"\n{shown_in(child)}\n")
