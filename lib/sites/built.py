@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from heapq import nsmallest
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -31,6 +32,8 @@ _MAX_LISTED: Final = 2_000
 """Addresses of a sitemap that decide the path of the site."""
 SITE_SOURCES: Final = ("markdown", "html")
 """What a book is read from."""
+_MAX_FOLDERS: Final = 20
+"""Of the path that a site may be served under."""
 _SIGNS: Final = (
     *("sitemap.xml", "404.html", ".buildinfo", "objects.inv", ".nojekyll", "hashmap.json"),
     *("searchindex.js", "search-index.json", "search/search_index.json", "pagefind", "assets"),
@@ -295,7 +298,7 @@ def _place_in_sitemap(sitemap: Sequence[str], paths: Collection[str]) -> _Place 
 
 def _bases(address: str, paths: Collection[str]) -> Iterator[str]:
     """Yield the paths of the site below which an address is that of a file."""
-    for found in re.finditer("/", address[:LONGEST_PATH]):
+    for found in islice(re.finditer("/", address), _MAX_FOLDERS):
         rest = address[found.end() :]
         if rest and _file_at(rest, paths):
             yield address[: found.end()]

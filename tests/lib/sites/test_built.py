@@ -1,3 +1,4 @@
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -123,6 +124,15 @@ def test_an_address_that_is_another_file_s_is_not_given_away() -> None:
     links = ["a/", "guide/", "guide"]
     site = built_site(paths, [facts("a.html", f"{HOST}/a/", *links)])
     assert urls(site, paths) == [f"{HOST}/guide.html", f"{HOST}/guide/", f"{HOST}/a/"]
+
+
+def test_long_addresses_take_little_time() -> None:
+    long = "/".join(["x"] * 450)
+    sitemap = [f"{HOST}/{n}/{long}" for n in range(2_000)]
+    links = [f"/{n}/{long}" for n in range(2_000)]
+    before = time.process_time()
+    built_site(PATHS, [facts("index.html", "", *links)], sitemap=sitemap)
+    assert time.process_time() - before < 5
 
 
 def test_a_page_that_names_another_one_as_canonical_repeats_it() -> None:
