@@ -60,6 +60,14 @@ def _enter_note(converter: Converter, node: LexborNode, attributes: Attributes) 
     return converter.enter_plain(converter, node, attributes)
 
 
+def _enter_topic(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    """A box of docutils; other generators have this class around a page."""
+    first = next(iter(node.iter()), None)
+    if first is not None and "-title" in (first.attributes.get("class") or ""):
+        return _enter_admonition(converter, node, attributes)
+    return converter.enter_plain(converter, node, attributes)
+
+
 def _enter_title(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
     title = shown(node)
     if title in _KINDS:  # which style sheets show in capitals
@@ -111,7 +119,8 @@ def _enter_description(
 def _enter_code_title(
     converter: Converter, node: LexborNode, attributes: Attributes
 ) -> Leave | None:
-    if converter.in_line:
+    in_sentence = node.tag in ("span", "code", "em", "strong") and not converter.inline.is_empty
+    if converter.in_line or in_sentence:
         return converter.enter_plain(converter, node, attributes)
     converter.flush()
     converter.write_titles()
@@ -134,6 +143,24 @@ def _enter_mermaid(converter: Converter, node: LexborNode, attributes: Attribute
     if source and not converter.in_line:
         converter.write(fence(source, "mermaid", converter.take_code_title()))
     return None
+
+
+_PROMPT: Final = re.compile(r"(?:In |Out)?\[[\d* ]{0,9}\]:?")
+
+
+def _enter_prompt(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    """The number of a cell of a notebook."""
+    if _PROMPT.fullmatch(shown(node)):
+        return None
+    return converter.enter_plain(converter, node, attributes)
+
+
+def _enter_language(converter: Converter, node: LexborNode, attributes: Attributes) -> Leave | None:
+    """The name of the language in the corner of a block of code."""
+    parent = node.parent
+    if parent is not None and "language-" in (parent.attributes.get("class") or ""):
+        return None
+    return converter.enter_plain(converter, node, attributes)
 
 
 # Tabs: each panel begins with its label
@@ -420,10 +447,10 @@ def is_layout(converter: Converter, node: LexborNode, attributes: Attributes) ->
 _BY_CLASS: Final[Mapping[str, Enter]] = {
     **dict.fromkeys(
         "admonition theme-admonition custom-block starlight-aside markdown-alert admonitionblock "
-        "alert callout nextra-callout hextra-callout book-hint hint notices blockquote-tag "
-        "topic sidebar".split(),
+        "alert callout nextra-callout hextra-callout book-hint hint notices blockquote-tag".split(),
         _enter_admonition,
     ),
+    **dict.fromkeys(("topic", "sidebar"), _enter_topic),
     **dict.fromkeys("note tip warning important caution danger info".split(), _enter_note),
     **dict.fromkeys(
         "admonition-title custom-block-title starlight-aside__title markdown-alert-title "
@@ -441,6 +468,8 @@ _BY_CLASS: Final[Mapping[str, Enter]] = {
     ),
     "header": _enter_frame_header,
     "mermaid": _enter_mermaid,
+    "prompt": _enter_prompt,
+    "lang": _enter_language,
     **dict.fromkeys("tabs tablist tabbed-labels".split(), _enter_tabs),
     **dict.fromkeys("sd-tab-set tabbed-set book-tabs tabset".split(), _enter_tab_set),
     **dict.fromkeys("tabbed-block tabpanel sphinx-tabs-panel".split(), _enter_panel),
@@ -452,7 +481,7 @@ _BY_CLASS: Final[Mapping[str, Enter]] = {
         "katex katex-display math arithmatex MathJax MathJax_Display".split(), enter_formula
     ),
     **dict.fromkeys(
-        "headerlink MathJax_Preview katex-html prompt lang linenos linenodiv rouge-gutter".split(),
+        "headerlink MathJax_Preview katex-html linenos linenodiv rouge-gutter".split(),
         _skip,
     ),
 }

@@ -216,7 +216,7 @@ def test_time_is_linear(unit: str, before: str) -> None:
         to_markdown(body, URL)
         return time.process_time() - start
 
-    assert any(seconds(6_000) <= 2.3 * seconds(3_000) + 0.02 for _ in range(5))
+    assert any(seconds(4_000) <= 2.3 * seconds(2_000) + 0.02 for _ in range(5))
 
 
 def test_reserved_characters_are_replaced() -> None:
