@@ -173,13 +173,17 @@ class SiteBuild:
         for file in scan.edited.get(source, ())[:_MAX_CANDIDATES]:
             evidence[file] = max(_EDIT_LINK, evidence.get(file, 0.0) + _ALSO_EDIT_LINK)
         scores: list[tuple[float, bool, str]] = []
-        for file, weight in evidence.items():
+        best = 0.0
+        for file, weight in sorted(evidence.items(), key=lambda each: -each[1]):
+            if best > weight + 1:
+                break  # equal text could not make up for it
             if self._claims.get(file, source) != source:
                 continue
             owner = scan.owners.get(file, source)
             owned = owner != source and self._found.get(owner, file) == file
             score = weight + self._likeness(page, words, file) - _OWNED * owned
             scores.append((score, weight > 0, file))
+            best = max(best, score)
         scores.sort(key=lambda each: (-each[0], len(each[2]), each[2]))
         if not scores or scores[0][0] < _ENOUGH:
             return None
