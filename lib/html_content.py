@@ -125,7 +125,7 @@ body.td-taxonomy body.td-term
 """,
     "is an index of names": "table.indextable #modindex-list",
     "has all pages in one (print)": "#print-site-page html.td-print body.td-print",
-    "shows source code": ".viewcode-back",
+    "shows source code": ".viewcode-back body.src",
 }
 """Why a page with an element that a selector finds is left out."""
 _REASONS: Final = {

@@ -64,6 +64,7 @@ LINKS = "".join(f"<li><a href='/p{n}/'>Page {n}</a></li>" for n in range(5))
         ("search.html", "<main><h1>Search</h1><p>Searching for words.</p></main>", "is a search"),
         ("all/", "<main id='print-site-page'>x</main>", "has all pages in one"),
         ("_modules/a.html", "<main>x<a class='viewcode-back' href='#'></a></main>", "shows source"),
+        ("src/a.rs.html", "<body class='rustdoc src'><main>fn main</main>", "shows source"),
         ("plugins/tags/", f"<main><h1>Tags</h1><p>{'word ' * 40}</p>{LINKS}</main>", ""),
         ("docs/search/", f"<main><h1>Search</h1><p>{'word ' * 100}</p></main>", ""),
         ("guide/", f"<main><h1>Guide</h1><ul>{LINKS}</ul></main>", ""),
