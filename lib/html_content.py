@@ -525,7 +525,7 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
                 break
             parent = parent.parent
         return parent if parent is not None and parent.tag == "td" else node
-    if _is_kept(tag, attributes):
+    if _is_kept(tag, attributes) or (tag == "form" and node.css_first("h1, h2, main, article")):
         return None
     if tag in _HEADINGS or tag == "section" or ".section" in tokens:
         tokens -= {f"#{attributes.get('id')}"}  # made of its title

@@ -320,3 +320,9 @@ def test_links_before_the_title_to_the_pages_above_it_are_removed() -> None:
     assert text(f"<main>{crumbs}<div><h1>T</h1><p>Text.</p></div></main>") == "T Text."
     words = "<p>Moved from <a href=/>here</a>.</p>"
     assert text(f"<main>{words}<h1>T</h1><p>Text.</p></main>") == "Moved from here . T Text."
+
+
+def test_a_form_around_the_text_is_kept() -> None:
+    html = "<body><form><h1>T</h1><p>Text.</p><form><input></form><button>Send</button></form>"
+    assert text(html) == "T Text."
+    assert text("<main><h1>T</h1><p>Text.</p><form>Name: <input></form></main>") == "T Text."
