@@ -347,7 +347,8 @@ def _select(body: LexborNode, containers: _Containers) -> LexborNode:
         if not any(node.tag == "h1" or node.css_first("h1, [itemprop=headline]") for node in nodes):
             nodes = _with_heading(nodes, body)
         return _join(nodes, body)
-    return body
+    main = body.css_first("main, [role=main]")
+    return main if main is not None and main.css_first("h1") else body  # a list of titles
 
 
 def _is_whole(articles: Sequence[LexborNode], body: LexborNode) -> bool:

@@ -254,6 +254,7 @@ def test_last_lines_that_are_text_are_kept(end: str) -> None:
     [
         ("404.html", "<main><h1>Oh</h1><p>Nothing.</p></main>", "is the page of errors"),
         ("de/404/", "<main><h1>Oh</h1><p>Nothing.</p></main>", "is the page of errors"),
+        ("a/", "<div>News!</div><main><h1>T</h1><h3>A page</h3></main>", "has no text"),
         ("templates/404/", f"<main><h1>404 pages</h1><p>{'word ' * 99}</p></main>", ""),
         ("x/", "<main><h1>404 - Page not found</h1><p>Sorry.</p></main>", "is the page of errors"),
         ("x/", f"<main><h1>404 errors</h1><p>{'word ' * 99}</p></main>", ""),
