@@ -71,6 +71,7 @@ a.prev a.next a.previous .section-nav
 .sr-only .visually-hidden .screen-reader-text .visuallyhidden .vh .boring
 .share .share-buttons .social-share .giscus .utterances .comments #comments #disqus_thread
 .print:hidden .hx:print:hidden .d-print-none .hidden-print .no-print .noprint .hide-for-print
+.d-print-block .d-print-flex .print-only .only-print .show-for-print
 .cookie-banner .cookie-consent .cookieconsent .cc-window #onetrust-consent-sdk
 .newsletter .newsletter-form .feedback .feedback--prompt .md-feedback .helpful #feedback
 .ad .ads .advertisement .carbonads #carbonads .ethical-ads .VPCarbonAds
@@ -536,6 +537,8 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
             following.decompose()
             return node
     if not tokens.isdisjoint(_DROP) or (".contents" in tokens and tokens & {".topic", ".local"}):
+        return node
+    if ".hidden" in tokens and tokens & {".print:block", ".print:flex"}:  # only on paper
         return node
     if tag == "a" and (doomed := node if _is_button(node) else _dropped_link(node)):
         return doomed

@@ -121,6 +121,11 @@ def test_what_is_not_printed_is_no_text() -> None:
     assert text(html) == "Some text."
 
 
+def test_what_is_only_printed_is_no_text() -> None:
+    html = "<article><p class='hidden print:flex'>Docs</p><p class='flex print:block'>Some text."
+    assert text(html) == "Some text."
+
+
 EDIT = "<a href='https://github.com/o/r/edit/main/a.md'>Improve</a>"
 
 
