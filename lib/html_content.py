@@ -166,12 +166,15 @@ _NUMBERS: Final = frozenset(_LINE_NUMBERS.split())
 _GENERIC: Final = _RANKS["article"]
 _NO_RANK: Final = len(_RANKS)
 _MARKED: Final = ":is([class],[id],[role],article,main)"
+_ON_PAPER: Final = {".print:block", ".print:flex"}
 _KNOWN: Final = frozenset(
     {
         *_RANKS,
         *_DROP,
         *_NUMBERS,
         *_REASONS,
+        *_ON_PAPER,
+        ".hidden",
         ".section",
         ".text-delta",
         ".contents",
@@ -538,7 +541,7 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
             return node
     if not tokens.isdisjoint(_DROP) or (".contents" in tokens and tokens & {".topic", ".local"}):
         return node
-    if ".hidden" in tokens and tokens & {".print:block", ".print:flex"}:  # only on paper
+    if ".hidden" in tokens and tokens & _ON_PAPER:
         return node
     if tag == "a" and (doomed := node if _is_button(node) else _dropped_link(node)):
         return doomed
