@@ -107,6 +107,7 @@ _FURNITURE: Final = re.compile(
     re.IGNORECASE,
 )
 """The last lines of a page that are none of its text."""
+_PAGEFIND: Final = "[data-pagefind-body]"
 _LONGEST_LINE: Final = 120
 _MOST_TRIMMED: Final = 40
 _MOST_TAGS: Final = 50
@@ -199,6 +200,11 @@ class _PageContent(NamedTuple):
     left_out: str = ""
 
 
+def marks_text(tree: LexborHTMLParser) -> bool:
+    """Tell whether a page marks its text with `data-pagefind-body`."""
+    return tree.css_first(_PAGEFIND) is not None
+
+
 def find_content(
     tree: LexborHTMLParser, url: str = "", repeated: Collection[str] = ()
 ) -> _PageContent:
@@ -254,7 +260,7 @@ def _survey(tree: LexborHTMLParser) -> tuple[_Containers, str]:
     """Return elements that may be the text, and why the page is left out because of another."""
     found: dict[int, list[LexborNode]] = {}
     reason = ""
-    for rank, selector in enumerate(("[data-pagefind-body]", "[itemprop~=articleBody]")):
+    for rank, selector in enumerate((_PAGEFIND, "[itemprop~=articleBody]")):
         if nodes := tree.css(selector):
             found[rank] = nodes
     for node in tree.css(_MARKED):

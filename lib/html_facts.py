@@ -9,7 +9,7 @@ from typing import Final
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from lib.html_content import list_blocks
+from lib.html_content import list_blocks, marks_text
 from lib.html_tree import parse_html
 from lib.sites.built import PageFacts
 
@@ -36,6 +36,7 @@ def read_facts(path: str, data: bytes) -> PageFacts:
         following=_first(tree, _FOLLOWING, "href"),
         links=list(dict.fromkeys(_links(tree, "a[href]")))[:_MAX_LINKS],
         navigation=_navigation(tree),
+        marked=marks_text(tree),
     )
     repeated = list_blocks(tree)  # the last, because it reduces the tree
     return replace(facts, blocks=repeated.blocks, menus=repeated.menus)

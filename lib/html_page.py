@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from lib.html_content import find_content
+from lib.html_content import find_content, marks_text
 from lib.html_markdown import to_markdown
 from lib.html_tree import parse_html
 
@@ -18,6 +18,8 @@ class _HtmlPage:
     version: str = ""
     canonical: str = ""
     """Address that the page names as its own, as written; empty without one."""
+    marked: bool = False
+    """Whether it marks its text with `data-pagefind-body`."""
     left_out: str = ""
     """Why the page is not indexed; empty for a page with text."""
 
@@ -27,7 +29,9 @@ def read_html_page(data: bytes, *, url: str = "", repeated: Collection[str] = ()
 
     Raises `DocumentError` for a file that would take too much time or memory.
     """
-    page = find_content(parse_html(data), url, repeated)
+    tree = parse_html(data)
+    marked = marks_text(tree)  # before the tree is reduced to the text
+    page = find_content(tree, url, repeated)
     markdown, anchors = to_markdown(page.element, url) if page.element else ("", {})
     return _HtmlPage(
         markdown,
@@ -36,5 +40,6 @@ def read_html_page(data: bytes, *, url: str = "", repeated: Collection[str] = ()
         page.language,
         page.head.version,
         page.head.canonical,
+        marked,
         page.left_out,
     )

@@ -30,6 +30,7 @@ _MAX_FOLDERS: Final = 8
 _MAX_SAMPLED_PAGE: Final = 1_000_000
 _MAX_SAMPLED_BYTES: Final = 10_000_000
 """Of all pages of the sample: a fraction of the time that a page may take."""
+_UNMARKED: Final = "does not mark its text with data-pagefind-body, as other pages do"
 _REPEATS: Final = "repeats another page, which its canonical link names"
 
 
@@ -82,7 +83,7 @@ class HtmlSource:
         if (size := len(read.markdown.encode())) > most:
             raise DocumentError(f"its text has {size} bytes; the limit is {most} (MAX_FILE_BYTES)")
         canonical = _joined(url, read.canonical)
-        left_out = read.left_out
+        left_out = read.left_out or (_UNMARKED if built.marked and not read.marked else "")
         if not left_out and (original := built.original(path, canonical)):
             self._originals[path] = original
             left_out = _REPEATS

@@ -79,6 +79,8 @@ class PageFacts:
     language: str = ""
     title: str = ""
     site_title: str = ""
+    marked: bool = False
+    """Whether it marks its text with `data-pagefind-body`."""
     blocks: Collection[str] = ()
     """Hashes of the blocks that may repeat on other pages."""
     menus: Collection[str] = ()
@@ -116,6 +118,9 @@ class BuiltSite:
     """Of pages that name none."""
     versions: frozenset[str]
     """Folders of the versions that the site has beside each other."""
+    marked: bool
+    """Whether pages mark their text with `data-pagefind-body`: those without are none, as for
+    Pagefind."""
     repeated: frozenset[str]
     """Hashes of blocks that stand on nearly every page."""
     order: Sequence[str] = field(repr=False)
@@ -124,7 +129,7 @@ class BuiltSite:
     def signature(self, *, repeated: bool = True) -> list[str]:
         """What decides all pages, for a hash; without `repeated`, what decides their addresses."""
         whole = map(repr, (self.site, self.own, self.forms))
-        blocks = sorted(self.repeated) if repeated else ()
+        blocks = [str(self.marked), *sorted(self.repeated)] if repeated else []
         return [*whole, self.language, *sorted(self.versions), "", *blocks]
 
     def address(self, path: str, canonical: str = "") -> str:
@@ -225,6 +230,7 @@ def built_site(
         listed=frozenset(_below(listed, sitemap)) if listed else frozenset(),
         language=_most_common(each.language for each in facts),
         versions=_versions(files),
+        marked=any(each.marked for each in facts),
         repeated=_repeated_blocks(facts),
         order=_order(links, facts, _below(listed, sitemap) if listed else ()),
     )

@@ -124,3 +124,10 @@ def test_a_changed_site_is_another_site(folder: Path) -> None:
     write_book(folder, {"tides.html": PAGE.format("https://new.example/tides", "Tides")})
     write_book(folder, {"old.html": PAGE.format("https://new.example/tides", "Tides")})
     assert book_of(folder).site_hash() != before
+
+
+def test_pages_without_marks_for_pagefind_are_none_where_others_have_them(tmp_path: Path) -> None:
+    marked = TIDES.replace("<article>", "<article data-pagefind-body>")
+    batch = read(tmp_path, {"a.html": marked, "b.html": TIDES})
+    assert {each.chunk.file_path for each in batch.chunks} == {"a.html"}
+    assert "data-pagefind-body" in batch.ledger["b.html"].left_out
