@@ -449,7 +449,7 @@ def _prose(node: LexborNode) -> int:
 
 
 def _remove_path(content: LexborNode) -> None:
-    """Remove links before the title: the pages above this one, and often the title again."""
+    """Remove links before the title: the pages above this one, and often its own short title."""
     title = content.css_first("h1")
     node = title
     while node is not None and node.mem_id != content.mem_id:
@@ -458,7 +458,7 @@ def _remove_path(content: LexborNode) -> None:
                 _word_letters(link.text()) for link in before.css("a[href]")
             )
             has_link = before.tag == "a" or before.css_first("a[href]") is not None
-            if title and has_link and beside in (0, _word_letters(title.text())):
+            if title and has_link and beside <= _word_letters(title.text()):
                 before.decompose()
         node = node.parent
 

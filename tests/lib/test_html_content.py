@@ -332,3 +332,9 @@ def test_a_form_around_the_text_is_kept() -> None:
     html = "<body><form><h1>T</h1><p>Text.</p><form><input></form><button>Send</button></form>"
     assert text(html) == "T Text."
     assert text("<main><h1>T</h1><p>Text.</p><form>Name: <input></form></main>") == "T Text."
+
+
+def test_a_path_that_ends_with_a_short_title_is_no_text() -> None:
+    html = """<main><div><a href=/>Guide</a><span>Cards</span></div><h1>Cards and lists</h1>
+    <p>Some text.</p></main>"""
+    assert text(html) == "Cards and lists Some text."
