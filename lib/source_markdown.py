@@ -10,7 +10,7 @@ from lib.documents import DocumentLimits, is_hidden, read_document
 from lib.includes import Includes
 from lib.markdown import parse_page, plain_text
 from lib.markdown_page import Flavour
-from lib.sites.config_files import PARENTS, repository_of
+from lib.sites.config_files import repository_of
 from lib.sites.router import Router
 from lib.sites.site import Site
 from lib.source import SourcePage
@@ -70,7 +70,7 @@ def _boundary(root: Path, site: Site) -> Path:
     It is the nearest folder with a `.git`, else the folder of the site's configuration if that is
     above the content folder, else the content folder.
     """
-    if repository := repository_of(root, PARENTS):
+    if repository := repository_of(root):
         return repository
     config = site.config_file
     if config is not None and root.is_relative_to(config.parent):

@@ -7,7 +7,6 @@ inline source is parsed again, by the rules in `HeadingText`.
 """
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Protocol
@@ -35,8 +34,8 @@ _BRACES: Final = re.compile(
     r"(?=[ \t]*+(?:#++[ \t]*+)?(?:\r?\n[ \t>]*+[=-]++[ \t]*+)?\Z)"
 )
 _ATTRIBUTES: Final = re.compile(
-    r"(?<![ \t])[ \t]*+\{:?"
-    r"((?:[ \t]*+(?:[.#][^\s{}]++|[\w:-]++=(?>\"[^\"]*+\"|'[^']*+'|[^\s{}]++)))++)[ \t]*+\}\s*+$"
+    r"(?<![ \t])[ \t]*+\{:?((?:[ \t]*+"
+    r"(?:[.#][^\s{}]++|[\w:-]++(?:=(?>\"[^\"]*+\"|'[^']*+'|[^\s{}]++))?+))++)[ \t]*+\}\s*+$"
 )
 _MAX_HEADING: Final = 500
 """Characters. A longer heading has no anchor: some patterns below take quadratic time."""
@@ -86,7 +85,7 @@ def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, .
             named.append(("", False))
             unknown.append(True)
             continue
-        source, explicit = rules.explicit_id(_written(heading, text), text, heading.end)
+        source, explicit = rules.explicit_id(_written(heading, text))
         if explicit is not None:
             named.append((explicit, True))
             unknown.append(False)
@@ -97,7 +96,6 @@ def anchors(site: Site, page: RoutedPage, text: str = "") -> tuple[str | None, .
         unknown.append(
             rules.slugify is None
             or plain is None
-            or (rules.plain is not None and not rules.plain.fullmatch(source.strip()))
             or (rules.template is not None and rules.template.search(written) is not None)
         )
     return tuple(
@@ -118,7 +116,7 @@ def _written(heading: _RoutedHeading, text: str) -> str:
     return heading.source
 
 
-def attribute_list(source: str, _text: str, _end: int) -> tuple[str, str | None]:
+def attribute_list(source: str) -> tuple[str, str | None]:
     """Split `{#id .class key=value}` off a heading: the heading, and the id."""
     found = _ATTRIBUTES.search(source)
     return (source[: found.start()], attribute_id(found[1])) if found else (source, None)
@@ -141,7 +139,7 @@ def _leaf(token: Token, rules: HeadingText) -> str:
         case "html_inline":
             return ""
         case "softbreak" | "hardbreak":
-            return rules.breaks
+            return "\n"
         case "image":
             return token.content if rules.image_alt else ""
     text = token.content
@@ -149,8 +147,7 @@ def _leaf(token: Token, rules: HeadingText) -> str:
         return token.markup if rules.raw_entities and token.info == "entity" else text
     if not rules.emoji_codes:
         text = _EMOJI_CODE.sub("", text)
-    if rules.footnotes:
-        text = _FOOTNOTE.sub("", text)
+    text = _FOOTNOTE.sub("", text)
     if rules.smart_dashes:
         text = _SMART_DASHES.sub("", text)
     if rules.mdx:
@@ -166,8 +163,7 @@ def _heading_text(
     if rules.attributes:
         source = _outside_code(source, lambda part: _ATTRIBUTE_LISTS.sub("", part))
     env = {"references": dict(references)}
-    if rules.footnotes:
-        source = _outside_code(source, lambda part: _FOOTNOTE.sub("", part))
+    source = _outside_code(source, lambda part: _FOOTNOTE.sub("", part))
     if rules.smart_dashes:
         source = _outside_code(source, lambda part: _ANGLES.sub("", part))
     (inline,) = _PARSER.parseInline(source.strip(), env)
@@ -189,26 +185,6 @@ _NOT_IN_SLUG: Final = regex.compile(r"[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\- \t]+")
 def word_slug(text: str) -> str:
     """Letters, marks, digits, connectors and hyphens; blanks become hyphens."""
     return re.sub("[ \t]", "-", _NOT_IN_SLUG.sub("", text))
-
-
-PLAIN_HEADING: Final = re.compile(
-    r"(?!.*\((?i:c|r|p|tm)\))`?+[A-Za-z](?:[A-Za-z0-9`,?!/()&]|[ -](?![ -])|\.(?!\.)|:(?= ))*+"
-)
-"""A heading that all generators read alike: English words, code and plain punctuation."""
-_NUMBER_AT_END: Final = re.compile(r"-\d++\Z")
-
-
-def unrepeated(slugs: Sequence[NamedHeading]) -> list[str]:
-    """The slugs without those that may have a number: repeated ones, and ones like those."""
-    counts = Counter(slug for slug, _ in slugs)
-    seen: set[str] = set()
-    anchors = []
-    for slug, explicit in slugs:
-        base = _NUMBER_AT_END.sub("", slug)
-        unsure = slug in seen or (base != slug and counts[base] > 1)
-        anchors.append("" if unsure and not explicit else slug)
-        seen.add(slug)
-    return anchors
 
 
 def numbered(slugs: Iterable[NamedHeading], *, explicit_count: bool) -> list[str]:

@@ -9,13 +9,17 @@ import json
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from json import JSONDecoder
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 from yaml.composer import Composer
+
+from lib.sites.globs import fits
 
 _MAX_BYTES: Final = 1_000_000
 _MAX_PYTHON_BYTES: Final = 200_000
@@ -219,7 +223,6 @@ _FRONT_CLOSE: Final = {
     "+++": re.compile(r"(?m)(?:^|(?<=\r))\+\+\+[ \t]*(?:\r\n?|\n|\Z)"),
 }
 _JSON_OPEN: Final = re.compile(r"\ufeff?\s*+(?=\{\s*[\"}])")
-_JSON_BRACE: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}]', re.DOTALL)
 _JSON_CLOSE: Final = re.compile(r"[ \t]*(?:\r\n?|\n|\Z)")
 _KEY_LINE: Final = {
     "---": re.compile(r"(?m)^[ \t]*+[\w\"'][^\n]*?(?::(?:\s|$)|\s=\s)"),
@@ -228,7 +231,6 @@ _KEY_LINE: Final = {
 _NEWLINE: Final = re.compile(r"\r\n?")
 # What is still legible in front matter that is not valid: a value in one line.
 _PLAIN_VALUE: Final = re.compile(r"(?m)^([A-Za-z][\w-]*+)[ \t]*+(?::(?=[ \t]|$)|=)(.*)")
-_JSON_VALUE: Final = re.compile(r'"([A-Za-z][\w-]*+)"\s*+:\s*+("(?:[^"\\\n]|\\.)*+"|\w++)')
 _OTHER_LINE: Final = re.compile(r"[ \t#]|-[ \t]|\Z")
 
 
@@ -260,13 +262,10 @@ def read_front_matter(text: str, *, json: bool = False) -> FrontMatter | None:
         name = opening[2] or ("toml" if fence == "+++" else "yaml")
         return _front_matter(body, end, name)
     if json and (opening := _JSON_OPEN.match(text)):
-        depth = 0
-        for found in _JSON_BRACE.finditer(text, opening.end()):
-            depth += {"{": 1, "}": -1}.get(found[0], 0)
-            if not depth:
-                below = _JSON_CLOSE.match(text, found.end())
-                body = text[opening.end() : found.end()]
-                return _front_matter(body, below.end(), "json") if below else None
+        with suppress(ValueError, RecursionError):
+            end = JSONDecoder().raw_decode(text, opening.end())[1]
+            below = _JSON_CLOSE.match(text, end)
+            return _front_matter(text[opening.end() : end], below.end(), "json") if below else None
     return None
 
 
@@ -282,7 +281,7 @@ def _front_matter(body: str, end: int, name: str) -> FrontMatter:
             raise DataError(f"more than {_MAX_FRONT_MATTER} characters")
         values = load_data(body, _FRONT_SYNTAXES[name], first_line=2)
     except DataError as error:
-        plain, complete = _plain_values(body, name)
+        plain, complete = _plain_values(body)
         return FrontMatter(plain, end, f"the front matter cannot be read: {error}", complete)
     if isinstance(values, dict):
         return FrontMatter({str(key): value for key, value in values.items()}, end)
@@ -290,11 +289,10 @@ def _front_matter(body: str, end: int, name: str) -> FrontMatter:
     return FrontMatter({}, end, problem)
 
 
-def _plain_values(body: str, name: str) -> tuple[dict[str, object], bool]:
+def _plain_values(body: str) -> tuple[dict[str, object], bool]:
     """Return the values that stand in one line, and whether there can be no others."""
-    pattern = _JSON_VALUE if name == "json" else _PLAIN_VALUE
     values: dict[str, object] = {}
-    for key, text in pattern.findall(body):
+    for key, text in _PLAIN_VALUE.findall(body):
         value = text.strip()
         if value[:1] in ("'", '"') and value[-1:] == value[:1]:
             value = value[1:-1]
@@ -302,34 +300,18 @@ def _plain_values(body: str, name: str) -> tuple[dict[str, object], bool]:
             value = value.partition(" #")[0].rstrip()
         if value and value[0] not in "|>&*":
             values[key] = {"true": True, "false": False}.get(value.lower(), value)
-    return values, name != "json" and all(
+    return values, all(
         _OTHER_LINE.match(line) or _PLAIN_VALUE.match(line) for line in body.split("\n")
     )
-
-
-_MAX_FRONT_MATTERS: Final = 1_000_000
-
-
-def read_front_matters(
-    folder: Path, pages: Iterable[str], *, json: bool = False
-) -> dict[str, dict[str, object]]:
-    """The values of the front matter of pages in a folder, up to a million characters of them."""
-    found: dict[str, dict[str, object]] = {}
-    left = _MAX_FRONT_MATTERS
-    for page in pages:
-        if left > 0 and (front := read_front_matter(read_text(folder / page), json=json)):
-            found[page] = front.values
-            left -= front.end
-    return found
 
 
 PARENTS: Final = 4
 """How many folders above the content folder may belong to the same project."""
 
 
-def repository_of(folder: Path, levels: int | None = None) -> Path | None:
-    """Return the nearest folder with a `.git`: this one, or one of `levels` above it."""
-    above = [folder, *folder.parents][: None if levels is None else levels + 1]
+def repository_of(folder: Path) -> Path | None:
+    """Return the nearest folder with a `.git`: this one, or one of the `PARENTS` above it."""
+    above = [folder, *folder.parents][: PARENTS + 1]
     return next((each for each in above if (each / ".git").exists()), None)
 
 
@@ -400,16 +382,6 @@ def read_config(path: Path, problems: list[str] | None = None) -> dict[str, Any]
     return value if isinstance(value, dict) else {}
 
 
-def merged(base: Mapping[str, Any], over: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
-    """`over` on top of `base`, mapping by mapping."""
-    result = {**base, **over}
-    for key, value in over.items():
-        old = base.get(key)
-        if isinstance(old, Mapping) and isinstance(value, Mapping) and depth < 20:
-            result[key] = merged(old, value, depth + 1)
-    return result
-
-
 class _Unknown:
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -453,7 +425,7 @@ def string(config: Mapping[str, Any], key: str, default: str = "") -> str:
 
 
 def strings(value: object) -> tuple[str, ...]:
-    """A list's strings; a single string counts as a list of one."""
-    if isinstance(value, str):
-        return (value,)
-    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list | tuple) else ()
+    """A list's strings, none if they are too many; a single string counts as a list of one."""
+    values = value if isinstance(value, list | tuple) else [value]
+    found = tuple(each for each in values if isinstance(each, str))
+    return found if fits(found) else ()

@@ -18,14 +18,12 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
-from lib.sites.config_files import PARENTS, UNREAD, repository_of, string
+from lib.sites.config_files import PARENTS, UNREAD, repository_of
 from lib.sites.generators import GENERATORS
-from lib.sites.globs import TOO_MANY, fits
-from lib.sites.site import NO_GENERATOR, Generator, Project, Site
+from lib.sites.site import NO_GENERATOR, Generator, Project, Site, use_the_build
 
 _MAX_ROOTS: Final = 1_000
 _MAX_PROBLEMS: Final = 20
-_UNREADABLE: Final = "is code or set in another place, so pages have no address"
 _MAX_FOLDERS: Final = 500
 _SITE_FOLDERS: Final = "website docs site documentation doc book docs/source source".split()
 
@@ -48,19 +46,13 @@ def detect_site(
     for each, file in _config_files(root, wanted):
         own: list[str] = []
         settings = each.read_settings(file, own)
-        for key in each.patterns:
-            if not fits(_texts(settings.get(key))):
-                own.append(f"{file.name}: {key} has {TOO_MANY}: it does not apply")
-                del settings[key]
         problems += own
         if not each.recognises(file, settings):
             continue
         project = Project(each.project_folder(file), root, options, MappingProxyType(settings))
         site = _site(each, project, site_url, file, own)
         related = file.parent.is_relative_to(root) or file.parent in root.parents
-        if (each.claims_project and related) or any(
-            content.overlaps(root.as_posix()) for content in site.content_roots
-        ):
+        if any(content.overlaps(root.as_posix()) for content in site.content_roots):
             return site
         if related and site.content_roots:
             where = os.path.relpath(site.content_roots[0].folder, root)
@@ -68,10 +60,8 @@ def detect_site(
                 f"{file.name}: not used, because its pages are in {where}, outside the content "
                 "folder; check BOOK_CONTENT_PATH"
             )
-    if generator == "auto":
-        wanted = [each for each in wanted if string(options, each.implied_by).strip("/")]
     return _site(
-        wanted[0] if wanted else NO_GENERATOR,
+        GENERATORS.get(generator, NO_GENERATOR),
         Project(root, root, options, configured=False),
         site_url,
         None,
@@ -79,24 +69,12 @@ def detect_site(
     )
 
 
-def _texts(value: object) -> Iterator[str]:
-    """Yield the strings in a setting, line by line."""
-    if isinstance(value, str):
-        yield from value.splitlines()
-    elif isinstance(value, Mapping):
-        yield from (str(key) for key in value)
-        yield from _texts(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-
-
 def _config_files(root: Path, wanted: list[Generator]) -> Iterator[tuple[Generator, Path]]:
     """Configuration files, nearest first: in the content root, its parents up to the repository's
     root, the folders beside or below those that sites usually live in, and in a repository any
     folder beside or below them."""
     folders = [root]
-    repository = repository_of(root, PARENTS)
+    repository = repository_of(root)
     for parent in list(root.parents)[:PARENTS]:
         if folders[-1] == repository or parent == Path(parent.anchor):
             break
@@ -139,7 +117,8 @@ def _site(
         path = given[1]
     elif base == UNREAD and not given[0]:
         path = base
-        unlinked.append(f"{name}: the path of the site {_UNREADABLE}; set SITE_URL")
+        lacking = "pages have no address without SITE_URL"
+        unlinked.append(f"{name}: {use_the_build('the path of the site is not read', lacking)}")
     elif base is not None and base != UNREAD:
         path = _path(base)
     elif given[0] and configured[0] and given[0].lower() != configured[0].lower():
@@ -151,9 +130,6 @@ def _site(
         problems.append(f"{name}: more than {_MAX_ROOTS} folders of pages: the rest is not linked")
         roots.pop()
     unlinked += (f"{name}: {line}" for line in generator.unread(project))
-    remedy = generator.implied_by
-    if remedy and any(root.route is None and root.kind == "docs" for root in roots):
-        unlinked.append(f"{name}: the path of the docs {_UNREADABLE}; set {remedy} in SITE_OPTIONS")
     return Site(
         generator,
         given[0] or configured[0],

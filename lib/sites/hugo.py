@@ -4,10 +4,9 @@ Their addresses depend on modules, mounts, permalinks, languages and the theme. 
 site sets some of these, so only the built site has the addresses.
 """
 
-import posixpath
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from lib.sites.config_files import read_config, read_front_matter, read_text, section, string
@@ -31,15 +30,14 @@ _ENDS: Final = ("expirydate", "unpublishdate")
 
 def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
     folder, name = split_name(source.path)
-    stem, _, language = name.rpartition(".")
     languages = section(site.settings, "languages")
-    name, language = (stem, language) if language in languages else (name, "")
+    language = name.rpartition(".")[2] if name.rpartition(".")[2] in languages else ""
     own = _lower(dict(source.front_matter))
-    front = _cascaded(site, root, source, posixpath.join("/", folder, name), language) | own
+    front = _cascaded(site, root, source, language) | own
     build = next(filter(None, (section(each, key) for each in (own, front) for key in _BUILD)), {})
     if build.get("render") in (False, "never", "link") or build.get("list") in (False, "never"):
         return NOT_BUILT
-    if True in (front.get("draft"), front.get("headless")) or _in_leaf_bundle(source, folder, name):
+    if True in (front.get("draft"), front.get("headless")) or _in_leaf_bundle(source):
         return NOT_BUILT
     begins, ends = (
         None
@@ -55,34 +53,26 @@ def _page_path(site: Site, root: ContentRoot, source: PageSource) -> PagePath:
 _MAX_CASCADES: Final = 200
 
 
-def _cascaded(
-    site: Site, root: ContentRoot, source: PageSource, place: str, language: str
-) -> dict[str, Any]:
+def _cascaded(site: Site, root: ContentRoot, source: PageSource, language: str) -> dict[str, Any]:
     """Values that the configuration and the sections above a page pass down to it."""
     index = f"_index.{language}.md" if language else "_index.md"
     above = [each / index for each in source.file.parents if each.is_relative_to(root.folder)]
+    place = "/" + source.path.lower().removesuffix(".md").removesuffix(f".{language}")
     values: dict[str, Any] = {}
     for entry in (
         *_entries(site.settings.get("cascade")),
-        *(entry for file in reversed(above) for entry in _cascade_of(file)),
+        *(entry for file in reversed(above) for entry in _cascade(read_text(file))),
     ):
         target = section(entry, "target") or section(entry, "_target")
         path = string(target, "path").lower()
-        if not target or (path and glob_matches((f"**{path}",), place.lower())):
+        if not target or (path and glob_matches((f"**{path}",), place)):
             values |= entry
     return values
 
 
-def _cascade_of(section_page: Path) -> tuple[Mapping[str, Any], ...]:
-    try:
-        return _read_cascade(section_page, section_page.stat().st_mtime_ns)
-    except OSError:
-        return ()
-
-
-@lru_cache(maxsize=512)
-def _read_cascade(file: Path, _changed: int) -> tuple[Mapping[str, Any], ...]:
-    front = read_front_matter(read_text(file), json=True)
+@lru_cache(maxsize=32)
+def _cascade(section_page: str) -> tuple[Mapping[str, Any], ...]:
+    front = read_front_matter(section_page, json=True)
     return _entries(_lower(front.values).get("cascade")) if front else ()
 
 
@@ -91,22 +81,11 @@ def _entries(cascade: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(_lower(each) for each in entries[:_MAX_CASCADES] if isinstance(each, Mapping))
 
 
-def _in_leaf_bundle(source: PageSource, folder: str, name: str) -> bool:
+def _in_leaf_bundle(source: PageSource) -> bool:
     """Files beside or below an index.md are its resources, not pages."""
-    if name == "_index":
-        return False
-    folders = [folder]
-    while folders[-1]:
-        folders.append(posixpath.dirname(folders[-1]))
-    above = folders[1:] if name == "index" else folders
-    return not _bundles(source.siblings).isdisjoint(above)
-
-
-@lru_cache(maxsize=8)
-def _bundles(pages: frozenset[str]) -> frozenset[str]:
-    return frozenset(
-        posixpath.dirname(page) for page in pages if split_name(page)[1].split(".")[0] == "index"
-    )
+    folders = PurePosixPath(source.path).parents
+    above = folders[1:] if source.file.name.startswith("index.") else folders
+    return any((folder / "index.md").as_posix() in source.siblings for folder in above)
 
 
 _SUFFIXES: Final = (".toml", ".yaml", ".yml", ".json")
@@ -136,13 +115,6 @@ def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
     return bool({"baseurl", "contentdir", "theme", "module"} & settings.keys())
 
 
-def _title(settings: Mapping[str, Any]) -> str:
-    """The title of the default language, else of the site."""
-    language = string(settings, "defaultcontentlanguage", "en")
-    own = string(section(settings, "languages", language), "title")
-    return own or string(settings, "title")
-
-
 GENERATOR: Final = Generator(
     name="hugo",
     config_files=tuple(
@@ -154,7 +126,7 @@ GENERATOR: Final = Generator(
     recognises=_recognises,
     project_folder=lambda file: file.parents[2] if file.parent.name == "_default" else file.parent,
     address=lambda settings: (string(settings, "baseurl"), None),
-    title=_title,
+    title=lambda settings: string(settings, "title"),
     unread=lambda _: [use_the_build("Hugo's addresses are known only from its build")],
     page_path=_page_path,
     markdown=lambda _: "hugo",

@@ -1,18 +1,16 @@
 """Literal values of a JavaScript or TypeScript configuration, which is parsed and never run.
 
 tree-sitter parses; `_Evaluator` works out object and array literals, the names of the same file
-that they refer to, `process.env.X ?? "/"` and `isProd ? a : b`. The environment counts as empty
-except for `NODE_ENV=production`, as in a release build. Any other value is `UNKNOWN`.
+that they refer to, and `process.env.X ?? "/"`. The environment counts as empty except for
+`NODE_ENV=production`, as in a release build. Any other value is `UNKNOWN`.
 
 tree-sitter is imported on first use: most sites have no such configuration.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from lib.sites.config_files import UNKNOWN, UNREAD, DataError, measured, setting
+from lib.sites.config_files import UNKNOWN, UNREAD, DataError, measured
 
 if TYPE_CHECKING:
     from tree_sitter import Node, Tree
@@ -31,17 +29,18 @@ _MAX_STEPS: Final = 200_000
 _NAME: Final = re.compile(r"[\w$]++(?:\.[\w$]++)*+")
 _LONGEST_NAME: Final = 200
 _WRAPPER: Final = re.compile(r"^(?:define|with|extend|create)\w*$|Config$")
+_MAX_WRAPPERS: Final = 10
+_FUNCTIONS: Final = ("function_declaration", "function_expression", "arrow_function")
+_SETS: Final = {"assignment_expression": ("left", "right")}
 _CONSTANTS: Final = {"true": True, "false": False, "null": None, "undefined": None}
 
 
-def read_object(
-    source: str, wanted: Iterable[str], name: str, problems: list[str] | None = None
-) -> dict[str, object]:
-    """The exported configuration, or the object that has most of the `wanted` keys.
+def read_object(source: str, name: str, problems: list[str] | None = None) -> dict[str, object]:
+    """The object that a configuration exports; empty without a source.
 
-    Empty when there is none. Values are str, bool, None, list, dict or `UNKNOWN`; a dict may
-    have the key `UNREAD`. Their size is proportional to that of the source. What is beyond a limit
-    adds a line to `problems` about the file `name`.
+    Values are str, bool, None, list, dict or `UNKNOWN`; a dict may have the key `UNREAD`. Their
+    size is proportional to that of the source. What is beyond a limit adds a line to `problems`
+    about the file `name`.
     """
     problems = [] if problems is None else problems
     data = source.encode("utf-8", "replace")
@@ -50,34 +49,20 @@ def read_object(
         return {}
     tree, complete = _parse(data)
     evaluator = _Evaluator(data, tree.root_node)
-    values = _best(evaluator, tree.root_node, frozenset(wanted))
+    node = evaluator.exported
+    for _ in range(_MAX_WRAPPERS):
+        node = evaluator.inner(node) or node
+    values = evaluator.value(node)
     if not complete or evaluator.exhausted:
         problems.append(f"{name}: too many expressions: the rest is not read")
     try:
         measured(values, 10_000 + 2 * _MAX_BYTES)
     except DataError as error:  # names that stand for others of the same file
         problems.append(f"{name}: {error}")
-        return {UNREAD: UNKNOWN}
-    return values
-
-
-def _best(evaluator: "_Evaluator", root: "Node", keys: frozenset[str]) -> dict[str, object]:
-    for exported in evaluator.exported:
-        node = exported
-        while (inner := evaluator.wrapped(node)) is not None:
-            node = inner
-        value = evaluator.value(node)
-        if isinstance(value, dict):
-            return dict(value)
-        if node.type == "call_expression":
-            return {UNREAD: UNKNOWN}
-    best: dict[str, object] = {}
-    for value in chain(
-        map(evaluator.named, evaluator.names), map(evaluator.value, _returned_objects(root))
-    ):
-        if isinstance(value, dict) and len(keys & value.keys()) > len(keys & best.keys()):
-            best = value
-    return best
+        values = UNKNOWN
+    if isinstance(values, dict):
+        return values
+    return {UNREAD: UNKNOWN} if source.strip() else {}
 
 
 def _parse(data: bytes) -> "tuple[Tree, bool]":
@@ -109,57 +94,41 @@ def _parse(data: bytes) -> "tuple[Tree, bool]":
     return parser.parse(read), broken or steps < _PARSE_STEPS
 
 
-def _returned_objects(root: "Node") -> Iterator["Node"]:
-    """Object literals that a function returns or a call receives."""
-    stack = [(root, "")]
-    steps = 0
-    while stack and steps < _MAX_STEPS:
-        steps += 1
-        node, parent = stack.pop()
-        if node.type == "object" and parent in ("return_statement", "arguments", "arrow_function"):
-            yield node
-        # parentheses are looked through: `() => ({…})`
-        kind = parent if node.type == "parenthesized_expression" else node.type
-        stack.extend((child, kind) for child in reversed(node.named_children))
-
-
 class _Evaluator:
     def __init__(self, data: bytes, program: "Node") -> None:
         self._data = data
         self._depth = self._steps = 0
         self._busy: set[str] = set()
         self._known: dict[str, object] = {}
-        self.names: dict[str, Node] = {}
+        self._names: dict[str, Node] = {}
         """Where each name of the top level gets its value."""
-        self.exported: list[Node] = []
+        self.exported: Node | None = None
         self._declare(program)
 
     def _declare(self, program: "Node") -> None:
         seen: set[str] = set()
         for node in program.named_children:
             if node.type == "export_statement":
-                if (value := node.child_by_field_name("value")) is not None:
-                    self.exported.append(value)
-                node = node.child_by_field_name("declaration") or node
+                value, declared = self._fields(node, "value", "declaration")
+                default = any(child.type == "default" for child in node.children)
+                self.exported = self.exported or value or (declared if default else None)
+                node = declared or node
+            if node.type == "function_declaration" and (named := node.child_by_field_name("name")):
+                self._names[self._text(named)] = node
             for part in node.named_children:
-                if part.type == "variable_declarator":
-                    target, value = self._fields(part, "name", "value")
-                elif part.type == "assignment_expression":
-                    target, value = self._fields(part, "left", "right")
-                else:
-                    continue
+                target, value = self._fields(part, *_SETS.get(part.type, ("name", "value")))
                 if target is None or value is None:
                     continue
                 name = self._name(target)
                 if name == "module.exports" or name == "exports":
-                    self.exported.append(value)
+                    self.exported = self.exported or value
                     continue
                 owner = name.partition(".")[0]
                 # The value of a name that is set twice depends on the order of execution.
                 if owner in seen or owner != name:
-                    self.names.pop(owner, None)
+                    self._names.pop(owner, None)
                 else:
-                    self.names[name] = value
+                    self._names[name] = value
                 seen.add(owner)
 
     def _text(self, node: "Node") -> str:
@@ -174,13 +143,13 @@ class _Evaluator:
         written = self._text(node) if node.end_byte - node.start_byte < _LONGEST_NAME else ""
         return written if _NAME.fullmatch(written) else ""
 
-    def named(self, name: str) -> object:
+    def _named(self, name: str) -> object:
         if name in self._known:
             return self._known[name]
-        if name in self._busy or name not in self.names:
+        if name in self._busy or name not in self._names:
             return UNKNOWN
         self._busy.add(name)
-        self._known[name] = self.value(self.names[name])
+        self._known[name] = self.value(self._names[name])
         self._busy.discard(name)
         return self._known[name]
 
@@ -206,7 +175,7 @@ class _Evaluator:
                 plain = all(child.type == "string_fragment" for child in node.named_children)
                 return self._text(node)[1:-1] if plain else UNKNOWN
             case "identifier":
-                return self.named(self._text(node))
+                return self._named(self._text(node))
             case "object":
                 return self._object(node)
             case "array":
@@ -215,33 +184,29 @@ class _Evaluator:
                 inner = (child for child in node.named_children if child.type != "comment")
                 return self.value(next(inner, None))
             case "call_expression":
-                return self.value(self.wrapped(node))
+                return self.value(self.inner(node))
             case "member_expression":
                 name = self._name(node)
                 if name.startswith("process.env."):
                     return "production" if name == "process.env.NODE_ENV" else None
-                target, member = self._fields(node, "object", "property")
-                value = self.value(target)
-                known = isinstance(value, dict) and member is not None
-                return setting(value, self._text(member)) if known and member else UNKNOWN
-            case "ternary_expression":
-                test, yes, no = self._fields(node, "condition", "consequence", "alternative")
-                chosen = self.value(test)
-                return UNKNOWN if chosen is UNKNOWN else self.value(yes if chosen else no)
-            case "unary_expression":
-                sign, argument = self._fields(node, "operator", "argument")
-                value = self.value(argument)
-                negated = sign is not None and self._text(sign) == "!" and value is not UNKNOWN
-                return not value if negated else UNKNOWN
             case "binary_expression":
                 sign, left, right = self._fields(node, "operator", "left", "right")
                 operator = self._text(sign) if sign is not None else ""
                 return _combine(operator, self.value(left), self.value(right))
         return UNKNOWN
 
-    def wrapped(self, node: "Node") -> "Node | None":
-        """The only argument of a function such as `defineConfig`, which returns it."""
-        function, given = self._fields(node, "function", "arguments")
+    def inner(self, node: "Node | None") -> "Node | None":
+        """The argument of a function such as `defineConfig`, or what a function returns."""
+        if node is None:
+            return None
+        if node.type == "identifier":
+            named = self._names.get(self._text(node))
+            return named if named is not None and named.type in _FUNCTIONS else None
+        function, given, body = self._fields(node, "function", "arguments", "body")
+        if node.type in _FUNCTIONS and body is not None:
+            last = body.named_children[-1:]
+            returns = bool(last) and last[0].type == "return_statement"
+            return last[0].named_child(0) if returns else body
         if function is None or given is None or not _WRAPPER.search(self._name(function)):
             return None
         inner = [child for child in given.named_children if child.type != "comment"]
@@ -261,7 +226,7 @@ class _Evaluator:
                         values = dict.fromkeys(values, UNKNOWN)
                     values.update(spread)
             elif child.type == "shorthand_property_identifier":
-                values[self._text(child)] = self.named(self._text(child))
+                values[self._text(child)] = self._named(self._text(child))
             elif child.type == "pair" and key is not None and key.type != "computed_property_name":
                 name = self.value(key) if key.type == "string" else self._text(key)
                 values[str(name)] = self.value(value)
@@ -282,6 +247,6 @@ def _combine(operator: str, left: object, right: object) -> object:
             return left or right
         case "&&":
             return right if left else left
-        case "===" | "!==" if right is not UNKNOWN:
-            return (left == right) == (operator == "===")
+        case "===" if right is not UNKNOWN:
+            return left == right
     return UNKNOWN

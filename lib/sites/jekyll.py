@@ -1,25 +1,23 @@
 """Jekyll: which files are built, and the addresses of pages and of collections.
 
-Those of posts depend on dates, categories and time zones, so only the built site has them.
+Those of posts depend on dates, categories and time zones, and anchors on kramdown's typography, so
+only the built site has them.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
 
-from lib.sites.anchors import PLAIN_HEADING, attribute_id, unrepeated, word_slug
 from lib.sites.config_files import read_text, section, string, strings
 from lib.sites.site import (
     NOT_BUILT,
     ContentRoot,
     Generator,
-    HeadingRules,
     PagePath,
     PageSource,
-    Project,
     Site,
     joined,
     scheduled,
@@ -28,7 +26,7 @@ from lib.sites.site import (
     use_the_build,
 )
 
-_ENDINGS: Final = {None: ".html", "date": ".html", "none": ".html", "pretty": "/"}
+_ENDINGS: Final = {"None": ".html", "date": ".html", "none": ".html", "pretty": "/"}
 """Ends of addresses by the setting `permalink`. Others are not read."""
 _POST_NAME: Final = re.compile(r"(\d{2,4}-\d{1,2}-\d{1,2})-.*")
 
@@ -52,7 +50,7 @@ def _address(
     site: Site, kind: str, path: str, source: PageSource, front: Mapping[str, object]
 ) -> str | None:
     permalink = text_of(front.get("permalink"))
-    ending = _ENDINGS.get(_style(site.settings))
+    ending = _ENDINGS.get(str(site.settings.get("permalink")))
     # GitHub Pages renders what has no front matter and makes a README the index; Jekyll does not.
     plain = _FRONT_MATTER.match(source.text or read_text(source.file)) is not None
     folder, name = split_name(path)
@@ -63,32 +61,10 @@ def _address(
             return None
         return joined(site.base_url, folder, "/" if name == "index" else f"{name}{ending}")
     if not permalink:
-        own = section(site.settings, "collections", kind)
-        permalink = string(own, "permalink") or f"/:collection/:path{ending or ':ending'}"
         values = {"collection": kind, "path": f"{folder}/{name}".lstrip("/")}
+        permalink = string(section(site.settings, "collections", kind), "permalink", ":")
         permalink = re.sub(r":(collection|path)\b", lambda found: values[found[1]], permalink)
     return None if ":" in permalink else joined(site.base_url, unquote(permalink))
-
-
-def _style(settings: Mapping[str, Any]) -> str | None:
-    style = settings.get("permalink")
-    return style if style is None or isinstance(style, str) else "other"
-
-
-def _unread(project: Project) -> Iterator[str]:
-    if _style(project.settings) not in _ENDINGS:
-        yield use_the_build("permalink is not read")
-    elif Path(project.folder, "_posts").is_dir() or _OTHER_FIELD.search(_templates(project)):
-        reason = "permalinks of posts, and those with other fields than :collection and :path, are"
-        yield use_the_build(f"{reason} not read", "such pages have no address")
-
-
-_OTHER_FIELD: Final = re.compile(r":(?!(?:collection|path)\b)\w")
-
-
-def _templates(project: Project) -> str:
-    collections = section(project.settings, "collections")
-    return " ".join(string(section(collections, each), "permalink") for each in collections)
 
 
 def _kind(site: Site, path: str) -> tuple[str, str]:
@@ -115,25 +91,23 @@ def _hidden(site: Site, path: str, project_path: str) -> bool:
         if (part[0] in "_.#" or part.endswith("~")) and part not in included:
             return True
     ends = [at for at, char in enumerate(project_path) if char == "/"] + [len(project_path)]
-    for pattern in (*strings(site.settings.get("exclude")), *_NEVER):
-        bare = pattern.strip("/")
-        if (
-            bare
-            and (
-                project_path.startswith(pattern.lstrip("/"))  # a prefix, not a folder
-                or any(fnmatch(project_path[:end], bare) for end in ends)
-            )
-        ):
-            return True
-    return False
+    return any(
+        project_path.startswith(pattern.lstrip("/"))  # a prefix, not a folder
+        or any(fnmatch(project_path[:end], pattern.strip("/")) for end in ends)
+        for pattern in (*strings(site.settings.get("exclude")), *_NEVER)
+        if pattern.strip("/")
+    )
+
+
+_MAX_DEFAULTS: Final = 200
 
 
 def _defaults(site: Site, of_kind: str, path: str) -> dict[str, object]:
     found: dict[str, object] = {}
     defaults = site.settings.get("defaults")
-    for entry in defaults if isinstance(defaults, list) else []:
+    for entry in defaults[:_MAX_DEFAULTS] if isinstance(defaults, list) else []:
         scope = section(entry, "scope")
-        where, kind = string(scope, "path").strip("/"), string(scope, "type")
+        where, kind = text_of(scope.get("path")).strip("/"), string(scope, "type")
         if kind in ("", of_kind) and (
             where in ("", ".")
             or path.startswith(where)  # a prefix, not a folder
@@ -141,28 +115,6 @@ def _defaults(site: Site, of_kind: str, path: str) -> dict[str, object]:
         ):
             found |= section(entry, "values")
     return found
-
-
-_EXPLICIT_ID: Final = re.compile(r"(?:(?<![ \t])[ \t]++|^)\{#([A-Za-z][\w:-]*+)\}\s*+\Z")
-_LINE_BELOW: Final = re.compile(r"[ \t]*\r?\n {0,3}\{:([^{}\n]*)\}[ \t]*(?=\r?\n|\Z)")
-
-
-def _explicit_id(source: str, text: str, end: int) -> tuple[str, str | None]:
-    """`{#id}` after the heading, else `{: #id}` on the line below."""
-    if found := _EXPLICIT_ID.search(source):
-        return source[: found.start()], found[1]
-    below_it = _LINE_BELOW.match(text, end) if text else None
-    return source, attribute_id(below_it[1]) if below_it else None
-
-
-def _heading_rules(site: Site) -> HeadingRules:
-    automatic = section(site.settings, "kramdown").get("auto_ids") is not False
-    return HeadingRules(
-        slugify=(lambda text: word_slug(text.lower())) if automatic else None,
-        number=unrepeated,
-        explicit_id=_explicit_id,
-        plain=PLAIN_HEADING,
-    )
 
 
 def _recognises(file: Path, settings: Mapping[str, Any]) -> bool:
@@ -175,12 +127,16 @@ GENERATOR: Final = Generator(
     name="jekyll",
     config_files=("_config.yml", "_config.yaml"),
     recognises=_recognises,
-    patterns=("exclude", "include", "defaults"),
     address=lambda settings: (string(settings, "url"), string(settings, "baseurl", "/")),
     title=lambda settings: string(settings, "title"),
     content_roots=lambda project: project.single_root(string(project.settings, "source", ".")),
-    unread=_unread,
-    heading_rules=_heading_rules,
+    unread=lambda _: [
+        use_the_build(
+            "anchors, permalinks of posts, and those with other fields than :collection and :path "
+            "are known only from the build",
+            "links lead to pages, and those of some pages are missing",
+        )
+    ],
     page_path=_page_path,
     markdown=lambda _: "liquid",
     underscored_pages=True,

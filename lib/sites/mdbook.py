@@ -12,6 +12,7 @@ import regex
 from lib.sites.anchors import attribute_list, numbered
 from lib.sites.config_files import read_text, section, string
 from lib.sites.site import (
+    UNKNOWN_PATH,
     ContentRoot,
     Generator,
     HeadingRules,
@@ -46,11 +47,9 @@ def _listed_pages(root: ContentRoot) -> dict[str, str] | None:
 
 def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     folder, name = split_name(source.path)
-    build = section(site.settings, "build")
-    preprocessed = build.get("use-default-preprocessors") is not False or isinstance(
-        section(site.settings, "preprocessor").get("index"), dict
-    )
-    if preprocessed and name.lower() == "readme":
+    if name.lower() == "readme":
+        if "use-default-preprocessors" in section(site.settings, "build"):
+            return UNKNOWN_PATH
         name = "index"
     return PagePath(joined(site.base_url, folder, name) + ".html")
 

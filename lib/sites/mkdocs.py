@@ -3,26 +3,18 @@
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatch
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any, Final
 
 from lib.languages import normalize as normalize_text
-from lib.sites.anchors import attribute_id
+from lib.sites.anchors import attribute_list
 from lib.sites.config_files import (
-    UNKNOWN,
     UNREAD,
     Tagged,
-    merged,
-    read_config,
-    repository_of,
     section,
-    setting,
     string,
-    strings,
 )
-from lib.sites.globs import fits, gitignore
+from lib.sites.globs import gitignore
 from lib.sites.site import (
     NOT_BUILT,
     UNKNOWN_PATH,
@@ -36,16 +28,14 @@ from lib.sites.site import (
     Project,
     Site,
     Slugify,
-    date_of,
     joined,
-    no_explicit_id,
+    moment_of,
     scheduled,
     split_name,
     text_of,
     use_the_build,
 )
 
-_MAX_INHERITED: Final = 3
 _TAG: Final = re.compile(r"<[^>]*+>")
 
 
@@ -54,15 +44,10 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
     for name in ("blog", "material/blog"):
         if name in plugins and (post := _material_post(site, plugins[name], source)):
             return post
-    if _matches(site.settings.get("exclude_docs"), source.path, _EXCLUDED):
+    excluded, drafts = (site.settings.get(key) for key in ("exclude_docs", "draft_docs"))
+    if _matches(excluded, source.path, _EXCLUDED) or _matches(drafts, source.path):
         return NOT_BUILT
-    if _matches(site.settings.get("draft_docs"), source.path):
-        return NOT_BUILT
-    excluded = strings(plugins.get("exclude", {}).get("glob"))  # mkdocs-exclude
-    if fits(excluded) and any(fnmatch(source.path, pattern) for pattern in excluded):
-        return NOT_BUILT
-    unread = setting(site.settings, "use_directory_urls") is UNKNOWN
-    if "i18n" in plugins or (unread and "use_directory_urls" not in site.options):
+    if _unread_settings(site.settings):
         return UNKNOWN_PATH
     folder, name = split_name(source.path)
     if name == "README" and posixpath.join(folder, "index.md") in source.siblings:
@@ -97,18 +82,16 @@ def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> P
     posts = string(blog, "post_dir", "{blog}/posts").replace("{blog}", home).strip("/")
     if not source.path.startswith(posts + "/"):
         return None
-    if source.front_matter.get("draft") is True:
-        return NOT_BUILT
-    day = date_of(source.front_matter.get("date"))
-    until = None
-    if blog.get("draft_if_future_date") is True:
-        built, until = scheduled(day)
-        if not built:
-            return PagePath(None, published=False, until=until)
-    own = text_of(source.front_matter.get("slug"))
+    front = source.front_matter
+    created = front.get("date")
+    day = moment_of(created.get("created") if isinstance(created, Mapping) else created)
+    future = blog.get("draft_if_future_date") is True
+    built, until = scheduled(day) if future else (True, None)
+    if not built or front.get("draft") is True:
+        return PagePath(None, published=False, until=until)
     if day is None or not source.front_matter_complete or not _FORMATS.isdisjoint(blog):
         return UNKNOWN_PATH
-    name = own or _pymdownx_slug(source.title, separator="-", lower=True)
+    name = text_of(front.get("slug")) or _pymdownx_slug(source.title, separator="-", lower=True)
     ending = "/" if _directory_urls(site) else ".html"
     date = f"{day.year:04}/{day.month:02}/{day.day:02}"
     return PagePath(joined(site.base_url, home, date, name) + ending, until=until)
@@ -190,18 +173,6 @@ def _numbered(slugs: Sequence[NamedHeading]) -> list[str]:
     return anchors
 
 
-_ATTRIBUTE_LIST: Final = re.compile(r"(?:(?<! ) ++|^)\{:?+ *+([^}\n ][^}\n]{0,200}+)\}")
-
-
-def _attribute_list(source: str, _text: str, _end: int) -> tuple[str, str | None]:
-    last = source.rfind("}")
-    if last < 0 or source[last + 1 :].strip():
-        return source, None
-    start = max(source.rfind("}", 0, last), source.rfind("\n", 0, last)) + 1
-    found = _ATTRIBUTE_LIST.search(source, start)
-    return (source[: found.start()], attribute_id(found[1])) if found else (source, None)
-
-
 def _heading_rules(site: Site) -> HeadingRules:
     extensions = _extensions(site.settings, "markdown_extensions")
     # Without a configuration: the extensions of nearly every site that writes ids.
@@ -214,9 +185,7 @@ def _heading_rules(site: Site) -> HeadingRules:
     if _has_macros(site.settings):
         templates.append(r"\{\{|\{%")
     return HeadingRules(
-        slugify=None
-        if setting(site.settings, "markdown_extensions") is UNKNOWN
-        else _slugger(extensions),
+        slugify=None if "INHERIT" in site.settings else _slugger(extensions),
         number=_numbered,
         text=HeadingText(
             image_alt=False,
@@ -224,7 +193,7 @@ def _heading_rules(site: Site) -> HeadingRules:
             attributes=lists,
             smart_dashes=not {"smarty", "markdown.extensions.smarty"}.isdisjoint(extensions),
         ),
-        explicit_id=_attribute_list if lists else no_explicit_id,
+        explicit_id=attribute_list if lists else lambda source: (source, None),
         template=re.compile("|".join(templates)) if templates else None,
     )
 
@@ -232,29 +201,6 @@ def _heading_rules(site: Site) -> HeadingRules:
 def _has_macros(settings: Mapping[str, Any]) -> bool:
     plugins, extensions = (_extensions(settings, k) for k in ("plugins", "markdown_extensions"))
     return not {"macros", "zensical.extensions.macros"}.isdisjoint({*plugins, *extensions})
-
-
-def _read_settings(file: Path, problems: list[str] | None = None, depth: int = 0) -> dict[str, Any]:
-    config = read_config(file, problems)
-    inherited = string(config, "INHERIT")
-    if not inherited or depth == _MAX_INHERITED:
-        return config
-    parent = file.parent / inherited
-    if not (allowed := _same_repository(file, parent)) or not parent.is_file():
-        if problems is not None:
-            reason = "no such file" if allowed else "the file is outside the repository"
-            problems.append(f"{file.name}: INHERIT: {reason}")
-        return {**config, UNREAD: UNKNOWN}
-    return merged(_read_settings(parent, problems, depth + 1), config)
-
-
-def _same_repository(file: Path, other: Path) -> bool:
-    """Whether `other` is in the repository of `file`, or there is no repository."""
-    try:
-        root = repository_of(file.parent)
-        return root is None or other.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # a loop of links
-        return False
 
 
 def _nav_files(nav: object) -> Iterator[str]:
@@ -266,9 +212,17 @@ def _nav_files(nav: object) -> Iterator[str]:
             yield from _nav_files(entry)
 
 
+_UNREAD: Final = ("INHERIT", "i18n", "exclude")
+"""A setting and two plugins that change addresses or leave pages out."""
+
+
+def _unread_settings(settings: Mapping[str, Any]) -> list[str]:
+    return [key for key in _UNREAD if key in {**settings, **_extensions(settings, "plugins")}]
+
+
 def _unread(project: Project) -> Iterator[str]:
-    if "i18n" in _extensions(project.settings, "plugins"):
-        yield use_the_build("the plugin i18n is not read")
+    if keys := _unread_settings(project.settings):
+        yield use_the_build(f"{', '.join(keys)} is not read")
 
 
 GENERATOR: Final = Generator(
@@ -276,11 +230,9 @@ GENERATOR: Final = Generator(
     unread=_unread,
     options={"use_directory_urls": bool},
     config_files=("mkdocs.yml", "mkdocs.yaml"),
-    read_settings=_read_settings,
-    patterns=("exclude_docs", "draft_docs"),
     address=lambda settings: (
         string(settings, "site_url"),
-        UNREAD if setting(settings, "site_url") is UNKNOWN else None,
+        UNREAD if "INHERIT" in settings and "site_url" not in settings else None,
     ),
     title=lambda settings: string(settings, "site_name"),
     content_roots=lambda project: project.single_root(string(project.settings, "docs_dir", "docs")),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -33,8 +33,6 @@ class ContentRoot:
     """Absolute, with `/`, without a slash at its end."""
     route: str | None = ""
     """Path below the site's base, no slash at either end; None when it could not be read."""
-    kind: str = "docs"
-    """docs, blog or pages (Docusaurus)."""
     version: str = ""
     locale: str = ""
     exclude: tuple[str, ...] = ()
@@ -132,18 +130,11 @@ class HeadingText:
     image_alt: bool = True
     emoji_codes: bool = True
     """Whether `:tada:` stays text; otherwise it becomes an image."""
-    footnotes: bool = True
-    """Whether `[^1]` is a footnote mark, which is not text."""
     smart_dashes: bool = False
     """Whether `--` becomes a dash and `<<` a quotation mark, which no anchor keeps."""
+    raw_entities: bool = False
     attributes: bool = False
     """Whether `{.class}` and `{: .class}` are removed."""
-    breaks: str = "\n"
-    raw_entities: bool = False
-
-
-def no_explicit_id(source: str, _text: str, _end: int) -> tuple[str, str | None]:
-    return source, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,11 +146,8 @@ class HeadingRules:
     number: Callable[[Sequence[NamedHeading]], list[str]]
     """Make the slugs of one page unique."""
     text: HeadingText = HeadingText()
-    explicit_id: Callable[[str, str, int], tuple[str, str | None]] = no_explicit_id
-    """From a heading's source, its page's text and the heading's end in that text to the source
-    without the id, and the id."""
-    plain: re.Pattern[str] | None = None
-    """Sources of headings whose anchors are known; None for all."""
+    explicit_id: Callable[[str], tuple[str, str | None]] = lambda source: (source, None)
+    """From a heading's source to the source without the id, and the id."""
     template: re.Pattern[str] | None = None
     """Syntax in a heading whose text only the build knows."""
     h1_has_anchor: bool = True
@@ -182,8 +170,6 @@ class Generator:
     """Relative to a folder of the project, in order of preference; a folder ends with `/`."""
     read_settings: Callable[..., dict[str, Any]] = read_config
     """From the configuration file, and a list for lines about problems, to its settings."""
-    patterns: tuple[str, ...] = ()
-    """Settings that are globs or rules. Their number and length are limited."""
     recognises: Callable[[Path, Mapping[str, Any]], bool] = lambda _file, _settings: True
     """Whether a configuration file with these settings is this generator's: other programs use
     the same names."""
@@ -195,12 +181,8 @@ class Generator:
     title: Callable[[Mapping[str, Any]], str] = lambda _settings: ""
     """From the settings to the site's title; empty if there is none."""
     content_roots: Callable[[Project], Iterable[ContentRoot]] = lambda p: p.single_root(".")
-    claims_project: bool = False
-    """Whether a configuration counts even if the content folder is in none of its content roots."""
     options: Mapping[str, type] = field(default_factory=dict)
     """Types of the operator's options that it reads besides `base_url`, by name."""
-    implied_by: str = ""
-    """An option that only this generator has. Setting it selects the generator."""
 
     markdown: Callable[[Mapping[str, Any]], Flavour] = lambda _settings: "commonmark"
     """From the settings to the syntax of files that end in .md."""
@@ -284,29 +266,19 @@ def text_of(value: object) -> str:
     return text if len(text) <= LONGEST_PATH else ""
 
 
-def _moment_of(value: object) -> datetime | None:
-    """A date of the front matter, in UTC if it names no time zone."""
-    day = date_of(value)
-    if day is not None and not isinstance(day, datetime):
-        day = datetime(day.year, day.month, day.day)
-    return day.replace(tzinfo=UTC) if day and day.tzinfo is None else day
-
-
 def scheduled(begins: object, ends: object = None) -> tuple[bool, datetime | None]:
     """Whether a page with these dates is built now, and when that changes."""
-    now, start, end = datetime.now(UTC), _moment_of(begins), _moment_of(ends)
+    now, start, end = datetime.now(UTC), moment_of(begins), moment_of(ends)
     if end and end <= now:
         return False, None
     return (False, start) if start and start > now else (True, end)
 
 
-def date_of(value: object) -> date | None:
-    if isinstance(value, Mapping):  # the blog plugin of Material: created, updated
-        value = value.get("created")
-    if isinstance(value, datetime | date):
-        return value
+def moment_of(value: object) -> datetime | None:
+    """A date of the front matter, in UTC if it names no time zone."""
     text = re.sub(r" (?=[+-])", "", str(value or "")[:40])  # 2021-12-31 23:00:00 +0100
     for form in (text, text[:10]):
         with suppress(ValueError):
-            return datetime.fromisoformat(form)
+            found = datetime.fromisoformat(form)
+            return found if found.tzinfo else found.replace(tzinfo=UTC)
     return None

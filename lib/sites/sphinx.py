@@ -1,11 +1,9 @@
 """Sphinx with MyST, Jupyter Book, and sites made from MyST Markdown, such as Jupyter Book 2."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from lib.sites.anchors import PLAIN_HEADING, unrepeated
 from lib.sites.config_files import (
     UNKNOWN,
     UNREAD,
@@ -21,7 +19,6 @@ from lib.sites.site import (
     UNKNOWN_PATH,
     ContentRoot,
     Generator,
-    HeadingRules,
     PagePath,
     PageSource,
     Project,
@@ -46,11 +43,6 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
         return PagePath(joined(site.base_url, folder, "/" if name == "index" else f"{name}/"))
     suffix = string(site.settings, "html_file_suffix") or ".html"
     return PagePath(joined(site.base_url, folder, name) + suffix)
-
-
-def _slug(text: str) -> str:
-    """`docutils.nodes.make_id` for ASCII."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
@@ -85,11 +77,6 @@ def _listed(toc: object) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _myst_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
-    excluded = glob_matches(strings(site.settings.get("exclude")), source.path)
-    return NOT_BUILT if excluded or _left_out(site, source) else UNKNOWN_PATH
-
-
 def _left_out(site: Site, source: PageSource) -> bool:
     listed = _listed(site.settings.get("toc")) if site.settings.get("only_toc", True) else ()
     return bool(listed) and not glob_matches(listed, source.path)
@@ -112,7 +99,7 @@ MYST_SITE: Final = Generator(
     title=lambda settings: string(settings, "title"),
     unread=lambda _: [use_the_build("MyST's addresses are known only from its build")],
     page_order=_page_order,
-    page_path=_myst_path,
+    page_path=lambda site, _, source: NOT_BUILT if _left_out(site, source) else UNKNOWN_PATH,
     markdown=lambda _: "myst",
     underscored_pages=True,
 )
@@ -121,9 +108,11 @@ _SETTINGS: Final = ("exclude_patterns", "html_file_suffix")
 
 
 def _unread(project: Project) -> Iterator[str]:
-    for key in _SETTINGS:
-        if setting(project.settings, key) is UNKNOWN:
-            yield use_the_build(f"{key} is code or set in another place")
+    if keys := [key for key in _SETTINGS if setting(project.settings, key) is UNKNOWN]:
+        yield use_the_build(f"{', '.join(keys)} cannot be read")
+    else:
+        reason = "anchors are known only from the build"
+        yield use_the_build(reason, "links lead to pages, not to headings")
 
 
 GENERATOR: Final = Generator(
@@ -131,7 +120,6 @@ GENERATOR: Final = Generator(
     options={"use_directory_urls": bool},
     config_files=("conf.py", "_toc.yml"),
     read_settings=_read_settings,
-    patterns=("exclude_patterns",),
     recognises=_recognises,
     address=lambda settings: (
         string(settings, "html_baseurl"),
@@ -141,7 +129,6 @@ GENERATOR: Final = Generator(
     page_order=_page_order,
     page_path=_page_path,
     unread=_unread,
-    heading_rules=lambda _: HeadingRules(slugify=_slug, number=unrepeated, plain=PLAIN_HEADING),
     markdown=lambda _: "myst",
     underscored_pages=True,
 )

@@ -99,10 +99,9 @@ def _heading_rules(site: Site) -> HeadingRules:
     return HeadingRules(
         slugify=_slug if _usual_anchors(site.settings) else None,
         number=partial(numbered, explicit_count=True),
-        text=HeadingText(
-            emoji_codes=False, footnotes=False, attributes=True, breaks="", raw_entities=True
-        ),
+        text=HeadingText(emoji_codes=False, raw_entities=True, attributes=True),
         explicit_id=attribute_list,
+        template=re.compile(r"\[\^|\n"),  # a footnote or a break
     )
 
 
@@ -116,19 +115,14 @@ _IMPORTED: Final = re.compile(r"""^import\s+(\w++)\s+from\s+['"][^.'"]""", re.MU
 
 
 def _read_settings(file: Path, problems: list[str] | None = None) -> dict[str, Any]:
-    wanted = ("base", "cleanUrls", "srcDir", "themeConfig", "title", "rewrites", "markdown")
     text = read_text(file, problems)
-    settings = read_object(text, wanted, file.name, problems)
+    settings = read_object(text, file.name, problems)
     if "extends" in settings:
         # A package is made for many sites, so it does not set the paths of one.
         packages, extended = _IMPORTED.findall(text), _EXTENDED.search(text)
         packaged = extended is not None and extended[1] in packages
         settings["markdown" if packaged else UNREAD] = UNKNOWN
     return settings
-
-
-def _title(settings: Mapping[str, Any]) -> str:
-    return string(settings, "title") or string(section(settings, "locales", "root"), "title")
 
 
 _LINK: Final = re.compile(r"""\blink:\s*+["']/([^"'#\n]*+)""")
@@ -150,13 +144,12 @@ GENERATOR: Final = Generator(
         ".vitepress/",
     ),
     read_settings=_read_settings,
-    patterns=("srcExclude",),
     project_folder=_project_folder,
     address=lambda settings: (
         string(section(settings, "sitemap"), "hostname"),
         base_of(settings, "base"),
     ),
-    title=_title,
+    title=lambda settings: string(settings, "title"),
     page_order=_page_order,
     content_roots=lambda project: project.single_root(string(project.settings, "srcDir", ".")),
     unread=_unread,

@@ -12,7 +12,6 @@ from lib.sites.config_files import (
     DataError,
     Tagged,
     load_data,
-    merged,
     read_config,
     read_text,
 )
@@ -163,8 +162,3 @@ def test_files_that_are_no_text_read_as_empty(tmp_path: Path) -> None:
         "",
         "",
     ]
-
-
-def test_merged_goes_mapping_by_mapping() -> None:
-    base = {"a": {"x": 1, "y": 1}, "b": [1]}
-    assert merged(base, {"a": {"y": 2}, "b": [2]}) == {"a": {"x": 1, "y": 2}, "b": [2]}

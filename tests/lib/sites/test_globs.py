@@ -97,12 +97,6 @@ def test_lists_of_patterns_have_limits() -> None:
     assert rules.problems
 
 
-def test_a_rule_that_is_not_valid_leaves_the_others() -> None:
-    rules = gitignore("[z-a]\nb")
-    assert rules.matches("b")
-    assert len(rules.problems) == 1
-
-
 @given(st.text(alphabet="*?[]{}!^-,/a\\", max_size=30), st.text(alphabet="a/b", max_size=10))
 def test_no_glob_raises(pattern: str, path: str) -> None:
     assert glob_matches((pattern,), path) in (True, False)

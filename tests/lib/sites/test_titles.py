@@ -39,9 +39,7 @@ def test_the_title_is_that_of_the_configuration(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        (".vitepress/config.mts", "export default {locales: {root: {title: 'Hafen'}}}"),
         ("myst.yml", "site:\n  title: Hafen\nproject:\n  title: Handbuch\n"),
-        ("hugo.toml", 'title = "Harbour"\n[languages.en]\ntitle = "Hafen"\n'),
     ],
 )
 def test_a_title_of_its_own_comes_first(name: str, text: str, tmp_path: Path) -> None:
@@ -145,46 +143,29 @@ def test_the_order_is_that_of_the_sidebars_of_docusaurus(tmp_path: Path) -> None
     ]
 
 
-def test_a_sidebars_file_may_have_another_name(tmp_path: Path) -> None:
-    files = {"docs/a.md": PAGE, "docs/b.md": PAGE, "nav/own.json": '{"docs": ["b", "a"]}'}
-    assert docusaurus(tmp_path, files, "{docs: {sidebarPath: './nav/own.json'}}") == [
-        "b.md",
-        "a.md",
-    ]
-
-
-def test_a_sidebars_file_outside_of_the_project_is_not_read(tmp_path: Path) -> None:
-    (tmp_path / "own.json").write_text('{"docs": ["b", "a"]}')
-    files = {"docs/a.md": PAGE, "docs/b.md": PAGE}
-    found = docusaurus(tmp_path / "site", files, "{docs: {sidebarPath: '../own.json'}}")
-    assert found == ["a.md", "b.md"]
-
-
 def test_a_generated_sidebar_follows_positions(tmp_path: Path) -> None:
     def at(position: str) -> str:
         return f"---\nsidebar_position: {position}\n---\n{PAGE}"
 
     files = {
         "docs/zero.md": at("1"),
-        "docs/guide/_category_.json": '{"position": 2}',
         "docs/guide/index.md": PAGE,
         "docs/guide/10-late.md": PAGE,
         "docs/guide/2-early.md": PAGE,
         "docs/guide/first.md": at("0.5"),
         "docs/guide/any.md": at("no number"),
-        "docs/api/_category_.yml": "position: 3\n",
         "docs/api/a.md": PAGE,
         "docs/about.md": PAGE,
     }
     assert docusaurus(tmp_path, files) == [
         "zero.md",
+        "about.md",
+        "api/a.md",
         "guide/index.md",
         "guide/first.md",
         "guide/2-early.md",
         "guide/10-late.md",
         "guide/any.md",
-        "api/a.md",
-        "about.md",
     ]
 
 
