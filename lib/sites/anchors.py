@@ -119,12 +119,10 @@ def _written(heading: _RoutedHeading, text: str) -> str:
 def attribute_list(source: str) -> tuple[str, str | None]:
     """Split `{#id .class key=value}` off a heading: the heading, and the id."""
     found = _ATTRIBUTES.search(source)
-    return (source[: found.start()], attribute_id(found[1])) if found else (source, None)
-
-
-def attribute_id(attributes: str) -> str | None:
-    ids = [a or b or c or d for a, b, c, d in _ATTRIBUTE.findall(attributes)]
-    return ids[-1] if ids else None
+    if found is None:
+        return source, None
+    ids = ["".join(forms) for forms in _ATTRIBUTE.findall(found[1])]
+    return source[: found.start()], ids[-1] if ids else None
 
 
 _PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")

@@ -16,7 +16,7 @@ from typing import Final
 _MAX_PATTERNS: Final = 1_000
 _MAX_CHARACTERS: Final = 20_000
 """Of all patterns of a list together."""
-TOO_MANY: Final = (
+_TOO_MANY: Final = (
     f"more than {_MAX_PATTERNS} patterns, or than {_MAX_CHARACTERS} characters in them"
 )
 
@@ -142,7 +142,7 @@ def gitignore(text: str) -> GitIgnore:
             continue
         characters += len(rule)
         if len(rules) == _MAX_PATTERNS or characters > _MAX_CHARACTERS:
-            problems.append(f"{TOO_MANY}: the rest does not apply")
+            problems.append(f"{_TOO_MANY}: the rest does not apply")
             break
         glob = _glob(bare.removeprefix("/") if "/" in bare else f"**/{bare}")
         rules.append((excludes, glob, folder))
