@@ -10,9 +10,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from json import JSONDecoder
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -223,6 +221,7 @@ _FRONT_CLOSE: Final = {
     "+++": re.compile(r"(?m)(?:^|(?<=\r))\+\+\+[ \t]*(?:\r\n?|\n|\Z)"),
 }
 _JSON_OPEN: Final = re.compile(r"\ufeff?\s*+(?=\{\s*[\"}])")
+_JSON_BRACE: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[{}]', re.DOTALL)
 _JSON_CLOSE: Final = re.compile(r"[ \t]*(?:\r\n?|\n|\Z)")
 _KEY_LINE: Final = {
     "---": re.compile(r"(?m)^[ \t]*+[\w\"'][^\n]*?(?::(?:\s|$)|\s=\s)"),
@@ -231,6 +230,7 @@ _KEY_LINE: Final = {
 _NEWLINE: Final = re.compile(r"\r\n?")
 # What is still legible in front matter that is not valid: a value in one line.
 _PLAIN_VALUE: Final = re.compile(r"(?m)^([A-Za-z][\w-]*+)[ \t]*+(?::(?=[ \t]|$)|=)(.*)")
+_JSON_VALUE: Final = re.compile(r'"([A-Za-z][\w-]*+)"\s*+:\s*+("(?:[^"\\\n]|\\.)*+"|\w++)')
 _OTHER_LINE: Final = re.compile(r"[ \t#]|-[ \t]|\Z")
 
 
@@ -262,10 +262,13 @@ def read_front_matter(text: str, *, json: bool = False) -> FrontMatter | None:
         name = opening[2] or ("toml" if fence == "+++" else "yaml")
         return _front_matter(body, end, name)
     if json and (opening := _JSON_OPEN.match(text)):
-        with suppress(ValueError, RecursionError):
-            end = JSONDecoder().raw_decode(text, opening.end())[1]
-            below = _JSON_CLOSE.match(text, end)
-            return _front_matter(text[opening.end() : end], below.end(), "json") if below else None
+        depth = 0
+        for found in _JSON_BRACE.finditer(text, opening.end()):
+            depth += {"{": 1, "}": -1}.get(found[0], 0)
+            if not depth:
+                below = _JSON_CLOSE.match(text, found.end())
+                body = text[opening.end() : found.end()]
+                return _front_matter(body, below.end(), "json") if below else None
     return None
 
 
@@ -281,7 +284,7 @@ def _front_matter(body: str, end: int, name: str) -> FrontMatter:
             raise DataError(f"more than {_MAX_FRONT_MATTER} characters")
         values = load_data(body, _FRONT_SYNTAXES[name], first_line=2)
     except DataError as error:
-        plain, complete = _plain_values(body)
+        plain, complete = _plain_values(body, name)
         return FrontMatter(plain, end, f"the front matter cannot be read: {error}", complete)
     if isinstance(values, dict):
         return FrontMatter({str(key): value for key, value in values.items()}, end)
@@ -289,10 +292,11 @@ def _front_matter(body: str, end: int, name: str) -> FrontMatter:
     return FrontMatter({}, end, problem)
 
 
-def _plain_values(body: str) -> tuple[dict[str, object], bool]:
+def _plain_values(body: str, name: str) -> tuple[dict[str, object], bool]:
     """Return the values that stand in one line, and whether there can be no others."""
+    pattern = _JSON_VALUE if name == "json" else _PLAIN_VALUE
     values: dict[str, object] = {}
-    for key, text in _PLAIN_VALUE.findall(body):
+    for key, text in pattern.findall(body):
         value = text.strip()
         if value[:1] in ("'", '"') and value[-1:] == value[:1]:
             value = value[1:-1]
@@ -300,7 +304,7 @@ def _plain_values(body: str) -> tuple[dict[str, object], bool]:
             value = value.partition(" #")[0].rstrip()
         if value and value[0] not in "|>&*":
             values[key] = {"true": True, "false": False}.get(value.lower(), value)
-    return values, all(
+    return values, name != "json" and all(
         _OTHER_LINE.match(line) or _PLAIN_VALUE.match(line) for line in body.split("\n")
     )
 

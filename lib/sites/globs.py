@@ -5,9 +5,9 @@ leftmost match of each is therefore as good as any other, and an atomic group ke
 for a path is at most proportional to the length of the path times that of the pattern.
 """
 
-import fnmatch
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, islice
@@ -39,8 +39,11 @@ def glob_matches(patterns: tuple[str, ...], path: str, *, below: bool = False) -
 
 @lru_cache(maxsize=64)
 def _compiled(patterns: tuple[str, ...], end: str) -> re.Pattern[str]:
-    globs = _expanded(patterns) if fits(patterns) else ()
-    return re.compile(_any(_glob(glob.removeprefix("./")) + end for glob in globs), re.DOTALL)
+    globs = []
+    for glob in _expanded(patterns) if fits(patterns) else ():
+        with suppress(ValueError):
+            globs.append(_glob(glob.removeprefix("./")) + end)
+    return re.compile(_any(globs), re.DOTALL)
 
 
 def _any(patterns: Iterable[str]) -> str:
@@ -98,9 +101,25 @@ def _segment(glob: str) -> str:
 
 
 def _characters(body: str) -> str:
-    """The inside of `[a-c]` or `[!a]` as a regular expression, which never matches a slash."""
-    glob = f"[!{body[1:]}]" if body[0] in "!^" else f"[{body}]"
-    return "(?!/)" + fnmatch.translate(glob)[len("(?s:") : -len(r")\Z")]
+    r"""The inside of `[a-c]` or `[!a]` as a regular expression, which never matches a slash.
+
+    Raises `ValueError` for `[c-a]`.
+    """
+    negated, body = body[:1] in ("!", "^"), body.lstrip("!^") if body[:1] in ("!", "^") else body
+    items = []
+    while body:
+        if body[1:2] == "-" and len(body) > 2:
+            if body[0] > body[2]:
+                raise ValueError("the range is reversed")
+            items.append(f"{re.escape(body[0])}-{re.escape(body[2])}")
+            body = body[3:]
+        else:
+            body = body[1:] if body[0] == "\\" and len(body) > 1 else body
+            items.append(re.escape(body[0]))
+            body = body[1:]
+    if not items:
+        return "[^/]" if negated else "(?!)"
+    return f"(?!/)[{'^' * negated}{''.join(items)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +163,12 @@ def gitignore(text: str) -> GitIgnore:
         if len(rules) == _MAX_PATTERNS or characters > _MAX_CHARACTERS:
             problems.append(f"{_TOO_MANY}: the rest does not apply")
             break
-        glob = _glob(bare.removeprefix("/") if "/" in bare else f"**/{bare}")
-        rules.append((excludes, glob, folder))
+        try:
+            glob = _glob(bare.removeprefix("/") if "/" in bare else f"**/{bare}")
+        except ValueError as error:
+            problems.append(f"invalid pattern {bare[:60]!r}: {error}")
+        else:
+            rules.append((excludes, glob, folder))
     groups = []
     for excludes, same in groupby(reversed(rules), key=lambda rule: rule[0]):
         own = list(same)
