@@ -70,7 +70,8 @@ a.prev a.next a.previous .section-nav
 .copybtn .copy-button .btn-clipboard .clipboard-button .code-copy .copy-code-button .clipboard-copy
 .sr-only .visually-hidden .screen-reader-text .visuallyhidden .vh .boring
 .share .share-buttons .social-share .giscus .utterances .comments #comments #disqus_thread
-.print:hidden .hx:print:hidden .d-print-none .hidden-print .no-print .noprint .hide-for-print
+.print:hidden .hx:print:hidden .x:print:hidden .d-print-none .hidden-print .no-print .noprint
+.hide-for-print .nextra-breadcrumb
 .d-print-block .d-print-flex .print-only .only-print .show-for-print
 .cookie-banner .cookie-consent .cookieconsent .cc-window #onetrust-consent-sdk
 .newsletter .newsletter-form .feedback .feedback--prompt .md-feedback .helpful #feedback
@@ -556,11 +557,14 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
         return None if (attributes.get("role") or "").startswith(("note", "doc-")) else node
     if tag == "footer" and node.parent is not None and node.parent.tag != "blockquote":
         return node
-    if "data-pagefind-ignore" in attributes:
+    if "data-pagefind-ignore" in attributes and "nextra-code" not in classes:  # all code there
         return node
     if attributes.get("aria-hidden") == "true":  # the title of Starlight's asides is hidden
         return None if "title" in classes else node
-    if "hidden" in attributes or "display:none" in (attributes.get("style") or "").replace(" ", ""):
+    style = (attributes.get("style") or "").replace(" ", "")
+    if tag in _HEADINGS and "visibility:hidden" in style:  # Nextra's, in each of its tabs
+        return node
+    if "hidden" in attributes or "display:none" in style:
         if attributes.get("hidden") == "until-found" or "tab" in classes:
             return None
         return node

@@ -338,3 +338,12 @@ def test_a_path_that_ends_with_a_short_title_is_no_text() -> None:
     html = """<main><div><a href=/>Guide</a><span>Cards</span></div><h1>Cards and lists</h1>
     <p>Some text.</p></main>"""
     assert text(html) == "Cards and lists Some text."
+
+
+def test_nextra_has_its_code_and_neither_its_path_nor_titles_of_tabs() -> None:
+    html = """<article><div class=nextra-breadcrumb><a href=/>Docs</a><span>Guide</span></div>
+    <main data-pagefind-body><h1>Tabs</h1><p>Some text.</p><div data-pagefind-ignore=all
+    class="nextra-code x:relative"><pre>x = 1</pre></div><div data-pagefind-ignore>No.</div>
+    <div role=tabpanel><h3 id=a style="visibility:hidden;width:0">A</h3>One</div></main>
+    <div class=x:print:hidden><a href=b>Next page</a></div></article>"""
+    assert text(html) == "Tabs Some text. x = 1 One"
