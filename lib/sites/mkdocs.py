@@ -1,4 +1,4 @@
-"""MkDocs, with the posts of Material's blog plugin."""
+"""MkDocs, with its translations (static-i18n) and the posts of Material's blog plugin."""
 
 import posixpath
 import re
@@ -49,7 +49,8 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
         return NOT_BUILT
     if _unread_settings(site.settings):
         return UNKNOWN_PATH
-    folder, name = split_name(source.path)
+    path, locale = _locale(plugins.get("i18n", {}), source.path)
+    folder, name = split_name(path)
     if name == "README" and posixpath.join(folder, "index.md") in source.siblings:
         return NOT_BUILT
     if name in ("index", "README"):
@@ -57,7 +58,7 @@ def _page_path(site: Site, _root: ContentRoot, source: PageSource) -> PagePath:
         folder += "/" if folder else ""
     else:
         name += "/" if _directory_urls(site) else ".html"
-    return PagePath(joined(site.base_url, folder, name))
+    return PagePath(joined(site.base_url, locale, folder, name), locale=locale)
 
 
 def _directory_urls(site: Site) -> bool:
@@ -74,6 +75,25 @@ _patterns: Final = lru_cache(maxsize=8)(gitignore)
 
 def _matches(patterns: object, path: str, before: str = "") -> bool:
     return _patterns(before + (patterns if isinstance(patterns, str) else "")).matches(path)
+
+
+def _locale(i18n: Mapping[str, Any], path: str) -> tuple[str, str]:
+    """The path without its language, and the language's part of the address (static-i18n)."""
+    languages = i18n.get("languages")
+    entries = (
+        [e for e in languages if isinstance(e, Mapping)] if isinstance(languages, list) else []
+    )
+    default = next((string(e, "locale") for e in entries if e.get("default") is True), "")
+    for locale in (string(entry, "locale") for entry in entries):
+        if not locale:
+            continue
+        shown = "" if locale == default else locale
+        if i18n.get("docs_structure", "suffix") == "folder":
+            if path.startswith(locale + "/"):
+                return path[len(locale) + 1 :], shown
+        elif path.endswith(f".{locale}.md"):
+            return path[: -len(locale) - 4] + ".md", shown
+    return path, ""
 
 
 def _material_post(site: Site, blog: Mapping[str, Any], source: PageSource) -> PagePath | None:
@@ -212,8 +232,8 @@ def _nav_files(nav: object) -> Iterator[str]:
             yield from _nav_files(entry)
 
 
-_UNREAD: Final = ("INHERIT", "i18n", "exclude")
-"""A setting and two plugins that change addresses or leave pages out."""
+_UNREAD: Final = ("INHERIT", "exclude")
+"""A setting and a plugin that change addresses or leave pages out."""
 
 
 def _unread_settings(settings: Mapping[str, Any]) -> list[str]:

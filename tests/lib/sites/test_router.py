@@ -252,7 +252,7 @@ def test_costly_mkdocs_patterns_end_soon(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("plugins", "path", "problem"),
     [
-        ("[{i18n: {languages: [{locale: fr}]}}]", "a.fr.md", True),
+        ("[{exclude: {glob: [b.md]}}]", "a.md", True),
         ("[{blog: {post_url_format: '{slug}'}}]", "blog/posts/a.md", False),
     ],
 )
@@ -263,6 +263,20 @@ def test_mkdocs_addresses_that_are_not_read(
     found = routed(tmp_path, files, "docs")[path]
     assert (found.url, found.published) == (None, True)
     assert bool(detect_site(tmp_path / "docs").problems) is problem
+
+
+def test_mkdocs_translations(tmp_path: Path) -> None:
+    config = "plugins: [{i18n: {%s languages: [{locale: en, default: true}, {locale: fr}]}}]"
+    files = {"mkdocs.yml": config % "", "docs/a.md": "", "docs/a.fr.md": "", "docs/index.en.md": ""}
+    found = routed(tmp_path, files, "docs")
+    assert [(a.url, a.locale) for a in found.values()] == [("/a/", ""), ("/fr/a/", "fr"), ("/", "")]
+    files = {
+        "mkdocs.yml": config % "docs_structure: folder,",
+        "docs/en/a.md": "",
+        "docs/fr/b.md": "",
+    }
+    found = routed(tmp_path, files, "docs")
+    assert (found["en/a.md"].url, found["fr/b.md"].url) == ("/a/", "/fr/b/")
 
 
 def test_posts_of_the_material_blog(tmp_path: Path) -> None:
