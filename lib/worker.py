@@ -217,7 +217,7 @@ def _open_html(request: Open, root: Path, found: Discovery) -> _Found:
             f"and not its {found.others} Markdown files. SITE_SOURCE=markdown reads those."
         )
     if count := len(built.repeated):
-        notes.append(f"{count} blocks that stand on nearly every page are no text.")
+        notes.append(f"Blocks that stand on nearly every page are no text: {count} left out.")
     if request.build:
         notes.append("SITE_BUILD has no effect: the book is a built site itself.")
     book = Book(root, built.site, paths, request.limits, request.chunk_tokens, built)
