@@ -27,7 +27,9 @@ async def completions(
     manifest = await publish(store, chunks, random_vectors(len(chunks)))
     words = BookWords(store)
     try:
-        return [await words.complete(text, manifest) for text in typed]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lib.completion, "_WAIT_SECONDS", 30.0)  # a busy disk may take a second
+            return [await words.complete(text, manifest) for text in typed]
     finally:
         await words.close()
         await store.close()
