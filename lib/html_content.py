@@ -134,6 +134,7 @@ body.td-taxonomy body.td-term
 _REASONS: Final = {
     selector: reason for reason, selectors in _LISTS.items() for selector in selectors.split()
 }
+_MORE: Final = re.compile(r"(?:read more|continue reading)\s?[→»›…]", re.IGNORECASE)
 _EDIT: Final = re.compile(r"/(?:-/|_)?edit/|/issues/new(?:[/?]|\Z)|[?&]action=edit")
 """In the address of a link with which readers change a page or report an error in it."""
 _DATE: Final = re.compile(
@@ -572,9 +573,10 @@ def _is_dropped(node: LexborNode) -> LexborNode | None:
 
 
 def _is_button(link: LexborNode) -> bool:
-    """Tell whether a link alone in its block leads to the next page, or to the page's editor."""
+    """Tell whether a link leads to the next page, below a teaser to its page, or, alone in its
+    block, to the page's editor."""
     attributes = link.attrs
-    if attributes.sget("rel") in ("prev", "next"):
+    if attributes.sget("rel") in ("prev", "next") or _MORE.fullmatch(link.text().strip()):
         return True
     if not _EDIT.search(attributes.sget("href")):
         return False

@@ -347,3 +347,9 @@ def test_nextra_has_its_code_and_neither_its_path_nor_titles_of_tabs() -> None:
     <div role=tabpanel><h3 id=a style="visibility:hidden;width:0">A</h3>One</div></main>
     <div class=x:print:hidden><a href=b>Next page</a></div></article>"""
     assert text(html) == "Tabs Some text. x = 1 One"
+
+
+def test_a_link_below_a_teaser_is_no_text() -> None:
+    html = """<main><h1>News</h1><p>Tides are late.</p><p><a href=/tides>Read more →</a></p>
+    <p>To read more, see <a href=/moon>the moon</a> → or ask.</p></main>"""
+    assert text(html) == "News Tides are late. To read more, see the moon → or ask."
