@@ -65,13 +65,6 @@ hypothesis_settings.load_profile("repeatable")
 _embed = _E5.document
 
 
-def pytest_collection_finish() -> None:
-    """Thousands of collected tests would make every full garbage collection last long enough to
-    pass for a server that does not answer."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(scope="session", autouse=True)
 def model_loaded_once() -> Iterator[None]:
     """Load the real model once: it would take half a second for each application.
