@@ -8,23 +8,27 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dotenv import load_dotenv
 from quart import Quart, Response, g, request
 from quart_cors import cors
-from quart_rate_limiter import RateLimiter
 
 from handlers import (
     archive,
+    ask,
     book,
     chat,
+    completions,
     feedback,
     health,
     ingest,
+    llms,
+    mcp,
     metrics,
     pages,
     search,
+    ui_chat,
     widget,
     widget_config,
 )
-from handlers.failures import register_failures
-from handlers.limits import make_limit_store
+from handlers.failures import ErrorFormats, register_failures
+from handlers.limits import limit_rates
 from handlers.middleware import EXPOSED_HEADERS, Middleware
 from handlers.origins import check_origin
 from lib.logs import current_request
@@ -41,6 +45,9 @@ ALLOWED_HEADERS = (
     "X-API-Key",
     "X-Anonymous-Session-ID",
     "X-Request-Id",
+    "MCP-Protocol-Version",
+    "Mcp-Method",
+    "Mcp-Name",
 )
 
 
@@ -58,6 +65,10 @@ def create_app(
 
     for module in (
         chat,
+        completions,
+        ui_chat,
+        ask,
+        mcp,
         search,
         feedback,
         ingest,
@@ -66,11 +77,13 @@ def create_app(
         metrics,
         pages,
         book,
+        llms,
         widget,
         widget_config,
     ):
         app.register_blueprint(module.blueprint)
-    register_failures(app)
+    error_formats = ErrorFormats({})
+    register_failures(app, error_formats)
     origins = Origins(settings.origins, follows_site=settings.allowed_origins is None)
     app.extensions["origins"] = origins
     app.config["QUART_CORS_ALLOW_ORIGIN"] = origins  # quart-cors reads it on each request
@@ -83,7 +96,8 @@ def create_app(
         body_limit=lambda path: (
             settings.max_archive_bytes if path == archive.PATH else MAX_BODY_BYTES
         ),
-        slow_paths=("/chat", archive.PATH),
+        slow_paths=("/chat", "/v1/chat/completions", "/ui/chat", "/ask", "/mcp", archive.PATH),
+        error_formats=error_formats,
     )
     app.asgi_app = middleware  # type: ignore[method-assign]  # Quart's documented hook
     app.extensions["middleware"] = middleware
@@ -119,7 +133,7 @@ def create_app(
             note.reader = reader
         return response
 
-    RateLimiter(app, store=make_limit_store(settings), enabled=settings.rate_limit_enabled)
+    limit_rates(app, settings)
 
     with_cors: Quart = cors(
         app,

@@ -10,7 +10,7 @@ import msgspec
 from quart import Request, Response, current_app, request
 
 from lib.api import Operation, decode_body, decode_query
-from lib.auth import bearer, has_key
+from lib.auth import bearer, has_key, is_local_host, is_loopback
 from lib.errors import Forbidden, InvalidRequest, UnsupportedMediaType
 from lib.origins import Origins
 from lib.services import Services
@@ -60,7 +60,7 @@ def query(form: type[_R]) -> _R:
     return decode_query(request.args.to_dict(), form)
 
 
-def respond(answer: msgspec.Struct | dict[str, object], status: int = 200) -> Response:
+def respond(answer: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(answer), status, content_type="application/json")
 
 
@@ -85,6 +85,33 @@ def require_known_origin() -> None:
         raise Forbidden("Another site's page must send its origin, as `fetch` does.")
     if origin and not is_own_origin(origin) and origin not in allowed_origins():
         raise Forbidden("The origin of this page is not allowed. See ALLOWED_ORIGINS.")
+
+
+def require_trusted_origin() -> None:
+    """Like `require_known_origin`, for interfaces that no page of Quire's own calls.
+
+    A page can make the name of its own host lead to this machine (DNS rebinding). Its requests then
+    seem to be Quire's own, so only pages of allowed origins may call. Raises `Forbidden`.
+    """
+    origin = request.headers.get("Origin", "").lower()
+    if origin and origin not in allowed_origins():
+        raise Forbidden("The origin of this page is not allowed. See ALLOWED_ORIGINS.")
+    if _is_rebound():
+        raise Forbidden(
+            "The host name of this request is not local, although its sender is. A reverse proxy "
+            "on this machine must add X-Forwarded-For."
+        )
+    require_known_origin()
+
+
+def _is_rebound() -> bool:
+    """Whether a local program, such as a browser, has called by a name that is not local.
+
+    A proxy on this machine does so as well, but says whom it calls for.
+    """
+    if any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "Via")):
+        return False
+    return is_loopback(request.remote_addr or "") and not is_local_host(request.host)
 
 
 def is_own_origin(origin: str) -> bool:

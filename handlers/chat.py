@@ -1,21 +1,20 @@
 """POST /chat"""
 
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
-from handlers import body, operation, require_known_origin, respond, services
-from handlers.limits import limits, reader
-from lib.answer import collect, stream, stream_complete
+from handlers import body, operation, require_known_origin, respond
+from handlers.answering import NOT_KEPT, answer_stream, answer_whole, prepare_turn
+from handlers.limits import QUESTIONS, limits
 from lib.api import Operation
-from lib.chat import ChatRequest, prepare
-from lib.events import CONTENT_TYPE, ChatAnswer, Cited, Done, Failed, TextDelta, encode_events
-from lib.metrics import AnswerRecorder
+from lib.chat import ChatRequest
+from lib.events import ChatAnswer, Cited, Done, Failed, TextDelta
 
 blueprint = Blueprint("chat", __name__)
 
 
 @blueprint.post("/chat")
-@rate_limit(limits=limits())
+@rate_limit(limits=limits(allowance=QUESTIONS))
 @operation(
     Operation(
         "Answer a question. The answer is streamed unless `stream` is false.",
@@ -31,19 +30,10 @@ blueprint = Blueprint("chat", __name__)
 async def chat() -> Response:
     require_known_origin()
     asked = await body(ChatRequest)
-    accepted = request.headers.get("Accept-Language", "")
-    turn = await prepare(services().chat, asked, await reader(), accepted)
-    events = (stream if asked.stream else stream_complete)(services().chat, turn)
-    recorder = AnswerRecorder(services().metrics, turn.started, streamed=asked.stream)
-    headers = {"X-Session-Id": turn.session_id, "Cache-Control": "no-cache"}
-    if not asked.stream:
-        whole = respond(await collect(events, recorder.record))
-        whole.headers.update(headers)
-        return whole
-    streamed = Response(
-        encode_events(events, recorder.record),
-        content_type=CONTENT_TYPE,
-        headers={**headers, "X-Accel-Buffering": "no"},
-    )
-    streamed.timeout = None  # Quart's default cuts streams after 60 s
-    return streamed
+    turn = await prepare_turn(asked)
+    headers = {**NOT_KEPT, "X-Session-Id": turn.session_id}
+    if asked.stream:
+        return answer_stream(turn, headers=headers)
+    whole = respond(await answer_whole(turn))
+    whole.headers.update(headers)
+    return whole

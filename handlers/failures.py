@@ -1,15 +1,19 @@
-"""Map every error to a JSON response."""
+"""Map every error to a response, in the format of the protocol that the caller speaks."""
 
 import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
-from quart import Quart, Response
+from quart import Quart, Response, current_app, request
 from quart_rate_limiter import RateLimitExceeded
 from werkzeug.exceptions import HTTPException
 
 from handlers import respond, services
-from lib.errors import QuireError, TooManyRequests
+from handlers.limits import too_many_requests
+from lib.errors import QuireError
+from lib.events import encode_error
 
 _log = logging.getLogger(__name__)
 
@@ -26,15 +30,65 @@ _HTTP_ERRORS = {
 }
 
 
-def register_failures(app: Quart) -> None:
-    """Answer every error with `{"error", "code", "details"}` and its status."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error as its caller may see it."""
+
+    status: int
+    code: str
+    message: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorFormat:
+    """How a protocol reports an error."""
+
+    body: Callable[[Failure], object]
+    """The JSON body of a response."""
+    end_stream: Callable[[Failure], bytes]
+    """The last bytes of an event stream that is interrupted."""
+
+
+class ErrorFormats:
+    """The error formats of the paths that begin with each prefix; others have Quire's own."""
+
+    def __init__(self, by_prefix: Mapping[str, ErrorFormat]) -> None:
+        self._by_prefix = by_prefix
+
+    def of(self, path: str) -> ErrorFormat:
+        for prefix, chosen in self._by_prefix.items():
+            if path.startswith(prefix):
+                return chosen
+        return _OWN_FORMAT
+
+
+def as_failure(error: QuireError) -> Failure:
+    return Failure(
+        status=error.status, code=error.code, message=error.message, details=error.details
+    )
+
+
+_OWN_FORMAT = ErrorFormat(
+    body=lambda failure: {
+        "error": failure.message,
+        "code": failure.code,
+        "details": failure.details,
+    },
+    end_stream=lambda failure: encode_error(failure.message, failure.code),
+)
+
+
+def register_failures(app: Quart, formats: ErrorFormats) -> None:
+    """Answer every error in the format of its path, with its status."""
+    app.extensions["error_formats"] = formats
     app.register_error_handler(QuireError, _handle_quire_error)
     app.register_error_handler(HTTPException, _handle_http_exception)
     app.register_error_handler(Exception, _handle_unexpected)
 
 
 async def _handle_quire_error(error: QuireError) -> Response:
-    response = _respond_error(error.status, error.code, error.message, error.details)
+    response = _respond_error(as_failure(error))
     retry_after = error.retry_after
     if retry_after is None and error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         retry_after = _DEFAULT_RETRY_AFTER
@@ -45,17 +99,10 @@ async def _handle_quire_error(error: QuireError) -> Response:
 
 async def _handle_http_exception(error: HTTPException) -> Response:
     if isinstance(error, RateLimitExceeded):
-        seconds = cast(int, error.retry_after)
-        return await _handle_quire_error(
-            TooManyRequests(
-                f"Too many requests. Please try again in {seconds} seconds.",
-                details={"retry_after": seconds},
-                retry_after=seconds,
-            )
-        )
+        return await _handle_quire_error(too_many_requests(cast(int, error.retry_after)))
     status = error.code or 500
     code, sentence = _HTTP_ERRORS.get(status, ("INVALID_REQUEST", "The request is not valid."))
-    response = _respond_error(status, code, sentence, {})
+    response = _respond_error(Failure(status=status, code=code, message=sentence))
     for name, value in error.get_headers():
         if name in ("Allow", "Location"):
             response.headers[name] = value
@@ -64,9 +111,11 @@ async def _handle_http_exception(error: HTTPException) -> Response:
 
 async def _handle_unexpected(error: Exception) -> Response:
     _log.error("unexpected exception in a handler", exc_info=error)
-    return _respond_error(500, "INTERNAL", "Internal error; see the server's log.", {})
+    message = "Internal error; see the server's log."
+    return _respond_error(Failure(status=500, code="INTERNAL", message=message))
 
 
-def _respond_error(status: int, code: str, sentence: str, details: dict[str, object]) -> Response:
-    services().metrics.count_failure(code)
-    return respond({"error": sentence, "code": code, "details": details}, status)
+def _respond_error(failure: Failure) -> Response:
+    services().metrics.count_failure(failure.code)
+    formats = cast(ErrorFormats, current_app.extensions["error_formats"])
+    return respond(formats.of(request.path).body(failure), failure.status)

@@ -1,8 +1,9 @@
 """Rate limits: ten questions a minute in bursts of twenty; six times as many searches; ten times
 that with a key. Wrong admin keys are limited too.
 
-quart-rate-limiter counts requests. Its default client key is the leftmost `X-Forwarded-For`, which
-anyone can forge, and its default store never evicts. This module replaces both.
+quart-rate-limiter counts the requests of each route. Here routes can share an allowance: a question
+counts the same through every interface. Its default client key is the leftmost `X-Forwarded-For`,
+which anyone can forge, and its default store never evicts. This module replaces all three.
 """
 
 import heapq
@@ -14,8 +15,8 @@ from typing import cast
 
 import msgspec
 from cachetools import TTLCache
-from quart import current_app, g, request
-from quart_rate_limiter import RateLimit, RateLimitExceeded
+from quart import Quart, current_app, g, request
+from quart_rate_limiter import RateLimit, RateLimiter, RateLimitExceeded
 from quart_rate_limiter.store import RateLimiterStoreABC
 
 from handlers import api_key, services
@@ -27,20 +28,24 @@ from lib.settings import Settings
 _PERIOD = timedelta(minutes=2)
 _BURST = 20
 SEARCH_BURST = 120
+QUESTIONS = "questions"
+"""The allowance of every route that answers questions."""
 _KEY_FACTOR = 10
 """Factor for readers with a key."""
 _NETWORK_FACTOR = 10
 """Factor for all readers of one IPv6 /48 together."""
 _MAX_READERS = 50_000
 _MAX_WRONG_KEYS = 10
+_OPENAI_PATHS = "/v1/"
 _WRONG_KEY_SECONDS = 60.0
 
 
 class _ReaderLimit(RateLimit):
     """A burst of `burst` requests, then one per `_PERIOD / burst`; more with a reader's key."""
 
-    def __init__(self, burst: int = _BURST) -> None:
+    def __init__(self, burst: int, allowance: str) -> None:
         super().__init__(burst, _PERIOD, reader, _is_free)
+        self.allowance = allowance
 
     @property
     def count(self) -> int:
@@ -54,13 +59,57 @@ class _ReaderLimit(RateLimit):
 class _NetworkLimit(RateLimit):
     """A limit per IPv6 /48. Providers give whole /48s to customers: 65,536 networks of readers."""
 
-    def __init__(self, burst: int = _BURST) -> None:
+    def __init__(self, burst: int, allowance: str) -> None:
         super().__init__(burst * _NETWORK_FACTOR, _PERIOD, _network, _has_no_network)
+        self.allowance = allowance
 
 
-def limits(burst: int = _BURST) -> list[RateLimit]:
-    """The limits of one route. The `RateLimit-*` headers report the first."""
-    return [_ReaderLimit(burst), _NetworkLimit(burst)]
+def limits(burst: int = _BURST, allowance: str = "") -> list[RateLimit]:
+    """The limits of one route. The `RateLimit-*` headers report the first.
+
+    All routes with the same `allowance` and burst use it up together; without a name, the route has
+    its own.
+    """
+    return [_ReaderLimit(burst, allowance), _NetworkLimit(burst, allowance)]
+
+
+class _Limiter(RateLimiter):
+    """Counts by allowance, which several routes may share."""
+
+    async def count_question(self) -> None:
+        """Raises `RateLimitExceeded`."""
+        if not current_app.config["QUART_RATE_LIMITER_ENABLED"]:
+            return
+        counted = [each for each in limits() if not await self._should_skip(each)]
+        await self._raise_on_rejection(QUESTIONS, counted)
+        await self._update_limits(QUESTIONS, counted)
+
+    async def _create_key(self, endpoint: str, rate_limit: RateLimit) -> str:
+        allowance = getattr(rate_limit, "allowance", "")
+        return await super()._create_key(allowance or endpoint, rate_limit)
+
+
+def limit_rates(app: Quart, settings: Settings) -> None:
+    """Apply the limits of all routes."""
+    app.extensions["limiter"] = _Limiter(
+        app, store=_make_store(settings), enabled=settings.rate_limit_enabled
+    )
+
+
+async def count_question() -> None:
+    """Count a question that is one of the things a route can do. Raises `TooManyRequests`."""
+    try:
+        await cast(_Limiter, current_app.extensions["limiter"]).count_question()
+    except RateLimitExceeded as error:
+        raise too_many_requests(cast(int, error.retry_after)) from None
+
+
+def too_many_requests(seconds: int) -> TooManyRequests:
+    return TooManyRequests(
+        f"Too many requests. Please try again in {seconds} seconds.",
+        details={"retry_after": seconds},
+        retry_after=seconds,
+    )
 
 
 class _KeyInBody(msgspec.Struct):
@@ -159,7 +208,7 @@ class _WrongKeys:
         self._forgotten_at[sender] = since + _WRONG_KEY_SECONDS
 
 
-def make_limit_store(settings: Settings) -> _BoundedStore:
+def _make_store(settings: Settings) -> _BoundedStore:
     """Make the store of this process, or of all replicas if Redis is configured."""
     return _SharedStore(_shared_redis) if settings.redis_url else _BoundedStore()
 
@@ -181,7 +230,8 @@ async def _key_holder() -> str:
     """The name behind the request's key; empty without a valid one. Sets `g.has_key`."""
     given = api_key(request) or _key_in_body(cast(bytes, await request.get_data(as_text=False)))
     name = _keys().name(given)
-    admin = _is_admin_key(given)
+    # Clients of OpenAI's API must send a key. An invented one is no attempt to guess the admin's.
+    admin = not request.path.startswith(_OPENAI_PATHS) and _is_admin_key(given)
     g.has_key = admin or bool(name)
     return "admin" if admin else name and f"key:{name}"
 

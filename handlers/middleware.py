@@ -31,9 +31,10 @@ from hypercorn.typing import (
     Scope,
 )
 
+from handlers.failures import ErrorFormat, ErrorFormats, as_failure
 from lib.auth import client_address
 from lib.errors import BodyTimedOut, QuireError, Stopping, TimedOut
-from lib.events import CONTENT_TYPE, INTERNAL_ERROR, encode_error
+from lib.events import CONTENT_TYPE, INTERNAL_ERROR
 from lib.logs import AccessRecord, DailyPseudonyms, current_request, write_access
 from lib.metrics import Metrics
 from lib.settings import Settings
@@ -79,6 +80,7 @@ class Middleware:
         origins: Container[str],
         body_limit: Callable[[str], int],
         slow_paths: Collection[str],
+        error_formats: ErrorFormats,
     ) -> None:
         """`body_limit`: bytes by path. `slow_paths` have `settings.stream_timeout` seconds."""
         self.draining = False
@@ -89,6 +91,7 @@ class Middleware:
         self._trusted_proxy_hops = settings.trusted_proxy_hops
         self._body_limit = body_limit
         self._slow_paths = frozenset(slow_paths)
+        self._error_formats = error_formats
         self._names = DailyPseudonyms()
         self._active: set[_ActiveRequest] = set()
         self._idle = asyncio.Event()
@@ -167,10 +170,11 @@ class Middleware:
             return
         error = request.closed_by or QuireError(INTERNAL_ERROR)
         self._metrics.count_failure(error.code)
+        error_format = self._error_formats.of(scope["path"])
         if not request.started:
-            await request.respond(error, self._cors(scope))
+            await request.respond(error, error_format, self._cors(scope))
         elif request.streaming:
-            await request.end_stream(error)
+            await request.end_stream(error, error_format)
 
     def _cors(self, scope: HTTPScope) -> _Headers:
         """CORS headers for responses made here, so that an allowed page can read them."""
@@ -287,11 +291,11 @@ class _ActiveRequest:
         if event["type"] == "http.response.body" and not event.get("more_body"):
             self.ended = True
 
-    async def respond(self, error: QuireError, headers: _Headers) -> None:
+    async def respond(
+        self, error: QuireError, error_format: ErrorFormat, headers: _Headers
+    ) -> None:
         """Answer in place of the application."""
-        body = msgspec.json.encode(
-            {"error": error.message, "code": error.code, "details": error.details}
-        )
+        body = msgspec.json.encode(error_format.body(as_failure(error)))
         own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         if error.retry_after is not None:
             own.append((b"retry-after", b"%d" % error.retry_after))
@@ -300,10 +304,10 @@ class _ActiveRequest:
         )
         await self._send_last(start, body)
 
-    async def end_stream(self, error: QuireError) -> None:
+    async def end_stream(self, error: QuireError, error_format: ErrorFormat) -> None:
         """End an event stream with an error event."""
         if self.sending_since is None:
-            await self._send_last(None, encode_error(error))
+            await self._send_last(None, error_format.end_stream(as_failure(error)))
 
     async def _send_last(self, start: HTTPResponseStartEvent | None, body: bytes) -> None:
         with suppress(TimeoutError):

@@ -50,6 +50,22 @@ def client_address(remote: str, forwarded_for: str, hops: int) -> str:
     return str(address or "unknown")
 
 
+def is_loopback(address: str) -> bool:
+    """Whether an address is of this machine."""
+    found = _parse_address(address)
+    if isinstance(found, IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return found is not None and found.is_loopback
+
+
+def is_local_host(host: str) -> bool:
+    """Whether a `Host` header is an address or a name of the local machine, not a DNS name."""
+    if _parse_address(host):
+        return True
+    name = host.partition(":")[0].lower().rstrip(".")
+    return name == "localhost" or name.endswith(".localhost")
+
+
 def wider_network(address: str) -> str:
     """The /48 around a /64 from `client_address`; empty for any other address."""
     try:

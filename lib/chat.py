@@ -27,7 +27,13 @@ from lib.reranking import Reranker
 from lib.resilience import Admission, Breaker
 from lib.retrieval import retrieve_passages
 from lib.search import MAX_QUERY_CHARACTERS, Query
-from lib.sessions import Message, Sessions, conversation_key, new_session_id
+from lib.sessions import (
+    Message,
+    Sessions,
+    conversation_key,
+    new_session_id,
+    recent_messages,
+)
 from lib.sites.generators import generator_named
 from lib.store import Store
 from lib.tokens import estimate_tokens
@@ -152,21 +158,29 @@ class Turn:
 
 
 async def prepare(
-    chat: Chat, request: ChatRequest, reader: str = "", accept_language: str = ""
+    chat: Chat,
+    request: ChatRequest,
+    reader: str = "",
+    accept_language: str = "",
+    messages: Sequence[Message] | None = None,
 ) -> Turn:
     """Validate a question of `reader` and retrieve its passages.
 
-    `accept_language` is the header of this name. Small talk is not searched for.
+    `accept_language` is the header of this name. `messages` are the conversation before the
+    question, oldest first, if the client keeps it; then there is no session, and nothing is
+    remembered. Small talk is not searched for.
 
     Raises `lib.errors.InvalidRequest`, `IndexNotReady`, `IndexOutdated` and `StoreUnavailable`.
     """
     started = time.perf_counter()
     question = trimmed(request.question, "question", MAX_QUERY_CHARACTERS)
     session_id = request.session_id or new_session_id()
-    conversation = conversation_key(reader, session_id)
-    # A new id has no history.
-    known = conversation and request.session_id
-    history = await chat.sessions.history(conversation) if known else ()
+    conversation, history = "", recent_messages(messages or ())
+    if messages is None:
+        conversation = conversation_key(reader, session_id)
+        # A new id has no history.
+        known = conversation and request.session_id
+        history = await chat.sessions.history(conversation) if known else ()
     await chat.until_indexed()
     k = request.k or request.top_k or chat.default_k
     selection = _selection_passage(request.context)

@@ -1,7 +1,4 @@
-"""Events of a streamed answer, their server-sent-events framing, and the JSON answer.
-
-This is the only module that knows the framing.
-"""
+"""Events of a streamed answer, their framing as the events of `POST /chat`, and the JSON answer."""
 
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -19,6 +16,8 @@ from lib.refusal import Suggestion
 _log = logging.getLogger(__name__)
 
 CONTENT_TYPE = "text/event-stream"
+PING = b": ping\n\n"
+"""A comment of an event stream."""
 INTERNAL_ERROR = "Internal error; see the server's log. The answer is incomplete."
 NOT_IN_BOOK = "not_in_book"
 """The `finish_reason` of a question that the book does not answer."""
@@ -157,22 +156,26 @@ class Transcript:
         ]
 
 
-def _encode_event(event: Event) -> bytes:
+def frame(event: object) -> bytes:
     """Frame one event. JSON contains no raw line breaks, so one data line is enough."""
     if isinstance(event, Ping):
-        return b": ping\n\n"
+        return PING
     return b"data: " + _encoder.encode(event) + b"\n\n"
 
 
-def encode_error(error: QuireError) -> bytes:
+def encode_error(message: str, code: str) -> bytes:
     """Frame the event that ends an interrupted stream."""
-    return _encode_event(Failed(error=error.message, code=error.code))
+    return frame(Failed(error=message, code=code))
 
 
 async def encode_events(
-    events: AsyncGenerator[Any, None], observe: Callable[[Any], None]
+    events: AsyncGenerator[Any, None],
+    observe: Callable[[Any], None],
+    encode: Callable[[Any], bytes] = frame,
 ) -> AsyncGenerator[bytes, None]:
-    """Frame each event after passing it to `observe`. Closing this closes `events`.
+    """Encode each event after passing it to `observe`. Closing this closes `events`.
+
+    Other protocols have an `encode` of their own, which is called for every event in order.
 
     An unexpected exception becomes an error event: the status has already been sent, and Quart
     would swallow a `TimeoutError`.
@@ -181,9 +184,9 @@ async def encode_events(
         async with aclosing(events):
             async for event in events:
                 observe(event)
-                yield _encode_event(event)
+                yield encode(event)
     except Exception:  # the reader must learn that the answer is incomplete
         _log.exception("unexpected exception while streaming an answer")
         failed = Failed(error=INTERNAL_ERROR, code=QuireError.code)
         observe(failed)
-        yield _encode_event(failed)
+        yield encode(failed)

@@ -1,7 +1,7 @@
 """Conversations in memory: limited in number, size and age, and lost on restart by design."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, Protocol
@@ -81,6 +81,14 @@ def exchange_of(question: str, answer: str) -> tuple[Message, Message]:
     return (
         Message("user", question[:_MAX_MESSAGE_CHARACTERS]),
         Message("assistant", answer[:_MAX_MESSAGE_CHARACTERS]),
+    )
+
+
+def recent_messages(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The last messages of a conversation that its client keeps, truncated as a session is."""
+    return tuple(
+        Message(each.role, each.content[:_MAX_MESSAGE_CHARACTERS])
+        for each in messages[-2 * MAX_EXCHANGES :]
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import handlers.middleware
+from handlers.failures import ErrorFormats
 from handlers.middleware import Middleware
 from lib.metrics import Metrics
 from lib.settings import Settings
@@ -59,6 +60,7 @@ def wrap(app: App, limit: int = 100) -> Middleware:
         origins=(SITE,),
         body_limit=lambda path: limit,
         slow_paths=(),
+        error_formats=ErrorFormats({}),
     )
 
 

@@ -15,8 +15,8 @@ from lib.events import (
     Ping,
     TextDelta,
     Transcript,
-    _encode_event,
     encode_events,
+    frame,
     text_of,
 )
 
@@ -47,7 +47,7 @@ def test_what_was_shown_is_the_same_text_and_citations_in_fewer_pieces() -> None
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_one_event_is_one_line(text: str) -> None:
-    framed = _encode_event(TextDelta(content=text))
+    framed = frame(TextDelta(content=text))
     assert framed.startswith(b"data: ")
     assert framed.endswith(b"\n\n")
     assert framed.count(b"\n") == 2
@@ -56,7 +56,7 @@ def test_one_event_is_one_line(text: str) -> None:
 
 
 def test_a_ping_is_a_comment() -> None:
-    assert _encode_event(Ping()) == b": ping\n\n"
+    assert frame(Ping()) == b": ping\n\n"
 
 
 class Fails(Exception):
@@ -75,7 +75,7 @@ async def test_the_events_are_closed_when_the_reader_goes() -> None:
 
     seen: list[object] = []
     framed = encode_events(events(), seen.append)
-    assert await anext(framed) == _encode_event(Ping())
+    assert await anext(framed) == frame(Ping())
     await framed.aclose()
     assert closed == [True]
     assert seen == [Ping()]
@@ -91,7 +91,7 @@ async def test_an_error_of_the_program_ends_the_stream_with_an_event(
 
     seen: list[object] = []
     first, last = [each async for each in encode_events(events(), seen.append)]
-    assert first == _encode_event(Ping())
+    assert first == frame(Ping())
     assert isinstance(seen[-1], Failed)
     told = json.loads(last.removeprefix(b"data: "))
     assert (told["type"], told["code"]) == ("error", "INTERNAL")
