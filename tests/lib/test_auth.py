@@ -15,6 +15,8 @@ from lib.auth import (
     bearer,
     client_address,
     has_key,
+    is_local_host,
+    is_loopback,
     parse_key,
     stored_admin_key,
     wider_network,
@@ -225,6 +227,35 @@ def test_what_is_no_address(text: str) -> None:
 )
 def test_the_network_around_a_reader_s(address: str, network: str) -> None:
     assert wider_network(address) == network
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"])
+def test_an_address_of_this_machine(address: str) -> None:
+    assert is_loopback(address)
+
+
+@pytest.mark.parametrize("address", ["192.168.1.7", "::2", "::ffff:10.0.0.1", "localhost", ""])
+def test_another_address(address: str) -> None:
+    assert not is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    "localhost LOCALHOST:7860 localhost. quire.localhost:80 127.0.0.1:7860 [::1]:7860 "
+    "192.168.1.7".split(),
+)
+def test_a_local_host(host: str) -> None:
+    assert is_local_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    "evil.example localhost.evil.example:7860 127.0.0.1.evil.example notlocalhost "
+    "localhost@evil.example".split()
+    + [""],
+)
+def test_a_host_that_may_lead_anywhere(host: str) -> None:
+    assert not is_local_host(host)
 
 
 def test_an_admin_key_is_made_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:

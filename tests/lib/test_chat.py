@@ -13,7 +13,7 @@ from lib.chat import ChatRequest, Selection, prepare
 from lib.errors import InvalidRequest, UpstreamError
 from lib.events import Done, Event, Failed, Ping, TextDelta
 from lib.services import Services, open_services
-from lib.sessions import conversation_key
+from lib.sessions import Message, conversation_key
 from tests.api import SESSION
 from tests.conftest import MakeSettings
 from tests.tiny_book import BROAD_QUESTION
@@ -79,6 +79,25 @@ async def test_a_reader_who_leaves_is_not_remembered(
     assert services.chat.model.pacer.streams == 0  # the stream is already closed
     await upstream.until(lambda u: u.disconnects == 1)
     assert await services.chat.sessions.history(CONVERSATION) == ()
+
+
+async def test_a_client_may_keep_the_conversation(services: Services, upstream: Upstream) -> None:
+    """Then the server neither reads a session nor keeps one."""
+    await services.chat.sessions.remember(CONVERSATION, "Why are fenders round?", "So it rolls.")
+    told = [Message("user", "When does the tide turn?"), Message("assistant", "At six.")]
+    request = ChatRequest(question="And how fast is it?", session_id=SESSION)
+    turn = await prepare(services.chat, request, messages=told)
+    async for _ in stream(services.chat, turn):
+        pass
+    [asked] = upstream.chats()
+    assert [each["content"] for each in asked["messages"][1:-1]] == [each.content for each in told]
+    assert len(await services.chat.sessions.history(CONVERSATION)) == 2
+    assert turn.key is None
+
+
+async def test_the_first_question_of_such_a_conversation_is_cached(services: Services) -> None:
+    turn = await prepare(services.chat, ChatRequest(question="tide?"), messages=[])
+    assert turn.key is not None
 
 
 async def test_an_answer_waits_after_what_is_shown_and_not_for_what_is_held_back(

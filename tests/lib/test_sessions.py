@@ -21,6 +21,7 @@ from lib.sessions import (
     Sessions,
     conversation_key,
     new_session_id,
+    recent_messages,
 )
 from tests.clock import Clock
 from tests.redis_server import RedisServer, running_redis
@@ -148,6 +149,14 @@ async def test_an_answer_begins_the_time_anew() -> None:
         await sessions.remember("s", "?", ".")
         clock.now += 50
     assert len(await sessions.history("s")) == 6
+
+
+def test_of_a_conversation_that_its_client_keeps_the_last_messages_count() -> None:
+    told = [Message("user", f"{number}" * 5_000) for number in range(9)]
+    kept = recent_messages(told)
+    assert [each.content[0] for each in kept] == list("345678")
+    assert {len(each.content) for each in kept} == {_MAX_MESSAGE_CHARACTERS}
+    assert recent_messages([]) == ()
 
 
 def test_new_ids_are_distinct() -> None:
