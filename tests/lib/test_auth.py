@@ -250,9 +250,14 @@ def test_a_local_host(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    "evil.example localhost.evil.example:7860 127.0.0.1.evil.example notlocalhost "
-    "localhost@evil.example".split()
-    + [""],
+    [
+        "evil.example",
+        "localhost.evil.example:7860",
+        "127.0.0.1.evil.example",
+        "notlocalhost",
+        "localhost@evil.example",
+        "",
+    ],
 )
 def test_a_host_that_may_lead_anywhere(host: str) -> None:
     assert not is_local_host(host)
