@@ -2,6 +2,7 @@
 
     python -m benchmarks.load [FOLDER] [--streams 1,100,300] [--rounds 2] [--ramp SECONDS]
         [--repeat 5] [--embedding 0.05] [--first-token 0.2] [--rate 50] [--tokens 200]
+        [--interface chat,completions,ui,ask,mcp]
 
 Clients request an embedding and an answer directly from a scripted OpenAI-compatible upstream.
 Alternately, they ask the same questions to the real server, which serves FOLDER (default: the
@@ -19,6 +20,10 @@ CPU and memory are read from /proc:
     CPU           CPU milliseconds of the server per 1,000 tokens, including retrieval
     MB            maximum memory of the server
     whole, wrong  answers that match the script to the last word, and others
+
+`--interface` compares the server's interfaces instead: each repetition runs the same load through
+every one in turn. Differences and ratios are medians over the pairs with the first interface's run
+of the same repetition.
 """
 
 import argparse
@@ -29,6 +34,7 @@ import os
 import resource
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -36,8 +42,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from benchmarks.load_clients import AnswerResult, Exchange, Plan, measure_answers, request
-from benchmarks.load_figures import HEADER, Row, Run, summarize
+from benchmarks.load_clients import AnswerResult, Plan, measure_answers
+from benchmarks.load_figures import (
+    COMPARISON_HEADER,
+    HEADER,
+    Comparison,
+    Row,
+    Run,
+    compare_interfaces,
+    summarize,
+)
+from benchmarks.load_interfaces import INTERFACES, UPSTREAM, Exchange
 from benchmarks.server import RunningServer, running_server
 from benchmarks.upstream import Script, running_upstream
 from lib.cli import integer_argument
@@ -45,8 +60,10 @@ from lib.golden import read_questions
 
 QUESTIONS: Final = "questions.jsonl"
 """File with golden questions in the book's folder."""
+COMPARED: Final = [name for name in INTERFACES if name != UPSTREAM]
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-TICK: Final = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED: Final = 2
+"""The process clock of a pid in Linux' clock ids."""
 SAMPLE_SECONDS: Final = 0.2
 
 
@@ -61,22 +78,12 @@ class Bench:
         self._server = server
         self._answer = "".join(script.answer())
 
-    async def upstream(self, questions: Sequence[str], streams: int, ramp: float) -> Run:
-        """Ask the upstream directly."""
-        asked = [
-            (
-                request("/v1/embeddings", {"input": [question]}),
-                request("/v1/chat/completions", {"messages": [], "stream": True}),
-            )
-            for question in questions
-        ]
-        return Run(await self._ask(self._port, asked, streams, ramp))
-
-    async def quire(self, questions: Sequence[str], streams: int, ramp: float) -> Run:
-        """Ask the server, and measure its CPU time and memory."""
-        asked = [(request("/chat", {"question": question}),) for question in questions]
+    async def run(self, interface: str, questions: Sequence[str], streams: int, ramp: float) -> Run:
+        """Ask the upstream or the server, and measure the server's CPU time and memory."""
+        asked = [INTERFACES[interface](question) for question in questions]
+        port = self._port if interface == UPSTREAM else self._server.port
         before = cpu_seconds(self._server.pid)
-        reading = asyncio.ensure_future(self._ask(self._server.port, asked, streams, ramp))
+        reading = asyncio.ensure_future(self._ask(port, asked, streams, ramp))
         peak = 0.0
         while not reading.done():
             peak = max(peak, megabytes(self._server.pid))
@@ -122,13 +129,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=scripted.tokens,
         help="tokens per answer",
     )
+    parser.add_argument(
+        "--interface",
+        type=interfaces,
+        default=[],
+        metavar="NAME,NAME",
+        help=f"interfaces to compare: {', '.join(COMPARED)}",
+    )
     options = parser.parse_args(arguments)
     script = Script(options.embedding, options.first_token, options.rate, options.tokens)
     with raised_file_limit():
         rows = asyncio.run(measure(options, script))
     for row in rows:
         for problem, times in row.problems.most_common():
-            print(f"{row.streams} streams: {times} wrong answers: {problem}", file=sys.stderr)
+            print(f"{row.label}: {times} wrong answers: {problem}", file=sys.stderr)
+
+
+def interfaces(given: str) -> list[str]:
+    """Parse the value of `--interface`."""
+    names = given.split(",")
+    if unknown := set(names) - set(COMPARED):
+        raise argparse.ArgumentTypeError(f"unknown interfaces: {', '.join(sorted(unknown))}")
+    return names
 
 
 def numbers(given: str) -> list[int]:
@@ -147,8 +169,8 @@ def raised_file_limit() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
-    """Measure and print one row per number of streams."""
+async def measure(options: argparse.Namespace, script: Script) -> list[Row | Comparison]:
+    """Measure and print one row per number of streams, and per interface if they are compared."""
     ramp = script.answer_seconds if options.ramp is None else options.ramp
     golden = read_questions([options.folder / QUESTIONS], options.folder)
     texts = [each.text for each in golden if each.answer and not each.history]
@@ -176,18 +198,29 @@ async def measure(options: argparse.Namespace, script: Script) -> list[Row]:
             texts = await answered_questions(bench, texts, count)
             print(
                 f"Questions per client: {options.rounds}. Clients start over {ramp:.1f} s. "
-                f"Medians of {options.repeat} runs.\n\n{HEADER}",
+                f"Medians of {options.repeat} runs.\n\n"
+                f"{COMPARISON_HEADER if options.interface else HEADER}",
                 flush=True,
             )
-            rows = []
+            rows: list[Row | Comparison] = []
+            sides = options.interface or [UPSTREAM, "chat"]
             for streams in options.streams:
-                runs = []
-                for _ in range(options.repeat):
-                    asked = unique_questions(texts, count, streams * options.rounds)
-                    alone = await bench.upstream(asked, streams, ramp)
-                    runs.append((alone, await bench.quire(asked, streams, ramp)))
-                rows.append(summarize(streams, runs, script))
-                print(rows[-1].markdown(), flush=True)
+                asked = streams * options.rounds
+                runs = [
+                    [
+                        await bench.run(side, unique_questions(texts, count, asked), streams, ramp)
+                        for side in sides
+                    ]
+                    for _ in range(options.repeat)
+                ]
+                measured: Sequence[Row | Comparison]
+                if options.interface:
+                    measured = compare_interfaces(streams, sides, runs, script)
+                else:
+                    measured = [summarize(streams, runs, script)]
+                for row in measured:
+                    print(row.markdown(), flush=True)
+                rows += measured
     return rows
 
 
@@ -195,7 +228,7 @@ async def answered_questions(
     bench: Bench, texts: Sequence[str], count: "itertools.count[int]"
 ) -> list[str]:
     """Return the questions with a generated answer and two passages. Also warms up the server."""
-    run = await bench.quire(unique_questions(texts, count, len(texts)), len(texts), 0.0)
+    run = await bench.run("chat", unique_questions(texts, count, len(texts)), len(texts), 0.0)
     good = [text for text, result in zip(texts, run.results, strict=True) if not result.problem]
     if not good:
         sys.exit(f"no question was answered: {Counter(result.problem for result in run.results)}")
@@ -208,9 +241,8 @@ def unique_questions(texts: Sequence[str], count: "itertools.count[int]", number
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and its threads."""
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / TICK
+    """CPU time of a process and its threads, in nanosecond resolution, unlike /proc."""
+    return time.clock_gettime((~pid << 3) | CPUCLOCK_SCHED)
 
 
 def megabytes(pid: int) -> float:

@@ -5,26 +5,18 @@ each read while answers arrive; their content is checked after all clients have 
 """
 
 import asyncio
-import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
+from benchmarks.load_interfaces import HAS_TEXT, Exchange, find_problem
 from benchmarks.upstream import content_length
 
 ANSWER_SECONDS: Final = 60.0
 """Timeout for an answer."""
-_HAS_TEXT: Final = re.compile(rb'"content":"[^"]')
-"""Matches events with text, of Quire and of the upstream."""
-_LINK: Final = re.compile(r"(\[\d+\])\([^)\s]*\)")
 _END: Final = b"0\r\n\r\n"
-
-Exchange = tuple[bytes, ...]
-"""Requests, sent in sequence on one connection. The response to the last one is a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +45,6 @@ class AnswerResult:
     """Between two reads with text."""
     problem: str
     """Why the answer does not count; empty for a complete and correct answer."""
-
-
-def request(path: str, body: Any) -> bytes:
-    content = msgspec.json.encode(body)
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer benchmark\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-    ).encode() + content
 
 
 def measure_answers(plan: Plan) -> list[AnswerResult]:
@@ -120,7 +104,7 @@ class Client(asyncio.Protocol):
         elif self._answered + 1 < len(self.exchange):
             self._next()
         else:
-            if _HAS_TEXT.search(data):
+            if HAS_TEXT.search(data):
                 self.times.append(time.perf_counter())
             if data.endswith(_END):
                 self._over.set()
@@ -142,41 +126,3 @@ def judge(client: Client, answer: str) -> AnswerResult:
     gaps = [later - earlier for earlier, later in pairwise(times)]
     problem = client.problem or find_problem(b"".join(client.received), answer)
     return AnswerResult(times[0] - client.started, gaps, problem)
-
-
-def find_problem(received: bytes, answer: str) -> str:
-    """Return the problem with an answer, or an empty string."""
-    head, _, body = received.partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200"):
-        return f"status {head[9:12].decode()}" if head else "no answer"
-    said, ended = [], False
-    for event in events(b"".join(dechunked(body))):
-        match event:
-            case {"type": "chunk", "content": str(text)}:
-                said.append(text)
-            case {"choices": [{"delta": {"content": str(text)}}]}:
-                said.append(text)
-            case {"type": "done", "mode": "generated"} | {"choices": [{"finish_reason": "stop"}]}:
-                ended = True
-            case {"type": "done", "mode": mode}:
-                return f"mode {mode}"
-            case {"type": "error", "code": code}:
-                return f"error {code}"
-    if not ended:
-        return "broken off"
-    right = _LINK.sub(r"\1", "".join(said)).strip() == answer.strip()
-    return "" if right else "other words"
-
-
-def dechunked(body: bytes) -> Iterator[bytes]:
-    at = 0
-    while (end := body.find(b"\r\n", at)) > 0:
-        size = int(body[at:end], 16)
-        yield body[end + 2 : end + 2 + size]
-        at = end + 2 + size + 2
-
-
-def events(content: bytes) -> Iterable[Any]:
-    for line in content.split(b"\n"):
-        if line.startswith(b"data: {"):
-            yield msgspec.json.decode(line[6:])

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.load import main
-from benchmarks.load_clients import AnswerResult, find_problem
-from benchmarks.load_figures import Run, summarize
+from benchmarks.load_clients import AnswerResult
+from benchmarks.load_figures import Run, compare_interfaces, summarize
+from benchmarks.load_interfaces import HAS_TEXT, find_problem
 from benchmarks.upstream import Script, stream
 from tests.tiny_book import BOOK, write_book
 
@@ -17,12 +18,18 @@ QUESTIONS = [
 ANSWER = "The tide turns [1]. So it is."
 
 
-@pytest.mark.processes
-def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+TIMES = ["--embedding", "0.02", "--first-token", "0.05", "--rate", "500", "--tokens", "40"]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> str:
     asked = "\n".join(map(json.dumps, QUESTIONS))
-    book = write_book(tmp_path / "book", {**BOOK, "questions.jsonl": asked})
-    times = ["--embedding", "0.02", "--first-token", "0.05", "--rate", "500", "--tokens", "40"]
-    main([str(book), "--streams", "2", "--rounds", "1", "--repeat", "1", *times])
+    return str(write_book(tmp_path / "book", {**BOOK, "questions.jsonl": asked}))
+
+
+@pytest.mark.processes
+def test_a_small_run(book: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([book, "--streams", "2", "--rounds", "1", "--repeat", "1", *TIMES])
     printed = capsys.readouterr()
     summary, _, header, _, row = printed.out.splitlines()
     assert summary.startswith("Questions per client: 1. Clients start over 0.1 s.")
@@ -39,6 +46,21 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert 0 < float(cpu) < 10_000
     assert 50 < float(megabytes) < 1_000
     assert len(figures) == len(cells(header)) - 1  # two columns are called "ratio"
+
+
+@pytest.mark.processes
+def test_a_small_comparison(book: str, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["chat"]
+    small = ["--streams", "2", "--rounds", "1", "--repeat", "1", "--interface", ",".join(names)]
+    main([book, *small, *TIMES])
+    printed = capsys.readouterr()
+    rows = [cells(line) for line in printed.out.splitlines()[4:]]
+    assert [row[1] for row in rows] == names
+    for _, _, p50, later, _, _, cpu, ratio, whole, wrong_ones in rows:
+        assert (whole, wrong_ones) == ("2", "0"), printed.err
+        assert float(p50) >= 69
+        assert float(later) == pytest.approx(float(p50) - float(rows[0][2]), abs=1.1)
+        assert float(ratio) == pytest.approx(float(cpu) / float(rows[0][6]), abs=0.02)
 
 
 def cells(line: str) -> list[str]:
@@ -78,8 +100,73 @@ def test_scripted_answer() -> None:
 )
 def test_answer_checks(events: list[dict[str, object]], problem: str) -> None:
     lines = [f"data: {json.dumps(event)}\n\n".encode() for event in events]
-    body = b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in lines) + b"0\r\n\r\n"
-    assert find_problem(b"HTTP/1.1 200 OK\r\n\r\n" + body, ANSWER) == problem
+    assert find_problem(answered(*lines), ANSWER) == problem
+
+
+PROGRESS = {"method": "notifications/progress", "params": {"message": ANSWER}}
+
+
+@pytest.mark.parametrize(
+    ("events", "problem"),
+    [
+        ([{"type": "text-delta", "delta": ANSWER}, {"type": "finish"}], ""),
+        ([{"type": "text-delta", "delta": ANSWER}], "broken off"),
+        ([PROGRESS, {"result": {"isError": False}}], ""),
+        ([PROGRESS], "broken off"),
+        ([{"result": {"isError": True}}], "error {'result': {'isError': True}}"),
+        ([{"error": {"code": 503}}], "error {'error': {'code': 503}}"),
+    ],
+)
+def test_answer_checks_of_other_interfaces(events: list[dict[str, object]], problem: str) -> None:
+    lines = [f"data: {json.dumps(event)}\n\n".encode() for event in events]
+    assert find_problem(answered(*lines), ANSWER) == problem
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (f"{ANSWER}\n\n## Sources\n\n1. [Tides](https://book.example/a)", ""),
+        (ANSWER, "broken off"),
+        ("No.\n\n## Sources\n", "other words"),
+    ],
+)
+def test_markdown_answers(text: str, problem: str) -> None:
+    received = answered(text.encode(), headers=b"content-type: text/markdown; charset=utf-8\r\n")
+    assert find_problem(received, ANSWER) == problem
+
+
+def answered(*pieces: bytes, headers: bytes = b"") -> bytes:
+    body = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return b"HTTP/1.1 200 OK\r\n" + headers + b"\r\n" + body + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'20\r\ndata: {"type":"chunk","content":"The"}\n\n\r\n',
+        b'20\r\ndata: {"choices":[{"delta":{"content":"The"}}]}\n\n\r\n',
+        b'20\r\ndata: {"type":"text-delta","id":"1","delta":"The"}\n\n\r\n',
+        b'20\r\ndata: {"params":{"message":"The"}}\n\n\r\n',
+        b"3\r\nThe\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/markdown\r\n\r\n3\r\nThe\r\n",
+    ],
+)
+def test_reads_with_text(data: bytes) -> None:
+    assert HAS_TEXT.search(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n8\r\n: ping\n\n\r\n",
+        b'20\r\ndata: {"choices":[{"delta":{"content":""}}]}\n\n\r\n',
+        b'20\r\ndata: {"type":"start"}\n\n\r\n',
+        b"0\r\n\r\n",
+    ],
+)
+def test_reads_without_text(data: bytes) -> None:
+    assert not HAS_TEXT.search(data)
 
 
 def test_failed_requests() -> None:
@@ -109,3 +196,19 @@ def test_summary_of_runs() -> None:
     assert row.whole == 18
     assert row.problems == Counter({"status 500": 1, "broken off": 1})
     assert row.markdown() == "| 3 | 200 / 400 | 1.50 | 200 / 400 | 1.50 | 40 | 400 | 120 | 18 | 2 |"
+
+
+def test_compared_interfaces() -> None:
+    def run(first: float, cpu: float, *problems: str) -> Run:
+        good = [AnswerResult(first, [], "")] * 2
+        return Run([*good, *(AnswerResult(9.0, [], problem) for problem in problems)], cpu)
+
+    runs = [
+        [run(0.25, 0.02), run(0.252, 0.03)],
+        [run(0.30, 0.04), run(0.31, 0.04)],
+        [run(0.26, 0.02, "other words"), run(0.263, 0.024, "broken off")],
+    ]
+    chat, mcp = compare_interfaces(1, ["chat", "mcp"], runs, Script(tokens=100))
+    assert chat.markdown() == "| 1 | chat | 260 | +0.0 | 260 | +0.0 | 100 | 1.00 | 6 | 1 |"
+    assert mcp.markdown() == "| 1 | mcp | 263 | +3.0 | 263 | +3.0 | 150 | 1.20 | 6 | 1 |"
+    assert mcp.problems == Counter({"broken off": 1})
