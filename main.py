@@ -27,6 +27,7 @@ from handlers import (
     widget,
     widget_config,
 )
+from handlers.completions_answer import OPENAI_ERRORS
 from handlers.failures import ErrorFormats, register_failures
 from handlers.limits import limit_rates
 from handlers.middleware import EXPOSED_HEADERS, Middleware
@@ -82,7 +83,7 @@ def create_app(
         widget_config,
     ):
         app.register_blueprint(module.blueprint)
-    error_formats = ErrorFormats({})
+    error_formats = ErrorFormats({"/v1/": OPENAI_ERRORS})
     register_failures(app, error_formats)
     origins = Origins(settings.origins, follows_site=settings.allowed_origins is None)
     app.extensions["origins"] = origins

@@ -9,8 +9,10 @@ from handlers import services
 from handlers.limits import reader
 from lib.answer import collect, stream, stream_complete
 from lib.chat import ChatRequest, Turn, prepare
+from lib.errors import InvalidRequest
 from lib.events import CONTENT_TYPE, ChatAnswer, Event, encode_events, frame
 from lib.metrics import AnswerRecorder
+from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message
 
 NOT_KEPT: Final = {"Cache-Control": "no-cache"}
@@ -23,6 +25,23 @@ async def prepare_turn(asked: ChatRequest, messages: Sequence[Message] | None = 
     """
     accepted = request.headers.get("Accept-Language", "")
     return await prepare(services().chat, asked, await reader(), accepted, messages)
+
+
+async def prepare_conversation(messages: Sequence[Message]) -> Turn:
+    """Find the passages for the last question of a conversation that the client keeps.
+
+    Messages after it are ignored. Raises `InvalidRequest`, which names the field `messages`, and
+    the errors of `lib.chat.prepare`.
+    """
+    asked = [at for at, each in enumerate(messages) if each.role == "user"]
+    question = messages[asked[-1]].content.strip() if asked else ""
+    if not 1 <= len(question) <= MAX_QUERY_CHARACTERS:
+        raise InvalidRequest(
+            f"The last user message has {len(question):,} characters; 1 to "
+            f"{MAX_QUERY_CHARACTERS:,} are allowed.",
+            details={"field": "messages"},
+        )
+    return await prepare_turn(ChatRequest(question=question), messages[: asked[-1]])
 
 
 async def answer_whole(turn: Turn) -> ChatAnswer:

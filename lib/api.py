@@ -111,6 +111,9 @@ def _refuse_nul(value: Any, field: str = "") -> None:
     elif isinstance(value, msgspec.Struct):
         for name in value.__struct_fields__:
             _refuse_nul(getattr(value, name), f"{field}.{name}" if field else name)
+    elif isinstance(value, list):
+        for each in value:
+            _refuse_nul(each, field)
 
 
 _JSON = "application/json"
@@ -136,6 +139,8 @@ class Operation:
     query: type[msgspec.Struct] | None = None
     events: Sequence[type[msgspec.Struct]] = ()
     """The events of a streamed answer."""
+    error: type[msgspec.Struct] = ErrorAnswer
+    """The body of an error response."""
     content_type: str = ""
     """Of an answer in another format than JSON."""
     binary: bool = False
@@ -171,10 +176,16 @@ def openapi_document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, 
     forms = {
         form
         for _, _, operation in routes
-        for form in (operation.answer, operation.body, operation.query, *operation.events)
+        for form in (
+            operation.answer,
+            operation.body,
+            operation.query,
+            operation.error,
+            *operation.events,
+        )
         if form is not None
     }
-    ordered = [ErrorAnswer, *sorted(forms, key=lambda form: form.__name__)]
+    ordered = sorted(forms, key=lambda form: form.__name__)
     _, components = msgspec.json.schema_components(
         ordered, ref_template="#/components/schemas/{name}"
     )
@@ -250,7 +261,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
         answered["304"] = {"description": "Unchanged.", "content": {}}
     for status in operation.same_answer:
         answered[str(status)] = {"description": errors.pop(status), "content": content}
-    error_content = {_JSON: {"schema": _reference(ErrorAnswer)}}
+    error_content = {_JSON: {"schema": _reference(operation.error)}}
     return answered | {
         str(status): {"description": errors[status], "content": error_content}
         for status in sorted(errors)

@@ -49,10 +49,11 @@ class Response:
 
 
 def parse_events(stream: bytes) -> list[dict[str, Any]]:
-    """Parse a complete event stream. Accepts only `data: <JSON>` and ping comments."""
+    """Parse a complete event stream. Accepts only `data: <JSON>`, ping comments and a last
+    `data: [DONE]`."""
     assert stream.endswith(b"\n\n")
     events = []
-    for block in stream[:-2].split(b"\n\n"):
+    for block in stream.removesuffix(b"data: [DONE]\n\n")[:-2].split(b"\n\n"):
         assert b"\n" not in block, block
         if block == b": ping":
             continue
@@ -139,7 +140,7 @@ class Api:
         if method in ("HEAD", "OPTIONS"):
             return
         if response.status >= 400 and (path, response.status) != ("/health", 503):
-            assert_failure(response)
+            assert_failure(response, path)
         operations = (await self.openapi())["paths"].get(path.partition("?")[0], {})
         if method.lower() not in operations:
             return
@@ -166,14 +167,20 @@ class Api:
         return self.document
 
 
-def assert_failure(response: Response) -> None:
-    """Check the common error format, and that the response leaks no secret or path."""
+def assert_failure(response: Response, path: str = "") -> None:
+    """Check the error format of `path`, and that the response leaks no secret or path."""
     body = response.json()
-    assert set(body) == {"error", "code", "details"}
-    assert isinstance(body["error"], str)
-    assert body["error"].endswith((".", "!", "`")), body["error"]
-    assert body["code"].replace("_", "").isupper()
-    assert isinstance(body["details"], dict)
+    if path.startswith("/v1/"):
+        assert set(body) == {"error"}
+        assert set(body["error"]) == {"message", "type", "param", "code"}
+        sentence = body["error"]["message"]
+        assert body["error"]["code"].replace("_", "").islower()
+    else:
+        assert set(body) == {"error", "code", "details"}
+        sentence = body["error"]
+        assert body["code"].replace("_", "").isupper()
+        assert isinstance(body["details"], dict)
+    assert sentence.endswith((".", "!", "`")), sentence
     for secret in ("Traceback", "sk-", str(Path(__file__).parents[1]), ADMIN_KEY, gettempdir()):
         assert secret not in response.text
 

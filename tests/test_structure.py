@@ -89,7 +89,14 @@ def defined_names(tree: ast.Module) -> Iterator[str]:
                 yield name
 
 
-IN_OPENAPI = {"ErrorAnswer", "SearchQuery", "Selection", "StatusQuery"}
+IN_OPENAPI = {
+    "CompletionRequest",
+    "ErrorAnswer",
+    "ModelList",
+    "SearchQuery",
+    "Selection",
+    "StatusQuery",
+}
 """Names that /openapi.json shows as schemas."""
 
 
