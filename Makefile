@@ -6,7 +6,8 @@ export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-lib test-app test-processes check eval format lock widget test-widget clean
+.PHONY: run test test-lib test-app test-processes check eval format lock widget test-widget \
+	test-clients clean
 
 run: .venv/installed ## serve the book at http://localhost:7860
 	$(BIN)/python main.py
@@ -67,12 +68,15 @@ widget: widget/node_modules/installed ## build handlers/assets/widget.js and wha
 test-widget: widget/node_modules/installed .venv/installed ## types, committed build, tests in Chromium
 	cd widget && npm run --silent check && node build.mjs --check && npm test
 
-widget/node_modules/installed: widget/package.json widget/package-lock.json
-	cd widget && npm ci --ignore-scripts
+test-clients: tests/clients/node_modules/installed .venv/installed ## official JavaScript clients
+	cd tests/clients && npm test
+
+%/node_modules/installed: %/package.json %/package-lock.json
+	cd $* && npm ci --ignore-scripts
 	touch $@
 
 clean:
-	rm -rf .venv qdrant_data widget/node_modules
+	rm -rf .venv qdrant_data widget/node_modules tests/clients/node_modules
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

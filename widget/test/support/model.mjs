@@ -39,8 +39,10 @@ class Request {
     this.#send({ delta: { content: text } });
   }
 
-  finish() {
+  /** `usage`: the tokens to report, as `{ prompt_tokens, completion_tokens }`. */
+  finish(usage) {
     this.#send({ delta: {}, finish_reason: "stop" });
+    if (usage) this.#response.write(`data: ${JSON.stringify({ choices: [], usage })}\n\n`);
     this.#response.end("data: [DONE]\n\n");
   }
 
