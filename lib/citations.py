@@ -18,9 +18,9 @@ from urllib.parse import quote
 import msgspec
 
 from lib.languages import page_language
-from lib.ranking import Passage, cached_per_passage
+from lib.ranking import Passage, cached_per_passage, join_headings
 from lib.sanitizer import AnswerBuffer
-from lib.sanitizer_syntax import RESOLVED_MARKER, Addresses, link_target
+from lib.sanitizer_syntax import RESOLVED_MARKER, Addresses, absolute_url, link_target
 from lib.sentences import Sentence, split_passage, split_text
 from lib.terms import terms
 
@@ -39,6 +39,11 @@ class _Source(msgspec.Struct, frozen=True, kw_only=True):
     heading: str
     file_path: str
     url: str | None
+
+    @property
+    def title(self) -> str:
+        """Chapter, section and heading."""
+        return join_headings(self.chapter, self.section, self.heading) or self.file_path
 
 
 class Citation(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,9 +88,7 @@ class Citations:
         first = (number, place) not in self._markers
         marker = self._markers.setdefault((number, place), len(self._markers) + 1)
         shown = f"[{marker}]"
-        url = passage.sections[place].url or ""
-        # A relative address does not work from a chat on another site.
-        if url.startswith(("http://", "https://")):
+        if url := absolute_url(passage.sections[place].url):
             target = link_target(url)
             if clear and self._text_fragments and self._cited <= _MAX_DIRECTIVES:
                 directive = _text_directive(quoted[0].text, " ".join(passage.content.split()))

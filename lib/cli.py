@@ -30,7 +30,6 @@ from lib.golden import BadQuestions, read_questions
 from lib.indexing import IngestStatus, compare_links, index_differences
 from lib.ingest import IngestRequest, Preview
 from lib.logs import configure_logging
-from lib.ranking import join_headings
 from lib.search import check_index
 from lib.services import Services, open_services
 from lib.settings import Settings, SettingsError, load_settings, unknown_settings
@@ -260,8 +259,7 @@ async def _ask(settings: Settings, question: str) -> int:
         print("\nSources")
     for citation in citations:
         source = citation.source
-        title = join_headings(source.chapter, source.section, source.heading) or source.file_path
-        print(f"  [{citation.marker}] {title}\n      {source.url or source.file_path}")
+        print(f"  [{citation.marker}] {source.title}\n      {source.url or source.file_path}")
     return 0
 
 

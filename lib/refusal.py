@@ -37,7 +37,7 @@ from lib.languages import (
     word_meaning,
 )
 from lib.ranking import ParsedQuery, Passage, inverse_document_frequency, join_headings, max_bm25
-from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
+from lib.sanitizer_syntax import RESOLVED_MARKER, absolute_url, markdown_link
 from lib.sentences import split_markdown, split_text
 from lib.store import Candidates, Manifest, StoredChunk
 from lib.terms import SparseVector, term_number, terms
@@ -61,7 +61,6 @@ _EXCERPT_CHARACTERS: Final = 4
 """Length of a word in a script without spaces."""
 
 _NO_WORD: Final = regex.compile(r"[^\p{L}\p{M}\p{N}'-]++")
-_MARKUP: Final = re.compile(r"[\\`*_\[\]<>]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +238,9 @@ class Refusal:
     def markdown(self) -> str:
         if not self.suggestions:
             return self.sentence
-        items = "\n".join(f"- {_format_suggestion(each)}" for each in self.suggestions)
+        items = "\n".join(
+            f"- {markdown_link(each.title, absolute_url(each.url))}" for each in self.suggestions
+        )
         return f"{self.sentence} {self.lead}\n\n{items}"
 
 
@@ -256,13 +257,6 @@ def suggest_places(passages: Sequence[Passage]) -> list[Suggestion]:
         title = join_headings(passage.chapter, passage.heading) or passage.file_path
         places.setdefault(Suggestion(title, passage.url))
     return list(places)[:_MAX_SUGGESTIONS]
-
-
-def _format_suggestion(suggestion: Suggestion) -> str:
-    """Format as Markdown, with a link if the address is absolute."""
-    title = _MARKUP.sub(r"\\\g<0>", suggestion.title)
-    url = suggestion.url or ""
-    return f"[{title}]({link_target(url)})" if url.startswith(("http://", "https://")) else title
 
 
 def small_talk_reply(question: str, likely: Sequence[str] = ()) -> str | None:

@@ -44,7 +44,7 @@ from lib.languages import (
 from lib.ranking import Passage, Ranked, select_passages, sort_key, weigh_terms
 from lib.refusal import answerability_margin, answerability_signals
 from lib.reranking import Reranker
-from lib.sanitizer_syntax import RESOLVED_MARKER, link_target
+from lib.sanitizer_syntax import RESOLVED_MARKER, absolute_url, link_target
 from lib.search import MAX_SEARCH_K, SearchResult, search_passages
 from lib.sessions import Message
 from lib.store import Manifest, Store
@@ -163,7 +163,7 @@ def _cited_pages(history: Sequence[Message]) -> frozenset[str]:
     """Return the addresses, without anchors, of the pages that the last answer links to."""
     answers = [message.content for message in history if message.role == "assistant"]
     links = [found["url"] or "" for found in _MARKER.finditer(answers[-1])] if answers else []
-    return frozenset(_page_address(url) for url in links if url.startswith(("http://", "https://")))
+    return frozenset(_page_address(url) for url in links if absolute_url(url))
 
 
 def _page_address(url: str) -> str:

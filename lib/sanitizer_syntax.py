@@ -21,6 +21,8 @@ from urllib.parse import quote
 RESOLVED_MARKER: Final = r"\[(?P<number>\d{1,3})\](?:\((?P<url>[^()\s]*+)\))?+"
 """A marker as the reader sees it: `[1]` or `[1](address)`."""
 
+_MARKUP: Final = re.compile(r"[\\`*_\[\]<]|^>")
+
 _MAX_LABEL: Final = 300
 _MAX_NESTING: Final = 8
 _MAX_TARGET: Final = 2_000
@@ -559,6 +561,17 @@ def _key(address: str) -> str:
     scheme, colon, rest = address.partition("://")
     host, slash, path = rest.partition("/")
     return f"{scheme.lower()}{colon}{host.lower()}{slash}{path}".rstrip("/")
+
+
+def absolute_url(url: str | None) -> str:
+    """Return `url` if it works from a chat on any site, or ""."""
+    return url if url and url.startswith(("http://", "https://")) else ""
+
+
+def markdown_link(title: str, url: str | None) -> str:
+    """Format a link as Markdown; only its title without an address."""
+    text = _MARKUP.sub(r"\\\g<0>", title)
+    return f"[{text}]({link_target(url)})" if url else text
 
 
 def link_target(url: str) -> str:

@@ -261,8 +261,8 @@ def test_what_a_reader_sees() -> None:
     near = [passage(1, heading="Use [it]", url="https://b.ex/a (1)#r"), passage(2, url="/a")]
     assert make_refusal("english", near).markdown() == (
         "The book does not seem to answer this. These pages come closest:\n\n"
-        "- [Setup \\> Use \\[it\\]](https://b.ex/a%20%281%29#r)\n"
-        "- Setup \\> Run it"
+        "- [Setup > Use \\[it\\]](https://b.ex/a%20%281%29#r)\n"
+        "- Setup > Run it"
     )
     alone = "The book does not seem to answer this."
     assert make_refusal("english", []).markdown() == alone
