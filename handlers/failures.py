@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException
 from handlers import respond, services
 from handlers.limits import too_many_requests
 from lib.errors import QuireError
-from lib.events import encode_error
+from lib.events import CONTENT_TYPE, encode_error
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +40,24 @@ class Failure:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _own_body(failure: Failure) -> object:
+    return {"error": failure.message, "code": failure.code, "details": failure.details}
+
+
+def _own_end(failure: Failure) -> bytes:
+    return encode_error(failure.message, failure.code)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorFormat:
-    """How a protocol reports an error."""
+    """How a protocol reports an error; the defaults are Quire's own format."""
 
-    body: Callable[[Failure], object]
+    body: Callable[[Failure], object] = _own_body
     """The JSON body of a response."""
-    end_stream: Callable[[Failure], bytes]
-    """The last bytes of an event stream that is interrupted."""
+    end_stream: Callable[[Failure], bytes] = _own_end
+    """The last bytes of a stream that is interrupted."""
+    stream_type: str = CONTENT_TYPE
+    """The content type of its streams."""
 
 
 class ErrorFormats:
@@ -69,14 +79,7 @@ def as_failure(error: QuireError) -> Failure:
     )
 
 
-_OWN_FORMAT = ErrorFormat(
-    body=lambda failure: {
-        "error": failure.message,
-        "code": failure.code,
-        "details": failure.details,
-    },
-    end_stream=lambda failure: encode_error(failure.message, failure.code),
-)
+_OWN_FORMAT = ErrorFormat()
 
 
 def register_failures(app: Quart, formats: ErrorFormats) -> None:

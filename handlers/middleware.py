@@ -34,7 +34,7 @@ from hypercorn.typing import (
 from handlers.failures import ErrorFormat, ErrorFormats, as_failure
 from lib.auth import client_address
 from lib.errors import BodyTimedOut, QuireError, Stopping, TimedOut
-from lib.events import CONTENT_TYPE, INTERNAL_ERROR
+from lib.events import INTERNAL_ERROR
 from lib.logs import AccessRecord, DailyPseudonyms, current_request, write_access
 from lib.metrics import Metrics
 from lib.settings import Settings
@@ -110,6 +110,7 @@ class Middleware:
             send,
             limit=self._body_limit(path),
             seconds=self._stream_timeout if path in self._slow_paths else _REQUEST_SECONDS,
+            error_format=self._error_formats.of(path),
             headers=[
                 (b"x-request-id", note.id.encode()),
                 (b"x-content-type-options", b"nosniff"),
@@ -130,7 +131,7 @@ class Middleware:
 
     @property
     def streams(self) -> int:
-        """Number of open event streams."""
+        """Number of open streams of answers."""
         return sum(request.streaming for request in self._active)
 
     def check(self) -> None:
@@ -170,11 +171,10 @@ class Middleware:
             return
         error = request.closed_by or QuireError(INTERNAL_ERROR)
         self._metrics.count_failure(error.code)
-        error_format = self._error_formats.of(scope["path"])
         if not request.started:
-            await request.respond(error, error_format, self._cors(scope))
+            await request.respond(error, self._cors(scope))
         elif request.streaming:
-            await request.end_stream(error, error_format)
+            await request.end_stream(error)
 
     def _cors(self, scope: HTTPScope) -> _Headers:
         """CORS headers for responses made here, so that an allowed page can read them."""
@@ -223,6 +223,7 @@ class _ActiveRequest:
         *,
         limit: int,
         seconds: float,
+        error_format: ErrorFormat,
         headers: _Headers,
     ) -> None:
         """`limit`: bytes of the body; `seconds`: for the whole request; `headers`: added to the
@@ -232,6 +233,7 @@ class _ActiveRequest:
         self._bytes_left = limit
         self._now = asyncio.get_running_loop().time
         self._deadline = self._now() + seconds
+        self._error_format = error_format
         self._headers = headers
         self._waiting: asyncio.Timeout | None = None
         self._body_complete = False
@@ -291,11 +293,9 @@ class _ActiveRequest:
         if event["type"] == "http.response.body" and not event.get("more_body"):
             self.ended = True
 
-    async def respond(
-        self, error: QuireError, error_format: ErrorFormat, headers: _Headers
-    ) -> None:
+    async def respond(self, error: QuireError, headers: _Headers) -> None:
         """Answer in place of the application."""
-        body = msgspec.json.encode(error_format.body(as_failure(error)))
+        body = msgspec.json.encode(self._error_format.body(as_failure(error)))
         own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         if error.retry_after is not None:
             own.append((b"retry-after", b"%d" % error.retry_after))
@@ -304,10 +304,10 @@ class _ActiveRequest:
         )
         await self._send_last(start, body)
 
-    async def end_stream(self, error: QuireError, error_format: ErrorFormat) -> None:
-        """End an event stream with an error event."""
+    async def end_stream(self, error: QuireError) -> None:
+        """End a stream with the reason why it is incomplete."""
         if self.sending_since is None:
-            await self._send_last(None, error_format.end_stream(as_failure(error)))
+            await self._send_last(None, self._error_format.end_stream(as_failure(error)))
 
     async def _send_last(self, start: HTTPResponseStartEvent | None, body: bytes) -> None:
         with suppress(TimeoutError):
@@ -322,7 +322,7 @@ class _ActiveRequest:
         self.status = event["status"]
         headers = [*event["headers"], *self._headers]
         types = [value for name, value in headers if name == b"content-type"]
-        self.streaming = CONTENT_TYPE.encode() in types
+        self.streaming = self._error_format.stream_type.encode() in types
         return cast(HTTPResponseStartEvent, {**event, "headers": headers})
 
     def _cut(self, event: HTTPRequestEvent) -> HTTPRequestEvent:
