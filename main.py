@@ -32,6 +32,7 @@ from handlers.failures import ErrorFormats, register_failures
 from handlers.limits import limit_rates
 from handlers.middleware import EXPOSED_HEADERS, Middleware
 from handlers.origins import check_origin
+from handlers.ui_chat_answer import UI_ERRORS
 from lib.logs import current_request
 from lib.metrics import Metrics
 from lib.origins import Origins
@@ -83,7 +84,7 @@ def create_app(
         widget_config,
     ):
         app.register_blueprint(module.blueprint)
-    error_formats = ErrorFormats({"/v1/": OPENAI_ERRORS})
+    error_formats = ErrorFormats({"/v1/": OPENAI_ERRORS, "/ui/chat": UI_ERRORS, "/ask": ask.ERRORS})
     register_failures(app, error_formats)
     origins = Origins(settings.origins, follows_site=settings.allowed_origins is None)
     app.extensions["origins"] = origins

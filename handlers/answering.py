@@ -27,11 +27,11 @@ async def prepare_turn(asked: ChatRequest, messages: Sequence[Message] | None = 
     return await prepare(services().chat, asked, await reader(), accepted, messages)
 
 
-async def prepare_conversation(messages: Sequence[Message]) -> Turn:
+async def prepare_conversation(messages: Sequence[Message], page: str = "") -> Turn:
     """Find the passages for the last question of a conversation that the client keeps.
 
-    Messages after it are ignored. Raises `InvalidRequest`, which names the field `messages`, and
-    the errors of `lib.chat.prepare`.
+    Messages after it are ignored. `page` as in `ChatRequest`. Raises `InvalidRequest`, which names
+    the field `messages`, and the errors of `lib.chat.prepare`.
     """
     asked = [at for at, each in enumerate(messages) if each.role == "user"]
     question = messages[asked[-1]].content.strip() if asked else ""
@@ -41,7 +41,7 @@ async def prepare_conversation(messages: Sequence[Message]) -> Turn:
             f"{MAX_QUERY_CHARACTERS:,} are allowed.",
             details={"field": "messages"},
         )
-    return await prepare_turn(ChatRequest(question=question), messages[: asked[-1]])
+    return await prepare_turn(ChatRequest(question=question, page=page), messages[: asked[-1]])
 
 
 async def answer_whole(turn: Turn) -> ChatAnswer:

@@ -29,7 +29,6 @@ from lib.events import (
     frame,
 )
 from lib.pricing import Usage
-from lib.ranking import join_headings
 from lib.refusal import Suggestion
 
 MODEL: Final = "quire"
@@ -248,7 +247,7 @@ def _annotate(citations: Sequence[Citation], text: str, before: int = 0) -> list
                 start_index=before + found.start(),
                 end_index=before + found.end(),
                 url=each.source.url or "",
-                title=join_headings(each.source.chapter, each.source.heading),
+                title=each.source.title,
             )
         )
         for each in citations

@@ -46,6 +46,16 @@ _MAX_PAGE_CHARACTERS = 500
 _MAX_SOURCE_CHARACTERS = 2_000
 
 
+ReadersPage = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=_MAX_PAGE_CHARACTERS,
+        description="Address or file path of the reader's page. Among passages that match equally "
+        "well, those of this page come first.",
+    ),
+]
+
+
 class Selection(msgspec.Struct, kw_only=True):
     """The passage that the reader selected on the page."""
 
@@ -53,7 +63,8 @@ class Selection(msgspec.Struct, kw_only=True):
     source: Annotated[
         str,
         msgspec.Meta(
-            max_length=_MAX_SOURCE_CHARACTERS, description="Its page: a file path or an address."
+            max_length=_MAX_SOURCE_CHARACTERS,
+            description="Its page: a file path or an address. Default of `page`.",
         ),
     ] = ""
 
@@ -85,14 +96,7 @@ class ChatRequest(msgspec.Struct, kw_only=True):
         None
     )
     context: Selection | None = None
-    page: Annotated[
-        str,
-        msgspec.Meta(
-            max_length=_MAX_PAGE_CHARACTERS,
-            description="Address or file path of the reader's page. Among passages that match "
-            "equally well, those of this page come first. Default: the source of the selection.",
-        ),
-    ] = ""
+    page: ReadersPage = ""
     api_key: Annotated[str, msgspec.Meta(description="Older way to send X-API-Key.")] | None = None
 
 

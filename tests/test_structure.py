@@ -90,12 +90,14 @@ def defined_names(tree: ast.Module) -> Iterator[str]:
 
 
 IN_OPENAPI = {
+    "AskQuery",
     "CompletionRequest",
     "ErrorAnswer",
     "ModelList",
     "SearchQuery",
     "Selection",
     "StatusQuery",
+    "UIChatRequest",
 }
 """Names that /openapi.json shows as schemas."""
 
