@@ -30,6 +30,7 @@ from handlers import (
 from handlers.completions_answer import OPENAI_ERRORS
 from handlers.failures import ErrorFormats, register_failures
 from handlers.limits import limit_rates
+from handlers.mcp_messages import MCP_ERRORS
 from handlers.middleware import EXPOSED_HEADERS, Middleware
 from handlers.origins import check_origin
 from handlers.ui_chat_answer import UI_ERRORS
@@ -84,7 +85,9 @@ def create_app(
         widget_config,
     ):
         app.register_blueprint(module.blueprint)
-    error_formats = ErrorFormats({"/v1/": OPENAI_ERRORS, "/ui/chat": UI_ERRORS, "/ask": ask.ERRORS})
+    error_formats = ErrorFormats(
+        {"/v1/": OPENAI_ERRORS, "/ui/chat": UI_ERRORS, "/ask": ask.ERRORS, "/mcp": MCP_ERRORS}
+    )
     register_failures(app, error_formats)
     origins = Origins(settings.origins, follows_site=settings.allowed_origins is None)
     app.extensions["origins"] = origins

@@ -129,12 +129,16 @@ async def collect(
             case Failed():
                 raise UpstreamError(event.error)
             case Done():
-                return ChatAnswer(
-                    answer=text_of(pieces).strip(),
-                    citations=_citations(pieces),
-                    **msgspec.structs.asdict(event),
-                )
+                return whole_answer(pieces, event)
     raise UpstreamError("The answer ended early.")
+
+
+def whole_answer(pieces: Sequence[TextDelta | Cited], done: Done) -> ChatAnswer:
+    return ChatAnswer(
+        answer=text_of(pieces).strip(),
+        citations=_citations(pieces),
+        **msgspec.structs.asdict(done),
+    )
 
 
 def _refused_or_cached(chat: Chat, turn: Turn) -> _Answer | None:

@@ -18,6 +18,7 @@ _R = TypeVar("_R", bound=msgspec.Struct)
 
 _FIELD_PATH = re.compile(r" - at `(?:key in )?\$\.?([^`]*+)`\Z")
 _MISSING = re.compile(r"Object missing required field `(\w++)`")
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*+)")
 _MAX_PROBLEM_LENGTH = 200
 """Maximum characters of msgspec's message, which may repeat a value of any length."""
 _MAX_NUMBER_LENGTH = 20
@@ -49,9 +50,11 @@ def _decode_json(body: bytes, form: type[_R]) -> _R:
             plain = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         except msgspec.ValidationError:
             raise error from None
-        known = {name: plain[name] for name in form.__struct_encode_fields__ if name in plain}
+        if not form.__struct_config__.forbid_unknown_fields:
+            names = form.__struct_encode_fields__
+            plain = {name: plain[name] for name in names if name in plain}
         # Encoded again, because only the JSON decoder names the wrong field.
-        whole = {name: _as_integer(bytes(value)) for name, value in known.items()}
+        whole = {name: _as_integer(bytes(value)) for name, value in plain.items()}
         return msgspec.json.decode(msgspec.json.encode(whole), type=form)
 
 
@@ -92,6 +95,9 @@ def _field_error(message: str) -> InvalidRequest:
     if missing := _MISSING.search(what):
         field = f"{field}.{missing[1]}" if field else missing[1]
         return _invalid(field, "is missing")
+    if unknown := _UNKNOWN.match(what):
+        field = f"{field}.{unknown[1]}" if field else unknown[1]
+        return _invalid(field, "is unknown")
     what = what.replace("`", "")
     what = what[:1].lower() + what[1:]
     if not field:

@@ -175,7 +175,8 @@ async def encode_events(
 ) -> AsyncGenerator[bytes, None]:
     """Encode each event after passing it to `observe`. Closing this closes `events`.
 
-    Other protocols have an `encode` of their own, which is called for every event in order.
+    Other protocols have an `encode` of their own, which is called for every event in order. Nothing
+    is sent for an event that it encodes as `b""`.
 
     An unexpected exception becomes an error event: the status has already been sent, and Quart
     would swallow a `TimeoutError`.
@@ -184,7 +185,8 @@ async def encode_events(
         async with aclosing(events):
             async for event in events:
                 observe(event)
-                yield encode(event)
+                if encoded := encode(event):
+                    yield encoded
     except Exception:  # the reader must learn that the answer is incomplete
         _log.exception("unexpected exception while streaming an answer")
         failed = Failed(error=INTERNAL_ERROR, code=QuireError.code)

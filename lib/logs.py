@@ -52,6 +52,8 @@ class AccessRecord:
     first: float | None = None
     """Seconds to the first token."""
     tokens: int = 0
+    call_id: int | str | None = None
+    """The id of a JSON-RPC call, for the error that ends it. It is not logged."""
 
 
 current_request: ContextVar[AccessRecord | None] = ContextVar("current_request", default=None)

@@ -184,6 +184,48 @@ def _json_object(raw: str) -> Mapping[str, Any]:
     return value
 
 
+_MCP_TOOLS: Final = ("search_docs", "read_page", "ask")
+_TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ToolText:
+    """How an MCP tool is presented to models; an empty field leaves the default."""
+
+    name: str = ""
+    description: str = ""
+
+
+def _tool_texts(raw: str) -> Mapping[str, ToolText]:
+    """The texts of MCP tools by their default names."""
+    expected = (
+        'a JSON object such as {"ask": {"name": "ask_acme", "description": "Ask about Acme."}}; '
+        f"tools: {', '.join(_MCP_TOOLS)}; different names of 1 to 64 letters, digits, _, - and ., "
+        f"descriptions of at most {_MAX_ADDITION} characters"
+    )
+    try:
+        texts = {tool: ToolText(**fields) for tool, fields in _json_object(raw).items()}
+    except TypeError:
+        raise ValueError(expected) from None
+    names = {texts[tool].name or tool if tool in texts else tool for tool in _MCP_TOOLS}
+    if (
+        not texts.keys() <= {*_MCP_TOOLS}
+        or not all(_is_tool_text(each) for each in texts.values())
+        or len(names) < len(_MCP_TOOLS)
+    ):
+        raise ValueError(expected)
+    return texts
+
+
+def _is_tool_text(text: ToolText) -> bool:
+    return (
+        isinstance(text.name, str)
+        and isinstance(text.description, str)
+        and (not text.name or bool(_TOOL_NAME.fullmatch(text.name)))
+        and len(text.description) <= _MAX_ADDITION
+    )
+
+
 def _price_table(raw: str) -> Mapping[str, Price]:
     """`PRICES`, updated with `[input, output]` or `[input]` by model."""
     table = _json_object(raw)
@@ -285,6 +327,10 @@ class Settings:
     require_origin: bool = _setting(False, _flag)
     rate_limit_enabled: bool = _setting(True, _flag)
     trusted_proxy_hops: int = _setting(0, _whole_number(0, 10))
+
+    mcp_name: str = _setting("", _short_text(_MAX_TITLE))
+    mcp_description: str = _setting("", _short_text(_MAX_ADDITION))
+    mcp_tools: Mapping[str, ToolText] = _setting({}, _tool_texts)
 
     api_host: str = _setting("0.0.0.0", str)
     # Cloud Run, Render, Railway and Koyeb pass the port in PORT.

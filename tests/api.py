@@ -175,6 +175,12 @@ def assert_failure(response: Response, path: str = "") -> None:
         assert set(body["error"]) == {"message", "type", "param", "code"}
         sentence = body["error"]["message"]
         assert body["error"]["code"].replace("_", "").islower()
+    elif path.startswith("/mcp"):
+        assert body["jsonrpc"] == "2.0"
+        assert set(body) - {"id"} == {"jsonrpc", "error"}
+        assert set(body["error"]) == {"code", "message", "data"}
+        assert isinstance(body["error"]["code"], int)
+        sentence = body["error"]["message"]
     else:
         assert set(body) == {"error", "code", "details"}
         sentence = body["error"]

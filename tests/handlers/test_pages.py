@@ -13,8 +13,11 @@ from tests.api import READER_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.upstream import Upstream
 
-UNDESCRIBED = {"pages.asset", "book.folder", "book.page", "widget.loader", "widget.file"}
-"""Files and pages for browsers, which are not part of the API."""
+UNDESCRIBED = {
+    *("pages.asset", "book.folder", "book.page", "widget.loader", "widget.file"),
+    "mcp.mcp",
+}
+"""Files and pages for browsers, which are not part of the API; and MCP, which describes itself."""
 
 
 @pytest.fixture

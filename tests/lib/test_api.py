@@ -35,6 +35,26 @@ def test_a_body_is_read_and_unknown_fields_are_ignored() -> None:
     assert decode_body(body, Form) == Form(name="a", count=5, inner=Inner(text="b"))
 
 
+class Closed(msgspec.Struct, forbid_unknown_fields=True):
+    count: int = 1
+    inner: Inner | None = None
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b'{"other": 1}', "other"),
+        (b'{"other": 1, "count": 5.0}', "other"),
+        (b'{"a b": 1}', "a b"),
+    ],
+)
+def test_a_form_can_refuse_unknown_fields(body: bytes, field: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"The field {field} is unknown") as raised:
+        decode_body(body, Closed)
+    assert raised.value.details == {"field": field}
+    assert decode_body(b'{"count": 5.0}', Closed) == Closed(count=5)
+
+
 def test_a_number_without_a_fraction_is_an_integer() -> None:
     """As in JSON Schema, and so in the OpenAPI document."""
     assert decode_body(b'{"count": 5.0}', Form).count == 5

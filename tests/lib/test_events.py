@@ -81,6 +81,17 @@ async def test_the_events_are_closed_when_the_reader_goes() -> None:
     assert seen == [Ping()]
 
 
+async def test_nothing_is_sent_for_an_event_that_an_encoder_leaves_out() -> None:
+    async def events() -> AsyncGenerator[Any, None]:
+        for event in (Ping(), TextDelta(content="a"), Ping()):
+            yield event
+
+    def encode(event: Any) -> bytes:
+        return event.content.encode() if isinstance(event, TextDelta) else b""
+
+    assert [each async for each in encode_events(events(), lambda _: None, encode)] == [b"a"]
+
+
 @pytest.mark.parametrize("error", [Fails("sk-secret"), TimeoutError(), ZeroDivisionError()])
 async def test_an_error_of_the_program_ends_the_stream_with_an_event(
     error: Exception, caplog: pytest.LogCaptureFixture

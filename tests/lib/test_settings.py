@@ -17,6 +17,7 @@ from lib.pricing import PRICES, Price
 from lib.settings import (
     Settings,
     SettingsError,
+    ToolText,
     load_settings,
     setting_names,
     unknown_settings,
@@ -26,6 +27,10 @@ ROOT = Path(__file__).parents[2]
 
 # Variable, what is set, what is read.
 GOOD: list[tuple[str, str, Any]] = [
+    ("MCP_NAME", "Acme docs", "Acme docs"),
+    ("MCP_DESCRIPTION", "About Acme.", "About Acme."),
+    ("MCP_TOOLS", '{"ask": {"name": "ask.acme"}}', {"ask": ToolText(name="ask.acme")}),
+    ("MCP_TOOLS", '{"read_page": {"description": "x"}}', {"read_page": ToolText(description="x")}),
     ("OPENAI_API_KEY", "sk-abc", "sk-abc"),
     ("OPENAI_API_KEY", " sk-abc\n", "sk-abc"),
     ("OPENAI_BASE_URL", "http://localhost:11434/v1/", "http://localhost:11434/v1"),
@@ -99,6 +104,16 @@ GOOD: list[tuple[str, str, Any]] = [
 
 # Variable, what is set, what the sentence says is allowed.
 BAD = [
+    ("MCP_NAME", "x" * 201, "200 characters"),
+    ("MCP_DESCRIPTION", "x" * 2001, "2000 characters"),
+    ("MCP_TOOLS", "ask", "JSON"),
+    ("MCP_TOOLS", '{"tell": {}}', "search_docs"),
+    ("MCP_TOOLS", '{"ask": []}', "JSON"),
+    ("MCP_TOOLS", '{"ask": {"title": "x"}}', "JSON"),
+    ("MCP_TOOLS", '{"ask": {"name": 5}}', "JSON"),
+    ("MCP_TOOLS", '{"ask": {"name": "a b"}}', "letters"),
+    ("MCP_TOOLS", '{"ask": {"name": "search_docs"}}', "different names"),
+    ("MCP_TOOLS", '{"ask": {"description": "%s"}}' % ("x" * 2001), "2000 characters"),
     ("OPENAI_BASE_URL", "localhost:11434", "http"),
     ("OPENAI_TOKEN_LIMIT_FIELD", "tokens", "max_tokens, max_completion_tokens"),
     ("OPENAI_TIMEOUT", "0", "600"),
@@ -405,6 +420,16 @@ def test_a_start_says_it_once_in_the_log() -> None:
 
 
 MORE_BAD = [
+    ("MCP_NAME", "x" * 201, "200 characters"),
+    ("MCP_DESCRIPTION", "x" * 2001, "2000 characters"),
+    ("MCP_TOOLS", "ask", "JSON"),
+    ("MCP_TOOLS", '{"tell": {}}', "search_docs"),
+    ("MCP_TOOLS", '{"ask": []}', "JSON"),
+    ("MCP_TOOLS", '{"ask": {"title": "x"}}', "JSON"),
+    ("MCP_TOOLS", '{"ask": {"name": 5}}', "JSON"),
+    ("MCP_TOOLS", '{"ask": {"name": "a b"}}', "letters"),
+    ("MCP_TOOLS", '{"ask": {"name": "search_docs"}}', "different names"),
+    ("MCP_TOOLS", '{"ask": {"description": "%s"}}' % ("x" * 2001), "2000 characters"),
     ("QDRANT_URL", "ftp://x", "http://"),
     ("QDRANT_URL", "http://", "http://"),
     ("QDRANT_URL", "http://x:port/v1", "http://"),

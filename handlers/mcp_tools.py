@@ -1,0 +1,380 @@
+"""The tools of MCP: search the book, read a page, ask a question.
+
+Each tool is a function of its decoded arguments. A `QuireError` of a tool, such as a wrong argument
+or a used-up rate limit, is a result that tells the model what to do. Only an unknown tool is an
+error of the protocol (section "Error Handling" of Tools).
+"""
+
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from quart import Response, request
+
+from handlers import respond, services
+from handlers.answering import answer_stream, answer_whole, prepare_turn
+from handlers.limits import count_question, reader
+from handlers.mcp_book import Server, describe_server
+from handlers.mcp_messages import Call, InvalidParams, refuse_cursor, shown
+from lib.answer import whole_answer
+from lib.api import decode_body, trimmed
+from lib.chat import ChatRequest
+from lib.errors import QuireError
+from lib.events import (
+    CONTENT_TYPE,
+    PING,
+    ChatAnswer,
+    Cited,
+    Done,
+    Event,
+    Failed,
+    Ping,
+    TextDelta,
+    Transcript,
+    frame,
+)
+from lib.ranking import Passage, join_headings
+from lib.search import MAX_QUERY_CHARACTERS, search_passages
+from lib.settings import ToolText
+
+_DEFAULT_LIMIT: Final = 8
+_MOST_TEXT: Final = 8_000
+"""Characters of a passage."""
+_PROGRESS_SECONDS: Final = 0.1
+"""Minimum time between two progress notifications."""
+
+_Result = Mapping[str, Any]
+
+
+# --- search_docs --------------------------------------------------------------------------------
+
+
+def _text(description: str, most: int = 2_000) -> Any:
+    return msgspec.Meta(max_length=most, description=description)
+
+
+class _Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    file_path: Annotated[str, _text("Only this file, as in the field page of a result.")] = ""
+    chapter: Annotated[str, _text("Only the page with this title.")] = ""
+    kind: (
+        Annotated[
+            Literal["prose", "code", "table"],
+            msgspec.Meta(description="Only prose, code or tables."),
+        ]
+        | UnsetType
+    ) = UNSET
+    version: Annotated[str, _text("Only this version of the documentation.")] = ""
+    locale: Annotated[str, _text("Only this language of the site, such as en.")] = ""
+
+
+class _SearchArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    query: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=1,
+            max_length=MAX_QUERY_CHARACTERS,
+            description="A whole question, or words to look for.",
+        ),
+    ]
+    limit: Annotated[int, msgspec.Meta(ge=1, le=20, description="Maximum number of passages.")] = (
+        _DEFAULT_LIMIT
+    )
+    filters: Annotated[
+        _Filters, msgspec.Meta(description="Restrict the search to a part of the book.")
+    ] = msgspec.field(default_factory=_Filters)
+
+
+class _Found(msgspec.Struct, kw_only=True):
+    headings: Annotated[str, msgspec.Meta(description="Page > section > heading.")]
+    url: Annotated[str | None, msgspec.Meta(description="Address of the heading, to cite.")]
+    page: Annotated[str, msgspec.Meta(description="File path of the page, to read it.")]
+    text: Annotated[str, msgspec.Meta(description="The passage, in Markdown.")]
+    score: Annotated[
+        float, msgspec.Meta(ge=0, le=1, description="Estimated probability that it answers.")
+    ]
+
+
+class _SearchResult(msgspec.Struct, kw_only=True):
+    results: Annotated[list[_Found], msgspec.Meta(description="The best first.")]
+
+
+async def _search(arguments: _SearchArguments) -> _Result:
+    query = trimmed(arguments.query, "query", MAX_QUERY_CHARACTERS)
+    filters = msgspec.structs.asdict(arguments.filters)
+    await services().chat.until_indexed()
+    found = await search_passages(
+        services().embedder.charged_to(await reader()),
+        services().store,
+        query,
+        arguments.limit,
+        only={name: value for name, value in filters.items() if value},
+        reranker=services().chat.reranker,
+    )
+    results = [_found(passage) for passage in found.passages]
+    text = "\n\n".join(map(_render, results)) or "Nothing in the book matches this query."
+    return _result(text, _SearchResult(results=results))
+
+
+def _found(passage: Passage) -> _Found:
+    return _Found(
+        headings=join_headings(passage.chapter, passage.section, passage.heading),
+        url=passage.url,
+        page=passage.file_path,
+        text=passage.content[:_MOST_TEXT],
+        score=round(passage.score, 3),
+    )
+
+
+def _render(found: _Found) -> str:
+    address = f"\n{found.url}" if found.url else ""
+    return f"## {found.headings}\n\nPage: {found.page}{address}\n\n{found.text}"
+
+
+# --- ask ----------------------------------------------------------------------------------------
+
+
+class _AskArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    question: Annotated[
+        str,
+        msgspec.Meta(
+            min_length=1,
+            max_length=MAX_QUERY_CHARACTERS,
+            description="One whole question, understandable without the conversation.",
+        ),
+    ]
+
+
+class _AskSource(msgspec.Struct, kw_only=True):
+    marker: Annotated[int, msgspec.Meta(description="Its number in the answer.")]
+    headings: Annotated[str, msgspec.Meta(description="Page > section > heading.")]
+    url: Annotated[str | None, msgspec.Meta(description="Address of the heading, to cite.")]
+    page: Annotated[str, msgspec.Meta(description="File path of the page, to read it.")]
+
+
+class _AskResult(msgspec.Struct, kw_only=True):
+    answer: Annotated[str, msgspec.Meta(description="In Markdown; markers link to sources.")]
+    sources: list[_AskSource]
+    finish_reason: Annotated[
+        str,
+        msgspec.Meta(
+            description="stop; length if the answer was cut; not_in_book if the book does not "
+            "answer; or another reason."
+        ),
+    ]
+
+
+async def _ask(call: Call, server: Server, arguments: _AskArguments) -> Response:
+    question = trimmed(arguments.question, "question", MAX_QUERY_CHARACTERS)
+    await count_question()
+    turn = await prepare_turn(ChatRequest(question=question), messages=())
+    if CONTENT_TYPE in request.headers.get("Accept", ""):
+        return answer_stream(turn, _AskStream(call, server))
+    return respond(call.answer(_asked(await answer_whole(turn)), server))
+
+
+def _asked(answer: ChatAnswer) -> _Result:
+    sources = [
+        _AskSource(
+            marker=each.marker,
+            headings=join_headings(each.source.chapter, each.source.section, each.source.heading),
+            url=each.source.url,
+            page=each.source.file_path,
+        )
+        for each in answer.citations
+    ]
+    listed = [f"{each.marker}. [{each.headings}]({each.url})" for each in sources]
+    text = "\n".join([answer.answer, "", "## Sources", "", *listed]) if listed else answer.answer
+    return _result(
+        text,
+        _AskResult(answer=answer.answer, sources=sources, finish_reason=answer.finish_reason),
+    )
+
+
+class _AskStream:
+    """Writes the events of an answer: the new text as progress notifications, then the response.
+
+    Without a progress token, the response follows after comments that keep the connection open.
+    """
+
+    def __init__(self, call: Call, server: Server) -> None:
+        self._call, self._server = call, server
+        self._transcript = Transcript()
+        self._pending: list[str] = []
+        self._characters = 0
+        self._next_at = 0.0
+        token = msgspec.json.encode(call.progress_token).decode()
+        self._start = (
+            'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
+            f'{token},"progress":'
+        ).encode()
+
+    def __call__(self, event: Event) -> bytes:
+        match event:
+            case TextDelta():
+                self._transcript.add(event)
+                if self._call.progress_token is None:
+                    return b""
+                self._pending.append(event.content)
+                return self._progress() if time.monotonic() >= self._next_at else b""
+            case Cited():
+                self._transcript.add(event)
+                return b""
+            case Ping():
+                return PING + self._progress()
+            case Done():
+                result = _asked(whole_answer(self._transcript.pieces(), event))
+            case Failed():
+                result = _failed(event.error)
+        return self._progress() + frame(self._call.answer(result, self._server))
+
+    def _progress(self) -> bytes:
+        """A notification with the text since the last one; nothing without new text."""
+        text = "".join(self._pending)
+        if not text:
+            return b""
+        self._pending.clear()
+        self._characters += len(text)
+        self._next_at = time.monotonic() + _PROGRESS_SECONDS
+        message = msgspec.json.encode(text)
+        return b'%b%d,"message":%b}}\n\n' % (self._start, self._characters, message)
+
+
+# --- The tools ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tool:
+    name: str
+    title: str
+    description: str
+    """`{book}` stands for the book."""
+    arguments: type[msgspec.Struct]
+    result: type[msgspec.Struct]
+    run: Callable[[Call, Server, Any], Awaitable[Response]]
+    repeatable: bool = True
+    """Whether another call gives the same result."""
+
+
+def _simple(
+    run: Callable[[Any], Awaitable[_Result]],
+) -> Callable[[Call, Server, Any], Awaitable[Response]]:
+    """A tool whose result is one JSON object."""
+
+    async def answer(call: Call, server: Server, arguments: Any) -> Response:
+        return respond(call.answer(await run(arguments), server))
+
+    return answer
+
+
+_TOOLS: Final = (
+    _Tool(
+        name="search_docs",
+        title="Search the documentation",
+        description="Search {book}. Returns the passages that fit best, each with its headings, "
+        "its address and the page to read on.",
+        arguments=_SearchArguments,
+        result=_SearchResult,
+        run=_simple(_search),
+    ),
+    _Tool(
+        name="ask",
+        title="Ask the documentation",
+        description="Ask a question about {book}. A language model answers from it, and links "
+        "each claim to its source. Slower than a search; says so if the book has no answer.",
+        arguments=_AskArguments,
+        result=_AskResult,
+        run=_ask,
+        repeatable=False,
+    ),
+)
+
+
+async def list_tools(call: Call) -> Response:
+    refuse_cursor(call)
+    server = await describe_server()
+    tools = [_describe(tool, server, name) for name, tool in _offered().items()]
+    return respond(call.answer({"tools": tools}, server, cached=True))
+
+
+class _CallParams(msgspec.Struct):
+    name: str
+    arguments: dict[str, msgspec.Raw] | None = None
+
+
+async def call_tool(call: Call) -> Response:
+    params = call.decode(_CallParams)
+    tool = _offered().get(params.name)
+    if tool is None:
+        raise InvalidParams(f"There is no tool {shown(params.name)}.")
+    server = await describe_server()
+    try:
+        arguments = decode_body(msgspec.json.encode(params.arguments or {}), tool.arguments)
+        return await tool.run(call, server, arguments)
+    except QuireError as error:
+        services().metrics.count_failure(error.code)
+        return respond(call.answer(_failed(error.message), server))
+
+
+def _offered() -> dict[str, _Tool]:
+    """The tools by the names that clients know, always in the same order."""
+    texts = services().settings.mcp_tools
+    return {
+        texts.get(tool.name, ToolText()).name or tool.name: tool
+        for tool in _TOOLS
+        if tool.name != "ask" or services().chat.model
+    }
+
+
+def _describe(tool: _Tool, server: Server, name: str) -> dict[str, Any]:
+    book = f"the documentation “{server.title}”" if server.title else "this documentation"
+    own = services().settings.mcp_tools.get(tool.name, ToolText()).description
+    return {
+        "name": name,
+        "title": tool.title,
+        "description": own or tool.description.format(book=book),
+        "inputSchema": _schema(tool.arguments),
+        "outputSchema": _schema(tool.result),
+        "annotations": {
+            "title": tool.title,
+            "readOnlyHint": True,
+            "idempotentHint": tool.repeatable,
+            "openWorldHint": False,
+        },
+    }
+
+
+@functools.cache
+def _schema(form: type[msgspec.Struct]) -> dict[str, Any]:
+    """JSON Schema 2020-12 of an object, without references."""
+    _, components = msgspec.json.schema_components([form], ref_template="{name}")
+    return dict(_inline(components[form.__name__], components))
+
+
+def _inline(schema: Any, components: Mapping[str, Any]) -> Any:
+    """Models and clients read a schema better without references and names of our classes."""
+    if isinstance(schema, Sequence) and not isinstance(schema, str):
+        return [_inline(each, components) for each in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    if "$ref" in schema:
+        own = {name: value for name, value in schema.items() if name != "$ref"}
+        return {**_inline(components[schema["$ref"]], components), **own}
+    return {
+        name: {field: _inline(each, components) for field, each in value.items()}
+        if name == "properties"
+        else _inline(value, components)
+        for name, value in schema.items()
+        if name != "title"
+    }
+
+
+def _result(text: str, structured: msgspec.Struct) -> _Result:
+    return {"content": [{"type": "text", "text": text}], "structuredContent": structured}
+
+
+def _failed(message: str) -> _Result:
+    return {"content": [{"type": "text", "text": message}], "isError": True}
