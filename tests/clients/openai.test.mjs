@@ -12,6 +12,7 @@ import {
   historyOf,
   NOT_IN_BOOK,
   QUESTION,
+  TITLE,
   useQuire,
 } from "./support.mjs";
 
@@ -27,7 +28,7 @@ const complete = (messages, more = {}, options) =>
 function sourceIn(text, { type, url_citation: { start_index, end_index, url, title } }) {
   return { type, url, title, marker: text.slice(start_index, end_index) };
 }
-const SOURCE = { type: "url_citation", url: GREASE, title: "Winding > Grease", marker: `[1](${GREASE})` };
+const SOURCE = { type: "url_citation", url: GREASE, title: TITLE, marker: `[1](${GREASE})` };
 
 async function read(stream) {
   const chunks = [];

@@ -14,6 +14,7 @@ export const FOLLOW_UP = "And how often?";
 export const NOT_IN_BOOK = "Who won the football championship in Brazil?";
 
 export const GREASE = `${SITE}/winding/#grease`;
+export const TITLE = "Winding > The spring > Grease";
 export const ANSWER = `A drop of whale-free grease [1](${GREASE}).`;
 
 /** `env`: settings. Without `scripted`, Quire has no model and answers with quotes. */
