@@ -1,14 +1,21 @@
 """GET /book/<page>.md"""
 
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lib.contents import PublishedContents
 from lib.embedding_e5 import _E5
+from lib.errors import IndexNotReady, NotFound
+from lib.page_markdown import PageMarkdown
 from lib.store import page_text
 from tests.api import Api, serving
 from tests.handlers.test_book import _any_vector, index, make
+from tests.qdrant_server import running_qdrant
 
 FIELDS = ["file_path", "text", "start_char", "end_char"]
 CODE = "\n".join(f"line_{n} = {n}" for n in range(300))
@@ -91,3 +98,228 @@ async def test_markdown_pages_are_given_as_readers_see_them(tmp_path: Path) -> N
         assert (await api.get("/book/a.md")).text == "# Tides\n\nTwice.\n\n## Ebb\n\nOut."
         assert (await api.get("/book/b.md")).text == f"# Code\n\n```py\n{CODE}\n```"
         assert (await api.get("/book/draft.md")).status == 404
+
+
+SECTIONS = {
+    "index.md": "# Harbour\n\nA book about *tides*. It is short.\n",
+    "guide/index.md": "# Guide\n\nStart.\n",
+    "guide/tides.md": "---\ntitle: Tides\n---\n\nBefore all.\n\n# Tides\n\nLead.\n\n## Use "
+    "`ebb()`\n\n```py\n# Use `ebb()`\nebb()\n```\n\n### Options\n\nFirst.\n\n"
+    "## The $x^2$ law\n\nText.\n\n### Options\n\nSecond.\n\nSetext\n------\n\n"
+    "<!-- # hidden -->\n\nUnder it.\n\n## Empty {#own-id}\n\n### Below\n\nLast.\n",
+    "odd name?.md": "# Odd\n\n> ## Quoted\n>\n> Inside.\n\n## After\n\nEnd.\n",
+    "long.md": f"# Long\n\n## Code\n\n```py\n# Code\n{CODE}\n# Code\n```\n\n## Then\n\nEnd.\n",
+    "plain.md": "No heading at all.\n",
+}
+SITE = {"site_generator": "mkdocs", "site_url": "https://b.example/docs/"}
+
+
+@pytest.fixture(params=["edge", "wire"])
+async def source(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[PageMarkdown]:
+    """Of a book of Markdown, in the embedded index and on a Qdrant server."""
+    async with AsyncExitStack() as stack:
+        changes: dict[str, Any] = {**SITE, "chunk_tokens": 60}
+        if request.param == "wire":
+            qdrant = await stack.enter_async_context(running_qdrant(tmp_path / "qdrant"))
+            changes["qdrant_url"] = qdrant.url
+        api = await stack.enter_async_context(await serve(tmp_path, SECTIONS, **changes))
+        yield api.services.page_markdown
+
+
+FOUND = [
+    ("Use ebb()", "## Use `ebb()`\n\n```py\n# Use", "### Options\n\nFirst."),
+    ("use `EBB()`", "## Use `ebb()`", "First."),
+    ("options", "### Options", "First."),
+    ("#options", "### Options", "First."),
+    ("options_1", "### Options", "Second."),
+    ("The x^2 law", "## The $x^2$ law\n\nText.", "Second."),
+    ("the $x^2$ law", "## The $x^2$ law\n\nText.", "Second."),
+    ("Setext", "Setext\n------\n\n", "Under it."),
+    ("own-id", "## Empty", "### Below\n\nLast."),
+    ("#own-id:~:text=Last", "## Empty", "Last."),
+    ("Below", "### Below", "Last."),
+    ("Tides", "Before all.", "Last."),
+    ("#tides", "# Tides\n\nLead.", "Last."),
+    ("", "Before all.", "Last."),
+]
+
+
+async def test_a_section_is_a_part_of_its_page(source: PageMarkdown) -> None:
+    for heading, begins, ends in FOUND:
+        text = await source.section("guide/tides.md", heading)
+        assert text in await source.of_file("guide/tides.md")
+        assert text.startswith(begins)
+        assert text.endswith(ends)
+
+
+async def test_sections_in_quotes_and_after_long_code(source: PageMarkdown) -> None:
+    assert await source.section("odd name?.md", "Quoted") == "> ## Quoted\n>\n> Inside."
+    long = await source.section("long.md", "Code")
+    assert long.startswith("## Code\n\n```py\n# Code\nline_0")
+    assert long.endswith("line_299 = 299\n# Code\n```")
+    assert await source.section("long.md", "Then") == "## Then\n\nEnd."
+
+
+async def test_sections_and_what_is_before_them_are_the_whole_page(tmp_path: Path) -> None:
+    """Also in a page of HTML, where the offsets of its passages count."""
+    for name, files in (("html", BUILT), ("md", SECTIONS)):
+        async with await serve(tmp_path / name, files, chunk_tokens=60) as api:
+            source = api.services.page_markdown
+            for path in files:
+                if path == "404.html":
+                    continue
+                text = await source.of_file(path)
+                page = source._cache[(await api.services.store.manifest()).generation, path]
+                starts = [each.start for each in page.headings]
+                assert starts == sorted({*starts}), path
+                for each in page.headings:
+                    found = text[each.start : each.end]
+                    assert found.lstrip("> ").startswith("#" * each.level) or "---" in found
+
+
+async def test_a_section_of_a_page_of_html(tmp_path: Path) -> None:
+    async with await serve(tmp_path, BUILT, chunk_tokens=60) as api:
+        source = api.services.page_markdown
+        more = await source.section("guide/index.html", "more")
+        assert more.startswith("## More\n\n```py\nline_0 = 0")
+        assert more.endswith("line_299 = 299\n```")
+        assert (await source.section("guide/index.html", "a")) == "## Empty"
+        assert (await source.section("guide/index.html", "Guide")).endswith("The end")
+
+
+async def test_an_unknown_heading_lists_those_of_the_page(source: PageMarkdown) -> None:
+    with pytest.raises(NotFound, match=r"Its headings are: Tides; Use ebb\(\); Options; The"):
+        await source.section("guide/tides.md", "nothing")
+    with pytest.raises(NotFound, match="no such page"):
+        await source.section("guide/none.md", "Tides")
+
+
+async def test_a_hostile_heading(source: PageMarkdown) -> None:
+    began = time.process_time()
+    for heading in ("x" * 1_000_000, "# " * 500_000, "\0", "\ud800", "%" * 1_000_000, "\u202e"):
+        with pytest.raises(NotFound):
+            await source.section("guide/tides.md", heading)
+    assert time.process_time() - began < 1
+
+
+PLACES = [
+    ("guide/tides.md", "guide/tides.md"),
+    ("guide/tides", "guide/tides.md"),
+    ("./guide/tides.md", "guide/tides.md"),
+    ("/guide/tides.md", "guide/tides.md"),
+    ("guide/tides.html", "guide/tides.md"),
+    ("guide/tides#setext", "guide/tides.md"),
+    ("book:///guide/tides.md", "guide/tides.md"),
+    ("book:///guide/tides", "guide/tides.md"),
+    ("book:///odd%20name%3F.md", "odd name?.md"),
+    ("odd name?.md", "odd name?.md"),
+    ("guide", "guide/index.md"),
+    ("guide/index", "guide/index.md"),
+    ("https://b.example/docs/guide/tides/", "guide/tides.md"),
+    ("HTTPS://B.example/docs/guide/tides", "guide/tides.md"),
+    ("http://b.example/docs/guide/tides.html#setext", "guide/tides.md"),
+    ("https://b.example/docs/guide/tides/index.html?x=1", "guide/tides.md"),
+    ("https://b.example/docs/guide/tides/#setext:~:text=Under%20it", "guide/tides.md"),
+    ("https://b.example/docs/odd%20name%3F/", "odd name?.md"),
+    ("https://b.example/docs", "index.md"),
+    ("/docs/guide/", "guide/index.md"),
+    ("docs/guide/tides", "guide/tides.md"),
+    ("/book/guide/tides.md", "guide/tides.md"),
+    ("https://quire.example/book/guide/tides.md", "guide/tides.md"),
+    ("https://quire.example/below/book/guide/tides.md", "guide/tides.md"),
+    ("  guide/tides.md\n", "guide/tides.md"),
+    ("/", "index.md"),
+]
+
+
+async def test_a_page_is_found_by_its_path_and_its_address(source: PageMarkdown) -> None:
+    for place, path in PLACES:
+        assert await source.find(place, "quire.example") == path
+        assert await source.of_file(path)
+
+
+NO_PLACES = [
+    *("nothing", "../guide/tides.md", "guide/../../guide/tides.md", "%2e%2e/guide/tides.md"),
+    *("/../guide/tides.md/..", "..%2f..%2fetc/passwd", "file:///etc/passwd", "/etc/passwd"),
+    *("https://evil.example/docs/guide/tides/", "https://evil.example/book/guide/tides.md"),
+    *("https://b.example@evil.example/docs/guide/tides/", "//evil.example/docs/guide/tides"),
+    *("https://[b.example/docs/guide/tides", "http://", "https://b.example:1/docs/guide"),
+    *("\0", "guide/tides.md\0", "%00", "\ud800", "%ed%a0%80", "\u202e", "guide\\tides.md"),
+    *("x" * 1_000_000, "x/" * 500_000, "../" * 300_000, "%" * 1_000_000, "book:///" * 9),
+]
+
+
+async def test_no_other_place_is_a_page(source: PageMarkdown) -> None:
+    for place in NO_PLACES:
+        began = time.process_time()
+        with pytest.raises(NotFound, match="no such page") as raised:
+            await source.find(place, "quire.example")
+        assert time.process_time() - began < 0.5
+        assert len(raised.value.message) < 500
+
+
+async def test_an_unknown_page_names_similar_ones(source: PageMarkdown) -> None:
+    with pytest.raises(NotFound, match=r"Similar pages: guide/tides\.md\."):
+        await source.find("handbook/tide.md")
+    with pytest.raises(NotFound, match=r"page\.$"):
+        await source.find("quite-something-else")
+
+
+async def test_pages_that_quire_serves_itself(tmp_path: Path) -> None:
+    """They have no host: any may be Quire's own unless the caller knows it."""
+    async with await serve(tmp_path, {"quire.toml": "", **SECTIONS}) as api:
+        source = api.services.page_markdown
+        for place in ("/book/guide/tides", "https://q.example/book/guide/tides#setext"):
+            assert await source.find(place) == "guide/tides.md"
+            assert await source.find(place, "q.example") == "guide/tides.md"
+        with pytest.raises(NotFound):
+            await source.find("https://evil.example/book/guide/tides", "q.example")
+        assert await source.section("guide/tides.md", "options-1") == "### Options\n\nSecond."
+
+
+async def test_pages_of_html_are_found_by_their_markdown_s_path(tmp_path: Path) -> None:
+    async with await serve(tmp_path, BUILT, site_url="https://b.example") as api:
+        source = api.services.page_markdown
+        for place in ("guide/index.md", "book:///guide/index.md", "https://b.example/guide/"):
+            assert await source.find(place) == "guide/index.html"
+        assert await source.find("guide/long") == "guide/long.htm"
+
+
+async def test_two_pages_with_almost_the_same_path(tmp_path: Path) -> None:
+    files = {
+        "a.md": "# One\n\nText.\n",
+        "a/index.md": "# Two\n\nText.\n",
+        "a.mdx": "# Three\n\nX.\n",
+    }
+    async with await serve(tmp_path, files) as api:
+        for place, path in {"a": "a.md", "a.mdx": "a.mdx", "a/index": "a/index.md"}.items():
+            assert await api.services.page_markdown.find(place) == path
+
+
+async def test_while_the_contents_are_unknown_the_index_is_searched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def unknown(*_: object) -> None: ...
+
+    async with await serve(tmp_path, SECTIONS, **SITE) as api:
+        monkeypatch.setattr(PublishedContents, "get", unknown)
+        source = api.services.page_markdown
+        for place in ("guide/tides.md", "guide/tides", "book:///guide/tides.md"):
+            assert await source.find(place) == "guide/tides.md"
+        for place in ("https://b.example/docs/guide/tides/", "nothing", "\0", "x" * 1_000_000):
+            with pytest.raises(IndexNotReady):
+                await source.find(place)
+        assert await source.book_opening() == ""
+
+
+async def test_the_opening_of_the_book(source: PageMarkdown) -> None:
+    for _ in range(2):
+        assert await source.book_opening() == "A book about tides. It is short."
+
+
+async def test_pages_in_memory_are_bounded(tmp_path: Path) -> None:
+    many = "# Many\n\n" + "## A\n\nb\n\n" * 400
+    async with await serve(tmp_path, {"many.md": many}) as api:
+        source = api.services.page_markdown
+        assert (await source.section("many.md", "a")) == "## A\n\nb"
+        assert source._cache.currsize > len(many) + 400 * 100
