@@ -29,6 +29,12 @@ _ERRORS: Final = {
     503: "There is no usable index.",
 }
 
+_BACKGROUND_TASKS: Final = (
+    "### Chat History:\n<chat_history>",  # Open WebUI: titles, tags, follow-ups, queries
+    "5-word-or-less title for the conversation",  # LibreChat
+)
+"""In the prompts that chat programs send to the model of a chat, without the reader's knowledge."""
+
 
 class _Part(msgspec.Struct):
     type: str
@@ -138,23 +144,27 @@ async def models() -> Response:
 
 
 def _conversation(messages: Sequence[_RequestMessage]) -> list[Message]:
-    """The messages of the reader and the assistant.
-
-    Raises `InvalidRequest` if the last of the reader has a part other than text.
-    """
+    """The messages of the reader and the assistant. Raises `InvalidRequest`."""
     question = next((each for each in reversed(messages) if each.role == "user"), None)
-    if question and isinstance(question.content, list):
-        for part in question.content:
-            if part.type != "text":
-                raise InvalidRequest(
-                    "The last user message has a part that is not text. Only text is understood.",
-                    details={"field": "messages"},
-                )
+    if question is not None:
+        _check_question(question)
     return [
         Message(each.role, text)
         for each in messages
         if each.role in ("user", "assistant") and (text := each.text())
     ]
+
+
+def _check_question(message: _RequestMessage) -> None:
+    """Refuse what would cost tokens in vain. Raises `InvalidRequest`."""
+    problem = ""
+    if isinstance(message.content, list) and any(part.type != "text" for part in message.content):
+        problem = "The last user message has a part that is not text. Only text is understood."
+    text = message.text()
+    if any(each in text for each in _BACKGROUND_TASKS):
+        problem = "This model only answers from the book. It writes no titles, tags or suggestions."
+    if problem:
+        raise InvalidRequest(problem, details={"field": "messages"})
 
 
 def _refuse_tool_choice(asked: CompletionRequest) -> None:
