@@ -15,6 +15,7 @@ from lib.api import Operation, trimmed
 from lib.chat import ChatRequest, ReadersPage
 from lib.citations import Citation
 from lib.events import Cited, Done, Event, Failed, Ping, TextDelta
+from lib.refusal import list_suggestions
 from lib.sanitizer_syntax import markdown_link
 from lib.search import MAX_QUERY_CHARACTERS, Query
 
@@ -52,13 +53,16 @@ async def ask() -> Response:
     if request.method == "HEAD":
         return Response(content_type=_CONTENT_TYPE, headers=_HEADERS)
     turn = await prepare_turn(ChatRequest(question=question, page=asked.page), messages=())
-    return answer_stream(turn, _Encoder(), content_type=_CONTENT_TYPE, headers=_HEADERS)
+    return answer_stream(
+        turn, _Encoder(turn.language), content_type=_CONTENT_TYPE, headers=_HEADERS
+    )
 
 
 class _Encoder:
     """Writes the events of one answer as Markdown."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str) -> None:
+        self._language = language
         self._end = ""
         """The last two characters of the text."""
         self._pinged = False
@@ -95,8 +99,8 @@ class _Encoder:
         if self._citations:
             yield "## Sources"
             yield "\n".join(map(_format_source, self._citations))
-        if done.mode != "none" and done.suggestions:  # a reply without an answer lists them itself
-            yield "\n".join(f"- {markdown_link(each.title, each.url)}" for each in done.suggestions)
+        if done.suggestions and done.mode == "generated":  # other refusals list them themselves
+            yield list_suggestions(done.suggestions, self._language)
 
 
 def _format_source(citation: Citation) -> str:

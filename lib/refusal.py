@@ -238,10 +238,17 @@ class Refusal:
     def markdown(self) -> str:
         if not self.suggestions:
             return self.sentence
-        items = "\n".join(
-            f"- {markdown_link(each.title, absolute_url(each.url))}" for each in self.suggestions
-        )
-        return f"{self.sentence} {self.lead}\n\n{items}"
+        return f"{self.sentence} {_list_places(self.lead, self.suggestions)}"
+
+
+def list_suggestions(suggestions: Sequence[Suggestion], language: str) -> str:
+    """Introduce and list suggestions in Markdown, for a refusal that does not do it itself."""
+    return _list_places(languages()[language].nearest, suggestions)
+
+
+def _list_places(lead: str, places: Sequence[Suggestion]) -> str:
+    items = (f"- {markdown_link(each.title, absolute_url(each.url))}" for each in places)
+    return "\n".join((lead, "", *items))
 
 
 def make_refusal(language: str, passages: Sequence[Passage]) -> Refusal:
