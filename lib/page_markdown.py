@@ -97,7 +97,8 @@ class PageMarkdown:
     async def section(self, path: str, heading: str) -> str:
         """The Markdown under one heading of a file, with the heading and all below it.
 
-        `heading` is its text or its anchor. The first one counts if several have the same text.
+        `heading` is its text, its anchor, or its path as `lib.ranking.join_headings` writes it. The
+        first one counts if several have the same text.
         Raises as `of`.
         """
         page = await self._page(path)
@@ -284,6 +285,21 @@ def _find_heading(headings: Sequence[_Heading], wanted: str) -> int | None:
         for place, each in enumerate(headings):
             if test(each):
                 return place
+    path = [_spaced(part) for part in wanted.split(" > ")]
+    found = _find_below(headings, path)
+    return found if found is not None else _find_below(headings, path[1:])  # without the title
+
+
+def _find_below(headings: Sequence[_Heading], path: Sequence[str]) -> int | None:
+    """Find the last heading of `path`, below the others."""
+    above: list[_Heading] = []
+    for place, each in enumerate(headings):
+        while above and above[-1].level >= each.level:
+            above.pop()
+        names = {_spaced(heading.text) for heading in above}
+        if path and _spaced(each.text) == path[-1] and names >= {*path[:-1]}:
+            return place
+        above.append(each)
     return None
 
 
