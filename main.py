@@ -41,17 +41,6 @@ from lib.services import open_services, warm_up
 from lib.settings import Settings, load_settings
 
 MAX_BODY_BYTES = 256 * 1024
-ALLOWED_HEADERS = (
-    "Content-Type",
-    "Accept",
-    "Authorization",
-    "X-API-Key",
-    "X-Anonymous-Session-ID",
-    "X-Request-Id",
-    "MCP-Protocol-Version",
-    "Mcp-Method",
-    "Mcp-Name",
-)
 
 
 def create_app(
@@ -143,7 +132,7 @@ def create_app(
     with_cors: Quart = cors(
         app,
         allow_credentials=True,  # existing widgets ask for it; no cookie is ever set or read
-        allow_headers=ALLOWED_HEADERS,
+        allow_headers=("*",),  # those that a preflight of an allowed origin names
         allow_methods=("GET", "HEAD", "POST", "OPTIONS"),
         expose_headers=EXPOSED_HEADERS,
         max_age=86_400,

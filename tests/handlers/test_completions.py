@@ -596,6 +596,25 @@ async def test_only_a_reader_s_key_raises_the_limit(
     assert response.headers["RateLimit-Limit"] == limit
 
 
+async def test_a_page_may_use_the_client(api: Api) -> None:
+    """It has headers of its own, which a preflight must allow."""
+    sent = {name.lower() for name in AsyncOpenAI(api_key="any").default_headers}
+    assert "x-stainless-lang" in sent
+    headers = {
+        "Origin": SITE,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": ",".join(sorted(sent)),
+    }
+    reply = await api.request("OPTIONS", PATH, headers=headers)
+    assert {
+        each.strip() for each in reply.headers["Access-Control-Allow-Headers"].split(",")
+    } == sent
+    foreign = await api.request(
+        "OPTIONS", PATH, headers=headers | {"Origin": "https://foreign.example"}
+    )
+    assert "Access-Control-Allow-Headers" not in foreign.headers
+
+
 # --- Many clients, and those that leave ---------------------------------------------------------
 
 
