@@ -1,6 +1,5 @@
 """GET /ask: an answer as Markdown, for shells and agents."""
 
-from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -11,12 +10,11 @@ from handlers import operation, query, require_trusted_origin
 from handlers.answering import answer_stream, prepare_turn
 from handlers.failures import ErrorFormat
 from handlers.limits import QUESTIONS, limits
+from lib.answer_markdown import answer_notes
 from lib.api import Operation, trimmed
 from lib.chat import ChatRequest, ReadersPage
 from lib.citations import Citation
 from lib.events import Cited, Done, Event, Failed, Ping, TextDelta
-from lib.refusal import list_suggestions
-from lib.sanitizer_syntax import markdown_link
 from lib.search import MAX_QUERY_CHARACTERS, Query
 
 blueprint = Blueprint("ask", __name__)
@@ -79,7 +77,7 @@ class _Encoder:
             case Ping():
                 return self._ping()
             case Done():
-                return self._append(*self._notes(event))
+                return self._append(*answer_notes(event, self._citations, self._language))
             case Failed():
                 return self._append(_incomplete(event.error))
 
@@ -92,25 +90,6 @@ class _Encoder:
         """Write paragraphs behind the text."""
         gap = "\n\n"[len(self._end) - len(self._end.rstrip("\n")) :] if blocks else ""
         return (gap + "\n\n".join(blocks) + "\n").encode()
-
-    def _notes(self, done: Done) -> Iterator[str]:
-        if done.finish_reason == "length":
-            yield "*The answer was cut at its maximum length.*"
-        if self._citations:
-            yield "## Sources"
-            yield "\n".join(map(_format_source, self._citations))
-        if done.suggestions and done.mode == "generated":  # other refusals list them themselves
-            yield list_suggestions(done.suggestions, self._language)
-
-
-def _format_source(citation: Citation) -> str:
-    source = citation.source
-    where = markdown_link(source.title, source.url)
-    return (
-        f"{citation.marker}. {where}"
-        if source.url
-        else f"{citation.marker}. {where} (`{source.file_path}`)"
-    )
 
 
 def _incomplete(message: str) -> str:

@@ -21,6 +21,7 @@ from handlers.limits import count_question, reader
 from handlers.mcp_book import Server, describe_server
 from handlers.mcp_messages import Call, InvalidParams, refuse_cursor, shown
 from lib.answer import whole_answer
+from lib.answer_markdown import answer_notes
 from lib.api import decode_body, trimmed
 from lib.chat import ChatRequest
 from lib.errors import QuireError
@@ -172,22 +173,21 @@ async def _ask(call: Call, server: Server, arguments: _AskArguments) -> Response
     await count_question()
     turn = await prepare_turn(ChatRequest(question=question), messages=())
     if CONTENT_TYPE in request.headers.get("Accept", ""):
-        return answer_stream(turn, _AskStream(call, server))
-    return respond(call.answer(_asked(await answer_whole(turn)), server))
+        return answer_stream(turn, _AskStream(call, server, turn.language))
+    return respond(call.answer(_asked(await answer_whole(turn), turn.language), server))
 
 
-def _asked(answer: ChatAnswer) -> _Result:
+def _asked(answer: ChatAnswer, language: str) -> _Result:
     sources = [
         _AskSource(
             marker=each.marker,
-            headings=join_headings(each.source.chapter, each.source.section, each.source.heading),
+            headings=each.source.title,
             url=each.source.url,
             page=each.source.file_path,
         )
         for each in answer.citations
     ]
-    listed = [f"{each.marker}. [{each.headings}]({each.url})" for each in sources]
-    text = "\n".join([answer.answer, "", "## Sources", "", *listed]) if listed else answer.answer
+    text = "\n\n".join((answer.answer, *answer_notes(answer, answer.citations, language)))
     return _result(
         text,
         _AskResult(answer=answer.answer, sources=sources, finish_reason=answer.finish_reason),
@@ -200,8 +200,9 @@ class _AskStream:
     Without a progress token, the response follows after comments that keep the connection open.
     """
 
-    def __init__(self, call: Call, server: Server) -> None:
+    def __init__(self, call: Call, server: Server, language: str) -> None:
         self._call, self._server = call, server
+        self._language = language
         self._transcript = Transcript()
         self._pending: list[str] = []
         self._characters = 0
@@ -226,7 +227,8 @@ class _AskStream:
             case Ping():
                 return PING + self._progress()
             case Done():
-                result = _asked(whole_answer(self._transcript.pieces(), event))
+                answer = whole_answer(self._transcript.pieces(), event)
+                result = _asked(answer, self._language)
             case Failed():
                 result = _failed(event.error)
         return self._progress() + frame(self._call.answer(result, self._server))
