@@ -59,11 +59,15 @@ def is_loopback(address: str) -> bool:
 
 
 def is_local_host(host: str) -> bool:
-    """Whether a `Host` header is an address or a name of the local machine, not a DNS name."""
+    """Whether a `Host` header is an address or a name that public DNS cannot have.
+
+    `.internal` is reserved for private networks (ICANN, 2024). A container reaches its host as
+    `host.docker.internal` or `host.containers.internal`, and seems to be a local program.
+    """
     if _parse_address(host):
         return True
     name = host.partition(":")[0].lower().rstrip(".")
-    return name == "localhost" or name.endswith(".localhost")
+    return name == "localhost" or name.endswith((".localhost", ".internal"))
 
 
 def wider_network(address: str) -> str:

@@ -242,7 +242,7 @@ def test_another_address(address: str) -> None:
 @pytest.mark.parametrize(
     "host",
     "localhost LOCALHOST:7860 localhost. quire.localhost:80 127.0.0.1:7860 [::1]:7860 "
-    "192.168.1.7".split(),
+    "192.168.1.7 host.docker.internal:7860 host.containers.internal".split(),
 )
 def test_a_local_host(host: str) -> None:
     assert is_local_host(host)
@@ -255,6 +255,8 @@ def test_a_local_host(host: str) -> None:
         "localhost.evil.example:7860",
         "127.0.0.1.evil.example",
         "notlocalhost",
+        "host.docker.internal.evil.example",
+        "internal",
         "localhost@evil.example",
         "",
     ],
