@@ -1,8 +1,18 @@
-// The Vercel AI SDK (package ai) against /ui/chat.
+// The Vercel AI SDK (package ai) against /ui/chat, and its providers against /v1 and /mcp.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AbstractChat, APICallError, DefaultChatTransport, readUIMessageStream, validateUIMessages } from "ai";
+import { createMCPClient } from "@ai-sdk/mcp";
+import { createOpenAI } from "@ai-sdk/openai";
+import {
+  AbstractChat,
+  APICallError,
+  DefaultChatTransport,
+  generateText,
+  readUIMessageStream,
+  streamText,
+  validateUIMessages,
+} from "ai";
 import {
   ANSWER,
   answerFollowUp,
@@ -179,4 +189,33 @@ test("there is no stream to resume", async () => {
     assert.equal(error.statusCode, 404);
     return true;
   });
+});
+
+test("the provider for OpenAI turns annotations into sources", async () => {
+  const model = createOpenAI({ baseURL: `${used.address}/v1`, apiKey: "any key" }).chat("quire");
+  const sourcesIn = (parts) =>
+    parts.filter(({ type }) => type === "source").map(({ title, url }) => [title, url]);
+
+  const whole = await used.asked(() => generateText({ model, prompt: QUESTION }), answerQuestion);
+  assert.equal(whole.text, ANSWER);
+  assert.deepEqual(sourcesIn(whole.sources), [[TITLE, GREASE]]);
+
+  const streamed = streamText({ model, prompt: QUESTION });
+  const collect = async () => [await streamed.text, await streamed.sources];
+  const [text, sources] = await used.asked(collect, answerQuestion);
+  assert.equal(text, ANSWER);
+  assert.deepEqual(sourcesIn(sources), [[TITLE, GREASE]]);
+});
+
+test("the client for MCP gives tools to any model", async () => {
+  const client = await createMCPClient({ transport: { type: "http", url: `${used.address}/mcp` } });
+  const tools = await client.tools();
+  const options = { toolCallId: "call", messages: [] };
+  const found = await tools.search_docs.execute({ query: "grease" }, options);
+  assert.equal(found.structuredContent.results[0].url, GREASE);
+  const answer = await used.asked(() => tools.ask.execute({ question: QUESTION }, options), answerQuestion);
+  assert.equal(answer.structuredContent.answer, ANSWER);
+  const refused = await tools.search_docs.execute({ query: "" }, options);
+  assert.equal(refused.isError, true);
+  await client.close();
 });
