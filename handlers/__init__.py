@@ -91,10 +91,12 @@ def require_trusted_origin() -> None:
     """Like `require_known_origin`, for interfaces that no page of Quire's own calls.
 
     A page can make the name of its own host lead to this machine (DNS rebinding). Its requests then
-    seem to be Quire's own, so only pages of allowed origins may call. Raises `Forbidden`.
+    seem to be Quire's own, so only pages of allowed origins may call, and Quire's own if its host is
+    an address or `localhost`. Raises `Forbidden`.
     """
     origin = request.headers.get("Origin", "").lower()
-    if origin and origin not in allowed_origins():
+    is_local_page = is_own_origin(origin) and is_local_host(request.host)
+    if origin and origin not in allowed_origins() and not is_local_page:
         raise Forbidden("The origin of this page is not allowed. See ALLOWED_ORIGINS.")
     if _is_rebound():
         raise Forbidden(

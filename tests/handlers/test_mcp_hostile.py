@@ -363,11 +363,14 @@ async def test_a_rebound_host(metered: Api, upstream: Upstream) -> None:
     assert upstream.requests == []
 
 
-async def test_a_local_program_may_call(metered: Api) -> None:
+async def test_a_local_program_or_page_may_call(metered: Api) -> None:
+    message = modern("tools/list")
     for host in ("localhost:7860", "127.0.0.1:7860", "[::1]:7860"):
-        message = modern("tools/list")
-        response = await send(metered, message, {"Host": host}, caller=LOCAL_CLIENT)
-        assert response.status == 200
+        for own in ({}, {"Origin": f"http://{host}"}):
+            response = await send(metered, message, {"Host": host, **own}, caller=LOCAL_CLIENT)
+            assert response.status == 200
+        other = {"Host": host, "Origin": "http://localhost:9"}
+        assert (await send(metered, message, other, caller=LOCAL_CLIENT)).status == 403
 
 
 async def test_other_methods_start_nothing(metered: Api, upstream: Upstream) -> None:
