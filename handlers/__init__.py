@@ -91,8 +91,8 @@ def require_trusted_origin() -> None:
     """Like `require_known_origin`, for interfaces that no page of Quire's own calls.
 
     A page can make the name of its own host lead to this machine (DNS rebinding). Its requests then
-    seem to be Quire's own, so only pages of allowed origins may call, and Quire's own if its host is
-    an address or `localhost`. Raises `Forbidden`.
+    seem to be Quire's own, so only pages of allowed origins may call, and Quire's own if the host
+    is an address or `localhost`. Raises `Forbidden`.
     """
     origin = request.headers.get("Origin", "").lower()
     is_local_page = is_own_origin(origin) and is_local_host(request.host)
