@@ -21,6 +21,7 @@ from handlers.mcp_messages import (
     read_message,
     shown,
 )
+from handlers.mcp_resources import list_resources, list_templates, read_resource
 from handlers.mcp_tools import call_tool, list_tools
 from lib.errors import QuireError
 
@@ -90,6 +91,9 @@ async def _ping(call: Call) -> Response:
 _METHODS: Final[Mapping[str, _Method]] = {
     "tools/list": list_tools,
     "tools/call": call_tool,
+    "resources/list": list_resources,
+    "resources/templates/list": list_templates,
+    "resources/read": read_resource,
 }
 _MODERN_METHODS: Final[Mapping[str, _Method]] = {"server/discover": _discover}
 _LEGACY_METHODS: Final[Mapping[str, _Method]] = {"initialize": _initialize, "ping": _ping}

@@ -1,5 +1,6 @@
-"""How the MCP server names itself: by the settings, else by the book."""
+"""How the MCP server describes itself: by the settings, else by the book's title and opening."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,22 +10,23 @@ from lib.contents import book_title
 from lib.errors import QuireError
 
 _CONTENTS_SECONDS: Final = 1.0
+_ADVICE: Final = "Search before you answer, and cite the addresses in the results."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """The name and description that clients show to people and models."""
+    """The name and descriptions that clients show to people and models."""
 
-    title: str
-    """That of the book; empty if it is unknown."""
     name: str
-    description: str
+    book: str
+    """The book in the middle of a sentence."""
+    about: str
+    """One or two sentences about the book; may be empty."""
 
     @property
     def instructions(self) -> str:
-        """For models."""
-        advice = "Search it before you answer, and cite the addresses in the results."
-        return f"{self.description} {advice}".strip()
+        own = services().settings.mcp_description
+        return own or " ".join(filter(None, (f"Search {self.book}.", self.about, _ADVICE)))
 
     @property
     def info(self) -> dict[str, str]:
@@ -33,17 +35,17 @@ class Server:
 
 
 async def describe_server() -> Server:
+    """Describe the server also without an index: then the tools tell the problem."""
     opened = services()
     settings = opened.settings
-    title = settings.book_title
-    try:
+    title, about = settings.book_title, settings.mcp_description
+    with suppress(QuireError):
         if manifest := await opened.store.manifest():
             contents = await opened.contents.get(_CONTENTS_SECONDS)
             title = book_title(settings, manifest, contents)
-    except QuireError:
-        pass  # without an index, the tools say so
+            about = about or await opened.page_markdown.book_opening()
     return Server(
-        title=title,
         name=settings.mcp_name or title or "Quire",
-        description=settings.mcp_description or (f"The documentation “{title}”." if title else ""),
+        book=f"the documentation “{title}”" if title else "this documentation",
+        about=about,
     )

@@ -67,7 +67,7 @@ class InvalidParams(QuireError, status=400, code="INVALID_PARAMS"):
     """The parameters of a method are missing or invalid."""
 
 
-class _ResourceNotFound(QuireError, status=400, code="RESOURCE_NOT_FOUND"):
+class ResourceNotFound(QuireError, status=400, code="RESOURCE_NOT_FOUND"):
     """The book has no such page."""
 
 
@@ -184,9 +184,14 @@ class _ListParams(msgspec.Struct):
     cursor: str | None = None
 
 
+def read_cursor(call: Call) -> str | None:
+    """The position in a list; None for its beginning. Raises `InvalidParams`."""
+    return call.decode(_ListParams).cursor
+
+
 def refuse_cursor(call: Call) -> None:
     """For lists of one page. Raises `InvalidParams`."""
-    if call.decode(_ListParams).cursor is not None:
+    if read_cursor(call) is not None:
         raise InvalidParams("The field cursor is invalid: the list has one page.")
 
 

@@ -20,6 +20,7 @@ from handlers.answering import answer_stream, answer_whole, prepare_turn
 from handlers.limits import count_question, reader
 from handlers.mcp_book import Server, describe_server
 from handlers.mcp_messages import Call, InvalidParams, refuse_cursor, shown
+from handlers.mcp_resources import find_page, part_of
 from lib.answer import whole_answer
 from lib.answer_markdown import answer_notes
 from lib.api import decode_body, trimmed
@@ -39,10 +40,12 @@ from lib.events import (
     frame,
 )
 from lib.ranking import Passage, join_headings
+from lib.refusal import Suggestion
 from lib.search import MAX_QUERY_CHARACTERS, search_passages
 from lib.settings import ToolText
 
 _DEFAULT_LIMIT: Final = 8
+_CONTENTS_SECONDS: Final = 1.0
 _MOST_TEXT: Final = 8_000
 """Characters of a passage."""
 _PROGRESS_SECONDS: Final = 0.1
@@ -122,7 +125,8 @@ async def _search(arguments: _SearchArguments) -> _Result:
 
 def _found(passage: Passage) -> _Found:
     return _Found(
-        headings=join_headings(passage.chapter, passage.section, passage.heading),
+        headings=join_headings(passage.chapter, passage.section, passage.heading)
+        or passage.file_path,
         url=passage.url,
         page=passage.file_path,
         text=passage.content[:_MOST_TEXT],
@@ -131,8 +135,56 @@ def _found(passage: Passage) -> _Found:
 
 
 def _render(found: _Found) -> str:
-    address = f"\n{found.url}" if found.url else ""
-    return f"## {found.headings}\n\nPage: {found.page}{address}\n\n{found.text}"
+    return f"## {found.headings}\n\n{_place(found.page, found.url)}\n\n{found.text}"
+
+
+def _place(page: str, url: str | None) -> str:
+    return "\n".join(filter(None, (f"Page: {page}", url)))
+
+
+# --- read_page ----------------------------------------------------------------------------------
+
+
+class _ReadArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    page: Annotated[str, _text("Address of the page, or the field page of a search result.")]
+    heading: Annotated[str, _text("Only the part under this heading.", 500)] = ""
+    offset: Annotated[
+        int,
+        msgspec.Meta(ge=0, description="Continue a long page: next_offset of the last result."),
+    ] = 0
+
+
+class _ReadResult(msgspec.Struct, kw_only=True):
+    page: Annotated[str, msgspec.Meta(description="File path of the page.")]
+    title: str
+    url: Annotated[str | None, msgspec.Meta(description="Address of the page, to cite.")]
+    text: Annotated[str, msgspec.Meta(description="In Markdown.")]
+    next_offset: Annotated[
+        int | None, msgspec.Meta(description="Where the text goes on; null at its end.")
+    ]
+
+
+async def _read(arguments: _ReadArguments) -> _Result:
+    pages = services().page_markdown
+    path = await find_page(arguments.page)
+    if arguments.heading.strip():
+        whole = await pages.section(path, arguments.heading)
+    else:
+        whole = await pages.of_file(path)
+    part = part_of(whole, arguments.offset)
+    contents = await services().contents.get(_CONTENTS_SECONDS)
+    page = contents.by_path.get(path) if contents else None
+    result = _ReadResult(
+        page=path,
+        title=page.title if page else "",
+        url=page.url if page else None,
+        text=part.text,
+        next_offset=part.next_offset,
+    )
+    shown = f"{_place(path, result.url)}\n\n{part.text}"
+    if part.next_offset:
+        shown += f"\n\n[The text goes on: call again with the offset {part.next_offset}.]"
+    return _result(shown, result)
 
 
 # --- ask ----------------------------------------------------------------------------------------
@@ -166,6 +218,9 @@ class _AskResult(msgspec.Struct, kw_only=True):
             "answer; or another reason."
         ),
     ]
+    suggestions: Annotated[
+        list[Suggestion], msgspec.Meta(description="The closest pages if the book does not answer.")
+    ]
 
 
 async def _ask(call: Call, server: Server, arguments: _AskArguments) -> Response:
@@ -188,10 +243,13 @@ def _asked(answer: ChatAnswer, language: str) -> _Result:
         for each in answer.citations
     ]
     text = "\n\n".join((answer.answer, *answer_notes(answer, answer.citations, language)))
-    return _result(
-        text,
-        _AskResult(answer=answer.answer, sources=sources, finish_reason=answer.finish_reason),
+    result = _AskResult(
+        answer=answer.answer,
+        sources=sources,
+        finish_reason=answer.finish_reason,
+        suggestions=answer.suggestions,
     )
+    return _result(text, result)
 
 
 class _AskStream:
@@ -253,7 +311,7 @@ class _Tool:
     name: str
     title: str
     description: str
-    """`{book}` stands for the book."""
+    """`{book}` and `{about}` stand for those of `Server`."""
     arguments: type[msgspec.Struct]
     result: type[msgspec.Struct]
     run: Callable[[Call, Server, Any], Awaitable[Response]]
@@ -277,10 +335,18 @@ _TOOLS: Final = (
         name="search_docs",
         title="Search the documentation",
         description="Search {book}. Returns the passages that fit best, each with its headings, "
-        "its address and the page to read on.",
+        "its address and the page to read on. {about}",
         arguments=_SearchArguments,
         result=_SearchResult,
         run=_simple(_search),
+    ),
+    _Tool(
+        name="read_page",
+        title="Read a page of the documentation",
+        description="Read a page of {book} as Markdown, or the part under one of its headings.",
+        arguments=_ReadArguments,
+        result=_ReadResult,
+        run=_simple(_read),
     ),
     _Tool(
         name="ask",
@@ -332,12 +398,11 @@ def _offered() -> dict[str, _Tool]:
 
 
 def _describe(tool: _Tool, server: Server, name: str) -> dict[str, Any]:
-    book = f"the documentation “{server.title}”" if server.title else "this documentation"
     own = services().settings.mcp_tools.get(tool.name, ToolText()).description
     return {
         "name": name,
         "title": tool.title,
-        "description": own or tool.description.format(book=book),
+        "description": own or tool.description.format(book=server.book, about=server.about).strip(),
         "inputSchema": _schema(tool.arguments),
         "outputSchema": _schema(tool.result),
         "annotations": {

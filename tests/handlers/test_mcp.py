@@ -104,3 +104,49 @@ async def test_search_finds_passages_with_their_headings_and_addresses(api: Api)
     assert best["url"] in content["text"]
     assert best["text"] in content["text"]
     assert "isError" not in result
+
+
+async def test_a_page_is_read_by_its_path_or_address(api: Api) -> None:
+    for page in ("guide/tides.md", f"{SITE}/docs/guide/tides", "/docs/guide/tides#currents"):
+        result = await use(api, "read_page", page=page)
+        read = result["structuredContent"]
+        assert (read["page"], read["url"]) == ("guide/tides.md", f"{SITE}/docs/guide/tides")
+        assert read["title"] == "Tides \U0001f30a and déjà vu"
+        assert read["text"].startswith("# Tides")
+        assert "three knots" in read["text"]
+        assert read["next_offset"] is None
+        [content] = result["content"]
+        assert read["text"] in content["text"]
+        assert read["url"] in content["text"]
+
+
+async def test_a_part_of_a_page_is_read_by_its_heading(api: Api) -> None:
+    read = (await use(api, "read_page", page="guide/tides.md", heading="Currents"))[
+        "structuredContent"
+    ]
+    assert read["text"].startswith("## Currents")
+    assert "spring tide" not in read["text"]
+
+
+async def test_the_pages_are_resources_in_reading_order(api: Api) -> None:
+    listed = await result_of(api, "resources/list")
+    assert [each["uri"] for each in listed["resources"]] == [
+        "book:///index.md",
+        "book:///guide/mooring.md",
+        "book:///guide/odd.md",
+        "book:///guide/tides.md",
+    ]
+    assert listed["resources"][1] == {
+        "uri": "book:///guide/mooring.md",
+        "name": "guide/mooring.md",
+        "title": "Mooring",
+        "mimeType": "text/markdown",
+    }
+    assert "nextCursor" not in listed
+    for uri in ("book:///guide/tides.md", f"{SITE}/docs/guide/tides"):
+        [content] = (await result_of(api, "resources/read", {"uri": uri}))["contents"]
+        assert content["uri"] == uri
+        assert content["mimeType"] == "text/markdown"
+        assert content["text"] == (await api.get("/book/guide/tides.md")).text
+    [template] = (await result_of(api, "resources/templates/list"))["resourceTemplates"]
+    assert template["uriTemplate"] == "book:///{+path}"
