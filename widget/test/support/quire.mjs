@@ -10,7 +10,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
-const START_SECONDS = 60;
+const START_SECONDS = 120;
 
 /** Start Quire with a book's folder. Without `model` it answers with quotes. `env`: settings. */
 export async function startQuire({ content, model, env = {} }) {
