@@ -14,7 +14,7 @@ import pytest
 from tests.api import Api, Response, answer_text, listening, serving
 from tests.conftest import MakeSettings
 from tests.limits import BURST, use_up
-from tests.tiny_book import SITE
+from tests.tiny_book import BROAD_QUESTION, SITE
 from tests.upstream import Drop, Hang, Upstream, answer, delta
 
 QUESTION = "When does the tide turn?"
@@ -99,6 +99,15 @@ INTERFACES = {
         problem=lambda response: response.text.splitlines()[-1].strip("*"),
     ),
 }
+
+
+async def call_tool(api: Api, question: str = QUESTION) -> Response:
+    """Ask with MCP, which reports most errors in a result."""
+    params = {"name": "ask", "arguments": {"question": question}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    return await api.post("/mcp", body, headers={"MCP-Protocol-Version": "2025-11-25"})
+
+
 each_interface = pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
 each_new_interface = pytest.mark.parametrize(
     "interface",
@@ -138,10 +147,29 @@ async def test_the_model_s_answer_is_the_same_and_paid_once(
     sources = {name: INTERFACES[name].sources(reply) for name, reply in replies.items()}
     assert len(sources["chat"]) == 2
     assert sources == dict.fromkeys(INTERFACES, sources["chat"])
+    result = (await call_tool(generating)).json()["result"]["structuredContent"]
+    assert result["answer"] == texts["chat"]
+    assert [source["url"] for source in result["sources"]] == sources["chat"]
     assert len(upstream.chats()) == 1
 
 
-async def test_all_interfaces_share_one_allowance(api: Api) -> None:
+@pytest.mark.parametrize("name", ["chat", "ui", "ask"])
+async def test_the_page_of_the_reader_is_preferred(api: Api, name: str) -> None:
+    interface = INTERFACES[name]
+    path, body = interface.path(BROAD_QUESTION), interface.body(BROAD_QUESTION)
+    cited = []
+    for page in ("", "guide/tides.md"):
+        if body is None:
+            reply = await api.get(f"{path}&page={page}")
+        else:
+            reply = await api.post(path, body | {"page": page})
+        cited.append(interface.sources(reply))
+    before, preferred = cited
+    assert before.index(f"{SITE}/docs/guide/mooring") == 1
+    assert preferred.index(f"{SITE}/docs/guide/tides") == 1
+
+
+async def test_all_interfaces_share_one_allowance(generating: Api, upstream: Upstream) -> None:
     invalid: list[tuple[str, str, Any]] = [
         ("POST", "/chat", {}),
         ("POST", "/ui/chat", {}),
@@ -150,14 +178,18 @@ async def test_all_interfaces_share_one_allowance(api: Api) -> None:
     ]
     for asked in range(1, BURST + 1):
         method, path, body = invalid[asked % len(invalid)]
-        reply = await api.request(method, path, json=body)
+        reply = await generating.request(method, path, json=body)
         assert reply.status == 400
         # The allowance regains one question every six seconds, which a slow machine may take.
         assert int(reply.headers["RateLimit-Remaining"]) >= BURST - asked
     for method, path, body in invalid:
-        reply = await api.request(method, path, json=body)
+        reply = await generating.request(method, path, json=body)
         assert (reply.status, reply.headers["RateLimit-Remaining"]) == (429, "0"), path
         assert 1 <= int(reply.headers["Retry-After"]) <= 6
+    result = (await call_tool(generating)).json()["result"]
+    assert result["isError"]
+    assert result["content"][0]["text"].startswith("Too many requests.")
+    assert upstream.chats() == []
 
 
 @each_interface
