@@ -24,6 +24,8 @@ _LISTED: Final = 200
 """Resources in one response."""
 _PART: Final = 50_000
 """Maximum characters of a page in one response."""
+_MOST_REPEATED: Final = 500
+"""Characters of a client's address in an error."""
 _CONTENTS_SECONDS: Final = 5.0
 _OFFSET: Final = re.compile(r"\?offset=([0-9]{1,9})\Z")
 
@@ -112,6 +114,8 @@ class _ReadParams(msgspec.Struct):
 
 async def read_resource(call: Call) -> Response:
     uri = call.decode(_ReadParams).uri
+    if not uri:
+        raise InvalidParams("The field uri is empty.")
     place, offset = uri, 0
     if uri.startswith(_SCHEME) and (asked := _OFFSET.search(uri)):
         place, offset = uri[: asked.start()], int(asked[1])
@@ -119,7 +123,7 @@ async def read_resource(call: Call) -> Response:
         text = await services().page_markdown.of_file(await find_page(place))
         part = part_of(text, offset)
     except (NotFound, InvalidRequest) as error:
-        raise ResourceNotFound(error.message, details={"uri": uri}) from None
+        raise ResourceNotFound(error.message, details={"uri": uri[:_MOST_REPEATED]}) from None
     shown = part.text
     if part.next_offset:
         shown += f"\n\n[The page goes on: {place}?offset={part.next_offset}]"
