@@ -50,7 +50,7 @@ def test_a_small_run(book: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.processes
 def test_a_small_comparison(book: str, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["chat"]
+    names = ["chat", "completions", "ui", "ask", "mcp"]
     small = ["--streams", "2", "--rounds", "1", "--repeat", "1", "--interface", ",".join(names)]
     main([book, *small, *TIMES])
     printed = capsys.readouterr()
