@@ -24,8 +24,8 @@ _LISTED: Final = 200
 """Resources in one response."""
 _PART: Final = 50_000
 """Maximum characters of a page in one response."""
-_MOST_REPEATED: Final = 500
-"""Characters of a client's address in an error."""
+MAX_ADDRESS: Final = 2_000
+"""Characters of a page's address or path."""
 _CONTENTS_SECONDS: Final = 5.0
 _OFFSET: Final = re.compile(r"\?offset=([0-9]{1,9})\Z")
 
@@ -114,8 +114,8 @@ class _ReadParams(msgspec.Struct):
 
 async def read_resource(call: Call) -> Response:
     uri = call.decode(_ReadParams).uri
-    if not uri:
-        raise InvalidParams("The field uri is empty.")
+    if not 0 < len(uri) <= MAX_ADDRESS:
+        raise InvalidParams(f"The field uri must have 1 to {MAX_ADDRESS:,} characters.")
     place, offset = uri, 0
     if uri.startswith(_SCHEME) and (asked := _OFFSET.search(uri)):
         place, offset = uri[: asked.start()], int(asked[1])
@@ -123,7 +123,7 @@ async def read_resource(call: Call) -> Response:
         text = await services().page_markdown.of_file(await find_page(place))
         part = part_of(text, offset)
     except (NotFound, InvalidRequest) as error:
-        raise ResourceNotFound(error.message, details={"uri": uri[:_MOST_REPEATED]}) from None
+        raise ResourceNotFound(error.message, details={"uri": uri}) from None
     shown = part.text
     if part.next_offset:
         shown += f"\n\n[The page goes on: {place}?offset={part.next_offset}]"

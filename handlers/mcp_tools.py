@@ -20,7 +20,7 @@ from handlers.answering import answer_stream, answer_whole, prepare_turn
 from handlers.limits import count_question, reader
 from handlers.mcp_book import Server, describe_server
 from handlers.mcp_messages import Call, InvalidParams, refuse_cursor, shown
-from handlers.mcp_resources import find_page, part_of
+from handlers.mcp_resources import MAX_ADDRESS, find_page, part_of
 from lib.answer import whole_answer
 from lib.answer_markdown import answer_notes
 from lib.api import decode_body, trimmed
@@ -61,13 +61,23 @@ def _text(description: str, most: int = 2_000) -> Any:
     return msgspec.Meta(max_length=most, description=description)
 
 
+def _required(description: str, most: int = MAX_QUERY_CHARACTERS) -> Any:
+    """The handler strips the text and says if it is empty or too long."""
+    limits = {"minLength": 1, "maxLength": most}
+    return msgspec.Meta(description=description, extra_json_schema=limits)
+
+
 class _Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    file_path: Annotated[str, _text("Only this file, as in the field page of a result.")] = ""
+    page: Annotated[
+        str, _text("Only this page: its address, or the field page of a result.", MAX_ADDRESS)
+    ] = ""
     chapter: Annotated[str, _text("Only the page with this title.")] = ""
     kind: (
         Annotated[
             Literal["prose", "code", "table"],
-            msgspec.Meta(description="Only prose, code or tables."),
+            msgspec.Meta(
+                description="Only prose, code or tables.", extra_json_schema={"type": "string"}
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -76,14 +86,7 @@ class _Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _SearchArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    query: Annotated[
-        str,
-        msgspec.Meta(
-            min_length=1,
-            max_length=MAX_QUERY_CHARACTERS,
-            description="A whole question, or words to look for.",
-        ),
-    ]
+    query: Annotated[str, _required("A whole question, or words to look for.")]
     limit: Annotated[int, msgspec.Meta(ge=1, le=20, description="Maximum number of passages.")] = (
         _DEFAULT_LIMIT
     )
@@ -108,8 +111,10 @@ class _SearchResult(msgspec.Struct, kw_only=True):
 
 async def _search(arguments: _SearchArguments) -> _Result:
     query = trimmed(arguments.query, "query", MAX_QUERY_CHARACTERS)
-    filters = msgspec.structs.asdict(arguments.filters)
     await services().chat.until_indexed()
+    filters = msgspec.structs.asdict(arguments.filters)
+    if page := filters.pop("page"):
+        filters["file_path"] = await find_page(page)
     found = await search_passages(
         services().embedder.charged_to(await reader()),
         services().store,
@@ -146,7 +151,9 @@ def _place(page: str, url: str | None) -> str:
 
 
 class _ReadArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    page: Annotated[str, _text("Address of the page, or the field page of a search result.")]
+    page: Annotated[
+        str, _required("Address of the page, or the field page of a search result.", MAX_ADDRESS)
+    ]
     heading: Annotated[str, _text("Only the part under this heading.", 500)] = ""
     offset: Annotated[
         int,
@@ -166,7 +173,7 @@ class _ReadResult(msgspec.Struct, kw_only=True):
 
 async def _read(arguments: _ReadArguments) -> _Result:
     pages = services().page_markdown
-    path = await find_page(arguments.page)
+    path = await find_page(trimmed(arguments.page, "page", MAX_ADDRESS))
     if arguments.heading.strip():
         whole = await pages.section(path, arguments.heading)
     else:
@@ -183,7 +190,7 @@ async def _read(arguments: _ReadArguments) -> _Result:
     )
     shown = f"{_place(path, result.url)}\n\n{part.text}"
     if part.next_offset:
-        shown += f"\n\n[The text goes on: call again with the offset {part.next_offset}.]"
+        shown += f"\n\n[The text goes on: offset {part.next_offset}, or name a heading.]"
     return _result(shown, result)
 
 
@@ -192,12 +199,7 @@ async def _read(arguments: _ReadArguments) -> _Result:
 
 class _AskArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     question: Annotated[
-        str,
-        msgspec.Meta(
-            min_length=1,
-            max_length=MAX_QUERY_CHARACTERS,
-            description="One whole question, understandable without the conversation.",
-        ),
+        str, _required("One whole question, which can be understood without the conversation.")
     ]
 
 
