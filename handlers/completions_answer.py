@@ -171,6 +171,7 @@ class ChunkEncoder:
         self._warnings = list(warnings)
         self._started = False
         self._citations: list[Citation] = []
+        self._annotations: list[_Annotation] = []
         self._length = 0
         """Characters of the answer so far."""
         self._last_text = ""
@@ -183,7 +184,8 @@ class ChunkEncoder:
                 self._last_text = event.content
                 return self._before_text + _encode(event.content) + self._after_text
             case Cited():
-                return self._cite(event.citation)
+                self._cite(event.citation)
+                return b""
             case Done():
                 return self._finish(event)
             case Failed():
@@ -198,15 +200,16 @@ class ChunkEncoder:
         delta = _Delta(role="assistant", content="")
         return self._chunk(delta, warnings=self._warnings or UNSET)
 
-    def _cite(self, citation: Citation) -> bytes:
+    def _cite(self, citation: Citation) -> None:
         self._citations.append(citation)
         # A citation follows the text that ends with its marker.
-        annotations = _annotate([citation], self._last_text, self._length - len(self._last_text))
-        return self._chunk(_Delta(annotations=annotations)) if annotations else b""
+        before = self._length - len(self._last_text)
+        self._annotations += _annotate([citation], self._last_text, before)
 
     def _finish(self, done: Done) -> bytes:
+        # All annotations in one chunk: the helpers of OpenAI's clients cannot join those of two.
         last = self._chunk(
-            _Delta(),
+            _Delta(annotations=self._annotations or UNSET),
             finish_reason=_finish_reason(done),
             quire=_details(done, self._citations),
         )

@@ -5,7 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
@@ -125,6 +125,20 @@ async def test_a_stream_is_the_same_answer(client: AsyncOpenAI, upstream: Upstre
     assert {*details.pop("answer_id"), *streamed.pop("answer_id")}
     assert streamed == details
     assert [each["marker"] for each in streamed["citations"]] == [1]
+
+
+async def test_the_client_collects_a_stream(client: AsyncOpenAI, upstream: Upstream) -> None:
+    """Its helper cannot join two deltas with annotations."""
+    upstream.replies += [answer("Every six hours [1]. At three knots [2].")] * 2
+    question = user("How fast is the current when the tide turns and falls?")
+    whole = await ask(client, question)
+    messages = cast(Any, [question])
+    async with client.chat.completions.stream(model="quire", messages=messages) as stream:
+        collected = await stream.get_final_completion()
+    [choice] = collected.choices
+    assert choice.finish_reason == "stop"
+    assert choice.message.content == whole.choices[0].message.content
+    assert choice.message.annotations == whole.choices[0].message.annotations
 
 
 async def test_the_last_chunk_tells_the_usage_if_asked(
