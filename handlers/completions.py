@@ -30,7 +30,7 @@ _ERRORS: Final = {
 }
 
 _BACKGROUND_TASKS: Final = (
-    "### Chat History:\n<chat_history>",  # Open WebUI: titles, tags, follow-ups, queries
+    "\n<chat_history>\n",  # Open WebUI: titles, tags, follow-ups, queries
     "5-word-or-less title for the conversation",  # LibreChat
 )
 """In the prompts that chat programs send to the model of a chat, without the reader's knowledge."""
