@@ -61,7 +61,7 @@ class PageNames:
 
     def find(self, name: str, host: str) -> str | None:
         """The file that `name` means. `host` as in `lib.page_markdown.PageMarkdown.find`."""
-        if len(name) > LONGEST_PATH:
+        if not 0 < len(name) <= LONGEST_PATH:
             return None
         bare = re.split(r"[?#]", name, maxsplit=1)[0]
         for each in dict.fromkeys((name, bare, unquote(name), unquote(bare))):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -111,19 +110,25 @@ SECTIONS = {
     "long.md": f"# Long\n\n## Code\n\n```py\n# Code\n{CODE}\n# Code\n```\n\n## Then\n\nEnd.\n",
     "plain.md": "No heading at all.\n",
 }
-SITE = {"site_generator": "mkdocs", "site_url": "https://b.example/docs/"}
+SITE: dict[str, Any] = {"site_generator": "mkdocs", "site_url": "https://b.example/docs/"}
 
 
-@pytest.fixture(params=["edge", "wire"])
-async def source(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[PageMarkdown]:
-    """Of a book of Markdown, in the embedded index and on a Qdrant server."""
-    async with AsyncExitStack() as stack:
-        changes: dict[str, Any] = {**SITE, "chunk_tokens": 60}
-        if request.param == "wire":
-            qdrant = await stack.enter_async_context(running_qdrant(tmp_path / "qdrant"))
-            changes["qdrant_url"] = qdrant.url
-        api = await stack.enter_async_context(await serve(tmp_path, SECTIONS, **changes))
+@pytest.fixture
+async def source(tmp_path: Path) -> AsyncIterator[PageMarkdown]:
+    """Of a book of Markdown."""
+    async with await serve(tmp_path, SECTIONS, **SITE, chunk_tokens=60) as api:
         yield api.services.page_markdown
+
+
+async def test_a_book_on_a_qdrant_server(tmp_path: Path) -> None:
+    async with (
+        running_qdrant(tmp_path / "qdrant") as qdrant,
+        await serve(tmp_path, SECTIONS, **SITE, qdrant_url=qdrant.url) as api,
+    ):
+        source = api.services.page_markdown
+        assert await source.find("https://b.example/docs/guide/tides/") == "guide/tides.md"
+        assert await source.section("guide/tides.md", "setext") == "Setext\n------\n\nUnder it."
+        assert await source.book_opening() == "A book about tides. It is short."
 
 
 FOUND = [
@@ -247,7 +252,7 @@ NO_PLACES = [
     *("https://evil.example/docs/guide/tides/", "https://evil.example/book/guide/tides.md"),
     *("https://b.example@evil.example/docs/guide/tides/", "//evil.example/docs/guide/tides"),
     *("https://[b.example/docs/guide/tides", "http://", "https://b.example:1/docs/guide"),
-    *("\0", "guide/tides.md\0", "%00", "\ud800", "%ed%a0%80", "\u202e", "guide\\tides.md"),
+    *("", " ", "\0", "guide/tides.md\0", "%00", "\ud800", "%ed%a0%80", "\u202e", "guide\\tides.md"),
     *("x" * 1_000_000, "x/" * 500_000, "../" * 300_000, "%" * 1_000_000, "book:///" * 9),
 ]
 
