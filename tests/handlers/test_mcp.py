@@ -343,7 +343,7 @@ async def test_the_first_words_are_sent_without_delay(
         [first] = parse_events(await response.content.readuntil(b"\n\n"))
         go_on.set()
         *notices, last = parse_events(await response.read())
-    assert first["params"] == {"progressToken": "mine", "progress": 9, "message": "The tide "}
+    assert first["params"] == {"progressToken": "mine", "progress": 8, "message": "The tide"}
     told = "".join(each["params"]["message"] for each in (first, *notices))
     assert told == last["result"]["structuredContent"]["answer"] == "The tide turns now."
     assert notices[-1]["params"]["progress"] == len(told)
