@@ -1,7 +1,7 @@
 """Answer a question over HTTP. Every interface that answers questions does it here."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, Protocol
 
 from quart import Response, request
 
@@ -27,21 +27,46 @@ async def prepare_turn(asked: ChatRequest, messages: Sequence[Message] | None = 
     return await prepare(services().chat, asked, await reader(), accepted, messages)
 
 
-async def prepare_conversation(messages: Sequence[Message], page: str = "") -> Turn:
+class _SentMessage(Protocol):
+    """A message of a conversation, as its client sends it."""
+
+    @property
+    def role(self) -> Literal["system", "developer", "user", "assistant", "tool", "function"]: ...
+
+    def text(self) -> str: ...
+
+    def problem(self) -> str:
+        """Why this cannot be the question; empty if it can."""
+
+
+async def prepare_conversation(messages: Sequence[_SentMessage], page: str = "") -> Turn:
     """Find the passages for the last question of a conversation that the client keeps.
 
-    Messages after it are ignored. `page` as in `ChatRequest`. Raises `InvalidRequest`, which names
-    the field `messages`, and the errors of `lib.chat.prepare`.
+    Messages after it, and messages of neither the user nor the assistant, are ignored. `page` as in
+    `ChatRequest`. Raises `InvalidRequest`, which names the field `messages`, and the errors of
+    `lib.chat.prepare`.
     """
-    asked = [at for at, each in enumerate(messages) if each.role == "user"]
-    question = messages[asked[-1]].content.strip() if asked else ""
+    last = max((at for at, each in enumerate(messages) if each.role == "user"), default=None)
+    if last is None:
+        raise _invalid("There is no user message.")
+    if problem := messages[last].problem():
+        raise _invalid(problem)
+    question = messages[last].text().strip()
     if not 1 <= len(question) <= MAX_QUERY_CHARACTERS:
-        raise InvalidRequest(
+        raise _invalid(
             f"The last user message has {len(question):,} characters; 1 to "
-            f"{MAX_QUERY_CHARACTERS:,} are allowed.",
-            details={"field": "messages"},
+            f"{MAX_QUERY_CHARACTERS:,} are allowed."
         )
-    return await prepare_turn(ChatRequest(question=question, page=page), messages[: asked[-1]])
+    before = [
+        Message(each.role, text)
+        for each in messages[:last]
+        if each.role in ("user", "assistant") and (text := each.text())
+    ]
+    return await prepare_turn(ChatRequest(question=question, page=page), before)
+
+
+def _invalid(problem: str) -> InvalidRequest:
+    return InvalidRequest(problem, details={"field": "messages"})
 
 
 async def answer_whole(turn: Turn) -> ChatAnswer:

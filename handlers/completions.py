@@ -1,6 +1,6 @@
 """POST /v1/chat/completions and GET /v1/models: OpenAI's API, for its many clients."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -20,7 +20,6 @@ from handlers.completions_answer import (
 from handlers.limits import QUESTIONS, limits
 from lib.api import Operation
 from lib.errors import InvalidRequest
-from lib.sessions import Message
 
 blueprint = Blueprint("completions", __name__)
 
@@ -49,6 +48,17 @@ class _RequestMessage(msgspec.Struct):
         if isinstance(self.content, list):
             return "\n".join(part.text for part in self.content if part.type == "text")
         return self.content or ""
+
+    def problem(self) -> str:
+        parts = self.content if isinstance(self.content, list) else ()
+        if any(part.type != "text" for part in parts):
+            return "The last user message has a part that is not text. Only text is understood."
+        text = self.text()
+        if any(each in text for each in _BACKGROUND_TASKS):
+            return (
+                "This model only answers from the book. It writes no titles, tags or suggestions."
+            )
+        return ""
 
 
 class _StreamOptions(msgspec.Struct):
@@ -119,7 +129,7 @@ async def complete() -> Response:
     require_trusted_origin()
     asked = await body(CompletionRequest)
     _refuse_tool_choice(asked)
-    turn = await prepare_conversation(_conversation(asked.messages))
+    turn = await prepare_conversation(asked.messages)
     warnings = list(_warnings(asked))
     if asked.stream:
         usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
@@ -141,30 +151,6 @@ async def complete() -> Response:
 async def models() -> Response:
     require_trusted_origin()
     return respond(ModelList(data=[_Model(owned_by=services().settings.book_title or MODEL)]))
-
-
-def _conversation(messages: Sequence[_RequestMessage]) -> list[Message]:
-    """The messages of the reader and the assistant. Raises `InvalidRequest`."""
-    question = next((each for each in reversed(messages) if each.role == "user"), None)
-    if question is not None:
-        _check_question(question)
-    return [
-        Message(each.role, text)
-        for each in messages
-        if each.role in ("user", "assistant") and (text := each.text())
-    ]
-
-
-def _check_question(message: _RequestMessage) -> None:
-    """Refuse what would cost tokens in vain. Raises `InvalidRequest`."""
-    problem = ""
-    if isinstance(message.content, list) and any(part.type != "text" for part in message.content):
-        problem = "The last user message has a part that is not text. Only text is understood."
-    text = message.text()
-    if any(each in text for each in _BACKGROUND_TASKS):
-        problem = "This model only answers from the book. It writes no titles, tags or suggestions."
-    if problem:
-        raise InvalidRequest(problem, details={"field": "messages"})
 
 
 def _refuse_tool_choice(asked: CompletionRequest) -> None:

@@ -1,6 +1,5 @@
 """POST /ui/chat: the UI message stream of the Vercel AI SDK, for `useChat` and its relatives."""
 
-from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -13,8 +12,6 @@ from handlers.limits import QUESTIONS, limits
 from handlers.ui_chat_answer import PARTS, PartEncoder
 from lib.api import Operation
 from lib.chat import ReadersPage
-from lib.errors import InvalidRequest
-from lib.sessions import Message
 
 blueprint = Blueprint("ui_chat", __name__)
 
@@ -36,6 +33,10 @@ class _UIMessage(msgspec.Struct):
 
     def text(self) -> str:
         return "\n\n".join(part.text for part in self.parts if part.type == "text")
+
+    def problem(self) -> str:
+        has_file = any(part.type == "file" for part in self.parts)
+        return "The last user message has a file. Only text is understood." if has_file else ""
 
 
 class UIChatRequest(msgspec.Struct):
@@ -67,23 +68,5 @@ class UIChatRequest(msgspec.Struct):
 async def ui_chat() -> Response:
     require_trusted_origin()
     asked = await body(UIChatRequest)
-    turn = await prepare_conversation(_conversation(asked.messages), asked.page)
+    turn = await prepare_conversation(asked.messages, asked.page)
     return answer_stream(turn, PartEncoder(), headers=_HEADERS)
-
-
-def _conversation(messages: Sequence[_UIMessage]) -> list[Message]:
-    """The messages of the reader and the assistant.
-
-    Raises `InvalidRequest` if the last of the reader has a file.
-    """
-    question = next((each for each in reversed(messages) if each.role == "user"), None)
-    if question and any(part.type == "file" for part in question.parts):
-        raise InvalidRequest(
-            "The last user message has a file. Only text is understood.",
-            details={"field": "messages"},
-        )
-    return [
-        Message(each.role, text)
-        for each in messages
-        if each.role != "system" and (text := each.text())
-    ]

@@ -243,6 +243,10 @@ INVALID = {
     ),
     "only the system": ({"messages": [message("system", QUESTION)]}, "messages"),
     "an empty question": ({"messages": [message("user", " \n")]}, "messages"),
+    "an empty question behind another": (
+        {"messages": [message("user", QUESTION), message("assistant", "Yes."), message("user")]},
+        "messages",
+    ),
     "a question without parts": ({"messages": [message("user")]}, "messages"),
     "a long question": ({"messages": [message("user", "tide " * 201)]}, "messages"),
     "many parts": ({"messages": [message("user", *["tide "] * 200)]}, "messages"),
