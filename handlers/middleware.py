@@ -30,10 +30,11 @@ from hypercorn.typing import (
     HTTPScope,
     Scope,
 )
+from werkzeug.exceptions import BadHost
 
 from handlers.failures import ErrorFormat, ErrorFormats, as_failure
 from lib.auth import client_address
-from lib.errors import BodyTimedOut, QuireError, Stopping, TimedOut
+from lib.errors import BodyTimedOut, InvalidRequest, QuireError, Stopping, TimedOut
 from lib.events import INTERNAL_ERROR
 from lib.logs import AccessRecord, DailyPseudonyms, current_request, write_access
 from lib.metrics import Metrics
@@ -164,6 +165,8 @@ class Middleware:
         else:
             try:
                 await self._app(scope, request.receive, request.send)
+            except BadHost:  # the framework looks at it before any handler of errors
+                request.closed_by = InvalidRequest("The header Host is not a valid name.")
             except Exception:
                 # The reader gets an answer below, and the server goes on.
                 _log.exception("unhandled exception outside the handlers")

@@ -363,6 +363,14 @@ async def test_a_rebound_host(metered: Api, upstream: Upstream) -> None:
     assert upstream.requests == []
 
 
+async def test_a_host_that_is_no_name(metered: Api, upstream: Upstream) -> None:
+    for host in ("a..b", "a" * 64):
+        response = await send(metered, modern("tools/call", ASK), {"Host": host})
+        assert_refused(response)
+        assert response.status == 400
+    assert upstream.requests == []
+
+
 async def test_a_local_program_or_page_may_call(metered: Api) -> None:
     message = modern("tools/list")
     for host in ("localhost:7860", "127.0.0.1:7860", "[::1]:7860"):

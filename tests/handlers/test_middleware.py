@@ -253,6 +253,14 @@ async def test_a_reader_who_does_not_read_loses_the_model_and_holds_up_nobody(
         await upstream.until(lambda u: u.disconnects == 1)
 
 
+async def test_a_host_that_is_no_name_is_a_400(api: Api) -> None:
+    for host in ("a..b", "a" * 64, "x." * 200):
+        for path in ("/nothing", "/search?q=tide"):
+            answer = await api.get(path, headers={"Host": host})
+            assert answer.status == 400
+            assert answer.json()["code"] == "INVALID_REQUEST"
+
+
 async def test_head_of_a_stream_does_not_start_it(generating: Api, upstream: Upstream) -> None:
     reply = await generating.request("HEAD", "/chat", json=QUESTION)
     assert reply.status == 405
