@@ -254,7 +254,7 @@ async def test_a_reader_who_does_not_read_loses_the_model_and_holds_up_nobody(
 
 
 async def test_a_host_that_is_no_name_is_a_400(api: Api) -> None:
-    for host in ("a..b", "a" * 64, "x." * 200):
+    for host in ("a..b", "a" * 64):
         for path in ("/nothing", "/search?q=tide"):
             answer = await api.get(path, headers={"Host": host})
             assert answer.status == 400
