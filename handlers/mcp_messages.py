@@ -180,6 +180,23 @@ async def read_message() -> Call | Notification:
     )
 
 
+ToolResult = Mapping[str, Any]
+
+
+def tool_result(text: str, structured: msgspec.Struct) -> ToolResult:
+    return {"content": [{"type": "text", "text": text}], "structuredContent": structured}
+
+
+def tool_error(message: str) -> ToolResult:
+    return {"content": [{"type": "text", "text": message}], "isError": True}
+
+
+def required_text(description: str, most: int) -> msgspec.Meta:
+    """Describe an argument that its tool passes to `lib.api.trimmed`."""
+    limits = {"minLength": 1, "maxLength": most}
+    return msgspec.Meta(description=description, extra_json_schema=limits)
+
+
 class _ListParams(msgspec.Struct):
     cursor: str | None = None
 

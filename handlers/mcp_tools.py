@@ -6,41 +6,32 @@ error of the protocol (section "Error Handling" of Tools).
 """
 
 import functools
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from quart import Response, request
+from quart import Response
 
 from handlers import respond, services
-from handlers.answering import answer_stream, answer_whole, prepare_turn
-from handlers.limits import count_question, reader
+from handlers.limits import reader
+from handlers.mcp_ask import AskArguments, AskResult, ask
 from handlers.mcp_book import Server, describe_server
-from handlers.mcp_messages import Call, InvalidParams, refuse_cursor, shown
-from handlers.mcp_resources import MAX_ADDRESS, find_page, part_of
-from lib.answer import whole_answer
-from lib.answer_markdown import answer_notes
-from lib.api import decode_body, trimmed
-from lib.chat import ChatRequest
-from lib.errors import QuireError
-from lib.events import (
-    CONTENT_TYPE,
-    PING,
-    ChatAnswer,
-    Cited,
-    Done,
-    Event,
-    Failed,
-    Ping,
-    TextDelta,
-    Transcript,
-    frame,
+from handlers.mcp_messages import (
+    Call,
+    InvalidParams,
+    ToolResult,
+    refuse_cursor,
+    required_text,
+    shown,
+    tool_error,
+    tool_result,
 )
+from handlers.mcp_resources import MAX_ADDRESS, find_page, part_of
+from lib.api import decode_body, trimmed
+from lib.errors import QuireError
 from lib.ranking import Passage, join_headings
-from lib.refusal import Suggestion
 from lib.search import MAX_QUERY_CHARACTERS, search_passages
 from lib.settings import ToolText
 
@@ -48,10 +39,6 @@ _DEFAULT_LIMIT: Final = 8
 _CONTENTS_SECONDS: Final = 1.0
 _MOST_TEXT: Final = 8_000
 """Characters of a passage."""
-_PROGRESS_SECONDS: Final = 0.1
-"""Minimum time between two progress notifications."""
-
-_Result = Mapping[str, Any]
 
 
 # --- search_docs --------------------------------------------------------------------------------
@@ -59,12 +46,6 @@ _Result = Mapping[str, Any]
 
 def _text(description: str, most: int = 2_000) -> Any:
     return msgspec.Meta(max_length=most, description=description)
-
-
-def _required(description: str, most: int = MAX_QUERY_CHARACTERS) -> Any:
-    """The handler strips the text and says if it is empty or too long."""
-    limits = {"minLength": 1, "maxLength": most}
-    return msgspec.Meta(description=description, extra_json_schema=limits)
 
 
 class _Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +67,9 @@ class _Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _SearchArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    query: Annotated[str, _required("A whole question, or words to look for.")]
+    query: Annotated[
+        str, required_text("A whole question, or words to look for.", MAX_QUERY_CHARACTERS)
+    ]
     limit: Annotated[int, msgspec.Meta(ge=1, le=20, description="Maximum number of passages.")] = (
         _DEFAULT_LIMIT
     )
@@ -109,7 +92,7 @@ class _SearchResult(msgspec.Struct, kw_only=True):
     results: Annotated[list[_Found], msgspec.Meta(description="The best first.")]
 
 
-async def _search(arguments: _SearchArguments) -> _Result:
+async def _search(arguments: _SearchArguments) -> ToolResult:
     query = trimmed(arguments.query, "query", MAX_QUERY_CHARACTERS)
     await services().chat.until_indexed()
     filters = msgspec.structs.asdict(arguments.filters)
@@ -125,7 +108,7 @@ async def _search(arguments: _SearchArguments) -> _Result:
     )
     results = [_found(passage) for passage in found.passages]
     text = "\n\n".join(map(_render, results)) or "Nothing in the book matches this query."
-    return _result(text, _SearchResult(results=results))
+    return tool_result(text, _SearchResult(results=results))
 
 
 def _found(passage: Passage) -> _Found:
@@ -152,7 +135,8 @@ def _place(page: str, url: str | None) -> str:
 
 class _ReadArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     page: Annotated[
-        str, _required("Address of the page, or the field page of a search result.", MAX_ADDRESS)
+        str,
+        required_text("Address of the page, or the field page of a search result.", MAX_ADDRESS),
     ]
     heading: Annotated[str, _text("Only the part under this heading.", 500)] = ""
     offset: Annotated[
@@ -171,7 +155,7 @@ class _ReadResult(msgspec.Struct, kw_only=True):
     ]
 
 
-async def _read(arguments: _ReadArguments) -> _Result:
+async def _read(arguments: _ReadArguments) -> ToolResult:
     pages = services().page_markdown
     path = await find_page(trimmed(arguments.page, "page", MAX_ADDRESS))
     if arguments.heading.strip():
@@ -191,118 +175,7 @@ async def _read(arguments: _ReadArguments) -> _Result:
     shown = f"{_place(path, result.url)}\n\n{part.text}"
     if part.next_offset:
         shown += f"\n\n[The text goes on: offset {part.next_offset}, or name a heading.]"
-    return _result(shown, result)
-
-
-# --- ask ----------------------------------------------------------------------------------------
-
-
-class _AskArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    question: Annotated[
-        str, _required("One whole question, which can be understood without the conversation.")
-    ]
-
-
-class _AskSource(msgspec.Struct, kw_only=True):
-    marker: Annotated[int, msgspec.Meta(description="Its number in the answer.")]
-    headings: Annotated[str, msgspec.Meta(description="Page > section > heading.")]
-    url: Annotated[str | None, msgspec.Meta(description="Address of the heading, to cite.")]
-    page: Annotated[str, msgspec.Meta(description="File path of the page, to read it.")]
-
-
-class _AskResult(msgspec.Struct, kw_only=True):
-    answer: Annotated[str, msgspec.Meta(description="In Markdown; markers link to sources.")]
-    sources: list[_AskSource]
-    finish_reason: Annotated[
-        str,
-        msgspec.Meta(
-            description="stop; length if the answer was cut; not_in_book if the book does not "
-            "answer; or another reason."
-        ),
-    ]
-    suggestions: Annotated[
-        list[Suggestion], msgspec.Meta(description="The closest pages if the book does not answer.")
-    ]
-
-
-async def _ask(call: Call, server: Server, arguments: _AskArguments) -> Response:
-    question = trimmed(arguments.question, "question", MAX_QUERY_CHARACTERS)
-    await count_question()
-    turn = await prepare_turn(ChatRequest(question=question), messages=())
-    if CONTENT_TYPE in request.headers.get("Accept", ""):
-        return answer_stream(turn, _AskStream(call, server, turn.language))
-    return respond(call.answer(_asked(await answer_whole(turn), turn.language), server))
-
-
-def _asked(answer: ChatAnswer, language: str) -> _Result:
-    sources = [
-        _AskSource(
-            marker=each.marker,
-            headings=each.source.title,
-            url=each.source.url,
-            page=each.source.file_path,
-        )
-        for each in answer.citations
-    ]
-    text = "\n\n".join((answer.answer, *answer_notes(answer, answer.citations, language)))
-    result = _AskResult(
-        answer=answer.answer,
-        sources=sources,
-        finish_reason=answer.finish_reason,
-        suggestions=answer.suggestions,
-    )
-    return _result(text, result)
-
-
-class _AskStream:
-    """Writes the events of an answer: the new text as progress notifications, then the response.
-
-    Without a progress token, the response follows after comments that keep the connection open.
-    """
-
-    def __init__(self, call: Call, server: Server, language: str) -> None:
-        self._call, self._server = call, server
-        self._language = language
-        self._transcript = Transcript()
-        self._pending: list[str] = []
-        self._characters = 0
-        self._next_at = 0.0
-        token = msgspec.json.encode(call.progress_token).decode()
-        self._start = (
-            'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":'
-            f'{token},"progress":'
-        ).encode()
-
-    def __call__(self, event: Event) -> bytes:
-        match event:
-            case TextDelta():
-                self._transcript.add(event)
-                if self._call.progress_token is None:
-                    return b""
-                self._pending.append(event.content)
-                return self._progress() if time.monotonic() >= self._next_at else b""
-            case Cited():
-                self._transcript.add(event)
-                return b""
-            case Ping():
-                return PING + self._progress()
-            case Done():
-                answer = whole_answer(self._transcript.pieces(), event)
-                result = _asked(answer, self._language)
-            case Failed():
-                result = _failed(event.error)
-        return self._progress() + frame(self._call.answer(result, self._server))
-
-    def _progress(self) -> bytes:
-        """A notification with the text since the last one; nothing without new text."""
-        text = "".join(self._pending)
-        if not text:
-            return b""
-        self._pending.clear()
-        self._characters += len(text)
-        self._next_at = time.monotonic() + _PROGRESS_SECONDS
-        message = msgspec.json.encode(text)
-        return b'%b%d,"message":%b}}\n\n' % (self._start, self._characters, message)
+    return tool_result(shown, result)
 
 
 # --- The tools ----------------------------------------------------------------------------------
@@ -322,7 +195,7 @@ class _Tool:
 
 
 def _simple(
-    run: Callable[[Any], Awaitable[_Result]],
+    run: Callable[[Any], Awaitable[ToolResult]],
 ) -> Callable[[Call, Server, Any], Awaitable[Response]]:
     """A tool whose result is one JSON object."""
 
@@ -355,9 +228,9 @@ _TOOLS: Final = (
         title="Ask the documentation",
         description="Ask a question about {book}. A language model answers from it, and links "
         "each claim to its source. Slower than a search; says so if the book has no answer.",
-        arguments=_AskArguments,
-        result=_AskResult,
-        run=_ask,
+        arguments=AskArguments,
+        result=AskResult,
+        run=ask,
         repeatable=False,
     ),
 )
@@ -386,7 +259,7 @@ async def call_tool(call: Call) -> Response:
         return await tool.run(call, server, arguments)
     except QuireError as error:
         services().metrics.count_failure(error.code)
-        return respond(call.answer(_failed(error.message), server))
+        return respond(call.answer(tool_error(error.message), server))
 
 
 def _offered() -> dict[str, _Tool]:
@@ -439,11 +312,3 @@ def _inline(schema: Any, components: Mapping[str, Any]) -> Any:
         for name, value in schema.items()
         if name != "title"
     }
-
-
-def _result(text: str, structured: msgspec.Struct) -> _Result:
-    return {"content": [{"type": "text", "text": text}], "structuredContent": structured}
-
-
-def _failed(message: str) -> _Result:
-    return {"content": [{"type": "text", "text": message}], "isError": True}

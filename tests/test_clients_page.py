@@ -11,7 +11,7 @@ import aiohttp
 from tests.api import Api, listening
 from tests.conftest import MakeSettings
 from tests.handbook import ROOT, block
-from tests.handlers.test_mcp import result_of
+from tests.mcp_messages import result_of
 from tests.upstream import Upstream, answer
 
 PAGE = "clients.md"
