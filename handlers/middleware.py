@@ -57,6 +57,9 @@ _REQUEST_SECONDS = 60.0
 """For a whole request with its body. Answers and archives have `STREAM_TIMEOUT` instead."""
 _LAST_WORDS_SECONDS = 0.5
 """For the final bytes of an interrupted answer: its reader may be what blocks it."""
+_LEAVING_SECONDS = 1.0
+"""For an application to end after its client has left. Then it is cancelled: in Python 3.11,
+`asyncio.wait_for` can lose Quart's cancellation, and the answer would be paid for to its end."""
 _STOPPING_RETRY_SECONDS = 5
 _EVENTS_PER_TURN = 64
 """Yield to the event loop after this many events. A cached answer would otherwise not yield before
@@ -164,12 +167,14 @@ class Middleware:
             )
         else:
             try:
-                await self._app(scope, request.receive, request.send)
+                async with request.running:
+                    await self._app(scope, request.receive, request.send)
             except BadHost:  # the framework looks at it before any handler of errors
                 request.closed_by = InvalidRequest("The header Host is not a valid name.")
             except Exception:
-                # The reader gets an answer below, and the server goes on.
-                _log.exception("unhandled exception outside the handlers")
+                if not request.running.expired():
+                    # The reader gets an answer below, and the server goes on.
+                    _log.exception("unhandled exception outside the handlers")
         if request.ended or request.disconnected:
             return
         error = request.closed_by or QuireError(INTERNAL_ERROR)
@@ -241,6 +246,8 @@ class _ActiveRequest:
         self._waiting: asyncio.Timeout | None = None
         self._body_complete = False
         self._events_sent = 0
+        self.running = asyncio.timeout(None)
+        """Ends the application, soon after it was told that its client disconnected."""
         self.status = 0
         self.streaming = False
         self.ended = False
@@ -279,9 +286,11 @@ class _ActiveRequest:
                 self._waiting = None
             if event["type"] != "http.request":
                 self.disconnected = True
-                return event
+                break
             if self._bytes_left >= 0:
                 return self._cut(event)
+        if self.running.when() is None:
+            self.running.reschedule(self._now() + _LEAVING_SECONDS)
         return HTTPDisconnectEvent(type="http.disconnect")
 
     async def send(self, event: ASGISendEvent) -> None:

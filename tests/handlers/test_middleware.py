@@ -108,6 +108,24 @@ async def test_nothing_is_said_to_a_reader_who_has_left() -> None:
     assert caller.sent == []
 
 
+async def test_an_application_that_goes_on_without_its_reader_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`asyncio.wait_for` in Python 3.11 loses a cancellation that comes with its result."""
+    monkeypatch.setattr(handlers.middleware, "_LEAVING_SECONDS", 0.01)
+
+    async def goes_on(_: Any, receive: Any, __: Any) -> None:
+        await receive()
+        await asyncio.Event().wait()
+
+    caller = Caller({"type": "http.disconnect"})
+    async with asyncio.timeout(10):
+        await wrap(goes_on)(scope(), caller.receive, caller.send)
+    assert caller.sent == []
+    assert caller.messages == []
+    assert [each for each in caplog.records if each.exc_info] == []
+
+
 def parts(sizes: list[int], *, ends: bool) -> list[dict[str, Any]]:
     messages = [{"type": "http.request", "body": b"x" * size, "more_body": True} for size in sizes]
     if ends:
