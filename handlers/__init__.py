@@ -4,7 +4,7 @@ A handler parses the request into a struct, awaits one call of `lib`, and respon
 """
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import msgspec
 from quart import Request, Response, current_app, request
@@ -19,6 +19,11 @@ from lib.settings import Settings
 _R = TypeVar("_R", bound=msgspec.Struct)
 _View = TypeVar("_View", bound=Callable[..., object])
 
+SEARCH_ERRORS: Final = {
+    403: "The origin of the page is not allowed.",
+    503: "There is no usable index.",
+}
+"""Error responses of a route that searches the book."""
 OPERATION = "operation"
 _MAX_PARAMETERS = 100
 

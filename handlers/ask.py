@@ -6,7 +6,7 @@ import msgspec
 from quart import Blueprint, Response, request
 from quart_rate_limiter import rate_limit
 
-from handlers import operation, query, require_trusted_origin
+from handlers import SEARCH_ERRORS, operation, query, require_trusted_origin
 from handlers.answering import answer_stream, prepare_turn
 from handlers.failures import ErrorFormat
 from handlers.limits import QUESTIONS, limits
@@ -37,11 +37,7 @@ class AskQuery(msgspec.Struct):
         "Answer a question as Markdown that ends with its sources.",
         query=AskQuery,
         content_type="text/markdown",
-        statuses={
-            400: "A parameter is invalid.",
-            403: "The origin of the page is not allowed.",
-            503: "There is no usable index.",
-        },
+        statuses=SEARCH_ERRORS,
     )
 )
 async def ask() -> Response:

@@ -3,7 +3,7 @@
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
-from handlers import body, operation, require_known_origin, respond
+from handlers import SEARCH_ERRORS, body, operation, require_known_origin, respond
 from handlers.answering import NOT_KEPT, answer_stream, answer_whole, prepare_turn
 from handlers.limits import QUESTIONS, limits
 from lib.api import Operation
@@ -21,10 +21,7 @@ blueprint = Blueprint("chat", __name__)
         body=ChatRequest,
         answer=ChatAnswer,
         events=(TextDelta, Cited, Done, Failed),
-        statuses={
-            403: "The origin of the page is not allowed.",
-            503: "There is no usable index.",
-        },
+        statuses=SEARCH_ERRORS,
     )
 )
 async def chat() -> Response:

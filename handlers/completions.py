@@ -7,7 +7,7 @@ import msgspec
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
-from handlers import body, operation, require_trusted_origin, respond, services
+from handlers import SEARCH_ERRORS, body, operation, require_trusted_origin, respond, services
 from handlers.answering import NOT_KEPT, answer_stream, answer_whole, prepare_conversation
 from handlers.completions_answer import (
     MODEL,
@@ -22,11 +22,6 @@ from lib.api import Operation
 from lib.errors import InvalidRequest
 
 blueprint = Blueprint("completions", __name__)
-
-_ERRORS: Final = {
-    403: "The origin of the page is not allowed.",
-    503: "There is no usable index.",
-}
 
 _BACKGROUND_TASKS: Final = (
     "\n<chat_history>\n",  # Open WebUI: titles, tags, follow-ups, queries
@@ -122,7 +117,7 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
         answer=ChatCompletion,
         events=(ChatCompletionChunk, OpenAIError),
         error=OpenAIError,
-        statuses=_ERRORS,
+        statuses=SEARCH_ERRORS,
     )
 )
 async def complete() -> Response:
@@ -145,7 +140,7 @@ async def complete() -> Response:
         "List the only model, in OpenAI's format.",
         answer=ModelList,
         error=OpenAIError,
-        statuses=_ERRORS,
+        statuses=SEARCH_ERRORS,
     )
 )
 async def models() -> Response:

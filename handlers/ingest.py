@@ -48,7 +48,6 @@ async def start() -> Response:
         query=StatusQuery,
         answer=IngestStatus,
         statuses={
-            400: "A parameter is invalid.",
             401: "The admin key is missing or wrong.",
             404: "Unknown task, or no ingestion has run.",
         },
@@ -67,7 +66,6 @@ async def cancel() -> Response:
         query=StatusQuery,
         answer=IngestStatus,
         statuses={
-            400: "A parameter is invalid.",
             404: "Unknown task, or no ingestion has run.",
         },
     )

@@ -15,7 +15,6 @@ from msgspec import UNSET, UnsetType
 from quart import Response
 
 from handlers import respond, services
-from handlers.limits import reader
 from handlers.mcp_ask import AskArguments, AskResult, ask
 from handlers.mcp_book import Server, describe_server
 from handlers.mcp_messages import (
@@ -29,10 +28,11 @@ from handlers.mcp_messages import (
     tool_result,
 )
 from handlers.mcp_resources import MAX_ADDRESS, find_page, part_of
+from handlers.search import find_passages
 from lib.api import decode_body, trimmed
 from lib.errors import QuireError
 from lib.ranking import Passage, join_headings
-from lib.search import MAX_QUERY_CHARACTERS, search_passages
+from lib.search import MAX_QUERY_CHARACTERS
 from lib.settings import ToolText
 
 _DEFAULT_LIMIT: Final = 8
@@ -98,15 +98,8 @@ async def _search(arguments: _SearchArguments) -> ToolResult:
     filters = msgspec.structs.asdict(arguments.filters)
     if page := filters.pop("page"):
         filters["file_path"] = await find_page(page)
-    found = await search_passages(
-        services().embedder.charged_to(await reader()),
-        services().store,
-        query,
-        arguments.limit,
-        only={name: value for name, value in filters.items() if value},
-        reranker=services().chat.reranker,
-    )
-    results = [_found(passage) for passage in found.passages]
+    only = {name: value for name, value in filters.items() if value}
+    results = [_found(each) for each in await find_passages(query, arguments.limit, only)]
     text = "\n\n".join(map(_render, results)) or "Nothing in the book matches this query."
     return tool_result(text, _SearchResult(results=results))
 

@@ -1,12 +1,15 @@
 """POST /search and GET /search"""
 
+from collections.abc import Mapping
+
 import msgspec
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
-from handlers import body, operation, query, require_known_origin, respond, services
+from handlers import SEARCH_ERRORS, body, operation, query, require_known_origin, respond, services
 from handlers.limits import SEARCH_BURST, limits, reader
 from lib.api import Operation, trimmed
+from lib.ranking import Passage
 from lib.search import (
     DEFAULT_SEARCH_K,
     MAX_QUERY_CHARACTERS,
@@ -18,11 +21,6 @@ from lib.search import (
 )
 
 blueprint = Blueprint("search", __name__)
-
-_ERRORS = {
-    403: "The origin of the page is not allowed.",
-    503: "There is no usable index.",
-}
 
 
 class SearchQuery(SearchRequest, kw_only=True):
@@ -38,7 +36,7 @@ class SearchQuery(SearchRequest, kw_only=True):
         "Search for passages, best first.",
         body=SearchRequest,
         answer=SearchAnswer,
-        statuses=_ERRORS,
+        statuses=SEARCH_ERRORS,
     )
 )
 async def search() -> Response:
@@ -53,7 +51,7 @@ async def search() -> Response:
         "Search with a query string.",
         query=SearchQuery,
         answer=SearchAnswer,
-        statuses={400: "A parameter is invalid.", **_ERRORS},
+        statuses=SEARCH_ERRORS,
     )
 )
 async def search_by_link() -> Response:
@@ -75,12 +73,17 @@ async def _search(request: SearchRequest, field: str) -> Response:
             only=request.only(),
         )
         return respond(SearchAnswer(query=text, passages=passages))
-    retrieved = await search_passages(
+    return respond(SearchAnswer(query=text, passages=await find_passages(text, k, request.only())))
+
+
+async def find_passages(query: str, k: int, only: Mapping[str, str]) -> list[Passage]:
+    """Find the best `k` passages for the request's reader, of the fields in `only`."""
+    found = await search_passages(
         services().embedder.charged_to(await reader()),
         services().store,
-        text,
+        query,
         k,
-        only=request.only(),
+        only=only,
         reranker=services().chat.reranker,
     )
-    return respond(SearchAnswer(query=text, passages=retrieved.passages))
+    return found.passages

@@ -6,7 +6,7 @@ import msgspec
 from quart import Blueprint, Response
 from quart_rate_limiter import rate_limit
 
-from handlers import body, operation, require_trusted_origin
+from handlers import SEARCH_ERRORS, body, operation, require_trusted_origin
 from handlers.answering import NOT_KEPT, answer_stream, prepare_conversation
 from handlers.limits import QUESTIONS, limits
 from handlers.ui_chat_answer import PARTS, PartEncoder
@@ -59,10 +59,7 @@ class UIChatRequest(msgspec.Struct):
         "Answer the last question of a conversation as a UI message stream of the Vercel AI SDK.",
         body=UIChatRequest,
         events=PARTS,
-        statuses={
-            403: "The origin of the page is not allowed.",
-            503: "There is no usable index.",
-        },
+        statuses=SEARCH_ERRORS,
     )
 )
 async def ui_chat() -> Response:

@@ -177,6 +177,8 @@ _BODY_ERRORS = {
     415: "The body is not JSON.",
 }
 
+_QUERY_ERRORS = {400: "A parameter is invalid."}
+
 
 def openapi_document(routes: Sequence[tuple[str, str, Operation]]) -> dict[str, Any]:
     """Build the OpenAPI document from `(method, path, operation)` of each route."""
@@ -262,6 +264,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     errors = dict(_COMMON_ERRORS)
     if operation.body:
         errors |= _BODY_ERRORS
+    if operation.query:
+        errors |= _QUERY_ERRORS
     errors |= operation.statuses
     answered = {"200": {"description": "Success.", "content": content}}
     if operation.has_etag:
