@@ -12,6 +12,7 @@ from benchmarks.chaos_http import BROKEN, connected, new_address, request
 from benchmarks.chaos_malformed import MALFORMED
 from benchmarks.chaos_state import ChaosState
 from benchmarks.chaos_upstream import AT_LENGTH, SECRET
+from benchmarks.load_interfaces import read_answer
 
 REQUEST_TIMEOUT: Final = 90.0
 """Seconds until an unfinished request counts as hung."""
@@ -103,9 +104,29 @@ async def ask_cached(state: ChaosState) -> None:
         state.report(f"a secret in a cached answer: {body[:300]!r}")
 
 
+async def ask_anywhere(state: ChaosState) -> None:
+    """Ask through one of the interfaces. The answer must end as its protocol says."""
+    secret = state.new_secret()
+    interface, data = state.ask(f"{state.topic()}, {secret}?")
+    async with connected(state.port, data) as connection:
+        status = await connection.head()
+        body = await connection.body()
+    state.record(interface, status, body)
+    if status != 200:
+        return
+    kind = connection.headers["content-type"]
+    text, problem = read_answer(kind, body)
+    state.outcomes[f"{interface} {problem.split(' ')[0] or 'whole'}"] += 1
+    # In Markdown, only an answer with sources has an end that can be recognised.
+    if problem == "broken off" and "markdown" not in kind:
+        state.report(f"{interface}: an answer without its end: {body[-300:]!r}")
+    for foreign in set(SECRET.findall(text)) - {secret}:
+        state.report(f"{foreign} in an answer at {interface} to {secret}: {text[:200]}")
+
+
 async def disconnect(state: ChaosState) -> None:
     """Disconnect at a random time before or during the answer, sometimes after a half-close."""
-    data = state.chat(question=f"{state.topic()}, {state.new_secret()}?")
+    _, data = state.ask(f"{state.topic()}, {state.new_secret()}?")
     async with connected(state.port, data) as connection:
         longest = state.rng.choice((0.0, 0.02, 0.2, 1.0))
         try:
@@ -122,7 +143,7 @@ async def disconnect(state: ChaosState) -> None:
 async def stall(state: ChaosState) -> None:
     """Request a long answer and read nothing for a while."""
     question = f"{state.topic()}, {state.new_secret()}, {AT_LENGTH}?"
-    async with connected(state.port, state.chat(question=question), buffer=4096) as connection:
+    async with connected(state.port, state.ask(question)[1], buffer=4096) as connection:
         state.record("stall", await connection.head())
         await asyncio.sleep(state.rng.choice((1, 3, 8, 35)) * state.rng.random())
 
@@ -179,6 +200,7 @@ async def send_malformed(state: ChaosState) -> None:
 Behaviour = Callable[[ChaosState], Awaitable[None]]
 SPENDING_BEHAVIOURS: Final[Mapping[Behaviour, int]] = {
     converse: 40,
+    ask_anywhere: 20,
     ask_concurrently: 10,
     disconnect: 20,
     stall: 3,

@@ -6,6 +6,8 @@ from typing import Final
 
 from benchmarks.chaos_http import new_address, request
 
+PATHS: Final = ("/chat", "/search", "/v1/chat/completions", "/ui/chat", "/mcp")
+
 
 def invalid_body(
     name: str, body: bytes, **changes: str
@@ -14,7 +16,7 @@ def invalid_body(
 
     def make(rng: random.Random) -> tuple[str, bytes]:
         address = new_address(rng)
-        path = changes.get("path") or rng.choice(("/chat", "/search", "/chat"))
+        path = changes.get("path") or rng.choice(PATHS)
         kind = changes.get("kind", "application/json")
         return name, request(changes.get("method", "POST"), path, body, address=address, kind=kind)
 
@@ -45,6 +47,10 @@ MALFORMED: Final[Sequence[Callable[[random.Random], tuple[str, bytes]]]] = (
     invalid_body("list", b"[1, 2]"),
     invalid_body("not UTF-8", b'{"question": "\xff\xfe", "query": "\xff"}'),
     invalid_body("lone surrogate", b'{"question": "\\ud800 tide", "query": "\\ud800 tide"}'),
+    invalid_body("batch", b"[" + b'{"jsonrpc": "2.0"},' * 10_000 + b"{}]", path="/mcp"),
+    invalid_body("no headers", b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}', path="/mcp"),
+    invalid_body("wrong messages", b'{"messages": [{"role": "user", "content": [7]}, 7]}'),
+    invalid_body("no question", b"", path="/ask?q=%20&page=%ff", method="GET"),
     invalid_body("NUL", b'{"question": "a\\u0000b", "query": "a\\u0000b"}'),
     invalid_body("out of range", b'{"question": "tide", "query": "tide", "k": 1e400}'),
     invalid_body("bad session", b'{"question": "tide", "session_id": "../../etc"}', path="/chat"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from benchmarks.chaos_http import new_address, request
+from benchmarks.load_interfaces import INTERFACES, UPSTREAM
 
 SESSIONS: Final = 120
 EXPECTED: Final = (200, 400, 401, 404, 405, 408, 411, 413, 414, 415, 429, 431, 501, 502, 503, 504)
@@ -57,6 +58,13 @@ class ChaosState:
         data = request("POST", "/chat", body, address=address or new_address(self.rng))
         persistent = self.keep_alive and self.rng.random() < 0.5
         return data.replace(b"Connection: close\r\n", b"") if persistent else data
+
+    def ask(self, question: str) -> tuple[str, bytes]:
+        """Return an interface at random and its request, from a new client address."""
+        name = self.rng.choice([each for each in INTERFACES if each != UPSTREAM])
+        (data,) = INTERFACES[name](question)
+        sender = f"\r\nX-Forwarded-For: {new_address(self.rng)}\r\nConnection: close\r\n"
+        return name, data.replace(b"\r\n", sender.encode(), 1)
 
     def report(self, text: str) -> None:
         if text not in self.problems:

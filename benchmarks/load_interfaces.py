@@ -1,4 +1,4 @@
-"""How the load test asks through each interface, and what a correct answer is there."""
+"""How the load and chaos tests ask through each interface, and read its answers."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,8 +26,7 @@ def _request(path: str, body: Any = None, headers: str = "") -> bytes:
     if content:
         headers += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n"
     return (
-        f"{'POST' if content else 'GET'} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        f"Authorization: Bearer benchmark\r\n{headers}\r\n"
+        f"{'POST' if content else 'GET'} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n"
     ).encode() + content
 
 
@@ -78,8 +77,20 @@ def find_problem(received: bytes, answer: str) -> str:
     head, _, body = received.partition(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         return f"status {head[9:12].decode()}" if head else "no answer"
-    content = b"".join(_dechunked(body))
-    if b"\r\ncontent-type: text/markdown" in head:
+    kind = "markdown" if b"\r\ncontent-type: text/markdown" in head else "events"
+    said, problem = read_answer(kind, b"".join(_dechunked(body)))
+    if problem:
+        return problem
+    right = _LINK.sub(r"\1", said).strip() == answer.strip()
+    return "" if right else "other words"
+
+
+def read_answer(kind: str, content: bytes) -> tuple[str, str]:
+    """Return the text of an answer, and its problem or an empty string.
+
+    `kind` contains markdown, or it is a stream of events. `content` is the body.
+    """
+    if "markdown" in kind:
         said, sources, _ = content.decode().partition(_SOURCES)
         ended = bool(sources)
     else:
@@ -94,19 +105,16 @@ def find_problem(received: bytes, answer: str) -> str:
                 ):
                     said += text
                 case {"type": "done", "mode": str(mode)} if mode != "generated":
-                    return f"mode {mode}"
+                    return said, f"mode {mode}"
                 case {"type": "error"} | {"error": {}} | {"result": {"isError": True}}:
-                    return f"error {event.get('code', event)}"
+                    return said, f"error {event.get('code', event)}"
                 case (
                     {"type": "done" | "finish"}
                     | {"choices": [{"finish_reason": "stop"}]}
                     | {"result": {}}
                 ):
                     ended = True
-    if not ended:
-        return "broken off"
-    right = _LINK.sub(r"\1", said).strip() == answer.strip()
-    return "" if right else "other words"
+    return said, "" if ended else "broken off"
 
 
 def _dechunked(body: bytes) -> Iterator[bytes]:

@@ -2,7 +2,13 @@ import asyncio
 import json
 import random
 
-from benchmarks.chaos_clients import ask_in_session, parse_stream, run_guarded
+from benchmarks.chaos_clients import (
+    Behaviour,
+    ask_anywhere,
+    ask_in_session,
+    parse_stream,
+    run_guarded,
+)
 from benchmarks.chaos_state import ChaosState
 
 
@@ -28,12 +34,12 @@ def test_a_stream_has_one_last_event() -> None:
         assert "last events" in bad.problems[0]
 
 
-async def problems_with(events: bytes, secret: str) -> list[str]:
-    """Return the problems that a client in the session of `secret` reports for `events`."""
+async def problems_with(events: bytes, secret: str, client: Behaviour | None = None) -> list[str]:
+    """Return the problems that a client reports for `events`, by default that of a session."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        head = f"HTTP/1.1 200 OK\r\nX-Session-Id: s-{secret}\r\n"
+        head = f"HTTP/1.1 200 OK\r\nX-Session-Id: s-{secret}\r\nContent-Type: text/event-stream\r\n"
         writer.write(f"{head}Content-Length: {len(events)}\r\n\r\n".encode() + events)
         await writer.drain()
         writer.close()
@@ -43,10 +49,10 @@ async def problems_with(events: bytes, secret: str) -> list[str]:
     async with server:
         state = ChaosState(server.sockets[0].getsockname()[1], random.Random(1))
 
-        async def client(state: ChaosState) -> None:
+        async def in_session(state: ChaosState) -> None:
             await ask_in_session(state, secret, f"When, {secret}?", stream=True)
 
-        await run_guarded(state, client)
+        await run_guarded(state, client or in_session)
         return state.problems
 
 
@@ -61,3 +67,13 @@ async def test_a_foreign_secret_is_a_problem() -> None:
     assert problem.startswith("a generated answer without its secret")
     (problem,) = await problems_with(stream(*text, end | {"session_id": "s-other"}), own)
     assert problem.startswith("s-other in the session")
+
+
+async def test_an_answer_of_any_interface_has_an_end_and_no_foreign_secret() -> None:
+    foreign = "secretba9876543210"
+    text, end = {"type": "text-delta", "delta": "The tide."}, {"type": "finish"}
+    assert await problems_with(stream(text, end), "", ask_anywhere) == []
+    (problem,) = await problems_with(stream(text), "", ask_anywhere)
+    assert "an answer without its end" in problem
+    (problem,) = await problems_with(stream(text | {"delta": foreign}, end), "", ask_anywhere)
+    assert problem.startswith(f"{foreign} in an answer")

@@ -27,3 +27,13 @@ def test_chat_request() -> None:
     assert lines[0] == b"POST /chat HTTP/1.1"
     assert {b"Content-Length: 21", b"Connection: close", b"X-Forwarded-For: 192.0.2.1"} < {*lines}
     assert not any(line.startswith(b"Authorization") for line in lines)
+
+
+def test_questions_through_every_interface() -> None:
+    state = ChaosState(port=0, rng=random.Random(1))
+    requests = dict(state.ask("When?") for _ in range(100))
+    assert requests.keys() == {"chat", "completions", "ui", "ask", "mcp"}
+    for data in requests.values():
+        head = data.partition(b"\r\n\r\n")[0]
+        assert head.count(b"\r\nX-Forwarded-For: ") == 1
+        assert b"When%3F" in data or b"When?" in data
