@@ -77,7 +77,8 @@ async def test_the_table_of_tools(generating: Api) -> None:
     for tool in tools:
         arguments = tool["inputSchema"]["properties"]
         inner = arguments.get("filters", {}).get("properties", {})
-        assert described[tool["name"]] == {*arguments, *inner}
+        kinds = inner.get("kind", {}).get("enum", [])
+        assert described[tool["name"]] == {*arguments, *inner, *kinds}
 
 
 async def test_the_table_of_openai_s_fields(api: Api) -> None:
