@@ -1,12 +1,15 @@
 """HTML pages of Quire itself, from the templates beside this module."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 from quart import Response
 
-from handlers.static import Packed, asset_address, pack, send_packed
+from handlers.links import Link, add_links
+from handlers.static import asset_address, send_packed
+from lib.packing import Packed, pack
 
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -24,16 +27,23 @@ _templates.globals["asset"] = asset_address
 
 
 async def send_page(
-    template: str, *, status: int = 200, depth: int = 0, **values: object
+    template: str,
+    *,
+    status: int = 200,
+    depth: int = 0,
+    links: Sequence[Link] = (),
+    **values: object,
 ) -> Response:
     """Answer with a page whose addresses are relative: a proxy may serve Quire under a path.
 
-    `depth` is the number of folders between the page at `/` and this one.
+    `depth` is the number of folders between the page at `/` and this one. `links` lead to
+    other forms of the page.
     """
     values["root"] = "../" * depth
     packed = await asyncio.to_thread(_render, template, values)
     response = await send_packed(packed, "text/html; charset=utf-8", "no-cache", status=status)
     response.headers["Content-Security-Policy"] = _CONTENT_SECURITY_POLICY
+    add_links(response, depth, *links)
     return response
 
 

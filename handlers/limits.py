@@ -30,6 +30,8 @@ _BURST = 20
 SEARCH_BURST = 120
 QUESTIONS = "questions"
 """The allowance of every route that answers questions."""
+MARKDOWN = "markdown"
+"""The allowance for pages as Markdown."""
 _KEY_FACTOR = 10
 """Factor for readers with a key."""
 _NETWORK_FACTOR = 10
@@ -76,13 +78,13 @@ def limits(burst: int = _BURST, allowance: str = "") -> list[RateLimit]:
 class _Limiter(RateLimiter):
     """Counts by allowance, which several routes may share."""
 
-    async def count_question(self) -> None:
-        """Raises `RateLimitExceeded`."""
+    async def count(self, allowance: str, burst: int) -> None:
+        """Count a request for a route without limits. Raises `RateLimitExceeded`."""
         if not current_app.config["QUART_RATE_LIMITER_ENABLED"]:
             return
-        counted = [each for each in limits() if not await self._should_skip(each)]
-        await self._raise_on_rejection(QUESTIONS, counted)
-        await self._update_limits(QUESTIONS, counted)
+        counted = [each for each in limits(burst) if not await self._should_skip(each)]
+        await self._raise_on_rejection(allowance, counted)
+        await self._update_limits(allowance, counted)
 
     async def _create_key(self, endpoint: str, rate_limit: RateLimit) -> str:
         allowance = getattr(rate_limit, "allowance", "")
@@ -98,8 +100,17 @@ def limit_rates(app: Quart, settings: Settings) -> None:
 
 async def count_question() -> None:
     """Count a question that is one of the things a route can do. Raises `TooManyRequests`."""
+    await _count(QUESTIONS, _BURST)
+
+
+async def count_markdown() -> None:
+    """Count a page that is asked for as Markdown. Raises `TooManyRequests`."""
+    await _count(MARKDOWN, SEARCH_BURST)
+
+
+async def _count(allowance: str, burst: int) -> None:
     try:
-        await cast(_Limiter, current_app.extensions["limiter"]).count_question()
+        await cast(_Limiter, current_app.extensions["limiter"]).count(allowance, burst)
     except RateLimitExceeded as error:
         raise too_many_requests(cast(int, error.retry_after)) from None
 

@@ -3,15 +3,14 @@
 Hypercorn does not compress, and files compressed at build time would be in the repository twice.
 """
 
-import gzip
-import hashlib
 import os
-from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 
 from quart import Response, abort, request
+
+from lib.packing import Packed, pack
 
 ASSETS = Path(__file__).with_name("assets")
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -21,19 +20,6 @@ _CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Packed:
-    content: bytes
-    compressed: bytes
-    digest: str
-
-
-def pack(content: bytes) -> Packed:
-    """Compress what is to be sent, and hash it."""
-    digest = hashlib.sha256(content).hexdigest()[:16]
-    return Packed(content, gzip.compress(content, compresslevel=6, mtime=0), digest)
 
 
 async def send_packed(

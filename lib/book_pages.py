@@ -12,7 +12,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -54,7 +54,7 @@ _LARGE: Final = 100_000
 _LARGE_SECONDS: Final = 45.0
 
 _NO_PAGE: Final = "The book has no such page."
-_NOT_READ: Final = "The contents of the book are being read. Try again in a moment."
+NOT_READ: Final = "The contents of the book are being read. Try again in a moment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,24 @@ class _PageLink:
     headings: Sequence[Heading] = ()
 
 
+class _Listed(Protocol):
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def file_path(self) -> str: ...
+
+
+_L = TypeVar("_L", bound=_Listed)
+
+
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Generic[_L]):
     """The pages of a folder."""
 
     title: str
     """Empty for the pages outside of all folders."""
-    pages: Sequence[_PageLink]
+    pages: Sequence[_L]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +93,7 @@ class _TableOfContents:
     title: str = ""
     """Title of the book; empty if it is unknown."""
     language: str = ""
-    parts: Sequence[_Part] = ()
+    parts: Sequence[_Part[_PageLink]] = ()
     left_out: int = 0
     """Number of pages beyond the limit."""
     problem: str = ""
@@ -158,13 +169,34 @@ class BookPages:
             following=_link_to(book.addresses, after[0], headings=False) if after else None,
         )
 
+    async def file_at(self, address: str) -> str | None:
+        """The file of the page at `address`, as in `page`; None without one.
+
+        Raises `IndexNotReady` and `StoreUnavailable`.
+        """
+        return (await self._published()).files.get(address)
+
+    async def public_address(self, path: str) -> str | None:
+        """The address of a file's page, absolute or relative to the page at `/`.
+
+        None if it is unknown, or while the contents are read. Raises `StoreUnavailable`.
+        """
+        try:
+            book = await self._published()
+        except IndexNotReady:
+            return None
+        page = book.contents.by_path.get(path)
+        if page and page.url and "://" in page.url:
+            return page.url
+        return _link_to(book.addresses, page, headings=False).address if page else None
+
     async def _published(self) -> _PublishedBook:
         """The published book; the one before while its contents are being read."""
         manifest = check_index(await self._store.manifest())
         contents = await self._contents.get(_CONTENTS_SECONDS)
         if contents is None or contents.generation != manifest.generation:
             if self._book is None:
-                raise IndexNotReady(_NOT_READ)
+                raise IndexNotReady(NOT_READ)
         elif self._book is None or self._book.contents is not contents:
             self._book = await asyncio.to_thread(_read_book, self._settings, manifest, contents)
         return self._book
@@ -238,7 +270,7 @@ def _read_book(settings: Settings, manifest: Manifest, contents: Contents) -> _P
     table = _TableOfContents(
         title=book_title(settings, manifest, contents),
         language=book_language(manifest, contents),
-        parts=_parts(links),
+        parts=parts_of(links),
         left_out=len(contents.pages) - len(shown),
     )
     files = {address: path for path, address in reversed(addresses.items())}
@@ -263,7 +295,7 @@ def _link_to(addresses: Mapping[str, str], page: Page, *, headings: bool = True)
     return _PageLink(page.title, address, page.file_path, shown)
 
 
-def _parts(pages: Sequence[_PageLink]) -> list[_Part]:
+def parts_of(pages: Sequence[_L]) -> list[_Part[_L]]:
     """Group pages by the folder in which they first differ, in the order of their first pages."""
     folders = [page.file_path.split("/")[:-1] for page in pages]
     common = 0
@@ -271,13 +303,13 @@ def _parts(pages: Sequence[_PageLink]) -> list[_Part]:
         len(folders[0]) > common
     ):
         common += 1
-    grouped: dict[str, list[_PageLink]] = {}
+    grouped: dict[str, list[_L]] = {}
     for page, folder in zip(pages, folders, strict=True):
         grouped.setdefault(folder[common] if len(folder) > common else "", []).append(page)
     return [_Part(_part_title(name, group), group) for name, group in grouped.items()]
 
 
-def _part_title(folder: str, pages: Sequence[_PageLink]) -> str:
+def _part_title(folder: str, pages: Sequence[_Listed]) -> str:
     """The title of the folder's own page, else its name as a title."""
     if not folder:
         return ""
@@ -290,7 +322,7 @@ def _part_title(folder: str, pages: Sequence[_PageLink]) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _navigation(parts: Sequence[_Part], path: str) -> Sequence[_Part]:
+def _navigation(parts: Sequence[_Part[_PageLink]], path: str) -> Sequence[_Part[_PageLink]]:
     """The parts as the page `path` shows them: those of a long book with their first page only,
     and its own with the pages around it."""
     if sum(len(part.pages) for part in parts) <= _MAX_NAVIGATION:

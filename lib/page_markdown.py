@@ -4,6 +4,7 @@ A page of HTML is given as the index keeps it: the offsets of its passages count
 Markdown page is given as readers see it, with included files and without comments.
 """
 
+import asyncio
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -78,20 +79,21 @@ class PageMarkdown:
         self._names: PageNames | None = None
         self._opening: tuple[Contents, str] | None = None
 
-    async def of(self, page: str) -> str:
-        """The Markdown of a page. `page` is the path of its file without the suffix.
+    async def file_of(self, page: str) -> str:
+        """The path of a page's file, from that path without the suffix.
 
         Raises `NotFound`, `IndexNotReady` and `StoreUnavailable`.
         """
         manifest = check_index(await self._store.manifest())
         contents = await self._contents.get(_CONTENTS_SECONDS)
         for suffix in _suffixes(manifest):
-            if found := await self._read(manifest, contents, posixpath.normpath(page) + suffix):
-                return found.markdown
+            path = posixpath.normpath(page) + suffix
+            if await self._read(manifest, contents, path):
+                return path
         raise NotFound(f"{_NO_PAGE} Its address is the path of its file, with .md.")
 
     async def of_file(self, path: str) -> str:
-        """The Markdown of the page whose file has this path. Raises as `of`."""
+        """The Markdown of the page whose file has this path. Raises as `file_of`."""
         return (await self._page(path)).markdown
 
     async def section(self, path: str, heading: str) -> str:
@@ -99,7 +101,7 @@ class PageMarkdown:
 
         `heading` is its text, its anchor, or its path as `lib.ranking.join_headings` writes it. The
         first one counts if several have the same text.
-        Raises as `of`.
+        Raises as `file_of`.
         """
         page = await self._page(path)
         if not (wanted := heading.partition(":~:")[0].strip()).strip("#"):
@@ -116,7 +118,7 @@ class PageMarkdown:
         address (a URL or its path), its address at Quire, or `book:///` and the path.
 
         `host`: that of Quire itself, whose addresses may be those of the pages; any if it is empty.
-        Raises as `of`; the message names similar pages.
+        Raises as `file_of`; the message names similar pages.
         """
         manifest = check_index(await self._store.manifest())
         contents = await self._contents.get(_CONTENTS_SECONDS)
@@ -134,7 +136,7 @@ class PageMarkdown:
         raise NotFound(f"{_NO_PAGE} Similar pages: {similar}." if similar else _NO_PAGE)
 
     async def book_opening(self) -> str:
-        """The opening of the book's first page; empty while it is unknown. Raises as `of`."""
+        """The opening of the book's first page; empty while it is unknown. Raises as `file_of`."""
         contents = await self._contents.get(_CONTENTS_SECONDS)
         if not (contents and contents.pages):
             return ""
@@ -165,7 +167,8 @@ class PageMarkdown:
             return None  # spares a search in vain
         if not (chunks := await self._store.chunks_of(path)):
             return None
-        page = _join(chunks) if manifest.generator == HTML.name else _join_shown(chunks)
+        join = _join if manifest.generator == HTML.name else _join_shown
+        page = await asyncio.to_thread(join, chunks)  # a page of 5 MB takes 0.2 s
         if page.cost <= _MAX_CACHED:
             self._cache[key] = page
         return page

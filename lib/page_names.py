@@ -8,7 +8,7 @@ import re
 from collections.abc import Generator
 from difflib import SequenceMatcher
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from lib.book import OWN_PAGES
 from lib.contents import Contents
@@ -115,6 +115,11 @@ class PageNames:
                 found.append((-best, page.file_path))
             yield
         return [path for _, path in sorted(found)[:_MAX_SIMILAR]]
+
+
+def markdown_address(path: str) -> str:
+    """The address of a file's Markdown at Quire, relative to the page at `/`."""
+    return f"{PAGES.lstrip('/')}{quote(without_suffix(path))}.md"
 
 
 def without_suffix(path: str) -> str:

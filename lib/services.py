@@ -26,6 +26,7 @@ from lib.feedback import Feedback
 from lib.generation import make_model, model_breaker
 from lib.indexing import index_differences, origin_folder
 from lib.ingest import Ingestion, IngestRequest
+from lib.llms import LlmsFiles
 from lib.metrics import Metrics
 from lib.page_markdown import PageMarkdown
 from lib.pricing import embedding_weight
@@ -77,6 +78,7 @@ class Services:
     contents: PublishedContents
     book_pages: BookPages
     page_markdown: PageMarkdown
+    llms: LlmsFiles
     starters: Starters
     words: BookWords
     """For searches while a reader is typing."""
@@ -147,6 +149,9 @@ async def open_services(
         searched = GuardedStore(store, store_guard) if settings.qdrant_url else store
         contents = PublishedContents(searched)
         stack.push_async_callback(contents.close)
+        page_markdown = PageMarkdown(searched, contents)
+        llms = LlmsFiles(settings, searched, contents, page_markdown)
+        stack.push_async_callback(llms.close)
         starters = Starters(partial(_find_page, embedder, searched))
         stack.push_async_callback(starters.close)
 
@@ -200,7 +205,8 @@ async def open_services(
             store=searched,
             contents=contents,
             book_pages=BookPages(settings, searched, contents),
-            page_markdown=PageMarkdown(searched, contents),
+            page_markdown=page_markdown,
+            llms=llms,
             starters=starters,
             words=words,
             ingestion=ingestion,

@@ -385,7 +385,7 @@ def make_candidates(
 
 def chunks_in_order(payloads: Iterable[Any]) -> list[StoredChunk]:
     """Convert the payloads of one file. Raises `msgspec.ValidationError`."""
-    chunks = msgspec.convert(list(payloads), list[StoredChunk])
+    chunks = (msgspec.convert(payload, StoredChunk) for payload in payloads)
     return sorted(chunks, key=lambda chunk: chunk.ordinal)
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
+from uuid import UUID
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from lib.embedding import Vectors
 from lib.errors import IndexUnreadable, StoreUnavailable
 from lib.store import (
     DENSE,
+    PAYLOAD_BATCH,
     SCROLL_LIMIT,
     SPARSE,
     Candidates,
@@ -203,18 +205,24 @@ def scroll_payloads(
     shard: edge.EdgeShard,
     fields: Sequence[str] | None = None,
     batch: int = SCROLL_LIMIT,
-    only: Mapping[str, str] | None = None,
 ) -> Iterator[list[tuple[str, Mapping[str, Any]]]]:
-    """Yield batches of the points with these values: the id of each, and fields of its payload."""
+    """Yield batches of points: the id of each, and fields of its payload."""
     offset = None
     payload = True if fields is None else list(fields)
-    where = payload_filter(edge, only or {})
     while True:
-        request = edge.ScrollRequest(offset=offset, limit=batch, with_payload=payload, filter=where)
+        request = edge.ScrollRequest(offset=offset, limit=batch, with_payload=payload)
         records, offset = shard.scroll(request)
         yield [(str(record.id), record.payload or {}) for record in records]
         if offset is None:
             return
+
+
+def read_payloads(shard: edge.EdgeShard, ids: Sequence[UUID]) -> Iterator[Mapping[str, Any]]:
+    """Yield the payloads of these points, in no order."""
+    for start in range(0, len(ids), PAYLOAD_BATCH):
+        batch: list[int | UUID | str] = [*ids[start : start + PAYLOAD_BATCH]]
+        for record in shard.retrieve(batch, with_payload=True, with_vector=False):
+            yield record.payload or {}
 
 
 class ShardSearch:

@@ -11,8 +11,9 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from handlers import limits
 from lib import book_pages
-from lib.book_pages import _PageLink, _parts
+from lib.book_pages import _PageLink, parts_of
 from lib.embedding import Vectors
 from lib.embedding_e5 import _E5, DIMENSION
 from lib.ingest import IngestRequest
@@ -388,7 +389,8 @@ async def test_a_folder_that_is_gone(own: Api, tmp_path: Path) -> None:
 def test_parts_are_folders(paths: list[str], parts: list[str]) -> None:
     pages = [_PageLink(f"Title of {path}", None, path) for path in paths]
     found = [
-        f"{part.title}|{' '.join(page.file_path for page in part.pages)}" for part in _parts(pages)
+        f"{part.title}|{' '.join(page.file_path for page in part.pages)}"
+        for part in parts_of(pages)
     ]
     assert found == parts
 
@@ -473,3 +475,120 @@ async def test_every_citation_of_the_handbook_opens(handbook: Api) -> None:
 async def test_every_link_of_the_handbook_leads_somewhere(handbook: Api) -> None:
     seen = await crawl(handbook)
     assert len([url for url in seen if "/book/" in url]) == len(CHAPTERS)
+
+
+def links_of(answer: Response, base: str) -> list[tuple[str, str]]:
+    """(relation, address) of the Link header."""
+    return [
+        (relation, urljoin(base, address))
+        for address, relation in re.findall(r'<([^>]*)>; rel="([^"]*)"', answer.headers["Link"])
+    ]
+
+
+LLMS_LINKS = [
+    ("describedby", "/llms.txt"),
+    ("llms-txt", "/llms.txt"),
+    ("llms-full-txt", "/llms-full.txt"),
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "markdown"),
+    [
+        ("/book/", "/book/index.md"),
+        ("/book/about", "/book/about.md"),
+        ("/book/guide/", "/book/guide/index.md"),
+        ("/book/guide/tides", "/book/guide/tides.md"),
+        ("/book/01-old_log/odd%20name%3F", "/book/01-old_log/odd%20name%3F.md"),
+    ],
+)
+async def test_a_page_and_its_markdown_link_to_each_other(
+    own: Api, page: str, markdown: str
+) -> None:
+    html = await own.get(page)
+    assert links_of(html, page) == [("alternate", markdown), *LLMS_LINKS]
+    assert '; rel="alternate"; type="text/markdown"' in html.headers["Link"]
+    text = await own.get(markdown)
+    assert links_of(text, markdown) == [("canonical", page), *LLMS_LINKS]
+    asked = await own.get(page, headers={"Accept": "text/markdown"})
+    assert asked.headers["Content-Type"] == "text/markdown; charset=utf-8"
+    assert asked.content == text.content
+    assert asked.headers["ETag"] != html.headers["ETag"]
+    assert links_of(asked, page) == [("canonical", page), *LLMS_LINKS]
+    for answer in (html, asked):
+        assert "Accept" in answer.headers["Vary"].split(", ")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+async def test_other_pages_link_to_the_files_for_models(own: Api, path: str) -> None:
+    assert links_of(await own.get(path), path) == LLMS_LINKS
+
+
+@pytest.mark.parametrize(
+    ("accepted", "chosen"),
+    [
+        ("text/markdown", "text/markdown"),
+        ("text/markdown, text/html, */*", "text/markdown"),
+        ("TEXT/Markdown; charset=utf-8", "text/markdown"),
+        ("text/markdown;q=0.9, */*;q=0.1", "text/markdown"),
+        ("text/markdown;q=0.5, text/html", "text/html"),
+        ("text/markdown;q=0, */*", "text/html"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "text/html"),
+        ("*/*", "text/html"),
+        ("text/*", "text/html"),
+        ("image/png", "text/html"),
+        ("", "text/html"),
+        ("text/markdown;q=x" + ",;" * 2_000, "text/html"),
+    ],
+)
+async def test_the_form_that_the_client_prefers(own: Api, accepted: str, chosen: str) -> None:
+    answer = await own.get("/book/about", headers={"Accept": accepted})
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == f"{chosen}; charset=utf-8"
+
+
+async def test_a_page_of_a_site_is_markdown_for_those_who_ask(api: Api) -> None:
+    answer = await api.get("/book/guide/mooring", headers={"Accept": "text/markdown"})
+    assert answer.status == 200
+    assert answer.content == (await api.get("/book/guide/mooring.md")).content
+    canonical = ("canonical", "https://book.example/docs/guide/mooring")
+    assert links_of(answer, "/book/guide/mooring") == [canonical, *LLMS_LINKS]
+
+
+@pytest.mark.parametrize("path", ["nothing", "guide/draft", "..%2fmain", "x/" * 500, ""])
+async def test_no_other_page_is_markdown(api: Api, path: str) -> None:
+    answer = await api.get(f"/book/{path}", headers={"Accept": "text/markdown"})
+    assert (answer.status, answer.json()["code"]) == (404, "NOT_FOUND")
+    assert "Accept" in answer.headers["Vary"].split(", ")
+
+
+async def test_both_addresses_of_markdown_share_a_limit(own: Api) -> None:
+    async def remaining() -> int:
+        return int((await own.get("/book/about.md")).headers["RateLimit-Remaining"])
+
+    before = await remaining()
+    for _ in range(40):
+        await own.get("/book/about", headers={"Accept": "text/markdown"})
+    assert before - await remaining() > 20
+
+
+async def test_too_many_pages_are_asked_for_as_markdown(
+    own: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SEARCH_BURST", 2)
+    accept = {"Accept": "text/markdown"}
+    statuses = [(await own.get("/book/about", headers=accept)).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    assert (await own.get("/book/about")).status == 200
+
+
+async def test_without_contents_the_markdown_has_no_canonical_address(
+    own: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def being_read(_: float) -> None:
+        return None
+
+    monkeypatch.setattr(own.services.contents, "get", being_read)
+    answer = await own.get("/book/about.md")
+    assert answer.status == 200
+    assert links_of(answer, "/book/about.md") == LLMS_LINKS

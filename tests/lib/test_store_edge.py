@@ -129,3 +129,20 @@ async def test_while_the_writing_process_runs_no_other_build_begins(
     builder._writer.close()
     await (await store.build(new_generation(), MODEL)).discard()
     await store.close()
+
+
+async def test_a_file_is_read_without_reading_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filtering reads every chunk and holds the interpreter lock meanwhile."""
+    store = EdgeStore(tmp_path)
+    chunks = [chunk(number, f"{number % 3}.md") for number in range(30)]
+    await publish(store, chunks, random_vectors(30))
+    with monkeypatch.context() as patch:
+        patch.setattr("qdrant_edge.ScrollRequest", None)
+        assert await store.chunks_of("1.md") == chunks[1::3]
+        assert await store.chunks_of("9.md") == []
+    await publish(store, chunks[:1], random_vectors(1))
+    assert await store.chunks_of("1.md") == []
+    assert await store.chunks_of("0.md") == chunks[:1]
+    await store.close()
