@@ -4,6 +4,7 @@ import time
 from typing import Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 from quart import Response, request
 
 from handlers import respond
@@ -73,10 +74,14 @@ async def ask(call: Call, server: Server, arguments: AskArguments) -> Response:
     turn = await prepare_turn(ChatRequest(question=question), messages=())
     if CONTENT_TYPE in request.headers.get("Accept", ""):
         return answer_stream(turn, _Stream(call, server, turn.language))
-    return respond(call.answer(_asked(await answer_whole(turn), turn.language), server))
+    return respond(call.answer(_asked(await answer_whole(turn), turn.language, server), server))
 
 
-def _asked(answer: ChatAnswer, language: str) -> ToolResult:
+def _asked(answer: ChatAnswer, language: str, server: Server) -> ToolResult:
+    citations = [
+        replace(each, source=replace(each.source, url=server.address(each.source.url)))
+        for each in answer.citations
+    ]
     sources = [
         _Source(
             marker=each.marker,
@@ -84,14 +89,16 @@ def _asked(answer: ChatAnswer, language: str) -> ToolResult:
             url=each.source.url,
             page=each.source.file_path,
         )
-        for each in answer.citations
+        for each in citations
     ]
-    text = "\n\n".join((answer.answer, *answer_notes(answer, answer.citations, language)))
+    text = "\n\n".join((answer.answer, *answer_notes(answer, citations, language)))
     result = AskResult(
         answer=answer.answer,
         sources=sources,
         finish_reason=answer.finish_reason,
-        suggestions=answer.suggestions,
+        suggestions=[
+            Suggestion(each.title, server.address(each.url)) for each in answer.suggestions
+        ],
     )
     return tool_result(text, result)
 
@@ -130,7 +137,7 @@ class _Stream:
                 return PING + self._progress()
             case Done():
                 answer = whole_answer(self._transcript.pieces(), event)
-                result = _asked(answer, self._language)
+                result = _asked(answer, self._language, self._server)
             case Failed():
                 result = tool_error(event.error)
         return self._progress() + frame(self._call.answer(result, self._server))

@@ -3,6 +3,9 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urljoin
+
+from quart import request
 
 from handlers import services
 from lib import __version__
@@ -22,11 +25,17 @@ class Server:
     """The book in the middle of a sentence."""
     about: str
     """One or two sentences about the book; may be empty."""
+    home: str
+    """The address of Quire, for pages that it serves itself."""
 
     @property
     def instructions(self) -> str:
         own = services().settings.mcp_description
         return own or " ".join(filter(None, (f"Search {self.book}.", self.about, _ADVICE)))
+
+    def address(self, url: str | None) -> str | None:
+        """The whole address of a page; None without one."""
+        return url and urljoin(self.home, url)
 
     @property
     def info(self) -> dict[str, str]:
@@ -48,4 +57,10 @@ async def describe_server() -> Server:
         name=settings.mcp_name or title or "Quire",
         book=f"the documentation “{title}”" if title else "this documentation",
         about=about,
+        home=_home(),
     )
+
+
+def _home() -> str:
+    secure = request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
+    return f"{'https' if secure else request.scheme}://{request.host}/"

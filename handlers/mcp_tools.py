@@ -92,23 +92,23 @@ class _SearchResult(msgspec.Struct, kw_only=True):
     results: Annotated[list[_Found], msgspec.Meta(description="The best first.")]
 
 
-async def _search(arguments: _SearchArguments) -> ToolResult:
+async def _search(server: Server, arguments: _SearchArguments) -> ToolResult:
     query = trimmed(arguments.query, "query", MAX_QUERY_CHARACTERS)
     await services().chat.until_indexed()
     filters = msgspec.structs.asdict(arguments.filters)
     if page := filters.pop("page"):
         filters["file_path"] = await find_page(page)
     only = {name: value for name, value in filters.items() if value}
-    results = [_found(each) for each in await find_passages(query, arguments.limit, only)]
+    results = [_found(server, each) for each in await find_passages(query, arguments.limit, only)]
     text = "\n\n".join(map(_render, results)) or "Nothing in the book matches this query."
     return tool_result(text, _SearchResult(results=results))
 
 
-def _found(passage: Passage) -> _Found:
+def _found(server: Server, passage: Passage) -> _Found:
     return _Found(
         headings=join_headings(passage.chapter, passage.section, passage.heading)
         or passage.file_path,
-        url=passage.url,
+        url=server.address(passage.url),
         page=passage.file_path,
         text=passage.content[:_MOST_TEXT],
         score=round(passage.score, 3),
@@ -148,7 +148,7 @@ class _ReadResult(msgspec.Struct, kw_only=True):
     ]
 
 
-async def _read(arguments: _ReadArguments) -> ToolResult:
+async def _read(server: Server, arguments: _ReadArguments) -> ToolResult:
     pages = services().page_markdown
     path = await find_page(trimmed(arguments.page, "page", MAX_ADDRESS))
     if arguments.heading.strip():
@@ -161,7 +161,7 @@ async def _read(arguments: _ReadArguments) -> ToolResult:
     result = _ReadResult(
         page=path,
         title=page.title if page else "",
-        url=page.url if page else None,
+        url=server.address(page.url) if page else None,
         text=part.text,
         next_offset=part.next_offset,
     )
@@ -188,12 +188,12 @@ class _Tool:
 
 
 def _simple(
-    run: Callable[[Any], Awaitable[ToolResult]],
+    run: Callable[[Server, Any], Awaitable[ToolResult]],
 ) -> Callable[[Call, Server, Any], Awaitable[Response]]:
     """A tool whose result is one JSON object."""
 
     async def answer(call: Call, server: Server, arguments: Any) -> Response:
-        return respond(call.answer(await run(arguments), server))
+        return respond(call.answer(await run(server, arguments), server))
 
     return answer
 

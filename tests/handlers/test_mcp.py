@@ -128,6 +128,32 @@ async def test_a_fault_of_the_server_is_an_internal_error_with_the_id(
     assert response.json()["id"] == "mine"
 
 
+async def test_pages_that_quire_serves_have_whole_addresses(
+    make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, own_book: Path
+) -> None:
+    (own_book / "quire.toml").write_text('title = "The harbour"')
+    settings = make_settings(
+        openai_base_url=upstream.base_url,
+        book_content_path=own_book,
+        qdrant_path=tmp_path / "index",
+        site_url="",
+        site_generator="auto",
+    )
+    async with serving(settings) as api:
+        await api.ingest()
+        for headers, home in (({}, "http://"), ({"X-Forwarded-Proto": "https"}, "https://")):
+            url = f"{home}localhost/book/guide/tides"
+            for tool, arguments in (
+                ("search_docs", {"query": QUESTION, "limit": 1}),
+                ("read_page", {"page": "guide/tides.md"}),
+                ("ask", {"question": QUESTION}),
+            ):
+                message = modern("tools/call", {"name": tool, "arguments": arguments})
+                result = reply_of(await send(api, message, headers))["result"]
+                assert url in str(result["structuredContent"])
+                assert url in result["content"][0]["text"]
+
+
 # --- search_docs --------------------------------------------------------------------------------
 
 
