@@ -81,14 +81,17 @@ def answer_stream(
     *,
     content_type: str = CONTENT_TYPE,
     headers: Mapping[str, str] = NOT_KEPT,
+    shown_late: bool = False,
 ) -> Response:
     """Answer with a stream of events, each written by `encode`.
 
     `encode` is called for each event in order. `Done` or `Failed` comes exactly once, last.
+    `shown_late`: whether the reader sees nothing before the end.
     """
     recorder = AnswerRecorder(services().metrics, turn.started, streamed=True)
+    events = (stream_complete if shown_late else stream)(services().chat, turn)
     response = Response(
-        encode_events(stream(services().chat, turn), recorder.record, encode),
+        encode_events(events, recorder.record, encode),
         content_type=content_type,
         headers={**headers, "X-Accel-Buffering": "no"},
     )

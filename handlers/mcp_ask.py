@@ -73,7 +73,8 @@ async def ask(call: Call, server: Server, arguments: AskArguments) -> Response:
     await count_question()
     turn = await prepare_turn(ChatRequest(question=question), messages=())
     if CONTENT_TYPE in request.headers.get("Accept", ""):
-        return answer_stream(turn, _Stream(call, server, turn.language))
+        encode = _Stream(call, server, turn.language)
+        return answer_stream(turn, encode, shown_late=call.progress_token is None)
     return respond(call.answer(_asked(await answer_whole(turn), turn.language, server), server))
 
 

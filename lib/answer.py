@@ -104,6 +104,8 @@ async def stream_complete(chat: Chat, turn: Turn) -> AsyncGenerator[Event, None]
     async with aclosing(stream(chat, turn)) as streamed:
         async for event in streamed:
             match event:
+                case Ping():
+                    yield event
                 case TextDelta() | Cited():
                     transcript.add(event)
                 case Failed():

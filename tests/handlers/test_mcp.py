@@ -390,6 +390,18 @@ async def test_an_answer_that_breaks_is_an_error_of_the_tool(
     assert last["result"]["content"][0]["text"].endswith("Please ask again.")
 
 
+async def test_an_answer_that_breaks_unseen_gives_way_to_the_book(
+    generating: Api, upstream: Upstream
+) -> None:
+    """Without progress notifications, nothing of it was shown yet."""
+    upstream.replies.append([delta("The tide "), delta("turns "), Drop()])
+    [only] = (await ask(generating)).events()
+    assert "isError" not in only["result"]
+    asked = only["result"]["structuredContent"]
+    assert asked["answer"].startswith("*The language model cannot answer right now.")
+    assert asked["sources"]
+
+
 async def test_a_server_that_stops_ends_the_stream_with_the_id(
     generating: Api, upstream: Upstream
 ) -> None:
