@@ -73,6 +73,9 @@ class _RecordedChunks(msgspec.Struct):
     chunks: dict[str, str] = {}
 
 
+_decode_chunks = msgspec.json.Decoder(_RecordedChunks).decode
+
+
 class _FileChunks:
     """The ids of each file's chunks, from the ledger. Thread-safe.
 
@@ -90,14 +93,19 @@ class _FileChunks:
         """Raises `IndexUnreadable`."""
         with self._reading:
             if self._ids is None:
-                ledger = _read_ledger(self._path, dict[str, _RecordedChunks])
-                self._ids = {
-                    path: b"".join(UUID(each).bytes for each in record.chunks)
-                    for path, record in ledger.items()
-                    if record.chunks
-                }
+                self._ids = dict(self._read())
         ids = self._ids.get(file_path, b"")
         return [UUID(bytes=ids[start : start + 16]) for start in range(0, len(ids), 16)]
+
+    def _read(self) -> Iterator[tuple[str, bytes]]:
+        # File by file: decoding all at once would hold the interpreter lock for 0.1 s.
+        for path, record in _read_ledger(self._path, dict[str, msgspec.Raw]).items():
+            try:
+                chunks = _decode_chunks(record).chunks
+            except msgspec.MsgspecError:
+                raise IndexUnreadable(DAMAGED) from None
+            if chunks:
+                yield path, b"".join(UUID(each).bytes for each in chunks)
 
 
 def _read_ledger(path: Path, form: type[_T]) -> _T:
