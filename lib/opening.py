@@ -6,7 +6,7 @@ from typing import Final
 
 from lib.sentences import STOPS, split_markdown
 
-_MAX_READ: Final = 8_000
+_MAX_READ: Final = 4_000
 """Characters of a page that are read."""
 
 

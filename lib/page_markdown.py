@@ -77,6 +77,7 @@ class PageMarkdown:
             _MAX_CACHED, getsizeof=lambda page: page.cost
         )
         self._names: PageNames | None = None
+        self._naming = asyncio.Lock()
         self._opening: tuple[Contents, str] | None = None
 
     async def file_of(self, page: str) -> str:
@@ -142,13 +143,14 @@ class PageMarkdown:
             return ""
         if self._opening is None or self._opening[0] is not contents:
             text = await self.of_file(contents.pages[0].file_path)
-            self._opening = contents, opening(text)
+            self._opening = contents, await asyncio.to_thread(opening, text)
         return self._opening[1]
 
     async def _names_of(self, contents: Contents) -> PageNames:
-        if self._names is None or self._names.contents is not contents:
-            self._names = await run_cooperatively(PageNames(contents).read())
-        return self._names
+        async with self._naming:  # not once for each of those who wait
+            if self._names is None or self._names.contents is not contents:
+                self._names = await run_cooperatively(PageNames(contents).read())
+            return self._names
 
     async def _page(self, path: str) -> _PageText:
         manifest = check_index(await self._store.manifest())
@@ -258,7 +260,7 @@ def _heading(section: Section, at: int, level: int, end: int) -> _Heading:
 def _heading_at(text: str, start: int) -> tuple[int, int]:
     """Level and end of the heading at `start`; 0 and `start` if there is other text."""
     if not start or text[start - 1] in "\r\n":
-        if found := _ATX.match(text, start):
+        if found := _ATX.match(text, start, start + LONGEST_PATH):
             return len(found["level"]), found.end()
         if found := _SETEXT.match(text, start, start + LONGEST_PATH):
             return (1 if found["line"][0] == "=" else 2), found.end()

@@ -20,8 +20,10 @@ RESOURCE: Final = "book:///"
 """Before the path of a page in its URI."""
 _MAX_COMPARED: Final = 2_000
 """Pages whose names are compared with a wrong one, which takes 0.1 s."""
-_MAX_NAME: Final = 100
+_MAX_NAME: Final = 60
 """Characters of a name that are compared."""
+_MIN_SHARED: Final = 0.3
+"""Share of the wrong name's trigrams, which are compared first because that is faster."""
 _MIN_SIMILARITY: Final = 0.7
 _MAX_SIMILAR: Final = 3
 _SUFFIX: Final = re.compile(
@@ -102,13 +104,18 @@ class PageNames:
     def similar(self, name: str) -> Generator[None, None, list[str]]:
         """Files with a similar name or title, most similar first."""
         wanted = _folder_name(unquote(name[:LONGEST_PATH])).rpartition("/")[2]
+        wanted = wanted.casefold()[:_MAX_NAME]
+        trigrams = {wanted[at : at + 3] for at in range(max(1, len(wanted) - 2))}
         matcher: SequenceMatcher[str] = SequenceMatcher(autojunk=False)
-        matcher.set_seq2(wanted.casefold()[:_MAX_NAME])
+        matcher.set_seq2(wanted)
         found: list[tuple[float, str]] = []
         for page in self.contents.pages[:_MAX_COMPARED]:
             best = 0.0
             for each in (page.title, _folder_name(page.file_path).rpartition("/")[2]):
-                matcher.set_seq1(each.casefold()[:_MAX_NAME])
+                other = each.casefold()[:_MAX_NAME]
+                if sum(map(other.__contains__, trigrams)) < _MIN_SHARED * len(trigrams):
+                    continue
+                matcher.set_seq1(other)
                 if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= _MIN_SIMILARITY:
                     best = max(best, matcher.ratio())
             if best >= _MIN_SIMILARITY:

@@ -1,7 +1,8 @@
 """GET /book/<page>.md"""
 
+import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lib.contents import PublishedContents
 from lib.embedding_e5 import _E5
 from lib.errors import IndexNotReady, NotFound
 from lib.page_markdown import PageMarkdown
+from lib.page_names import PageNames
 from lib.store import page_text
 from tests.api import Api, serving
 from tests.handlers.test_book import _any_vector, index, make
@@ -331,3 +333,19 @@ async def test_pages_in_memory_are_bounded(tmp_path: Path) -> None:
         source = api.services.page_markdown
         assert (await source.section("many.md", "a")) == "## A\n\nb"
         assert source._cache.currsize > len(many) + 400 * 100
+
+
+async def test_the_names_of_a_book_are_read_once(
+    source: PageMarkdown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[PageNames] = []
+    original = PageNames.read
+
+    def counted(names: PageNames) -> Generator[None, None, PageNames]:
+        read.append(names)
+        return original(names)
+
+    monkeypatch.setattr(PageNames, "read", counted)
+    found = await asyncio.gather(*(source.find("guide/tides.md") for _ in range(20)))
+    assert found == ["guide/tides.md"] * 20
+    assert len(read) == 1
