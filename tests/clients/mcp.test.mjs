@@ -63,7 +63,7 @@ for (const [name, { version, missing, ProtocolError, connect }] of Object.entrie
     test("it connects and learns what the server is", () => {
       assert.equal(client.getServerVersion().name, "The tide clock");
       assert.deepEqual(Object.keys(client.getServerCapabilities()).sort(), ["resources", "tools"]);
-      if (client.getNegotiatedProtocolVersion) assert.equal(client.getNegotiatedProtocolVersion(), version);
+      assert.equal(client.transport.protocolVersion, version);
     });
 
     test("it lists the tools", async () => {

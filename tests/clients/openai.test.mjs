@@ -95,16 +95,26 @@ test("the stream arrives while the model writes", async () => {
   await model.closed;
 });
 
-test("the SDK's helper collects a stream, with usage", async () => {
+test("the SDK's helper collects a stream with all its sources, and usage", async () => {
   const runner = makeClient().chat.completions.stream({
     model: "quire",
     messages: [asked],
     stream_options: { include_usage: true },
   });
-  const whole = await used.asked(() => runner.finalChatCompletion(), answerQuestion);
-  assert.equal(whole.choices[0].message.content, ANSWER);
-  assert.equal(whole.choices[0].finish_reason, "stop");
+  const whole = await used.asked(
+    () => runner.finalChatCompletion(),
+    (request) => {
+      request.say(`Whale-free grease ${request.cite("whale-free grease")}. `);
+      request.say(`The spring is made of blue steel ${request.cite("blue steel")}.`);
+      request.finish({ prompt_tokens: 100, completion_tokens: 20 });
+    },
+  );
+  const [{ message, finish_reason }] = whole.choices;
+  assert.equal(finish_reason, "stop");
   assert.equal(whole.usage.total_tokens, 120);
+  const sources = message.annotations.map((each) => sourceIn(message.content, each));
+  assert.deepEqual(sources.map(({ title }) => title), [TITLE, "Winding > The spring"]);
+  for (const { marker, url } of sources) assert.ok(marker.endsWith(`](${url})`), marker);
 });
 
 test("an aborted request closes the model's connection", async () => {

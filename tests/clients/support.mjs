@@ -39,8 +39,8 @@ export function useQuire({ env = {}, scripted = true } = {}) {
   used.asked = async (ask, answer) => {
     const next = used.model.next();
     const asking = ask();
-    asking.catch(() => {}); // reported where it is awaited
-    await answer(await next);
+    // Whatever fails first is reported: the question, or the wait for the model.
+    await answer(await Promise.race([next, asking.then(() => next)]));
     return asking;
   };
   return used;
