@@ -42,7 +42,7 @@ def test_every_address_has_a_route(api: Api) -> None:
     named |= set(re.findall(r"`(?:GET |POST )?(/[\w./-]+)", section("")))
     named |= set(re.findall(r"`(?:GET |POST )(/[\w./-]+)", TEXT))
     assert named >= {"/mcp", "/v1", "/ui/chat", "/ask", "/v1/chat/completions"}
-    assert named - {"/v1", "/llms.txt", "/llms-full.txt", "/book/"} <= routes
+    assert named - {"/v1", "/book/"} <= routes
 
 
 async def test_openai_s_python_example(make_settings: MakeSettings, upstream: Upstream) -> None:
