@@ -11,6 +11,7 @@ from handlers import services
 from lib import __version__
 from lib.contents import book_title
 from lib.errors import QuireError
+from lib.widget import has_local_pages
 
 _CONTENTS_SECONDS: Final = 1.0
 _ADVICE: Final = "Search before you answer, and cite the addresses in the results."
@@ -26,7 +27,7 @@ class Server:
     about: str
     """One or two sentences about the book; may be empty."""
     home: str
-    """The address of Quire, for pages that it serves itself."""
+    """The address of Quire if it serves the pages of the book itself; else empty."""
 
     @property
     def instructions(self) -> str:
@@ -34,7 +35,7 @@ class Server:
         return own or " ".join(filter(None, (f"Search {self.book}.", self.about, _ADVICE)))
 
     def address(self, url: str | None) -> str | None:
-        """The whole address of a page; None without one."""
+        """The whole address of a page if it is known; None without any."""
         return url and urljoin(self.home, url)
 
     @property
@@ -47,17 +48,18 @@ async def describe_server() -> Server:
     """Describe the server also without an index: then the tools tell the problem."""
     opened = services()
     settings = opened.settings
-    title, about = settings.book_title, settings.mcp_description
+    title, about, home = settings.book_title, settings.mcp_description, ""
     with suppress(QuireError):
         if manifest := await opened.store.manifest():
             contents = await opened.contents.get(_CONTENTS_SECONDS)
             title = book_title(settings, manifest, contents)
+            home = _home() if has_local_pages(manifest) else ""
             about = about or await opened.page_markdown.book_opening()
     return Server(
         name=settings.mcp_name or title or "Quire",
         book=f"the documentation “{title}”" if title else "this documentation",
         about=about,
-        home=_home(),
+        home=home,
     )
 
 

@@ -54,10 +54,10 @@ async def describe_book(
         title=book_title(settings, manifest, found),
         language=book_language(manifest, found),
         questions=list(questions),
-        local_pages=PAGES if _has_local_pages(manifest) else None,
+        local_pages=PAGES if has_local_pages(manifest) else None,
     )
 
 
-def _has_local_pages(manifest: Manifest) -> bool:
+def has_local_pages(manifest: Manifest) -> bool:
     """Whether the addresses of the book are relative to this server."""
     return manifest.generator == "quire" and not manifest.site_url

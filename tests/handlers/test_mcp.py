@@ -154,6 +154,18 @@ async def test_pages_that_quire_serves_have_whole_addresses(
                 assert url in result["content"][0]["text"]
 
 
+async def test_pages_of_a_site_without_a_known_address_have_a_path(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    """They are elsewhere, not at Quire's own address."""
+    async with serving(make_settings(qdrant_path=tmp_path / "index", site_url="")) as api:
+        await api.ingest()
+        [found] = (await use(api, "search_docs", query=QUESTION, limit=1))["structuredContent"][
+            "results"
+        ]
+    assert found["url"] == "/docs/guide/tides"
+
+
 # --- search_docs --------------------------------------------------------------------------------
 
 
