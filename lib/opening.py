@@ -13,15 +13,20 @@ _MAX_READ: Final = 4_000
 def opening(markdown: str, most: int = 300) -> str:
     """Return the first paragraph in at most `most` characters; empty without one.
 
-    A paragraph of whole sentences comes before one without, such as a row of badges. A longer one
-    is cut after a sentence, else after a word.
+    What introduces a list or code is left out, and so is a paragraph without a whole sentence, such
+    as a row of badges, unless there is no other. A longer one is cut after a sentence, else after a
+    word.
     """
     found = [each for each in split_markdown(markdown[:_MAX_READ]) if each.text and not each.listed]
     paragraphs = [
         [each.text for each in block] for _, block in groupby(found, lambda each: each.block)
     ]
-    first = next((each for each in paragraphs if each[-1].endswith(tuple(STOPS))), None)
-    return _cut(first or next(iter(paragraphs), []), most)
+    whole = [kept for each in paragraphs if (kept := list(filter(_is_whole, each)))]
+    return _cut(next(iter(whole or paragraphs), []), most)
+
+
+def _is_whole(sentence: str) -> bool:
+    return sentence.rstrip("\"'”’»)]").endswith(tuple(STOPS))
 
 
 def _cut(sentences: Sequence[str], most: int) -> str:

@@ -20,6 +20,8 @@ from lib.opening import opening
         ("# A\n\n```py\nx = 1\n```\n\nThen text.\n", "Then text."),
         ("# A\n\n[![CI](ci.svg)](ci) ![Docs](docs.svg)\n\nThen text.\n", "Then text."),
         ("# A\n\n![A ship](ship.png)\n", "A ship"),
+        ("# A\n\nThe book. (All of it.) Its parts:\n\n- One\n", "The book. (All of it.)"),
+        ("# A\n\nRun this:\n\n```sh\nmake\n```\n\nIt runs.\n", "It runs."),
         ("# A\n\nA list of all:\n\n- One\n", "A list of all:"),
         ("# A\n\n<div align=center>\n\nShown.\n\n</div>\n", "Shown."),
         ("# 潮\n\n潮汐每天两次。船靠岸。\n", "潮汐每天两次。 船靠岸。"),
