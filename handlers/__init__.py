@@ -126,6 +126,12 @@ def is_own_origin(origin: str) -> bool:
     return origin.partition("://")[2] == request.host.lower()
 
 
+def own_address() -> str:
+    """The address of Quire's own page, as the caller knows it."""
+    secure = request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
+    return f"{'https' if secure else request.scheme}://{request.host}/"
+
+
 def has_admin_key(settings: Settings, request: Request) -> bool:
     """Whether the request has the admin key. `handlers.limits` also limits guesses."""
     return has_key(api_key(request), (settings.admin_api_key,))

@@ -5,7 +5,7 @@ from typing import Final, Literal, Protocol
 
 from quart import Response, request
 
-from handlers import services
+from handlers import own_address, services
 from handlers.limits import reader
 from lib.answer import collect, stream, stream_complete
 from lib.chat import ChatRequest, Turn, prepare
@@ -21,10 +21,12 @@ NOT_KEPT: Final = {"Cache-Control": "no-cache"}
 async def prepare_turn(asked: ChatRequest, messages: Sequence[Message] | None = None) -> Turn:
     """Find the passages for a question of the request's reader.
 
-    `messages` as in `lib.chat.prepare`. Raises its errors.
+    `messages` as in `lib.chat.prepare`, for clients that show the answer elsewhere than on a page
+    of the book or of Quire. Raises its errors.
     """
     accepted = request.headers.get("Accept-Language", "")
-    return await prepare(services().chat, asked, await reader(), accepted, messages)
+    home = "" if messages is None else own_address()
+    return await prepare(services().chat, asked, await reader(), accepted, messages, home)
 
 
 class _SentMessage(Protocol):

@@ -4,7 +4,6 @@ import time
 from typing import Annotated, Final
 
 import msgspec
-from msgspec.structs import replace
 from quart import Response, request
 
 from handlers import respond
@@ -75,14 +74,10 @@ async def ask(call: Call, server: Server, arguments: AskArguments) -> Response:
     if CONTENT_TYPE in request.headers.get("Accept", ""):
         encode = _Stream(call, server, turn.language)
         return answer_stream(turn, encode, shown_late=call.progress_token is None)
-    return respond(call.answer(_asked(await answer_whole(turn), turn.language, server), server))
+    return respond(call.answer(_asked(await answer_whole(turn), turn.language), server))
 
 
-def _asked(answer: ChatAnswer, language: str, server: Server) -> ToolResult:
-    citations = [
-        replace(each, source=replace(each.source, url=server.address(each.source.url)))
-        for each in answer.citations
-    ]
+def _asked(answer: ChatAnswer, language: str) -> ToolResult:
     sources = [
         _Source(
             marker=each.marker,
@@ -90,16 +85,14 @@ def _asked(answer: ChatAnswer, language: str, server: Server) -> ToolResult:
             url=each.source.url,
             page=each.source.file_path,
         )
-        for each in citations
+        for each in answer.citations
     ]
-    text = "\n\n".join((answer.answer, *answer_notes(answer, citations, language)))
+    text = "\n\n".join((answer.answer, *answer_notes(answer, answer.citations, language)))
     result = AskResult(
         answer=answer.answer,
         sources=sources,
         finish_reason=answer.finish_reason,
-        suggestions=[
-            Suggestion(each.title, server.address(each.url)) for each in answer.suggestions
-        ],
+        suggestions=answer.suggestions,
     )
     return tool_result(text, result)
 
@@ -138,7 +131,7 @@ class _Stream:
                 return PING + self._progress()
             case Done():
                 answer = whole_answer(self._transcript.pieces(), event)
-                result = _asked(answer, self._language, self._server)
+                result = _asked(answer, self._language)
             case Failed():
                 result = tool_error(event.error)
         return self._progress() + frame(self._call.answer(result, self._server))

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urljoin
 
-from quart import request
-
-from handlers import services
+from handlers import own_address, services
 from lib import __version__
 from lib.contents import book_title
 from lib.errors import QuireError
-from lib.widget import has_local_pages
 
 _CONTENTS_SECONDS: Final = 1.0
 _ADVICE: Final = "Search before you answer, and cite the addresses in the results."
@@ -53,7 +50,7 @@ async def describe_server() -> Server:
         if manifest := await opened.store.manifest():
             contents = await opened.contents.get(_CONTENTS_SECONDS)
             title = book_title(settings, manifest, contents)
-            home = _home() if has_local_pages(manifest) else ""
+            home = own_address() if manifest.has_local_pages else ""
             about = about or await opened.page_markdown.book_opening()
     return Server(
         name=settings.mcp_name or title or "Quire",
@@ -61,8 +58,3 @@ async def describe_server() -> Server:
         about=about,
         home=home,
     )
-
-
-def _home() -> str:
-    secure = request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https"
-    return f"{'https' if secure else request.scheme}://{request.host}/"

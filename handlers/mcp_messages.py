@@ -234,6 +234,7 @@ class _Envelope(msgspec.Struct):
 def _parse(data: bytes) -> dict[str, msgspec.Raw]:
     try:
         data.decode("utf-8")
+        msgspec.json.decode(data, type=msgspec.Raw)  # finds out whether another value is complete
         return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         raise InvalidRequest("The body must be one JSON-RPC message: a JSON object.") from None

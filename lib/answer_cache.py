@@ -33,6 +33,8 @@ class AnswerKey:
     k: int
     context_window: int
     page: str
+    home: str
+    """Links to pages that this server serves begin with it; empty if they are relative."""
 
 
 @dataclass(frozen=True, slots=True)

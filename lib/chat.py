@@ -167,12 +167,14 @@ async def prepare(
     reader: str = "",
     accept_language: str = "",
     messages: Sequence[Message] | None = None,
+    home: str = "",
 ) -> Turn:
     """Validate a question of `reader` and retrieve its passages.
 
     `accept_language` is the header of this name. `messages` are the conversation before the
     question, oldest first, if the client keeps it; then there is no session, and nothing is
-    remembered. Small talk is not searched for.
+    remembered. `home` is the address of this server, for a reader who is elsewhere: links to pages
+    that it serves itself begin with it. Small talk is not searched for.
 
     Raises `lib.errors.InvalidRequest`, `IndexNotReady`, `IndexOutdated` and `StoreUnavailable`.
     """
@@ -215,6 +217,9 @@ async def prepare(
         reranker=chat.reranker,
     )
     found, refused = prefer_page(retrieval.passages, page), not retrieval.answerable
+    home = home if retrieval.manifest.has_local_pages else ""
+    if home:
+        found = [passage.linked_from(home) for passage in found]
     if selection:
         found, refused = [selection, *found][:k], False
     key = None
@@ -227,6 +232,7 @@ async def prepare(
             k=k,
             context_window=request.context_window,
             page=page,
+            home=home,
         )
     return replace(
         turn,

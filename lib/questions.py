@@ -93,10 +93,14 @@ def _place(citation: Citation, headings: Sequence[Heading]) -> int:
         (
             number
             for number, each in enumerate(headings)
-            if each.text == source.heading and each.url == source.url
+            if each.text == source.heading and _anchor(each.url) == _anchor(source.url)
         ),
         -1,
     )
+
+
+def _anchor(url: str | None) -> str:
+    return (url or "").partition("#")[2]
 
 
 def _distance(number: int, place: int) -> int:

@@ -32,6 +32,7 @@ from itertools import islice, pairwise, starmap, takewhile
 from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import Annotated, Final, TypeVar
+from urllib.parse import urljoin
 
 import msgspec
 
@@ -459,6 +460,16 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
         if len(self.section_starts) != len(self.sections):
             starts = tuple(each.start_char - self.start_char for each in self.sections)
             msgspec.structs.force_setattr(self, "section_starts", starts)
+
+    def linked_from(self, home: str) -> "Passage":
+        """The passage with whole addresses: its own are relative to `home`."""
+
+        def link(section: Section) -> Section:
+            url, above = section.url and urljoin(home, section.url), map(link, section.above)
+            return msgspec.structs.replace(section, url=url, above=tuple(above))
+
+        url, sections = self.url and urljoin(home, self.url), tuple(map(link, self.sections))
+        return msgspec.structs.replace(self, url=url, sections=sections)
 
 
 def cached_per_passage(most: int) -> Callable[[Callable[[Passage], _T]], Callable[[Passage], _T]]:

@@ -173,6 +173,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Raises the threshold below which questions are refused (`lib.refusal`)."""
     index_format: int = INDEX_FORMAT
 
+    @property
+    def has_local_pages(self) -> bool:
+        """Whether Quire itself serves the book's pages, at addresses relative to its own."""
+        return self.generator == "quire" and not self.site_url
+
 
 @dataclass(frozen=True, slots=True)
 class Hit:

@@ -10,7 +10,7 @@ from lib.errors import QuireError
 from lib.questions import Starters
 from lib.settings import Settings
 from lib.sites.quire import PAGES
-from lib.store import Manifest, Store
+from lib.store import Store
 
 _CONTENTS_SECONDS: Final = 1.0
 _STARTERS_SECONDS: Final = 2.0
@@ -54,10 +54,5 @@ async def describe_book(
         title=book_title(settings, manifest, found),
         language=book_language(manifest, found),
         questions=list(questions),
-        local_pages=PAGES if has_local_pages(manifest) else None,
+        local_pages=PAGES if manifest.has_local_pages else None,
     )
-
-
-def has_local_pages(manifest: Manifest) -> bool:
-    """Whether the addresses of the book are relative to this server."""
-    return manifest.generator == "quire" and not manifest.site_url

@@ -130,6 +130,32 @@ async def test_the_answer_is_the_same(api: Api, question: str) -> None:
     assert bool(sources["chat"]) == (question in (QUESTION, "tide, current and fenders?"))
 
 
+async def test_links_to_pages_that_quire_serves_are_whole(
+    make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, own_book: Path
+) -> None:
+    """They are read elsewhere, unlike the answers of /chat, and nobody gets another's host."""
+    (own_book / "quire.toml").write_text('title = "The harbour"')
+    settings = make_settings(
+        openai_base_url=upstream.base_url,
+        book_content_path=own_book,
+        qdrant_path=tmp_path / "index",
+        site_url="",
+        site_generator="auto",
+    )
+    async with serving(settings) as api:
+        await api.ingest()
+        for name, interface in INTERFACES.items():
+            for host in ("ask.example", "192.0.2.7:7860", "ask.example"):
+                upstream.replies.append(answer("It turns every six hours [1]."))
+                response = await interface.ask(api, headers={"Host": host})
+                home = "" if name == "chat" else f"http://{host}"
+                [source] = interface.sources(response)
+                assert source.startswith(f"{home}/book/guide/tides#")
+                assert (f"[1]({home}/book/" in interface.text(response)) == bool(home)
+        # One answer for /chat and one for each host: the others were cached.
+        assert len(upstream.chats()) == 3
+
+
 async def test_the_model_s_answer_is_the_same_and_paid_once(
     generating: Api, upstream: Upstream
 ) -> None:

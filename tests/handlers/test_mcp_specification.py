@@ -132,7 +132,7 @@ async def test_a_message_without_a_member_is_refused(api: Api) -> None:
 
 
 async def test_a_body_that_is_no_json_is_refused(api: Api) -> None:
-    for body in (b"", b"{", b"\xff\xfe", b'{"id": 1', b"nonsense", b"{'id': 1}"):
+    for body in (b"", b"{", b"\xff\xfe", b'{"id": 1', b"[1", b"nonsense", b"{'id': 1}"):
         response = await api.post("/mcp", data=body, headers=headers_of(modern("tools/list")))
         error_of(response, 400, PARSE_ERROR)
         assert "id" not in response.json()

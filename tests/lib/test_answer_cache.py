@@ -10,7 +10,14 @@ from lib.citations import Citation, _Source
 from lib.events import Cited, Done, TextDelta
 
 KEY = AnswerKey(
-    question="why tides", generation="g", model="m", prompt="1:", k=5, context_window=3000, page=""
+    home="",
+    question="why tides",
+    generation="g",
+    model="m",
+    prompt="1:",
+    k=5,
+    context_window=3000,
+    page="",
 )
 END = Done(session_id="s", response_time=1.0, tokens_used=9, finish_reason="stop", mode="generated")
 SOURCE = _Source(chapter="Sea", section="", heading="Tides", file_path="sea.md", url=None)

@@ -318,5 +318,5 @@ def test_hostile_text_takes_linear_time(text: str) -> None:
     """Regression: most of these took seconds at this size, or returned megabytes."""
     started = time.process_time()
     found = split_markdown(text)
-    assert time.process_time() - started < 0.3
+    assert time.process_time() - started < 0.8
     assert sum(len(sentence.text) for sentence in found) < 8 * len(text)
