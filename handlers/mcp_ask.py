@@ -49,7 +49,7 @@ class _Source(msgspec.Struct, kw_only=True):
     marker: Annotated[int, msgspec.Meta(description="Its number in the answer.")]
     headings: Annotated[str, msgspec.Meta(description="Page > section > heading.")]
     url: Annotated[str | None, msgspec.Meta(description="Address of the heading, to cite.")]
-    page: Annotated[str, msgspec.Meta(description="File path of the page, to read it.")]
+    path: Annotated[str, msgspec.Meta(description="File path of the page, to read it.")]
 
 
 class AskResult(msgspec.Struct, kw_only=True):
@@ -83,7 +83,7 @@ def _asked(answer: ChatAnswer, language: str) -> ToolResult:
             marker=each.marker,
             headings=each.source.title,
             url=each.source.url,
-            page=each.source.file_path,
+            path=each.source.file_path,
         )
         for each in answer.citations
     ]

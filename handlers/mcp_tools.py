@@ -30,7 +30,7 @@ from handlers.mcp_messages import (
 from handlers.mcp_resources import MAX_ADDRESS, find_page, part_of
 from handlers.search import find_passages
 from lib.api import decode_body, trimmed
-from lib.errors import QuireError
+from lib.errors import InvalidRequest, QuireError
 from lib.ranking import Passage, join_headings
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.settings import ToolText
@@ -44,14 +44,12 @@ _MOST_TEXT: Final = 8_000
 # --- search_docs --------------------------------------------------------------------------------
 
 
-def _text(description: str, most: int = 2_000) -> Any:
+def _text(description: str, most: int = MAX_ADDRESS) -> Any:
     return msgspec.Meta(max_length=most, description=description)
 
 
 class _Filters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    page: Annotated[
-        str, _text("Only this page: its address, or the field page of a result.", MAX_ADDRESS)
-    ] = ""
+    path: Annotated[str, _text("Only this page: its path, as in a result, or its address.")] = ""
     chapter: Annotated[str, _text("Only the page with this title.")] = ""
     kind: (
         Annotated[
@@ -81,7 +79,7 @@ class _SearchArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
 class _Found(msgspec.Struct, kw_only=True):
     headings: Annotated[str, msgspec.Meta(description="Page > section > heading.")]
     url: Annotated[str | None, msgspec.Meta(description="Address of the heading, to cite.")]
-    page: Annotated[str, msgspec.Meta(description="File path of the page, to read it.")]
+    path: Annotated[str, msgspec.Meta(description="File path of the page, to read it.")]
     text: Annotated[str, msgspec.Meta(description="The passage, in Markdown.")]
     score: Annotated[
         float, msgspec.Meta(ge=0, le=1, description="Estimated probability that it answers.")
@@ -96,8 +94,8 @@ async def _search(server: Server, arguments: _SearchArguments) -> ToolResult:
     query = trimmed(arguments.query, "query", MAX_QUERY_CHARACTERS)
     await services().chat.until_indexed()
     filters = msgspec.structs.asdict(arguments.filters)
-    if page := filters.pop("page"):
-        filters["file_path"] = await find_page(page)
+    if path := filters.pop("path"):
+        filters["file_path"] = await find_page(path)
     only = {name: value for name, value in filters.items() if value}
     results = [_found(server, each) for each in await find_passages(query, arguments.limit, only)]
     text = "\n\n".join(map(_render, results)) or "Nothing in the book matches this query."
@@ -109,28 +107,26 @@ def _found(server: Server, passage: Passage) -> _Found:
         headings=join_headings(passage.chapter, passage.section, passage.heading)
         or passage.file_path,
         url=server.address(passage.url),
-        page=passage.file_path,
+        path=passage.file_path,
         text=passage.content[:_MOST_TEXT],
         score=round(passage.score, 3),
     )
 
 
 def _render(found: _Found) -> str:
-    return f"## {found.headings}\n\n{_place(found.page, found.url)}\n\n{found.text}"
+    return f"## {found.headings}\n\n{_place(found.path, found.url)}\n\n{found.text}"
 
 
-def _place(page: str, url: str | None) -> str:
-    return "\n".join(filter(None, (f"Page: {page}", url)))
+def _place(path: str, url: str | None) -> str:
+    return "\n".join(filter(None, (f"Path: {path}", url)))
 
 
 # --- read_page ----------------------------------------------------------------------------------
 
 
 class _ReadArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    page: Annotated[
-        str,
-        required_text("Address of the page, or the field page of a search result.", MAX_ADDRESS),
-    ]
+    path: Annotated[str, _text("The page by its file path, as in a search result.")] = ""
+    url: Annotated[str, _text("The page by its address, if no path is given.")] = ""
     heading: Annotated[str, _text("Only the part under this heading.", 500)] = ""
     offset: Annotated[
         int,
@@ -139,7 +135,7 @@ class _ReadArguments(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class _ReadResult(msgspec.Struct, kw_only=True):
-    page: Annotated[str, msgspec.Meta(description="File path of the page.")]
+    path: Annotated[str, msgspec.Meta(description="File path of the page.")]
     title: str
     url: Annotated[str | None, msgspec.Meta(description="Address of the page, to cite.")]
     text: Annotated[str, msgspec.Meta(description="In Markdown.")]
@@ -150,7 +146,9 @@ class _ReadResult(msgspec.Struct, kw_only=True):
 
 async def _read(server: Server, arguments: _ReadArguments) -> ToolResult:
     pages = services().page_markdown
-    path = await find_page(trimmed(arguments.page, "page", MAX_ADDRESS))
+    if not (place := arguments.path.strip() or arguments.url.strip()):
+        raise InvalidRequest("The page is missing. Name it with path or url.")
+    path = await find_page(place)
     if arguments.heading.strip():
         whole = await pages.section(path, arguments.heading)
     else:
@@ -159,7 +157,7 @@ async def _read(server: Server, arguments: _ReadArguments) -> ToolResult:
     contents = await services().contents.get(_CONTENTS_SECONDS)
     page = contents.by_path.get(path) if contents else None
     result = _ReadResult(
-        page=path,
+        path=path,
         title=page.title if page else "",
         url=server.address(page.url) if page else None,
         text=part.text,

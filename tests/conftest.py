@@ -255,6 +255,14 @@ def own_index(
 
 
 @pytest.fixture
+def served_book(make_settings: MakeSettings, own_book: Path, tmp_path: Path) -> MakeSettings:
+    """Factory of settings for a book whose pages Quire serves itself; not indexed yet."""
+    (own_book / "quire.toml").write_text('title = "The harbour"')
+    own = {"book_content_path": own_book, "qdrant_path": tmp_path / "index", "site_url": ""}
+    return functools.partial(make_settings, **own, site_generator="auto")
+
+
+@pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     async with running_upstream() as running:
         yield running

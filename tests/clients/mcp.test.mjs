@@ -83,7 +83,7 @@ for (const [name, { version, missing, ProtocolError, connect }] of Object.entrie
       const [best] = found.structuredContent.results;
       assert.equal(best.url, GREASE);
 
-      const page = await client.call("read_page", { page: best.url, heading: "Grease" });
+      const page = await client.call("read_page", { url: best.url, heading: "Grease" });
       assert.match(textOf(page), /whale-free grease/);
       assert.ok(!textOf(page).includes("blue steel"), "only the section under the heading");
 
@@ -124,8 +124,8 @@ for (const [name, { version, missing, ProtocolError, connect }] of Object.entrie
     test("errors that the model can react to are results", async () => {
       for (const [tool, args, says] of [
         ["search_docs", { query: 7 }, /query/],
-        ["read_page", { page: "wnding.md" }, /winding\.md/],
-        ["read_page", { page: "winding.md", heading: "Greese" }, /Grease/],
+        ["read_page", { path: "wnding.md" }, /winding\.md/],
+        ["read_page", { path: "winding.md", heading: "Greese" }, /Grease/],
         ["ask", { question: "a".repeat(1001) }, /question/],
       ]) {
         const result = await client.call(tool, args);

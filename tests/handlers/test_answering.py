@@ -131,18 +131,10 @@ async def test_the_answer_is_the_same(api: Api, question: str) -> None:
 
 
 async def test_links_to_pages_that_quire_serves_are_whole(
-    make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, own_book: Path
+    served_book: MakeSettings, upstream: Upstream
 ) -> None:
     """They are read elsewhere, unlike the answers of /chat, and nobody gets another's host."""
-    (own_book / "quire.toml").write_text('title = "The harbour"')
-    settings = make_settings(
-        openai_base_url=upstream.base_url,
-        book_content_path=own_book,
-        qdrant_path=tmp_path / "index",
-        site_url="",
-        site_generator="auto",
-    )
-    async with serving(settings) as api:
+    async with serving(served_book(openai_base_url=upstream.base_url)) as api:
         await api.ingest()
         for name, interface in INTERFACES.items():
             for host in ("ask.example", "192.0.2.7:7860", "ask.example"):

@@ -102,7 +102,7 @@ async def test_without_an_index_the_tools_say_so(
         found = await result_of(api, "server/discover")
         assert found["_meta"]["io.modelcontextprotocol/serverInfo"]["name"] == "Quire"
         assert "this documentation" in found["instructions"]
-        for tool, arguments in (("search_docs", {"query": "a"}), ("read_page", {"page": "a"})):
+        for tool, arguments in (("search_docs", {"query": "a"}), ("read_page", {"path": "a"})):
             assert "not indexed yet" in await refusal(api, tool, **arguments)
         listed = await send(api, modern("resources/list"))
         assert "not indexed yet" in error_of(listed, 503, 503)["message"]
@@ -129,23 +129,15 @@ async def test_a_fault_of_the_server_is_an_internal_error_with_the_id(
 
 
 async def test_pages_that_quire_serves_have_whole_addresses(
-    make_settings: MakeSettings, upstream: Upstream, tmp_path: Path, own_book: Path
+    served_book: MakeSettings, upstream: Upstream
 ) -> None:
-    (own_book / "quire.toml").write_text('title = "The harbour"')
-    settings = make_settings(
-        openai_base_url=upstream.base_url,
-        book_content_path=own_book,
-        qdrant_path=tmp_path / "index",
-        site_url="",
-        site_generator="auto",
-    )
-    async with serving(settings) as api:
+    async with serving(served_book(openai_base_url=upstream.base_url)) as api:
         await api.ingest()
         for headers, home in (({}, "http://"), ({"X-Forwarded-Proto": "https"}, "https://")):
             url = f"{home}localhost/book/guide/tides"
             for tool, arguments in (
                 ("search_docs", {"query": QUESTION, "limit": 1}),
-                ("read_page", {"page": "guide/tides.md"}),
+                ("read_page", {"path": "guide/tides.md"}),
                 ("ask", {"question": QUESTION}),
             ):
                 message = modern("tools/call", {"name": tool, "arguments": arguments})
@@ -175,25 +167,25 @@ async def test_search_finds_passages_with_their_headings_and_addresses(api: Api)
     assert len(found) <= 2
     assert best["headings"] == "Mooring > Radio"
     assert best["url"] == f"{SITE}/docs/guide/mooring#radio"
-    assert best["page"] == "guide/mooring.md"
+    assert best["path"] == "guide/mooring.md"
     assert "channel nine" in best["text"]
     assert 0 <= best["score"] <= 1
     [content] = result["content"]
-    for shown in (best["headings"], best["url"], best["page"], best["text"]):
+    for shown in (best["headings"], best["url"], best["path"], best["text"]):
         assert shown in content["text"]
 
 
 @pytest.mark.parametrize("page", ["guide/tides.md", f"{SITE}/docs/guide/tides#currents"])
 async def test_a_search_can_be_kept_inside_a_page(api: Api, page: str) -> None:
-    result = await use(api, "search_docs", query=BROAD_QUESTION, filters={"page": page})
+    result = await use(api, "search_docs", query=BROAD_QUESTION, filters={"path": page})
     found = result["structuredContent"]["results"]
-    assert {each["page"] for each in found} == {"guide/tides.md"}
+    assert {each["path"] for each in found} == {"guide/tides.md"}
 
 
 async def test_a_search_can_be_restricted(api: Api) -> None:
     async def pages(**filters: str) -> set[str]:
         result = await use(api, "search_docs", query=BROAD_QUESTION, limit=20, filters=filters)
-        return {each["page"] for each in result["structuredContent"]["results"]}
+        return {each["path"] for each in result["structuredContent"]["results"]}
 
     assert await pages() == set(BOOK)
     assert await pages(chapter="Mooring") == {"guide/mooring.md"}
@@ -212,8 +204,8 @@ async def test_a_search_can_be_restricted(api: Api) -> None:
         ({"query": "a", "limit": 21}, "limit is invalid"),
         ({"query": "a", "k": 5}, "k is unknown"),
         ({"query": "a", "filters": {"kind": "image"}}, "filters.kind is invalid"),
-        ({"query": "a", "filters": {"path": "a"}}, "filters.path is unknown"),
-        ({"query": "a", "filters": {"page": "guide/tide.md"}}, "Similar pages: guide/tides.md."),
+        ({"query": "a", "filters": {"page": "a"}}, "filters.page is unknown"),
+        ({"query": "a", "filters": {"path": "guide/tide.md"}}, "Similar pages: guide/tides.md."),
     ],
 )
 async def test_a_wrong_argument_is_told_to_the_model(
@@ -226,10 +218,16 @@ async def test_a_wrong_argument_is_told_to_the_model(
 
 
 async def test_a_page_is_read_by_its_path_or_address(api: Api) -> None:
-    for page in ("guide/tides.md", f"{SITE}/docs/guide/tides", "/docs/guide/tides#currents"):
-        result = await use(api, "read_page", page=page)
+    address = f"{SITE}/docs/guide/tides"
+    for named in (
+        {"path": "guide/tides.md"},
+        {"url": address},
+        {"path": "/docs/guide/tides#currents"},
+        {"path": "guide/tides.md", "url": f"{SITE}/docs/guide/mooring"},
+    ):
+        result = await use(api, "read_page", **named)
         read = result["structuredContent"]
-        assert (read["page"], read["url"]) == ("guide/tides.md", f"{SITE}/docs/guide/tides")
+        assert (read["path"], read["url"]) == ("guide/tides.md", f"{SITE}/docs/guide/tides")
         assert read["title"] == TIDES
         assert read["text"] == (await api.get("/book/guide/tides.md")).text
         assert read["next_offset"] is None
@@ -239,7 +237,7 @@ async def test_a_page_is_read_by_its_path_or_address(api: Api) -> None:
 
 
 async def test_a_part_of_a_page_is_read_by_its_heading(api: Api) -> None:
-    result = await use(api, "read_page", page="guide/tides.md", heading="Currents")
+    result = await use(api, "read_page", path="guide/tides.md", heading="Currents")
     read = result["structuredContent"]
     assert read["text"].startswith("## Currents")
     assert "spring tide" not in read["text"]
@@ -249,11 +247,11 @@ async def test_a_part_of_a_page_is_read_by_its_heading(api: Api) -> None:
     ("arguments", "words"),
     [
         ({}, "page is missing"),
-        ({"page": ""}, "page is empty"),
-        ({"page": "guide/tide.md"}, "Similar pages: guide/tides.md."),
-        ({"page": "guide/tides.md", "heading": "Storms"}, "no such heading"),
-        ({"page": "guide/tides.md", "offset": -1}, "offset is invalid"),
-        ({"page": "guide/tides.md", "offset": 9_000}, "offset is 9,000, but the text has "),
+        ({"path": ""}, "page is missing"),
+        ({"path": "guide/tide.md"}, "Similar pages: guide/tides.md."),
+        ({"path": "guide/tides.md", "heading": "Storms"}, "no such heading"),
+        ({"path": "guide/tides.md", "offset": -1}, "offset is invalid"),
+        ({"path": "guide/tides.md", "offset": 9_000}, "offset is 9,000, but the text has "),
     ],
 )
 async def test_a_page_that_cannot_be_read(api: Api, arguments: dict[str, Any], words: str) -> None:
@@ -265,7 +263,7 @@ async def test_a_long_page_is_read_in_parts(api: Api, monkeypatch: pytest.Monkey
     whole = (await api.get("/book/guide/tides.md")).text
     parts, offset = [], 0
     while offset is not None:
-        result = await use(api, "read_page", page="guide/tides.md", offset=offset)
+        result = await use(api, "read_page", path="guide/tides.md", offset=offset)
         parts.append(result["structuredContent"]["text"])
         offset = result["structuredContent"]["next_offset"]
         if offset is not None:
@@ -336,7 +334,7 @@ async def test_an_answer_has_its_sources(generating: Api, upstream: Upstream) ->
     url = f"{SITE}/docs/guide/tides"
     assert asked["answer"].startswith("Every six hours [1](")
     assert asked["sources"] == [
-        {"marker": 1, "headings": TIDES, "url": url, "page": "guide/tides.md"}
+        {"marker": 1, "headings": TIDES, "url": url, "path": "guide/tides.md"}
     ]
     assert (asked["finish_reason"], asked["suggestions"]) == ("stop", [])
     text = result["content"][0]["text"]

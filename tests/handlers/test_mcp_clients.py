@@ -95,7 +95,7 @@ async def test_searching(address: str, mode: str) -> None:
     assert result.structured_content is not None
     [best, *others] = result.structured_content["results"]
     assert len(others) <= 1
-    assert best["page"] == "guide/tides.md"
+    assert best["path"] == "guide/tides.md"
     assert best["url"].startswith(f"{SITE}/docs/guide/tides")
     assert "every six hours" in best["text"]
     assert 0 < best["score"] <= 1
@@ -108,8 +108,8 @@ async def test_searching(address: str, mode: str) -> None:
 )
 async def test_reading_a_page(address: str, mode: str, place: str) -> None:
     async with connected(address, mode) as client:
-        result = await client.call_tool("read_page", {"page": place})
-        section = await client.call_tool("read_page", {"page": place, "heading": "Currents"})
+        result = await client.call_tool("read_page", {"path": place})
+        section = await client.call_tool("read_page", {"path": place, "heading": "Currents"})
     assert not result.is_error
     assert "The tide turns every six hours" in text_of(result)
     assert "runs at three knots" in text_of(result)
@@ -197,8 +197,8 @@ async def test_errors_of_the_protocol(address: str, mode: str) -> None:
     [
         ("search_docs", {}, "query"),
         ("search_docs", {"query": QUESTION, "limit": "many"}, "limit"),
-        ("read_page", {"page": "guide/tide.md"}, "guide/tides.md"),
-        ("read_page", {"page": "guide/tides.md", "heading": "Waves"}, "Currents"),
+        ("read_page", {"path": "guide/tide.md"}, "guide/tides.md"),
+        ("read_page", {"path": "guide/tides.md", "heading": "Waves"}, "Currents"),
         ("ask", {"question": " "}, "question"),
     ],
     ids=str,
@@ -263,7 +263,7 @@ async def test_a_conversation_with_sources(address: str, mode: str, upstream: Up
         found = await client.call_tool("search_docs", {"query": "tide"})
         assert found.structured_content is not None
         best = found.structured_content["results"][0]
-        page = await client.call_tool("read_page", {"page": best["url"]})
+        page = await client.call_tool("read_page", {"url": best["url"]})
         assert best["text"].strip() in text_of(page)
 
         for question in (QUESTION, "How fast is the current in the entrance?"):
@@ -275,7 +275,7 @@ async def test_a_conversation_with_sources(address: str, mode: str, upstream: Up
                 assert source["url"] in asked.structured_content["answer"]
                 [content] = (await client.read_resource(source["url"])).contents
                 assert content.model_dump()["text"]
-                read = await client.call_tool("read_page", {"page": source["page"]})
+                read = await client.call_tool("read_page", {"path": source["path"]})
                 assert not read.is_error
     assert len(upstream.chats()) == 2
 

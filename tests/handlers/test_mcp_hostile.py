@@ -145,7 +145,7 @@ MESSAGES: tuple[dict[str, Any], ...] = (
             f"{PREFIX}logLevel": "info",
         },
     ),
-    modern("tools/call", {"name": "read_page", "arguments": {"page": "index.md", "heading": "x"}}),
+    modern("tools/call", {"name": "read_page", "arguments": {"path": "index.md", "heading": "x"}}),
     modern("tools/call", ASK, meta={"progressToken": 1}),
     modern("resources/list", {"cursor": "x"}),
     modern("resources/templates/list"),

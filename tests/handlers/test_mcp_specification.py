@@ -49,7 +49,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 """One request of each method."""
 CALLS: dict[str, dict[str, Any]] = {
     "search_docs": CALL,
-    "read_page": {"name": "read_page", "arguments": {"page": "guide/tides.md"}},
+    "read_page": {"name": "read_page", "arguments": {"path": "guide/tides.md"}},
     "ask": ASK,
 }
 ANSWER = answer("The tide turns ", "every six hours ", "and a quarter [1].")
@@ -619,7 +619,7 @@ async def test_structured_content_follows_its_schema(generating: Api, upstream: 
 
 
 async def test_invalid_arguments_are_told_to_the_model(generating: Api, upstream: Upstream) -> None:
-    wrong: list[dict[str, Any]] = [{}, {"unknown": 1}, {"query": 7, "page": 7, "question": 7}]
+    wrong: list[dict[str, Any]] = [{}, {"unknown": 1}, {"query": 7, "path": 7, "question": 7}]
     for name in CALLS:
         for arguments in wrong:
             call = {"name": name, "arguments": arguments}
@@ -672,7 +672,7 @@ async def test_keys_are_not_passed_on(generating: Api, upstream: Upstream) -> No
 
 async def test_results_are_text(api: Api) -> None:
     """Pages are Markdown as their author wrote it; the client decides what it shows."""
-    read = {"name": "read_page", "arguments": {"page": "guide/odd.md"}}
+    read = {"name": "read_page", "arguments": {"path": "guide/odd.md"}}
     for call in (CALL, read):
         result = await result_of(api, "tools/call", call)
         assert [part["type"] for part in result["content"]] == ["text"]
