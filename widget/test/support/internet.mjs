@@ -46,7 +46,8 @@ export async function startInternet() {
     response.on("close", () => open.delete(response));
     if (fault && (await fault(request, response))) return;
     const { method, url, headers } = request;
-    const onward = forward({ host: "127.0.0.1", port, method, path: url, headers }, (answer) => {
+    // A connection of its own: Quire may be closing a kept one at this moment.
+    const onward = forward({ host: "127.0.0.1", port, method, path: url, headers, agent: false }, (answer) => {
       response.writeHead(answer.statusCode, answer.headers);
       response.flushHeaders();
       answer.pipe(response);

@@ -77,7 +77,7 @@ export async function startModel() {
     /** The next request, to be answered by the test. Call it before the question is asked. */
     next: () =>
       new Promise((resolve, reject) => {
-        const late = setTimeout(() => reject(new Error("The model was not asked.")), 20_000);
+        const late = setTimeout(() => reject(new Error("The model was not asked.")), 60_000);
         waiting.push((request) => {
           clearTimeout(late);
           resolve(request);
