@@ -30,6 +30,7 @@ from lib.llms import LlmsFiles
 from lib.metrics import Metrics
 from lib.page_markdown import PageMarkdown
 from lib.pricing import embedding_weight
+from lib.question_log import FILE_NAME, QuestionLog
 from lib.questions import Starters
 from lib.replicas.budget import RedisBudget
 from lib.replicas.client import RedisClient, RedisSessions
@@ -87,6 +88,8 @@ class Services:
     """Ingestion reports of all replicas; None if this process does not share its index."""
     redis: RedisClient | None
     """None without `REDIS_URL`."""
+    question_log: QuestionLog | None
+    """None unless the author keeps one."""
     store_probe: CachedProbe[StoreState]
     model_probe: CachedProbe[bool] | None
     redis_probe: CachedProbe[bool] | None
@@ -176,6 +179,9 @@ async def open_services(
         # Closed first, so that the reports include its end.
         stack.push_async_callback(ingestion.close)
 
+        question_log = make_question_log(settings)
+        if question_log:
+            stack.push_async_callback(question_log.close)
         words = BookWords(searched)
         stack.push_async_callback(words.close)
         index_checked = asyncio.Event()
@@ -212,6 +218,7 @@ async def open_services(
             ingestion=ingestion,
             reports=reports,
             redis=redis,
+            question_log=question_log,
             store_probe=store_probe,
             model_probe=model_probe,
             redis_probe=redis_probe,
@@ -220,6 +227,17 @@ async def open_services(
             index_checked=index_checked,
             metrics=metrics or Metrics(),
         )
+
+
+def make_question_log(settings: Settings) -> QuestionLog | None:
+    """Make the question log if the author keeps one. Its file is created for the first entry."""
+    if not settings.question_log:
+        return None
+    return QuestionLog(
+        settings.qdrant_path / FILE_NAME,
+        days=settings.question_log,
+        max_bytes=settings.max_log_mb * 1_000_000,
+    )
 
 
 async def _find_page(embedder: Embedder, store: Store, question: str) -> str | None:

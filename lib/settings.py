@@ -27,6 +27,7 @@ _MAX_ADDITION: Final = 2_000
 _MAX_TITLE: Final = 200
 _MAX_QUESTIONS: Final = 6
 _MAX_QUESTION: Final = 200
+_MAX_DAYS: Final = 3_650
 _REDIS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_keyfile"})
 
 
@@ -80,6 +81,14 @@ def _whole_number(low: int, high: int) -> Callable[[str], int]:
         return int(raw)
 
     return parse
+
+
+def _days(raw: str) -> int:
+    if raw.lower() in ("off", "false", "no", "0", "0d"):
+        return 0
+    if not re.fullmatch(r"[0-9]{1,4}d", raw) or not 1 <= int(raw[:-1]) <= _MAX_DAYS:
+        raise ValueError(f"off, or days such as 30d, at most {_MAX_DAYS}d")
+    return int(raw[:-1])
 
 
 def _one_of(*allowed: str) -> Callable[[str], str]:
@@ -339,6 +348,9 @@ class Settings:
     log_level: str = _setting("INFO", _one_of("DEBUG", "INFO", "WARNING", "ERROR"))
     log_format: str = _setting("text", _one_of("text", "json"))
     metrics_public: bool = _setting(False, _flag)
+    question_log: int = _setting(0, _days)
+    """Days to keep an entry; 0: no log."""
+    max_log_mb: int = _setting(100, _whole_number(1, 100_000))
 
     @property
     def has_model(self) -> bool:

@@ -100,6 +100,9 @@ GOOD: list[tuple[str, str, Any]] = [
     ("LOG_LEVEL", "debug", "DEBUG"),
     ("LOG_FORMAT", "JSON", "json"),
     ("METRICS_PUBLIC", "true", True),
+    ("QUESTION_LOG", "30d", 30),
+    ("QUESTION_LOG", "off", 0),
+    ("MAX_LOG_MB", "5", 5),
 ]
 
 # Variable, what is set, what the sentence says is allowed.
@@ -156,6 +159,9 @@ BAD = [
     ("LOG_LEVEL", "loud", "DEBUG"),
     ("LOG_FORMAT", "xml", "text, json"),
     ("METRICS_PUBLIC", "maybe", "true or false"),
+    ("QUESTION_LOG", "30", "off, or days such as 30d"),
+    ("QUESTION_LOG", "9999d", "at most 3650d"),
+    ("MAX_LOG_MB", "0", "a whole number from 1"),
     ("RERANK_MODEL", "rerank-v3.5", "model.onnx"),
     ("RERANK_TIMEOUT", "0", "1"),
 ]
