@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from lib.errors import NotFound
 
@@ -88,7 +90,7 @@ CREATE INDEX passages_by_place ON passages (place_id);
 CREATE TABLE vectors (
     question_id INTEGER PRIMARY KEY REFERENCES questions ON DELETE CASCADE,
     model TEXT NOT NULL,           -- `Embedder.model_id`
-    vector BLOB NOT NULL           -- int8, scaled to 127
+    vector BLOB NOT NULL           -- of `pack_vector`
 );
 """
 
@@ -251,3 +253,10 @@ def _vote(
 def fold(text: str) -> str:
     """Prepare a text for full-text search: without case, marks and the width of characters."""
     return text.casefold()
+
+
+def pack_vector(vector: npt.NDArray[np.float32]) -> bytes:
+    """Round a vector to int8, the largest number of which is 127. The cosines stay."""
+    largest = max(float(np.abs(vector).max()), 1e-12)
+    packed: bytes = np.rint(vector * (127 / largest)).astype(np.int8).tobytes()
+    return packed
