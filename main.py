@@ -10,6 +10,7 @@ from quart import Quart, Response, g, request
 from quart_cors import cors
 
 from handlers import (
+    admin_questions,
     archive,
     ask,
     book,
@@ -67,6 +68,7 @@ def create_app(
         archive,
         health,
         metrics,
+        admin_questions,
         pages,
         book,
         llms,

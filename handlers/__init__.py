@@ -11,8 +11,9 @@ from quart import Request, Response, current_app, request
 
 from lib.api import Operation, decode_body, decode_query
 from lib.auth import bearer, has_key, is_local_host, is_loopback
-from lib.errors import Forbidden, InvalidRequest, UnsupportedMediaType
+from lib.errors import Forbidden, InvalidRequest, NotFound, UnsupportedMediaType
 from lib.origins import Origins
+from lib.question_log import NO_LOG, QuestionLog
 from lib.services import Services
 from lib.settings import Settings
 
@@ -31,6 +32,14 @@ _MAX_PARAMETERS = 100
 def services() -> Services:
     """The services of the running application."""
     return cast(Services, current_app.extensions["services"])
+
+
+def question_log() -> QuestionLog:
+    """The question log. Raises `NotFound` if the author keeps none."""
+    log = services().question_log
+    if log is None:
+        raise NotFound(NO_LOG)
+    return log
 
 
 def allowed_origins() -> Origins:

@@ -28,6 +28,8 @@ _T = TypeVar("_T")
 FILE_NAME: Final = "questions.sqlite3"
 """In the folder `QDRANT_PATH`, with two more files of SQLite while it is open."""
 
+NO_LOG: Final = "There is no question log. Set QUESTION_LOG=30d to keep one."
+
 _BUSY_SECONDS: Final = 5.0
 """Wait so long for another process that writes."""
 
@@ -151,13 +153,19 @@ class LogReader:
         return await asyncio.to_thread(self._read, query)
 
     def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        if not self.path.is_file():
-            raise NotFound("There is no question log. Set QUESTION_LOG=30d to keep one.")
-        address = f"{self.path.resolve().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)) as connection:
+        with closing(self._connect()) as connection:
             connection.row_factory = sqlite3.Row
             connection.execute("BEGIN")
             return query(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.path.is_file():
+            return self._without_file()
+        address = f"{self.path.resolve().as_uri()}?mode=ro"
+        return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
+
+    def _without_file(self) -> sqlite3.Connection:
+        raise NotFound(NO_LOG)
 
 
 class QuestionLog(LogReader):
@@ -169,6 +177,12 @@ class QuestionLog(LogReader):
         self._max_bytes = max_bytes
         self._thread = ThreadPoolExecutor(1, "question-log")
         self._connection: sqlite3.Connection | None = None
+
+    def _without_file(self) -> sqlite3.Connection:
+        """An empty log: the file is created for the first entry."""
+        connection = sqlite3.connect(":memory:")
+        connection.executescript(SCHEMA)
+        return connection
 
     def add(self, entry: LoggedQuestion) -> None:
         """Queue an entry. Takes microseconds."""

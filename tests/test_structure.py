@@ -98,6 +98,7 @@ IN_OPENAPI = {
     "GapOutcomes",
     "ModelList",
     "NearestPage",
+    "PassageRow",
     "SearchQuery",
     "Selection",
     "StatusQuery",
