@@ -139,6 +139,19 @@ class LoggedQuestion(msgspec.Struct, frozen=True, kw_only=True):
     vector_model: str = ""
 
 
+class LogState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log holds, and whether it can be written."""
+
+    bytes: int
+    questions: int
+    oldest: int | None
+    """Time of the oldest entry, in milliseconds since 1970."""
+    lost: int
+    """Entries that were not written since the start."""
+    problem: str | None
+    """Why nothing can be written or read now."""
+
+
 class LogReader:
     """Reads the log of this or another process. Nothing is created."""
 
@@ -148,7 +161,8 @@ class LogReader:
     async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `query` in a thread with a read-only connection, in one transaction.
 
-        The connection's rows are `sqlite3.Row`. Raises `NotFound` if there is no log.
+        The connection's rows are `sqlite3.Row`. Raises `NotFound` if there is no log, and another
+        `QuireError` if it cannot be read or `query` takes too long.
         """
         return await asyncio.to_thread(self._read, query)
 
@@ -189,15 +203,25 @@ class QuestionLog(LogReader):
         self._thread.submit(self._write, partial(_insert, entry))
 
     def vote(self, answer: int, vote: str, reason: str | None, note: str | None) -> None:
-        """Queue a reader's vote on an answer that was added before. `note` is masked here."""
+        """Queue a reader's vote on an answer that was added before. `note` is masked already."""
         self._thread.submit(self._write, partial(_vote, answer, vote, reason, note))
 
     async def write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `change` in the writing thread, in a transaction of its own. Raises its errors."""
         return await asyncio.wrap_future(self._thread.submit(self._write, change))
 
+    async def state(self) -> LogState:
+        """Describe the log. Raises nothing."""
+        questions, oldest = await self.read(
+            lambda connection: tuple(
+                connection.execute("SELECT count(*), min(asked_at) FROM questions").fetchone()
+            )
+        )
+        size = self.path.stat().st_size if self.path.is_file() else 0
+        return LogState(bytes=size, questions=questions, oldest=oldest, lost=0, problem=None)
+
     async def flush(self) -> None:
-        """Wait until everything queued so far is written or lost."""
+        """Write everything queued so far, without the usual delay of half a second."""
         await asyncio.wrap_future(self._thread.submit(lambda: None))
 
     async def close(self) -> None:
