@@ -1,9 +1,9 @@
 """Answer a question over HTTP. Every interface that answers questions does it here."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, Protocol, cast
 
-from quart import Response, request
+from quart import Response, g, request
 
 from handlers import own_address, services
 from handlers.limits import reader
@@ -11,7 +11,7 @@ from lib.answer import collect, stream, stream_complete
 from lib.chat import ChatRequest, Turn, prepare
 from lib.errors import InvalidRequest
 from lib.events import CONTENT_TYPE, ChatAnswer, Event, encode_events, frame
-from lib.metrics import AnswerRecorder
+from lib.recording import AnswerRecorder
 from lib.search import MAX_QUERY_CHARACTERS
 from lib.sessions import Message
 
@@ -26,7 +26,15 @@ async def prepare_turn(asked: ChatRequest, messages: Sequence[Message] | None = 
     """
     accepted = request.headers.get("Accept-Language", "")
     home = "" if messages is None else own_address()
-    return await prepare(services().chat, asked, await reader(), accepted, messages, home)
+    caller = await reader()
+    recorder = g.recorder = AnswerRecorder(services().recording, asked)
+    try:
+        turn = await prepare(services().chat, asked, caller, accepted, messages, home)
+    except Exception as error:
+        recorder.refused(error)
+        raise
+    recorder.prepared(turn)
+    return turn
 
 
 class _SentMessage(Protocol):
@@ -73,8 +81,7 @@ def _invalid(problem: str) -> InvalidRequest:
 
 async def answer_whole(turn: Turn) -> ChatAnswer:
     """Answer with everything at once. Raises `UpstreamError`."""
-    recorder = AnswerRecorder(services().metrics, turn.started, streamed=False)
-    return await collect(stream_complete(services().chat, turn), recorder.record)
+    return await collect(stream_complete(services().chat, turn), _recorder().record)
 
 
 def answer_stream(
@@ -90,7 +97,8 @@ def answer_stream(
     `encode` is called for each event in order. `Done` or `Failed` comes exactly once, last.
     `shown_late`: whether the reader sees nothing before the end.
     """
-    recorder = AnswerRecorder(services().metrics, turn.started, streamed=True)
+    recorder = _recorder()
+    recorder.streamed = True
     events = (stream_complete if shown_late else stream)(services().chat, turn)
     response = Response(
         encode_events(events, recorder.record, encode),
@@ -99,3 +107,8 @@ def answer_stream(
     )
     response.timeout = None  # Quart's default cuts streams after 60 s
     return response
+
+
+def _recorder() -> AnswerRecorder:
+    """The recorder of the request's question."""
+    return cast(AnswerRecorder, g.recorder)

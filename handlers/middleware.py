@@ -207,6 +207,8 @@ class Middleware:
             note.mode = request.closed_by.code.lower()
         elif request.started and not request.ended:
             note.mode = "left" if request.disconnected else "broken"
+        if note.when_over:
+            note.when_over(request.end_code)
         self._metrics.count_request(note.route, note.method, note.status)
         write_access(note)
 
@@ -261,6 +263,13 @@ class _ActiveRequest:
     @property
     def started(self) -> bool:
         return self.status != 0
+
+    @property
+    def end_code(self) -> str:
+        """The code of the error that ended it early; empty if its reader has left."""
+        if self.closed_by:
+            return self.closed_by.code
+        return "" if self.disconnected else QuireError.code
 
     def close(self, reason: QuireError) -> None:
         """Tell the application that its client disconnected. Only the first reason counts."""

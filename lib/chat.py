@@ -44,6 +44,8 @@ _READ_K = 8
 MAX_CHAT_K = 20
 _MAX_PAGE_CHARACTERS = 500
 _MAX_SOURCE_CHARACTERS = 2_000
+SELECTION_ID = "selection"
+"""The `chunk_id` of the reader's selection."""
 
 
 ReadersPage = Annotated[
@@ -153,6 +155,10 @@ class Turn:
     refusal: Refusal | None = None
     """The answer if no passage is relevant."""
     embedding_tokens: int = 0
+    home: str = ""
+    """The address of this server that relative links were completed with."""
+    stands_alone: bool = True
+    """Whether the question means something without the conversation and the selection."""
     text_fragments: bool = False
     """Whether links may point to a sentence (`#heading:~:text=...`)."""
     contents: Contents | None = None
@@ -240,6 +246,8 @@ async def prepare(
         passages=pack_passages(found, request.context_window, estimate_tokens),
         refusal=make_refusal(turn.language, found) if refused else None,
         embedding_tokens=retrieval.embedding_tokens,
+        home=home,
+        stands_alone=retrieval.stands_alone and not selection,
         contents=chat.contents.of(retrieval.manifest),
         text_fragments=chat.text_fragments
         and generator_named(retrieval.manifest.generator).text_fragments,
@@ -265,7 +273,7 @@ def _selection_passage(selection: Selection | None) -> Passage | None:
     if selection is None or not selection.selectedText.strip():
         return None
     return Passage(
-        chunk_id="selection",
+        chunk_id=SELECTION_ID,
         text=selection.selectedText,
         file_path=selection.source[:_MAX_PAGE_CHARACTERS],
         chapter="",

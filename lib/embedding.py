@@ -112,6 +112,11 @@ class _Earlier:
             self._model_id, self._embedder = model_id, self._make(model_id)
         return self._embedder
 
+    @property
+    def current(self) -> "GuardedEmbedder | None":
+        """The one in use; None if the index has the configured model."""
+        return self._embedder
+
     def release(self) -> None:
         if self._embedder:
             self._embedder.unload()
@@ -183,6 +188,12 @@ class GuardedEmbedder:
         if flight is None:
             flight = self._in_flight[text] = SingleFlight(partial(self._embed, text))
         return await flight.get()
+
+    def recall(self, text: str) -> tuple[str, Vectors] | None:
+        """The `model_id` and vector of a recent question to the index; None if it is forgotten."""
+        used = self._earlier.current or self
+        vector = used._cache.get(text)
+        return None if vector is None else (used.model_id, vector)
 
     def billable_tokens(self, text: str) -> int:
         return 0 if text in self._cache or text in self._in_flight else self._backend_tokens(text)

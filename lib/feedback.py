@@ -109,6 +109,15 @@ class Feedback:
             return True
 
 
+def answer_key(answer_id: str) -> int:
+    """The random part of an answer id, as a signed integer of 64 bits.
+
+    Nobody can make the id from it.
+    """
+    random = urlsafe_b64decode(answer_id)[_TIME_BYTES : _TIME_BYTES + _RANDOM_BYTES]
+    return int.from_bytes(random, signed=True)
+
+
 @lru_cache(maxsize=2)
 def _derive_secret(admin_key: str) -> bytes:
     """Derive a secret with scrypt, which takes a tenth of a second and 16 MB.

@@ -54,6 +54,9 @@ class AccessRecord:
     tokens: int = 0
     call_id: int | str | None = None
     """The id of a JSON-RPC call, for the error that ends it. It is not logged."""
+    when_over: Callable[[str], None] | None = None
+    """Called at the end of the request with the code of the error that ended it early; empty if the
+    reader has left."""
 
 
 current_request: ContextVar[AccessRecord | None] = ContextVar("current_request", default=None)

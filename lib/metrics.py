@@ -6,7 +6,6 @@ read the state of a budget or a queue when Prometheus scrapes.
 
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
 
 from prometheus_client import (
     CollectorRegistry,
@@ -20,8 +19,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
 
 from lib import __version__
-from lib.events import NOT_IN_BOOK, Done, Event, Failed, TextDelta
-from lib.logs import AccessRecord, current_request
+from lib.events import NOT_IN_BOOK, Done
 
 # Saves one line per metric with the time of its first value.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -73,7 +71,7 @@ class Metrics:
 
     def count_answer(self, done: Done, first: float | None) -> None:
         """Count a complete answer; `first`: seconds to its first token, if it was streamed."""
-        mode = _mode(done)
+        mode = answer_mode(done)
         if first is not None:
             self._first.labels(mode).observe(first)
         self._total.labels(mode).observe(done.response_time)
@@ -104,31 +102,6 @@ class Metrics:
         return generate_latest(self._registry)
 
 
-class AnswerRecorder:
-    """Record one answer's events in the metrics and in the access log."""
-
-    __slots__ = ("_first", "_metrics", "_note", "_started", "_streamed")
-
-    def __init__(self, metrics: Metrics, started: float, *, streamed: bool) -> None:
-        """`started`: start of the request, by `time.perf_counter`."""
-        self._metrics = metrics
-        self._started = started
-        self._streamed = streamed
-        self._first: float | None = None
-        self._note = current_request.get() or AccessRecord("", "")
-
-    def record(self, event: Event) -> None:
-        match event:
-            case TextDelta() if self._streamed and self._first is None:
-                self._first = perf_counter() - self._started
-                self._note.first = self._first
-            case Done():
-                self._metrics.count_answer(event, self._first)
-                self._note.mode, self._note.tokens = _mode(event), event.tokens_used
-            case Failed():
-                self._metrics.count_failure(event.code)
-                self._note.mode = event.code.lower()
-
-
-def _mode(done: Done) -> str:
+def answer_mode(done: Done) -> str:
+    """How an answer was made: its `mode`, or "cached"."""
     return "cached" if done.usage.cached else done.mode

@@ -83,6 +83,8 @@ _NAMED_WEIGHT: Final = 0.6
 """Least own weight of a question that a heading matches as far as this."""
 _MOST_WEIGHT: Final = 0.85
 """From this weight on, a question stands alone."""
+_STANDS_ALONE: Final = 0.4
+"""Own weight of a question with two meaningful words, which means something by itself."""
 _MAX_WORDS: Final = 40
 """Maximum words of a follow-up."""
 _MAX_CONTEXT_CHARACTERS: Final = 300
@@ -206,6 +208,8 @@ class _Retrieval:
     """Whether the book seems to answer the question."""
     manifest: Manifest
     embedding_tokens: int
+    stands_alone: bool = True
+    """Whether the question means something without the conversation."""
 
 
 async def retrieve_passages(
@@ -246,6 +250,7 @@ async def retrieve_passages(
         answerable=_has_answer(alone, in_context, meant),
         manifest=alone.manifest,
         embedding_tokens=sum(each.embedding_tokens for each in found),
+        stands_alone=meant.weight >= _STANDS_ALONE,
     )
 
 

@@ -32,6 +32,7 @@ from lib.page_markdown import PageMarkdown
 from lib.pricing import embedding_weight
 from lib.question_log import FILE_NAME, QuestionLog
 from lib.questions import Starters
+from lib.recording import Recording
 from lib.replicas.budget import RedisBudget
 from lib.replicas.client import RedisClient, RedisSessions
 from lib.replicas.ingest import LeasedStore, Reports
@@ -90,6 +91,7 @@ class Services:
     """None without `REDIS_URL`."""
     question_log: QuestionLog | None
     """None unless the author keeps one."""
+    recording: Recording
     store_probe: CachedProbe[StoreState]
     model_probe: CachedProbe[bool] | None
     redis_probe: CachedProbe[bool] | None
@@ -186,6 +188,7 @@ async def open_services(
         stack.push_async_callback(words.close)
         index_checked = asyncio.Event()
         index_checked.set()
+        metrics = metrics or Metrics()
         yield Services(
             settings=settings,
             chat=Chat(
@@ -219,13 +222,14 @@ async def open_services(
             reports=reports,
             redis=redis,
             question_log=question_log,
+            recording=Recording(metrics, question_log, embedder.recall),
             store_probe=store_probe,
             model_probe=model_probe,
             redis_probe=redis_probe,
             embedding_breaker=embedding_guard,
             store_breaker=store_guard,
             index_checked=index_checked,
-            metrics=metrics or Metrics(),
+            metrics=metrics,
         )
 
 

@@ -1,12 +1,10 @@
 from functools import partial
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import __version__
-from lib.events import Done, Event, Failed, Ping, TextDelta
-from lib.logs import AccessRecord, current_request
-from lib.metrics import AnswerRecorder, Metrics
+from lib.events import Done
+from lib.metrics import Metrics
 from lib.pricing import Usage
 
 
@@ -90,51 +88,3 @@ def test_the_program_and_its_process_are_told() -> None:
     assert told[f"quire_info{{version={__version__}}}"] == 1
     assert told["process_resident_memory_bytes"] > 1e6
     assert told["process_open_fds"] > 2
-
-
-def record(metrics: Metrics, *events: Event, streamed: bool = True) -> AccessRecord:
-    """What is noted for the access log."""
-    note = AccessRecord("id", "POST")
-    current_request.set(note)
-    recorder = AnswerRecorder(metrics, 0.0, streamed=streamed)
-    for event in events:
-        recorder.record(event)
-    return note
-
-
-async def test_answers_are_watched_as_they_pass() -> None:
-    metrics = Metrics()
-    note = record(metrics, Ping(), TextDelta(content="a"), TextDelta(content="b"), done())
-    assert (note.mode, note.tokens) == ("generated", 120)
-    assert note.first is not None
-    assert figures(metrics)["quire_chat_first_token_seconds_count{mode=generated}"] == 1
-
-
-async def test_the_first_piece_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter((0.3, 7.0))
-    monkeypatch.setattr("lib.metrics.perf_counter", lambda: next(seconds))
-    assert record(Metrics(), Ping(), TextDelta(content="a"), TextDelta(content="b")).first == 0.3
-
-
-async def test_an_answer_that_is_not_streamed_has_no_first_piece() -> None:
-    metrics = Metrics()
-    assert record(metrics, TextDelta(content="a"), done(), streamed=False).first is None
-    told = figures(metrics)
-    assert told["quire_chat_seconds_count{mode=generated}"] == 1
-    assert "quire_chat_first_token_seconds_count{mode=generated}" not in told
-
-
-async def test_an_answer_that_breaks_off_is_a_failure() -> None:
-    metrics = Metrics()
-    note = record(metrics, Failed(error="It broke.", code="UPSTREAM_ERROR"))
-    assert note.mode == "upstream_error"
-    told = figures(metrics)
-    assert told["quire_failures_total{code=UPSTREAM_ERROR}"] == 1
-    assert not [name for name in told if name.startswith("quire_chat")]
-
-
-async def test_an_answer_may_pass_without_a_request() -> None:
-    current_request.set(None)
-    recorder = AnswerRecorder(Metrics(), 0.0, streamed=True)
-    for event in (TextDelta(content="a"), done(), Failed(error="It broke.", code="BUSY")):
-        recorder.record(event)
