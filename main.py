@@ -10,6 +10,7 @@ from quart import Quart, Response, g, request
 from quart_cors import cors
 
 from handlers import (
+    admin_gaps,
     admin_questions,
     archive,
     ask,
@@ -68,6 +69,7 @@ def create_app(
         archive,
         health,
         metrics,
+        admin_gaps,
         admin_questions,
         pages,
         book,

@@ -23,6 +23,7 @@ from lib.crawl_copy import last_copy
 from lib.embedding import Embedder, GuardedEmbedder, embedding_breaker
 from lib.errors import IndexUnreadable, QuireError, RedisUnavailable
 from lib.feedback import Feedback
+from lib.gaps import GapFinder
 from lib.generation import make_model, model_breaker
 from lib.indexing import index_differences, origin_folder
 from lib.ingest import Ingestion, IngestRequest
@@ -91,6 +92,8 @@ class Services:
     """None without `REDIS_URL`."""
     question_log: QuestionLog | None
     """None unless the author keeps one."""
+    gaps: GapFinder | None
+    """In the question log."""
     recording: Recording
     store_probe: CachedProbe[StoreState]
     model_probe: CachedProbe[bool] | None
@@ -222,6 +225,7 @@ async def open_services(
             reports=reports,
             redis=redis,
             question_log=question_log,
+            gaps=GapFinder(question_log, embedder) if question_log else None,
             recording=Recording(metrics, question_log, embedder.recall),
             store_probe=store_probe,
             model_probe=model_probe,

@@ -96,6 +96,7 @@ IN_OPENAPI = {
     "Gap",
     "GapLanguage",
     "GapOutcomes",
+    "GapsQuery",
     "ModelList",
     "NearestPage",
     "PassageRow",

@@ -1,0 +1,56 @@
+"""GET /admin/gaps: what to write next."""
+
+from typing import Annotated, Final
+
+import msgspec
+from quart import Blueprint, Response
+
+from handlers import operation, query, respond, services
+from handlers.limits import require_admin
+from lib.api import Operation
+from lib.errors import NotFound
+from lib.gaps import Gaps
+from lib.question_list import parse_time
+from lib.question_log import NO_LOG
+
+_MAX_GAPS: Final = 200
+
+blueprint = Blueprint("admin_gaps", __name__, url_prefix="/admin")
+
+
+class GapsQuery(msgspec.Struct, kw_only=True):
+    """Selects the questions that are grouped."""
+
+    since: Annotated[
+        str,
+        msgspec.Meta(description="An age such as 24h, 7d or 2w, or a date such as 2026-11-30."),
+    ] = "30d"
+    limit: Annotated[int, msgspec.Meta(ge=1, le=_MAX_GAPS)] = 50
+
+
+@blueprint.after_request
+async def _never_store(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+@blueprint.get("/gaps")
+@operation(
+    Operation(
+        "Questions that the book does not answer, grouped, most needed first.",
+        query=GapsQuery,
+        answer=Gaps,
+        statuses={
+            401: "The admin key is missing or wrong.",
+            404: "There is no question log.",
+        },
+        admin=True,
+    )
+)
+async def gaps() -> Response:
+    require_admin()
+    finder, wanted = services().gaps, query(GapsQuery)
+    if finder is None:
+        raise NotFound(NO_LOG)
+    since = parse_time(wanted.since, "since")
+    return respond(await finder.find(since=since, limit=wanted.limit))
