@@ -23,7 +23,7 @@ from tests.handbook import ROOT, anchors, block
 from tests.upstream import Status, Upstream
 
 pytest.importorskip("promql_parser")
-import promql_parser  # noqa: E402
+import promql_parser
 
 CONTRIB = ROOT / "contrib"
 DASHBOARD = json.loads((CONTRIB / "grafana/quire.json").read_text(encoding="utf-8"))
@@ -69,8 +69,7 @@ class Use:
 
     @property
     def name(self) -> str:
-        assert self.selector.name
-        return self.selector.name
+        return str(self.selector.name)
 
 
 def uses(node: promql_parser.Expr, calls: tuple[str, ...] = (), by: Any = ()) -> Iterator[Use]:
