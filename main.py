@@ -10,6 +10,7 @@ from quart import Quart, Response, g, request
 from quart_cors import cors
 
 from handlers import (
+    admin,
     admin_gaps,
     admin_questions,
     archive,
@@ -69,6 +70,7 @@ def create_app(
         archive,
         health,
         metrics,
+        admin,
         admin_gaps,
         admin_questions,
         pages,

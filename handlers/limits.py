@@ -257,6 +257,8 @@ def require_admin() -> None:
             f"Too many wrong keys. Please try again in {seconds} seconds.", retry_after=seconds
         )
     if services().settings.admin_api_key:
+        if api_key(request):
+            raise Unauthorized("This is not the admin key.")
         raise Unauthorized("The admin key is required, as `Authorization: Bearer <key>`.")
     raise Unauthorized("There is no admin key. Set ADMIN_API_KEY and restart.")
 

@@ -97,6 +97,8 @@ IN_OPENAPI = {
     "GapLanguage",
     "GapOutcomes",
     "GapsQuery",
+    "IndexFacts",
+    "LogStatus",
     "ModelList",
     "NearestPage",
     "PassageRow",

@@ -15,7 +15,7 @@ from tests.upstream import Upstream
 
 UNDESCRIBED = {
     *("pages.asset", "book.folder", "book.page", "widget.loader", "widget.file"),
-    "mcp.mcp",
+    *("admin.page", "admin.folder", "mcp.mcp"),
 }
 """Files and pages for browsers, which are not part of the API; and MCP, which describes itself."""
 
