@@ -15,6 +15,7 @@
     ├── StoreUnavailable          503 STORE_UNAVAILABLE
     │   └── IndexUnreadable       503 INDEX_UNREADABLE
     ├── RedisUnavailable          503 REDIS_UNAVAILABLE
+    ├── LogUnavailable            503 LOG_UNAVAILABLE
     ├── Busy                      503 BUSY
     ├── Stopping                  503 STOPPING
     ├── BodyTimedOut              408 REQUEST_TIMEOUT
@@ -103,6 +104,10 @@ class IndexUnreadable(StoreUnavailable, code="INDEX_UNREADABLE"):
 
 class RedisUnavailable(QuireError, status=503, code="REDIS_UNAVAILABLE"):
     """Redis cannot be reached, refuses the password, or answered with an error."""
+
+
+class LogUnavailable(QuireError, status=503, code="LOG_UNAVAILABLE"):
+    """The question log cannot be read or written."""
 
 
 class Stopping(QuireError, status=503, code="STOPPING"):

@@ -3,42 +3,70 @@
 It is off unless `QUESTION_LOG` says for how long to keep entries. It holds no address, key, session
 id or user agent: only what `LoggedQuestion` lists, with personal data masked (`lib.masking`).
 
-One thread writes, in batches, so that an answer never waits for the disk. Everyone else reads
-through connections of their own, which see a consistent state (WAL). Another process may read and
-write the same file.
+One thread writes (`lib.question_log_writer`). Everyone else reads through connections of their own,
+which see a consistent state (WAL). Another process may read and write the same file.
 """
 
 import asyncio
+import logging
+import math
+import os
 import sqlite3
-from collections.abc import Callable
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lib.errors import NotFound
+from lib.errors import LogUnavailable, NotFound, QuireError, Stopping, TimedOut
+from lib.languages import normalize
+from lib.question_log_writer import (
+    BUSY_SECONDS,
+    MAINTENANCE_SECONDS,
+    LogWriter,
+    file_bytes,
+    for_caller,
+)
 
 _T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
 
 FILE_NAME: Final = "questions.sqlite3"
 """In the folder `QDRANT_PATH`, with two more files of SQLite while it is open."""
 
 NO_LOG: Final = "There is no question log. Set QUESTION_LOG=30d to keep one."
 
-_BUSY_SECONDS: Final = 5.0
-"""Wait so long for another process that writes."""
+_READERS: Final = 2
+"""Queries at a time. The others wait."""
+_READ_SECONDS: Final = 10.0
+_STEPS: Final = 20_000
+"""Instructions of SQLite between two looks at the clock: about a millisecond."""
+_DAY_MS: Final = 24 * 3_600_000
+_CLOCK_SECONDS: Final = 60.0
+"""A larger difference between the time of day and the time that has passed is a changed clock."""
+_FILL: Final = 0.9
+"""A file above its limit shrinks to this share of it."""
+_JOURNAL_BYTES: Final = 4_000_000
+"""SQLite's file of recent changes (WAL) is cut to this size."""
+_DELETED: Final = 100
+"""Entries that one transaction deletes, in some milliseconds."""
+_FREED: Final = 250
+"""Pages that one transaction gives back to the system."""
 
 Outcome = Literal["answered", "refused", "declined", "failed", "left", "small_talk"]
 """answered: by the model or with quotes. refused: no passage seemed to answer, so the model was not
 asked. declined: the model found no answer in the passages. failed: an error. left: the reader left
 before the end."""
 
-SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 1
 SCHEMA: Final = """
 CREATE TABLE questions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -153,104 +181,261 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogReader:
-    """Reads the log of this or another process. Nothing is created."""
+    """Reads the log of this or another process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        # Not the event loop's own threads: a few long queries would occupy all of them.
+        self._readers = ThreadPoolExecutor(_READERS, "question-log-reader")
+        self._closing = False
 
     async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `query` in a thread with a read-only connection, in one transaction.
 
-        The connection's rows are `sqlite3.Row`. Raises `NotFound` if there is no log, and another
-        `QuireError` if it cannot be read or `query` takes too long.
+        The connection's rows are `sqlite3.Row`. Raises `NotFound` if there is no log,
+        `LogUnavailable`, and `TimedOut` after 10 s.
         """
-        return await asyncio.to_thread(self._read, query)
+        if self._closing:
+            raise Stopping("The server is shutting down.")
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, query)
 
     def _read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
-        with closing(self._connect()) as connection:
-            connection.row_factory = sqlite3.Row
-            connection.execute("BEGIN")
-            return query(connection)
+        until = time.monotonic() + _READ_SECONDS
+        try:
+            with closing(self._open() or self._without_file()) as connection:
+                connection.row_factory = sqlite3.Row
+                connection.set_progress_handler(
+                    lambda: self._closing or time.monotonic() > until, _STEPS
+                )
+                connection.execute("BEGIN")
+                return query(connection)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise TimedOut(
+                    "Reading the question log took too long. Choose a shorter period."
+                ) from None
+            raise for_caller(error) from error
 
-    def _connect(self) -> sqlite3.Connection:
+    def _open(self) -> sqlite3.Connection | None:
+        """Open the file; None if there is none, or nothing in it."""
         if not self.path.is_file():
-            return self._without_file()
+            return None
         address = f"{self.path.resolve().as_uri()}?mode=ro"
-        return sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
+        changes = self.path.with_name(f"{self.path.name}-wal")
+        if not os.access(self.path.parent, os.W_OK) and not changes.exists():
+            address += "&immutable=1"  # a copy on a read-only disk: SQLite can create no lock
+        connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            if _version(connection):
+                return connection
+        except BaseException:
+            connection.close()
+            raise
+        connection.close()
+        return None
 
     def _without_file(self) -> sqlite3.Connection:
         raise NotFound(NO_LOG)
 
 
 class QuestionLog(LogReader):
-    """Writes the log in one thread. Without a disk, entries are lost with a warning."""
+    """Writes the log. Nothing about the disk disturbs an answer (`LogWriter`).
 
-    def __init__(self, path: Path, *, days: int, max_bytes: int) -> None:
+    Before the first entry there is no file, and `read` sees an empty log.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        days: int,
+        max_bytes: int,
+        clock: Callable[[], float] = time.time,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(path)
         self._days = days
         self._max_bytes = max_bytes
-        self._thread = ThreadPoolExecutor(1, "question-log")
-        self._connection: sqlite3.Connection | None = None
+        self._clock = clock
+        self._elapsed = elapsed
+        self._offset = clock() - elapsed()
+        self._changed_at: float | None = None
+        self._started_at = elapsed()
+        self._writer = LogWriter(path, prepare=_prepare, maintain=self._maintain, elapsed=elapsed)
+
+    def start(self) -> None:
+        """Begin to expire the entries of an earlier start."""
+        if self.path.is_file():
+            self._writer.start()
+
+    def add(self, entry: LoggedQuestion) -> None:
+        """Queue an entry. Takes microseconds, and never waits or raises."""
+        self._writer.put(partial(_insert, entry))
+
+    def vote(self, answer: int, vote: str, reason: str | None, note: str | None) -> None:
+        """Queue a reader's vote on an answer that was added before. `note` is masked already."""
+        self._writer.put(partial(_vote, answer, vote, reason, note))
+
+    async def write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Run `change` in the writing thread, after what is queued, in a transaction of its own.
+
+        Raises its errors, `LogUnavailable` and `TimedOut`.
+        """
+        return await self._writer.run(change)
+
+    async def flush(self) -> None:
+        """Try to write everything queued so far, without the usual delay of half a second."""
+        await self._writer.flush()
+
+    async def close(self) -> None:
+        """Write what is queued and close the file, unless the disk hangs."""
+        self._closing = True
+        await self._writer.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
+
+    async def state(self) -> LogState:
+        """Describe the log. Raises nothing."""
+        problem = self._writer.problem
+        questions, oldest = 0, None
+        try:
+            questions, oldest = await self.read(_summarise)
+        except QuireError as error:
+            problem = problem or error.message
+        return LogState(
+            bytes=self.bytes, questions=questions, oldest=oldest, lost=self.lost, problem=problem
+        )
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file."""
+        return self._writer.bytes
+
+    @property
+    def written(self) -> int:
+        """Entries and votes that were written since the start."""
+        return self._writer.written
+
+    @property
+    def lost(self) -> int:
+        """Entries and votes that were lost since the start."""
+        return self._writer.lost
+
+    @property
+    def failing(self) -> bool:
+        """Whether entries cannot be written now."""
+        return self._writer.problem is not None
 
     def _without_file(self) -> sqlite3.Connection:
-        """An empty log: the file is created for the first entry."""
         connection = sqlite3.connect(":memory:")
         connection.executescript(SCHEMA)
         return connection
 
-    def add(self, entry: LoggedQuestion) -> None:
-        """Queue an entry. Takes microseconds."""
-        self._thread.submit(self._write, partial(_insert, entry))
+    def _maintain(self, connection: sqlite3.Connection, hourly: bool) -> Iterator[None]:
+        """Delete what is too old or too much, in transactions of some milliseconds."""
+        if hourly and not self._clock_changed():
+            yield from self._expire(connection)
+        if file_bytes(connection) > self._max_bytes:
+            yield from _delete_oldest(connection, _FILL * self._max_bytes)
+        freed = False
+        while _count_free(connection):
+            connection.execute(f"PRAGMA incremental_vacuum({_FREED})").fetchall()
+            freed = True
+            yield
+        if freed:  # the file shrinks when the changes are copied into it
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
-    def vote(self, answer: int, vote: str, reason: str | None, note: str | None) -> None:
-        """Queue a reader's vote on an answer that was added before. `note` is masked already."""
-        self._thread.submit(self._write, partial(_vote, answer, vote, reason, note))
+    def _clock_changed(self) -> bool:
+        """Whether the clock was set since the last call.
 
-    async def write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run `change` in the writing thread, in a transaction of its own. Raises its errors."""
-        return await asyncio.wrap_future(self._thread.submit(self._write, change))
+        A clock set forward for a while must not expire the whole log. A computer that slept looks
+        the same; the next call, an hour later, decides.
+        """
+        offset = self._clock() - self._elapsed()
+        changed = abs(offset - self._offset) > _CLOCK_SECONDS
+        self._offset = offset
+        if changed:
+            self._changed_at = self._elapsed()
+            _log.info("The clock was set. Old entries of the question log are deleted in an hour.")
+        return changed
 
-    async def state(self) -> LogState:
-        """Describe the log. Raises nothing."""
-        questions, oldest = await self.read(
-            lambda connection: tuple(
-                connection.execute("SELECT count(*), min(asked_at) FROM questions").fetchone()
-            )
-        )
-        size = self.path.stat().st_size if self.path.is_file() else 0
-        return LogState(bytes=size, questions=questions, oldest=oldest, lost=0, problem=None)
-
-    async def flush(self) -> None:
-        """Write everything queued so far, without the usual delay of half a second."""
-        await asyncio.wrap_future(self._thread.submit(lambda: None))
-
-    async def close(self) -> None:
-        """Write what is queued, and close the file."""
-        await self.flush()
-        await asyncio.to_thread(self._thread.shutdown)
-        if self._connection:
-            self._connection.close()
-
-    def _write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
-        if self._connection is None:
-            self._connection = _open(self.path)
-        with self._connection:
-            return change(self._connection)
+    def _expire(self, connection: sqlite3.Connection) -> Iterator[None]:
+        now = round(1e3 * self._clock())
+        oldest = now - self._days * _DAY_MS
+        yield from _repeat(connection, "DELETE FROM questions", "asked_at < ?", oldest)
+        since = self._started_at if self._changed_at is None else self._changed_at
+        # Written while the clock was ahead: they must not live longer than the others. At the
+        # start the clock itself may be wrong, until it is set from the network.
+        if self._elapsed() - since >= MAINTENANCE_SECONDS / 2:
+            change = f"UPDATE questions SET asked_at = {now}"
+            yield from _repeat(connection, change, "asked_at > ?", now)
+        _delete_unused_places(connection)
+        with suppress(OSError):
+            if self._writer.damaged.stat().st_mtime * 1e3 < oldest:
+                self._writer.damaged.unlink()
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, check_same_thread=False)
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Create the schema in a new file, and set the connection's options."""
     connection.row_factory = sqlite3.Row
+    _version(connection)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # kill -9 loses nothing committed
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")  # a deleted question is overwritten
+    connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+    connection.execute("BEGIN IMMEDIATE")  # another process may create it too
+    if not _version(connection):
+        for statement in SCHEMA.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Version of the schema; 0 before it is created. Raises `LogUnavailable` if it is newer."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        connection.executescript(SCHEMA + f"PRAGMA user_version = {SCHEMA_VERSION};")
-    return connection
+    if version > _SCHEMA_VERSION:
+        raise LogUnavailable("The question log was written by a newer version of Quire.")
+    return int(version)
+
+
+def _summarise(connection: sqlite3.Connection) -> tuple[int, int | None]:
+    """Number of questions, and the time of the oldest."""
+    count, oldest = connection.execute("SELECT count(*), min(asked_at) FROM questions").fetchone()
+    return count, oldest
+
+
+def _count_free(connection: sqlite3.Connection) -> int:
+    """Pages of the file that hold nothing."""
+    (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return int(pages)
+
+
+def _delete_oldest(connection: sqlite3.Connection, max_bytes: float) -> Iterator[None]:
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    while file_bytes(connection) - page * _count_free(connection) > max_bytes:
+        deleted = connection.execute(
+            f"DELETE FROM questions WHERE id IN (SELECT id FROM questions ORDER BY id"
+            f" LIMIT {_DELETED})"
+        )
+        _delete_unused_places(connection)
+        if not deleted.rowcount:
+            return
+        yield
+
+
+def _repeat(connection: sqlite3.Connection, change: str, where: str, value: int) -> Iterator[None]:
+    """Apply `change` to the questions that `where` selects, some at a time."""
+    some = f"SELECT id FROM questions WHERE {where} LIMIT {_DELETED}"
+    while connection.execute(f"{change} WHERE id IN ({some})", (value,)).rowcount:
+        yield
+
+
+def _delete_unused_places(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "DELETE FROM places WHERE NOT EXISTS (SELECT 1 FROM passages WHERE place_id = places.id)"
+    )
 
 
 def _insert(entry: LoggedQuestion, connection: sqlite3.Connection) -> None:
@@ -259,18 +444,26 @@ def _insert(entry: LoggedQuestion, connection: sqlite3.Connection) -> None:
         del columns[name]
     columns["folded"] = fold(entry.question)
     names = ", ".join(columns)
-    values = ", ".join(f":{name}" for name in columns)
-    inserted = connection.execute(f"INSERT INTO questions ({names}) VALUES ({values})", columns)
+    values = ", ".join("?" * len(columns))
+    inserted = connection.execute(
+        # An entry is written twice if a disk reports an error after a commit.
+        f"INSERT INTO questions ({names}) VALUES ({values})"
+        " ON CONFLICT (answer) WHERE answer IS NOT NULL DO NOTHING",
+        [_storable(value) for value in columns.values()],
+    )
+    if not inserted.rowcount:
+        return
     question = inserted.lastrowid
     for position, each in enumerate(entry.passages, 1):
-        place = (each.file_path, each.heading, each.url or "")
+        place = [_storable(value) for value in (each.file_path, each.heading, each.url or "")]
+        numbers = [_storable(n) for n in (each.start_char, each.end_char, each.score, each.cited)]
         connection.execute(
             "INSERT OR IGNORE INTO places (file_path, heading, url) VALUES (?, ?, ?)", place
         )
         connection.execute(
             "INSERT INTO passages SELECT ?, ?, id, ?, ?, ?, ? FROM places"
             " WHERE file_path = ? AND heading = ? AND url = ?",
-            (question, position, each.start_char, each.end_char, each.score, each.cited, *place),
+            (question, position, *numbers, *place),
         )
     if entry.vector:
         connection.execute(
@@ -281,16 +474,34 @@ def _insert(entry: LoggedQuestion, connection: sqlite3.Connection) -> None:
 def _vote(
     answer: int, vote: str, reason: str | None, note: str | None, connection: sqlite3.Connection
 ) -> None:
-    connection.execute(
-        "UPDATE questions SET vote = ?, reason = ?, note = ?, folded = folded || ' ' || ?"
-        " WHERE answer = ?",
-        (vote, reason, note, fold(note or ""), answer),
-    )
+    note = _storable(note)
+    found = connection.execute("SELECT question FROM questions WHERE answer = ?", (answer,))
+    if question := found.fetchone():
+        connection.execute(
+            "UPDATE questions SET vote = ?, reason = ?, note = ?, folded = ? WHERE answer = ?",
+            (vote, reason, note, fold(f"{question[0]} {note or ''}"), answer),
+        )
+
+
+def _storable(value: Any) -> Any:
+    """Replace what SQLite refuses: lone surrogates, NUL, endless and longer numbers."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode().replace("\0", "\ufffd")
+    if isinstance(value, int):
+        return max(-(2**63), min(value, 2**63 - 1))
+    if isinstance(value, float) and not math.isfinite(value):
+        return 0.0
+    return value
 
 
 def fold(text: str) -> str:
     """Prepare a text for full-text search: without case, marks and the width of characters."""
-    return text.casefold()
+    if text.isascii():
+        return text.casefold()
+    decomposed = normalize("NFKD", text)
+    # Marks of the classes up to 9 tell letters of India and Japan apart.
+    plain = "".join(c for c in decomposed if unicodedata.combining(c) < 10)
+    return normalize("NFC", plain.casefold())
 
 
 def pack_vector(vector: npt.NDArray[np.float32]) -> bytes:

@@ -187,6 +187,7 @@ async def open_services(
         question_log = make_question_log(settings)
         if question_log:
             stack.push_async_callback(question_log.close)
+            question_log.start()
         words = BookWords(searched)
         stack.push_async_callback(words.close)
         index_checked = asyncio.Event()
@@ -239,10 +240,17 @@ async def open_services(
 
 def make_question_log(settings: Settings) -> QuestionLog | None:
     """Make the question log if the author keeps one. Its file is created for the first entry."""
+    path = settings.qdrant_path / FILE_NAME
     if not settings.question_log:
+        if path.is_file():
+            _log.warning(
+                "QUESTION_LOG is off, but earlier questions are still in %s. To delete them, "
+                "delete the files whose names begin like this one.",
+                path,
+            )
         return None
     return QuestionLog(
-        settings.qdrant_path / FILE_NAME,
+        path,
         days=settings.question_log,
         max_bytes=settings.max_log_mb * 1_000_000,
     )
