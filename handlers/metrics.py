@@ -13,6 +13,7 @@ from handlers.middleware import Middleware
 from lib.api import Operation
 from lib.indexing import IngestTask
 from lib.metrics import CONTENT_TYPE
+from lib.question_log import QuestionLog
 from lib.resilience import Breaker
 from lib.services import Services
 
@@ -35,6 +36,13 @@ _BREAKER: tuple[tuple[str, str, Callable[[Breaker], float]], ...] = (
     ),
     ("errors", "Failed calls to a service.", lambda breaker: breaker.failed),
     ("spared", "Calls refused by an open circuit breaker.", lambda breaker: breaker.refused),
+)
+
+_LOG: tuple[tuple[str, str, Callable[[QuestionLog], float]], ...] = (
+    ("bytes", "Size of the question log.", lambda log: log.bytes),
+    ("written", "Entries and votes written to the question log.", lambda log: log.written),
+    ("lost", "Entries and votes that the question log lost.", lambda log: log.lost),
+    ("failing", "1 while the question log cannot be written.", lambda log: log.failing),
 )
 
 
@@ -84,6 +92,10 @@ def register_gauges(services: Services, middleware: Middleware) -> None:
 
     for name, help_text, read_task in _INGESTION:
         services.metrics.gauge(f"quire_ingest_{name}", help_text, of_latest(read_task))
+    log = services.question_log
+    for name, help_text, read_log in _LOG:
+        read = partial(read_log, log) if log else lambda: 0.0
+        services.metrics.gauge(f"quire_question_log_{name}", help_text, read)
 
 
 def _duration(task: IngestTask) -> float:
