@@ -96,7 +96,15 @@ def create_app(
         body_limit=lambda path: (
             settings.max_archive_bytes if path == archive.PATH else MAX_BODY_BYTES
         ),
-        slow_paths=("/chat", "/v1/chat/completions", "/ui/chat", "/ask", "/mcp", archive.PATH),
+        slow_paths=(
+            "/chat",
+            "/v1/chat/completions",
+            "/ui/chat",
+            "/ask",
+            "/mcp",
+            archive.PATH,
+            admin_questions.EXPORT,
+        ),
         error_formats=error_formats,
     )
     app.asgi_app = middleware  # type: ignore[method-assign]  # Quart's documented hook

@@ -20,6 +20,7 @@ from cachetools import LRUCache
 
 from lib.book import OWN_PAGES, digest
 from lib.contents import (
+    NOT_READ,
     Contents,
     Heading,
     Page,
@@ -54,7 +55,6 @@ _LARGE: Final = 100_000
 _LARGE_SECONDS: Final = 45.0
 
 _NO_PAGE: Final = "The book has no such page."
-NOT_READ: Final = "The contents of the book are being read. Try again in a moment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ class BookPages:
         key = (book.contents.generation, path)
         if found := self._cache.get(key):
             return found
-        text = await asyncio.to_thread(_read_text, self._settings, book.manifest, path)
+        text = await asyncio.to_thread(read_source, self._settings, book.manifest, path)
         async with self._turns[len(text) > _LARGE]:
             if found := self._cache.get(key):
                 return found
@@ -248,7 +248,7 @@ async def _render_apart(request: RenderRequest) -> RenderedPage | None:
         await process.wait()
 
 
-def _read_text(settings: Settings, manifest: Manifest, path: str) -> str:
+def read_source(settings: Settings, manifest: Manifest, path: str) -> str:
     """Read a page of the book. Raises `NotFound` if its folder or the file is gone."""
     if manifest.origin:
         root = origin_folder(settings, manifest.origin)

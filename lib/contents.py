@@ -31,6 +31,8 @@ from lib.store import Manifest, Section, Store
 
 _log = logging.getLogger(__name__)
 
+NOT_READ: Final = "The contents of the book are being read. Try again in a moment."
+
 _MAX_PAGES: Final = 20_000
 """As many as `MAX_FILES` allows by default. A larger book has any 20,000 of its pages."""
 _MAX_BYTES: Final = 32_000_000

@@ -20,21 +20,23 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Final
+from pathlib import Path, PurePosixPath
+from typing import Final, Protocol
 
 import msgspec
 
-from lib.documents import DocumentError, DocumentLimits, read_document
+from lib.documents import HTML_SUFFIXES, DocumentError, DocumentLimits, read_document
 from lib.markdown import parse_page
 from lib.markdown_page import Flavour
 from lib.ranking import Passage
 from lib.search import MAX_QUERY_CHARACTERS
-from lib.store import StoredChunk
 
 _ENOUGH_CHARACTERS: Final = 100
 """Of a long place, this many characters count as found."""
 _FLAVOURS: Final[tuple[Flavour, ...]] = ("commonmark", "mdx", "myst")
+
+_SEPARATOR: Final = " > "
+"""Of the headings in a path."""
 
 _TextOf = Callable[[str], str]
 """Returns the text of a file of the book. Raises `BadQuestions`."""
@@ -67,6 +69,25 @@ class _QuestionRow(msgspec.Struct):
     history: list[str] = []
 
 
+class _Found(Protocol):
+    """A part of a file, such as a `Passage`."""
+
+    @property
+    def file_path(self) -> str: ...
+
+    @property
+    def start_char(self) -> int: ...
+
+    @property
+    def end_char(self) -> int: ...
+
+
+class _Cited(_Found, Protocol):
+    @property
+    def heading(self) -> str:
+        """Its path, as `lib.ranking.join_headings` writes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class GoldPlace:
     """Characters of a file that answer; with `whole`, any part of the file does."""
@@ -76,7 +97,7 @@ class GoldPlace:
     end: int
     whole: bool = False
 
-    def hit_by(self, found: Passage | StoredChunk) -> bool:
+    def hit_by(self, found: _Found) -> bool:
         """Whether `found` contains half of the characters, or `_ENOUGH_CHARACTERS`."""
         if found.file_path != self.file:
             return False
@@ -228,6 +249,42 @@ def _find_quotes(quote: str, text: str) -> list[tuple[int, int]]:
     """Find every occurrence of `quote` in `text`, ignoring differences in white space."""
     pattern = r"\s+".join(map(re.escape, quote.split()))
     return [found.span() for found in re.finditer(pattern, text)]
+
+
+def write_question(
+    question: str, history: Sequence[str], cited: _Cited | None, text: str = ""
+) -> bytes:
+    """Write a line that `read_questions` accepts, without its end.
+
+    `cited` answers the question; None if the book does not. `text`: that of its file, if it can be
+    read. The line has the heading if the file has it and its section contains `cited`. In a page of
+    HTML, whose headings are not read, the whole page answers.
+    """
+    row: dict[str, object] = {"question": question[:MAX_QUERY_CHARACTERS].strip()}
+    if cited is None:
+        row["answerable"] = False
+    else:
+        row["file"] = cited.file_path
+        if heading := _heading_of(cited, text):
+            row["heading"] = heading
+    if history:
+        row["history"] = [each[:MAX_QUERY_CHARACTERS].strip() for each in history]
+    return msgspec.json.encode(row)
+
+
+def _heading_of(cited: _Cited, text: str) -> str:
+    """The heading whose section contains `cited`; empty without one."""
+    if PurePosixPath(cited.file_path).suffix.lower() in HTML_SUFFIXES:
+        return ""
+    *above, heading = cited.heading.split(_SEPARATOR)
+    while True:
+        for start, end in _find_sections(heading, text):
+            if GoldPlace(cited.file_path, start, end).hit_by(cited):
+                return heading
+        if not above:
+            return ""
+        # The separator may be part of a heading.
+        heading = f"{above.pop()}{_SEPARATOR}{heading}"
 
 
 def find_ranks(answer: Iterable[GoldPlaces], found: Sequence[Passage]) -> tuple[int | None, ...]:

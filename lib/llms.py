@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from lib.book_pages import NOT_READ, parts_of
-from lib.contents import Contents, Page, PublishedContents, book_title
+from lib.book_pages import parts_of
+from lib.contents import NOT_READ, Contents, Page, PublishedContents, book_title
 from lib.errors import IndexNotReady, NotFound
 from lib.opening import opening
 from lib.packing import Packed, pack

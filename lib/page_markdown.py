@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from cachetools import LRUCache
 
-from lib.contents import Contents, PublishedContents
+from lib.contents import NOT_READ, Contents, PublishedContents
 from lib.documents import HTML_SUFFIXES, MARKDOWN_SUFFIXES
 from lib.errors import IndexNotReady, NotFound
 from lib.heading_ids import heading_key
@@ -35,7 +35,6 @@ _MAX_LISTED: Final = 50
 """Headings in a message."""
 
 _NO_PAGE: Final = "The book has no such page."
-_NOT_READ: Final = "The contents of the book are being read. Try again in a moment."
 _CONTAINER: Final = r"(?:[ \t>]|(?:[-*+:]|\d{1,9}[.)])(?=[ \t]))*+"
 """What may stand before a block in a quote or an item of a list."""
 _ATX: Final = re.compile(_CONTAINER + r"(?P<level>#{1,6})(?:[ \t][^\r\n]*+)?(?=[\r\n]|\Z)")
@@ -132,7 +131,7 @@ class PageMarkdown:
                 if await self._store.chunks_of(path):
                     return path
         if names is None:
-            raise IndexNotReady("The contents of the book are being read. Try again in a moment.")
+            raise IndexNotReady(NOT_READ)
         similar = ", ".join(await run_cooperatively(names.similar(name)))
         raise NotFound(f"{_NO_PAGE} Similar pages: {similar}." if similar else _NO_PAGE)
 

@@ -1,4 +1,4 @@
-"""Read the question log: lists with filters, conversations, activity, pages and exports."""
+"""Read the question log: lists with filters, single questions, conversations, activity by day."""
 
 import json
 import re
@@ -8,20 +8,25 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
-from lib.errors import InvalidRequest
-from lib.question_log import LogReader, Outcome, fold
+from lib.errors import InvalidRequest, NotFound
+from lib.question_log import LogReader, Outcome, QuestionLog, fold
 
 _AGE: Final = re.compile(r"([0-9]{1,5})([hdw])", re.ASCII)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _HOURS: Final = {"h": 1, "d": 24, "w": 7 * 24}
-_MAX_ID: Final = 2**63 - 1
+_DAY: Final = 24 * 3600 * 1000
+"""Milliseconds."""
+_MAX_DAYS: Final = 3_660
+_MAX_CONVERSATION: Final = 1_000
+MAX_ID: Final = 2**63 - 1
 _MAX_NAME: Final = 100
 _MAX_PATH: Final = 1_000
 _MAX_WORDS: Final = 200
+_NO_QUESTION: Final = "The log has no such question."
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,7 +45,7 @@ class Period(msgspec.Struct, kw_only=True):
         Raises `InvalidRequest`.
         """
         start = parse_time(self.since, "since") if self.since else 0
-        return start, parse_time(self.until, "until", ends=True) if self.until else _MAX_ID
+        return start, parse_time(self.until, "until", ends=True) if self.until else MAX_ID
 
 
 class QuestionFilter(Period, kw_only=True):
@@ -67,8 +72,8 @@ class QuestionsQuery(QuestionFilter, kw_only=True):
     """Selects a page of questions."""
 
     before: Annotated[
-        int, msgspec.Meta(ge=1, le=_MAX_ID, description="The `next` of the previous page.")
-    ] = _MAX_ID
+        int, msgspec.Meta(ge=1, le=MAX_ID, description="The `next` of the previous page.")
+    ] = MAX_ID
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
@@ -123,6 +128,65 @@ class QuestionPage(msgspec.Struct, frozen=True, kw_only=True):
     """Of all pages."""
 
 
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """The questions of one conversation, oldest first."""
+
+    questions: list[QuestionRow]
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The question is no longer in the log."""
+
+    deleted: Literal[True] = True
+
+
+class DayActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """Questions of a day in UTC."""
+
+    date: str
+    questions: int = 0
+    answered: int = 0
+    refused: int = 0
+    declined: int = 0
+    failed: int = 0
+    left: int = 0
+    small_talk: int = 0
+    up: int = 0
+    down: int = 0
+    unsupported: int = 0
+    """Questions whose answer has an unsupported sentence."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    embedding_tokens: int = 0
+    cost_usd: float | None = 0.0
+    """Of the questions whose price is known; null if there is none."""
+    first_p50: float | None = None
+    """Seconds to the first token."""
+    first_p95: float | None = None
+
+
+class LanguageActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """Questions in one language."""
+
+    language: str
+    questions: int
+
+
+class InterfaceActivity(msgspec.Struct, frozen=True, kw_only=True):
+    """Questions through one route."""
+
+    interface: str
+    questions: int
+
+
+class Activity(msgspec.Struct, frozen=True, kw_only=True):
+    """Every day that the period touches, and the questions of these days by language and route."""
+
+    days: list[DayActivity]
+    languages: list[LanguageActivity]
+    interfaces: list[InterfaceActivity]
+
+
 def parse_time(text: str, field: str, *, ends: bool = False) -> int:
     """Parse an age (`24h`, `7d`, `2w`) or a UTC date to milliseconds since 1970.
 
@@ -137,7 +201,7 @@ def parse_time(text: str, field: str, *, ends: bool = False) -> int:
         except ValueError:
             pass
         else:
-            return max(0, day * 24 * 3600 * 1000)
+            return max(0, day * _DAY)
     raise InvalidRequest(
         f"The field {field} is neither an age such as 24h, 7d or 2w, "
         "nor a date such as 2026-11-30.",
@@ -147,31 +211,113 @@ def parse_time(text: str, field: str, *, ends: bool = False) -> int:
 
 async def list_questions(log: LogReader, wanted: QuestionsQuery) -> QuestionPage:
     """One page of the questions that the filter selects, newest first. Raises `InvalidRequest`."""
-    return await log.read(partial(_list, wanted))
+    where, values = sql_condition(wanted)
+
+    def read(connection: sqlite3.Connection) -> QuestionPage:
+        counted = f"SELECT count(*) FROM questions WHERE {where}"
+        (total,) = connection.execute(counted, values).fetchone()
+        found = newest(connection, where, values, wanted.before, wanted.limit + 1)
+        shown = found[: wanted.limit]
+        return QuestionPage(
+            questions=shown,
+            next=shown[-1].id if len(found) > len(shown) else None,
+            total=total,
+        )
+
+    return await log.read(read)
 
 
-def _list(wanted: QuestionsQuery, connection: sqlite3.Connection) -> QuestionPage:
-    where, values = _condition(wanted)
-    (total,) = connection.execute(
-        f"SELECT count(*) FROM questions WHERE {where}", values
-    ).fetchone()
-    found = connection.execute(
-        f"SELECT * FROM questions WHERE {where} AND id < ? ORDER BY id DESC LIMIT ?",
-        (*values, wanted.before, wanted.limit + 1),
-    ).fetchall()
-    shown = found[: wanted.limit]
-    return QuestionPage(
-        questions=_rows(connection, shown),
-        next=shown[-1]["id"] if len(found) > len(shown) else None,
-        total=total,
+async def find_question(log: LogReader, question: int) -> QuestionRow:
+    """Find a question by its id. Raises `NotFound`."""
+    found = await log.read(
+        lambda connection: newest(connection, "id = ?", [min(question, MAX_ID)], MAX_ID, 1)
+    )
+    if not found:
+        raise NotFound(_NO_QUESTION)
+    return found[0]
+
+
+async def read_conversation(log: LogReader, conversation: str) -> Conversation:
+    """The last questions of a conversation. Raises `NotFound`."""
+    found = await log.read(
+        lambda connection: newest(
+            connection, "conversation = ?", [conversation], MAX_ID, _MAX_CONVERSATION
+        )
+    )
+    if not found:
+        raise NotFound("The log has no such conversation.")
+    return Conversation(questions=found[::-1])
+
+
+async def delete_question(log: QuestionLog, question: int) -> Deleted:
+    """Delete a question with all that belongs to it. Raises `NotFound`."""
+    if not await log.delete(min(question, MAX_ID)):
+        raise NotFound(_NO_QUESTION)
+    return Deleted()
+
+
+async def count_activity(log: LogReader, period: Period) -> Activity:
+    """Count the questions of each day that the period touches. Raises `InvalidRequest`."""
+    start, end = period.bounds()
+    last = (min(end - 1, int(time.time() * 1000))) // _DAY
+    first = max(start // _DAY, last - _MAX_DAYS + 1)
+    return await log.read(partial(_count_activity, first, last))
+
+
+def _count_activity(first: int, last: int, connection: sqlite3.Connection) -> Activity:
+    within = (first * _DAY, (last + 1) * _DAY)
+    counts = {each["day"]: dict(each) for each in connection.execute(_COUNTS_BY_DAY, within)}
+    for each in connection.execute(_PERCENTILES_BY_DAY, within):
+        for name in ("first_p50", "first_p95"):
+            counts[each["day"]][name] = each[name] / 1000
+    days = []
+    for day in range(first, last + 1):
+        counted = counts.get(day, {"day": day})
+        del counted["day"]
+        date = (_EPOCH + timedelta(days=day)).date().isoformat()
+        days.append(DayActivity(date=date, **counted))
+    return Activity(
+        days=days,
+        languages=[
+            LanguageActivity(language=name, questions=questions)
+            for name, questions in connection.execute(_COUNTS_BY.format("language"), within)
+        ],
+        interfaces=[
+            InterfaceActivity(interface=name, questions=questions)
+            for name, questions in connection.execute(_COUNTS_BY.format("interface"), within)
+        ],
     )
 
 
-def _condition(wanted: QuestionFilter) -> tuple[str, list[object]]:
-    """The SQL condition of a filter, and its parameters."""
-    start, end = wanted.bounds()
+_WITHIN: Final = "FROM questions WHERE asked_at >= ? AND asked_at < ?"
+_COUNTS_BY_DAY: Final = f"""
+SELECT asked_at / {_DAY} AS day, count(*) AS questions,
+    {", ".join(f"sum(outcome = '{each}') AS {each}" for each in get_args(Outcome))},
+    count(CASE WHEN vote = 'up' THEN 1 END) AS up,
+    count(CASE WHEN vote = 'down' THEN 1 END) AS down,
+    sum(unsupported > 0) AS unsupported, sum(prompt_tokens) AS prompt_tokens,
+    sum(completion_tokens) AS completion_tokens, sum(embedding_tokens) AS embedding_tokens,
+    sum(cost_usd) AS cost_usd
+{_WITHIN} GROUP BY day
+"""
+# The nearest rank: the first value that the share of all values does not exceed.
+_PERCENTILES_BY_DAY: Final = f"""
+SELECT day, min(CASE WHEN 100 * place >= 50 * timed THEN first_ms END) AS first_p50,
+    min(CASE WHEN 100 * place >= 95 * timed THEN first_ms END) AS first_p95
+FROM (
+    SELECT asked_at / {_DAY} AS day, first_ms,
+        row_number() OVER (PARTITION BY asked_at / {_DAY} ORDER BY first_ms) AS place,
+        count(*) OVER (PARTITION BY asked_at / {_DAY}) AS timed
+    {_WITHIN} AND first_ms IS NOT NULL
+) GROUP BY day
+"""
+_COUNTS_BY: Final = f"SELECT {{0}}, count(*) {_WITHIN} GROUP BY {{0}} ORDER BY 2 DESC, 1 LIMIT 100"
+
+
+def sql_condition(wanted: QuestionFilter) -> tuple[str, list[object]]:
+    """The SQL condition of a filter, and its parameters. Raises `InvalidRequest`."""
     terms = ["asked_at >= ?", "asked_at < ?"]
-    values: list[object] = [start, end]
+    values: list[object] = [*wanted.bounds()]
     for column in ("outcome", "vote", "language", "interface"):
         if value := getattr(wanted, column):
             terms.append(f"{column} = ?")
@@ -190,16 +336,18 @@ def _condition(wanted: QuestionFilter) -> tuple[str, list[object]]:
     return " AND ".join(terms), values
 
 
-def _rows(connection: sqlite3.Connection, found: Sequence[sqlite3.Row]) -> list[QuestionRow]:
-    """The questions with their passages."""
+def newest(
+    connection: sqlite3.Connection, where: str, values: Sequence[object], before: int, most: int
+) -> list[QuestionRow]:
+    """The last questions before an id that meet an SQL condition, newest first."""
+    # With the index by time, SQLite would sort all questions by id first.
+    found = connection.execute(
+        f"SELECT * FROM questions NOT INDEXED WHERE {where} AND id < ? ORDER BY id DESC LIMIT ?",
+        (*values, before, most),
+    ).fetchall()
     passages: defaultdict[int, list[PassageRow]] = defaultdict(list)
     ids = json.dumps([each["id"] for each in found])
-    for each in connection.execute(
-        "SELECT question_id, file_path, heading, url, start_char, end_char, score, cited"
-        " FROM passages JOIN places ON places.id = place_id"
-        " WHERE question_id IN (SELECT value FROM json_each(?)) ORDER BY question_id, position",
-        (ids,),
-    ):
+    for each in connection.execute(_PASSAGES, (ids,)):
         passages[each["question_id"]].append(
             PassageRow(
                 file_path=each["file_path"],
@@ -212,6 +360,13 @@ def _rows(connection: sqlite3.Connection, found: Sequence[sqlite3.Row]) -> list[
             )
         )
     return [_row(each, passages[each["id"]]) for each in found]
+
+
+_PASSAGES: Final = """
+SELECT question_id, file_path, heading, url, start_char, end_char, score, cited
+FROM passages JOIN places ON places.id = place_id
+WHERE question_id IN (SELECT value FROM json_each(?)) ORDER BY question_id, position
+"""
 
 
 def _row(found: sqlite3.Row, passages: list[PassageRow]) -> QuestionRow:

@@ -261,6 +261,7 @@ class QuestionLog(LogReader):
         self._offset = clock() - elapsed()
         self._changed_at: float | None = None
         self._started_at = elapsed()
+        self._erasing = False
         self._writer = LogWriter(path, prepare=_prepare, maintain=self._maintain, elapsed=elapsed)
 
     def start(self) -> None:
@@ -275,6 +276,18 @@ class QuestionLog(LogReader):
     def vote(self, answer: int, vote: str, reason: str | None, note: str | None) -> None:
         """Queue a reader's vote on an answer that was added before. `note` is masked already."""
         self._writer.put(partial(_vote, answer, vote, reason, note))
+
+    async def delete(self, question: int) -> bool:
+        """Delete a question with all that belongs to it, also from the disk.
+
+        Returns whether it was there. Raises as `write`.
+        """
+        statement = "DELETE FROM questions WHERE id = ?"
+        deleted = await self.write(lambda each: each.execute(statement, (question,)).rowcount)
+        if deleted:
+            self._erasing = True
+            await self.flush()
+        return bool(deleted)
 
     async def write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `change` in the writing thread, after what is queued, in a transaction of its own.
@@ -343,6 +356,11 @@ class QuestionLog(LogReader):
             yield
         if freed:  # the file shrinks when the changes are copied into it
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if self._erasing:  # the file of recent changes still has what was deleted
+            connection.execute("PRAGMA busy_timeout = 0")
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            connection.execute(f"PRAGMA busy_timeout = {1e3 * BUSY_SECONDS:.0f}")
+            self._erasing = bool(busy)
 
     def _clock_changed(self) -> bool:
         """Whether the clock was set since the last call.

@@ -92,6 +92,7 @@ def defined_names(tree: ast.Module) -> Iterator[str]:
 IN_OPENAPI = {
     "AskQuery",
     "CompletionRequest",
+    "DayActivity",
     "ErrorAnswer",
     "Gap",
     "GapLanguage",
@@ -99,13 +100,18 @@ IN_OPENAPI = {
     "GapsQuery",
     "IndexFacts",
     "LogStatus",
+    "InterfaceActivity",
+    "LanguageActivity",
     "ModelList",
     "NearestPage",
+    "PageUse",
     "PassageRow",
     "SearchQuery",
     "Selection",
     "StatusQuery",
     "UIChatRequest",
+    "UncitedHeading",
+    "UncitedHeadings",
 }
 """Names that /openapi.json shows as schemas."""
 

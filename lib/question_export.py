@@ -1,0 +1,159 @@
+"""Export the question log: as CSV, as JSON Lines, and as lines of golden questions."""
+
+import asyncio
+import csv
+import io
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Final, Literal
+
+import msgspec
+import regex
+
+from lib.book_pages import read_source
+from lib.errors import Conflict, NotFound
+from lib.golden import write_question
+from lib.question_list import (
+    MAX_ID,
+    PassageRow,
+    QuestionFilter,
+    QuestionRow,
+    find_question,
+    newest,
+    sql_condition,
+)
+from lib.question_log import LogReader
+from lib.search import check_index
+from lib.sessions import MAX_EXCHANGES
+from lib.settings import Settings
+from lib.store import Store
+
+_BATCH: Final = 500
+_PLAIN: Final = tuple(name for name in QuestionRow.__struct_fields__ if name != "passages")
+_COLUMNS: Final = (*_PLAIN, "cited", "nearest")
+_JOINT: Final = "; "
+_BOM: Final = "\ufeff"
+"""With it, spreadsheets read UTF-8."""
+
+# A cell with a line break, a comma or a semicolon is several cells for a spreadsheet that expects
+# another separator, so a formula is looked for behind each of them.
+_SIGNS: Final = "=+\\-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−"
+_SEPARATORS: Final = ",;|\t\r\n"
+_BEFORE_FORMULA: Final = regex.compile(
+    rf"([\s\p{{Z}}\p{{C}}\p{{M}}\p{{Pi}}\p{{Pf}}\"'`{_SEPARATORS}]++)([{_SIGNS}])?"
+)
+_FORMULA: Final = regex.compile(rf"[{_SIGNS}]")
+
+
+class ExportQuery(QuestionFilter, kw_only=True):
+    """Selects the questions of an export."""
+
+    format: Literal["csv", "jsonl"] = "csv"
+
+
+async def export_questions(log: LogReader, wanted: ExportQuery) -> AsyncIterator[bytes]:
+    """Return the pieces of a file with the questions that a filter selects, newest first.
+
+    Each piece is read by itself, so a slow client keeps nothing open. Questions that are added
+    meanwhile are not part of it. The first piece is read here. Raises `InvalidRequest`.
+    """
+    where, values = sql_condition(wanted)
+    write = _write_csv if wanted.format == "csv" else _write_json
+
+    def read(before: int) -> Callable[[sqlite3.Connection], tuple[bytes, int]]:
+        def piece(connection: sqlite3.Connection) -> tuple[bytes, int]:
+            found = newest(connection, where, values, before, _BATCH)
+            return write(found), found[-1].id if len(found) == _BATCH else 0
+
+        return piece
+
+    head = _csv_lines([_COLUMNS], _BOM) if wanted.format == "csv" else b""
+    first, before = await log.read(read(MAX_ID))
+
+    async def pieces(piece: bytes, before: int) -> AsyncIterator[bytes]:
+        yield piece
+        while before:
+            piece, before = await log.read(read(before))
+            yield piece
+
+    return pieces(head + first, before)
+
+
+def _write_json(found: Iterable[QuestionRow]) -> bytes:
+    return b"".join(msgspec.json.encode(each) + b"\n" for each in found)
+
+
+def _write_csv(found: Iterable[QuestionRow]) -> bytes:
+    return _csv_lines(_cells(each) for each in found)
+
+
+def _csv_lines(rows: Iterable[Sequence[object]], before: str = "") -> bytes:
+    """Rows of RFC 4180."""
+    written = io.StringIO(before)
+    written.seek(0, io.SEEK_END)
+    csv.writer(written, lineterminator="\r\n").writerows(rows)
+    return written.getvalue().encode()
+
+
+def _cells(row: QuestionRow) -> list[object]:
+    plain = {"asked_at": row.asked_at.isoformat()}
+    values = [plain.get(name, getattr(row, name)) for name in _PLAIN]
+    cited = [each for each in row.passages if each.cited]
+    nearest = [each for each in row.passages if not each.cited]
+    values += [_addresses(cited), _addresses(nearest)]
+    return [_harmless(each) if isinstance(each, str) else each for each in values]
+
+
+def _addresses(passages: Iterable[PassageRow]) -> str:
+    return _JOINT.join(dict.fromkeys(each.url or each.file_path for each in passages))
+
+
+def _harmless(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet could take for a formula.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    if text[:1] in ("\t", "\r", "\n"):
+        text = f"'{text}"
+    if not _FORMULA.search(text):
+        return text
+    if _FORMULA.match(text):
+        text = f"'{text}"
+    return _BEFORE_FORMULA.sub(_guard, text)
+
+
+def _guard(found: "regex.Match[str]") -> str:
+    before, sign = found.groups()
+    if sign and (found.start() == 0 or any(each in before for each in _SEPARATORS)):
+        return f"{before}'{sign}"
+    return found[0]
+
+
+async def golden_line(log: LogReader, settings: Settings, store: Store, question: int) -> bytes:
+    """A line of golden questions (`lib.golden`), from the first place that the answer cites.
+
+    Raises `NotFound`, and `Conflict` if it is unknown what answers the question.
+    """
+    row = await find_question(log, question)
+    cited = next((each for each in row.passages if each.cited), None)
+    if cited is None and row.outcome not in ("refused", "declined"):
+        raise Conflict(
+            "The answer cites no place, so it is unknown what answers this question. "
+            "Write its line by hand."
+        )
+    history = [] if row.stands_alone else await log.read(lambda each: _earlier(each, row))
+    text = ""
+    if cited:
+        with suppress(NotFound):
+            manifest = check_index(await store.manifest())
+            text = await asyncio.to_thread(read_source, settings, manifest, cited.file_path)
+    line = await asyncio.to_thread(write_question, row.question, history, cited, text)
+    return line + b"\n"
+
+
+def _earlier(connection: sqlite3.Connection, row: QuestionRow) -> list[str]:
+    """The questions that the answer could refer to, oldest first."""
+    where = "conversation = ? AND outcome != 'small_talk'"
+    found = newest(connection, where, [row.conversation], row.id, MAX_EXCHANGES)
+    return [each.question for each in reversed(found)]
