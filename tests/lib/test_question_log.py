@@ -7,6 +7,7 @@ import resource
 import sqlite3
 import stat
 import threading
+import time
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing, contextmanager
@@ -29,7 +30,9 @@ from lib.question_log import (
     fold,
 )
 from lib.question_log_writer import _MAX_QUEUED
+from tests.api import serving
 from tests.clock import Clock
+from tests.conftest import MakeSettings
 
 DAY = 86_400
 NOW = 1_796_000_000.0
@@ -864,3 +867,62 @@ async def test_a_reader_cannot_write(log: QuestionLog) -> None:
     with pytest.raises(QuireError, match="read-only"):
         await rows(log, "DELETE FROM questions")
     assert await answers(log) == [1]
+
+
+# In the application
+
+
+async def test_answers_go_on_without_a_disk(
+    make_settings: MakeSettings, own_index: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (own_index / FILE_NAME).mkdir()
+    async with serving(make_settings(question_log=30, qdrant_path=own_index)) as api:
+        log = api.services.question_log
+        assert log
+        for _ in range(3):
+            assert (await api.ask()).status == 200
+            await log.flush()
+        answer = await api.as_admin("GET", "/admin/status")
+        problem = "The file cannot be opened. Check the owner of the file and of its folder."
+        assert answer.json()["log"]["problem"] == problem
+        metrics = (await api.as_admin("GET", "/metrics")).text
+        assert "quire_question_log_failing 1.0" in metrics
+        (own_index / FILE_NAME).rmdir()
+        await log.flush()
+        assert await rows(log, "SELECT count(*) FROM questions") == [3]
+        metrics = (await api.as_admin("GET", "/metrics")).text
+        assert "quire_question_log_failing 0.0" in metrics
+        assert "quire_question_log_written 3.0" in metrics
+        assert f"quire_question_log_bytes {float(log.bytes)}" in metrics
+        assert log.bytes > 10_000
+    assert len([each for each in warnings(caplog) if "question log" in each]) == 2
+
+
+async def test_a_log_that_is_off_creates_nothing(
+    make_settings: MakeSettings, own_index: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(make_settings(qdrant_path=own_index)) as api:
+        await api.ask()
+        assert "quire_question_log_written 0.0" in (await api.as_admin("GET", "/metrics")).text
+    assert not any(FILE_NAME in each for each in os.listdir(own_index))
+    put(own_index / FILE_NAME, b"questions of last year")
+    async with serving(make_settings(qdrant_path=own_index)) as api:
+        await api.ask()
+    assert content(own_index / FILE_NAME) == b"questions of last year"
+    (warning,) = warnings(caplog)
+    assert str(own_index / FILE_NAME) in warning
+
+
+async def test_an_idle_server_expires_questions(
+    make: Make, make_settings: MakeSettings, own_index: Path, times: Times
+) -> None:
+    times.day.now = time.time() - 100 * DAY
+    log = make(own_index / FILE_NAME)
+    log.add(entry(1, asked_at=round(1e3 * times.day.now)))
+    log.add(entry(2, asked_at=round(1e3 * time.time())))
+    await log.close()
+    async with serving(make_settings(question_log=30, qdrant_path=own_index)) as api:
+        served = api.services.question_log
+        assert served
+        await until(lambda: served.bytes)
+        assert await answers(served) == [2]
