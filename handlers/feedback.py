@@ -6,7 +6,7 @@ from quart_rate_limiter import rate_limit
 from handlers import body, operation, require_known_origin, respond, services
 from handlers.limits import limits
 from lib.api import Operation
-from lib.feedback import FeedbackAnswer, FeedbackRequest
+from lib.feedback import FeedbackAnswer, FeedbackRequest, answer_key
 
 blueprint = Blueprint("feedback", __name__)
 
@@ -27,5 +27,8 @@ blueprint = Blueprint("feedback", __name__)
 )
 async def feedback() -> Response:
     require_known_origin()
-    await services().chat.feedback.vote(await body(FeedbackRequest), services().metrics)
+    given = await body(FeedbackRequest)
+    await services().chat.feedback.vote(given, services().metrics)
+    if log := services().question_log:
+        log.vote(answer_key(given.answer_id), given.vote, given.reason, given.note)
     return respond(FeedbackAnswer())

@@ -37,7 +37,8 @@ class FeedbackRequest(msgspec.Struct, kw_only=True):
         Annotated[
             str,
             msgspec.Meta(
-                max_length=_MAX_NOTE_CHARACTERS, description="The reader's own words. Not kept."
+                max_length=_MAX_NOTE_CHARACTERS,
+                description="The reader's own words. Kept only if the author keeps a question log.",
             ),
         ]
         | None

@@ -10,20 +10,18 @@ import secrets
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from lib.masking import REDACTED, key_redactor
 from lib.settings import Settings
 
 _access_log = logging.getLogger("access")
 
-_REDACTED = "[redacted]"
-_MIN_SECRET_LENGTH = 4
-"""Redacting a shorter key would hide half of every line."""
 _KEY_PATTERN = re.compile(r"(?i)\bbearer\s++[^\s'\",]++|\bsk-[A-Za-z0-9_-]{4,}+")
 _OWN_LOGGERS = ("access", "handlers", "lib", "quire")
 """Only these log at DEBUG: there, libraries log whole requests, with keys and questions."""
@@ -85,19 +83,10 @@ def _is_not_send_warning(record: logging.LogRecord) -> bool:
 
 def _redactor(settings: Settings) -> _Redact:
     """A function that replaces configured keys and strings that look like keys."""
-    known: set[str] = set()
-    for each in fields(settings):
-        if each.metadata.get("secret"):
-            value = getattr(settings, each.name)
-            for entry in [value] if isinstance(value, str) else value:
-                known |= {entry, entry.partition(":")[2]}  # name:key
-    # The longest first: one key may be the beginning of another.
-    ordered = sorted((k for k in known if len(k) >= _MIN_SECRET_LENGTH), key=len, reverse=True)
-    keys = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+    redact_keys = key_redactor(settings.secrets)
 
     def redact(text: str) -> str:
-        text = keys.sub(_REDACTED, text) if keys else text
-        return _KEY_PATTERN.sub(_REDACTED, text)
+        return _KEY_PATTERN.sub(REDACTED, redact_keys(text))
 
     return redact
 

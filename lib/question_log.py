@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from lib.errors import LogUnavailable, NotFound, QuireError, Stopping, TimedOut
 from lib.languages import normalize
+from lib.masking import mask
 from lib.question_log_writer import (
     BUSY_SECONDS,
     MAINTENANCE_SECONDS,
@@ -163,7 +164,8 @@ class LoggedQuestion(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: float | None = 0.0
     passages: tuple[LoggedPassage, ...] = ()
     vector: bytes = b""
-    """Of a question without a good answer, if it was embedded and nothing in it was masked."""
+    """Of a question without a good answer, if it was embedded. It is not stored if something in the
+    question was masked."""
     vector_model: str = ""
 
 
@@ -250,10 +252,13 @@ class QuestionLog(LogReader):
         *,
         days: int,
         max_bytes: int,
+        mask: Callable[[str], str] = mask,
         clock: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`mask` replaces personal data in a question or a note before it is written."""
         super().__init__(path)
+        self._mask = mask
         self._days = days
         self._max_bytes = max_bytes
         self._clock = clock
@@ -270,12 +275,12 @@ class QuestionLog(LogReader):
             self._writer.start()
 
     def add(self, entry: LoggedQuestion) -> None:
-        """Queue an entry. Takes microseconds, and never waits or raises."""
-        self._writer.put(partial(_insert, entry))
+        """Queue an entry, which is masked later. Takes microseconds, and never waits or raises."""
+        self._writer.put(partial(_insert, self._mask, entry))
 
     def vote(self, answer: int, vote: str, reason: str | None, note: str | None) -> None:
-        """Queue a reader's vote on an answer that was added before. `note` is masked already."""
-        self._writer.put(partial(_vote, answer, vote, reason, note))
+        """Queue a reader's vote on an answer that was added before."""
+        self._writer.put(partial(_vote, self._mask, answer, vote, reason, note))
 
     async def delete(self, question: int) -> bool:
         """Delete a question with all that belongs to it, also from the disk.
@@ -456,11 +461,14 @@ def _delete_unused_places(connection: sqlite3.Connection) -> None:
     )
 
 
-def _insert(entry: LoggedQuestion, connection: sqlite3.Connection) -> None:
+def _insert(
+    mask: Callable[[str], str], entry: LoggedQuestion, connection: sqlite3.Connection
+) -> None:
     columns = msgspec.structs.asdict(entry)
+    columns["question"] = mask(entry.question)
     for name in ("passages", "vector", "vector_model"):
         del columns[name]
-    columns["folded"] = fold(entry.question)
+    columns["folded"] = fold(columns["question"])
     names = ", ".join(columns)
     values = ", ".join("?" * len(columns))
     inserted = connection.execute(
@@ -483,16 +491,21 @@ def _insert(entry: LoggedQuestion, connection: sqlite3.Connection) -> None:
             " WHERE file_path = ? AND heading = ? AND url = ?",
             (question, position, *numbers, *place),
         )
-    if entry.vector:
+    if entry.vector and columns["question"] == entry.question:
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?)", (question, entry.vector_model, entry.vector)
         )
 
 
 def _vote(
-    answer: int, vote: str, reason: str | None, note: str | None, connection: sqlite3.Connection
+    mask: Callable[[str], str],
+    answer: int,
+    vote: str,
+    reason: str | None,
+    note: str | None,
+    connection: sqlite3.Connection,
 ) -> None:
-    note = _storable(note)
+    note = _storable(mask(note.strip())) if note and not note.isspace() else None
     found = connection.execute("SELECT question FROM questions WHERE answer = ?", (answer,))
     if question := found.fetchone():
         connection.execute(

@@ -28,6 +28,7 @@ from lib.generation import make_model, model_breaker
 from lib.indexing import index_differences, origin_folder
 from lib.ingest import Ingestion, IngestRequest
 from lib.llms import LlmsFiles
+from lib.masking import masker
 from lib.metrics import Metrics
 from lib.page_markdown import PageMarkdown
 from lib.pricing import embedding_weight
@@ -253,6 +254,7 @@ def make_question_log(settings: Settings) -> QuestionLog | None:
         path,
         days=settings.question_log,
         max_bytes=settings.max_log_mb * 1_000_000,
+        mask=masker(settings.secrets),
     )
 
 

@@ -395,6 +395,17 @@ class Settings:
         )
 
     @property
+    def secrets(self) -> set[str]:
+        """The configured keys and passwords. Keys with names are in it with and without them."""
+        found: set[str] = set()
+        for each in fields(self):
+            if each.metadata["secret"]:
+                value = getattr(self, each.name)
+                for entry in [value] if isinstance(value, str) else value:
+                    found |= {entry, entry.partition(":")[2]}  # name:key
+        return found - {""}
+
+    @property
     def origins(self) -> tuple[str, ...]:
         """Allowed origins: as configured, else those of `SITE_URL` and local development.
 
