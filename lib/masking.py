@@ -11,7 +11,7 @@ Dates, versions, IPv4 addresses, decimals, ranges, round numbers and powers of t
 
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -23,6 +23,7 @@ REDACTED: Final = "[redacted]"
 
 _MIN_KEY_LENGTH: Final = 4
 """Replacing a shorter key would hide half of every text."""
+_MIN_KEY_LIKE: Final = 11
 _MIN_DIGITS: Final = 8
 _MIN_DIGITS_WITH_PLUS: Final = 7
 
@@ -49,9 +50,9 @@ def masker(keys: Collection[str]) -> _Mask:
 def mask(text: str) -> str:
     """Replace e-mail addresses with "[email]", long numbers with "[number]", and strings that look
     like API keys with "[redacted]". Takes linear time."""
-    text = _KEY_LIKE.sub(REDACTED, text)
-    text = _replace(text, _emails, _EMAIL)
-    return _replace(text, _numbers, _NUMBER)
+    if any(len(word) >= _MIN_KEY_LIKE for word in text.split()):
+        text = _KEY_LIKE.sub(REDACTED, text)
+    return _replace(_replace(text, _emails, _EMAIL), _numbers, _NUMBER)
 
 
 def _replace(text: str, find: Callable[[str], Iterator[_Span]], marker: str) -> str:
@@ -60,7 +61,7 @@ def _replace(text: str, find: Callable[[str], Iterator[_Span]], marker: str) -> 
     for first, after in find(plain):
         pieces += text[end : starts[first]], marker
         end = starts[after]
-    return "".join((*pieces, text[end:]))
+    return "".join((*pieces, text[end:])) if pieces else text
 
 
 # --- Keys ---------------------------------------------------------------------------------------
@@ -76,6 +77,8 @@ _KEY_LIKE: Final = re.compile(
 
 # --- The plain copy -----------------------------------------------------------------------------
 
+_MAX_FOLDED: Final = 4_096
+"""Characters remembered. Others are looked up again."""
 _SPACED: Final = "\xe4"
 """Stands for any letter or mark beyond ASCII."""
 _UNSPACED: Final = "\u4e16"
@@ -89,26 +92,24 @@ _SPELLED: Final = re.compile(
 )
 
 
-def _plain(text: str) -> tuple[str, list[int] | range]:
+@lru_cache(maxsize=1)  # for e-mail addresses, then for numbers
+def _plain(text: str) -> tuple[str, Sequence[int]]:
     """A copy with one character for each of `_fold`, and where each begins in `text`."""
-    starts: list[int] | range = range(len(text) + 1)
-    plain = text
-    if not text.isascii():
-        folded = [_fold(character) for character in text]
-        starts = [at for at, character in enumerate(folded) if character]
-        starts.append(len(text))
-        plain = "".join(folded)
+    plain = text if text.isascii() else text.translate(_FOLDED)
+    starts: Sequence[int] = range(len(text) + 1)
+    if len(plain) < len(text):
+        shown = [at for at, character in enumerate(text) if _FOLDED[ord(character)]]
+        starts = [*shown, len(text)]
+    if not any(character in plain for character in "%&([{<"):
+        return plain, starts
     pieces, kept, end = list[str](), list[int](), 0
     for found in _SPELLED.finditer(plain):
         pieces += plain[end : found.start()], "@" if found["at"] else "."
         kept += starts[end : found.start() + 1]
         end = found.end()
-    if not pieces:
-        return plain, starts
     return "".join((*pieces, plain[end:])), [*kept, *starts[end:]]
 
 
-@lru_cache(maxsize=4_096)
 def _fold(character: str) -> str:
     """The ASCII character that a reader sees in it, or what stands for a letter; empty for an
     invisible one."""
@@ -128,6 +129,19 @@ def _fold(character: str) -> str:
     if category[0] in "LM":
         return _UNSPACED if IS_UNSPACED.match(character) else _SPACED
     return character
+
+
+class _Folded(dict[int, str]):
+    """`_fold` for `str.translate`."""
+
+    def __missing__(self, code: int) -> str:
+        folded = _fold(chr(code))
+        if len(self) < _MAX_FOLDED:
+            self[code] = folded
+        return folded
+
+
+_FOLDED: Final = _Folded()
 
 
 # --- E-mail addresses ---------------------------------------------------------------------------
@@ -212,10 +226,13 @@ _HARMLESS: Final = re.compile(
 )
 _RUN: Final = re.compile(r"(?:0x[0-9a-f]++|CVE-\d++-\d++)|[+(]{0,2}\d(?:[ \t()./-]{0,3}\d)*+", re.I)
 """Digits in groups, in the order of the text; hexadecimal numbers and names of vulnerabilities."""
+_DIGIT: Final = re.compile("[0-9]")
 _ROUND: Final = re.compile(r"[1-9]\d?0+")
 
 
 def _numbers(plain: str) -> Iterator[_Span]:
+    if len(_DIGIT.findall(plain)) < _MIN_DIGITS_WITH_PLUS:
+        return
     for found in _RUN.finditer(plain):
         if found[0][0] in "0Cc" and found[0][:2].lower() in ("0x", "cv"):
             continue
