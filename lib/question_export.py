@@ -31,6 +31,7 @@ from lib.store import Store
 
 _BATCH: Final = 500
 _PLAIN: Final = tuple(name for name in QuestionRow.__struct_fields__ if name != "passages")
+_ASKED_AT: Final = _PLAIN.index("asked_at")
 _COLUMNS: Final = (*_PLAIN, "cited", "nearest")
 _JOINT: Final = "; "
 _BOM: Final = "\ufeff"
@@ -97,8 +98,8 @@ def _csv_lines(rows: Iterable[Sequence[object]], before: str = "") -> bytes:
 
 
 def _cells(row: QuestionRow) -> list[object]:
-    plain = {"asked_at": row.asked_at.isoformat()}
-    values = [plain.get(name, getattr(row, name)) for name in _PLAIN]
+    values: list[object] = [getattr(row, name) for name in _PLAIN]
+    values[_ASKED_AT] = row.asked_at.isoformat().replace("+00:00", "Z")
     cited = [each for each in row.passages if each.cited]
     nearest = [each for each in row.passages if not each.cited]
     values += [_addresses(cited), _addresses(nearest)]
