@@ -409,6 +409,8 @@ def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
     connection.execute("BEGIN IMMEDIATE")  # another process may create it too
     if not _version(connection):
+        if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise LogUnavailable("The file is another program's database.")
         for statement in SCHEMA.split(";\n"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
