@@ -59,6 +59,13 @@ class QuestionFilter(Period, kw_only=True):
     language: Annotated[str, msgspec.Meta(max_length=_MAX_NAME)] = ""
     interface: Annotated[str, msgspec.Meta(max_length=_MAX_NAME, description="A route.")] = ""
     path: Annotated[str, msgspec.Meta(max_length=_MAX_PATH, description="A cited file.")] = ""
+    ids: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^([0-9]{1,18}(,[0-9]{1,18}){0,199})?$",
+            description="Up to 200 ids with commas, such as those of a gap.",
+        ),
+    ] = ""
     q: Annotated[
         str,
         msgspec.Meta(
@@ -330,6 +337,9 @@ def sql_condition(wanted: QuestionFilter) -> tuple[str, list[object]]:
             " (SELECT id FROM places WHERE file_path = ?))"
         )
         values.append(wanted.path)
+    if wanted.ids:
+        terms.append("id IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps([int(each) for each in wanted.ids.split(",")]))
     for word in dict.fromkeys(fold(wanted.q).split()):
         terms.append("instr(folded, ?)")
         values.append(word)

@@ -88,6 +88,8 @@ async def test_a_log_without_entries_is_empty(logging: Api) -> None:
         ("questions?q=a%00b", "q"),
         (f"questions?q={'a' * 201}", "q"),
         (f"questions?path={'a' * 1001}", "path"),
+        ("questions?ids=1;2", "ids"),
+        (f"questions?ids={','.join('1' * 201)}", "ids"),
         (f"questions?language={'a' * 101}", "language"),
         (f"questions?interface={'a' * 101}", "interface"),
         ("activity?since=x", "since"),
@@ -101,6 +103,15 @@ async def test_a_bad_parameter_is_named(logging: Api, path: str, field: str) -> 
     answer = await logging.as_admin("GET", f"/admin/{path}")
     assert answer.status == 400
     assert answer.json()["details"] == {"field": field}
+
+
+async def test_the_questions_of_a_gap_are_listed_by_their_ids(logging: Api) -> None:
+    await write(logging, [logged(), logged(), logged("Refused?", outcome="refused")])
+    for ids, found in (("1,3,99", [3, 1]), ("2", [2]), ("0", []), ("", [3, 2, 1])):
+        answer = await read(logging, f"/admin/questions?ids={ids}")
+        assert [each["id"] for each in answer["questions"]] == found
+        assert answer["total"] == len(found)
+    assert (await read(logging, "/admin/questions?ids=1,3&unanswered=true"))["total"] == 1
 
 
 async def test_a_row_has_all_fields(logging: Api) -> None:
