@@ -3,7 +3,6 @@
 import { make } from "../dom.ts";
 import { count, formatName, formatNumber, formatScore } from "./format.ts";
 import {
-  facts,
   foreign,
   placeLink,
   time,
@@ -13,7 +12,7 @@ import {
   type Session,
   type View,
 } from "./parts.ts";
-import type { Gap } from "./types.ts";
+import type { Gap, Gaps } from "./types.ts";
 
 const REASONS: [string, string][] = [
   ["refused", "refused"],
@@ -23,42 +22,53 @@ const REASONS: [string, string][] = [
 ];
 
 export function gaps(session: Session, route: Route): View {
-  return viewOfPeriod<{ gaps: Gap[] }>(session, route, {
+  return viewOfPeriod<Gaps>(session, route, {
     view: "gaps",
     title: "What to write next",
     fetch: (since, signal) => session.client.get("admin/gaps", { since }, signal),
-    show({ gaps }, since) {
-      session.say(count(gaps.length, "gap"));
+    show({ gaps, total, ungrouped }, since) {
+      session.say(count(total, "gap"));
+      const later =
+        ungrouped > 0 && make("p", { class: "quiet" }, `${count(ungrouped, "question")} not grouped yet. Load again later.`);
+      if (!gaps.length && ungrouped) return [later];
       if (!gaps.length) return [make("p", {}, "Every question in this period got a good answer.")];
       const list = make("ol", { class: "gaps" });
       for (const each of gaps) list.append(make("li", {}, gap(each, since)));
-      return [make("p", { class: "quiet" }, "Questions without a good answer by subject, most needed first."), list];
+      const left = total - gaps.length;
+      return [
+        make("p", { class: "quiet" }, "Questions without a good answer by subject, most needed first."),
+        list,
+        left > 0 && make("p", { class: "quiet" }, `And ${count(left, "more subject")}.`),
+        later,
+      ];
     },
   });
 }
 
 function gap(found: Gap, since: string): HTMLElement {
-  const { nearest } = found;
+  const { nearest, recent, before } = found;
   const outcomes = REASONS.filter(([name]) => found.outcomes[name]).map(
     ([name, text]) => `${formatNumber(found.outcomes[name]!)} ${text}`,
   );
   const languages = found.languages.map(({ language, questions }) => `${formatName(language)} ${formatNumber(questions)}`);
-  const near = nearest && make("span", {}, placeLink(nearest), ` (score ${formatScore(nearest.score)})`);
-  const trend = found.recent > found.before ? "more" : found.recent < found.before ? "fewer" : "as many";
+  const trend = recent > before ? "rising" : recent < before ? "falling" : "steady";
+  const own = viewAddress("questions", { since, ids: found.ids.join(",") });
   return make(
     "article",
     {},
     make("h2", {}, foreign(found.question, "clipped")),
-    facts([
-      ["Asked", `${count(found.questions, "time")} in ${count(found.conversations, "conversation")}`],
-      ["Trend", `${formatNumber(found.recent)} lately, ${formatNumber(found.before)} before: ${trend}`],
-      ["Why", outcomes.join(", ")],
-      ["Languages", languages.join(", ")],
-      ["Nearest page", near],
-      ["Last asked", time(found.last_asked)],
-    ]),
+    make(
+      "p",
+      { class: "meta" },
+      make("strong", {}, `${count(found.questions, "question")} in ${count(found.conversations, "conversation")}`),
+      make("span", { class: trend }, `${formatNumber(before)}, then ${formatNumber(recent)}: ${trend}`),
+      make("span", {}, outcomes.join(", ")),
+      make("span", {}, languages.join(", ")),
+      make("span", {}, "Last ", time(found.last_asked)),
+    ),
+    nearest && make("p", {}, "Nearest page: ", placeLink(nearest), ` (score ${formatScore(nearest.score)})`),
     wordings([...new Set([found.question, ...found.examples])]),
-    make("p", {}, make("a", { href: viewAddress("questions", { since, ids: found.ids.join(",") }) }, "Its questions")),
+    make("p", {}, make("a", { href: own }, "Its questions")),
   );
 }
 

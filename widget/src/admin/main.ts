@@ -118,10 +118,10 @@ async function signIn(key: string): Promise<void> {
     if (name) list.append(make("li", {}, make("a", { href: viewAddress(view) }, name)));
   }
   page.replaceChildren(
-    make("a", { class: "skip", href: "#", onclick: skip }, "Skip to the text"),
     make(
       "header",
       {},
+      make("a", { class: "skip", href: "#", onclick: skip }, "Skip to the text"),
       make("p", { class: "brand" }, foreign(state.index?.title || "Quire")),
       make("nav", { "aria-label": "Views" }, list),
       button("Sign out", () => showSignIn()),

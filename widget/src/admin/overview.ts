@@ -58,7 +58,8 @@ export function overview(session: Session, route: Route): View {
 function stateOf(session: Session) {
   const index = make("div");
   const ingestion = make("div");
-  const rest = make("div");
+  const budget = make("section");
+  const log = make("section");
   const failed = make("div");
   let timer: ReturnType<typeof setTimeout> | undefined;
   let stopped = false;
@@ -107,7 +108,8 @@ function stateOf(session: Session) {
     const open = [...ingestion.querySelectorAll("details[open]")].map(({ id }) => id);
     ingestion.replaceChildren(describeIngestion(status.ingestion));
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-    rest.replaceChildren(describeBudget(status.budget), describeLog(status.log));
+    budget.replaceChildren(...describeBudget(status.budget));
+    log.replaceChildren(...describeLog(status.log));
     const focused = document.activeElement;
     again.hidden = rebuild.hidden = running || !canIngest(status.index);
     cancel.hidden = !running;
@@ -124,7 +126,7 @@ function stateOf(session: Session) {
   return {
     element: make(
       "div",
-      {},
+      { class: "columns" },
       section("Index", index),
       section(
         "Last ingestion",
@@ -134,7 +136,8 @@ function stateOf(session: Session) {
           make("p", { class: "quiet" }, "The content was uploaded or named on the command line. Ingest it there again."),
         failed,
       ),
-      rest,
+      budget,
+      log,
     ),
     stop() {
       stopped = true;
@@ -223,34 +226,32 @@ function lines(title: string, all: string[]): HTMLElement | string {
   return make("details", { id: title, open: title === "Errors" && all.length <= FEW }, make("summary", {}, `${title}: ${formatNumber(all.length)}`), list);
 }
 
-function describeBudget(budget: Budget): HTMLElement {
+function describeBudget(budget: Budget): HTMLElement[] {
   const { tokens, tokens_limit, usd, usd_limit, refused, resets_at } = budget;
   const used = (spent: number, limit: number | null, format: (value: number) => string) =>
     limit ? `${format(spent)} of ${format(limit)} (${formatShare(spent / limit)})` : `${format(spent)}, no limit`;
-  return section(
-    "Budget today",
+  return [
+    make("h2", {}, "Budget today"),
     facts([
       ["Tokens", used(tokens, tokens_limit, formatNumber)],
       ["Cost, estimated", used(usd, usd_limit, formatUsd)],
       ["Refused", refused ? count(refused, "request") : null],
       ["Starts again", time(resets_at)],
     ]),
-  );
+  ];
 }
 
-function describeLog(log: Log): HTMLElement {
-  if (!log.enabled) return section("Question log", make("p", {}, "Off. ", log.hint));
-  return section(
-    "Question log",
-    log.problem ? notice(make("p", {}, log.problem)) : null,
-    facts([
-      ["Questions", formatNumber(log.questions)],
-      ["Oldest", log.oldest && time(log.oldest)],
-      ["Kept for", count(log.days, "day")],
-      ["Size", `${formatBytes(log.bytes)} of ${formatNumber(log.max_mb)} MB`],
-      ["Lost", log.lost ? count(log.lost, "entry", "entries") : null],
-    ]),
-  );
+function describeLog(log: Log): HTMLElement[] {
+  const heading = make("h2", {}, "Question log");
+  if (!log.enabled) return [heading, make("p", {}, "Off. ", log.hint)];
+  const described = facts([
+    ["Questions", formatNumber(log.questions)],
+    ["Oldest", log.oldest && time(log.oldest)],
+    ["Kept for", count(log.days, "day")],
+    ["Size", `${formatBytes(log.bytes)} of ${formatNumber(log.max_mb)} MB`],
+    ["Lost", log.lost ? count(log.lost, "entry", "entries") : null],
+  ]);
+  return log.problem ? [heading, notice(make("p", {}, log.problem)), described] : [heading, described];
 }
 
 function plots(all: Day[]): (Node | string)[] {

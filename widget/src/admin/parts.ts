@@ -63,7 +63,8 @@ export function bookLink(text: string, url: string | null): HTMLElement {
 
 function webAddress(url: string): string {
   try {
-    const { href, protocol } = new URL(url, document.baseURI);
+    // A path is that of Quire's own page of the book. Quire may be served under a path itself.
+    const { href, protocol } = new URL(url.replace(/^\/(?!\/)/, "./"), document.baseURI);
     return /^https?:$/.test(protocol) ? href : "";
   } catch {
     return "";

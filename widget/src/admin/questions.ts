@@ -301,7 +301,7 @@ function passages({ passages }: Row): HTMLElement {
     const state = `${each.cited ? "Cited" : "Not cited"}, score ${formatScore(each.score)}, `;
     list.append(make("li", {}, placeLink(each), make("span", { class: "meta" }, state, foreign(each.file_path))));
   }
-  return make("div", {}, make("h3", {}, "Passages"), list);
+  return make("div", {}, make("h2", {}, "Passages"), list);
 }
 
 function actions(session: Session, row: Row, element: HTMLElement, inConversation: boolean): HTMLElement {

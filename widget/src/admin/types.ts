@@ -149,6 +149,13 @@ export interface Gap {
   last_asked: string;
 }
 
+export interface Gaps {
+  gaps: Gap[];
+  total: number;
+  /** Questions that are not embedded yet. */
+  ungrouped: number;
+}
+
 export interface CitedPage {
   file_path: string;
   title: string;

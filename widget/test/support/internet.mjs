@@ -90,6 +90,15 @@ export async function startInternet() {
       });
     },
     quire: ({ port }) => hosts.set(QUIRE, proxy(port)),
+    /** Serve Quire under a path of another host, as a proxy that strips the path. */
+    quireUnder(host, path, { port }) {
+      const forwarded = proxy(port);
+      hosts.set(host, (request, response) => {
+        if (!request.url.startsWith(`${path}/`)) return response.writeHead(404).end();
+        request.url = request.url.slice(path.length);
+        return forwarded(request, response);
+      });
+    },
     /** `handle(request, response)` sees requests before Quire; true: it has answered. */
     fault: (handle) => (fault = handle),
     /** Cut every open connection to Quire. */

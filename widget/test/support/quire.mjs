@@ -52,7 +52,7 @@ export async function startQuire({ content, model, env = {} }) {
     }
     await pause(50);
   }
-  return { port, log: () => log, stop };
+  return { port, index, log: () => log, stop };
 }
 
 async function ready(port) {

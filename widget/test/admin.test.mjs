@@ -1,0 +1,449 @@
+// The page at /admin: signing in, every view, and what a reader may have written.
+
+import assert from "node:assert/strict";
+import { mkdir } from "node:fs/promises";
+import { test } from "node:test";
+import { ADMIN, KEY, downloaded, go, isAsWideAsItsWindow, loaded, signIn, useAdmin } from "./support/admin.mjs";
+import { violations } from "./support/axe.mjs";
+import { writeLog } from "./support/log.mjs";
+
+const DAY = 86_400_000;
+const MARKUP = `<img src="http://evil.example/x" onerror="window.hurt = 1"><script>window.hurt = 1</script><b>bold</b>`;
+const HOSTILE = {
+  markup: MARKUP,
+  "a long word": "W".repeat(1_000),
+  "direction overrides": "\u202Eover\u2066isolated\u202D\u2067 the end",
+  "a formula": `=HYPERLINK("http://evil.example", "x")`,
+  "combining marks": `Zalgo ${"o\u0300\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308\u0309\u030A".repeat(20)}`,
+};
+const LONG = "A long question. ".repeat(300);
+
+const LOOKS = {
+  light: {},
+  dark: { colorScheme: "dark" },
+  phone: { viewport: { width: 360, height: 740 } },
+};
+const VIEWS = ["overview", "questions", "gaps", "pages", "report"];
+/** A folder for a picture of every view. */
+const { SHOTS } = process.env;
+if (SHOTS) await mkdir(SHOTS, { recursive: true });
+
+const used = useAdmin({
+  async fill({ ask, vote, quire }) {
+    const first = await ask("How do I wind the clock?", "winding");
+    await ask("And after a long rest?", "winding");
+    await vote({ answer_id: first.answer_id, vote: "up" });
+    const second = await ask("Why does the clock stop at low water?", "stopping");
+    await vote({ answer_id: second.answer_id, vote: "down", reason: "incomplete", note: `Which brush? ${MARKUP}` });
+    for (const question of ["How deep is the Dead Sea?", "Wie tief ist das Tote Meer?", "Does Alexa read the tide?"]) {
+      await ask(question, question.replace(/\W/g, ""));
+    }
+    for (const [kind, question] of Object.entries(HOSTILE)) await ask(question, kind.replaceAll(" ", "-"));
+    const earlier = Array.from({ length: 120 }, (_, at) => ({
+      asked_at: Date.now() - Math.floor(at / 5) * DAY - 60_000,
+      question: `Question ${at} about the harbour`,
+      conversation: `earlier-${at}`,
+      outcome: ["answered", "answered", "refused", "left", "small_talk"][at % 5],
+      mode: "generated",
+      first_ms: 200 + 7 * at,
+      total_ms: 3_000,
+      prompt_tokens: 900,
+      completion_tokens: 100,
+      cost_usd: 0.0005,
+      passages: at % 5 > 1 ? [] : [
+        { file_path: "winding.md", heading: "Winding > The spring", url: "http://page.example/winding/#the-spring", start_char: 0, end_char: 9, score: 0.8, cited: true },
+        { file_path: "faults.md", heading: "Faults", url: "javascript:window.hurt = 1", start_char: 0, end_char: 9, score: 0.3, cited: false },
+      ],
+    }));
+    await writeLog(quire, [...earlier, { question: LONG, outcome: "refused", conversation: "long" }]);
+  },
+});
+
+const question = (page, text) => page.locator("details.question", { hasText: text }).first();
+
+async function opened(page, text) {
+  const found = question(page, text);
+  await found.locator("summary").click();
+  await found.locator(".detail > *").waitFor();
+  return found;
+}
+
+test("a wrong key gets the server's sentence; the right one stays in memory alone", async () => {
+  used.expected = /401/;
+  const page = await used.open();
+  assert.deepEqual(await violations(page), []);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "key");
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("alert").getByText("Enter the admin key.").waitFor();
+  await signIn(page, "wrong");
+  await page.getByRole("alert").getByText("This is not the admin key.").waitFor();
+  assert.deepEqual(await violations(page), []);
+  await signIn(page, "schlüssel-🔑");
+  await page.getByRole("alert").getByText("characters that cannot be sent").waitFor();
+  await signIn(page);
+  await loaded(page);
+  for (const view of ["Questions", "Gaps", "Overview"]) await go(page, view);
+  const traces = await page.evaluate(() => [
+    location.href,
+    document.documentElement.outerHTML,
+    JSON.stringify({ ...localStorage, ...sessionStorage }),
+    document.cookie,
+    JSON.stringify(history.state),
+    JSON.stringify(Object.values(window).filter((each) => typeof each === "string")),
+  ]);
+  assert.ok(!traces.join().includes(KEY));
+  assert.equal(await page.evaluate(async () => (await indexedDB.databases()).length + (await caches.keys()).length), 0);
+  assert.ok(!page.requested.join().includes(KEY));
+  await page.reload();
+  await page.getByLabel("Admin key").waitFor();
+  assert.equal(await page.getByLabel("Admin key").inputValue(), "");
+});
+
+test("after many wrong keys the server's sentence says how long to wait", async () => {
+  used.expected = /401|429/;
+  const page = await used.open(ADMIN, { extraHTTPHeaders: { "X-Forwarded-For": "203.0.113.7" } });
+  for (let at = 0; at < 11; at++) {
+    await signIn(page, `wrong ${at}`);
+    await page.getByRole("alert").filter({ hasText: /\w/ }).waitFor();
+    await page.getByRole("button", { name: "Sign in", disabled: false }).waitFor();
+  }
+  await page.getByRole("alert").getByText("Too many wrong keys").waitFor();
+});
+
+for (const [look, options] of Object.entries(LOOKS)) {
+  for (const view of VIEWS) {
+    test(`${view}, ${look}: no violation, no error, as wide as its window`, async () => {
+      const page = await used.view(view, options);
+      for (const summary of (await page.locator("main summary").all()).slice(0, 12)) await summary.click();
+      assert.equal(await page.getByText("Try again").count(), 0, await page.locator("main").innerText());
+      assert.deepEqual(await violations(page), []);
+      assert.ok(await isAsWideAsItsWindow(page));
+      if (SHOTS) await page.screenshot({ path: `${SHOTS}/${view}-${look}.png`, fullPage: true });
+    });
+  }
+}
+
+test("the page is used with the keyboard alone", async () => {
+  const page = await used.open();
+  const focused = () => page.evaluate(() => document.activeElement.textContent);
+  const press = async (...keys) => {
+    for (const key of keys) await page.keyboard.press(key);
+  };
+  await page.keyboard.type(KEY);
+  await press("Enter");
+  await loaded(page);
+  assert.equal(await focused(), "Overview");
+  assert.equal(await page.title(), "Overview · Quire");
+  await press("Shift+Tab", "Shift+Tab"); // past "Sign out"
+  assert.equal(await focused(), "Report");
+  await press("Shift+Tab", "Shift+Tab", "Shift+Tab", "Enter");
+  await loaded(page);
+  assert.equal(await focused(), "Questions");
+  assert.equal(await page.locator("nav [aria-current=page]").innerText(), "Questions");
+  await page.locator("header a.skip").focus();
+  await press("Enter");
+  assert.equal(await focused(), "Questions");
+  assert.match(page.url(), /#questions$/);
+  const summary = page.locator("details.question summary").first();
+  await summary.focus();
+  await press("Enter");
+  const remove = page.getByRole("button", { name: "Delete" });
+  await remove.focus();
+  await press("Enter");
+  await page.getByRole("dialog", { name: "Delete this question?" }).waitFor();
+  assert.equal(await focused(), "Keep");
+  await press("Escape");
+  assert.equal(await page.getByRole("dialog").count(), 0);
+  assert.equal(await focused(), "Delete");
+  for (const name of ["Outcome", "Period"]) {
+    await page.getByLabel(name).focus();
+    await press("ArrowDown");
+    await loaded(page);
+    assert.equal(await page.evaluate(() => document.activeElement.tagName), "SELECT", "the focus stays");
+  }
+});
+
+test("what a target needs: at least 24 pixels, except links in a line of text", async () => {
+  for (const view of ["overview", "questions", "gaps", "pages"]) {
+    const page = await used.view(view, LOOKS.phone);
+    const small = await page.evaluate(() =>
+      [...document.querySelectorAll("button, select, input, summary, nav a")]
+        .filter((each) => each.checkVisibility())
+        .filter((each) => each.getBoundingClientRect().height < 24)
+        .map((each) => each.outerHTML),
+    );
+    assert.deepEqual(small, []);
+  }
+});
+
+for (const [look, options] of Object.entries(LOOKS).filter(([look]) => look !== "dark")) {
+  test(`hostile questions are text: ${look}`, async () => {
+    const page = await used.view("questions", options);
+    for (const text of [...Object.values(HOSTILE), LONG.trim()]) {
+      await page.getByLabel("Words in the question").fill(text.split(/\s/)[0].slice(0, 200));
+      await page.getByRole("button", { name: "Search" }).click();
+      await loaded(page);
+      const found = page.locator("details.question").filter({ hasText: text.slice(0, 500) }).first();
+      const closed = await found.boundingBox();
+      assert.ok(closed.height < 200, `${text.slice(0, 20)} is clipped: ${closed.height}`);
+      await found.locator("summary").click();
+      assert.equal((await found.locator("summary bdi").textContent()).trim(), text.trim());
+      const whole = await found.locator("summary bdi").evaluate((each) => each.scrollHeight <= each.clientHeight + 1);
+      assert.ok(whole || text === HOSTILE["combining marks"], "all of it is shown");
+      assert.ok(await isAsWideAsItsWindow(page));
+    }
+    await page.getByRole("button", { name: "Clear" }).click();
+    await loaded(page);
+    const voted = page.locator("details.question", { hasText: "Why does the clock stop" }).first();
+    await voted.locator("summary").click();
+    assert.match(await voted.innerText(), /Which brush\? <img src=/);
+    await go(page, "Gaps");
+    for (const summary of await page.locator("main summary").all()) await summary.click();
+    await page.getByText(HOSTILE["a formula"]).first().waitFor();
+    assert.ok(await isAsWideAsItsWindow(page));
+    assert.equal(await page.evaluate(() => window.hurt), undefined);
+    assert.equal(await page.locator("main img, main script, main b").count(), 0);
+  });
+}
+
+test("direction overrides reverse nothing after them", async () => {
+  const page = await used.view("questions");
+  const found = question(page, "the end");
+  const order = await found.evaluate((details) => {
+    const boxes = [...details.querySelectorAll(".meta > *")].map((each) => each.getBoundingClientRect().left);
+    return boxes.every((left, at) => !at || left > boxes[at - 1]);
+  });
+  assert.ok(order);
+  const { direction, unicodeBidi } = await found.locator("bdi").evaluate((each) => {
+    const { direction, unicodeBidi } = getComputedStyle(each);
+    return { direction, unicodeBidi };
+  });
+  assert.equal(direction, "ltr");
+  assert.match(unicodeBidi, /isolate|plaintext/);
+});
+
+test("an answer's details: passages with links to the book, scores, vote and tokens", async () => {
+  const page = await used.view("questions");
+  const voted = await opened(page, "Why does the clock stop");
+  assert.match(await voted.innerText(), /Not helpful/);
+  assert.match(await voted.innerText(), /Incomplete/);
+  const link = voted.getByRole("link", { name: /Faults/ }).first();
+  assert.match(await link.getAttribute("href"), /^http:\/\/page\.example\/faults\/#/);
+  assert.equal(await link.getAttribute("rel"), "noopener noreferrer nofollow");
+  assert.equal(await link.getAttribute("target"), "_blank");
+  const earlier = await opened(page, "Question 0 about");
+  assert.match(await earlier.innerText(), /Faults/);
+  assert.equal(await earlier.getByRole("link", { name: "Faults" }).count(), 0, "javascript: is no link");
+  assert.match(await earlier.innerText(), /Not cited, score 0\.30/);
+  assert.match(await earlier.innerText(), /900 read, 100 written, \$0\.0005/);
+});
+
+test("filters are in the address; the searched words are not", async () => {
+  const page = await used.view("questions");
+  const total = () => page.locator("main p.quiet", { hasText: /question/ }).last().innerText();
+  const all = await total();
+  await page.getByLabel("Vote").selectOption("Not helpful");
+  await loaded(page);
+  assert.match(page.url(), /#questions\?vote=down$/);
+  assert.equal(await total(), "1 question");
+  await page.goBack();
+  await loaded(page);
+  assert.equal(await total(), all);
+  assert.equal(await page.getByLabel("Vote").inputValue(), "");
+  await page.getByLabel("Outcome").selectOption("Unanswered");
+  await loaded(page);
+  assert.match(page.url(), /unanswered=true/);
+  assert.equal(await page.locator(".outcome.answered").count(), 0);
+  await page.getByLabel("Language").selectOption("German");
+  await page.getByText("Wie tief ist das Tote Meer?").waitFor();
+  await loaded(page);
+  await page.getByLabel("Words in the question").fill("TOTE tief");
+  await page.keyboard.press("Enter");
+  await loaded(page);
+  assert.equal(await total(), "1 question");
+  assert.doesNotMatch(page.url(), /tote/i);
+  await page.getByLabel("Words in the question").fill("nothing has these words");
+  await page.keyboard.press("Enter");
+  await page.getByText("No question matches.").waitFor();
+  await page.getByRole("button", { name: "Clear" }).click();
+  await loaded(page);
+  assert.equal(await total(), all);
+});
+
+test("the list goes on, and the focus with it", async () => {
+  const page = await used.view("questions");
+  assert.equal(await page.locator("details.question").count(), 50);
+  await page.getByRole("button", { name: "Load more" }).click();
+  await page.locator("details.question").nth(99).waitFor();
+  const focused = await page.evaluate(() =>
+    [...document.querySelectorAll("details.question summary")].indexOf(document.activeElement),
+  );
+  assert.equal(focused, 50);
+  await page.getByRole("button", { name: "Load more" }).click();
+  await page.getByRole("button", { name: "Load more" }).waitFor({ state: "detached" });
+});
+
+test("a conversation shows its questions in order", async () => {
+  const page = await used.view("questions");
+  const found = await opened(page, "And after a long rest?");
+  await found.getByRole("link", { name: "Conversation" }).click();
+  await loaded(page);
+  await page.getByRole("heading", { level: 1, name: "Conversation" }).waitFor();
+  const texts = await page.locator("details.question bdi.clipped").allInnerTexts();
+  assert.deepEqual(texts, ["How do I wind the clock?", "And after a long rest?"]);
+  assert.deepEqual(await violations(page), []);
+});
+
+test("exports have the filter of the list, and CSV no formulas", async () => {
+  const page = await used.view("questions?outcome=refused");
+  const csv = await downloaded(page, page.getByRole("button", { name: "Download as CSV" }));
+  assert.equal(csv.name, "questions.csv");
+  assert.match(csv.text, /Dead Sea/);
+  assert.doesNotMatch(csv.text, /wind the clock/);
+  assert.doesNotMatch(csv.text, /(^|[,"])=HYPERLINK/m);
+  const lines = await downloaded(page, page.getByRole("button", { name: "Download as JSON Lines" }));
+  assert.equal(lines.name, "questions.jsonl");
+  const rows = lines.text.trim().split("\n").map((line) => JSON.parse(line));
+  assert.ok(rows.length > 20);
+  assert.ok(rows.every(({ outcome }) => outcome === "refused"));
+  assert.ok(rows.some((row) => row.question === LONG.trim() || row.question === LONG));
+});
+
+test("one click makes a line of the golden set", async () => {
+  const page = await used.view("questions");
+  const answered = await opened(page, "How do I wind the clock?");
+  const golden = await downloaded(page, answered.getByRole("button", { name: "Golden line" }));
+  assert.match(golden.name, /^golden-\d+\.jsonl$/);
+  assert.equal(JSON.parse(golden.text).question, "How do I wind the clock?");
+  const refused = await opened(page, "How deep is the Dead Sea?");
+  const line = await downloaded(page, refused.getByRole("button", { name: "Golden line" }));
+  assert.equal(JSON.parse(line.text).answerable, false);
+});
+
+test("a question is deleted after a confirmation", async () => {
+  await used.ask("Please call me at home", "personal");
+  const page = await used.view("questions");
+  await page.getByLabel("Words in the question").fill("call me at home");
+  await page.keyboard.press("Enter");
+  await page.getByText("1 question", { exact: true }).waitFor();
+  const found = await opened(page, "Please call me");
+  await found.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Keep" }).click();
+  assert.equal(await found.count(), 1);
+  await found.getByRole("button", { name: "Delete" }).click();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await found.waitFor({ state: "detached" });
+  assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByText("No question matches.").waitFor();
+});
+
+test("a gap leads to its questions, and a page to those that cite it", async () => {
+  const page = await used.view("gaps");
+  const gap = page.locator(".gaps > li", { hasText: "about the harbour" }).first();
+  await gap.getByRole("link", { name: "Its questions" }).click();
+  await loaded(page);
+  await page.getByText("Only the questions of one group.").waitFor();
+  const texts = await page.locator("details.question bdi.clipped").allInnerTexts();
+  assert.ok(texts.length > 1);
+  assert.ok(texts.every((text) => text.includes("about the harbour")), texts.join("\n"));
+  await go(page, "Pages");
+  const row = page.getByRole("table", { name: "Pages most cited" }).getByRole("row", { name: /winding\.md/ });
+  const cells = await row.getByRole("cell").allInnerTexts();
+  await row.getByRole("link").last().click();
+  await loaded(page);
+  await page.getByText(`${cells.at(-1)} questions`, { exact: true }).waitFor();
+});
+
+test("times are local, with UTC beside them", async () => {
+  const page = await used.view("questions", { timezoneId: "Asia/Tokyo" });
+  const time = page.locator("details.question time").first();
+  const asked = new Date(await time.getAttribute("datetime"));
+  const at = (timeZone) => asked.toLocaleTimeString("en-GB", { timeZone, hour: "2-digit", minute: "2-digit" });
+  assert.ok((await time.innerText()).includes(at("Asia/Tokyo")));
+  assert.ok((await time.getAttribute("title")).includes(at("UTC")));
+});
+
+test("plots have their figures as a table", async () => {
+  const page = await used.view("overview");
+  const figure = page.locator("figure", { hasText: "Questions per day" });
+  assert.equal(await figure.getByRole("img").count(), 1);
+  await figure.getByText("As a table").click();
+  const rows = await figure.getByRole("row").allInnerTexts();
+  assert.match(rows[0], /Day \(UTC\)\s+Answered\s+Unanswered\s+Other/);
+  assert.ok(rows.length > 20);
+  await page.getByLabel("Period").selectOption("7 days");
+  await loaded(page);
+  assert.match(page.url(), /#overview\?since=7d$/);
+  await figure.getByText("As a table").click();
+  assert.ok((await figure.getByRole("row").count()) <= 9);
+});
+
+test("the report is text, and a file", async () => {
+  const page = await used.view("report");
+  assert.match(await page.getByRole("region", { name: "Report" }).innerText(), /#/);
+  const report = await downloaded(page, page.getByRole("button", { name: "Download" }));
+  assert.equal(report.name, "report.md");
+  assert.ok(report.text.includes("Dead Sea"));
+});
+
+test("signing out leaves nothing behind", async () => {
+  const page = await used.view("questions");
+  await page.getByLabel("Words in the question").fill("secret words");
+  await page.getByRole("button", { name: "Search" }).click();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByLabel("Admin key").waitFor();
+  assert.doesNotMatch(await page.locator("body").innerText(), /Dead Sea|harbour|tide clock/);
+  await page.evaluate(() => (location.hash = "#gaps"));
+  assert.equal(await page.getByRole("heading", { level: 1 }).innerText(), "What readers ask");
+  await signIn(page);
+  await loaded(page);
+  await go(page, "Questions");
+  assert.equal(await page.getByLabel("Words in the question").inputValue(), "");
+});
+
+test("a key that the server no longer takes leads back to the form", async () => {
+  used.expected = /401/;
+  const page = await used.view("overview");
+  used.internet.fault((request, response) => {
+    response.writeHead(401, { "Content-Type": "application/json" });
+    response.end(JSON.stringify({ error: "This is not the admin key.", code: "UNAUTHORIZED", details: {} }));
+    return true;
+  });
+  await page.getByRole("link", { name: "Gaps" }).click();
+  await page.getByRole("alert").getByText("This is not the admin key.").waitFor();
+  assert.equal(await page.getByRole("navigation").count(), 0);
+});
+
+test("a server that is busy or gone: a sentence, and another try", async () => {
+  used.expected = /503|ERR_/;
+  const page = await used.view("overview");
+  const sentence = "The contents of the book are being read. Try again in a moment.";
+  used.internet.fault((request, response) => {
+    response.writeHead(503, { "Content-Type": "application/json" });
+    response.end(JSON.stringify({ error: sentence, code: "INDEX_NOT_READY", details: {} }));
+    return true;
+  });
+  await page.getByRole("link", { name: "Pages" }).click();
+  await page.getByText(sentence).first().waitFor();
+  assert.equal(await page.getByRole("status").innerText(), sentence);
+  assert.deepEqual(await violations(page), []);
+  used.internet.fault((request, response) => {
+    response.destroy();
+    return true;
+  });
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.locator("main").getByText("Quire cannot be reached.").waitFor();
+  used.internet.fault(null);
+  await page.getByRole("button", { name: "Try again" }).click();
+  await page.getByRole("heading", { name: "Most cited", exact: true }).waitFor();
+});
+
+test("Quire may be served under a path", async () => {
+  const page = await used.view("questions", { url: "http://page.example/docs/ask/admin" });
+  await question(page, "How do I wind").waitFor();
+  assert.ok(page.requested.every((url) => url.startsWith("http://page.example/docs/ask/")), page.requested.join("\n"));
+  await page.goto("http://page.example/docs/ask/admin/");
+  assert.equal(page.url(), "http://page.example/docs/ask/admin");
+});
