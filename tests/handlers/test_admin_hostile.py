@@ -325,7 +325,11 @@ async def test_words_are_searched_as_they_are(api: Api) -> None:
 async def test_ids_that_do_not_exist(api: Api, number: str) -> None:
     for method in ("GET", "DELETE"):
         for rule in api.app.url_map.iter_rules():
-            if rule.rule.startswith("/admin") and "<" in rule.rule and method in rule.methods:
+            if (
+                rule.rule.startswith("/admin")
+                and "<" in rule.rule
+                and method in (rule.methods or ())
+            ):
                 path = with_id(rule.rule, number)
                 answer = await api.request(method, path, headers=ADMIN)
                 assert answer.status in (400, 404, 405), path
@@ -337,14 +341,15 @@ async def test_hostile_questions_are_text_in_json(api: Api) -> None:
     assert answer.headers["Content-Type"] == "application/json"
     rows = answer.json()["questions"]
     assert [row["question"] for row in reversed(rows)] == [*HOSTILE_TEXTS]
-    assert [row["note"] for row in reversed(rows)] == [each[:1000] for each in HOSTILE_TEXTS]
+    notes = [row["note"] for row in reversed(rows)]
+    assert notes == [each[:1000].strip() for each in HOSTILE_TEXTS]
     lines = (await api.get("/admin/export?format=jsonl&since=", headers=ADMIN)).text
     exported = [json.loads(line) for line in lines.split("\n")[:-1]]
     assert exported == rows
     for row in rows:
         golden = await api.get(f"/admin/questions/{row['id']}/golden", headers=ADMIN)
         (line,) = golden.content.splitlines()
-        assert row["question"].startswith(json.loads(line)["question"])  # at most 1,000 characters
+        assert json.loads(line)["question"] in row["question"]  # stripped and shortened
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
