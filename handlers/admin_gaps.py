@@ -1,19 +1,24 @@
-"""GET /admin/gaps: what to write next."""
+"""GET /admin/gaps and GET /admin/report: what to write next, and a summary of a period."""
 
 from typing import Annotated, Final
 
 import msgspec
 from quart import Blueprint, Response
 
-from handlers import operation, query, respond, services
+from handlers import operation, query, question_log, respond, services
 from handlers.limits import require_admin
 from lib.api import Operation
 from lib.errors import NotFound
-from lib.gaps import Gaps
+from lib.gaps import GapFinder, Gaps
 from lib.question_list import parse_time
 from lib.question_log import NO_LOG
+from lib.report import ReportQuery, write_report
 
 _MAX_GAPS: Final = 200
+_ERRORS: Final = {
+    401: "The admin key is missing or wrong.",
+    404: "There is no question log.",
+}
 
 blueprint = Blueprint("admin_gaps", __name__, url_prefix="/admin")
 
@@ -40,17 +45,35 @@ async def _never_store(response: Response) -> Response:
         "Questions that the book does not answer, grouped, most needed first.",
         query=GapsQuery,
         answer=Gaps,
-        statuses={
-            401: "The admin key is missing or wrong.",
-            404: "There is no question log.",
-        },
+        statuses=_ERRORS,
         admin=True,
     )
 )
 async def gaps() -> Response:
     require_admin()
-    finder, wanted = services().gaps, query(GapsQuery)
-    if finder is None:
-        raise NotFound(NO_LOG)
+    finder, wanted = _finder(), query(GapsQuery)
     since = parse_time(wanted.since, "since")
     return respond(await finder.find(since=since, limit=wanted.limit))
+
+
+@blueprint.get("/report")
+@operation(
+    Operation(
+        "A period as Markdown, compared with the period before.",
+        query=ReportQuery,
+        content_type="text/markdown",
+        statuses=_ERRORS,
+        admin=True,
+    )
+)
+async def report() -> Response:
+    require_admin()
+    text = await write_report(question_log(), _finder(), query(ReportQuery))
+    return Response(text, content_type="text/markdown; charset=utf-8")
+
+
+def _finder() -> GapFinder:
+    finder = services().gaps
+    if finder is None:
+        raise NotFound(NO_LOG)
+    return finder

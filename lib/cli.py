@@ -1,4 +1,4 @@
-"""The command line: `serve`, `ingest`, `ask` and `eval`.
+"""The command line: `serve`, `ingest`, `ask`, `eval`, and those of `lib.cli_log`.
 
 Answers and tables go to stdout, everything else to stderr.
 """
@@ -22,6 +22,7 @@ from lib.answer import stream
 from lib.auth import stored_admin_key
 from lib.chat import MAX_CHAT_K, ChatRequest, prepare
 from lib.citations import Citation
+from lib.cli_log import add_log_commands, run_log_command
 from lib.errors import QuireError
 from lib.evaluation import SHARES, Plan, evaluate, find_valid_links
 from lib.evaluation_report import format_json, format_junit, format_text, make_report
@@ -67,13 +68,15 @@ def run(
                 return asyncio.run(_ask(settings, command.question))
             case "eval":
                 return asyncio.run(_eval(settings, command))
+            case "questions" | "gaps" | "report":
+                return asyncio.run(run_log_command(settings, command))
         return _serve(settings, serve)
     except KeyboardInterrupt:
         return _fail("\nInterrupted.", 130)  # 128 + SIGINT, as shells report it
 
 
 def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
-    """`command` is `serve`, `ingest`, `ask` or `eval`. Exits with 2 for wrong usage."""
+    """`command` names what to run, by default `serve`. Exits with 2 for wrong usage."""
     parser = argparse.ArgumentParser(
         prog="main.py", description="Ask a book; every claim links to its heading."
     )
@@ -103,6 +106,7 @@ def _parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     ask = commands.add_parser("ask", help="ask the book a question")
     ask.add_argument("question")
     _add_eval(commands.add_parser("eval", help="measure answers to golden questions"))
+    add_log_commands(commands)
     return parser.parse_args(arguments)
 
 

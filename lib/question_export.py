@@ -60,7 +60,7 @@ async def export_questions(log: LogReader, wanted: ExportQuery) -> AsyncIterator
     meanwhile are not part of it. The first piece is read here. Raises `InvalidRequest`.
     """
     where, values = sql_condition(wanted)
-    write = _write_csv if wanted.format == "csv" else _write_json
+    write = _write_rows if wanted.format == "csv" else _write_json
 
     def read(before: int) -> Callable[[sqlite3.Connection], tuple[bytes, int]]:
         def piece(connection: sqlite3.Connection) -> tuple[bytes, int]:
@@ -69,7 +69,7 @@ async def export_questions(log: LogReader, wanted: ExportQuery) -> AsyncIterator
 
         return piece
 
-    head = _csv_lines([_COLUMNS], _BOM) if wanted.format == "csv" else b""
+    head = write_csv(()) if wanted.format == "csv" else b""
     first, before = await log.read(read(MAX_ID))
 
     async def pieces(piece: bytes, before: int) -> AsyncIterator[bytes]:
@@ -85,7 +85,12 @@ def _write_json(found: Iterable[QuestionRow]) -> bytes:
     return b"".join(msgspec.json.encode(each) + b"\n" for each in found)
 
 
-def _write_csv(found: Iterable[QuestionRow]) -> bytes:
+def write_csv(found: Iterable[QuestionRow]) -> bytes:
+    """A whole table, with its head."""
+    return _csv_lines([_COLUMNS], _BOM) + _write_rows(found)
+
+
+def _write_rows(found: Iterable[QuestionRow]) -> bytes:
     return _csv_lines(_cells(each) for each in found)
 
 
@@ -119,9 +124,8 @@ def _harmless(text: str) -> str:
         text = f"'{text}"
     if not _FORMULA.search(text):
         return text
-    if _FORMULA.match(text):
-        text = f"'{text}"
-    return _BEFORE_FORMULA.sub(_guard, text)
+    guarded = _BEFORE_FORMULA.sub(_guard, text)
+    return f"'{guarded}" if _FORMULA.match(text) else guarded
 
 
 def _guard(found: "regex.Match[str]") -> str:

@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
 from typing import Any
 
-from lib.question_log import LoggedPassage, LoggedQuestion, QuestionLog
+from lib.question_log import FILE_NAME, LoggedPassage, LoggedQuestion, QuestionLog
 from tests.api import Api
 
 DAY = 24 * 3600 * 1000
+_NUMBERS = count(1)
 
 
 def passage(file_path: str = "guide/tides.md", **changes: Any) -> LoggedPassage:
@@ -34,6 +37,32 @@ def logged(question: str = "When does the tide turn?", **changes: Any) -> Logged
         "mode": "generated",
     }
     return LoggedQuestion(question=question, **(values | changes))
+
+
+def asked(question: str, *, days_ago: float = 1, **changes: Any) -> LoggedQuestion:
+    """A question in a conversation of its own, whose answer can be voted on."""
+    number = next(_NUMBERS)
+    values = {
+        "asked_at": int(time.time() * 1000 - days_ago * DAY),
+        "answer": number,
+        "conversation": f"c{number}",
+        "first_ms": 250,
+    }
+    return logged(question, **(values | changes))
+
+
+async def write_log(folder: Path, *entries: LoggedQuestion, **votes: str) -> Path:
+    """Write the entries to the log in `folder`, in order, and return its file.
+
+    `votes`: `up` or `down` by question.
+    """
+    log = QuestionLog(folder / FILE_NAME, days=3_650, max_bytes=10**9)
+    for each in entries:
+        log.add(each)
+        if each.answer and (vote := votes.get(each.question)):
+            log.vote(each.answer, vote, None, None)
+    await log.close()
+    return log.path
 
 
 def log_of(api: Api) -> QuestionLog:

@@ -18,12 +18,14 @@ from lib.sites.detection import detect_site
 from tests.api import ADMIN_KEY, listening
 from tests.conftest import MakeSettings
 from tests.handbook import ROOT, block, blocks
+from tests.logged import asked, write_log
 from tests.shell import ShellResult, run
 from tests.tiny_book import BOOK, write_book
 
 PUSH = "Push the docs on each site build"
 PUSH_BUILD = "Push the built site"
 DEPLOY = "Space deployment"
+REPORT = "Weekly report of reader questions"
 """Headings of the chapter on GitHub Actions."""
 
 
@@ -61,6 +63,20 @@ def test_workflows_have_minimal_permissions(heading: str) -> None:
     assert "${{" not in "".join(step.get("run", "") for step in job["steps"])
 
 
+def test_report_workflow_may_only_write_issues() -> None:
+    whole = workflow(REPORT)
+    assert whole["permissions"] == {"issues": "write"}
+    assert set(whole["on"]) == {"schedule", "workflow_dispatch"}
+    (job,) = whole["jobs"].values()
+    assert job["timeout-minutes"] <= 60
+    assert not [step for step in job["steps"] if "uses" in step]
+    assert "secrets." not in json.dumps(job["env"])
+    assert "${{" not in "".join(step["run"] for step in job["steps"])
+    # The step that calls Quire has no token, and the one with the token no key of Quire.
+    for step in job["steps"]:
+        assert not {"ADMIN_API_KEY", "GH_TOKEN"} <= set(step.get("env", {}))
+
+
 def test_pinned_actions_name_their_version() -> None:
     (text, other) = (block("github-actions.md", heading, "yaml") for heading in (PUSH, DEPLOY))
     for line in re.findall(r"uses: .*", text + other):
@@ -74,9 +90,15 @@ CHECKOUT = {
 }
 
 
+def write_script(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
 @dataclass(frozen=True)
 class Runner:
-    """Runs the steps of the push workflow in a checkout."""
+    """Runs the steps of a workflow in a checkout."""
 
     folder: Path
     address: str
@@ -85,10 +107,7 @@ class Runner:
     def of(cls, folder: Path, address: str, files: Mapping[str, str]) -> "Runner":
         write_book(folder / "checkout", files)
         # Shorten the pauses between status requests.
-        pause = folder / "bin/sleep"
-        pause.parent.mkdir()
-        pause.write_text("#!/bin/sh\nexec /bin/sleep 0.02\n")
-        pause.chmod(0o755)
+        write_script(folder / "bin/sleep", "#!/bin/sh\nexec /bin/sleep 0.02\n")
         return cls(folder, address)
 
     async def step(self, name: str, heading: str = PUSH, **secrets: str) -> ShellResult:
@@ -98,7 +117,7 @@ class Runner:
 
         def value(expression: str) -> str:
             found = re.fullmatch(
-                r"\$\{\{ (secrets|vars|steps\.push\.outputs)\.(\w+) \}\}", expression
+                r"\$\{\{ (secrets|vars|github|steps\.push\.outputs)\.(\w+) \}\}", expression
             )
             assert found, expression
             return (outputs if found[1].startswith("steps") else secrets)[found[2]]
@@ -206,6 +225,97 @@ async def test_push_workflow_fails_without_a_server(tmp_path: Path) -> None:
     ran = await runner.step(WAIT)
     assert ran.code == 1
     assert "There is no idle Quire at" in ran.output
+
+
+AWAKE, FETCH, OPEN = "Wait until Quire is awake", "Fetch the report", "Open an issue"
+HOSTILE = (
+    "$(touch stolen) `touch stolen`\n::error::stop\nNo questions were asked.\n"
+    "'; touch stolen; ' @everyone fixes #1 </details><img src=x>"
+)
+GH = """#!/bin/sh
+printf '%s\\0' "$@" >> "$RUNNER_TEMP/gh"
+printf '\\0' >> "$RUNNER_TEMP/gh"
+test "$GH_TOKEN" = a-token && test "$GH_REPO" = me/book || exit 4
+test "$1 $2" != "issue list" || echo 17
+"""
+"""Records the arguments of each call. One issue is open."""
+
+
+def files_named(folder: Path, name: str) -> list[Path]:
+    return list(folder.rglob(name))
+
+
+def calls_of_gh(folder: Path) -> list[list[str]]:
+    if not (folder / "gh").exists():
+        return []
+    calls = (folder / "gh").read_text(encoding="utf-8").split("\0\0")
+    return [call.split("\0") for call in calls[:-1]]
+
+
+async def run_report(folder: Path, address: str, key: str = ADMIN_KEY) -> dict[str, ShellResult]:
+    """Run the steps of the report workflow until one fails."""
+    runner = Runner.of(folder, address, {})
+    (folder / "checkout").mkdir(exist_ok=True)
+    write_script(folder / "bin/gh", GH)
+    ran: dict[str, ShellResult] = {}
+    secrets = {"ADMIN_API_KEY": key, "token": "a-token", "repository": "me/book"}
+    assert list(steps(REPORT)) == [AWAKE, FETCH, OPEN]
+    for name in (AWAKE, FETCH, OPEN):
+        ran[name] = await runner.step(name, REPORT, **secrets)
+        assert key not in ran[name].output
+        if ran[name].code:
+            break
+    return ran
+
+
+@needs_curl
+async def test_report_workflow_replaces_the_issue(
+    make_settings: MakeSettings, own_index: Path, tmp_path: Path
+) -> None:
+    await write_log(own_index, asked("Where is the mole?", outcome="refused"), asked(HOSTILE))
+    settings = make_settings(qdrant_path=own_index, question_log=30)
+    async with listening(settings) as address:
+        ran = await run_report(tmp_path, address)
+    assert ran[OPEN].code == 0, ran
+    label, listed, created, closed = calls_of_gh(tmp_path)
+    assert label[:3] == ["label", "create", "reader-questions"]
+    assert listed[:2] == ["issue", "list"]
+    assert created[:4] == ["issue", "create", "--label", "reader-questions"]
+    assert re.fullmatch(r"Reader questions, 20\d\d-W\d\d", created[-1])
+    assert closed == ["issue", "close", "17"]
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert created[5] == str(tmp_path / "report.md")
+    assert "`Where is the mole?`" in report
+    assert not files_named(tmp_path, "stolen")
+    # Only GitHub's own lines of a log may begin with two colons.
+    assert "\n::" not in report
+    assert "mole" not in "".join(each.output for each in ran.values())
+
+
+@needs_curl
+async def test_report_workflow_opens_no_issue_without_questions(
+    make_settings: MakeSettings, own_index: Path, tmp_path: Path
+) -> None:
+    async with listening(make_settings(qdrant_path=own_index, question_log=30)) as address:
+        ran = await run_report(tmp_path, address)
+    assert ran[OPEN].code == 0, ran
+    assert calls_of_gh(tmp_path) == []
+
+
+@needs_curl
+@pytest.mark.parametrize(
+    ("days", "key", "says"),
+    [(0, ADMIN_KEY, "Set QUESTION_LOG=30d"), (30, "a-wrong-key", "UNAUTHORIZED")],
+    ids=["no log", "wrong key"],
+)
+async def test_report_workflow_fails_with_the_reason(
+    make_settings: MakeSettings, own_index: Path, tmp_path: Path, days: int, key: str, says: str
+) -> None:
+    async with listening(make_settings(qdrant_path=own_index, question_log=days)) as address:
+        ran = await run_report(tmp_path, address, key)
+    assert list(ran) == [AWAKE, FETCH]
+    assert ran[FETCH].code == 1
+    assert says in ran[FETCH].output
 
 
 async def test_deployment_copies_the_book_and_its_configuration(tmp_path: Path) -> None:
