@@ -1,12 +1,12 @@
-"""Mask personal data in a text that is going to be stored: e-mail addresses, long numbers and keys.
+"""Mask personal data in text before it is stored: e-mail addresses, long numbers and API keys.
 
-`mask` looks for them in a plain copy of the text, whose digits, dashes and spaces are those of
-ASCII. That finds them in any script, in full width, percent-encoded, with invisible characters in
-between, and spelled like "name (at) example (dot) org". The rest of the text stays as it is.
+`mask` searches a folded copy of the text, in which digits, dashes and spaces are ASCII. This finds
+data in any script, in full width, percent-encoded, with invisible characters in between, and
+spelled like "name (at) example (dot) org". The rest of the text is unchanged.
 
-A number is long with eight digits or more, also in groups, as in phone, card and account numbers.
-Dates, versions, IPv4 addresses, decimals, ranges, round numbers and powers of two are none. Nor is
-`vite@5.4.1` an address. A rule that is not sure masks.
+A long number has at least eight digits, also in groups: phone, card and account numbers. Dates,
+versions, IPv4 addresses, decimals, ranges, round numbers and powers of two are kept, and
+`vite@5.4.1` is not an address. In doubt, a rule masks.
 """
 
 import re
@@ -22,7 +22,7 @@ _NUMBER: Final = "[number]"
 REDACTED: Final = "[redacted]"
 
 _MIN_KEY_LENGTH: Final = 4
-"""Replacing a shorter key would hide half of every text."""
+"""Replacing a shorter key would hide half of the text."""
 _MIN_KEY_LIKE: Final = 11
 _MIN_DIGITS: Final = 8
 _MIN_DIGITS_WITH_PLUS: Final = 7
@@ -32,7 +32,7 @@ _Span = tuple[int, int]
 
 
 def key_redactor(keys: Collection[str]) -> _Mask:
-    """A function that replaces these keys."""
+    """Return a function that replaces these keys."""
     # The longest first: one key may be the beginning of another.
     ordered = sorted((k for k in keys if len(k) >= _MIN_KEY_LENGTH), key=len, reverse=True)
     if not ordered:
@@ -42,7 +42,7 @@ def key_redactor(keys: Collection[str]) -> _Mask:
 
 
 def masker(keys: Collection[str]) -> _Mask:
-    """A function that masks a text, and replaces these keys in it."""
+    """Return a function that masks a text and replaces these keys in it."""
     redact = key_redactor(keys)
     return lambda text: mask(redact(text))
 
@@ -72,17 +72,17 @@ _KEY_LIKE: Final = re.compile(
     r"|(?<![A-Za-z0-9])(?=[A-Za-z]*+\d)(?=\d*+[A-Za-z])[A-Za-z0-9]{32,}+",
     re.ASCII,
 )
-"""Known beginnings, or 32 letters and digits in a row."""
+"""Known prefixes, or 32 consecutive letters and digits."""
 
 
-# --- The plain copy -----------------------------------------------------------------------------
+# --- Folded copy -----------------------------------------------------------------------------
 
 _MAX_FOLDED: Final = 4_096
-"""Characters remembered. Others are looked up again."""
+"""Characters in the cache. Others are computed each time."""
 _SPACED: Final = "\xe4"
-"""Stands for any letter or mark beyond ASCII."""
+"""Placeholder for letters and marks beyond ASCII."""
 _UNSPACED: Final = "\u4e16"
-"""Stands for any letter or mark of a script without spaces."""
+"""Placeholder for letters and marks of scripts without spaces."""
 _SPELLED: Final = re.compile(
     r"(?P<at>%(?:25){0,2}40|&#0{0,4}64;|&#x0{0,4}40;|&commat;"
     rf"|[ ]{{0,2}}[\[({{<][ ]{{0,2}}(?:@|[a{_SPACED}]t|arroba)[ ]{{0,2}}[\])}}>][ ]{{0,2}})"
@@ -94,7 +94,7 @@ _SPELLED: Final = re.compile(
 
 @lru_cache(maxsize=1)  # for e-mail addresses, then for numbers
 def _plain(text: str) -> tuple[str, Sequence[int]]:
-    """A copy with one character for each of `_fold`, and where each begins in `text`."""
+    """Fold the text. Also returns the offset in `text` of each character of the copy."""
     plain = text if text.isascii() else text.translate(_FOLDED)
     starts: Sequence[int] = range(len(text) + 1)
     if len(plain) < len(text):
@@ -111,8 +111,8 @@ def _plain(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _fold(character: str) -> str:
-    """The ASCII character that a reader sees in it, or what stands for a letter; empty for an
-    invisible one."""
+    """The ASCII character that looks like this one, a placeholder for other letters, or "" for an
+    invisible character."""
     if character.isascii():
         return character
     category = unicodedata.category(character)
@@ -180,15 +180,15 @@ def _emails(plain: str) -> Iterator[_Span]:
 
 
 def _domain_length(local: str, at: str, domain: str) -> int:
-    """Length of the domain of an e-mail address; 0 if it is none."""
+    """Length of the domain if this is an e-mail address, else 0."""
     if not local or local == "git" or _VERSION.match(domain):
         return 0
     if found := _STARTS_WITH_PROVIDER.match(domain):
         return max(found.end(), _named_length(domain))
     length = _named_length(domain)
-    if "@" not in at:  # "documented at example.org" is no address
+    if "@" not in at:  # "documented at example.org" is not an address
         return length if " dot " in domain.casefold() else 0
-    # Between words there may be an operator or the name of a decorator.
+    # With spaces around, "@" may be an operator or begin a decorator.
     top = domain[:length].rpartition(".")[2]
     return length if at == "@" or (at.endswith(" ") and _COMMON.fullmatch(top)) else 0
 
@@ -262,13 +262,13 @@ def _long(plain: str, group: list[_Span]) -> Iterator[_Span]:
 
 
 def _is_near_power_of_two(digits: str) -> bool:
-    """Whether it is like 2147483647 or 4294967296, which programs have as limits."""
+    """Whether it is a limit of programs, such as 2147483647 or 4294967296."""
     number = int(digits) if len(digits) <= 20 else 0
     return any(each & (each - 1) == 0 for each in (number - 1, number, number + 1)) and number > 1
 
 
 def _is_range(text: str, parts: list[str]) -> bool:
-    """Whether it is like 8000-9000, or several years."""
+    """Whether it is a range such as 8000-9000, or several years."""
     if all(re.fullmatch(_YEAR, part) for part in parts):
         return True
     ports = len(parts) == 2 and "-" in text and all(0 < len(part) <= 5 for part in parts)

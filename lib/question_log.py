@@ -1,10 +1,10 @@
 """The question log: what readers asked and how it was answered, in an SQLite file beside the index.
 
-It is off unless `QUESTION_LOG` says for how long to keep entries. It holds no address, key, session
-id or user agent: only what `LoggedQuestion` lists, with personal data masked (`lib.masking`).
+Off unless `QUESTION_LOG` sets how long to keep entries. It holds the fields of `LoggedQuestion`,
+with personal data masked (`lib.masking`), and no address, key, session id or user agent.
 
-One thread writes (`lib.question_log_writer`). Everyone else reads through connections of their own,
-which see a consistent state (WAL). Another process may read and write the same file.
+One thread writes (`lib.question_log_writer`). Each reader has a connection of its own and sees a
+consistent snapshot (WAL). Other processes may read and write the same file.
 """
 
 import asyncio
@@ -46,21 +46,21 @@ FILE_NAME: Final = "questions.sqlite3"
 NO_LOG: Final = "There is no question log. Set QUESTION_LOG=30d to keep one."
 
 _READERS: Final = 2
-"""Queries at a time. The others wait."""
+"""Concurrent queries. Further ones wait."""
 _READ_SECONDS: Final = 10.0
 _STEPS: Final = 20_000
-"""Instructions of SQLite between two looks at the clock: about a millisecond."""
+"""SQLite instructions between checks of the time limit, about a millisecond."""
 _DAY_MS: Final = 24 * 3_600_000
 _CLOCK_SECONDS: Final = 60.0
-"""A larger difference between the time of day and the time that has passed is a changed clock."""
+"""If the wall clock and the monotonic clock differ by more, the wall clock was changed."""
 _FILL: Final = 0.9
-"""A file above its limit shrinks to this share of it."""
+"""A file over its limit is reduced to this share of the limit."""
 _JOURNAL_BYTES: Final = 4_000_000
-"""SQLite's file of recent changes (WAL) is cut to this size."""
+"""SQLite's write-ahead log is truncated to this size."""
 _DELETED: Final = 100
-"""Entries that one transaction deletes, in some milliseconds."""
+"""Entries deleted per transaction, which takes some milliseconds."""
 _FREED: Final = 250
-"""Pages that one transaction gives back to the system."""
+"""Pages of the file freed per transaction."""
 
 Outcome = Literal["answered", "refused", "declined", "failed", "left", "small_talk"]
 """answered: by the model or with quotes. refused: no passage seemed to answer, so the model was not
@@ -170,16 +170,16 @@ class LoggedQuestion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogState(msgspec.Struct, frozen=True, kw_only=True):
-    """What the log holds, and whether it can be written."""
+    """Size and state of the log."""
 
     bytes: int
     questions: int
     oldest: int | None
     """Time of the oldest entry, in milliseconds since 1970."""
     lost: int
-    """Entries that were not written since the start."""
+    """Entries lost since the start."""
     problem: str | None
-    """Why nothing can be written or read now."""
+    """Why the log cannot be written or read now."""
 
 
 class LogReader:
@@ -219,7 +219,7 @@ class LogReader:
             raise for_caller(error) from error
 
     def _open(self) -> sqlite3.Connection | None:
-        """Open the file; None if there is none, or nothing in it."""
+        """Open the file. Returns None if it is missing or empty."""
         if not self.path.is_file():
             return None
         address = f"{self.path.resolve().as_uri()}?mode=ro"
@@ -241,7 +241,7 @@ class LogReader:
 
 
 class QuestionLog(LogReader):
-    """Writes the log. Nothing about the disk disturbs an answer (`LogWriter`).
+    """Writes the log. Problems of the disk do not affect answers (`LogWriter`).
 
     Before the first entry there is no file, and `read` sees an empty log.
     """
@@ -270,7 +270,7 @@ class QuestionLog(LogReader):
         self._writer = LogWriter(path, prepare=_prepare, maintain=self._maintain, elapsed=elapsed)
 
     def start(self) -> None:
-        """Begin to expire the entries of an earlier start."""
+        """Start to expire the entries of earlier runs."""
         if self.path.is_file():
             self._writer.start()
 
@@ -283,9 +283,9 @@ class QuestionLog(LogReader):
         self._writer.put(partial(_vote, self._mask, answer, vote, reason, note))
 
     async def delete(self, question: int) -> bool:
-        """Delete a question with all that belongs to it, also from the disk.
+        """Delete a question with its passages and vector, and overwrite them on disk.
 
-        Returns whether it was there. Raises as `write`.
+        Returns whether it existed. Raises the errors of `write`.
         """
         statement = "DELETE FROM questions WHERE id = ?"
         deleted = await self.write(lambda each: each.execute(statement, (question,)).rowcount)
@@ -295,7 +295,7 @@ class QuestionLog(LogReader):
         return bool(deleted)
 
     async def write(self, change: Callable[[sqlite3.Connection], _T]) -> _T:
-        """Run `change` in the writing thread, after what is queued, in a transaction of its own.
+        """Run `change` in the writing thread, after queued changes, in a transaction of its own.
 
         Raises its errors, `LogUnavailable` and `TimedOut`.
         """
@@ -306,13 +306,13 @@ class QuestionLog(LogReader):
         await self._writer.flush()
 
     async def close(self) -> None:
-        """Write what is queued and close the file, unless the disk hangs."""
+        """Write queued changes and close the file, unless the disk hangs."""
         self._closing = True
         await self._writer.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     async def state(self) -> LogState:
-        """Describe the log. Raises nothing."""
+        """Describe the log. Never raises."""
         problem = self._writer.problem
         questions, oldest = 0, None
         try:
@@ -349,7 +349,7 @@ class QuestionLog(LogReader):
         return connection
 
     def _maintain(self, connection: sqlite3.Connection, hourly: bool) -> Iterator[None]:
-        """Delete what is too old or too much, in transactions of some milliseconds."""
+        """Delete expired entries and shrink a file over its limit, in short transactions."""
         if hourly and not self._clock_changed():
             yield from self._expire(connection)
         if file_bytes(connection) > self._max_bytes:
@@ -359,9 +359,9 @@ class QuestionLog(LogReader):
             connection.execute(f"PRAGMA incremental_vacuum({_FREED})").fetchall()
             freed = True
             yield
-        if freed:  # the file shrinks when the changes are copied into it
+        if freed:  # only a checkpoint shrinks the file
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        if self._erasing:  # the file of recent changes still has what was deleted
+        if self._erasing:  # the write-ahead log still has the deleted question
             connection.execute("PRAGMA busy_timeout = 0")
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             connection.execute(f"PRAGMA busy_timeout = {1e3 * BUSY_SECONDS:.0f}")
@@ -378,7 +378,7 @@ class QuestionLog(LogReader):
         self._offset = offset
         if changed:
             self._changed_at = self._elapsed()
-            _log.info("The clock was set. Old entries of the question log are deleted in an hour.")
+            _log.info("The clock was changed. Old entries of the question log will be deleted in an hour.")
         return changed
 
     def _expire(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -432,7 +432,7 @@ def _summarise(connection: sqlite3.Connection) -> tuple[int, int | None]:
 
 
 def _count_free(connection: sqlite3.Connection) -> int:
-    """Pages of the file that hold nothing."""
+    """Number of free pages in the file."""
     (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
     return int(pages)
 
@@ -474,7 +474,7 @@ def _insert(
     names = ", ".join(columns)
     values = ", ".join("?" * len(columns))
     inserted = connection.execute(
-        # An entry is written twice if a disk reports an error after a commit.
+        # An entry is retried if the disk reports an error after the commit.
         f"INSERT INTO questions ({names}) VALUES ({values})"
         " ON CONFLICT (answer) WHERE answer IS NOT NULL DO NOTHING",
         [_storable(value) for value in columns.values()],
@@ -517,7 +517,7 @@ def _vote(
 
 
 def _storable(value: Any) -> Any:
-    """Replace what SQLite refuses: lone surrogates, NUL, endless and longer numbers."""
+    """Replace what SQLite cannot store: lone surrogates, NUL, infinity, long integers."""
     if isinstance(value, str):
         return value.encode(errors="replace").decode().replace("\0", "\ufffd")
     if isinstance(value, int):
@@ -528,17 +528,17 @@ def _storable(value: Any) -> Any:
 
 
 def fold(text: str) -> str:
-    """Prepare a text for full-text search: without case, marks and the width of characters."""
+    """Normalise text for search: remove case, diacritics and full-width forms."""
     if text.isascii():
         return text.casefold()
     decomposed = normalize("NFKD", text)
-    # Marks of the classes up to 9 tell letters of India and Japan apart.
+    # Marks of the classes up to 9 distinguish letters in scripts of India and Japan.
     plain = "".join(c for c in decomposed if unicodedata.combining(c) < 10)
     return normalize("NFC", plain.casefold())
 
 
 def pack_vector(vector: npt.NDArray[np.float32]) -> bytes:
-    """Round a vector to int8, the largest number of which is 127. The cosines stay."""
+    """Scale a vector to int8 with a maximum of 127, which preserves cosines."""
     largest = max(float(np.abs(vector).max()), 1e-12)
     packed: bytes = np.rint(vector * (127 / largest)).astype(np.int8).tobytes()
     return packed

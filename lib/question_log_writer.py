@@ -1,9 +1,10 @@
 """Write the question log in one thread, in batches, so that no answer waits for the disk.
 
 Changes are queued in memory and committed together, about twice a second. While the file cannot be
-written (a full disk, a lock, a folder without write access), they stay in the queue, attempts
-pause, and one warning is logged. What the queue cannot hold is lost and counted. A damaged file is
-moved aside. The thread starts with the first change, or for maintenance of an existing file.
+written (full disk, lock, read-only folder), they stay in the queue, writing is retried after a
+pause, and one warning is logged. Changes beyond the queue's limit are dropped and counted. A
+damaged file is moved aside. The thread starts with the first change, or to maintain an existing
+file.
 """
 
 import asyncio
@@ -30,17 +31,17 @@ _Change = Callable[[sqlite3.Connection], Any]
 _log = logging.getLogger(__name__)
 
 BUSY_SECONDS: Final = 5.0
-"""Wait so long for another process that writes."""
+"""How long to wait for another process that writes."""
 MAINTENANCE_SECONDS: Final = 3_600.0
 _BATCH_SECONDS: Final = 0.5
-"""A change waits so long for others."""
+"""How long a change waits for others to join its transaction."""
 _SLICE_SECONDS: Final = 0.2
-"""After this time, maintenance lets changes go first."""
+"""Maintenance yields to changes after this time."""
 _PAUSE_SECONDS: Final = 15.0
-"""Between two attempts while the file cannot be written."""
+"""Pause before the next attempt while the file cannot be written."""
 _MAX_QUEUED: Final = 5_000
 _WAIT_SECONDS: Final = 10.0
-"""Callers wait so long: a disk can hang."""
+"""Timeout of callers, because a disk can hang."""
 _CLOSE_SECONDS: Final = 1.0
 """The server exits within five seconds."""
 
@@ -68,7 +69,7 @@ def for_caller(error: Exception) -> Exception:
 
 
 def _describe(error: Exception) -> str | None:
-    """Say what is wrong with the file or its disk; None if the error has another cause."""
+    """Describe a problem of the file or its disk. None if the error has another cause."""
     if isinstance(error, LogUnavailable):
         return error.message
     if isinstance(error, OSError):
@@ -77,7 +78,7 @@ def _describe(error: Exception) -> str | None:
 
 
 def file_bytes(connection: sqlite3.Connection) -> int:
-    """Size of the file, without the changes' own file (WAL)."""
+    """Size of the file without the write-ahead log."""
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     (size,) = connection.execute("PRAGMA page_size").fetchone()
     return int(pages) * int(size)
@@ -92,7 +93,7 @@ class _Awaited:
 
 
 class LogWriter:
-    """The thread that writes, and its queue.
+    """The writing thread and its queue.
 
     `prepare` readies a new connection in autocommit mode. `maintain` is a generator of short
     transactions. It runs after each batch; hourly, and at the start if there is a file, its second
@@ -126,10 +127,10 @@ class LogWriter:
         self._closing = False
         self._warned = False
         self._lost_before = 0
-        # The event loop counts these...
+        # Changed by the event loop:
         self._queued = 0
         self._dropped = 0
-        # ...and the thread these. It alone uses the rest.
+        # Changed by the thread, which alone uses the rest:
         self._finished = 0
         self._refused = 0
         self._pending: deque[_Change | _Awaited] = deque()
@@ -142,11 +143,11 @@ class LogWriter:
 
     @property
     def lost(self) -> int:
-        """Changes since the start that were not written and never will be."""
+        """Changes that were dropped or failed since the start."""
         return self._dropped + self._refused
 
     def start(self) -> None:
-        """Start the thread, which begins with maintenance if there is a file."""
+        """Start the thread. It maintains an existing file first."""
         if self._thread is None and not self._closing:
             thread = threading.Thread(target=self._run, name="question-log", daemon=True)
             with suppress(RuntimeError):  # no more threads: the next change tries again
@@ -173,13 +174,13 @@ class LogWriter:
         return result
 
     async def flush(self) -> None:
-        """Try now to write what is queued, then to do maintenance."""
+        """Try to write queued changes now, then run maintenance."""
         if self._thread is not None:
             with suppress(QuireError):
                 await self._wait_for(None)
 
     async def close(self) -> None:
-        """Write what is queued and close the file, unless the disk hangs."""
+        """Write queued changes and close the file, unless the disk hangs."""
         running, self._closing = self._thread and not self._closing, True
         if not running:
             return
@@ -205,13 +206,13 @@ class LogWriter:
             raise TimedOut("The question log could not be written in time.") from None
 
     def _warn(self, problem: str) -> None:
-        """Log the begin of an outage, once."""
+        """Log the start of an outage, once."""
         if not self._warned:
             self._warned = True
             self._lost_before = self.lost
             _log.warning(
-                "Cannot write the question log: %s Readers get answers all the same. "
-                "%d entries at most wait in memory; more are lost.",
+                "Cannot write the question log: %s Answers are not affected. "
+                "Up to %d entries wait in memory; further ones are lost.",
                 problem,
                 _MAX_QUEUED,
             )
@@ -230,7 +231,7 @@ class LogWriter:
             self._ended.set_result(None)
 
     def _collect(self) -> bool:
-        """Wait for changes, a moment for more of them, and take all. False at the end."""
+        """Take all queued changes; wait for the first, then briefly for more. False at the end."""
         behind = self._maintaining is not None
         due = self._retry_at
         if not behind and not self._pending:
@@ -253,7 +254,7 @@ class LogWriter:
                 used |= self._maintain_a_while()
             if used:
                 self._recover()
-        except Exception as error:  # the thread must outlive any
+        except Exception as error:  # the thread must survive every error
             if self._move_aside(error):
                 self._attempt(maintain)
             else:
@@ -263,7 +264,7 @@ class LogWriter:
         self._flushes.clear()
 
     def _write_pending(self) -> bool:
-        """Write what is pending. Returns whether the file was used."""
+        """Write pending changes. Returns whether the file was used."""
         used = False
         while self._pending:
             first = self._pending[0]
@@ -276,7 +277,7 @@ class LogWriter:
         return used
 
     def _write_batch(self) -> None:
-        """Write changes in one transaction. One that fails by itself spoils no other."""
+        """Write changes in one transaction. A change that fails does not affect the others."""
         batch = list(takewhile(lambda each: not isinstance(each, _Awaited), self._pending))
         failed: Exception | None = None
         refused = 0
@@ -319,7 +320,7 @@ class LogWriter:
         return True
 
     def _maintain_a_while(self) -> bool:
-        """Run maintenance for a slice of time. Returns whether the file was used."""
+        """Run maintenance for `_SLICE_SECONDS`. Returns whether the file was used."""
         now = self._elapsed()
         due = now >= self._maintenance_at
         if self._maintaining is None:
@@ -345,10 +346,10 @@ class LogWriter:
         if self._warned:
             self._warned = False
             lost = self.lost - self._lost_before
-            _log.warning("The question log is written again. %d entries were lost.", lost)
+            _log.warning("The question log can be written again. %d entries were lost.", lost)
 
     def _pause(self, error: Exception) -> None:
-        """Begin or prolong an outage."""
+        """Start or extend an outage."""
         self._maintaining = None
         self._disconnect()
         self._retry_at = self._elapsed() + _PAUSE_SECONDS
@@ -366,9 +367,9 @@ class LogWriter:
         self._pending = deque(each for each in self._pending if not isinstance(each, _Awaited))
 
     def _move_aside(self, error: Exception) -> bool:
-        """Move a damaged file aside. Returns whether writing can go on with another."""
+        """Move a damaged file aside. Returns whether writing can continue with a new one."""
         now = self._elapsed()
-        # A disk that damages each new file must not replace the first one by the others.
+        # A disk that damages every new file must not overwrite the first damaged one.
         if _describe(error) != _DAMAGED or now - self._moved_at < MAINTENANCE_SECONDS:
             return False
         self._maintaining = None
@@ -381,7 +382,7 @@ class LogWriter:
             except OSError:
                 return False
             _log.warning(
-                "The question log was damaged. It is kept as %s, and a new one begins.",
+                "The question log was damaged. It is kept as %s, and a new one was started.",
                 self.damaged.name,
             )
         self._moved_at = now
@@ -390,7 +391,7 @@ class LogWriter:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         connection = self._connected()
-        # Begins as a writer: after a read, SQLite would not wait for another process.
+        # IMMEDIATE: after a read, SQLite would not wait for another process.
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection

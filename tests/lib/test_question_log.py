@@ -588,7 +588,7 @@ async def test_entries_wait_while_the_disk_is_full(
     log.add(entry(1_001))
     await until(lambda: not log.failing)
     assert await answers(log) == list(range(1_002))
-    assert warnings(caplog)[1:] == ["The question log is written again. 0 entries were lost."]
+    assert warnings(caplog)[1:] == ["The question log can be written again. 0 entries were lost."]
     assert (await log.state()).problem is None
 
 
@@ -610,7 +610,7 @@ async def test_what_the_memory_cannot_hold_is_lost(
     await log.flush()
     assert await answers(log) == list(range(_MAX_QUEUED + 1))
     assert len(warnings(caplog)) == 2
-    assert warnings(caplog)[1] == "The question log is written again. 10 entries were lost."
+    assert warnings(caplog)[1] == "The question log can be written again. 10 entries were lost."
 
 
 async def test_closing_on_a_full_disk(
