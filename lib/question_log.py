@@ -368,7 +368,7 @@ class QuestionLog(LogReader):
             self._erasing = bool(busy)
 
     def _clock_changed(self) -> bool:
-        """Whether the clock was set since the last call.
+        """Whether the clock was changed since the last call.
 
         A clock set forward for a while must not expire the whole log. A computer that slept looks
         the same; the next call, an hour later, decides.
@@ -378,7 +378,7 @@ class QuestionLog(LogReader):
         self._offset = offset
         if changed:
             self._changed_at = self._elapsed()
-            _log.info("The clock was changed. Old entries of the question log will be deleted in an hour.")
+            _log.info("The clock was changed. The question log expires old entries in an hour.")
         return changed
 
     def _expire(self, connection: sqlite3.Connection) -> Iterator[None]:
