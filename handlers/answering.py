@@ -13,7 +13,7 @@ from lib.errors import InvalidRequest
 from lib.events import CONTENT_TYPE, ChatAnswer, Event, encode_events, frame
 from lib.recording import AnswerRecorder
 from lib.search import MAX_QUERY_CHARACTERS
-from lib.sessions import Message
+from lib.sessions import Message, conversation_key
 
 NOT_KEPT: Final = {"Cache-Control": "no-cache"}
 
@@ -27,7 +27,9 @@ async def prepare_turn(asked: ChatRequest, messages: Sequence[Message] | None = 
     accepted = request.headers.get("Accept-Language", "")
     home = "" if messages is None else own_address()
     caller = await reader()
-    recorder = g.recorder = AnswerRecorder(services().recording, asked)
+    known = asked.session_id if messages is None else None
+    conversation = conversation_key(caller, known) if known else ""
+    recorder = g.recorder = AnswerRecorder(services().recording, asked, conversation)
     try:
         turn = await prepare(services().chat, asked, caller, accepted, messages, home)
     except Exception as error:

@@ -209,6 +209,7 @@ class Middleware:
             note.mode = "left" if request.disconnected else "broken"
         if note.when_over:
             note.when_over(request.end_code)
+            note.when_over = None  # tasks that the request has begun keep its record
         self._metrics.count_request(note.route, note.method, note.status)
         write_access(note)
 

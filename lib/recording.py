@@ -68,6 +68,7 @@ class AnswerRecorder:
         "_asked",
         "_asked_at",
         "_cited",
+        "_conversation",
         "_first",
         "_note",
         "_recorded",
@@ -77,10 +78,14 @@ class AnswerRecorder:
         "streamed",
     )
 
-    def __init__(self, recording: Recording, asked: ChatRequest) -> None:
-        """Begins with the request. Its end ends the recording."""
+    def __init__(self, recording: Recording, asked: ChatRequest, conversation: str = "") -> None:
+        """Begins with the request, whose end ends the recording.
+
+        `conversation`: its key, if it may have begun before.
+        """
         self._recording = recording
         self._asked = asked
+        self._conversation = conversation
         self._asked_at = round(1e3 * time.time())
         self._started = perf_counter()
         self._turn: Turn | None = None
@@ -140,13 +145,13 @@ class AnswerRecorder:
         return LoggedQuestion(
             asked_at=self._asked_at,
             answer=None,
-            conversation=self._recording.conversation(""),
+            conversation=self._recording.conversation(self._conversation),
             question=question,
             language=question_language(question),
             interface=self._note.route,
             outcome=outcome,
             code=code,
-            stands_alone=self._asked.context is None,
+            stands_alone=self._asked.context is None and not self._conversation,
             total_ms=self._milliseconds(),
         )
 

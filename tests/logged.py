@@ -1,7 +1,9 @@
 """Entries of the question log for tests."""
 
+import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -77,3 +79,28 @@ async def write(api: Api, entries: Iterable[LoggedQuestion]) -> None:
     for each in entries:
         log.add(each)
     await log.flush()
+
+
+def rows_in(path: Path) -> list[dict[str, Any]]:
+    """The stored questions, each with its `passages` and, if there is one, its `vector`."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = [dict(row) for row in connection.execute("SELECT * FROM questions ORDER BY id")]
+        for row in rows:
+            passages = connection.execute(
+                "SELECT file_path, heading, url, start_char, end_char, score, cited FROM passages"
+                " JOIN places ON places.id = place_id WHERE question_id = ? ORDER BY position",
+                (row["id"],),
+            )
+            row["passages"] = [dict(each) for each in passages]
+            row["vector"] = connection.execute(
+                "SELECT model, vector FROM vectors WHERE question_id = ?", (row["id"],)
+            ).fetchone()
+    return rows
+
+
+async def rows_of(api: Api) -> list[dict[str, Any]]:
+    """Everything stored so far; nothing if there is no file."""
+    log = log_of(api)
+    await log.flush()
+    return rows_in(log.path) if log.path.exists() else []
