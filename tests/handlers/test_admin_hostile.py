@@ -10,17 +10,19 @@ import sqlite3
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from markdown_it import MarkdownIt
 
 import lib.question_log
 import lib.question_log_writer
 from handlers import OPERATION
-from lib.question_log import LoggedPassage, LoggedQuestion, QuestionLog
 from tests.api import ADMIN_KEY, READER_KEY, SESSION, Api, serving
 from tests.conftest import MakeSettings
+from tests.logged import log_of, logged, passage
 from tests.tiny_book import SITE
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
@@ -39,11 +41,6 @@ def routes(api: Api, method: str = "GET") -> list[str]:
     rules = [rule for rule in api.app.url_map.iter_rules() if rule.rule.startswith("/admin")]
     found = {with_id(rule.rule) for rule in rules if method in (rule.methods or ())}
     return sorted(found - PAGE)
-
-
-def log_of(api: Api) -> QuestionLog:
-    assert api.services.question_log
-    return api.services.question_log
 
 
 HOSTILE_TEXTS = (
@@ -70,29 +67,6 @@ HOSTILE_TEXTS = (
 )
 
 
-def entry(text: str, **fields: object) -> LoggedQuestion:
-    place = LoggedPassage(
-        file_path="guide/tides.md",
-        heading=text[:200],
-        url="javascript:alert(1)",
-        start_char=0,
-        end_char=9,
-        score=0.5,
-        cited=True,
-    )
-    values: dict[str, object] = {
-        "asked_at": 1_796_000_000_000,
-        "answer": None,
-        "conversation": "c1",
-        "question": text,
-        "language": "english",
-        "interface": "/chat",
-        "outcome": "refused",
-        "passages": (place,),
-    }
-    return LoggedQuestion(**(values | fields))  # type: ignore[arg-type]
-
-
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lib.question_log, "BUSY_SECONDS", 0.02)
@@ -105,7 +79,8 @@ async def api(make_settings: MakeSettings, own_index: Path) -> AsyncIterator[Api
     async with serving(make_settings(qdrant_path=own_index, question_log=3650)) as running:
         log = log_of(running)
         for number, text in enumerate(HOSTILE_TEXTS, 1):
-            log.add(entry(text, answer=number, conversation=f"c{number}"))
+            place = passage(heading=text[:200], url="javascript:alert(1)")
+            log.add(logged(text, answer=number, outcome="declined", passages=(place,)))
             log.vote(number, "down", "other", text[:1000])
         await log.flush()
         yield running
@@ -248,6 +223,7 @@ FIELDS = {
     "until": TIMES,
     "limit": NUMBERS,
     "before": NUMBERS,
+    "ids": (*NUMBERS, "1,,2", "1,x", ",".join("1" * 5_000)),
     "q": WORDS,
     "path": WORDS,
     "language": WORDS,
@@ -367,6 +343,26 @@ async def test_no_cell_is_a_formula(api: Api, separator: str) -> None:
     if separator == ",":
         assert len(rows) == len(HOSTILE_TEXTS) + 1
         assert len({len(row) for row in rows}) == 1
+
+
+async def test_nothing_in_the_report_is_markup(api: Api) -> None:
+    """Only the headings and lists of the report itself."""
+    answer = await api.get("/admin/report", headers=ADMIN)
+    assert answer.headers["Content-Type"].startswith("text/markdown")
+    assert "\u202e" not in answer.text
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(answer.text)
+    inline = [child for token in tokens for child in token.children or ()]
+    kinds = {each.type for each in (*tokens, *inline)}
+    assert "code_inline" in kinds
+    assert not kinds & {"html_block", "html_inline", "image", "link_open", "fence", "code_block"}
+    headings = [token.content for before, token in pairwise(tokens) if before.tag in ("h1", "h2")]
+    assert [each.partition(",")[0] for each in headings if each] == [
+        "Reader questions",
+        "What to write next",
+        "Answers voted down",
+        "Pages cited most",
+        "Languages",
+    ]
 
 
 def delete(path: Path) -> None:
