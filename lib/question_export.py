@@ -19,8 +19,10 @@ from lib.question_list import (
     PassageRow,
     QuestionFilter,
     QuestionRow,
+    decode_row,
     find_question,
     newest,
+    newest_as_json,
     sql_condition,
 )
 from lib.question_log import LogReader
@@ -30,21 +32,21 @@ from lib.settings import Settings
 from lib.store import Store
 
 _BATCH: Final = 500
-_PLAIN: Final = tuple(name for name in QuestionRow.__struct_fields__ if name != "passages")
-_ASKED_AT: Final = _PLAIN.index("asked_at")
-_COLUMNS: Final = (*_PLAIN, "cited", "nearest")
+_FIELDS: Final = QuestionRow.__struct_fields__
+_ASKED_AT: Final = _FIELDS.index("asked_at")
+_PASSAGES: Final = _FIELDS.index("passages")
+_COLUMNS: Final = [name for name in _FIELDS if name != "passages"] + ["cited", "nearest"]
 _JOINT: Final = "; "
 _BOM: Final = "\ufeff"
 """With it, spreadsheets read UTF-8."""
 
-# A cell with a line break, a comma or a semicolon is several cells for a spreadsheet that expects
-# another separator, so a formula is looked for behind each of them.
 _SIGNS: Final = "=+\\-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−"
 _SEPARATORS: Final = ",;|\t\r\n"
-_BEFORE_FORMULA: Final = regex.compile(
-    rf"([\s\p{{Z}}\p{{C}}\p{{M}}\p{{Pi}}\p{{Pf}}\"'`{_SEPARATORS}]++)([{_SIGNS}])?"
-)
-_FORMULA: Final = regex.compile(rf"[{_SIGNS}]")
+_SKIPPED: Final = rf"\s\p{{Z}}\p{{C}}\p{{M}}\p{{Pi}}\p{{Pf}}\"'`{_SEPARATORS}"
+"""What a spreadsheet may ignore at the beginning of a cell, and separators."""
+_CELL_START: Final = "\0"
+_SUSPECT: Final = regex.compile(rf"(?<![^{_SKIPPED}])[{_SIGNS}]|(?<={_CELL_START})[\t\r\n]")
+_BEFORE_SIGN: Final = regex.compile(rf"([{_SKIPPED}]++)([{_SIGNS}])?")
 
 
 class ExportQuery(QuestionFilter, kw_only=True):
@@ -64,8 +66,9 @@ async def export_questions(log: LogReader, wanted: ExportQuery) -> AsyncIterator
 
     def read(before: int) -> Callable[[sqlite3.Connection], tuple[bytes, int]]:
         def piece(connection: sqlite3.Connection) -> tuple[bytes, int]:
-            found = newest(connection, where, values, before, _BATCH)
-            return write(found), found[-1].id if len(found) == _BATCH else 0
+            found = newest_as_json(connection, where, values, before, _BATCH)
+            last = decode_row(found[-1]).id if len(found) == _BATCH else 0
+            return write(found), last
 
         return piece
 
@@ -81,17 +84,17 @@ async def export_questions(log: LogReader, wanted: ExportQuery) -> AsyncIterator
     return pieces(head + first, before)
 
 
-def _write_json(found: Iterable[QuestionRow]) -> bytes:
-    return b"".join(msgspec.json.encode(each) + b"\n" for each in found)
+def _write_json(found: Iterable[str]) -> bytes:
+    return "".join(f"{each}\n" for each in found).encode()
 
 
 def write_csv(found: Iterable[QuestionRow]) -> bytes:
     """A whole table, with its head."""
-    return _csv_lines([_COLUMNS], _BOM) + _write_rows(found)
+    return _csv_lines([_COLUMNS], _BOM) + _csv_lines(map(_cells, found))
 
 
-def _write_rows(found: Iterable[QuestionRow]) -> bytes:
-    return _csv_lines(_cells(each) for each in found)
+def _write_rows(found: Iterable[str]) -> bytes:
+    return _csv_lines(_cells(decode_row(each)) for each in found)
 
 
 def _csv_lines(rows: Iterable[Sequence[object]], before: str = "") -> bytes:
@@ -103,12 +106,16 @@ def _csv_lines(rows: Iterable[Sequence[object]], before: str = "") -> bytes:
 
 
 def _cells(row: QuestionRow) -> list[object]:
-    values: list[object] = [getattr(row, name) for name in _PLAIN]
+    values: list[object] = [*msgspec.structs.astuple(row)]
     values[_ASKED_AT] = row.asked_at.isoformat().replace("+00:00", "Z")
-    cited = [each for each in row.passages if each.cited]
-    nearest = [each for each in row.passages if not each.cited]
-    values += [_addresses(cited), _addresses(nearest)]
-    return [_harmless(each) if isinstance(each, str) else each for each in values]
+    del values[_PASSAGES]
+    values.append(_addresses(each for each in row.passages if each.cited))
+    values.append(_addresses(each for each in row.passages if not each.cited))
+    # One search for all cells: most rows have no formula.
+    texts = [each for each in values if isinstance(each, str)]
+    if _SUSPECT.search(_CELL_START + _CELL_START.join(texts)):
+        return [_harmless(each) if isinstance(each, str) else each for each in values]
+    return values
 
 
 def _addresses(passages: Iterable[PassageRow]) -> str:
@@ -118,14 +125,15 @@ def _addresses(passages: Iterable[PassageRow]) -> str:
 def _harmless(text: str) -> str:
     """Put an apostrophe before what a spreadsheet could take for a formula.
 
-    https://owasp.org/www-community/attacks/CSV_Injection
+    A cell with a separator is several cells for a spreadsheet that expects this one, so formulas
+    are looked for behind each. https://owasp.org/www-community/attacks/CSV_Injection
     """
     if text[:1] in ("\t", "\r", "\n"):
         text = f"'{text}"
-    if not _FORMULA.search(text):
+    if not (suspect := _SUSPECT.search(text)):
         return text
-    guarded = _BEFORE_FORMULA.sub(_guard, text)
-    return f"'{guarded}" if _FORMULA.match(text) else guarded
+    guarded = _BEFORE_SIGN.sub(_guard, text)
+    return f"'{guarded}" if suspect.start() == 0 else guarded
 
 
 def _guard(found: "regex.Match[str]") -> str:

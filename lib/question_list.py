@@ -4,7 +4,6 @@ import json
 import re
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -350,50 +349,42 @@ def newest(
     connection: sqlite3.Connection, where: str, values: Sequence[object], before: int, most: int
 ) -> list[QuestionRow]:
     """The last questions before an id that meet an SQL condition, newest first."""
+    return [*map(decode_row, newest_as_json(connection, where, values, before, most))]
+
+
+def newest_as_json(
+    connection: sqlite3.Connection, where: str, values: Sequence[object], before: int, most: int
+) -> list[str]:
+    """Like `newest`, each as JSON.
+
+    SQLite writes it without the interpreter lock, which the answers of the server need.
+    """
     # With the index by time, SQLite would sort all questions by id first.
     found = connection.execute(
-        f"SELECT * FROM questions NOT INDEXED WHERE {where} AND id < ? ORDER BY id DESC LIMIT ?",
+        f"SELECT {_ROW} FROM questions NOT INDEXED WHERE {where} AND id < ?"
+        " ORDER BY id DESC LIMIT ?",
         (*values, before, most),
-    ).fetchall()
-    passages: defaultdict[int, list[PassageRow]] = defaultdict(list)
-    ids = json.dumps([each["id"] for each in found])
-    for each in connection.execute(_PASSAGES, (ids,)):
-        passages[each["question_id"]].append(
-            PassageRow(
-                file_path=each["file_path"],
-                heading=each["heading"],
-                url=each["url"] or None,
-                start_char=each["start_char"],
-                end_char=each["end_char"],
-                score=each["score"],
-                cited=bool(each["cited"]),
-            )
-        )
-    return [_row(each, passages[each["id"]]) for each in found]
-
-
-_PASSAGES: Final = """
-SELECT question_id, file_path, heading, url, start_char, end_char, score, cited
-FROM passages JOIN places ON places.id = place_id
-WHERE question_id IN (SELECT value FROM json_each(?)) ORDER BY question_id, position
-"""
-
-
-def _row(found: sqlite3.Row, passages: list[PassageRow]) -> QuestionRow:
-    first = found["first_ms"]
-    return QuestionRow(
-        asked_at=_EPOCH + timedelta(milliseconds=found["asked_at"]),
-        stands_alone=bool(found["stands_alone"]),
-        first_seconds=None if first is None else first / 1000,
-        total_seconds=found["total_ms"] / 1000,
-        passages=passages,
-        **{name: found[name] for name in _SAME},
     )
+    return [row for (row,) in found]
 
 
-_SAME: Final = tuple(
-    name
-    for name in QuestionRow.__struct_fields__
-    if name not in ("asked_at", "stands_alone", "first_seconds", "total_seconds", "passages")
+decode_row: Final = msgspec.json.Decoder(QuestionRow).decode
+
+_COMPUTED: Final = {
+    "asked_at": "strftime('%Y-%m-%dT%H:%M:%fZ', asked_at / 1000.0, 'unixepoch')",
+    "stands_alone": "json(iif(stands_alone, 'true', 'false'))",
+    "first_seconds": "first_ms / 1000.0",
+    "total_seconds": "total_ms / 1000.0",
+    "passages": """
+        json((SELECT json_group_array(json_object(
+            'file_path', file_path, 'heading', heading, 'url', nullif(url, ''),
+            'start_char', start_char, 'end_char', end_char,
+            'score', score, 'cited', json(iif(cited, 'true', 'false'))
+        )) FROM passages CROSS JOIN places ON places.id = place_id
+        WHERE question_id = questions.id))
+    """,
+}
+_ROW: Final = "json_object({})".format(
+    ", ".join(f"'{name}', {_COMPUTED.get(name, name)}" for name in QuestionRow.__struct_fields__)
 )
-"""Fields that are columns."""
+"""A `QuestionRow`. SQLite reads the passages of a question in the order of their positions."""
