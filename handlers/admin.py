@@ -1,4 +1,4 @@
-"""GET /admin and GET /admin/status: the author's page, and the state of the server for it."""
+"""GET /admin and GET /admin/status: the author's page and the state of the server."""
 
 from http import HTTPStatus
 from typing import cast
@@ -17,9 +17,9 @@ blueprint = Blueprint("admin", __name__)
 
 @blueprint.get("/admin")
 async def page() -> Response:
-    """The page holds no data: its script asks for the key and fetches them."""
+    """The page has no data: its script asks for the key and fetches them."""
     response = await send_page("admin.html")
-    # The browser refuses text of readers as HTML, whatever the script does.
+    # Defence in depth: the browser never parses readers' text as HTML.
     response.headers["Content-Security-Policy"] += (
         "; frame-ancestors 'none'; require-trusted-types-for 'script'"
     )

@@ -209,7 +209,7 @@ class Middleware:
             note.mode = "left" if request.disconnected else "broken"
         if note.when_over:
             note.when_over(request.end_code)
-            note.when_over = None  # tasks that the request has begun keep its record
+            note.when_over = None  # tasks started by the request keep its record
         self._metrics.count_request(note.route, note.method, note.status)
         write_access(note)
 
@@ -267,7 +267,7 @@ class _ActiveRequest:
 
     @property
     def end_code(self) -> str:
-        """The code of the error that ended it early; empty if its reader has left."""
+        """Code of the error that ended the request early; empty if the reader left."""
         if self.closed_by:
             return self.closed_by.code
         return "" if self.disconnected else QuireError.code

@@ -156,9 +156,9 @@ class Turn:
     """The answer if no passage is relevant."""
     embedding_tokens: int = 0
     home: str = ""
-    """The address of this server that relative links were completed with."""
+    """The address of this server with which relative links were resolved."""
     stands_alone: bool = True
-    """Whether the question means something without the conversation and the selection."""
+    """Whether the question is meaningful without the conversation and the selection."""
     text_fragments: bool = False
     """Whether links may point to a sentence (`#heading:~:text=...`)."""
     contents: Contents | None = None

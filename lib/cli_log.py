@@ -1,6 +1,6 @@
 """Commands that read the question log: `questions`, `gaps` and `report`.
 
-They work while the server runs, and without an index. They delete nothing from the log.
+They work without an index and while the server runs, and delete nothing from the log.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from lib.settings import Settings
 _PAGE: Final = 200
 _DAYS: Final = 36_500
 _MAX_BYTES: Final = 2**50
-"""Limits of a log that is only read: nothing expires."""
+"""Limits that expire nothing, because the log is only read."""
 _AGE: Final = "an age such as 24h or 7d, or a date such as 2026-11-30"
 
 
@@ -60,7 +60,7 @@ async def run_log_command(settings: Settings, command: argparse.Namespace) -> in
         return _fail(f"{NO_LOG}\nLooked for {path}.")
     if not settings.question_log:
         print(
-            "QUESTION_LOG is off here: if it is off for the server too, this log is old.",
+            "QUESTION_LOG is off here. If it is off for the server too, this log is outdated.",
             file=sys.stderr,
         )
     log = QuestionLog(path, days=_DAYS, max_bytes=_MAX_BYTES)
@@ -161,9 +161,9 @@ def _shown(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Write control characters and changes of direction as JSON does: `\\u001b`.
+    """Escape control characters and changes of direction as in JSON, such as `\\u001b`.
 
-    A terminal would obey them.
+    A terminal would execute them.
     """
     return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 

@@ -114,7 +114,7 @@ class _Earlier:
 
     @property
     def current(self) -> "GuardedEmbedder | None":
-        """The one in use; None if the index has the configured model."""
+        """The embedder in use; None if the index has the configured model."""
         return self._embedder
 
     def release(self) -> None:
@@ -190,7 +190,7 @@ class GuardedEmbedder:
         return await flight.get()
 
     def recall(self, text: str) -> tuple[str, Vectors] | None:
-        """The `model_id` and vector of a recent question to the index; None if it is forgotten."""
+        """Look up a recent question in the cache: `model_id` and vector, or None."""
         used = self._earlier.current or self
         vector = used._cache.get(text)
         return None if vector is None else (used.model_id, vector)

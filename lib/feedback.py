@@ -111,9 +111,9 @@ class Feedback:
 
 
 def answer_key(answer_id: str) -> int:
-    """The random part of an answer id, as a signed integer of 64 bits.
+    """The random part of an answer id as a signed 64-bit integer.
 
-    Nobody can make the id from it.
+    The id cannot be derived from it.
     """
     random = urlsafe_b64decode(answer_id)[_TIME_BYTES : _TIME_BYTES + _RANDOM_BYTES]
     return int.from_bytes(random, signed=True)

@@ -53,8 +53,8 @@ class AccessRecord:
     call_id: int | str | None = None
     """The id of a JSON-RPC call, for the error that ends it. It is not logged."""
     when_over: Callable[[str], None] | None = None
-    """Called at the end of the request with the code of the error that ended it early; empty if the
-    reader has left."""
+    """Called at the end of the request with the code of the error that ended it early, or "" if the
+    reader left."""
 
 
 current_request: ContextVar[AccessRecord | None] = ContextVar("current_request", default=None)

@@ -1,7 +1,7 @@
-"""Record answers in the metrics, in the access log and, if the author keeps one, the question log.
+"""Record answers in the metrics, the access log and, if enabled, the question log.
 
-Every interface records here, so every question has exactly one entry, however it ends. The entry
-has nothing of its reader: `Recording` gives each conversation a random id, and forgets it.
+All interfaces record here, so that each question has exactly one entry, however it ends. Nothing
+in an entry identifies the reader: `Recording` gives each conversation a random id.
 """
 
 import secrets
@@ -26,13 +26,13 @@ from lib.ranking import Passage, join_headings
 from lib.sessions import SESSION_SECONDS
 
 _MAX_CONVERSATIONS: Final = 10_000
-"""About 3 MB. The least recently used is forgotten first."""
+"""About 3 MB. The least recently used is evicted first."""
 _NEAREST: Final = 3
-"""Passages kept of a question without citations."""
+"""Number of passages kept for a question without citations."""
 
 
 class Recording:
-    """Where answers are recorded, and the random ids of conversations."""
+    """The metrics, the question log, and the random ids of conversations."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Recording:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`recall` as in `GuardedEmbedder`."""
+        """`recall`: `GuardedEmbedder.recall`."""
         self.metrics = metrics
         self.question_log = question_log
         self.recall = recall
@@ -97,18 +97,18 @@ class AnswerRecorder:
         self.streamed = False
 
     def prepared(self, turn: Turn) -> None:
-        """Take note of the prepared turn; the events of its answer follow."""
+        """Note the prepared turn. The events of its answer follow."""
         self._turn = turn
 
     def refused(self, error: Exception) -> None:
-        """Record that the turn could not be prepared, unless the request is to blame."""
+        """Record that the turn could not be prepared, unless the request was invalid."""
         if isinstance(error, QuireError) and error.status < 500:
             self._recorded = True
         else:
             self._add("failed", code=getattr(error, "code", QuireError.code))
 
     def record(self, event: Event) -> None:
-        """Take note of an event of the answer."""
+        """Record an event of the answer."""
         match event:
             case TextDelta() if self.streamed and self._first is None:
                 self._first = perf_counter() - self._started
@@ -125,9 +125,9 @@ class AnswerRecorder:
                 self._add("failed", code=event.code)
 
     def end(self, code: str) -> None:
-        """Record a question whose request is over without an answer.
+        """Record a question whose request ended without an answer.
 
-        `code`: of the error that ended it; empty if the reader has left.
+        `code` is that of the error; empty if the reader left.
         """
         self._add("failed" if code else "left", code=code)
 
@@ -140,7 +140,7 @@ class AnswerRecorder:
         log.add(self._entry(outcome, turn, done, code) if turn else self._unprepared(outcome, code))
 
     def _unprepared(self, outcome: Outcome, code: str) -> LoggedQuestion:
-        """An entry of a question that was not searched for."""
+        """The entry of a question whose turn was not prepared."""
         question = self._asked.question.strip()
         return LoggedQuestion(
             asked_at=self._asked_at,
@@ -214,7 +214,7 @@ def _logged(turn: Turn, passage: Passage, citation: Citation | None = None) -> L
     return LoggedPassage(
         file_path=passage.file_path,
         heading=join_headings(place.chapter, place.section, place.heading),
-        # The address of this server is as the reader's request has it.
+        # Without this server's address, which is from the reader's request.
         url=place.url and place.url.removeprefix(turn.home.rstrip("/")),
         start_char=passage.start_char,
         end_char=passage.end_char,

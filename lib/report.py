@@ -1,7 +1,7 @@
-"""What readers asked in a period, as Markdown for an issue on GitHub.
+"""Report on a period as Markdown, for an issue on GitHub.
 
-What readers wrote is in code spans: nothing in them is markup, and GitHub makes no mention,
-reference, address, emoji or formula of it. Other texts are escaped links.
+Readers' text is in code spans, where GitHub renders no markup, mention, reference, address, emoji
+or formula. Titles of pages are escaped link texts.
 """
 
 import re
@@ -20,10 +20,10 @@ from lib.question_log import LogReader
 from lib.sanitizer_syntax import absolute_url, link_target
 
 _NO_QUESTIONS: Final = "No questions were asked."
-"""The only line below the heading if there were none."""
+"""The whole report, below its heading, of a period without questions."""
 
 _MAX_CHARACTERS: Final = 60_000
-"""GitHub takes 65,536 in an issue."""
+"""GitHub accepts 65,536 in an issue."""
 _MAX_GAPS: Final = 20
 _MAX_VOTES: Final = 20
 _MAX_PAGES: Final = 10
@@ -32,14 +32,14 @@ _MAX_NOTE: Final = 600
 _MAX_TITLE: Final = 150
 
 UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, line separators and changes of direction."""
+"""Control characters, line separators and characters that change the text direction."""
 _DIRECTIONS: Final = re.compile(r"[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _PUNCTUATION: Final = re.compile(r"[!-/:-@\[-`{-~]")
 _BACKTICKS: Final = re.compile(r"`+")
 
 
 class ReportQuery(msgspec.Struct, kw_only=True):
-    """Selects the period of a report, which ends now."""
+    """The period of a report, which ends now."""
 
     since: Annotated[
         str,
@@ -48,7 +48,7 @@ class ReportQuery(msgspec.Struct, kw_only=True):
 
 
 class _Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of a period. Small talk counts nowhere."""
+    """Figures of a period, without small talk."""
 
     questions: int
     conversations: int
@@ -78,7 +78,7 @@ class _Page(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Period(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tables of the log say about a period and the one before."""
+    """Figures of a period and of the one before."""
 
     now: _Totals
     before: _Totals
@@ -217,7 +217,7 @@ def _format_seconds(seconds: tuple[float, float] | None) -> str:
 
 
 def _format_cost(totals: _Totals) -> str:
-    # No dollar sign: GitHub takes the text between two for a formula.
+    # No dollar sign: GitHub renders text between two of them as a formula.
     least = "at least " if totals.unpriced else ""
     return f"{least}{totals.cost_usd:.2f} USD"
 
@@ -244,7 +244,7 @@ def _format_gap(number: int, gap: Gap) -> str:
 
 
 def describe_gap(gap: Gap) -> list[str]:
-    """The figures of a gap as lines. They hold nothing that a reader wrote."""
+    """Describe the figures of a gap in lines, without readers' text."""
     counts = [
         (gap.outcomes.refused, "refused"),
         (gap.outcomes.declined, "declined"),
@@ -296,19 +296,19 @@ def _day(milliseconds: int) -> str:
 
 
 def _join(blocks: Iterable[str]) -> str:
-    """Join blocks; leave out those that exceed `_MAX_CHARACTERS`."""
+    """Join blocks. Omits those beyond `_MAX_CHARACTERS`."""
     kept, size = [], 0
     for block in blocks:
         size += len(block) + 2
         if size > _MAX_CHARACTERS:
-            kept.append("The rest is left out.")
+            kept.append("The rest is omitted.")
             break
         kept.append(block)
     return "\n\n".join(kept) + "\n"
 
 
 def _code(text: str, longest: int) -> str:
-    """Format a reader's text as a code span of at most `longest` characters of text."""
+    """Format a reader's text as a code span, cut to `longest` characters."""
     shown = _one_line(text, longest) or "?"
     ticks = "`" * (1 + max((len(run) for run in _BACKTICKS.findall(shown)), default=0))
     pad = " " if shown.startswith("`") or shown.endswith("`") else ""
@@ -316,7 +316,7 @@ def _code(text: str, longest: int) -> str:
 
 
 def _link(title: str, url: str | None) -> str:
-    """Format a link to the book; its title as code without an address."""
+    """Format a link to the book. Without an address, the title is a code span."""
     address = absolute_url(url)
     if not address:
         return _code(title, _MAX_TITLE)
@@ -325,6 +325,6 @@ def _link(title: str, url: str | None) -> str:
 
 
 def _one_line(text: str, longest: int) -> str:
-    """One line without control characters and changes of direction."""
+    """Join the text to one line, without control characters and changes of direction."""
     line = " ".join(UNSAFE.sub(" ", _DIRECTIONS.sub("", text)).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -84,7 +84,7 @@ _NAMED_WEIGHT: Final = 0.6
 _MOST_WEIGHT: Final = 0.85
 """From this weight on, a question stands alone."""
 _STANDS_ALONE: Final = 0.4
-"""Own weight of a question with two meaningful words, which means something by itself."""
+"""A question of at least this own weight is meaningful alone. Two meaningful words reach it."""
 _MAX_WORDS: Final = 40
 """Maximum words of a follow-up."""
 _MAX_CONTEXT_CHARACTERS: Final = 300
@@ -209,7 +209,7 @@ class _Retrieval:
     manifest: Manifest
     embedding_tokens: int
     stands_alone: bool = True
-    """Whether the question means something without the conversation."""
+    """Whether the question is meaningful without the conversation."""
 
 
 async def retrieve_passages(

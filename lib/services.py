@@ -94,7 +94,7 @@ class Services:
     question_log: QuestionLog | None
     """None unless the author keeps one."""
     gaps: GapFinder | None
-    """In the question log."""
+    """None without a question log."""
     recording: Recording
     store_probe: CachedProbe[StoreState]
     model_probe: CachedProbe[bool] | None
@@ -245,8 +245,8 @@ def make_question_log(settings: Settings) -> QuestionLog | None:
     if not settings.question_log:
         if path.is_file():
             _log.warning(
-                "QUESTION_LOG is off, but earlier questions are still in %s. To delete them, "
-                "delete the files whose names begin like this one.",
+                "QUESTION_LOG is off, but %s still has earlier questions. To delete them, delete "
+                "this file and those whose names begin with its name.",
                 path,
             )
         return None

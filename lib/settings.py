@@ -396,7 +396,7 @@ class Settings:
 
     @property
     def secrets(self) -> set[str]:
-        """The configured keys and passwords. Keys with names are in it with and without them."""
+        """The configured keys and passwords. Named keys are included with and without the name."""
         found: set[str] = set()
         for each in fields(self):
             if each.metadata["secret"]:

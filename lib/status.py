@@ -1,4 +1,4 @@
-"""The server's state for its admin: index, latest ingestion, budget and question log."""
+"""State of the server for the admin page: index, latest ingestion, budget and question log."""
 
 import time
 from contextlib import suppress
@@ -17,7 +17,7 @@ from lib.services import Services
 
 _PROBE_WAIT = 2.0
 """Seconds to wait for the index."""
-_HINT = "Set QUESTION_LOG=30d and restart to keep what readers ask for 30 days."
+_HINT = "Set QUESTION_LOG=30d and restart to keep readers' questions for 30 days."
 
 
 class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,7 @@ class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
     origin: Annotated[
         str,
         msgspec.Meta(
-            description="Where its content is from: the address of a site, an uploaded archive or "
+            description="Source of the content: the address of a site, an uploaded archive or "
             "another folder. Empty: BOOK_CONTENT_PATH."
         ),
     ]
@@ -45,7 +45,7 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The question log."""
 
     enabled: bool
-    days: Annotated[int, msgspec.Meta(description="Entries are deleted after so many days.")] = 0
+    days: Annotated[int, msgspec.Meta(description="Days after which entries are deleted.")] = 0
     max_mb: int = 0
     bytes: int = 0
     questions: int = 0
@@ -58,7 +58,7 @@ class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """State of the server for its admin."""
+    """State of the server for the admin page."""
 
     version: str
     uptime_seconds: float
@@ -72,7 +72,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_status(services: Services, *, draining: bool) -> Status:
-    """Read the state of all parts. `draining`: the server is shutting down. Never raises."""
+    """Read the state of all parts. Never raises. `draining`: the server is shutting down."""
     store = await services.store_probe.answer(_PROBE_WAIT)
     manifest = store.manifest if store else None
     health, _ = await check_health(services, draining=draining)

@@ -180,7 +180,7 @@ async def test_it_fits_into_an_issue(tmp_path: Path) -> None:
     whole = await report(tmp_path)
     assert _MAX_CHARACTERS - 3_000 < len(whole) <= _MAX_CHARACTERS + 100
     assert "\nThe first 20 of 40:\n" in whole
-    assert whole.endswith("\nThe rest is left out.\n")
+    assert whole.endswith("\nThe rest is omitted.\n")
 
 
 async def test_without_a_log(tmp_path: Path) -> None:
