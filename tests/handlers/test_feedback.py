@@ -1,5 +1,7 @@
 """POST /feedback"""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from tests.api import REMOTE_CLIENT, Api, serving
 from tests.conftest import MakeSettings
 from tests.handlers.test_metrics import figures
 from tests.limits import BURST, ask
+from tests.logged import rows_of
 from tests.tiny_book import SITE
 from tests.upstream import Upstream
 
@@ -146,3 +149,54 @@ async def test_a_replica_with_the_same_key_accepts_the_vote(make_settings: MakeS
     async with serving(make_settings()) as here, serving(make_settings()) as there:
         body = {"answer_id": await answer_id(here), "vote": "up"}
         assert (await there.post("/feedback", body)).status == 200
+
+
+# With a question log
+
+
+@pytest.fixture
+async def logging(
+    make_settings: MakeSettings, own_index: Path, upstream: Upstream
+) -> AsyncIterator[Api]:
+    settings = make_settings(
+        qdrant_path=own_index, question_log=30, openai_base_url=upstream.base_url
+    )
+    async with serving(settings) as running:
+        yield running
+
+
+async def test_a_vote_joins_the_entry_of_its_answer(logging: Api) -> None:
+    """Also if the entry is not written yet."""
+    voted = await answer_id(logging)
+    body = {"answer_id": voted, "vote": "down", "reason": "wrong"}
+    note = " Write to john@example.com or ٠١٧١ ١٢٣ ٤٥٦٧. It is wrong: 1.18.3! \n"
+    assert (await logging.post("/feedback", body | {"note": note})).status == 200
+    (row,) = await rows_of(logging)
+    assert (row["vote"], row["reason"]) == ("down", "wrong")
+    assert row["note"] == "Write to [email] or [number]. It is wrong: 1.18.3!"
+    assert row["folded"].endswith(row["note"].casefold())
+
+
+async def test_a_second_vote_leaves_the_first(logging: Api) -> None:
+    body = {"answer_id": await answer_id(logging), "vote": "up"}
+    assert (await logging.post("/feedback", body | {"note": " \n"})).status == 200
+    again = body | {"vote": "down", "reason": "wrong", "note": "No."}
+    assert (await logging.post("/feedback", again)).status == 409
+    (row,) = await rows_of(logging)
+    assert (row["vote"], row["reason"], row["note"]) == ("up", None, None)
+
+
+async def test_an_answer_from_the_cache_has_its_own_vote(logging: Api, upstream: Upstream) -> None:
+    for vote in ("up", "down", None):
+        voted = await answer_id(logging)
+        if vote:
+            body = {"answer_id": voted, "vote": vote}
+            assert (await logging.post("/feedback", body)).status == 200
+    assert len(upstream.chats()) == 1
+    assert [row["vote"] for row in await rows_of(logging)] == ["up", "down", None]
+
+
+async def test_a_vote_on_an_answer_that_was_not_logged_is_counted(api: Api, logging: Api) -> None:
+    body = {"answer_id": await answer_id(api), "vote": "up", "note": "Thanks."}
+    assert (await logging.post("/feedback", body)).status == 200
+    assert await rows_of(logging) == []

@@ -257,3 +257,28 @@ async def test_a_cached_manifest_does_not_hide_failures() -> None:
     assert breaker.state == "open"
     with pytest.raises(StoreUnavailable):
         await store.manifest()
+
+
+async def test_a_recent_question_is_recalled_without_a_request() -> None:
+    embedder = Counting()
+    cached = GuardedEmbedder(embedder)
+    assert cached.recall("tide") is None
+    vector = await cached.charged_to("reader").embed_query("tide")
+    recalled = cached.recall("tide")
+    assert recalled is not None
+    assert (recalled[0], recalled[1] is vector) == ("test/model", True)
+    assert cached.recall("boat") is None
+    assert embedder.asked == ["tide"]
+
+
+async def test_a_question_to_an_earlier_index_is_recalled_with_its_model() -> None:
+    backend = Counting()
+    backend.model_id = "test/earlier"
+    earlier = GuardedEmbedder(backend)
+    current = GuardedEmbedder(Counting(), make_earlier=lambda _: earlier)
+    used = current.for_index("test/earlier")
+    assert used is not None
+    vector = await used.embed_query("tide")
+    assert current.recall("tide") == ("test/earlier", vector)
+    current.for_index("test/model")
+    assert current.recall("tide") is None

@@ -6,7 +6,7 @@ import pytest
 
 import lib.feedback
 from lib.errors import Conflict, NotFound
-from lib.feedback import Feedback, FeedbackRequest
+from lib.feedback import Feedback, FeedbackRequest, answer_key
 from lib.metrics import Metrics
 from lib.replicas.client import RedisClient
 from tests.clock import Clock
@@ -128,3 +128,12 @@ async def test_without_redis_each_replica_counts_for_itself(redis_server: RedisS
     with pytest.raises(Conflict):
         await vote(feedback, answer_id)
     await gone.close()
+
+
+def test_the_key_of_an_answer_tells_nothing_that_a_vote_needs() -> None:
+    feedback = Feedback("key")
+    keys = [answer_key(feedback.new_answer_id()) for _ in range(1_000)]
+    assert len(set(keys)) == 1_000
+    assert {key < 0 for key in keys} == {True, False}
+    assert all(-(2**63) <= key < 2**63 for key in keys)
+    assert answer_key("A" * 32) == 0

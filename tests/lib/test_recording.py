@@ -7,6 +7,8 @@ from lib.events import Event, Failed, Ping, TextDelta
 from lib.logs import AccessRecord, current_request
 from lib.metrics import Metrics
 from lib.recording import AnswerRecorder, Recording
+from lib.sessions import SESSION_SECONDS
+from tests.clock import Clock
 from tests.lib.test_metrics import done, figures
 
 
@@ -61,3 +63,28 @@ async def test_an_answer_that_breaks_off_is_a_failure() -> None:
 async def test_an_answer_may_pass_without_a_request() -> None:
     current_request.set(None)
     record_events(Metrics(), TextDelta(content="a"), done(), Failed(error="It broke.", code="BUSY"))
+
+
+def test_a_conversation_keeps_its_random_id_as_long_as_it_goes_on() -> None:
+    clock = Clock()
+    recording = Recording(Metrics(), None, lambda _: None, clock=clock)
+    one = recording.conversation("key")
+    for _ in range(3):
+        clock.now += SESSION_SECONDS - 1
+        assert recording.conversation("key") == one
+    assert recording.conversation("other") != one
+    clock.now += SESSION_SECONDS + 1
+    assert recording.conversation("key") != one
+    assert len({recording.conversation("") for _ in range(100)}) == 100
+    elsewhere = Recording(Metrics(), None, lambda _: None)
+    assert elsewhere.conversation("key") not in (one, recording.conversation("key"))
+
+
+def test_the_memory_of_conversations_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.recording._MAX_CONVERSATIONS", 2)
+    recording = Recording(Metrics(), None, lambda _: None)
+    first = recording.conversation("1")
+    for key in ("2", "3"):
+        recording.conversation(key)
+    assert recording.conversation("1") != first
+    assert len(recording._conversations) == 2
