@@ -1,11 +1,13 @@
 """Every endpoint under /admin against callers without the key, and against hostile input."""
 
+import asyncio
 import csv
 import io
 import itertools
 import json
 import os
 import re
+import socket
 import sqlite3
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,9 +22,9 @@ from markdown_it import MarkdownIt
 import lib.question_log
 import lib.question_log_writer
 from handlers import OPERATION
-from tests.api import ADMIN_KEY, READER_KEY, SESSION, Api, serving
+from tests.api import ADMIN_KEY, READER_KEY, SESSION, Api, listening, serving
 from tests.conftest import MakeSettings
-from tests.logged import log_of, logged, passage
+from tests.logged import log_of, logged, passage, write_log
 from tests.tiny_book import SITE
 
 ADMIN = {"Authorization": f"Bearer {ADMIN_KEY}"}
@@ -458,3 +460,27 @@ async def test_a_log_that_is_locked_disturbs_nobody(
     await log_of(api).flush()
     after = (await api.get("/admin/questions?since=", headers=ADMIN)).json()
     assert after["total"] == len(HOSTILE_TEXTS) + 1
+
+
+async def test_a_log_that_is_harmed_ends_an_export(
+    make_settings: MakeSettings, own_index: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client sees that the file is not complete, and the server logs a sentence."""
+    path = await write_log(own_index, *(logged("word " * 800) for _ in range(1_600)))
+    async with listening(make_settings(qdrant_path=own_index, question_log=30)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)  # the server has to wait
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, (host, int(port)))
+            reader, writer = await asyncio.open_connection(sock=client)
+            asked = f"GET /admin/export?format=jsonl HTTP/1.1\r\nHost: {host}\r\n"
+            writer.write(f"{asked}X-API-Key: {ADMIN_KEY}\r\n\r\n".encode())
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            delete(path)
+            path.write_bytes(b"garbage " * 10_000)
+            received = await reader.read()
+            writer.close()
+    assert not received.endswith(b"0\r\n\r\n")  # the end of a complete body
+    assert "response interrupted: The question log cannot be used." in caplog.text
+    assert not [record for record in caplog.records if record.exc_info]
