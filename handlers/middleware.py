@@ -171,9 +171,9 @@ class Middleware:
                     await self._app(scope, request.receive, request.send)
             except BadHost:  # the framework looks at it before any handler of errors
                 request.closed_by = InvalidRequest("The header Host is not a valid name.")
-            except QuireError as error:  # of a stream that had begun
-                request.closed_by = error
-                _log.warning("response interrupted: %s", error.message)
+            except QuireError as interruption:  # of a stream that had begun
+                request.closed_by = interruption
+                _log.warning("response interrupted: %s", interruption.message)
             except Exception:
                 if not request.running.expired():
                     # The reader gets an answer below, and the server goes on.
