@@ -4,10 +4,11 @@ import json
 import re
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 
@@ -272,52 +273,63 @@ async def count_activity(log: LogReader, period: Period) -> Activity:
 
 def _count_activity(first: int, last: int, connection: sqlite3.Connection) -> Activity:
     within = (first * _DAY, (last + 1) * _DAY)
-    counts = {each["day"]: dict(each) for each in connection.execute(_COUNTS_BY_DAY, within)}
-    for each in connection.execute(_PERCENTILES_BY_DAY, within):
-        for name in ("first_p50", "first_p95"):
-            counts[each["day"]][name] = each[name] / 1000
-    days = []
-    for day in range(first, last + 1):
-        counted = counts.get(day, {"day": day})
-        del counted["day"]
-        date = (_EPOCH + timedelta(days=day)).date().isoformat()
-        days.append(DayActivity(date=date, **counted))
+    days: dict[int, dict[str, Any]] = {day: {} for day in range(first, last + 1)}
+    ranks: dict[tuple[int, str], int] = {}
+    for each in connection.execute(_COUNTS_BY_DAY, within):
+        day, timed, *counts = each
+        days[day] = dict(zip(_COUNTS, counts, strict=True))
+        for percent in (50, 95) if timed else ():  # the nearest rank
+            ranks[day, f"first_p{percent}"] = day * _DAY - (-timed * percent // 100)
+    found = dict(connection.execute(_RANKED, (*within, json.dumps([*ranks.values()]))).fetchall())
+    for (day, name), rank in ranks.items():
+        days[day][name] = found[rank] / 1000
+    languages, interfaces = Counter[str](), Counter[str]()
+    for language, interface, questions in connection.execute(_COUNTS_BY_ORIGIN, within):
+        languages[language] += questions
+        interfaces[interface] += questions
     return Activity(
-        days=days,
+        days=[
+            DayActivity(date=(_EPOCH + timedelta(days=day)).date().isoformat(), **counted)
+            for day, counted in days.items()
+        ],
         languages=[
             LanguageActivity(language=name, questions=questions)
-            for name, questions in connection.execute(_COUNTS_BY.format("language"), within)
+            for name, questions in languages.most_common()
         ],
         interfaces=[
             InterfaceActivity(interface=name, questions=questions)
-            for name, questions in connection.execute(_COUNTS_BY.format("interface"), within)
+            for name, questions in interfaces.most_common()
         ],
     )
 
 
+_COUNTS: Final = {
+    "questions": "count(*)",
+    **{outcome: f"sum(outcome = '{outcome}')" for outcome in get_args(Outcome)},
+    "up": "count(CASE WHEN vote = 'up' THEN 1 END)",
+    "down": "count(CASE WHEN vote = 'down' THEN 1 END)",
+    "unsupported": "sum(unsupported > 0)",
+    "prompt_tokens": "sum(prompt_tokens)",
+    "completion_tokens": "sum(completion_tokens)",
+    "embedding_tokens": "sum(embedding_tokens)",
+    "cost_usd": "sum(cost_usd)",
+}
 _WITHIN: Final = "FROM questions WHERE asked_at >= ? AND asked_at < ?"
 _COUNTS_BY_DAY: Final = f"""
-SELECT asked_at / {_DAY} AS day, count(*) AS questions,
-    {", ".join(f"sum(outcome = '{each}') AS {each}" for each in get_args(Outcome))},
-    count(CASE WHEN vote = 'up' THEN 1 END) AS up,
-    count(CASE WHEN vote = 'down' THEN 1 END) AS down,
-    sum(unsupported > 0) AS unsupported, sum(prompt_tokens) AS prompt_tokens,
-    sum(completion_tokens) AS completion_tokens, sum(embedding_tokens) AS embedding_tokens,
-    sum(cost_usd) AS cost_usd
+SELECT asked_at / {_DAY} AS day, count(first_ms), {", ".join(_COUNTS.values())}
 {_WITHIN} GROUP BY day
 """
-# The nearest rank: the first value that the share of all values does not exceed.
-_PERCENTILES_BY_DAY: Final = f"""
-SELECT day, min(CASE WHEN 100 * place >= 50 * timed THEN first_ms END) AS first_p50,
-    min(CASE WHEN 100 * place >= 95 * timed THEN first_ms END) AS first_p95
-FROM (
-    SELECT asked_at / {_DAY} AS day, first_ms,
-        row_number() OVER (PARTITION BY asked_at / {_DAY} ORDER BY first_ms) AS place,
-        count(*) OVER (PARTITION BY asked_at / {_DAY}) AS timed
+# A day has fewer questions than milliseconds, so a number tells day and rank.
+_RANKED: Final = f"""
+SELECT * FROM (
+    SELECT asked_at / {_DAY} * {_DAY}
+        + row_number() OVER (PARTITION BY asked_at / {_DAY} ORDER BY first_ms) AS rank, first_ms
     {_WITHIN} AND first_ms IS NOT NULL
-) GROUP BY day
+) WHERE rank IN (SELECT value FROM json_each(?))
 """
-_COUNTS_BY: Final = f"SELECT {{0}}, count(*) {_WITHIN} GROUP BY {{0}} ORDER BY 2 DESC, 1 LIMIT 100"
+_COUNTS_BY_ORIGIN: Final = f"""
+SELECT language, interface, count(*) {_WITHIN} GROUP BY language, interface ORDER BY 1, 2
+"""
 
 
 def sql_condition(wanted: QuestionFilter) -> tuple[str, list[object]]:
