@@ -190,7 +190,7 @@ class LogWriter:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.wrap_future(self._ended)
         if left := self._queued - self._finished:
-            _log.warning("%d entries of the question log were not written", left)
+            _log.warning("Entries of the question log that were not written: %d", left)
 
     async def _wait_for(self, change: _Change | None) -> Any:
         if self._closing:
@@ -300,7 +300,7 @@ class LogWriter:
         self._refused += refused
         self.written += len(batch) - refused
         if failed:  # its text may contain a reader's words
-            _log.error("%d entries of the question log lost: %s", refused, type(failed).__name__)
+            _log.error("Entries of the question log lost: %d (%s)", refused, type(failed).__name__)
 
     def _write_awaited(self, awaited: _Awaited) -> bool:
         if not awaited.done.set_running_or_notify_cancel():
@@ -346,7 +346,7 @@ class LogWriter:
         if self._warned:
             self._warned = False
             lost = self.lost - self._lost_before
-            _log.warning("The question log can be written again. %d entries were lost.", lost)
+            _log.warning("The question log can be written again. Entries lost: %d", lost)
 
     def _pause(self, error: Exception) -> None:
         """Start or extend an outage."""
