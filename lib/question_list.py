@@ -97,7 +97,7 @@ class PassageRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QuestionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A logged question and how it was answered. See `lib.question_log.SCHEMA`."""
+    """A logged question and how it was answered. The schema in `lib.question_log` explains them."""
 
     id: int
     asked_at: datetime

@@ -68,7 +68,7 @@ asked. declined: the model found no answer in the passages. failed: an error. le
 before the end."""
 
 _SCHEMA_VERSION: Final = 1
-SCHEMA: Final = """
+_SCHEMA: Final = """
 CREATE TABLE questions (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     asked_at INTEGER NOT NULL,     -- milliseconds since 1970
@@ -169,7 +169,7 @@ class LoggedQuestion(msgspec.Struct, frozen=True, kw_only=True):
     vector_model: str = ""
 
 
-class LogState(msgspec.Struct, frozen=True, kw_only=True):
+class _LogState(msgspec.Struct, frozen=True, kw_only=True):
     """Size and state of the log."""
 
     bytes: int
@@ -311,7 +311,7 @@ class QuestionLog(LogReader):
         await self._writer.close()
         self._readers.shutdown(wait=False, cancel_futures=True)
 
-    async def state(self) -> LogState:
+    async def state(self) -> _LogState:
         """Describe the log. Never raises."""
         problem = self._writer.problem
         questions, oldest = 0, None
@@ -319,7 +319,7 @@ class QuestionLog(LogReader):
             questions, oldest = await self.read(_summarise)
         except QuireError as error:
             problem = problem or error.message
-        return LogState(
+        return _LogState(
             bytes=self.bytes, questions=questions, oldest=oldest, lost=self.lost, problem=problem
         )
 
@@ -345,7 +345,7 @@ class QuestionLog(LogReader):
 
     def _without_file(self) -> sqlite3.Connection:
         connection = sqlite3.connect(":memory:")
-        connection.executescript(SCHEMA)
+        connection.executescript(_SCHEMA)
         return connection
 
     def _maintain(self, connection: sqlite3.Connection, hourly: bool) -> Iterator[None]:
@@ -411,7 +411,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if not _version(connection):
         if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise LogUnavailable("The file is another program's database.")
-        for statement in SCHEMA.split(";\n"):
+        for statement in _SCHEMA.split(";\n"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     connection.execute("COMMIT")

@@ -185,7 +185,7 @@ async def open_services(
         # Closed first, so that the reports include its end.
         stack.push_async_callback(ingestion.close)
 
-        question_log = make_question_log(settings)
+        question_log = _make_question_log(settings)
         if question_log:
             stack.push_async_callback(question_log.close)
             question_log.start()
@@ -239,7 +239,7 @@ async def open_services(
         )
 
 
-def make_question_log(settings: Settings) -> QuestionLog | None:
+def _make_question_log(settings: Settings) -> QuestionLog | None:
     """Make the question log if the author keeps one. Its file is created for the first entry."""
     path = settings.qdrant_path / FILE_NAME
     if not settings.question_log:

@@ -762,15 +762,13 @@ async def test_another_process_moves_a_damaged_file_first(log: QuestionLog, path
         path.rename(path.with_name("moved"))
         error = sqlite3.DatabaseError("database disk image is malformed")
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        with closing(sqlite3.connect(path)) as new:
-            new.execute("CREATE TABLE of_the_other (x)")
+        path.touch()
         raise error
 
     log._writer.put(fail_once)
     log.add(entry(2))
     await log.flush()
     assert await answers(log) == [2]
-    assert await rows(log, "SELECT count(*) FROM of_the_other") == [0]
     assert not path.with_name(f"{FILE_NAME}.damaged").exists()
 
 
