@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from handlers import operation, query, question_log, respond, services
 from handlers.limits import require_admin
@@ -143,7 +143,8 @@ async def export() -> Response:
     require_admin()
     wanted = query(ExportQuery)
     pieces = await export_questions(question_log(), wanted)
-    response = Response(pieces, content_type=_TYPES[wanted.format])
+    body = b"" if request.method == "HEAD" else pieces
+    response = Response(body, content_type=_TYPES[wanted.format])
     response.timeout = None  # Quart's default cuts streams after 60 s
     return _attach(response, f"questions-{datetime.now(UTC):%Y-%m-%d}.{wanted.format}")
 

@@ -1,5 +1,6 @@
 """GET /admin/questions and the other endpoints that read the question log."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.api import Api, serving
+from tests.api import ADMIN_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.logged import DAY, log_of, logged, passage, write
 
@@ -319,3 +320,34 @@ async def test_pages_need_an_index(make_settings: MakeSettings, tmp_path: Path) 
     async with serving(settings) as api:
         answer = await api.as_admin("GET", "/admin/pages")
         assert (answer.status, answer.json()["code"]) == (503, "INDEX_NOT_READY")
+
+
+async def test_an_export_ends_when_its_client_leaves(
+    logging: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = log_of(logging)
+    await write(logging, [logged() for _ in range(1_100)])
+    read, calls = log.read, 0
+    reached, ended = asyncio.Event(), asyncio.Event()
+
+    async def hold_the_second(query: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            reached.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+        return await read(query)
+
+    monkeypatch.setattr(log, "read", hold_the_second)
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    client = logging.app.test_client()
+    async with client.request("/admin/export", headers=headers) as leaving:
+        await leaving.send_complete()
+        await reached.wait()
+        await leaving.disconnect()
+        async with asyncio.timeout(5):
+            await ended.wait()
+    assert calls == 2
