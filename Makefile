@@ -62,7 +62,7 @@ lock: .venv/installed-dev ## resolve requirements.in anew; pip checks each packa
 			--no-emit-trusted-host $$each.in || exit 1; \
 	done
 
-widget: widget/node_modules/installed ## build handlers/assets/widget.js and what it loads
+widget: widget/node_modules/installed ## build the widget and the page /admin into handlers/assets
 	cd widget && node build.mjs
 
 test-widget: widget/node_modules/installed .venv/installed ## types, committed build, tests in Chromium

@@ -198,7 +198,7 @@ def _with_admin_key(settings: Settings) -> Settings:
         _log.warning("No admin key: %s: %s. Set ADMIN_API_KEY to ingest over HTTP.", file, reason)
         return settings
     configure_logging(settings)  # redacts the key
-    _log.info("The admin key is in %s. ADMIN_API_KEY replaces it.", file)
+    _log.info("The admin key is in %s. Enter it at /admin. ADMIN_API_KEY replaces it.", file)
     return settings
 
 

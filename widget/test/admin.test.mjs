@@ -30,15 +30,6 @@ if (SHOTS) await mkdir(SHOTS, { recursive: true });
 
 const used = useAdmin({
   async fill({ ask, vote, quire }) {
-    const first = await ask("How do I wind the clock?", "winding");
-    await ask("And after a long rest?", "winding");
-    await vote({ answer_id: first.answer_id, vote: "up" });
-    const second = await ask("Why does the clock stop at low water?", "stopping");
-    await vote({ answer_id: second.answer_id, vote: "down", reason: "incomplete", note: `Which brush? ${MARKUP}` });
-    for (const question of ["How deep is the Dead Sea?", "Wie tief ist das Tote Meer?", "Does Alexa read the tide?"]) {
-      await ask(question, question.replace(/\W/g, ""));
-    }
-    for (const [kind, question] of Object.entries(HOSTILE)) await ask(question, kind.replaceAll(" ", "-"));
     const earlier = Array.from({ length: 120 }, (_, at) => ({
       asked_at: Date.now() - Math.floor(at / 5) * DAY - 60_000,
       question: `Question ${at} about the harbour`,
@@ -56,6 +47,15 @@ const used = useAdmin({
       ],
     }));
     await writeLog(quire, [...earlier, { question: LONG, outcome: "refused", conversation: "long" }]);
+    const first = await ask("How do I wind the clock?", "a1b2c3-winding-the-clock");
+    await ask("And after a long rest?", "a1b2c3-winding-the-clock");
+    await vote({ answer_id: first.answer_id, vote: "up" });
+    const second = await ask("Why does the clock stop at low water?", "stopping");
+    await vote({ answer_id: second.answer_id, vote: "down", reason: "incomplete", note: `Which brush? ${MARKUP}` });
+    for (const question of ["How deep is the Dead Sea?", "Wie tief ist das Tote Meer?", "Does Alexa read the tide?"]) {
+      await ask(question, question.replace(/\W/g, ""));
+    }
+    for (const [kind, question] of Object.entries(HOSTILE)) await ask(question, kind.replaceAll(" ", "-"));
   },
 });
 
@@ -118,7 +118,10 @@ for (const [look, options] of Object.entries(LOOKS)) {
       assert.equal(await page.getByText("Try again").count(), 0, await page.locator("main").innerText());
       assert.deepEqual(await violations(page), []);
       assert.ok(await isAsWideAsItsWindow(page));
-      if (SHOTS) await page.screenshot({ path: `${SHOTS}/${view}-${look}.png`, fullPage: true });
+      if (SHOTS) {
+        const clip = { x: 0, y: 0, width: page.viewportSize().width, height: 1_800 };
+        await page.screenshot({ path: `${SHOTS}/${view}-${look}.png`, fullPage: true, clip });
+      }
     });
   }
 }
@@ -194,8 +197,7 @@ for (const [look, options] of Object.entries(LOOKS).filter(([look]) => look !== 
     }
     await page.getByRole("button", { name: "Clear" }).click();
     await loaded(page);
-    const voted = page.locator("details.question", { hasText: "Why does the clock stop" }).first();
-    await voted.locator("summary").click();
+    const voted = await opened(page, "Why does the clock stop");
     assert.match(await voted.innerText(), /Which brush\? <img src=/);
     await go(page, "Gaps");
     for (const summary of await page.locator("main summary").all()) await summary.click();
@@ -231,10 +233,10 @@ test("an answer's details: passages with links to the book, scores, vote and tok
   assert.match(await link.getAttribute("href"), /^http:\/\/page\.example\/faults\/#/);
   assert.equal(await link.getAttribute("rel"), "noopener noreferrer nofollow");
   assert.equal(await link.getAttribute("target"), "_blank");
-  const earlier = await opened(page, "Question 0 about");
+  const earlier = await opened(page, "Question 116 about");
   assert.match(await earlier.innerText(), /Faults/);
   assert.equal(await earlier.getByRole("link", { name: "Faults" }).count(), 0, "javascript: is no link");
-  assert.match(await earlier.innerText(), /Not cited, score 0\.30/);
+  assert.match(await earlier.innerText(), /Not cited\s+Score 0\.30/);
   assert.match(await earlier.innerText(), /900 read, 100 written, \$0\.0005/);
 });
 
@@ -254,6 +256,7 @@ test("filters are in the address; the searched words are not", async () => {
   await loaded(page);
   assert.match(page.url(), /unanswered=true/);
   assert.equal(await page.locator(".outcome.answered").count(), 0);
+  await page.getByRole("button", { name: "Clear" }).click();
   await page.getByLabel("Language").selectOption("German");
   await page.getByText("Wie tief ist das Tote Meer?").waitFor();
   await loaded(page);
@@ -325,7 +328,7 @@ test("a question is deleted after a confirmation", async () => {
   const page = await used.view("questions");
   await page.getByLabel("Words in the question").fill("call me at home");
   await page.keyboard.press("Enter");
-  await page.getByText("1 question", { exact: true }).waitFor();
+  await page.locator("main").getByText("1 question", { exact: true }).waitFor();
   const found = await opened(page, "Please call me");
   await found.getByRole("button", { name: "Delete" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Keep" }).click();
@@ -353,7 +356,7 @@ test("a gap leads to its questions, and a page to those that cite it", async () 
   const cells = await row.getByRole("cell").allInnerTexts();
   await row.getByRole("link").last().click();
   await loaded(page);
-  await page.getByText(`${cells.at(-1)} questions`, { exact: true }).waitFor();
+  await page.locator("main").getByText(`${cells.at(-1)} questions`, { exact: true }).waitFor();
 });
 
 test("times are local, with UTC beside them", async () => {

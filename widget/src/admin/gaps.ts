@@ -61,7 +61,7 @@ function gap(found: Gap, since: string): HTMLElement {
       "p",
       { class: "meta" },
       make("strong", {}, `${count(found.questions, "question")} in ${count(found.conversations, "conversation")}`),
-      make("span", { class: trend }, `${formatNumber(before)}, then ${formatNumber(recent)}: ${trend}`),
+      found.questions > 1 && make("span", { class: trend }, `${formatNumber(before)} before, ${formatNumber(recent)} lately: ${trend}`),
       make("span", {}, outcomes.join(", ")),
       make("span", {}, languages.join(", ")),
       make("span", {}, "Last ", time(found.last_asked)),

@@ -51,7 +51,7 @@ function table(caption: string, pages: CitedPage[], since: string): HTMLElement 
       ),
     );
   }
-  return make("table", { class: "wide" }, make("caption", {}, caption), make("thead", {}, head), body);
+  return make("table", { class: "wide" }, make("caption", { class: "unseen" }, caption), make("thead", {}, head), body);
 }
 
 function neverCited({ total, headings }: Pages["never"]): HTMLElement {

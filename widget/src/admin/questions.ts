@@ -298,8 +298,9 @@ function passages({ passages }: Row): HTMLElement {
   if (!passages.length) return make("p", { class: "quiet" }, "No passage.");
   const list = make("ol", { class: "passages" });
   for (const each of passages) {
-    const state = `${each.cited ? "Cited" : "Not cited"}, score ${formatScore(each.score)}, `;
-    list.append(make("li", {}, placeLink(each), make("span", { class: "meta" }, state, foreign(each.file_path))));
+    const score = make("span", {}, `Score ${formatScore(each.score)}`);
+    const cited = make("span", {}, each.cited ? "Cited" : "Not cited");
+    list.append(make("li", {}, placeLink(each), make("span", { class: "meta" }, cited, score, foreign(each.file_path))));
   }
   return make("div", {}, make("h2", {}, "Passages"), list);
 }

@@ -89,7 +89,7 @@ export async function signIn(page, key = KEY) {
 
 /** Wait until all parts of the view are there. */
 export async function loaded(page) {
-  await page.locator("header nav [aria-current], .sign-in").first().waitFor();
+  await page.getByRole("navigation").waitFor();
   await page.waitForFunction(() => !document.querySelector("[aria-busy]"));
 }
 
