@@ -36,7 +36,7 @@ _ENOUGH_CHARACTERS: Final = 100
 _FLAVOURS: Final[tuple[Flavour, ...]] = ("commonmark", "mdx", "myst")
 
 _SEPARATOR: Final = " > "
-"""Of the headings in a path."""
+"""Between the headings of a path."""
 
 _TextOf = Callable[[str], str]
 """Returns the text of a file of the book. Raises `BadQuestions`."""

@@ -127,7 +127,7 @@ def _compare(
     most = sorted(cited, key=lambda path: (-cited[path].citations, path))[:limit]
     yield
     pages = [*contents.pages]
-    # A stable sort: pages with as many citations stay in reading order.
+    # Stable: pages with equal counts stay in reading order.
     pages.sort(key=lambda page: cited[page.file_path].citations if page.file_path in cited else 0)
     yield
     total, headings = 0, list[UncitedHeading]()
@@ -163,7 +163,7 @@ def _uncited(page: Page, places: Sequence[_Place]) -> list[UncitedHeading]:
     """
     own = {_address(each.url) for each in page.flat}
     urls = {_address(place.url) for place in places} & own
-    # An anchor that the page does not have is an old one.
+    # Compare headings where the page no longer has the anchor.
     paths = {place.heading for place in places if _address(place.url) not in own}
 
     def is_cited(heading: Heading, *above: str) -> bool:

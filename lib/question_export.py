@@ -1,4 +1,4 @@
-"""Export the question log: as CSV, as JSON Lines, and as lines of golden questions."""
+"""Export the question log as CSV, JSON Lines and golden questions."""
 
 import asyncio
 import csv
@@ -38,7 +38,7 @@ _PASSAGES: Final = _FIELDS.index("passages")
 _COLUMNS: Final = [name for name in _FIELDS if name != "passages"] + ["cited", "nearest"]
 _JOINT: Final = "; "
 _BOM: Final = "\ufeff"
-"""With it, spreadsheets read UTF-8."""
+"""Byte order mark. Spreadsheets need it to read UTF-8."""
 
 _SIGNS: Final = "=+\\-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−"
 _SEPARATORS: Final = ",;|\t\r\n"
@@ -50,13 +50,13 @@ _BEFORE_SIGN: Final = regex.compile(rf"([{_SKIPPED}]++)([{_SIGNS}])?")
 
 
 class ExportQuery(QuestionFilter, kw_only=True):
-    """Selects the questions of an export."""
+    """Filter and format of an export."""
 
     format: Literal["csv", "jsonl"] = "csv"
 
 
 async def export_questions(log: LogReader, wanted: ExportQuery) -> AsyncIterator[bytes]:
-    """Return the pieces of a file with the questions that a filter selects, newest first.
+    """Export the filtered questions in pieces, newest first.
 
     Each piece is read by itself, so a slow client keeps nothing open. Questions that are added
     meanwhile are not part of it. The first piece is read here. Raises `InvalidRequest`.
@@ -89,7 +89,7 @@ def _write_json(found: Iterable[str]) -> bytes:
 
 
 def write_csv(found: Iterable[QuestionRow]) -> bytes:
-    """A whole table, with its head."""
+    """A complete table with its header."""
     return _csv_lines([_COLUMNS], _BOM) + _csv_lines(map(_cells, found))
 
 
@@ -123,7 +123,7 @@ def _addresses(passages: Iterable[PassageRow]) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Put an apostrophe before what a spreadsheet could take for a formula.
+    """Put an apostrophe before text that a spreadsheet could read as a formula.
 
     A cell with a separator is several cells for a spreadsheet that expects this one, so formulas
     are looked for behind each. https://owasp.org/www-community/attacks/CSV_Injection

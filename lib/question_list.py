@@ -31,7 +31,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Period(msgspec.Struct, kw_only=True):
-    """A part of the log."""
+    """A period of the log."""
 
     since: Annotated[
         str,
@@ -40,7 +40,7 @@ class Period(msgspec.Struct, kw_only=True):
     until: Annotated[str, msgspec.Meta(description="As `since`. A date includes its day.")] = ""
 
     def bounds(self) -> tuple[int, int]:
-        """Its start, and its end, which is not part of it, in milliseconds since 1970.
+        """Start (inclusive) and end (exclusive) in milliseconds since 1970.
 
         Raises `InvalidRequest`.
         """
@@ -132,7 +132,7 @@ class QuestionPage(msgspec.Struct, frozen=True, kw_only=True):
     next: int | None
     """`before` of the following page; null on the last."""
     total: int
-    """Of all pages."""
+    """Number of questions on all pages."""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -187,7 +187,7 @@ class InterfaceActivity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):
-    """Every day that the period touches, and the questions of these days by language and route."""
+    """Every day of the period, and its questions by language and by route."""
 
     days: list[DayActivity]
     languages: list[LanguageActivity]
@@ -257,14 +257,14 @@ async def read_conversation(log: LogReader, conversation: str) -> Conversation:
 
 
 async def delete_question(log: QuestionLog, question: int) -> Deleted:
-    """Delete a question with all that belongs to it. Raises `NotFound`."""
+    """Delete a question with its passages and vector. Raises `NotFound`."""
     if not await log.delete(min(question, MAX_ID)):
         raise NotFound(_NO_QUESTION)
     return Deleted()
 
 
 async def count_activity(log: LogReader, period: Period) -> Activity:
-    """Count the questions of each day that the period touches. Raises `InvalidRequest`."""
+    """Count the questions of each day of the period. Raises `InvalidRequest`."""
     start, end = period.bounds()
     last = (min(end - 1, int(time.time() * 1000))) // _DAY
     first = max(start // _DAY, last - _MAX_DAYS + 1)
@@ -371,7 +371,7 @@ def newest_as_json(
 
     SQLite writes it without the interpreter lock, which the answers of the server need.
     """
-    # With the index by time, SQLite would sort all questions by id first.
+    # NOT INDEXED: with the index by time, SQLite would first sort all questions by id.
     found = connection.execute(
         f"SELECT {_ROW} FROM questions NOT INDEXED WHERE {where} AND id < ?"
         " ORDER BY id DESC LIMIT ?",
