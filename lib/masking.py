@@ -80,9 +80,11 @@ _KEY_LIKE: Final = re.compile(
 _MAX_FOLDED: Final = 4_096
 """Characters in the cache. Others are computed each time."""
 _SPACED: Final = "\xe4"
-"""Placeholder for letters and marks beyond ASCII."""
+"""Placeholder for letters beyond ASCII."""
 _UNSPACED: Final = "\u4e16"
-"""Placeholder for letters and marks of scripts without spaces."""
+"""Placeholder for letters of scripts without spaces."""
+_BLANK: Final = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and a symbol that are invisible."""
 _SPELLED: Final = re.compile(
     r"(?P<at>%(?:25){0,2}40|&#0{0,4}64;|&#x0{0,4}40;|&commat;"
     rf"|[ ]{{0,2}}[\[({{<][ ]{{0,2}}(?:@|[a{_SPACED}]t|arroba)[ ]{{0,2}}[\])}}>][ ]{{0,2}})"
@@ -95,7 +97,7 @@ _SPELLED: Final = re.compile(
 @lru_cache(maxsize=1)  # for e-mail addresses, then for numbers
 def _plain(text: str) -> tuple[str, Sequence[int]]:
     """Fold the text. Also returns the offset in `text` of each character of the copy."""
-    plain = text if text.isascii() else text.translate(_FOLDED)
+    plain = text if text.isascii() and text.isprintable() else text.translate(_FOLDED)
     starts: Sequence[int] = range(len(text) + 1)
     if len(plain) < len(text):
         shown = [at for at, character in enumerate(text) if _FOLDED[ord(character)]]
@@ -111,13 +113,15 @@ def _plain(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _fold(character: str) -> str:
-    """The ASCII character that looks like this one, a placeholder for other letters, or "" for an
-    invisible character."""
+    """The ASCII character that looks like this one, a placeholder for other letters, or "" for a
+    mark or an invisible character."""
+    category = unicodedata.category(character)
+    if category[0] == "M" or category == "Cf" or character in _BLANK:
+        return ""
+    if category == "Cc":
+        return character if character.isspace() else ""
     if character.isascii():
         return character
-    category = unicodedata.category(character)
-    if category == "Cf":
-        return ""
     if category == "Nd":
         return str(unicodedata.decimal(character))
     if category == "Zs":
@@ -126,7 +130,7 @@ def _fold(character: str) -> str:
         return "-"
     if len(same := normalize("NFKC", character)) == 1 and same.isascii():
         return same
-    if category[0] in "LM":
+    if category[0] == "L":
         return _UNSPACED if IS_UNSPACED.match(character) else _SPACED
     return character
 
@@ -149,14 +153,16 @@ _FOLDED: Final = _Folded()
 _LOCAL: Final = rf"A-Za-z0-9{_SPACED}._+'%\\-"
 _LABEL: Final = rf"[A-Za-z0-9{_SPACED}_-]++"
 _ANY_LABEL: Final = rf"[A-Za-z0-9{_SPACED}{_UNSPACED}_-]++"
-_DOT: Final = r"(?:\.|[ ]{1,2}dot[ ]{1,2})"
+_SPELLED_DOT: Final = r"[ ]{1,2}dot[ ]{1,2}"
+_DOT: Final = rf"(?:[ ]?\.|{_SPELLED_DOT})"
 _DOTS: Final = re.compile(rf"{_DOT}|。", re.IGNORECASE)
 _PROVIDER: Final = r"(?:gmail|googlemail|hotmail|outlook|yahoo|icloud|proton|protonmail|gmx)\b"
 _ADDRESS: Final = re.compile(
     # In Chinese, an address may follow a word without a space.
     rf"(?P<local>\"[^\"\n]{{1,64}}\"|(?<![{_LOCAL}])[{_LOCAL}]++"
+    rf"(?:{_SPELLED_DOT}[{_LOCAL}]++){{0,3}}+"
     rf"|(?<![{_LOCAL}{_UNSPACED}])[{_LOCAL}{_UNSPACED}]++(?<={_UNSPACED}))"
-    r"(?P<at>[ ]{0,2}@[ ]{0,2}|[ ]{1,2}at[ ]{1,2})"
+    r"(?P<at>[ ]{0,2}@{1,2}[ ]{0,2}|[ ]{1,2}at[ ]{1,2})"
     rf"(?P<domain>{_LABEL}(?:{_DOT}{_LABEL})++|{_PROVIDER}|{_ANY_LABEL}(?:[.。]{_ANY_LABEL})++)",
     re.IGNORECASE,
 )
@@ -174,9 +180,10 @@ def _emails(plain: str) -> Iterator[_Span]:
     place = 0
     while found := _ADDRESS.search(plain, place):
         place = found.start("domain")
-        if length := _domain_length(found["local"].strip("._'-"), found["at"], found["domain"]):
+        local = found["local"].lstrip("'")
+        if length := _domain_length(local.strip("._'-"), found["at"], found["domain"]):
             place += length
-            yield found.start("local"), place
+            yield found.end("local") - len(local), place
 
 
 def _domain_length(local: str, at: str, domain: str) -> int:
@@ -190,7 +197,7 @@ def _domain_length(local: str, at: str, domain: str) -> int:
         return length if " dot " in domain.casefold() else 0
     # With spaces around, "@" may be an operator or begin a decorator.
     top = domain[:length].rpartition(".")[2]
-    return length if at == "@" or (at.endswith(" ") and _COMMON.fullmatch(top)) else 0
+    return length if at in ("@", "@@") or (at.endswith(" ") and _COMMON.fullmatch(top)) else 0
 
 
 def _named_length(domain: str) -> int:
@@ -217,7 +224,7 @@ _DATE: Final = (
     rf"|{_MONTH}[-/.]{_DAY}[-/.]{_YEAR}|{_COMPACT})"
 )
 _HARMLESS: Final = re.compile(
-    rf"{_DATE}(?:[-/]{_DATE})?"
+    rf"{_DATE}(?:[-/]{_DATE})?|\d{{1,4}}-{_YEAR}-{_MONTH}-{_DAY}"
     rf"|{_YEAR}[-/]{_YEAR}"
     r"|(?:0\d?|[1-9]\d{0,5})\.\d+"
     # Versions and IPv4 addresses, but not 555.123.4567.
@@ -227,7 +234,8 @@ _HARMLESS: Final = re.compile(
 _RUN: Final = re.compile(r"(?:0x[0-9a-f]++|CVE-\d++-\d++)|[+(]{0,2}\d(?:[ \t()./-]{0,3}\d)*+", re.I)
 """Digits in groups, in the order of the text; hexadecimal numbers and names of vulnerabilities."""
 _DIGIT: Final = re.compile("[0-9]")
-_ROUND: Final = re.compile(r"[1-9]\d?0+")
+_ROUND: Final = re.compile(r"[1-9]\d?0+|(?=\d{1,10}\Z)[1-9]\d*0{3}")
+_LIST: Final = re.compile(r"\d\d?(?: / \d\d?)+")
 
 
 def _numbers(plain: str) -> Iterator[_Span]:
@@ -257,8 +265,15 @@ def _long(plain: str, group: list[_Span]) -> Iterator[_Span]:
     digits = "".join(parts)
     if len(digits) < (_MIN_DIGITS_WITH_PLUS if "+" in text else _MIN_DIGITS):
         return
-    if not (_ROUND.fullmatch(digits) or _is_near_power_of_two(digits) or _is_range(text, parts)):
+    if not (_is_round(parts) or _is_near_power_of_two(digits) or _is_range(text, parts)):
         yield start, end
+
+
+def _is_round(parts: list[str]) -> bool:
+    """Whether it is like 10 000 000 or 1000-5000."""
+    if len(parts) > 1 and re.fullmatch(r"[1-9]\d?0+", "".join(parts)):
+        return True
+    return all(len(part) >= 4 and _ROUND.fullmatch(part) for part in parts)
 
 
 def _is_near_power_of_two(digits: str) -> bool:
@@ -268,8 +283,8 @@ def _is_near_power_of_two(digits: str) -> bool:
 
 
 def _is_range(text: str, parts: list[str]) -> bool:
-    """Whether it is a range such as 8000-9000, or several years."""
-    if all(re.fullmatch(_YEAR, part) for part in parts):
+    """Whether it is a range such as 8000-9000, or several years, or a list such as 14 / 16 / 18."""
+    if all(re.fullmatch(_YEAR, part) for part in parts) or _LIST.fullmatch(text):
         return True
     ports = len(parts) == 2 and "-" in text and all(0 < len(part) <= 5 for part in parts)
     return ports and "0" not in (parts[0][0], parts[1][0]) and int(parts[0]) < int(parts[1])

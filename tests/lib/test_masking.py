@@ -37,6 +37,9 @@ john@gmail
 john @ example.com
 john@ example.com
 john @gmail.com
+john@@example.com
+john@example .com
+john dot doe at example dot com
 björn@müller.de
 почта@пример.рф
 डाटा@डाटामेल.भारत
@@ -74,6 +77,8 @@ NUMBERS = """\
 ٠١٧١ ١٢٣ ٤٥٦٧
 ९८७६५४३२१०
 𝟎𝟏𝟕𝟏𝟏𝟐𝟑𝟒𝟓𝟔𝟕
+①②③④⑤⑥⑦⑧
+1\ufe0f\u20e32\ufe0f\u20e33\ufe0f\u20e34\ufe0f\u20e35\ufe0f\u20e36\ufe0f\u20e37\ufe0f\u20e38\ufe0f\u20e3
 """.splitlines()
 
 KEYS = [
@@ -114,6 +119,11 @@ port 65536
 1984
 2019 2020 2021
 2020-2026
+500-2024-11-26
+Node 14 / 16 / 18 / 20
+1000-1000000000
+max-age=31536000
+86400000
 127.0.0.1
 192.168.100.200:8080
 10.0.0.0/8
@@ -183,7 +193,19 @@ def test_technical_text_stays(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "hidden", ["\u200b", "\u200d", "\u2060", "\ufeff", "\xad", "\u202e", "\u2066"]
+    "hidden",
+    [
+        "\u200b",
+        "\u200d",
+        "\u2060",
+        "\ufeff",
+        "\xad",
+        "\u202e",
+        "\u2066",
+        "\u0336",
+        "\u3164",
+        "\x01",
+    ],
 )
 def test_invisible_characters_hide_nothing(hidden: str) -> None:
     for text in ("john@example.com", "0171 1234567", "4111111111111111"):
@@ -211,6 +233,7 @@ def test_what_is_around_stays_as_it_is() -> None:
         ("联系我foo@bar.com谢谢", "联系我[email]谢谢"),
         ("我的邮箱是foo@example.com。谢谢", "我的邮箱是[email]。谢谢"),
         ("_john@example.com_", "[email]_"),
+        ("'john@example.com'", "'[email]'"),
         ("a@example.com;b@example.com", "[email];[email]"),
         ("@john@mastodon.social", "@[email]"),
         ("ab12345678", "ab[number]"),
@@ -256,7 +279,19 @@ def test_masking_twice_changes_nothing_more(text: str) -> None:
 
 
 UNITS = [*'a1.(+"', "1 ", "a@", "a@b.", "%40", "(at)", "( ", "世", "\u0301", "1.1-", "0x", "CVE-"]
-UNITS += ["a at ", "< @ ", "A1", "eyJ", "sk-", "bearer ", "&#0", "1.18.3 ", "a.", "a@bb.c."]
+UNITS += [
+    "a at ",
+    "a dot ",
+    "< @ ",
+    "A1",
+    "eyJ",
+    "sk-",
+    "bearer ",
+    "&#0",
+    "1.18.3 ",
+    "a.",
+    "a@bb.c.",
+]
 
 
 @pytest.mark.parametrize("unit", UNITS)
