@@ -7,7 +7,8 @@ or formula. Titles of pages are escaped link texts.
 import re
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Final
@@ -48,33 +49,25 @@ class ReportQuery(msgspec.Struct, kw_only=True):
 
 
 class _Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of a period, without small talk."""
+    """Figures of a period. Small talk counts nowhere."""
 
-    questions: int
+    counts: Counter[str]
+    """Of questions: `asked`, by outcome, by vote, `unsupported`, and `unpriced` (without a cost)."""
     conversations: int
-    answered: int
-    refused: int
-    declined: int
-    failed: int
-    unsupported: int
-    up: int
-    down: int
     cost_usd: float
-    unpriced: int
-    """Questions whose cost is unknown."""
     first_seconds: tuple[float, float] | None
     """Median and 95th percentile of the time to the first token."""
 
     @property
     def unanswered(self) -> int:
-        return self.refused + self.declined + self.failed
+        return self.counts["refused"] + self.counts["declined"] + self.counts["failed"]
 
 
 class _Page(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     file_path: str
     url: str
-    questions: int
+    citations: int
 
 
 class _Period(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,21 +90,20 @@ async def write_report(log: LogReader, finder: GapFinder, wanted: ReportQuery) -
     start = min(parse_time(wanted.since, "since"), end)
     period = await log.read(partial(_read, start, end))
     title = f"# Reader questions, {_day(start)} to {_day(end)}"
-    if not period.now.questions:
+    if not period.now.counts["asked"]:
         return _join([title, _NO_QUESTIONS])
     gaps = await finder.find(since=start, limit=_MAX_GAPS)
     voted = await list_questions(
         log, QuestionsQuery(since=wanted.since, vote="down", limit=_MAX_VOTES)
     )
     blocks = [title, _format_totals(period)]
-    if period.before.questions and period.oldest > 2 * start - end:
+    if period.before.counts["asked"] and period.oldest > 2 * start - end:
         blocks.append(f"The log begins on {_day(period.oldest)}: the period before is incomplete.")
     blocks += _format_gaps(gaps)
     if voted.questions:
-        down = period.now.down
         blocks += [
             "## Answers voted down",
-            *_first_of(len(voted.questions), down),
+            *_first_of(len(voted.questions), voted.total),
             *map(_format_voted, voted.questions),
         ]
     if period.pages:
@@ -121,104 +113,127 @@ async def write_report(log: LogReader, finder: GapFinder, wanted: ReportQuery) -
 
 
 def _read(start: int, end: int, connection: sqlite3.Connection) -> _Period:
+    bounds = {"first": 2 * start - end, "start": start, "end": end}
     (oldest,) = connection.execute("SELECT min(asked_at) FROM questions").fetchone()
-    bounds = (start, end)
+    groups = connection.execute(_GROUPS, bounds).fetchall()
+    conversations = dict(connection.execute(_CONVERSATIONS, bounds).fetchall())
+    times: dict[int, list[float]] = {0: [], 1: []}
+    for row in connection.execute(_PERCENTILES, bounds):
+        times[row["recent"]].append(row["first_ms"] / 1e3)
+    languages: Counter[str] = Counter()
+    for group in groups:
+        if group["recent"]:
+            languages[group["language"]] += group["questions"]
+
+    def totals(recent: int) -> _Totals:
+        return _add_up(
+            [group for group in groups if group["recent"] == recent],
+            conversations.get(recent, 0),
+            (times[recent][0], times[recent][-1]) if times[recent] else None,
+        )
+
     return _Period(
-        now=_count(connection, *bounds),
-        before=_count(connection, 2 * start - end, start),
-        languages=[
-            (row["language"], row["questions"])
-            for row in connection.execute(
-                "SELECT language, count(*) AS questions FROM questions"
-                " WHERE asked_at >= ? AND asked_at < ? AND outcome != 'small_talk'"
-                " GROUP BY language ORDER BY questions DESC, language",
-                bounds,
-            )
-        ],
+        now=totals(1),
+        before=totals(0),
+        languages=languages.most_common(),
         pages=[
             _Page(
                 title=row["heading"].partition(" > ")[0],
                 file_path=row["file_path"],
                 url=row["url"].partition("#")[0],
-                questions=row["questions"],
+                citations=row["citations"],
             )
-            for row in connection.execute(
-                "SELECT file_path, min(heading) AS heading, max(url) AS url,"
-                " count(DISTINCT question_id) AS questions FROM passages"
-                " JOIN places ON places.id = place_id JOIN questions ON questions.id = question_id"
-                " WHERE cited AND asked_at >= ? AND asked_at < ?"
-                " GROUP BY file_path ORDER BY questions DESC, file_path LIMIT ?",
-                (*bounds, _MAX_PAGES),
-            )
+            for row in connection.execute(_PAGES, bounds)
         ],
         oldest=oldest or 0,
     )
 
 
-def _count(connection: sqlite3.Connection, start: int, end: int) -> _Totals:
-    asked = "FROM questions WHERE asked_at >= ? AND asked_at < ? AND outcome != 'small_talk'"
-    totals = connection.execute(
-        "SELECT count(*) AS questions, count(DISTINCT conversation) AS conversations,"
-        " total(outcome = 'answered') AS answered, total(outcome = 'refused') AS refused,"
-        " total(outcome = 'declined') AS declined, total(outcome = 'failed') AS failed,"
-        " total(unsupported > 0) AS unsupported, total(vote = 'up') AS up,"
-        " total(vote = 'down') AS down, total(cost_usd) AS cost_usd,"
-        f" total(cost_usd IS NULL) AS unpriced {asked}",
-        (start, end),
-    ).fetchone()
-    times = f"{asked} AND first_ms IS NOT NULL"
-    (timed,) = connection.execute(f"SELECT count(*) {times}", (start, end)).fetchone()
-
-    def percentile(share: float) -> float:
-        (found,) = connection.execute(
-            f"SELECT first_ms {times} ORDER BY first_ms LIMIT 1 OFFSET ?",
-            (start, end, int(share * (timed - 1) + 0.5)),
-        ).fetchone()
-        return float(found) / 1e3
-
+def _add_up(
+    groups: Sequence[sqlite3.Row], conversations: int, first_seconds: tuple[float, float] | None
+) -> _Totals:
+    counts: Counter[str] = Counter()
+    for group in groups:
+        for name in ("asked", group["outcome"], group["vote"] or ""):
+            counts[name] += group["questions"]
+        counts["unsupported"] += group["questions"] * group["unsupported"]
+        counts["unpriced"] += group["unpriced"]
+    cost_usd = sum(group["cost_usd"] for group in groups)
     return _Totals(
-        cost_usd=totals["cost_usd"],
-        first_seconds=(percentile(0.5), percentile(0.95)) if timed else None,
-        **{
-            name: int(totals[name])
-            for name in _Totals.__struct_fields__
-            if name not in ("cost_usd", "first_seconds")
-        },
+        counts=counts,
+        conversations=conversations,
+        cost_usd=cost_usd,
+        first_seconds=first_seconds,
     )
 
 
+_ASKED: Final = """
+FROM questions WHERE asked_at >= :first AND asked_at < :end AND outcome != 'small_talk'
+"""
+_GROUPS: Final = f"""
+SELECT asked_at >= :start AS recent, language, outcome, vote, unsupported > 0 AS unsupported,
+    count(*) AS questions, total(cost_usd) AS cost_usd, count(*) - count(cost_usd) AS unpriced
+{_ASKED} GROUP BY 1, 2, 3, 4, 5 ORDER BY language
+"""
+_CONVERSATIONS: Final = f"""
+SELECT asked_at >= :start, count(DISTINCT conversation) {_ASKED} GROUP BY 1
+"""
+_PERCENTILES: Final = f"""
+SELECT recent, first_ms FROM (
+    SELECT recent, first_ms, row_number() OVER period AS rank, count(*) OVER (
+        PARTITION BY recent
+    ) AS timed
+    FROM (SELECT asked_at >= :start AS recent, first_ms {_ASKED} AND first_ms IS NOT NULL)
+    WINDOW period AS (PARTITION BY recent ORDER BY first_ms)
+) WHERE rank IN ((timed + 1) / 2, (timed * 95 + 99) / 100) ORDER BY rank
+"""
+_PAGES: Final = f"""
+SELECT file_path, min(heading) AS heading, max(url) AS url, sum(cited) AS citations FROM (
+    SELECT place_id, count(*) AS cited FROM passages
+    WHERE cited AND question_id >= (
+        SELECT min(id) FROM questions WHERE asked_at >= :start AND asked_at < :end
+    ) GROUP BY place_id
+) JOIN places ON places.id = place_id
+GROUP BY file_path ORDER BY citations DESC, file_path LIMIT {_MAX_PAGES}
+"""
+
+
 def _format_totals(period: _Period) -> str:
-    columns = [period.now, period.before] if period.before.questions else [period.now]
+    columns = [period.now, period.before] if period.before.counts["asked"] else [period.now]
     heads = ["", "This period", "Before"][: 1 + len(columns)]
-    rows = [
-        ("Questions", [f"{each.questions:,}" for each in columns]),
-        ("Conversations", [f"{each.conversations:,}" for each in columns]),
-        ("Answered", [_share(each.answered, each) for each in columns]),
-        ("Unanswered", [_share(each.unanswered, each) for each in columns]),
-        ("Refused, declined, failed", [
-            f"{each.refused:,}, {each.declined:,}, {each.failed:,}" for each in columns
-        ]),
-        ("With an unsupported sentence", [_share(each.unsupported, each) for each in columns]),
-        ("Votes up, down", [f"{each.up:,}, {each.down:,}" for each in columns]),
-        ("First token, p50 and p95", [_format_seconds(each.first_seconds) for each in columns]),
-        ("Cost", [_format_cost(each) for each in columns]),
-    ]  # fmt: skip
-    lines = [heads, ["---", *["---:"] * len(columns)], *([name, *cells] for name, cells in rows)]
+    rows: dict[str, Callable[[_Totals], str]] = {
+        "Questions": lambda each: f"{each.counts['asked']:,}",
+        "Conversations": lambda each: f"{each.conversations:,}",
+        "Answered": lambda each: _share(each.counts["answered"], each),
+        "Unanswered": lambda each: _share(each.unanswered, each),
+        "Refused, declined, failed": partial(_list, ("refused", "declined", "failed")),
+        "With an unsupported sentence": lambda each: _share(each.counts["unsupported"], each),
+        "Votes up, down": partial(_list, ("up", "down")),
+        "First token, p50 and p95": _format_seconds,
+        "Cost": _format_cost,
+    }
+    lines = [heads, ["---", *["---:"] * len(columns)]]
+    lines += ([name, *map(show, columns)] for name, show in rows.items())
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _list(names: Iterable[str], totals: _Totals) -> str:
+    return ", ".join(f"{totals.counts[name]:,}" for name in names)
+
+
 def _share(part: int, totals: _Totals) -> str:
-    share = f" ({part / totals.questions:.0%})" if totals.questions else ""
-    return f"{part:,}{share}"
+    return f"{part:,} ({part / totals.counts['asked']:.0%})"
 
 
-def _format_seconds(seconds: tuple[float, float] | None) -> str:
-    return f"{seconds[0]:.2f} s, {seconds[1]:.2f} s" if seconds else "none"
+def _format_seconds(totals: _Totals) -> str:
+    if not totals.first_seconds:
+        return "none"
+    return ", ".join(f"{each:.2f} s" for each in totals.first_seconds)
 
 
 def _format_cost(totals: _Totals) -> str:
-    # No dollar sign: GitHub renders text between two of them as a formula.
-    least = "at least " if totals.unpriced else ""
+    # No dollar sign: GitHub takes the text between two for a formula.
+    least = "at least " if totals.counts["unpriced"] else ""
     return f"{least}{totals.cost_usd:.2f} USD"
 
 
@@ -275,7 +290,7 @@ def _format_voted(row: QuestionRow) -> str:
 
 def _format_page(page: _Page) -> str:
     title = _link(page.title or page.file_path, page.url)
-    return f"- {title}: {_number(page.questions, 'question')}"
+    return f"- {title}: {_number(page.citations, 'citation')}"
 
 
 def _first_of(shown: int, total: int) -> Iterator[str]:

@@ -107,7 +107,7 @@ async def test_figures_of_two_periods(tmp_path: Path) -> None:
         "| Cost | at least 0.75 USD | 1.00 USD |",
     ):
         assert f"\n{row}\n" in text
-    assert "- [Tides](https://book.example/guide/tides): 2 questions\n" in text
+    assert "- [Tides](https://book.example/guide/tides): 2 citations\n" in text
     assert text.endswith("## Languages\n\nEnglish 6, German 1.\n")
     gaps = text.partition("## What to write next")[2].partition("## ")[0]
     assert set(re.findall(r"`([^`]+)`", gaps)) == {"Wo liegt die Mole?", "How deep is it?"}
