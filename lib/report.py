@@ -52,7 +52,7 @@ class _Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of a period. Small talk counts nowhere."""
 
     counts: Counter[str]
-    """Of questions: `asked`, by outcome, by vote, `unsupported`, and `unpriced` (without a cost)."""
+    """Questions: `asked`, by outcome, by vote, `unsupported`, and `unpriced` without a cost."""
     conversations: int
     cost_usd: float
     first_seconds: tuple[float, float] | None
