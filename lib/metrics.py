@@ -6,6 +6,7 @@ read the state of a budget or a queue when Prometheus scrapes.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,7 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
 
-from lib import __version__
+from lib import __version__, errors
 from lib.events import NOT_IN_BOOK, Done
 
 # Saves one line per metric with the time of its first value.
@@ -26,6 +27,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_1_0_0
 _METHODS = frozenset(("GET", "HEAD", "POST", "DELETE", "OPTIONS"))
+_CODES = sorted(
+    each.code
+    for each in vars(errors).values()
+    if isinstance(each, type) and issubclass(each, errors.QuireError)
+)
+_VOTES = ("up", "down")
+_REASONS = ("none", "wrong", "incomplete", "unclear", "source", "other")
 
 
 class Metrics:
@@ -60,6 +68,13 @@ class Metrics:
             "quire_votes", "Readers' votes on answers, by vote and reason.", ("vote", "reason")
         )
         self._gauges: dict[str, Gauge] = {}
+        # In Prometheus, a series that begins with 1 did not increase.
+        for code in _CODES:
+            self._failures.labels(code)
+        for kind in ("prompt", "completion", "embedding"):
+            self._tokens.labels(kind)
+        for vote, reason in product(_VOTES, _REASONS):
+            self._votes.labels(vote, reason)
 
     def count_request(self, route: str, method: str, status: int) -> None:
         method = method if method in _METHODS else "other"

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from lib import errors
+from lib.feedback import FeedbackRequest
 from tests.api import Api, serving
 from tests.conftest import MakeSettings
 from tests.handbook import ROOT, anchors, block
@@ -185,6 +187,22 @@ async def test_every_matched_value_can_occur(metrics: dict[str, Metric], api: Ap
                 }
                 for value in matcher.value.split("|"):
                     assert any(re.fullmatch(value, each) for each in values), f"{place}: {value}"
+
+
+async def test_votes_tokens_and_failures_begin_with_zero(api: Api) -> None:
+    """A series that begins with 1 did not increase, so its first event would be missed."""
+    started = await exported(api)
+    votes = [each.labels for each in started["quire_votes"].samples]
+    fields = {each.name: each.type for each in msgspec.structs.fields(FeedbackRequest)}
+    reasons, *_ = get_args(fields["reason"])
+    assert votes == [
+        {"vote": vote, "reason": reason}
+        for vote in get_args(fields["vote"])
+        for reason in ("none", *get_args(reasons))
+    ]
+    assert {each.labels["code"] for each in started["quire_failures"].samples} >= CODES
+    for name in ("quire_votes", "quire_failures", "quire_tokens"):
+        assert {each.value for each in started[name].samples} == {0}
 
 
 async def test_the_rule_for_errors_names_all_errors_of_the_server() -> None:
