@@ -925,10 +925,16 @@ async def test_two_queries_run_at_a_time(log: QuestionLog) -> None:
 
 async def test_closing_ends_queries(make: Make) -> None:
     log = make()
-    reading = asyncio.create_task(rows(log, ENDLESS))
-    await asyncio.sleep(0)
+    running = threading.Event()
+
+    def query(connection: sqlite3.Connection) -> None:
+        running.set()
+        connection.execute(ENDLESS).fetchall()
+
+    reading = asyncio.create_task(log.read(query))
+    await until(running.is_set)
     await log.close()
-    with pytest.raises(QuireError):
+    with pytest.raises(TimedOut):
         await reading
 
 
