@@ -69,10 +69,12 @@ def _replace(text: str, find: Callable[[str], Iterator[_Span]], marker: str) -> 
 _KEY_LIKE: Final = re.compile(
     r"\b(?:sk-[A-Za-z0-9_-]{8,}+|(?:[spr]k_|gh[opsu]_|github_pat_|glpat-|hf_|xox[abprs]-|AKIA|AIza"
     r"|eyJ)[A-Za-z0-9._-]{16,}+|[Bb]earer[ ]++(?=[A-Za-z._~+/-]*+\d)[A-Za-z0-9._~+/=-]{16,}+)"
-    r"|(?<![A-Za-z0-9])(?=[A-Za-z]*+\d)(?=\d*+[A-Za-z])[A-Za-z0-9]{32,}+",
+    r"|(?<![A-Za-z0-9])(?=[A-Za-z]*+\d)(?=\d*+[A-Za-z])[A-Za-z0-9]{32,}+"
+    r"|(?<![A-Za-z0-9_-])(?=[a-z0-9_-]*+[A-Z])(?=[A-Z0-9_-]*+[a-z])(?=(?:[A-Za-z_-]*+\d){3})"
+    r"[A-Za-z0-9_-]{40,}+",
     re.ASCII,
 )
-"""Known prefixes, or 32 consecutive letters and digits."""
+"""Known prefixes, 32 consecutive letters and digits, or Base64 for URLs, as Quire's own keys."""
 
 
 # --- Folded copy -----------------------------------------------------------------------------

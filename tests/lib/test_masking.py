@@ -92,6 +92,7 @@ KEYS = [
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P",
     "Bearer abcdef0123456789xyz==",
     "d41d8cd98f00b204e9800998ecf8427e",
+    "Zr3-kQ_8vYbT1mWcXo5uJ9-eHgLp2sNa_7dFiRtAqBk",
 ]
 
 TECHNICAL = """\
@@ -166,6 +167,9 @@ the dot com era
 Look at the dot.
 sk-learn
 skateboarding-around-the-world
+how-do-i-configure-the-proxy-with-2-hosts-in-2024-and-2025
+Getting-Started-with-Docker-Compose-and-Nginx-v2
+TEST_THAT_UTF8_STRINGS_ARE_ESCAPED_IN_VERSION_2024
 How do I send a bearer token?
 bearer authentication-for-everyone
 [email], [number] and [redacted]
