@@ -11,6 +11,7 @@ import pytest
 from tests.api import ADMIN_KEY, Api, serving
 from tests.conftest import MakeSettings
 from tests.logged import DAY, log_of, logged, passage, write
+from tests.tiny_book import write_book
 
 ENDPOINTS = (
     "/admin/questions",
@@ -311,6 +312,61 @@ async def test_pages_are_counted_by_their_citations(logging: Api) -> None:
     assert [len(short[name]) for name in ("most", "least")] == [1, 1]
     assert short["never"]["headings"] == never["headings"][:1]
     assert short["never"]["total"] == 3
+
+
+MOORING = "https://book.example/docs/guide/mooring"
+
+
+@pytest.mark.parametrize(
+    ("place", "left"),
+    [
+        # the address decides, with a text fragment too, if the book has it
+        (passage("guide/mooring.md", heading="Old", url=f"{MOORING}#radio:~:text=Call"), "Fenders"),
+        (passage("guide/mooring.md", heading="Mooring > Radio", url=f"{MOORING}#fenders"), "Radio"),
+        # else the path of headings
+        (passage("guide/mooring.md", heading="Mooring > Radio", url=None), "Fenders"),
+        (passage("guide/mooring.md", heading="Mooring > Radio", url="/old#radio"), "Fenders"),
+        # neither
+        (passage("guide/mooring.md", heading="Mooring", url=f"{MOORING}:~:text=a"), "both"),
+        (passage("guide/mooring.md", url=f"{MOORING}#radio", cited=False), "both"),
+        (passage("guide/tides.md", heading="Mooring > Radio", url=None), "both"),
+    ],
+)
+async def test_a_cited_heading_is_recognised(logging: Api, place: Any, left: str) -> None:
+    await write(logging, [logged(passages=(place,))])
+    never = (await read(logging, "/admin/pages"))["never"]["headings"]
+    found = [each["heading"] for each in never if each["file_path"] == "guide/mooring.md"]
+    assert found == (["Fenders", "Radio"] if left == "both" else [left])
+
+
+async def test_headings_of_pages_that_quire_serves_are_recognised(
+    served_book: MakeSettings,
+) -> None:
+    async with serving(served_book(question_log=30)) as api:
+        await api.ingest()
+        assert (await read(api, "/admin/pages"))["never"]["total"] == 4
+        await api.ask("How many fenders?")
+        await log_of(api).flush()
+        found = await read(api, "/admin/pages")
+        never = [each["heading"] for each in found["never"]["headings"]]
+        assert never == ["Opening hours", "Radio", "Currents"]
+        assert found["most"][0]["file_path"] == "guide/mooring.md"
+
+
+async def test_a_heading_above_a_cited_one_counts_as_cited(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    text = "# Top\n\n## Alone\n\nText.\n\n## Above\n\n### Below\n\nText.\n\n### Other\n\nText.\n"
+    book = write_book(tmp_path / "book", {"index.md": text})
+    settings = make_settings(
+        book_content_path=book, qdrant_path=tmp_path / "index", question_log=30
+    )
+    async with serving(settings) as api:
+        await api.ingest()
+        place = passage("index.md", heading="Top > Above > Below", url=None)
+        await write(api, [logged(passages=(place,))])
+        never = (await read(api, "/admin/pages"))["never"]["headings"]
+        assert [each["heading"] for each in never] == ["Alone", "Above > Other"]
 
 
 async def test_pages_need_an_index(make_settings: MakeSettings, tmp_path: Path) -> None:
