@@ -1,30 +1,62 @@
 """What to write next: questions without a good answer, grouped by meaning.
 
 A question counts if it was refused or declined, if its answer had an unsupported sentence, or if
-the reader voted it down. Small talk and follow-ups do not count.
+the reader voted it down. Small talk and follow-ups do not count. Questions with the same words are
+compared once. The newest `_MAX_GROUPED` of them are grouped (`lib.gap_groups`); older ones join the
+nearest group.
+
+The most needed gap comes first. Each conversation counts 1, so one reader counts little. It counts
+half more if it was in the second half of the period, and half more if the reader voted an answer
+down. The sum is lower if the book has nothing near: questions about the weather are no gap. Of
+gaps that are needed equally, the one least similar to those before it comes first.
 """
 
+import asyncio
+import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from statistics import fmean
 from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from lib.budget import BudgetExhausted
-from lib.embedding import Embedder, Vectors
+from lib.embedding import Embedder, Vectors, l2_normalise
 from lib.errors import QuireError
+from lib.gap_groups import (
+    EXAMPLES,
+    Calibration,
+    Meanings,
+    assign,
+    calibrate,
+    group_means,
+    link_average,
+)
 from lib.question_log import QuestionLog, pack_vector
+from lib.terms import split_terms
 
 _MAX_EMBEDDED: Final = 200
-_MAX_GROUPED: Final = 3_000
+_EMBEDDING_SECONDS: Final = 10.0
+"""Limits of one request. The next one embeds more."""
+_MAX_GROUPED: Final = 2_500
+"""Their similarities take 25 MB."""
 _MAX_EXAMPLES: Final = 5
 _MAX_IDS: Final = 100
-_NEAR: Final = 0.5
+_MAX_VOTERS: Final = 1_000
+"""Questions of a gap that vote for its nearest page."""
+_MAX_QUESTION: Final = 200
+"""Characters of a central question, if there is a choice."""
+_WHOLE: Final = 0.1
+"""Preference for a whole question as the central one, in average similarity."""
+_NEAR_SCORE: Final = 0.1
+"""Score of the nearest passages of questions that concern the book. Median of questions about the
+weather and the like: 0.06; of questions about pages that the handbook lacks: 0.24."""
+_CACHED_SECONDS: Final = 600.0
+_HOUR: Final = 3_600_000
 
 
 class GapLanguage(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +114,7 @@ class Gaps(msgspec.Struct, frozen=True, kw_only=True):
     questions: int
     """Questions in all gaps."""
     ungrouped: int
-    """Questions that are not embedded yet."""
+    """Questions compared by their words alone, because they are not embedded yet."""
 
 
 _CANDIDATES: Final = """
@@ -91,124 +123,325 @@ WHERE q.asked_at >= :since AND q.stands_alone = 1 AND q.outcome != 'small_talk'
 AND (q.outcome IN ('refused', 'declined') OR (q.outcome = 'answered' AND q.unsupported > 0)
      OR q.vote = 'down')
 """
+_STATE: Final = f"""
+SELECT COUNT(*), MIN(q.id), MAX(q.id), TOTAL(q.vote = 'down'), COUNT(v.question_id) {_CANDIDATES}
+"""
+_ASKED: Final = f"""
+SELECT q.id, q.asked_at, q.conversation, q.question, q.language, q.outcome,
+    q.outcome = 'answered' AND q.unsupported > 0, q.vote IS 'down',
+    (SELECT MAX(score) FROM passages WHERE question_id = q.id), v.question_id IS NOT NULL
+{_CANDIDATES} ORDER BY q.id DESC
+"""
+
+
+class _Asked(msgspec.Struct, gc=False):
+    """A question that counts."""
+
+    id: int
+    time: int
+    conversation: str
+    question: str
+    language: str
+    outcome: str
+    unsupported: int
+    down: int
+    score: float | None
+    """Of the nearest passage."""
+
+
+class _Point(msgspec.Struct, gc=False):
+    """Questions with the same words, newest first."""
+
+    asked: list[_Asked]
+    embedded: int = 0
+    """The newest one that has a vector; 0 without one."""
+
+    @property
+    def newest(self) -> _Asked:
+        return self.asked[0]
+
+
+class _Group(msgspec.Struct):
+    """Points with one meaning."""
+
+    points: list[_Point]
+    meanings: list[Vectors] = []
+    """Of the first points."""
+
+    def need(self, middle: int) -> float:
+        """How much the gap is needed. `middle`: of the period, in milliseconds."""
+        asked = [each for point in self.points for each in point.asked]
+        everyone = {each.conversation for each in asked}
+        recent = {each.conversation for each in asked if each.time >= middle}
+        down = {each.conversation for each in asked if each.down}
+        scores = [each.score for each in asked if each.score is not None]
+        relevance = min(1.0, fmean(scores) / _NEAR_SCORE) if scores else 1.0
+        return (len(everyone) + (len(recent) + len(down)) / 2) * relevance
+
+    def typical(self) -> list[str]:
+        """The central question, then up to `_MAX_EXAMPLES` typical, different ones."""
+        texts = [point.newest.question for point in self.points]
+        if not self.meanings:
+            return texts[:1]
+        texts, meanings = texts[: len(self.meanings)], np.array(self.meanings)
+        central = meanings @ meanings.mean(axis=0)
+        whole = np.array([_is_whole(text) for text in texts])
+        chosen = [int((central + _WHOLE * whole).argmax())]
+        nearest = meanings @ meanings[chosen[0]]
+        while len(chosen) < min(len(texts), 1 + _MAX_EXAMPLES):
+            scores = central - nearest
+            scores[chosen] = -np.inf
+            chosen.append(int(scores.argmax()))
+            np.maximum(nearest, meanings @ meanings[chosen[-1]], out=nearest)
+        return [texts[each] for each in chosen]
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text reads as a question by itself."""
+    return any(mark in text for mark in "?？؟") and len(text) <= _MAX_QUESTION
 
 
 class GapFinder:
-    """Finds gaps in a question log. Remembers the last result until the log changes."""
+    """Finds the gaps in a question log, one request at a time.
+
+    Keeps the last result while the log is unchanged.
+    """
 
     def __init__(self, log: QuestionLog, embedder: Embedder) -> None:
         self._log = log
         self._embedder = embedder
+        self._turn = asyncio.Lock()
+        self._calibration: Calibration | None = None
+        self._last: tuple[object, float, Gaps] | None = None
 
     async def find(self, *, since: int, limit: int) -> Gaps:
         """Group the questions asked since `since` (milliseconds since 1970).
 
-        Embeds at most `_MAX_EMBEDDED` questions that have no vector yet. Raises `NotFound` without
-        a log.
+        Questions without a vector are embedded, the newest first, up to `_MAX_EMBEDDED`. Raises the
+        errors of `QuestionLog.read`.
         """
-        asked = {"model": self._embedder.model_id, "since": since}
-        await self._embed(asked)
-        now = round(1e3 * time.time())
-        return await self._log.read(lambda connection: _find(connection, asked, now, limit))
-
-    async def _embed(self, asked: dict[str, object]) -> None:
-        """Embed questions without a vector, the newest first."""
-        query = f"SELECT q.id, q.question {_CANDIDATES} AND v.vector IS NULL ORDER BY q.id DESC"
-        missing = await self._log.read(
-            lambda connection: connection.execute(
-                f"{query} LIMIT {_MAX_EMBEDDED}", asked
-            ).fetchall()
-        )
-        found: list[tuple[int, str, bytes]] = []
-        try:
-            for row in missing:
-                vector = await self._embedder.embed_query(row["question"])
-                found.append((row["id"], self._embedder.model_id, pack_vector(vector)))
-        except (QuireError, BudgetExhausted):
-            pass  # later
-        if found:
-            await self._log.write(
-                lambda connection: connection.executemany(
-                    "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", found
-                )
+        async with self._turn:
+            now = round(1e3 * time.time())
+            state = await self._state(since, now, limit)
+            if self._last and self._last[0] == state and time.monotonic() < self._last[1]:
+                return self._last[2]
+            points = await self._read_points(since)
+            await self._embed(points)
+            groups = await self._group(points)
+            middle = (since + now) // 2
+            first = await asyncio.to_thread(_most_needed, groups, middle, limit)
+            gaps = await self._log.read(
+                lambda connection: [_describe(connection, each, middle) for each in first]
             )
+            left = sum(len(each.asked) for each in points if not each.embedded)
+            found = Gaps(
+                gaps=gaps,
+                total=len(groups),
+                questions=sum(len(each.asked) for each in points),
+                ungrouped=left,
+            )
+            state = await self._state(since, now, limit)
+            self._last = None if left else (state, time.monotonic() + _CACHED_SECONDS, found)
+            return found
+
+    async def _state(self, since: int, now: int, limit: int) -> object:
+        """What decides a result, within `_CACHED_SECONDS`."""
+        row = await self._log.read(
+            lambda connection: tuple(connection.execute(_STATE, self._selects(since)).fetchone())
+        )
+        return row, (now - since) // _HOUR, limit
+
+    def _selects(self, since: int) -> dict[str, object]:
+        return {"model": self._embedder.model_id, "since": since}
+
+    async def _read_points(self, since: int) -> list[_Point]:
+        """Read the candidates, the newest first."""
+
+        def read(connection: sqlite3.Connection) -> list[_Point]:
+            points: dict[str, _Point] = {}
+            for row in connection.execute(_ASKED, self._selects(since)):
+                *values, embedded = row
+                asked = _Asked(*values)
+                words = " ".join(split_terms(asked.question)).casefold() or asked.question
+                point = points.setdefault(words, _Point([]))
+                point.asked.append(asked)
+                if embedded and not point.embedded:
+                    point.embedded = asked.id
+            return list(points.values())
+
+        return await self._log.read(read)
+
+    async def _embed(self, points: Sequence[_Point]) -> None:
+        """Embed the newest points without a vector, and store the vectors.
+
+        Stops where the service or its budget does.
+        """
+        missing = [each for each in points if not each.embedded][:_MAX_EMBEDDED]
+        vectors = await self._embed_texts([each.newest.question for each in missing])
+        model, stored = self._embedder.model_id, []
+        for each, vector in zip(missing, vectors, strict=False):
+            each.embedded = each.newest.id
+            stored.append((model, pack_vector(vector), each.embedded))
+        # The question may have been deleted.
+        statement = (
+            "INSERT OR REPLACE INTO vectors (question_id, model, vector)"
+            " SELECT id, ?, ? FROM questions WHERE id = ?"
+        )
+        if stored:
+            await self._log.write(lambda connection: connection.executemany(statement, stored))
+
+    async def _embed_texts(self, texts: Sequence[str]) -> list[Vectors]:
+        """The vectors of the first texts: of all, or as many as can be embedded now."""
+        vectors: list[Vectors] = []
+        until, step = time.monotonic() + _EMBEDDING_SECONDS, self._embedder.concurrency
+        while len(vectors) < len(texts) and time.monotonic() < until:
+            part = texts[len(vectors) : len(vectors) + step]
+            asked = (self._embedder.embed_query(text) for text in part)
+            for found in await asyncio.gather(*asked, return_exceptions=True):
+                if isinstance(found, QuireError | BudgetExhausted):
+                    return vectors
+                if isinstance(found, BaseException):
+                    raise found
+                vectors.append(found)
+        return vectors
+
+    async def _calibrate(self) -> Calibration | None:
+        """Embed `EXAMPLES`, once. None if that is not possible now."""
+        if self._calibration is None:
+            vectors = await self._embed_texts(EXAMPLES)
+            if len(vectors) == len(EXAMPLES):
+                self._calibration = calibrate(np.array(vectors))
+        return self._calibration
+
+    async def _group(self, points: Sequence[_Point]) -> list[_Group]:
+        """Group the points by meaning. Those without a vector are groups of their own."""
+        embedded = [each for each in points if each.embedded]
+        alone = [_Group([each]) for each in points if not each.embedded]
+        calibration = await self._calibrate() if embedded else None
+        if calibration is None:
+            return alone + [_Group([each]) for each in embedded]
+        newest, vectors = await self._read_vectors(embedded[:_MAX_GROUPED])
+        grouping = await asyncio.to_thread(_Grouping, calibration, newest, vectors)
+        for start in range(_MAX_GROUPED, len(embedded), _MAX_GROUPED):
+            older, vectors = await self._read_vectors(embedded[start : start + _MAX_GROUPED])
+            alone += await asyncio.to_thread(grouping.add, older, vectors)
+        return grouping.groups + alone
+
+    async def _read_vectors(self, points: Sequence[_Point]) -> tuple[list[_Point], Vectors]:
+        """The points that still have a vector, and their vectors."""
+        ids = json.dumps([each.embedded for each in points])
+        query = (
+            "SELECT question_id, vector FROM vectors"
+            " WHERE model = ? AND question_id IN (SELECT value FROM json_each(?))"
+        )
+        stored = dict(
+            await self._log.read(
+                lambda connection: connection.execute(
+                    query, (self._embedder.model_id, ids)
+                ).fetchall()
+            )
+        )
+        kept = [each for each in points if each.embedded in stored]
+        packed = np.array([np.frombuffer(stored[each.embedded], np.int8) for each in kept])
+        return kept, l2_normalise(packed.astype(np.float32))
 
 
-def _find(connection: sqlite3.Connection, asked: dict[str, object], now: int, limit: int) -> Gaps:
-    rows = connection.execute(
-        "SELECT q.id, q.asked_at, q.conversation, q.question, q.language, q.outcome,"
-        f" q.unsupported, q.vote, v.vector {_CANDIDATES} ORDER BY q.id DESC LIMIT {_MAX_GROUPED}",
-        asked,
-    ).fetchall()
-    known = [row for row in rows if row["vector"] is not None]
-    groups: dict[int, list[sqlite3.Row]] = {}
-    if known:
-        vectors = np.array([np.frombuffer(row["vector"], np.int8) for row in known], np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        for row, group in zip(known, _group(vectors), strict=True):
-            groups.setdefault(int(group), []).append(row)
-    middle = (int(str(asked["since"])) + now) // 2
-    gaps = [_gap(connection, members, middle) for members in groups.values()]
-    gaps.sort(key=lambda gap: (-gap.conversations, -gap.ids[0]))
-    return Gaps(
-        gaps=gaps[:limit],
-        total=len(gaps),
-        questions=len(rows),
-        ungrouped=len(rows) - len(known),
-    )
+class _Grouping:
+    """Groups of points."""
+
+    def __init__(
+        self, calibration: Calibration, points: Sequence[_Point], vectors: Vectors
+    ) -> None:
+        self._fitted = Meanings(calibration, vectors, *_described(points))
+        meanings = self._fitted.of(vectors, *_described(points))
+        labels = link_average(meanings @ meanings.T, self._fitted.near)
+        self._means = group_means(meanings, labels)
+        self.groups = [_Group([]) for _ in self._means]
+        for point, meaning, label in zip(points, meanings, labels, strict=True):
+            self.groups[label].points.append(point)
+            self.groups[label].meanings.append(meaning)
+
+    def add(self, points: Sequence[_Point], vectors: Vectors) -> list[_Group]:
+        """Add points to the nearest groups. Returns a group for each that is near to none."""
+        meanings = self._fitted.of(vectors, *_described(points))
+        alone = []
+        labels = assign(meanings, self._means, self._fitted.near)
+        for point, label in zip(points, labels, strict=True):
+            if label < 0:
+                alone.append(_Group([point]))
+            else:
+                self.groups[label].points.append(point)
+        return alone
 
 
-def _gap(connection: sqlite3.Connection, members: Sequence[sqlite3.Row], middle: int) -> Gap:
-    times = [row["asked_at"] for row in members]
+def _described(points: Iterable[_Point]) -> tuple[list[str], list[str]]:
+    """Texts and languages."""
+    newest = [each.newest for each in points]
+    return [each.question for each in newest], [each.language for each in newest]
+
+
+def _most_needed(groups: list[_Group], middle: int, limit: int) -> list[_Group]:
+    """The first groups of the module's order."""
+    needs = np.array([each.need(middle) for each in groups])
+    compared = [place for place, each in enumerate(groups) if each.meanings]
+    means = l2_normalise(np.array([np.mean(groups[place].meanings, axis=0) for place in compared]))
+    nearest = np.zeros(len(groups), np.float32)
+    nearest[compared] = -1.0
+    row = {place: number for number, place in enumerate(compared)}
+    ordered: list[_Group] = []
+    while len(ordered) < min(limit, len(groups)):
+        tied = np.flatnonzero(needs == needs.max())
+        chosen = int(tied[nearest[tied].argmin()])
+        ordered.append(groups[chosen])
+        needs[chosen] = -1.0
+        if chosen in row:
+            nearest[compared] = np.maximum(nearest[compared], means @ means[row[chosen]])
+    return ordered
+
+
+def _describe(connection: sqlite3.Connection, found: _Group, middle: int) -> Gap:
+    asked = sorted((each for point in found.points for each in point.asked), key=lambda a: -a.id)
+    times = [each.time for each in asked]
     recent = sum(each >= middle for each in times)
-    ids = [row["id"] for row in members][:_MAX_IDS]
-    texts = list(dict.fromkeys(row["question"] for row in members))
+    central, *others = found.typical()
+    outcomes = Counter(each.outcome for each in asked)
+    languages = Counter(each.language for each in asked)
     return Gap(
-        question=texts[0],
-        questions=len(members),
-        conversations=len({row["conversation"] for row in members}),
+        question=central,
+        questions=len(asked),
+        conversations=len({each.conversation for each in asked}),
         recent=recent,
-        before=len(members) - recent,
+        before=len(asked) - recent,
         outcomes=GapOutcomes(
-            refused=sum(row["outcome"] == "refused" for row in members),
-            declined=sum(row["outcome"] == "declined" for row in members),
-            unsupported=sum(row["unsupported"] > 0 for row in members),
-            down=sum(row["vote"] == "down" for row in members),
+            refused=outcomes["refused"],
+            declined=outcomes["declined"],
+            unsupported=sum(each.unsupported for each in asked),
+            down=sum(each.down for each in asked),
         ),
-        languages=[
-            GapLanguage(language=language, questions=count)
-            for language, count in Counter(row["language"] for row in members).most_common()
-        ],
-        nearest=_nearest(connection, ids),
-        examples=texts[1 : 1 + _MAX_EXAMPLES],
-        ids=ids,
+        languages=[GapLanguage(language=name, questions=n) for name, n in languages.most_common()],
+        nearest=_find_nearest(connection, [each.id for each in asked[:_MAX_VOTERS]]),
+        examples=others,
+        ids=[each.id for each in asked[:_MAX_IDS]],
         first_asked=datetime.fromtimestamp(min(times) / 1e3, UTC),
         last_asked=datetime.fromtimestamp(max(times) / 1e3, UTC),
     )
 
 
-def _nearest(connection: sqlite3.Connection, ids: Sequence[int]) -> NearestPage | None:
-    row = connection.execute(
-        "SELECT file_path, heading, url, MAX(score) AS score FROM passages"
-        " JOIN places ON places.id = place_id"
-        f" WHERE position = 1 AND question_id IN ({', '.join(map(str, ids))})"
-        " GROUP BY place_id ORDER BY COUNT(*) DESC, score DESC LIMIT 1"
-    ).fetchone()
-    if row is None:
+def _find_nearest(connection: sqlite3.Connection, ids: Sequence[int]) -> NearestPage | None:
+    """The page whose passages have the largest sum of scores, and the best place on it."""
+    query = """
+        SELECT file_path, heading, url, SUM(score) AS sum, MAX(score) AS best
+        FROM passages JOIN places ON places.id = place_id
+        WHERE question_id IN (SELECT value FROM json_each(?)) GROUP BY place_id ORDER BY sum DESC
+    """
+    places = connection.execute(query, (json.dumps(ids),)).fetchall()
+    pages: dict[str, float] = {}
+    for each in places:
+        pages[each["file_path"]] = pages.get(each["file_path"], 0.0) + each["sum"]
+    if not pages:
         return None
+    page = max(pages, key=pages.__getitem__)
+    place = next(each for each in places if each["file_path"] == page)
     return NearestPage(
-        file_path=row["file_path"],
-        heading=row["heading"],
-        url=row["url"] or None,
-        score=row["score"],
+        file_path=page, heading=place["heading"], url=place["url"] or None, score=place["best"]
     )
-
-
-def _group(vectors: Vectors) -> npt.NDArray[np.intp]:
-    """Group of each row."""
-    groups = np.full(len(vectors), -1)
-    for row in range(len(vectors)):
-        if groups[row] < 0:
-            near = (vectors @ vectors[row] >= _NEAR) & (groups < 0)
-            groups[near] = row
-    return groups
