@@ -33,7 +33,7 @@ async def prepare_turn(asked: ChatRequest, messages: Sequence[Message] | None = 
     try:
         turn = await prepare(services().chat, asked, caller, accepted, messages, home)
     except Exception as error:
-        recorder.refused(error)
+        recorder.not_prepared(error)
         raise
     recorder.prepared(turn)
     return turn

@@ -100,12 +100,13 @@ class AnswerRecorder:
         """Note the prepared turn. The events of its answer follow."""
         self._turn = turn
 
-    def refused(self, error: Exception) -> None:
+    def not_prepared(self, error: Exception) -> None:
         """Record that the turn could not be prepared, unless the request was invalid."""
-        if isinstance(error, QuireError) and error.status < 500:
+        known = error if isinstance(error, QuireError) else QuireError("Internal error.")
+        if known.status < 500:
             self._recorded = True
         else:
-            self._add("failed", code=getattr(error, "code", QuireError.code))
+            self._add("failed", code=known.code)
 
     def record(self, event: Event) -> None:
         """Record an event of the answer."""
