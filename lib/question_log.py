@@ -534,7 +534,8 @@ def fold(text: str) -> str:
     decomposed = normalize("NFKD", text)
     # Marks of the classes up to 9 distinguish letters in scripts of India and Japan.
     plain = "".join(c for c in decomposed if unicodedata.combining(c) < 10)
-    return normalize("NFC", plain.casefold())
+    folded = normalize("NFC", plain.casefold())
+    return folded[: 4 * len(text)]  # U+FDFA alone becomes 18 letters
 
 
 def pack_vector(vector: npt.NDArray[np.float32]) -> bytes:

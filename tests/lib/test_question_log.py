@@ -377,6 +377,11 @@ def test_folding(text: str, folded: str) -> None:
     assert fold(unicodedata.normalize("NFD", text)) == folded
 
 
+def test_folding_makes_no_long_text_of_a_short_one() -> None:
+    assert len(fold("ﷺ" * 5_000)) == 20_000
+    assert fold("Mohammed ﷺ").startswith("mohammed صلى الله")
+
+
 @given(st.text())
 def test_folding_twice_changes_nothing(text: str) -> None:
     assert fold(fold(text)) == fold(text)
