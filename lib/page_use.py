@@ -191,5 +191,5 @@ def _describe(page: Page, heading: Heading, above: str = "") -> UncitedHeading:
 
 
 def _address(url: str | None) -> str:
-    """An address without its text fragment, and without the slash of a page that Quire serves."""
-    return (url or "").partition(":~:")[0].rstrip("#").removeprefix("/")
+    """An address without its text fragment."""
+    return (url or "").partition(":~:")[0].rstrip("#")

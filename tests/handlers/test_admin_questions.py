@@ -333,7 +333,7 @@ MOORING = "https://book.example/docs/guide/mooring"
     ],
 )
 async def test_a_cited_heading_is_recognised(logging: Api, place: Any, left: str) -> None:
-    await write(logging, [logged(passages=(place,))])
+    await write(logging, [logged(passages=(place, passage("guide/mooring.md", url=MOORING)))])
     never = (await read(logging, "/admin/pages"))["never"]["headings"]
     found = [each["heading"] for each in never if each["file_path"] == "guide/mooring.md"]
     assert found == (["Fenders", "Radio"] if left == "both" else [left])
@@ -351,6 +351,7 @@ async def test_headings_of_pages_that_quire_serves_are_recognised(
         never = [each["heading"] for each in found["never"]["headings"]]
         assert never == ["Opening hours", "Radio", "Currents"]
         assert found["most"][0]["file_path"] == "guide/mooring.md"
+        assert found["never"]["headings"][1]["url"] == "/book/guide/mooring#radio"
 
 
 async def test_a_heading_above_a_cited_one_counts_as_cited(
