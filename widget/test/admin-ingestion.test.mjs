@@ -1,12 +1,14 @@
 // The page at /admin without a question log: it says how to keep one, and ingests.
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { go, loaded, useAdmin } from "./support/admin.mjs";
+import { promisify } from "node:util";
+import { KEY, go, loaded, useAdmin } from "./support/admin.mjs";
 import { violations } from "./support/axe.mjs";
 
 const PAGES = fileURLToPath(new URL("sites/pages/", import.meta.url));
@@ -60,15 +62,15 @@ test("ingesting again and rebuilding everything end with a new index", async () 
   const page = await used.view("overview");
   const facts = (name) => page.locator("dt", { hasText: name }).locator("xpath=following-sibling::dd");
   await page.getByRole("button", { name: "Ingest again" }).click();
-  await page.getByText("5, of them 4 unchanged; 0 removed").waitFor();
+  await page.getByText("5 (4 unchanged, 0 removed)").waitFor();
   await page.waitForFunction(() => document.querySelector("main").innerText.includes("Completed"));
   assert.equal(await facts("Pages").first().innerText(), "5");
   await page.getByRole("button", { name: "Rebuild everything" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "Keep" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
   assert.equal(await page.getByRole("progressbar").count(), 0);
   await page.getByRole("button", { name: "Rebuild everything" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Rebuild" }).click();
-  await page.getByText("5, of them 0 unchanged; 0 removed").waitFor();
+  await page.getByText("5 (0 unchanged, 0 removed)").waitFor();
   await page.waitForFunction(() => document.querySelector("main").innerText.includes("Completed"));
 });
 
@@ -79,4 +81,21 @@ test("a file with an error is named, as text", async () => {
   await page.getByText(/^broken\.md: /).waitFor();
   await loaded(page);
   assert.deepEqual(await violations(page), []);
+});
+
+test("an uploaded book is not replaced by the content folder", async () => {
+  const { stdout: archive } = await promisify(execFile)("tar", ["-cz", "-C", PAGES, "."], { encoding: "buffer" });
+  const page = await used.view("overview");
+  const sent = await fetch(`http://127.0.0.1:${used.quire.port}/ingest/archive`, {
+    method: "POST",
+    headers: { "X-API-Key": KEY },
+    body: archive,
+  });
+  assert.equal(sent.status, 200);
+  await go(page, "Gaps");
+  await go(page, "Overview"); // its state is read again
+  await page.getByText("Ingest it there again.").waitFor();
+  await page.getByText("an uploaded archive").waitFor();
+  assert.ok(await page.getByRole("button", { name: "Ingest again" }).isHidden());
+  assert.ok(await page.getByRole("button", { name: "Rebuild everything" }).isHidden());
 });

@@ -154,7 +154,7 @@ test("the page is used with the keyboard alone", async () => {
   await remove.focus();
   await press("Enter");
   await page.getByRole("dialog", { name: "Delete this question?" }).waitFor();
-  assert.equal(await focused(), "Keep");
+  assert.equal(await focused(), "Cancel");
   await press("Escape");
   assert.equal(await page.getByRole("dialog").count(), 0);
   assert.equal(await focused(), "Delete");
@@ -331,7 +331,7 @@ test("a question is deleted after a confirmation", async () => {
   await page.locator("main").getByText("1 question", { exact: true }).waitFor();
   const found = await opened(page, "Please call me");
   await found.getByRole("button", { name: "Delete" }).click();
-  await page.getByRole("dialog").getByRole("button", { name: "Keep" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
   assert.equal(await found.count(), 1);
   await found.getByRole("button", { name: "Delete" }).click();
   assert.deepEqual(await violations(page), []);

@@ -1,6 +1,7 @@
 // Overview: the index and its ingestion, the budget, the log, and plots of each day.
 
 import { make } from "../dom.ts";
+import { Failure } from "./client.ts";
 import { count, formatBytes, formatNumber, formatSeconds, formatShare, formatUsd } from "./format.ts";
 import {
   button,
@@ -21,6 +22,8 @@ import type { Activity, Budget, Day, Index, Ingestion, Log, Status } from "./typ
 
 /** Milliseconds between two looks at a running ingestion. */
 const POLL = 1_000;
+/** Before another look at a server that did not answer. */
+const PAUSE = 5_000;
 const LONGEST_PLOT = 90;
 /** So many errors are shown at once. */
 const FEW = 20;
@@ -61,6 +64,11 @@ function stateOf(session: Session) {
   const budget = make("section");
   const log = make("section");
   const failed = make("div");
+  const elsewhere = make(
+    "p",
+    { class: "quiet" },
+    "The content was uploaded or named on the command line. Ingest it there again.",
+  );
   let timer: ReturnType<typeof setTimeout> | undefined;
   let stopped = false;
   let before = session.status.ingestion;
@@ -93,13 +101,14 @@ function stateOf(session: Session) {
   const poll = async () => {
     try {
       await refresh();
-    } catch {
-      schedule(); // the server may be restarting
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error;
+      schedule(PAUSE); // the server may be restarting
     }
   };
-  const schedule = () => {
+  const schedule = (milliseconds: number) => {
     clearTimeout(timer);
-    if (!stopped) timer = setTimeout(poll, POLL);
+    if (!stopped) timer = setTimeout(poll, milliseconds);
   };
   const show = () => {
     const { status } = session;
@@ -113,16 +122,17 @@ function stateOf(session: Session) {
     const focused = document.activeElement;
     again.hidden = rebuild.hidden = running || !canIngest(status.index);
     cancel.hidden = !running;
+    elsewhere.hidden = canIngest(status.index);
     if (focused === cancel && cancel.hidden) again.focus();
     if ((focused === again || focused === rebuild) && again.hidden) cancel.focus();
     if (isRunning(before) !== running && status.ingestion) {
       session.say(`Ingestion ${running ? "running" : status.ingestion.status}`);
     }
     before = status.ingestion;
-    if (running) schedule();
+    if (running) schedule(POLL);
   };
   show();
-  const { index: published } = session.status;
+  poll(); // the author may have signed in long ago
   return {
     element: make(
       "div",
@@ -132,8 +142,7 @@ function stateOf(session: Session) {
         "Last ingestion",
         ingestion,
         make("p", { class: "actions" }, again, rebuild, cancel),
-        !canIngest(published) &&
-          make("p", { class: "quiet" }, "The content was uploaded or named on the command line. Ingest it there again."),
+        elsewhere,
         failed,
       ),
       budget,
@@ -203,15 +212,15 @@ function describeIngestion(task: Ingestion | null): HTMLElement {
       ["Took", took === null ? null : formatSeconds(took)],
       [
         "Files",
-        `${formatNumber(progress.total_files)}, of them ${formatNumber(progress.files_unchanged)} unchanged; ` +
-          `${formatNumber(progress.files_removed)} removed`,
+        `${formatNumber(progress.total_files)} (${formatNumber(progress.files_unchanged)} unchanged, ` +
+          `${formatNumber(progress.files_removed)} removed)`,
       ],
       [
         "Chunks",
-        `${formatNumber(progress.chunks_created)}, of them ${formatNumber(progress.chunks_embedded)} embedded`,
+        `${formatNumber(progress.chunks_created)} (${formatNumber(progress.chunks_embedded)} embedded)`,
       ],
     ]),
-    lines("Errors", progress.errors),
+    lines("Errors", progress.errors.filter((each) => each !== error)),
     lines("Notes", progress.notes),
     lines("Pages left out", progress.left_out),
     lines("Links not found on the site", progress.links_unresolved),
@@ -260,7 +269,7 @@ function plots(all: Day[]): (Node | string)[] {
   const questions = total((day) => day.questions);
   if (!questions) return [make("p", {}, "No question in this period.")];
   const days = all.map(({ date }) => date);
-  const hasPrices = all.every((day) => day.cost_usd !== null) && total((day) => day.cost_usd ?? 0) > 0;
+  const hasPrices = total((day) => day.cost_usd ?? 0) > 0;
   const spending = hasPrices
     ? { title: "Cost per day, estimated", format: formatUsd, pick: (day: Day) => day.cost_usd }
     : {

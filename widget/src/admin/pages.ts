@@ -15,11 +15,15 @@ import {
 } from "./parts.ts";
 import type { CitedPage, Pages } from "./types.ts";
 
+/** Rows of each list that the server sends, at most. */
+const MOST = "200";
+
 export function pages(session: Session, route: Route): View {
   return viewOfPeriod<Pages>(session, route, {
     view: "pages",
     title: "Pages",
-    fetch: (since, signal) => session.client.get("admin/pages", { since }, signal),
+    fetch: (since, signal, query) =>
+      session.client.get("admin/pages", { since, limit: query.get("limit") ?? "" }, signal),
     show({ most, least, never }, since) {
       session.say("Loaded");
       const pagesOrNone = (caption: string, found: CitedPage[]) =>
@@ -27,7 +31,7 @@ export function pages(session: Session, route: Route): View {
       return [
         section("Most cited", pagesOrNone("Pages most cited", most)),
         section("Least cited", pagesOrNone("Pages least cited", least)),
-        section("Headings never cited", neverCited(never)),
+        section("Headings never cited", neverCited(never, since)),
       ];
     },
   });
@@ -54,7 +58,7 @@ function table(caption: string, pages: CitedPage[], since: string): HTMLElement 
   return make("table", { class: "wide" }, make("caption", { class: "unseen" }, caption), make("thead", {}, head), body);
 }
 
-function neverCited({ total, headings }: Pages["never"]): HTMLElement {
+function neverCited({ total, headings }: Pages["never"], since: string): HTMLElement {
   if (!total) return make("p", {}, "Every heading was cited.");
   const described = make("div", {}, make("p", { class: "quiet" }, count(total, "heading")));
   const byPage = Map.groupBy(headings, ({ file_path }) => file_path);
@@ -66,6 +70,10 @@ function neverCited({ total, headings }: Pages["never"]): HTMLElement {
     described.append(make("details", {}, summary, list));
   }
   const left = total - headings.length;
-  if (left > 0) described.append(make("p", { class: "quiet" }, `And ${count(left, "more heading")}.`));
+  if (left > 0) {
+    const more = make("a", { href: viewAddress("pages", { since, limit: MOST }) }, `Show up to ${MOST}`);
+    const text = `And ${count(left, "more heading")}. `;
+    described.append(make("p", { class: "quiet" }, text, headings.length < Number(MOST) && more));
+  }
   return described;
 }

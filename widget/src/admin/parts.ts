@@ -146,13 +146,14 @@ interface OfPeriod<T> {
   usual?: string;
   /** Days. */
   longest?: number;
-  fetch(since: string, signal: AbortSignal): Promise<T>;
+  fetch(since: string, signal: AbortSignal, query: URLSearchParams): Promise<T>;
   show(data: T, since: string): Children;
 }
 
 /** A view of a period that its author chooses. */
 export function viewOfPeriod<T>(session: Session, route: Route, wanted: OfPeriod<T>): Required<View> {
   const options = periods(session.status.log, wanted.longest);
+  let { query } = route;
   let since = period(route, options, wanted.usual);
   const select = choice("Period", options, since, (value) => {
     location.hash = viewAddress(wanted.view, { since: value });
@@ -160,7 +161,7 @@ export function viewOfPeriod<T>(session: Session, route: Route, wanted: OfPeriod
   select.classList.add("period");
   const content = loaded(
     session,
-    (signal) => wanted.fetch(since, signal),
+    (signal) => wanted.fetch(since, signal, query),
     (data) => wanted.show(data, since),
   );
   content.load();
@@ -168,6 +169,7 @@ export function viewOfPeriod<T>(session: Session, route: Route, wanted: OfPeriod
     title: wanted.title,
     element: make("div", {}, select, content.element),
     update(next) {
+      query = next.query;
       since = period(next, options, wanted.usual);
       select.querySelector("select")!.value = since;
       content.load();
@@ -248,7 +250,7 @@ export function confirmed(question: string, explanation: string, action: string)
       make(
         "p",
         { class: "actions" },
-        button("Keep", () => end(false)),
+        button("Cancel", () => end(false)),
         button(action, () => end(true), { class: "danger" }),
       ),
     );

@@ -11,8 +11,11 @@ from lib.question_log import LoggedQuestion, QuestionLog
 
 async def main(file: str) -> None:
     log = QuestionLog(Path(file), days=90, max_bytes=100_000_000)
-    for entry in msgspec.json.decode(sys.stdin.buffer.read(), type=list[LoggedQuestion]):
+    entries = msgspec.json.decode(sys.stdin.buffer.read(), type=list[LoggedQuestion])
+    for at, entry in enumerate(entries, 1):
         log.add(entry)
+        if not at % 1_000:
+            await log.flush()  # more than some thousand that wait would be lost
     await log.close()
 
 
