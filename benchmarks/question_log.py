@@ -255,7 +255,9 @@ def cite(found: Sequence[LoggedPassage], answered: bool) -> Iterator[LoggedPassa
 
 def requests(book: Book, entries: int) -> dict[str, str]:
     """What the author reads, by a name."""
-    middle = entries // 2 + 1
+    answered = next(
+        each.answer for each in make_entries(book, entries) if each.outcome == "answered"
+    )
     return {
         "status": "/admin/status",
         "questions": "/admin/questions",
@@ -265,8 +267,8 @@ def requests(book: Book, entries: int) -> dict[str, str]:
         "questions, two words": "/admin/questions?q=small+server",
         "questions, no such word": "/admin/questions?q=small+harbour",
         "questions, a page": f"/admin/questions?path={book.places[0].file_path}",
-        "conversation": f"/admin/conversations/{middle // 3:011d}",
-        "golden line": f"/admin/questions/{middle}/golden",
+        "conversation": f"/admin/conversations/{entries // 6:011d}",
+        "golden line": f"/admin/questions/{answered}/golden",
         "activity, 30 days": "/admin/activity",
         "pages, 30 days": "/admin/pages",
         "gaps, 30 days": "/admin/gaps",
