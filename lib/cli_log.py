@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, get_args
 
@@ -14,17 +15,17 @@ import msgspec
 
 from lib.api import decode_query
 from lib.errors import InvalidRequest, QuireError
-from lib.gaps import Gap, GapFinder
+from lib.gaps import Gap
 from lib.question_export import write_csv
 from lib.question_list import QuestionRow, QuestionsQuery, list_questions, parse_time
-from lib.question_log import FILE_NAME, NO_LOG, Outcome, QuestionLog
+from lib.question_log import FILE_NAME, NO_LOG, LogReader, Outcome
 from lib.report import UNSAFE, ReportQuery, describe_gap, write_report
 from lib.services import open_services
 from lib.settings import Settings
 
 _PAGE: Final = 200
 _DAYS: Final = 36_500
-_MAX_BYTES: Final = 2**50
+_MAX_MB: Final = 2**40
 """Limits that expire nothing, because the log is only read."""
 _AGE: Final = "an age such as 24h or 7d, or a date such as 2026-11-30"
 
@@ -63,21 +64,19 @@ async def run_log_command(settings: Settings, command: argparse.Namespace) -> in
             "QUESTION_LOG is off here. If it is off for the server too, this log is outdated.",
             file=sys.stderr,
         )
-    log = QuestionLog(path, days=_DAYS, max_bytes=_MAX_BYTES)
+    settings = replace(settings, question_log=_DAYS, max_log_mb=_MAX_MB)
     try:
         match command.command:
             case "questions":
-                text = await _questions(log, command)
+                text = await _questions(LogReader(path), command)
             case "gaps":
-                text = await _gaps(log, settings, command)
+                text = await _gaps(settings, command)
             case _:
-                text = await _report(log, settings, command)
+                text = await _report(settings, command)
     except InvalidRequest as error:
         return _fail(error, 2)
     except QuireError as error:
         return _fail(error)
-    finally:
-        await log.close()
     if command.command == "report" and command.output:
         try:
             command.output.write_text(text, encoding="utf-8")
@@ -88,7 +87,7 @@ async def run_log_command(settings: Settings, command: argparse.Namespace) -> in
     return 0
 
 
-async def _questions(log: QuestionLog, command: argparse.Namespace) -> str:
+async def _questions(log: LogReader, command: argparse.Namespace) -> str:
     names = ("since", "until", "outcome", "vote", "language")
     chosen = {name: getattr(command, name) for name in names}
     chosen |= {"q": command.search, "limit": str(min(command.limit, _PAGE))}
@@ -125,10 +124,11 @@ def _describe(row: QuestionRow) -> Iterator[str]:
         yield f"    Note: {_shown(row.note)}"
 
 
-async def _gaps(log: QuestionLog, settings: Settings, command: argparse.Namespace) -> str:
+async def _gaps(settings: Settings, command: argparse.Namespace) -> str:
     since = parse_time(command.since, "since")
     async with open_services(settings) as services:
-        found = await GapFinder(log, services.embedder).find(since=since, limit=command.limit)
+        assert services.gaps
+        found = await services.gaps.find(since=since, limit=command.limit)
     if command.json:
         return f"{_as_json(found)}\n"
     lines = [line for number, gap in enumerate(found.gaps, 1) for line in _list_gap(number, gap)]
@@ -145,10 +145,12 @@ def _list_gap(number: int, gap: Gap) -> Iterator[str]:
     yield from (f"    Also: {_shown(each)}" for each in gap.examples)
 
 
-async def _report(log: QuestionLog, settings: Settings, command: argparse.Namespace) -> str:
+async def _report(settings: Settings, command: argparse.Namespace) -> str:
     async with open_services(settings) as services:
-        finder = GapFinder(log, services.embedder)
-        return await write_report(log, finder, ReportQuery(since=command.since))
+        assert services.question_log
+        assert services.gaps
+        wanted = ReportQuery(since=command.since)
+        return await write_report(services.question_log, services.gaps, wanted)
 
 
 def _as_json(value: object) -> str:

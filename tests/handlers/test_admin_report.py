@@ -48,6 +48,7 @@ async def test_it_needs_a_log_the_key_and_a_period(logging: Api, api: Api) -> No
     assert answer.json()["details"] == {"field": "since"}
 
 
+@pytest.mark.processes
 async def test_gaps_are_found_beside_the_running_server(logging: Api) -> None:
     log, index = logging.services.question_log, logging.services.settings.qdrant_path
     assert log is not None

@@ -188,15 +188,15 @@ def test_report_to_a_file(write: Write, tmp_path: Path, capsys: pytest.CaptureFi
     assert capsys.readouterr().err.startswith("Cannot write ")
 
 
-def test_a_shell_without_the_servers_settings(
-    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("days", ["off", "1d"])
+def test_nothing_expires_in_a_shell_with_other_settings(
+    days: str, write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The log is read, and nothing in it expires."""
-    write(asked("When is the flood?", days_ago=3_000))
-    monkeypatch.setenv("QUESTION_LOG", "off")
+    write(asked("Where is the mole?", outcome="refused", days_ago=3_000))
+    monkeypatch.setenv("QUESTION_LOG", days)
     for _ in range(2):
-        assert main(["gaps"]) == 0
+        assert main(["gaps", "--since", "2010-01-01"]) == 0
         assert main(["questions", "--since", "2010-01-01"]) == 0
         printed = capsys.readouterr()
-        assert "When is the flood?" in printed.out
-        assert printed.err.count("QUESTION_LOG is off here") == 2
+        assert printed.out.count("Where is the mole?") == 2
+        assert printed.err.count("QUESTION_LOG is off here") == (2 if days == "off" else 0)
