@@ -136,7 +136,7 @@ async def measure(options: argparse.Namespace, script: Script) -> None:
             "RATE_LIMIT_ENABLED": "false",
             "MAX_CONCURRENT_ANSWERS": str(options.readers),
             "ADMIN_API_KEY": KEY,
-            "QUESTION_LOG": f"{DAYS}d",
+            "QUESTION_LOG": f"{DAYS + 1}d",
             "MAX_LOG_MB": "10000",
         }
         book = await index_book(variables)
