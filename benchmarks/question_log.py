@@ -178,7 +178,7 @@ def places_of(page: Page) -> Iterator[LoggedPassage]:
 
 async def fill(path: Path, book: Book, entries: int) -> None:
     """Write the entries, and print the time and the size."""
-    log = QuestionLog(path, days=DAYS, max_bytes=10_000_000_000)
+    log = QuestionLog(path, days=DAYS + 1, max_bytes=10_000_000_000)
     seconds = 0.0
     asked = make_entries(book, entries)
     for _ in range(0, entries, BATCH):
