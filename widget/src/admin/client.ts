@@ -1,4 +1,4 @@
-// The HTTP calls. The key is held here and nowhere else: not in an address, a cookie or a storage.
+// HTTP calls. The key is kept only here, not in an address, cookie or storage.
 
 const MAX_MESSAGE = 500;
 
@@ -11,7 +11,7 @@ export class Client {
   readonly #key: string;
   readonly #refused: (failure: Failure) => void;
 
-  /** `refused` is called when the server no longer takes the key. */
+  /** `refused` is called when the server no longer accepts the key. */
   constructor(key: string, refused: (failure: Failure) => void) {
     this.#key = key;
     this.#refused = refused;

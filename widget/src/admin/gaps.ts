@@ -75,5 +75,5 @@ function gap(found: Gap, since: string): HTMLElement {
 function wordings(all: string[]): HTMLElement {
   const list = make("ul");
   for (const each of all) list.append(make("li", {}, foreign(each)));
-  return make("details", {}, make("summary", {}, "In these words"), list);
+  return make("details", {}, make("summary", {}, "Examples"), list);
 }

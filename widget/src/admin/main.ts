@@ -27,8 +27,8 @@ const VIEWS: Record<string, Entry> = {
 };
 
 const WHERE =
-  "The value of ADMIN_API_KEY. If you set none, it is in the file admin.key in the folder of the index. " +
-  "It stays in this tab: you enter it again after a reload.";
+  "The value of ADMIN_API_KEY. If it is not set, the key is in the file admin.key in the index folder. " +
+  "It is kept only in this tab: after a reload, enter it again.";
 
 const status = make("p", { role: "status", class: "unseen" });
 const page = make("div");
@@ -121,7 +121,7 @@ async function signIn(key: string): Promise<void> {
     make(
       "header",
       {},
-      make("a", { class: "skip", href: "#", onclick: skip }, "Skip to the text"),
+      make("a", { class: "skip", href: "#", onclick: skip }, "Skip to content"),
       make("p", { class: "brand" }, foreign(state.index?.title || "Quire")),
       make("nav", { "aria-label": "Views" }, list),
       button("Sign out", () => showSignIn()),

@@ -20,12 +20,12 @@ import {
 import { plot } from "./plots.ts";
 import type { Activity, Budget, Day, Index, Ingestion, Log, Status } from "./types.ts";
 
-/** Milliseconds between two looks at a running ingestion. */
+/** Poll interval of a running ingestion, in milliseconds. */
 const POLL = 1_000;
 /** Before another look at a server that did not answer. */
 const PAUSE = 5_000;
 const LONGEST_PLOT = 90;
-/** So many errors are shown at once. */
+/** Maximum number of errors shown at first. */
 const FEW = 20;
 
 export function overview(session: Session, route: Route): View {
@@ -57,7 +57,7 @@ export function overview(session: Session, route: Route): View {
   };
 }
 
-/** What /admin/status tells, read again while an ingestion runs. */
+/** The state from /admin/status, polled while an ingestion runs. */
 function stateOf(session: Session) {
   const index = make("div");
   const ingestion = make("div");
@@ -162,7 +162,7 @@ const isSite = (origin: string) => /^https?:/.test(origin);
 /** An uploaded archive, or a folder named on the command line, would be replaced by another book. */
 const canIngest = (index: Index | null) => !index?.origin || isSite(index.origin);
 
-/** What to ingest so that the index stays that of the same book. */
+/** The source to ingest, so that the index keeps its book. */
 function source(index: Index | null): { url?: string; content_path?: string } {
   if (!index) return {};
   if (isSite(index.origin)) return { url: index.origin };
@@ -174,7 +174,7 @@ function describeIndex({ index, problem, version }: Status): HTMLElement {
   if (problem) described.append(notice(make("p", {}, problem)));
   described.append(
     facts([
-      ["Book", index && foreign(index.title || "Without a title")],
+      ["Book", index && foreign(index.title || "Untitled")],
       ["Pages", index && formatNumber(index.files)],
       ["Chunks", index && formatNumber(index.chunks)],
       ["Embedding model", index && foreign(index.embedding_model)],
@@ -245,7 +245,7 @@ function describeBudget(budget: Budget): HTMLElement[] {
       ["Tokens", used(tokens, tokens_limit, formatNumber)],
       ["Cost, estimated", used(usd, usd_limit, formatUsd)],
       ["Refused", refused ? count(refused, "request") : null],
-      ["Starts again", time(resets_at)],
+      ["Resets", time(resets_at)],
     ]),
   ];
 }

@@ -1,4 +1,4 @@
-// Pieces that several views use. What a reader wrote is always a text node in an isolated element.
+// Shared by several views. Readers' text is always a text node in an element with isolated direction.
 
 import { make } from "../dom.ts";
 import { Failure, type Client, type Query } from "./client.ts";
@@ -19,7 +19,7 @@ export interface Session {
   status: Status;
   /** Searched words. They may be personal, so they are not part of the address. */
   search: string;
-  /** Tell screen readers. */
+  /** Announce to screen readers. */
   say(text: string): void;
 }
 
@@ -28,7 +28,7 @@ export interface View {
   element: HTMLElement;
   /** The same view with another query. */
   update?(route: Route): void;
-  /** The view is left. */
+  /** Called when the view is left. */
   leave?(): void;
 }
 
@@ -51,7 +51,7 @@ export function time(iso: string): HTMLElement {
   return make("time", { datetime: iso, title: utc }, local);
 }
 
-/** A link to the book; plain text if the address is not one of the web. */
+/** A link to the book; plain text unless the address is http or https. */
 export function bookLink(text: string, url: string | null): HTMLElement {
   const address = url ? webAddress(url) : "";
   if (!address) return foreign(text);
@@ -187,7 +187,7 @@ interface Loaded {
   stop(): void;
 }
 
-/** A region that is loaded; if that fails, it says why and offers to try again. */
+/** A region that loads its content. On failure, it shows the error and a button to retry. */
 export function loaded<T>(
   session: Session,
   fetch: (signal: AbortSignal) => Promise<T>,

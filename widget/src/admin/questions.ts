@@ -286,7 +286,7 @@ function description(session: Session, row: Row, element: HTMLElement, inConvers
       ["Interface", row.interface],
       ["Sentences", checked.join(", ")],
       ["First token", row.first_seconds === null ? null : `after ${formatSeconds(row.first_seconds)}`],
-      ["Whole answer", `after ${formatSeconds(row.total_seconds)}`],
+      ["Complete answer", `after ${formatSeconds(row.total_seconds)}`],
       ["Tokens", tokens.join(", ")],
     ]),
     passages(row),
