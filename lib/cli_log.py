@@ -19,7 +19,7 @@ from lib.gaps import Gap
 from lib.question_export import write_csv
 from lib.question_list import QuestionRow, QuestionsQuery, list_questions, parse_time
 from lib.question_log import FILE_NAME, NO_LOG, LogReader, Outcome
-from lib.report import UNSAFE, ReportQuery, describe_gap, write_report
+from lib.report import UNSAFE, ReportQuery, describe_gap, describe_ungrouped, write_report
 from lib.services import open_services
 from lib.settings import Settings
 
@@ -133,7 +133,7 @@ async def _gaps(settings: Settings, command: argparse.Namespace) -> str:
         return f"{_as_json(found)}\n"
     lines = [line for number, gap in enumerate(found.gaps, 1) for line in _list_gap(number, gap)]
     if found.ungrouped:
-        lines.append(f"{found.ungrouped} questions are not grouped yet.")
+        lines.append(describe_ungrouped(found))
     return "\n".join(lines or ["No question was answered badly."]) + "\n"
 
 

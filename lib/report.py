@@ -190,8 +190,8 @@ SELECT recent, first_ms FROM (
 _PAGES: Final = f"""
 SELECT file_path, min(heading) AS heading, max(url) AS url, sum(cited) AS citations FROM (
     SELECT place_id, count(*) AS cited FROM passages
-    WHERE cited AND question_id >= (
-        SELECT min(id) FROM questions WHERE asked_at >= :start AND asked_at < :end
+    WHERE cited AND question_id IN (
+        SELECT id FROM questions WHERE asked_at >= :start AND asked_at < :end
     ) GROUP BY place_id
 ) JOIN places ON places.id = place_id
 GROUP BY file_path ORDER BY citations DESC, file_path LIMIT {_MAX_PAGES}
@@ -245,7 +245,7 @@ def _format_gaps(found: Gaps) -> Iterator[str]:
     for number, gap in enumerate(found.gaps, 1):
         yield _format_gap(number, gap)
     if found.ungrouped:
-        yield f"{_number(found.ungrouped, 'question')} not grouped yet."
+        yield describe_ungrouped(found)
 
 
 def _format_gap(number: int, gap: Gap) -> str:
@@ -272,6 +272,10 @@ def describe_gap(gap: Gap) -> list[str]:
         f"{gap.recent} in the second half of the period, {gap.before} in the first",
         _list_counts((each.language, each.questions) for each in gap.languages),
     ]
+
+
+def describe_ungrouped(found: Gaps) -> str:
+    return f"Not embedded yet, so compared by words only: {_number(found.ungrouped, 'question')}."
 
 
 def _format_voted(row: QuestionRow) -> str:

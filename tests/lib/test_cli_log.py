@@ -176,6 +176,18 @@ def test_gaps(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
     assert found["gaps"][0]["outcomes"]["declined"] == 1
 
 
+def test_gaps_without_the_embedding_service(
+    write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EMBEDDING_PROVIDER", "openai")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    write(asked("Where is the mole?", outcome="refused"))
+    assert main(["gaps"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(" 1. Where is the mole?\n")
+    assert printed.endswith("\nNot embedded yet, so compared by words only: 1 question.\n")
+
+
 def test_report_to_a_file(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(asked("When is the flood?"))
     assert main(["report", "--output", str(tmp_path / "report.md")]) == 0

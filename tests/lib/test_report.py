@@ -87,13 +87,13 @@ async def test_figures_of_two_periods(tmp_path: Path) -> None:
     text = await report(
         tmp_path,
         asked("When is the flood?", days_ago=20),
-        asked("When is the flood?", days_ago=10, first_ms=1_000, cost_usd=1.0),
         *(asked("When is the flood?", first_ms=ms, cost_usd=0.25) for ms in (100, 200, 300)),
         asked("Wo liegt die Mole?", outcome="refused", language="german", first_ms=None),
         asked("And why?", outcome="failed", first_ms=None, stands_alone=False, cost_usd=None),
         asked("Hello!", outcome="small_talk", answer=None),
         asked("How deep is it?", unsupported=2, conversation="c", passages=(TIDES,)),
         asked("How wide is it?", conversation="c", passages=(TIDES,)),
+        asked("Who?", days_ago=10, first_ms=1_000, cost_usd=1.0, passages=(TIDES,)),
     )
     for row in (
         "| Questions | 7 | 1 |",
