@@ -18,9 +18,9 @@ begins a topic. Every question has a conversation of its own. Columns:
 index of the handbook. A question is logged as refused if it is refused before generation. Of the
 others, the 200 are logged as declined, as a model should.
 
-At last, `--entries` are logged, three tenths of them without a good answer, all in different words,
-about 400 topics. The time, the added memory and the event loop's lag are those of the first request
-for gaps. The same process, without other work, tells how late the loop is anyway.
+Finally, `--entries` are logged, three tenths of them without a good answer, all worded differently,
+about 400 topics. Time, added memory and event loop lag are measured for the first request for gaps.
+The lag of the same process without other work is the baseline.
 """
 
 import argparse
@@ -76,7 +76,7 @@ MONTH: Final = 30 * 86_400
 @dataclass(frozen=True, slots=True)
 class Asked:
     topic: str
-    """Empty if the book answers it."""
+    """Empty for questions that the book answers."""
     language: str
     text: str
 
@@ -103,7 +103,7 @@ class Figures:
 
 
 def measure(groups: Sequence[Sequence[str]]) -> Figures:
-    """Compare groups, each the topics of its questions, with the topics. The first ones first."""
+    """Compare groups, given as the topics of their questions in order, with the topics."""
     counts = [Counter(group) for group in groups]
     topics = Counter(topic for group in groups for topic in group)
     total = topics.total()
@@ -182,7 +182,7 @@ async def find_gaps(embedder: GuardedEmbedder, entries: Sequence[LoggedQuestion]
         await log_file.flush()
         finder = GapFinder(log_file, embedder)
         while (found := await finder.find(since=month_ago(), limit=ALL)).ungrouped:
-            pass  # each request embeds some
+            pass  # each request embeds a part
         return found.gaps
 
 
@@ -260,7 +260,7 @@ async def measure_large_log(embedder: GuardedEmbedder, number: int) -> None:
             if not each % 1_000:
                 await log_file.flush()
         await log_file.flush()
-        for text in EXAMPLES:  # the model's own memory is no cost of the gaps
+        for text in EXAMPLES:  # memory of the model itself does not count
             await embedder.embed_query(text)
         finder = GapFinder(log_file, embedder)
         async with lags() as idle:
@@ -282,7 +282,7 @@ async def measure_large_log(embedder: GuardedEmbedder, number: int) -> None:
 
 @asynccontextmanager
 async def lags() -> AsyncIterator[list[float]]:
-    """Seconds by which each tick of a millisecond was late, meanwhile."""
+    """Lag of the event loop, in seconds, at each millisecond of the block."""
     late: list[float] = []
 
     async def tick() -> None:
@@ -305,14 +305,14 @@ def summary(late: Sequence[float]) -> str:
 
 
 def memory(name: str) -> float:
-    """A line of /proc/self/status in MB. 0 elsewhere than on Linux."""
+    """A line of /proc/self/status in MB; 0 on other systems than Linux."""
     status = Path("/proc/self/status")
     found = re.search(rf"^{name}:\s+(\d+)", status.read_text() if status.exists() else "", re.M)
     return int(found[1]) / 1024 if found else 0.0
 
 
 def reset_peak() -> float:
-    """Let `VmHWM` begin at the memory used now, which is returned."""
+    """Reset `VmHWM` to the memory used now, and return it."""
     file = Path("/proc/self/clear_refs")
     if file.exists():
         file.write_text("5")

@@ -1,4 +1,4 @@
-"""Measure the question log with many entries: writing, size on disk, and what its author waits for.
+"""Measure the question log with many entries: writing, size on disk, and response times.
 
     python -m benchmarks.question_log [FOLDER] [--entries 100000] [--readers 50] [--rounds 2]
         [--repeat 3] [--embedding 0.05] [--first-token 0.2] [--rate 50] [--tokens 200]
@@ -7,12 +7,12 @@ Indexes FOLDER (default: the handbook) and writes entries of the last 30 days ab
 log itself: questions in six languages, all outcomes, passages of the book's headings, and vectors
 for a third. Then the real server reads them over HTTP, `--repeat` times each:
 
-    alone, ms     median and maximum of a request while nobody asks
+    alone, ms     median and maximum of a request without readers
     busy, ms      the same while `--readers` clients ask and their questions are logged
     kB            length of the response
 
-At last, the time to the first token of the readers: without the author, and while the author reads
-everything without a pause. Both alternate. The clients, the scripted model server and the server
+Finally, the time to the first token for readers: without the author, and while the author reads
+everything without a pause, alternately. The clients, the scripted model server and the server
 share the processors, as in benchmarks/load.py.
 """
 
@@ -85,7 +85,7 @@ INTERFACES: Final = {"/chat": 80, "/mcp": 10, "/v1/chat/completions": 10}
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What entries need of an index."""
+    """Data of the index that entries need."""
 
     places: Sequence[LoggedPassage]
     model: str
@@ -254,7 +254,7 @@ def cite(found: Sequence[LoggedPassage], answered: bool) -> Iterator[LoggedPassa
 
 
 def requests(book: Book, entries: int) -> dict[str, str]:
-    """What the author reads, by a name."""
+    """Paths that the author reads, by name."""
     answered = next(
         each.answer for each in make_entries(book, entries) if each.outcome == "answered"
     )
@@ -279,7 +279,7 @@ def requests(book: Book, entries: int) -> dict[str, str]:
 
 
 class Author:
-    """Reads everything over HTTP, and notes the times."""
+    """Reads everything over HTTP and records the times."""
 
     def __init__(self, server: RunningServer, paths: dict[str, str]) -> None:
         self._server = server
