@@ -323,10 +323,13 @@ class GapFinder:
         if calibration is None:
             return alone + [_Group([each]) for each in embedded]
         newest, vectors = await self._read_vectors(embedded[:_MAX_GROUPED])
+        if not newest:
+            return alone
         grouping = await asyncio.to_thread(_Grouping, calibration, newest, vectors)
         for start in range(_MAX_GROUPED, len(embedded), _MAX_GROUPED):
             older, vectors = await self._read_vectors(embedded[start : start + _MAX_GROUPED])
-            alone += await asyncio.to_thread(grouping.add, older, vectors)
+            if older:
+                alone += await asyncio.to_thread(grouping.add, older, vectors)
         return grouping.groups + alone
 
     async def _read_vectors(self, points: Sequence[_Point]) -> tuple[list[_Point], Vectors]:

@@ -22,6 +22,7 @@ from markdown_it import MarkdownIt
 import lib.question_log
 import lib.question_log_writer
 from handlers import OPERATION
+from lib.gaps import GapFinder
 from tests.api import ADMIN_KEY, READER_KEY, SESSION, Api, listening, serving
 from tests.conftest import MakeSettings
 from tests.logged import log_of, logged, passage, write_log
@@ -459,6 +460,21 @@ async def test_a_log_that_is_locked_disturbs_nobody(
     await log_of(api).flush()
     after = (await api.get("/admin/questions?since=", headers=ADMIN)).json()
     assert after["total"] == len(HOSTILE_TEXTS) + 1
+
+
+async def test_questions_that_are_deleted_while_gaps_are_found(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrate = GapFinder._calibrate
+
+    async def delete_all(finder: GapFinder) -> object:
+        """Between the questions and their vectors."""
+        await log_of(api).write(lambda connection: connection.execute("DELETE FROM questions"))
+        return await calibrate(finder)
+
+    monkeypatch.setattr(GapFinder, "_calibrate", delete_all)
+    answer = await api.get("/admin/gaps", headers=ADMIN)
+    assert (answer.status, answer.json()["gaps"]) == (200, [])
 
 
 async def test_a_log_that_is_harmed_ends_an_export(
