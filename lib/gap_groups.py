@@ -101,7 +101,7 @@ _FEW: Final = 20.0
 _NEAR: Final = 1.4
 """Average similarity of the questions of two groups that become one. This and the next are in
 standard deviations of the similarity of unrelated questions."""
-_ONE_BOOK: Final = 2.0
+_ONE_BOOK: Final = 2.5
 """Average similarity of questions to one book. If it is larger, they are about few topics, and
 their mean is their meaning too."""
 

@@ -251,7 +251,7 @@ class GapFinder:
         row = await self._log.read(
             lambda connection: tuple(connection.execute(_STATE, self._selects(since)).fetchone())
         )
-        return row, (now - since) // _HOUR, limit
+        return row, round((now - since) / _HOUR), limit
 
     def _selects(self, since: int) -> dict[str, object]:
         return {"model": self._embedder.model_id, "since": since}
