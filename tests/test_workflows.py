@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +270,7 @@ async def run_report(folder: Path, address: str, key: str = ADMIN_KEY) -> dict[s
 
 
 @needs_curl
+@pytest.mark.skipif(sys.platform != "linux", reason="needs GNU date, as on GitHub's runners")
 async def test_report_workflow_replaces_the_issue(
     make_settings: MakeSettings, own_index: Path, tmp_path: Path
 ) -> None:
