@@ -1,16 +1,16 @@
 """Group questions by meaning, across languages.
 
-The vector of a question tells its form as well: "How do I export a page?" is nearer to other whole
-questions than to "pdf export". So the part of the vectors that a linear regression predicts from a
-question's length, question mark, first letter and language is removed, and so is the mean, which
-is the book's subject. Of 8 sets of 20 topics, two questions about one topic are then nearer than
-two others with a probability of 0.89 instead of 0.67 (`benchmarks/gaps.py`).
+A question's vector also encodes its form: "How do I export a page?" is nearer to other whole
+questions than to "pdf export". So two parts of the vectors are removed: the one that a linear
+regression predicts from a question's length, question mark, first letter and language, and the
+mean, which is the book's subject. In 8 sets of 20 topics, two questions about one topic are then
+nearer than two others with a probability of 0.89 instead of 0.67 (`benchmarks/gaps.py`).
 
-Few questions cannot tell what is form. `EXAMPLES` with known subjects are the first estimate, which
-the log's questions refine. They also tell how similar unrelated questions are to the embedding
-model at hand, which is the unit of all thresholds.
+A few questions are not enough for these estimates. `EXAMPLES` with known subjects give the first
+estimate, which the log's questions refine. They also give the spread of the similarity between
+unrelated questions for the embedding model, which is the unit of all thresholds.
 
-The groups are those of average linkage.
+Groups are formed by average linkage.
 """
 
 from collections.abc import Sequence
@@ -97,10 +97,10 @@ _EACH: Final = 4
 _RIDGE: Final = 5.0
 """Penalty of the regressions, in questions."""
 _FEW: Final = 20.0
-"""With so many questions, half of their mean is taken for the book's subject."""
+"""Number of questions at which half of their mean counts as the book's subject."""
 _NEAR: Final = 1.4
-"""Average similarity of the questions of two groups that become one. This and the next are in
-standard deviations of the similarity of unrelated questions."""
+"""Minimum average similarity of two groups that are joined. This and the next are in standard
+deviations of the similarity of unrelated questions."""
 _ONE_BOOK: Final = 2.5
 """Average similarity of questions to one book. If it is larger, they are about few topics, and
 their mean is their meaning too."""
@@ -108,7 +108,7 @@ their mean is their meaning too."""
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What `EXAMPLES` tell about an embedding model."""
+    """Statistics of an embedding model, from `EXAMPLES`."""
 
     mean: Vectors
     forms: Vectors
@@ -235,7 +235,7 @@ def link_average(similarity: Vectors, near: float) -> _Labels:
         if len(chain) > 1 and row[chain[-2]] >= best:
             nearest = chain[-2]
         if best < near:
-            # Nothing will ever be near to it.
+            # It can join no other group.
             similarity[last] = similarity[:, last] = -np.inf
             chain.pop()
             continue

@@ -5,10 +5,10 @@ the reader voted it down. Small talk and follow-ups do not count. Questions with
 compared once. The newest `_MAX_GROUPED` of them are grouped (`lib.gap_groups`); older ones join the
 nearest group.
 
-The most needed gap comes first. Each conversation counts 1, so one reader counts little. It counts
-half more if it was in the second half of the period, and half more if the reader voted an answer
-down. The sum is lower if the book has nothing near, because questions about the weather are no
-gap, and a little lower if a gap before it is similar.
+The most needed gap comes first. Each conversation counts 1, so that one reader has little weight.
+It counts 0.5 more if it was in the second half of the period, and 0.5 more if the reader voted an
+answer down. The sum is reduced if the book has nothing near, because questions about the weather
+are not gaps, and slightly reduced if a gap above is similar.
 """
 
 import asyncio
@@ -47,16 +47,16 @@ _MAX_GROUPED: Final = 2_500
 _MAX_EXAMPLES: Final = 5
 _MAX_IDS: Final = 100
 _MAX_VOTERS: Final = 1_000
-"""Questions of a gap that vote for its nearest page."""
+"""Questions of a gap from which its nearest page is found."""
 _MAX_QUESTION: Final = 200
-"""Characters of a central question, if there is a choice."""
+"""Maximum characters of a preferred central question."""
 _WHOLE: Final = 0.1
 """Preference for a whole question as the central one, in average similarity."""
 _NEAR_SCORE: Final = 0.1
 """Score of the nearest passages of questions that concern the book. Median of questions about the
 weather and the like: 0.06; of questions about pages that the handbook lacks: 0.24."""
 _REPEATED: Final = 0.3
-"""How much a gap loses that is like one before it."""
+"""Reduction of a gap's need by an identical gap above it."""
 _CACHED_SECONDS: Final = 600.0
 _HOUR: Final = 3_600_000
 
@@ -247,7 +247,7 @@ class GapFinder:
             return found
 
     async def _state(self, since: int, now: int, limit: int) -> object:
-        """What decides a result, within `_CACHED_SECONDS`."""
+        """The cache key of a result."""
         row = await self._log.read(
             lambda connection: tuple(connection.execute(_STATE, self._selects(since)).fetchone())
         )
@@ -276,7 +276,7 @@ class GapFinder:
     async def _embed(self, points: Sequence[_Point]) -> None:
         """Embed the newest points without a vector, and store the vectors.
 
-        Stops where the service or its budget does.
+        Stops when the service fails or the budget is used up.
         """
         missing = [each for each in points if not each.embedded][:_MAX_EMBEDDED]
         vectors = await self._embed_texts([each.newest.question for each in missing])
@@ -308,7 +308,7 @@ class GapFinder:
         return vectors
 
     async def _calibrate(self) -> Calibration | None:
-        """Embed `EXAMPLES`, once. None if that is not possible now."""
+        """Embed `EXAMPLES` once. None if the service or the budget does not allow it now."""
         if self._calibration is None:
             vectors = await self._embed_texts(EXAMPLES)
             if len(vectors) == len(EXAMPLES):
@@ -367,7 +367,7 @@ class _Grouping:
             self.groups[label].meanings.append(meaning)
 
     def add(self, points: Sequence[_Point], vectors: Vectors) -> list[_Group]:
-        """Add points to the nearest groups. Returns a group for each that is near to none."""
+        """Add points to the nearest groups. Returns new groups for the others, one for each."""
         meanings = self._fitted.of(vectors, *_described(points))
         alone = []
         labels = assign(meanings, self._means, self._fitted.near)
@@ -386,7 +386,7 @@ def _described(points: Iterable[_Point]) -> tuple[list[str], list[str]]:
 
 
 def _most_needed(groups: list[_Group], middle: int, limit: int) -> list[_Group]:
-    """The first groups of the module's order."""
+    """The most needed groups, in order (see the module's docstring)."""
     needs = np.array([each.need(middle) for each in groups])
     compared = [place for place, each in enumerate(groups) if each.meanings]
     means = l2_normalise(np.array([np.mean(groups[place].meanings, axis=0) for place in compared]))
