@@ -344,7 +344,7 @@ def sql_condition(wanted: QuestionFilter) -> tuple[str, list[object]]:
         terms.append("outcome IN ('refused', 'declined', 'failed')")
     if wanted.path:
         terms.append(
-            "id IN (SELECT question_id FROM passages WHERE cited AND place_id IN"
+            "id IN (SELECT question_id FROM passages WHERE cited = 1 AND place_id IN"
             " (SELECT id FROM places WHERE file_path = ?))"
         )
         values.append(wanted.path)

@@ -116,7 +116,7 @@ CREATE TABLE passages (
     cited INTEGER NOT NULL,        -- 0: only retrieved
     PRIMARY KEY (question_id, position)
 ) WITHOUT ROWID;
-CREATE INDEX passages_by_place ON passages (place_id);
+CREATE INDEX passages_by_place ON passages (place_id, cited);
 -- Embeddings of questions that `lib.gaps` compares.
 CREATE TABLE vectors (
     question_id INTEGER PRIMARY KEY REFERENCES questions ON DELETE CASCADE,
