@@ -332,10 +332,11 @@ class LogWriter:
         until = time.perf_counter() + _SLICE_SECONDS
         for _ in self._maintaining:
             if time.perf_counter() > until:
-                return True
-        self._maintaining = None
-        if due:
-            self._maintenance_at = now + MAINTENANCE_SECONDS
+                break
+        else:
+            self._maintaining = None
+            if due:
+                self._maintenance_at = now + MAINTENANCE_SECONDS
         if self._connection is not None:
             self.bytes = file_bytes(self._connection)
         return True
@@ -350,7 +351,6 @@ class LogWriter:
 
     def _pause(self, error: Exception) -> None:
         """Start or extend an outage."""
-        self._maintaining = None
         self._disconnect()
         self._retry_at = self._elapsed() + _PAUSE_SECONDS
         problem = _describe(error)
@@ -372,7 +372,6 @@ class LogWriter:
         # A disk that damages every new file must not overwrite the first damaged one.
         if _describe(error) != _DAMAGED or now - self._moved_at < MAINTENANCE_SECONDS:
             return False
-        self._maintaining = None
         self._disconnect()
         if self._file == self._identify():  # otherwise, another process was first
             try:
@@ -420,6 +419,7 @@ class LogWriter:
         return self._connection
 
     def _disconnect(self) -> None:
+        self._maintaining = None
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.close()
