@@ -17,6 +17,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from statistics import fmean
 from typing import Final
@@ -26,7 +27,7 @@ import numpy as np
 
 from lib.budget import BudgetExhausted
 from lib.embedding import Embedder, Vectors, l2_normalise
-from lib.errors import QuireError
+from lib.errors import LogUnavailable, QuireError, TimedOut
 from lib.gap_groups import (
     EXAMPLES,
     Calibration,
@@ -276,21 +277,26 @@ class GapFinder:
     async def _embed(self, points: Sequence[_Point]) -> None:
         """Embed the newest points without a vector, and store the vectors.
 
-        Stops when the service fails or the budget is used up.
+        Stops when the service fails or the budget is used up. Embeds nothing while the log cannot
+        be written: each request would pay for the same questions.
         """
+        if self._log.failing:
+            return
         missing = [each for each in points if not each.embedded][:_MAX_EMBEDDED]
         vectors = await self._embed_texts([each.newest.question for each in missing])
-        model, stored = self._embedder.model_id, []
-        for each, vector in zip(missing, vectors, strict=False):
-            each.embedded = each.newest.id
-            stored.append((model, pack_vector(vector), each.embedded))
+        embedded = list(zip(missing, vectors, strict=False))
+        model = self._embedder.model_id
+        stored = [(model, pack_vector(vector), each.newest.id) for each, vector in embedded]
         # The question may have been deleted.
         statement = (
             "INSERT OR REPLACE INTO vectors (question_id, model, vector)"
             " SELECT id, ?, ? FROM questions WHERE id = ?"
         )
         if stored:
-            await self._log.write(lambda connection: connection.executemany(statement, stored))
+            with suppress(LogUnavailable, TimedOut):
+                await self._log.write(lambda connection: connection.executemany(statement, stored))
+                for each, _ in embedded:
+                    each.embedded = each.newest.id
 
     async def _embed_texts(self, texts: Sequence[str]) -> list[Vectors]:
         """The vectors of the first texts: of all, or as many as can be embedded now."""

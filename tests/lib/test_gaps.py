@@ -12,7 +12,7 @@ import pytest
 import lib.gaps
 from lib.budget import BudgetExhausted
 from lib.embedding import GuardedEmbedder, Similarity, Vectors, l2_normalise
-from lib.errors import upstream_error
+from lib.errors import LogUnavailable, upstream_error
 from lib.gap_groups import EXAMPLES
 from lib.gaps import GapFinder, Gaps
 from lib.question_log import LoggedPassage, LoggedQuestion, QuestionLog, pack_vector
@@ -206,6 +206,25 @@ async def test_without_the_embedder_questions_wait(
     embedder.error = None
     found = await finder.find(since=since, limit=5)
     assert (found.total, found.questions, found.ungrouped) == (1, 3, 0)
+
+
+async def test_while_the_log_cannot_be_written(
+    log: QuestionLog, embedder: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its gaps are still listed, and nothing is embedded twice for them."""
+    await Log(log).add(*KAYAK)
+    finder, since = GapFinder(log, embedder), round(1e3 * time.time()) - 30 * DAY
+
+    async def refuse(_: object) -> None:
+        raise LogUnavailable("The disk is full.")
+
+    monkeypatch.setattr(log, "write", refuse)
+    found = await finder.find(since=since, limit=5)
+    assert (found.total, found.questions, found.ungrouped) == (3, 3, 3)
+    monkeypatch.setattr(QuestionLog, "failing", True)
+    asked = len(embedder.asked)
+    assert (await finder.find(since=since, limit=5)).total == 3
+    assert not set(KAYAK) & set(embedder.asked[asked:])
 
 
 async def test_a_request_embeds_a_limited_number(
