@@ -206,6 +206,8 @@ class LogReader:
         try:
             with closing(self._open() or self._without_file()) as connection:
                 connection.row_factory = sqlite3.Row
+                # One damaged byte must not make the whole log unreadable.
+                connection.text_factory = partial(str, encoding="utf-8", errors="replace")
                 connection.set_progress_handler(
                     lambda: self._closing or time.monotonic() > until, _STEPS
                 )

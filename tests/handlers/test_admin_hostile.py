@@ -499,3 +499,17 @@ async def test_a_log_that_is_harmed_ends_an_export(
     assert not received.endswith(b"0\r\n\r\n")  # the end of a complete body
     assert "response interrupted: The question log cannot be used." in caplog.text
     assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_damaged_values_are_shown_as_far_as_they_can_be(api: Api) -> None:
+    """Bytes that are not text, and values that Quire never writes, as after an error of the disk."""
+    with closing(sqlite3.connect(log_of(api).path)) as connection:
+        connection.execute("UPDATE questions SET question = CAST(x'6162fffe' AS TEXT)")
+        connection.execute("UPDATE questions SET note = CAST(x'eda080' AS TEXT)")
+        connection.execute("UPDATE questions SET language = '\x1b<b>', vote = 'sideways'")
+        connection.commit()
+    for path in routes(api):
+        answer = await api.get(path, headers=ADMIN)
+        assert answer.status in (200, 404), path
+    rows = (await api.get("/admin/questions", headers=ADMIN)).json()["questions"]
+    assert {row["question"] for row in rows} == {"ab\ufffd\ufffd"}
