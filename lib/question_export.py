@@ -13,7 +13,7 @@ import msgspec
 import regex
 
 from lib.book_pages import read_source
-from lib.errors import Conflict, NotFound
+from lib.errors import Conflict, QuireError
 from lib.golden import write_question
 from lib.question_list import (
     MAX_ID,
@@ -162,7 +162,7 @@ async def golden_line(log: LogReader, settings: Settings, store: Store, question
     history = [] if row.stands_alone else await log.read(lambda each: _earlier(each, row))
     text = ""
     if cited:
-        with suppress(NotFound):
+        with suppress(QuireError):  # without its text, the whole file answers
             manifest = check_index(await store.manifest())
             text = await asyncio.to_thread(read_source, settings, manifest, cited.file_path)
     line = await asyncio.to_thread(write_question, row.question, history, cited, text)

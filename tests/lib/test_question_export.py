@@ -311,6 +311,18 @@ async def test_a_place_that_is_not_found_is_its_whole_file(logging: Api, place: 
     assert json.loads(line) == {"question": "When does the tide turn?", "file": place.file_path}
 
 
+async def test_without_an_index_the_whole_file_answers(
+    make_settings: MakeSettings, tmp_path: Path
+) -> None:
+    settings = make_settings(
+        qdrant_path=tmp_path, book_content_path=tmp_path / "none", question_log=30
+    )
+    async with serving(settings) as api:
+        await write(api, [logged(passages=(passage(),))])
+        line = json.loads(await golden(api, 1))
+        assert line == {"question": "When does the tide turn?", "file": "guide/tides.md"}
+
+
 HOSTILE = [
     *FORMULAS,
     '{"answerable": false}',
