@@ -502,7 +502,7 @@ async def test_a_log_that_is_harmed_ends_an_export(
 
 
 async def test_damaged_values_are_shown_as_far_as_they_can_be(api: Api) -> None:
-    """Bytes that are not text, and values that Quire never writes, as after an error of the disk."""
+    """Bytes that are not text, and values that Quire never writes, after a disk error."""
     with closing(sqlite3.connect(log_of(api).path)) as connection:
         connection.execute("UPDATE questions SET question = CAST(x'6162fffe' AS TEXT)")
         connection.execute("UPDATE questions SET note = CAST(x'eda080' AS TEXT)")
