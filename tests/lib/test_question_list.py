@@ -35,6 +35,7 @@ WORDS = (
 )
 PATHS = ("guide/tides.md", "guide/odd.md", "100%.md", "Guide/Tides.md")
 OUTCOMES = ("answered", "refused", "declined", "failed", "left", "small_talk")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LANGUAGES = ("english", "german")
 INTERFACES = ("/chat", "/mcp")
 
@@ -70,15 +71,22 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[LogReader, list[Q
     chosen = random.Random(22)
 
     async def write() -> list[QuestionRow]:
+        entries = [entry(chosen, number) for number in range(150)]
         async with opened(folder) as log:
-            for number in range(150):
-                log.add(entry(chosen, number))
+            for each in entries:
+                log.add(each)
             for number in chosen.sample(range(150), 50):
                 note = chosen.choice((None, "", "Straße ＦＬＵＴ"))
                 log.vote(number, chosen.choice(("up", "down")), None, note)
             await log.flush()
             everything = await list_questions(log, QuestionsQuery(since="", limit=200))
             assert everything.next is None
+            for row, each in zip(reversed(everything.questions), entries, strict=True):
+                assert row.asked_at == EPOCH + timedelta(milliseconds=each.asked_at)
+                assert row.question == each.question
+                assert [place.file_path for place in row.passages] == [
+                    place.file_path for place in each.passages
+                ]
             return everything.questions
 
     rows = asyncio.run(write())
