@@ -49,7 +49,7 @@ class ReportQuery(msgspec.Struct, kw_only=True):
 
 
 class _Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures of a period. Small talk counts nowhere."""
+    """Figures of a period, without small talk."""
 
     counts: Counter[str]
     """Questions: `asked`, by outcome, by vote, `unsupported`, and `unpriced` without a cost."""
@@ -232,7 +232,7 @@ def _format_seconds(totals: _Totals) -> str:
 
 
 def _format_cost(totals: _Totals) -> str:
-    # No dollar sign: GitHub takes the text between two for a formula.
+    # No dollar sign: GitHub renders text between two of them as a formula.
     least = "at least " if totals.counts["unpriced"] else ""
     return f"{least}{totals.cost_usd:.2f} USD"
 
