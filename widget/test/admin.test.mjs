@@ -315,12 +315,16 @@ test("exports have the filter of the list, and CSV no formulas", async () => {
 test("one click makes a line of the golden set", async () => {
   const page = await used.view("questions");
   const answered = await opened(page, "How do I wind the clock?");
-  const golden = await downloaded(page, answered.getByRole("button", { name: "Golden line" }));
+  const golden = await downloaded(page, answered.getByRole("button", { name: "Download as golden question" }));
   assert.match(golden.name, /^golden-\d+\.jsonl$/);
   assert.equal(JSON.parse(golden.text).question, "How do I wind the clock?");
   const refused = await opened(page, "How deep is the Dead Sea?");
-  const line = await downloaded(page, refused.getByRole("button", { name: "Golden line" }));
+  const line = await downloaded(page, refused.getByRole("button", { name: "Download as golden question" }));
   assert.equal(JSON.parse(line.text).answerable, false);
+  used.expected = /409/;
+  const talk = await opened(page, "Question 119 about");
+  await talk.getByRole("button", { name: "Download as golden question" }).click();
+  await talk.getByText("cites no place").waitFor();
 });
 
 test("a question is deleted after a confirmation", async () => {
@@ -345,12 +349,16 @@ test("a question is deleted after a confirmation", async () => {
 test("a gap leads to its questions, and a page to those that cite it", async () => {
   const page = await used.view("gaps");
   const gap = page.locator(".gaps > li", { hasText: "about the harbour" }).first();
-  await gap.getByRole("link", { name: "Its questions" }).click();
+  const name = await gap.getByRole("heading").innerText();
+  const [size] = (await gap.locator("strong").innerText()).split(" in ");
+  await gap.getByRole("link", { name: "Show its questions" }).click();
   await loaded(page);
   await page.getByText("Only the questions of one group.").waitFor();
+  await page.locator("main").getByText(size, { exact: true }).waitFor();
   const texts = await page.locator("details.question bdi.clipped").allInnerTexts();
   assert.ok(texts.length > 1);
-  assert.ok(texts.every((text) => text.includes("about the harbour")), texts.join("\n"));
+  assert.ok(texts.includes(name), texts.join("\n"));
+  assert.ok(!texts.includes("How do I wind the clock?"));
   await go(page, "Pages");
   const row = page.getByRole("table", { name: "Pages most cited" }).getByRole("row", { name: /winding\.md/ });
   const cells = await row.getByRole("cell").allInnerTexts();

@@ -31,7 +31,7 @@ export function gaps(session: Session, route: Route): View {
       const later =
         ungrouped > 0 && make("p", { class: "quiet" }, `${count(ungrouped, "question")} not grouped yet. Load again later.`);
       if (!gaps.length && ungrouped) return [later];
-      if (!gaps.length) return [make("p", {}, "Every question in this period got a good answer.")];
+      if (!gaps.length) return [make("p", {}, "No question of this period lacks a good answer.")];
       const list = make("ol", { class: "gaps" });
       for (const each of gaps) list.append(make("li", {}, gap(each, since)));
       const left = total - gaps.length;
@@ -68,7 +68,7 @@ function gap(found: Gap, since: string): HTMLElement {
     ),
     nearest && make("p", {}, "Nearest page: ", placeLink(nearest), ` (score ${formatScore(nearest.score)})`),
     wordings([...new Set([found.question, ...found.examples])]),
-    make("p", {}, make("a", { href: own }, "Its questions")),
+    make("p", {}, make("a", { href: own }, "Show its questions")),
   );
 }
 

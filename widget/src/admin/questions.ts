@@ -335,7 +335,7 @@ function actions(session: Session, row: Row, element: HTMLElement, inConversatio
       "p",
       { class: "actions" },
       !inConversation && make("a", { href: `#conversation/${encodeURIComponent(row.conversation)}` }, "Conversation"),
-      button("Golden line", golden),
+      button("Download as golden question", golden),
       button("Delete", remove, { class: "danger" }),
     ),
     failed,
