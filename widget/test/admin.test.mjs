@@ -1,72 +1,11 @@
-// The page at /admin: signing in, every view, and what a reader may have written.
+// The page at /admin: signing in and out, and what its author does with each view.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { ADMIN, KEY, downloaded, go, isAsWideAsItsWindow, loaded, signIn, useAdmin } from "./support/admin.mjs";
+import { ADMIN, KEY, LONG, downloaded, fillLog, go, loaded, opened, question, signIn, useAdmin } from "./support/admin.mjs";
 import { violations } from "./support/axe.mjs";
-import { writeLog } from "./support/log.mjs";
 
-const DAY = 86_400_000;
-const MARKUP = `<img src="http://evil.example/x" onerror="window.hurt = 1"><script>window.hurt = 1</script><b>bold</b>`;
-const HOSTILE = {
-  markup: MARKUP,
-  "a long word": "W".repeat(1_000),
-  "direction overrides": "\u202Eover\u2066isolated\u202D\u2067 the end",
-  "a formula": `=HYPERLINK("http://evil.example", "x")`,
-  "combining marks": `Zalgo ${"o\u0300\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308\u0309\u030A".repeat(20)}`,
-};
-const LONG = "A long question. ".repeat(300);
-
-const LOOKS = {
-  light: {},
-  dark: { colorScheme: "dark" },
-  phone: { viewport: { width: 360, height: 740 } },
-};
-const VIEWS = ["overview", "questions", "gaps", "pages", "report"];
-/** A folder for a picture of every view. */
-const { SHOTS } = process.env;
-if (SHOTS) await mkdir(SHOTS, { recursive: true });
-
-const used = useAdmin({
-  async fill({ ask, vote, quire }) {
-    const earlier = Array.from({ length: 120 }, (_, at) => ({
-      asked_at: Date.now() - Math.floor(at / 5) * DAY - 60_000,
-      question: `Question ${at} about the harbour`,
-      conversation: `earlier-${at}`,
-      outcome: ["answered", "answered", "refused", "left", "small_talk"][at % 5],
-      mode: "generated",
-      first_ms: 200 + 7 * at,
-      total_ms: 3_000,
-      prompt_tokens: 900,
-      completion_tokens: 100,
-      cost_usd: 0.0005,
-      passages: at % 5 > 1 ? [] : [
-        { file_path: "winding.md", heading: "Winding > The spring", url: "http://page.example/winding/#the-spring", start_char: 0, end_char: 9, score: 0.8, cited: true },
-        { file_path: "faults.md", heading: "Faults", url: "javascript:window.hurt = 1", start_char: 0, end_char: 9, score: 0.3, cited: false },
-      ],
-    }));
-    await writeLog(quire, [...earlier, { question: LONG, outcome: "refused", conversation: "long" }]);
-    const first = await ask("How do I wind the clock?", "a1b2c3-winding-the-clock");
-    await ask("And after a long rest?", "a1b2c3-winding-the-clock");
-    await vote({ answer_id: first.answer_id, vote: "up" });
-    const second = await ask("Why does the clock stop at low water?", "stopping");
-    await vote({ answer_id: second.answer_id, vote: "down", reason: "incomplete", note: `Which brush? ${MARKUP}` });
-    for (const question of ["How deep is the Dead Sea?", "Wie tief ist das Tote Meer?", "Does Alexa read the tide?"]) {
-      await ask(question, question.replace(/\W/g, ""));
-    }
-    for (const [kind, question] of Object.entries(HOSTILE)) await ask(question, kind.replaceAll(" ", "-"));
-  },
-});
-
-const question = (page, text) => page.locator("details.question", { hasText: text }).first();
-
-async function opened(page, text) {
-  const found = question(page, text);
-  await found.locator("summary").click();
-  await found.locator(".detail > *").waitFor();
-  return found;
-}
+const used = useAdmin({ fill: fillLog });
 
 test("a wrong key gets the server's sentence; the right one stays in memory alone", async () => {
   used.expected = /401/;
@@ -110,22 +49,6 @@ test("after many wrong keys the server's sentence says how long to wait", async 
   await page.getByRole("alert").getByText("Too many wrong keys").waitFor();
 });
 
-for (const [look, options] of Object.entries(LOOKS)) {
-  for (const view of VIEWS) {
-    test(`${view}, ${look}: no violation, no error, as wide as its window`, async () => {
-      const page = await used.view(view, options);
-      for (const summary of (await page.locator("main summary").all()).slice(0, 12)) await summary.click();
-      assert.equal(await page.getByText("Try again").count(), 0, await page.locator("main").innerText());
-      assert.deepEqual(await violations(page), []);
-      assert.ok(await isAsWideAsItsWindow(page));
-      if (SHOTS) {
-        const clip = { x: 0, y: 0, width: page.viewportSize().width, height: 1_800 };
-        await page.screenshot({ path: `${SHOTS}/${view}-${look}.png`, fullPage: true, clip });
-      }
-    });
-  }
-}
-
 test("the page is used with the keyboard alone", async () => {
   const page = await used.open();
   const focused = () => page.evaluate(() => document.activeElement.textContent);
@@ -164,64 +87,6 @@ test("the page is used with the keyboard alone", async () => {
     await loaded(page);
     assert.equal(await page.evaluate(() => document.activeElement.tagName), "SELECT", "the focus stays");
   }
-});
-
-test("what a target needs: at least 24 pixels, except links in a line of text", async () => {
-  for (const view of ["overview", "questions", "gaps", "pages"]) {
-    const page = await used.view(view, LOOKS.phone);
-    const small = await page.evaluate(() =>
-      [...document.querySelectorAll("button, select, input, summary, nav a")]
-        .filter((each) => each.checkVisibility())
-        .filter((each) => each.getBoundingClientRect().height < 24)
-        .map((each) => each.outerHTML),
-    );
-    assert.deepEqual(small, []);
-  }
-});
-
-for (const [look, options] of Object.entries(LOOKS).filter(([look]) => look !== "dark")) {
-  test(`hostile questions are text: ${look}`, async () => {
-    const page = await used.view("questions", options);
-    for (const text of [...Object.values(HOSTILE), LONG.trim()]) {
-      await page.getByLabel("Words in the question").fill(text.split(/\s/)[0].slice(0, 200));
-      await page.getByRole("button", { name: "Search" }).click();
-      await loaded(page);
-      const found = page.locator("details.question").filter({ hasText: text.slice(0, 500) }).first();
-      const closed = await found.boundingBox();
-      assert.ok(closed.height < 200, `${text.slice(0, 20)} is clipped: ${closed.height}`);
-      await found.locator("summary").click();
-      assert.equal((await found.locator("summary bdi").textContent()).trim(), text.trim());
-      const whole = await found.locator("summary bdi").evaluate((each) => each.scrollHeight <= each.clientHeight + 1);
-      assert.ok(whole || text === HOSTILE["combining marks"], "all of it is shown");
-      assert.ok(await isAsWideAsItsWindow(page));
-    }
-    await page.getByRole("button", { name: "Clear" }).click();
-    await loaded(page);
-    const voted = await opened(page, "Why does the clock stop");
-    assert.match(await voted.innerText(), /Which brush\? <img src=/);
-    await go(page, "Gaps");
-    for (const summary of await page.locator("main summary").all()) await summary.click();
-    await page.getByText(HOSTILE["a formula"]).first().waitFor();
-    assert.ok(await isAsWideAsItsWindow(page));
-    assert.equal(await page.evaluate(() => window.hurt), undefined);
-    assert.equal(await page.locator("main img, main script, main b").count(), 0);
-  });
-}
-
-test("direction overrides reverse nothing after them", async () => {
-  const page = await used.view("questions");
-  const found = question(page, "the end");
-  const order = await found.evaluate((details) => {
-    const boxes = [...details.querySelectorAll(".meta > *")].map((each) => each.getBoundingClientRect().left);
-    return boxes.every((left, at) => !at || left > boxes[at - 1]);
-  });
-  assert.ok(order);
-  const { direction, unicodeBidi } = await found.locator("bdi").evaluate((each) => {
-    const { direction, unicodeBidi } = getComputedStyle(each);
-    return { direction, unicodeBidi };
-  });
-  assert.equal(direction, "ltr");
-  assert.match(unicodeBidi, /isolate|plaintext/);
 });
 
 test("an answer's details: passages with links to the book, scores, vote and tokens", async () => {

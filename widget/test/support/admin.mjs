@@ -5,11 +5,28 @@ import { after, afterEach, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { openPage, startBrowser } from "./browser.mjs";
 import { startInternet } from "./internet.mjs";
+import { writeLog } from "./log.mjs";
 import { startModel } from "./model.mjs";
 import { startQuire } from "./quire.mjs";
 
 export const KEY = "the-admin-key";
 export const ADMIN = "http://quire.example/admin";
+export const LOOKS = {
+  light: {},
+  dark: { colorScheme: "dark" },
+  phone: { viewport: { width: 360, height: 740 } },
+};
+const DAY = 86_400_000;
+const MARKUP = `<img src="http://evil.example/x" onerror="window.hurt = 1"><script>window.hurt = 1</script><b>bold</b>`;
+export const HOSTILE = {
+  markup: MARKUP,
+  "a long word": "W".repeat(1_000),
+  "direction overrides": "\u202Eover\u2066isolated\u202D\u2067 the end",
+  "a formula": `=HYPERLINK("http://evil.example", "x")`,
+  "combining marks": `Zalgo ${"o\u0300\u0301\u0302\u0303\u0304\u0305\u0306\u0307\u0308\u0309\u030A".repeat(20)}`,
+};
+export const LONG = "A long question. ".repeat(300);
+
 const BOOK = fileURLToPath(new URL("../sites/pages/", import.meta.url));
 
 /**
@@ -82,6 +99,36 @@ export function useAdmin({ env = {}, content = () => BOOK, fill = async () => {}
   return used;
 }
 
+/** Fill the log with questions of each kind, and hostile ones. */
+export async function fillLog({ ask, vote, quire }) {
+  const earlier = Array.from({ length: 120 }, (_, at) => ({
+    asked_at: Date.now() - Math.floor(at / 5) * DAY - 60_000,
+    question: `Question ${at} about the harbour`,
+    conversation: `earlier-${at}`,
+    outcome: ["answered", "answered", "refused", "left", "small_talk"][at % 5],
+    mode: "generated",
+    first_ms: 200 + 7 * at,
+    total_ms: 3_000,
+    prompt_tokens: 900,
+    completion_tokens: 100,
+    cost_usd: 0.0005,
+    passages: at % 5 > 1 ? [] : [
+      { file_path: "winding.md", heading: "Winding > The spring", url: "http://page.example/winding/#the-spring", start_char: 0, end_char: 9, score: 0.8, cited: true },
+      { file_path: "faults.md", heading: "Faults", url: "javascript:window.hurt = 1", start_char: 0, end_char: 9, score: 0.3, cited: false },
+    ],
+  }));
+  await writeLog(quire, [...earlier, { question: LONG, outcome: "refused", conversation: "long" }]);
+  const first = await ask("How do I wind the clock?", "a1b2c3-winding-the-clock");
+  await ask("And after a long rest?", "a1b2c3-winding-the-clock");
+  await vote({ answer_id: first.answer_id, vote: "up" });
+  const second = await ask("Why does the clock stop at low water?", "stopping");
+  await vote({ answer_id: second.answer_id, vote: "down", reason: "incomplete", note: `Which brush? ${MARKUP}` });
+  for (const question of ["How deep is the Dead Sea?", "Wie tief ist das Tote Meer?", "Does Alexa read the tide?"]) {
+    await ask(question, question.replace(/\W/g, ""));
+  }
+  for (const [kind, question] of Object.entries(HOSTILE)) await ask(question, kind.replaceAll(" ", "-"));
+}
+
 export async function signIn(page, key = KEY) {
   await page.getByLabel("Admin key").fill(key);
   await page.getByRole("button", { name: "Sign in" }).click();
@@ -118,4 +165,15 @@ async function post({ port }, path, body) {
   });
   assert.equal(response.status, 200, await response.clone().text());
   return response.json();
+}
+
+/** A question in the list. */
+export const question = (page, text) => page.locator("details.question", { hasText: text }).first();
+
+/** The same, with its details. */
+export async function opened(page, text) {
+  const found = question(page, text);
+  await found.locator("summary").click();
+  await found.locator(".detail > *").waitFor();
+  return found;
 }
