@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+import promql_parser
 import pytest
 import yaml
 from prometheus_client import Metric
@@ -23,9 +24,6 @@ from tests.api import Api, serving
 from tests.conftest import MakeSettings
 from tests.handbook import ROOT, anchors, block
 from tests.upstream import Status, Upstream
-
-pytest.importorskip("promql_parser")
-import promql_parser
 
 CONTRIB = ROOT / "contrib"
 DASHBOARD = json.loads((CONTRIB / "grafana/quire.json").read_text(encoding="utf-8"))
@@ -156,7 +154,7 @@ async def test_every_metric_and_label_is_exported(metrics: dict[str, Metric]) ->
             if use.name == "up":
                 continue
             assert use.name in series, place
-            known = {"job", "instance"}.union(*series[use.name])
+            known = TARGET_LABELS.union(*series[use.name])
             for matcher in use.selector.matchers.matchers:
                 assert matcher.name in known, f"{place}: {use.name}"
             # An aggregation can only keep the labels that inner aggregations have kept.
@@ -170,7 +168,7 @@ CODES = {code for each in vars(errors).values() if (code := getattr(each, "code"
 
 
 async def test_every_matched_value_can_occur(metrics: dict[str, Metric], api: Api) -> None:
-    """A value that is matched by mistake would leave a panel empty for ever."""
+    """A value that is matched by mistake would leave a panel empty."""
     possible: dict[str, set[str]] = {
         "code": CODES,
         "route": {rule.rule for rule in api.app.url_map.iter_rules()},
