@@ -314,6 +314,17 @@ async def test_ids_that_do_not_exist(api: Api, number: str) -> None:
                 assert answer.json()["error"], path
 
 
+async def test_nothing_of_a_request_is_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither searched words, nor keys, nor readers' questions."""
+    caplog.set_level("DEBUG")
+    for path in routes(api):
+        await api.get(f"{path}?q=zanzibar&since=zanzibar", headers=ADMIN)
+        await api.get(f"{path}?q=zanzibar", headers={"X-API-Key": "zanzibar-key"})
+    assert "zanzibar" not in caplog.text
+    assert ADMIN_KEY not in caplog.text
+    assert "alert(1)" not in caplog.text
+
+
 async def test_hostile_questions_are_text_in_json(api: Api) -> None:
     answer = await api.get("/admin/questions?since=&limit=200", headers=ADMIN)
     assert answer.headers["Content-Type"] == "application/json"
