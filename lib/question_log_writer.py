@@ -156,8 +156,10 @@ class LogWriter:
 
     def put(self, change: Callable[[sqlite3.Connection], object]) -> None:
         """Queue a change. Takes microseconds, and never waits or raises."""
-        if self._closing or self._queued - self._finished >= _MAX_QUEUED:
+        full = self._queued - self._finished >= _MAX_QUEUED
+        if full and not self._closing:
             self._warn("The disk does not respond.")
+        if full or self._closing:
             self._dropped += 1
             return
         self._queued += 1

@@ -235,7 +235,9 @@ async def test_only_the_owner_reads_the_files(log: QuestionLog, path: Path) -> N
     )
 
 
-async def test_closing_writes_what_is_queued(make: Make, path: Path) -> None:
+async def test_closing_writes_what_is_queued(
+    make: Make, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     log = make()
     for number in range(100):
         log.add(entry(number))
@@ -245,6 +247,7 @@ async def test_closing_writes_what_is_queued(make: Make, path: Path) -> None:
     log.add(entry(100))
     await settle(log)
     assert log.lost == 1
+    assert warnings(caplog) == []
     with pytest.raises(Stopping):
         await log.write(lambda connection: None)
     with pytest.raises(Stopping):
