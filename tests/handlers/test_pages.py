@@ -106,7 +106,7 @@ async def test_every_described_route_is_in_the_document(api: Api) -> None:
     assert document["openapi"].startswith("3.1")
     assert document["info"]["version"]
     routes = {
-        (rule.rule.replace("<path:page>", "{page}"), method.lower())
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method.lower())
         for rule in api.app.url_map.iter_rules()
         if rule.endpoint not in UNDESCRIBED
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
