@@ -20,6 +20,7 @@ from tests.test_stopping import (
     read_head,
     running_quire,
 )
+from tests.upstream import Hang, Upstream, delta
 
 pytestmark = pytest.mark.processes
 
@@ -72,6 +73,22 @@ async def test_a_killed_server_loses_less_than_a_second(own_book: Path, own_inde
         assert logged(path) >= known + early
         assert logged(path) <= known + len(answered) - before + 8
     assert "Traceback" not in "".join(server.log)
+
+
+async def test_an_answer_that_the_end_of_the_server_interrupts_is_logged(
+    own_book: Path, own_index: Path, upstream: Upstream
+) -> None:
+    environment = {"OPENAI_BASE_URL": upstream.base_url, "QUESTION_LOG": "30d"}
+    upstream.replies.append([delta("The tide "), Hang()])
+    async with running_quire(own_book, own_index, **environment) as server:
+        stream = await server.connect(chat())
+        await upstream.until(lambda u: len(u.chats()) == 1)
+        await read_head(stream)
+        assert await server.stop() < EXIT_SECONDS
+    with closing(sqlite3.connect(own_index / FILE_NAME)) as connection:
+        found = connection.execute("SELECT outcome, code FROM questions").fetchall()
+    assert found == [("failed", "STOPPING")]
+    assert not any("question log" in line for line in server.log)
 
 
 WRITER = """
