@@ -7,7 +7,8 @@ Indexes FOLDER (default: the handbook) and writes entries of the last 30 days ab
 log itself: questions in six languages, all outcomes, passages of the book's headings, and vectors
 for a third. Then the real server reads them over HTTP, `--repeat` times each:
 
-    alone, ms     median and maximum of a request without readers
+    CPU, ms       median processor time of the server for a request without readers
+    alone, ms     median and maximum of its duration
     busy, ms      the same while `--readers` clients ask and their questions are logged
     kB            length of the response
 
@@ -35,7 +36,13 @@ from typing import Final
 import aiohttp
 import numpy as np
 
-from benchmarks.load import Bench, answered_questions, raised_file_limit, unique_questions
+from benchmarks.load import (
+    Bench,
+    answered_questions,
+    cpu_seconds,
+    raised_file_limit,
+    unique_questions,
+)
 from benchmarks.load_figures import Run
 from benchmarks.server import RunningServer, running_server
 from benchmarks.upstream import Script, running_upstream
@@ -284,15 +291,17 @@ class Author:
     def __init__(self, server: RunningServer, paths: dict[str, str]) -> None:
         self._server = server
         self._paths = paths
+        self.cpu: dict[str, list[float]] = defaultdict(list)
         self.lengths: dict[str, int] = {}
         self.problems: dict[str, str] = {}
 
     async def read(self, http: aiohttp.ClientSession, seconds: dict[str, list[float]]) -> None:
         for name, path in self._paths.items():
-            began = time.perf_counter()
+            before, began = cpu_seconds(self._server.pid), time.perf_counter()
             async with http.get(self._server.address + path) as answer:
                 content = await answer.read()
             seconds[name].append(time.perf_counter() - began)
+            self.cpu[name].append(cpu_seconds(self._server.pid) - before)
             self.lengths[name] = len(content)
             if answer.status != 200:
                 self.problems[name] = f"status {answer.status}"
@@ -309,6 +318,7 @@ async def compare(
 ) -> None:
     """Measure the author alone, the readers alone, and both together."""
     author = Author(server, requests(book, options.entries))
+    cpu: dict[str, list[float]] = defaultdict(list)
     alone: dict[str, list[float]] = defaultdict(list)
     busy: dict[str, list[float]] = defaultdict(list)
     runs: dict[str, list[Run]] = {"without the author": [], "with the author": []}
@@ -323,17 +333,21 @@ async def compare(
 
         await author.read(http, defaultdict(list))  # opens files and loads modules
         for _ in range(options.repeat):
+            author.cpu.clear()
             await author.read(http, alone)
+            for name, seconds in author.cpu.items():
+                cpu[name] += seconds
             runs["without the author"].append(await ask())
             asking = asyncio.ensure_future(ask())
             while not asking.done():
                 await author.read(http, busy)
             runs["with the author"].append(await asking)
-    print("| request | alone, ms: median / max | busy, ms: median / max | kB |")
-    print("| --- | ---: | ---: | ---: |")
+    print("| request | CPU, ms | alone, ms: median / max | busy, ms: median / max | kB |")
+    print("| --- | ---: | ---: | ---: | ---: |")
     for name in alone:
         cells = (
             name,
+            f"{1e3 * statistics.median(cpu[name]):,.0f}",
             spread(alone[name]),
             spread(busy[name]),
             f"{author.lengths[name] / 1e3:,.0f}",

@@ -29,7 +29,8 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert 200 < int(size.rpartition("MB, ")[2].split()[0].replace(",", "")) < 5_000
     rows = {line.split(" | ")[0].removeprefix("| "): line for line in table if " | " in line}
     for name in ("questions", "activity, 30 days", "pages, 30 days", "export, CSV"):
-        _, alone, busy, kilobytes = rows[name].strip("| ").split(" | ")
+        _, cpu, alone, busy, kilobytes = rows[name].strip("| ").split(" | ")
+        assert 0 <= int(cpu) < 10_000
         for spread in (alone, busy):
             median, most = map(int, spread.split(" / "))
             assert 0 <= median <= most < 10_000
