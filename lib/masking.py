@@ -236,7 +236,7 @@ _HARMLESS: Final = re.compile(
 _RUN: Final = re.compile(r"(?:0x[0-9a-f]++|CVE-\d++-\d++)|[+(]{0,2}\d(?:[ \t()./-]{0,3}\d)*+", re.I)
 """Digits in groups, in the order of the text; hexadecimal numbers and names of vulnerabilities."""
 _DIGIT: Final = re.compile("[0-9]")
-_ROUND: Final = re.compile(r"[1-9]\d?0+|(?=\d{1,10}\Z)[1-9]\d*0{3}")
+_ROUND: Final = re.compile(r"[1-9]\d?0+|(?=\d{1,9}\Z)[1-9]\d*0{3}")
 _LIST: Final = re.compile(r"\d\d?(?: / \d\d?)+")
 
 
