@@ -236,6 +236,8 @@ _HARMLESS: Final = re.compile(
 _RUN: Final = re.compile(r"(?:0x[0-9a-f]++|CVE-\d++-\d++)|[+(]{0,2}\d(?:[ \t()./-]{0,3}\d)*+", re.I)
 """Digits in groups, in the order of the text; hexadecimal numbers and names of vulnerabilities."""
 _DIGIT: Final = re.compile("[0-9]")
+_PHONE_BEGIN: Final = re.compile(r"\(?\+|\(\d{3}")
+"""After it, 123.4567 is no decimal."""
 _ROUND: Final = re.compile(r"[1-9]\d?0+|(?=\d{1,9}\Z)[1-9]\d*0{3}")
 _LIST: Final = re.compile(r"\d\d?(?: / \d\d?)+")
 
@@ -248,7 +250,8 @@ def _numbers(plain: str) -> Iterator[_Span]:
             continue
         group: list[_Span] = []
         for part in re.finditer(r"[^ \t]++", found[0]):
-            if _HARMLESS.fullmatch(part[0].strip("()-/.")):
+            is_phone = group and _PHONE_BEGIN.match(plain, group[0][0])
+            if not is_phone and _HARMLESS.fullmatch(part[0].strip("()-/.")):
                 yield from _long(plain, group)
                 group = []
             else:
