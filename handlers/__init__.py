@@ -78,6 +78,12 @@ def respond(answer: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(answer), status, content_type="application/json")
 
 
+async def never_store(response: Response) -> Response:
+    """Keep a response out of every cache: for `Blueprint.after_request`."""
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
 def api_key(request: Request) -> str:
     """The key in the `Authorization` or `X-API-Key` header; empty without one."""
     return bearer(request.headers.get("Authorization", "")) or request.headers.get("X-API-Key", "")

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import msgspec
 from quart import Blueprint, Response
 
-from handlers import operation, query, question_log, respond, services
+from handlers import never_store, operation, query, question_log, respond, services
 from handlers.limits import require_admin
 from lib.api import Operation
 from lib.errors import NotFound
@@ -21,6 +21,7 @@ _ERRORS: Final = {
 }
 
 blueprint = Blueprint("admin_gaps", __name__, url_prefix="/admin")
+blueprint.after_request(never_store)
 
 
 class GapsQuery(msgspec.Struct, kw_only=True):
@@ -31,12 +32,6 @@ class GapsQuery(msgspec.Struct, kw_only=True):
         msgspec.Meta(description="An age such as 24h, 7d or 2w, or a date such as 2026-11-30."),
     ] = "30d"
     limit: Annotated[int, msgspec.Meta(ge=1, le=_MAX_GAPS)] = 50
-
-
-@blueprint.after_request
-async def _never_store(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 @blueprint.get("/gaps")

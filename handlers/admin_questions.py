@@ -5,7 +5,7 @@ from typing import Final
 
 from quart import Blueprint, Response, request
 
-from handlers import operation, query, question_log, respond, services
+from handlers import never_store, operation, query, question_log, respond, services
 from handlers.limits import require_admin
 from lib.api import Operation
 from lib.page_use import PagesQuery, PagesUse, count_page_use
@@ -32,12 +32,7 @@ _ERRORS_OF_ONE: Final = {**_ERRORS, 404: "There is no question log, or nothing w
 _TYPES: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl; charset=utf-8"}
 
 blueprint = Blueprint("admin_questions", __name__)
-
-
-@blueprint.after_request
-async def _never_store(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    return response
+blueprint.after_request(never_store)
 
 
 @blueprint.get("/admin/questions")
