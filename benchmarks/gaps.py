@@ -13,6 +13,8 @@ begins a topic. Every question has a conversation of its own. Columns:
     V             harmonic mean of homogeneity and completeness (Rosenberg and Hirschberg, 2007)
     gaps          number of groups
     visible       topics that are the most frequent one in one of the first 25 gaps
+    nearer        probability that two questions about one topic are more similar than two others:
+                  of the embeddings, and of what `lib.gap_groups` makes of them
 
 `handbook, all` asks the 200 questions of `handbook.txt`, and 400 that the handbook answers, of an
 index of the handbook. A question is logged as refused if it is refused before generation. Of the
@@ -43,8 +45,8 @@ import numpy as np
 
 from benchmarks.book_index import Index, settings_for, temporary_index
 from lib.cli import integer_argument
-from lib.embedding import GuardedEmbedder
-from lib.gap_groups import EXAMPLES
+from lib.embedding import GuardedEmbedder, Vectors
+from lib.gap_groups import EXAMPLES, Meanings, calibrate
 from lib.gaps import Gap, GapFinder
 from lib.golden import read_questions
 from lib.languages import language_of_code
@@ -58,6 +60,7 @@ from lib.question_log import (
 )
 from lib.ranking import Passage, join_headings
 from lib.retrieval import retrieve_passages
+from lib.runtime import freeze_heap
 from lib.services import make_local_embedder
 from lib.settings import MULTILINGUAL
 
@@ -67,6 +70,7 @@ OWN: Final = "handbook"
 ANSWERABLE: Final = 400
 FIRST_PAGE: Final = 25
 ALL: Final = 1_000_000
+COLUMNS: Final = ("purity", "completeness", "B-cubed", "V", "gaps", "visible", "nearer")
 TOPICS: Final = 400
 TICK: Final = 0.001
 NEAREST: Final = 3
@@ -191,12 +195,32 @@ def topics_of(gaps: Sequence[Gap], topics: Sequence[str]) -> list[list[str]]:
     return [[topics[each - 1] for each in gap.ids] for gap in gaps]
 
 
-def report(name: str, figures: Figures) -> None:
+def report(name: str, figures: Figures, nearer: str = "") -> None:
     print(
         f"{name:16}{figures.purity:8.3f}{figures.completeness:14.3f}{figures.b_cubed:9.3f}"
-        f"{figures.v_measure:7.3f}{figures.gaps:6}{figures.visible:9}",
+        f"{figures.v_measure:7.3f}{figures.gaps:6}{figures.visible:9}{nearer:>16}",
         flush=True,
     )
+
+
+async def compare_similarities(embedder: GuardedEmbedder, asked: Sequence[Asked]) -> str:
+    """The column "nearer"."""
+    texts, languages = [each.text for each in asked], [each.language for each in asked]
+    calibration = calibrate(np.array([await embedder.embed_query(text) for text in EXAMPLES]))
+    vectors = np.array([await embedder.embed_query(text) for text in texts])
+    fitted = Meanings(calibration, vectors, texts, languages)
+    meanings = fitted.of(vectors, texts, languages)
+    topics = [each.topic for each in asked]
+    return f"{probability_nearer(vectors, topics):.2f}, {probability_nearer(meanings, topics):.2f}"
+
+
+def probability_nearer(vectors: Vectors, topics: Sequence[str]) -> float:
+    named = np.array(topics)
+    pairs = np.triu_indices(len(named), 1)
+    same = named[pairs[0]] == named[pairs[1]]
+    similarity = (vectors @ vectors.T)[pairs]
+    others = np.sort(similarity[~same])
+    return float(np.searchsorted(others, similarity[same]).mean()) / len(others)
 
 
 def answerable_questions(book: Path) -> list[Asked]:
@@ -262,6 +286,7 @@ async def measure_large_log(embedder: GuardedEmbedder, number: int) -> None:
         await log_file.flush()
         for text in EXAMPLES:  # memory of the model itself does not count
             await embedder.embed_query(text)
+        freeze_heap()  # as the server
         finder = GapFinder(log_file, embedder)
         async with lags() as idle:
             await asyncio.sleep(2)
@@ -323,14 +348,14 @@ async def run(book: Path, entries: int) -> None:
     embedder = GuardedEmbedder(make_local_embedder(MULTILINGUAL))
     sys.setswitchinterval(0.0005)  # as the server
     try:
-        print(
-            f"{'':16}{'purity':>8}{'completeness':>14}{'B-cubed':>9}{'V':>7}{'gaps':>6}{'visible':>9}"
-        )
+        columns = zip(COLUMNS, (8, 14, 9, 7, 6, 9, 16), strict=True)
+        print(" " * 16 + "".join(f"{name:>{width}}" for name, width in columns))
         for path in sorted(SETS.glob("*.txt")):
             asked = read_set(path)
             logged = [entry(each, number) for number, each in enumerate(asked)]
             gaps = await find_gaps(embedder, logged)
-            report(path.stem, measure(topics_of(gaps, [each.topic for each in asked])))
+            figures = measure(topics_of(gaps, [each.topic for each in asked]))
+            report(path.stem, figures, await compare_similarities(embedder, asked))
         async with temporary_index(settings_for(book, MULTILINGUAL)) as index:
             await ask_book(index, embedder, book)
         await measure_large_log(embedder, entries)

@@ -215,7 +215,7 @@ class GapFinder:
         self._embedder = embedder
         self._turn = asyncio.Lock()
         self._calibration: Calibration | None = None
-        self._last: tuple[object, float, Gaps] | None = None
+        self._last: tuple[tuple[object, ...], float, Gaps] | None = None
 
     async def find(self, *, since: int, limit: int) -> Gaps:
         """Group the questions asked since `since` (milliseconds since 1970).
@@ -236,18 +236,22 @@ class GapFinder:
             gaps = await self._log.read(
                 lambda connection: [_describe(connection, each, middle) for each in first]
             )
-            left = sum(len(each.asked) for each in points if not each.embedded)
+            left = sum(
+                len(each.asked) for each in points if not (each.embedded and self._calibration)
+            )
             found = Gaps(
                 gaps=gaps,
                 total=len(groups),
                 questions=sum(len(each.asked) for each in points),
                 ungrouped=left,
             )
-            state = await self._state(since, now, limit)
-            self._last = None if left else (state, time.monotonic() + _CACHED_SECONDS, found)
+            later = await self._state(since, now, limit)
+            # All but the number of vectors.
+            unchanged = later[0][:-1] == state[0][:-1] and not left
+            self._last = (later, time.monotonic() + _CACHED_SECONDS, found) if unchanged else None
             return found
 
-    async def _state(self, since: int, now: int, limit: int) -> object:
+    async def _state(self, since: int, now: int, limit: int) -> tuple[tuple[int, ...], int, int]:
         """The cache key of a result."""
         row = await self._log.read(
             lambda connection: tuple(connection.execute(_STATE, self._selects(since)).fetchone())
@@ -352,7 +356,9 @@ class GapFinder:
                 ).fetchall()
             )
         )
-        kept = [each for each in points if each.embedded in stored]
+        # A service may serve another model under the same name.
+        size = self._calibration.mean.size if self._calibration else 0
+        kept = [each for each in points if len(stored.get(each.embedded, b"")) == size]
         packed = np.array([np.frombuffer(stored[each.embedded], np.int8) for each in kept])
         return kept, l2_normalise(packed.astype(np.float32))
 

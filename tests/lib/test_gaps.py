@@ -227,6 +227,28 @@ async def test_while_the_log_cannot_be_written(
     assert not set(KAYAK) & set(embedder.asked[asked:])
 
 
+async def test_a_result_without_the_embedder_is_not_kept(
+    log: QuestionLog, embedder: Counting
+) -> None:
+    """Even if all questions have vectors: without the examples they cannot be compared."""
+    await Log(log).add(*KAYAK)
+    await find(log, embedder)
+    finder, since = GapFinder(log, embedder), round(1e3 * time.time()) - 30 * DAY
+    embedder.error = BudgetExhausted()
+    found = await finder.find(since=since, limit=5)
+    assert (found.total, found.ungrouped) == (3, 3)
+    embedder.error = None
+    found = await finder.find(since=since, limit=5)
+    assert (found.total, found.ungrouped) == (1, 0)
+
+
+async def test_a_vector_of_another_size_is_left_out(log: QuestionLog, embedder: Counting) -> None:
+    written = Log(log)
+    await written.add(*KAYAK)
+    await written.add("Other?", vector=b"1234", vector_model=embedder.model_id)
+    assert (await find(log, embedder)).total == 1
+
+
 async def test_a_request_embeds_a_limited_number(
     log: QuestionLog, embedder: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
