@@ -45,6 +45,8 @@ _EMBEDDING_SECONDS: Final = 10.0
 """Limits of one request. The next one embeds more."""
 _MAX_GROUPED: Final = 2_500
 """Their similarities take 25 MB."""
+_MAX_NUMBERS: Final = 2_000_000
+"""In the vectors of grouped questions: fewer are grouped if the vectors are long."""
 _MAX_EXAMPLES: Final = 5
 _MAX_IDS: Final = 100
 _MAX_VOTERS: Final = 1_000
@@ -332,12 +334,13 @@ class GapFinder:
         calibration = await self._calibrate() if embedded else None
         if calibration is None:
             return alone + [_Group([each]) for each in embedded]
-        newest, vectors = await self._read_vectors(embedded[:_MAX_GROUPED])
+        most = min(_MAX_GROUPED, _MAX_NUMBERS // calibration.mean.size)
+        newest, vectors = await self._read_vectors(embedded[:most])
         if not newest:
             return alone
         grouping = await asyncio.to_thread(_Grouping, calibration, newest, vectors)
-        for start in range(_MAX_GROUPED, len(embedded), _MAX_GROUPED):
-            older, vectors = await self._read_vectors(embedded[start : start + _MAX_GROUPED])
+        for start in range(most, len(embedded), most):
+            older, vectors = await self._read_vectors(embedded[start : start + most])
             if older:
                 alone += await asyncio.to_thread(grouping.add, older, vectors)
         return grouping.groups + alone
