@@ -46,7 +46,7 @@ _EMBEDDING_SECONDS: Final = 10.0
 _MAX_GROUPED: Final = 2_500
 """Their similarities take 25 MB."""
 _MAX_NUMBERS: Final = 2_000_000
-"""In the vectors of grouped questions: fewer are grouped if the vectors are long."""
+"""Maximum numbers in the vectors of grouped questions. Longer vectors allow fewer questions."""
 _MAX_EXAMPLES: Final = 5
 _MAX_IDS: Final = 100
 _MAX_VOTERS: Final = 1_000
@@ -248,7 +248,7 @@ class GapFinder:
                 ungrouped=left,
             )
             later = await self._state(since, now, limit)
-            # All but the number of vectors.
+            # All but the last value, the number of vectors.
             unchanged = later[0][:-1] == state[0][:-1] and not left
             self._last = (later, time.monotonic() + _CACHED_SECONDS, found) if unchanged else None
             return found
