@@ -284,6 +284,12 @@ class QuestionLog(LogReader):
         """Queue a reader's vote on an answer that was added before."""
         self._writer.put(partial(_vote, self._mask, answer, vote, reason, note))
 
+    async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        """As `LogReader.read`. Questions that wait to be written are written first."""
+        if self._writer.has_queued and not self.failing:
+            await self.flush()
+        return await super().read(query)
+
     async def delete(self, question: int) -> bool:
         """Delete a question with its passages and vector, and overwrite them on disk.
 

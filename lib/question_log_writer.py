@@ -146,6 +146,11 @@ class LogWriter:
         """Changes that were dropped or failed since the start."""
         return self._dropped + self._refused
 
+    @property
+    def has_queued(self) -> bool:
+        """Whether changes wait to be written."""
+        return self._queued > self._finished
+
     def start(self) -> None:
         """Start the thread. It maintains an existing file first."""
         if self._thread is None and not self._closing:

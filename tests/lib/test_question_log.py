@@ -901,6 +901,15 @@ async def test_reading_goes_on_while_entries_are_written(log: QuestionLog, path:
         assert found[0] % 50 == len(others) % 50 == 1  # a whole batch or nothing of it
 
 
+async def test_a_question_is_listed_directly_after_its_answer(log: QuestionLog) -> None:
+    for number in (1, 2, 3):
+        log.add(entry(number))
+        count = await log.read(
+            lambda connection: connection.execute("SELECT count(*) FROM questions").fetchone()[0]
+        )
+        assert count == number
+
+
 async def test_a_query_sees_one_state(log: QuestionLog, path: Path) -> None:
     log.add(entry(1))
     await settle(log)
