@@ -312,7 +312,9 @@ export function showsOn(name) {
       const before = new Set(await violations(page));
       await page.unroute("http://quire.example/**");
       await page.reload();
-      const fresh = async () => (await violations(page)).filter((line) => !before.has(line));
+      // Colours outside the widget are the site's, and some of its links change theirs late.
+      const isOwn = (line) => !line.startsWith("color-contrast: ") || line.includes("quire-");
+      const fresh = async () => (await violations(page)).filter((line) => !before.has(line) && isOwn(line));
       const widget = new (await import("./widget.mjs")).Widget(page);
       await widget.launcher.waitFor();
       assert.deepEqual(await fresh(), [], "closed");
