@@ -83,8 +83,9 @@ _NAMED_WEIGHT: Final = 0.6
 """Least own weight of a question that a heading matches as far as this."""
 _MOST_WEIGHT: Final = 0.85
 """From this weight on, a question stands alone."""
-_STANDS_ALONE: Final = 0.4
-"""A question of at least this own weight is meaningful alone. Two meaningful words reach it."""
+_STANDS_ALONE: Final = 0.08
+"""A question with more own weight can be understood alone: one with a meaningful word, or with
+three if it opens like a follow-up or points to something ("Gibt es eine Anbindung an Slack?")."""
 _MAX_WORDS: Final = 40
 """Maximum words of a follow-up."""
 _MAX_CONTEXT_CHARACTERS: Final = 300
@@ -250,7 +251,7 @@ async def retrieve_passages(
         answerable=_has_answer(alone, in_context, meant),
         manifest=alone.manifest,
         embedding_tokens=sum(each.embedding_tokens for each in found),
-        stands_alone=meant.weight >= _STANDS_ALONE,
+        stands_alone=meant.weight > _STANDS_ALONE,
     )
 
 

@@ -441,6 +441,10 @@ async def test_a_follow_up_does_not_stand_alone(logging: Api) -> None:
         "When is the harbour office open on Sundays?": 1,
         "What is this book about?": 1,
         "What about the radio?": 0,
+        "Gibt es einen Schlüssel für das Tor?": 1,
+        "And how is the lock of the canal opened in winter?": 1,
+        "Dark mode?": 1,
+        "How does it work?": 0,
     }
     for question in questions:
         await logging.ask(question, session_id=SESSION)

@@ -73,14 +73,18 @@ function drawBars(drawing: Element, days: number, series: Series[], scaled: (val
 /** A day without a value interrupts the line; one between two such days is a dot. */
 function drawLines(drawing: Element, series: Series[], scaled: (value: number) => number): void {
   for (const { kind, values } of series) {
-    let path = "";
+    const paths = { line: "", dot: "" };
     values.forEach((value, day) => {
       if (value === null) return;
-      const isDot = (values[day - 1] ?? null) === null;
+      const [before, after] = [values[day - 1] ?? null, values[day + 1] ?? null];
       const point = `${day + 0.5} ${HEIGHT - scaled(value)}`;
-      path += isDot ? `M${point}h0` : `L${point}`;
+      if (before !== null) paths.line += `L${point}`;
+      else if (after !== null) paths.line += `M${point}`;
+      else paths.dot += `M${point}h0`;
     });
-    if (path) drawing.append(svg("path", { class: `line ${kind}`, d: path, "vector-effect": "non-scaling-stroke" }));
+    for (const [shape, d] of Object.entries(paths)) {
+      if (d) drawing.append(svg("path", { class: `line ${shape} ${kind}`, d, "vector-effect": "non-scaling-stroke" }));
+    }
   }
 }
 
