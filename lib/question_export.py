@@ -17,7 +17,6 @@ from lib.errors import Conflict, QuireError
 from lib.golden import write_question
 from lib.question_list import (
     MAX_ID,
-    PassageRow,
     QuestionFilter,
     QuestionRow,
     decode_row,
@@ -26,7 +25,7 @@ from lib.question_list import (
     newest_as_json,
     sql_condition,
 )
-from lib.question_log import LogReader
+from lib.question_log import LoggedPassage, LogReader
 from lib.search import check_index
 from lib.sessions import MAX_EXCHANGES
 from lib.settings import Settings
@@ -122,7 +121,7 @@ def _cells(row: QuestionRow) -> list[object]:
     return values
 
 
-def _addresses(passages: Iterable[PassageRow]) -> str:
+def _addresses(passages: Iterable[LoggedPassage]) -> str:
     return _JOINT.join(dict.fromkeys(each.url or each.file_path for each in passages))
 
 

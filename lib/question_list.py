@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 
 from lib.errors import InvalidRequest, NotFound
-from lib.question_log import LogReader, Outcome, QuestionLog, fold
+from lib.question_log import LoggedPassage, LogReader, Outcome, QuestionLog, fold
 
 _AGE: Final = re.compile(r"([0-9]{1,5})([hdw])", re.ASCII)
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -84,18 +84,6 @@ class QuestionsQuery(QuestionFilter, kw_only=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
 
-class PassageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A passage that an answer cites, or that was nearest to a question without an answer."""
-
-    file_path: str
-    heading: str
-    url: str | None
-    start_char: int
-    end_char: int
-    score: float
-    cited: bool
-
-
 class QuestionRow(msgspec.Struct, frozen=True, kw_only=True):
     """A logged question and how it was answered. The schema in `lib.question_log` explains them."""
 
@@ -122,7 +110,7 @@ class QuestionRow(msgspec.Struct, frozen=True, kw_only=True):
     vote: str | None
     reason: str | None
     note: str | None
-    passages: list[PassageRow]
+    passages: list[LoggedPassage]
 
 
 class QuestionPage(msgspec.Struct, frozen=True, kw_only=True):

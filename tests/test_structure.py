@@ -105,7 +105,6 @@ IN_OPENAPI = {
     "ModelList",
     "NearestPage",
     "PageUse",
-    "PassageRow",
     "SearchQuery",
     "Selection",
     "StatusQuery",
