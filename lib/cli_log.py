@@ -23,7 +23,8 @@ from lib.report import UNSAFE, ReportQuery, describe_gap, describe_ungrouped, wr
 from lib.services import open_services
 from lib.settings import Settings
 
-_PAGE: Final = 200
+_PAGE: Final = 5_000
+"""Questions that are read at a time."""
 _DAYS: Final = 36_500
 _MAX_MB: Final = 2**40
 """Limits that expire nothing, because the log is only read."""
@@ -90,9 +91,10 @@ async def run_log_command(settings: Settings, command: argparse.Namespace) -> in
 async def _questions(log: LogReader, command: argparse.Namespace) -> str:
     names = ("since", "until", "outcome", "vote", "language")
     chosen = {name: getattr(command, name) for name in names}
-    chosen |= {"q": command.search, "limit": str(min(command.limit, _PAGE))}
+    chosen |= {"q": command.search}
     wanted = decode_query({name: value for name, value in chosen.items() if value}, QuestionsQuery)
     wanted.unanswered = command.unanswered
+    wanted.limit = min(command.limit, _PAGE)
     rows: list[QuestionRow] = []
     while True:
         page = await list_questions(log, wanted)

@@ -108,11 +108,14 @@ def test_a_table_for_a_spreadsheet(write: Write, capsys: pytest.CaptureFixture[s
     assert rows[0]["outcome"] == "answered"
 
 
-def test_more_than_a_page(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    write(*(asked(f"Question {number}") for number in range(450)))
-    assert main(["questions", "--json", "--limit", "430"]) == 0
+def test_more_than_a_page(
+    write: Write, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lib.cli_log._PAGE", 20)
+    write(*(asked(f"Question {number}") for number in range(45)))
+    assert main(["questions", "--json", "--limit", "43"]) == 0
     rows = [json.loads(line)["question"] for line in capsys.readouterr().out.splitlines()]
-    assert rows == [f"Question {number}" for number in range(449, 19, -1)]
+    assert rows == [f"Question {number}" for number in range(44, 1, -1)]
 
 
 @pytest.mark.parametrize(
