@@ -99,7 +99,6 @@ class Bench:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    scripted = Script()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "folder",
@@ -120,6 +119,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--ramp", type=float, help="seconds; 0 for a burst")
     parser.add_argument("--repeat", type=integer_argument(1, 1000), default=5, help="runs per row")
+    add_script_options(parser)
+    parser.add_argument(
+        "--interface",
+        type=interfaces,
+        default=[],
+        metavar="NAME,NAME",
+        help=f"interfaces to compare: {', '.join(COMPARED)}",
+    )
+    options = parser.parse_args(arguments)
+    script = script_of(options)
+    with raised_file_limit():
+        rows = asyncio.run(measure(options, script))
+    for row in rows:
+        for problem, times in row.problems.most_common():
+            print(f"{row.label}: {times} wrong answers: {problem}", file=sys.stderr)
+
+
+def add_script_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the scripted model server, for `script_of`."""
+    scripted = Script()
     parser.add_argument("--embedding", type=float, default=scripted.embedding, help="seconds")
     parser.add_argument("--first-token", type=float, default=scripted.first_token, help="seconds")
     parser.add_argument("--rate", type=float, default=scripted.rate, help="tokens per second")
@@ -129,20 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=scripted.tokens,
         help="tokens per answer",
     )
-    parser.add_argument(
-        "--interface",
-        type=interfaces,
-        default=[],
-        metavar="NAME,NAME",
-        help=f"interfaces to compare: {', '.join(COMPARED)}",
-    )
-    options = parser.parse_args(arguments)
-    script = Script(options.embedding, options.first_token, options.rate, options.tokens)
-    with raised_file_limit():
-        rows = asyncio.run(measure(options, script))
-    for row in rows:
-        for problem, times in row.problems.most_common():
-            print(f"{row.label}: {times} wrong answers: {problem}", file=sys.stderr)
+
+
+def script_of(options: argparse.Namespace) -> Script:
+    return Script(options.embedding, options.first_token, options.rate, options.tokens)
 
 
 def interfaces(given: str) -> list[str]:

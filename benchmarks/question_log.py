@@ -38,9 +38,11 @@ import numpy as np
 
 from benchmarks.load import (
     Bench,
+    add_script_options,
     answered_questions,
     cpu_seconds,
     raised_file_limit,
+    script_of,
     unique_questions,
 )
 from benchmarks.load_figures import Run
@@ -100,7 +102,6 @@ class Book:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    scripted = Script()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "folder",
@@ -114,12 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--readers", type=whole, default=50, help="concurrent readers")
     parser.add_argument("--rounds", type=whole, default=2, help="questions per reader")
     parser.add_argument("--repeat", type=whole, default=3, help="times of everything")
-    parser.add_argument("--embedding", type=float, default=scripted.embedding, help="seconds")
-    parser.add_argument("--first-token", type=float, default=scripted.first_token, help="seconds")
-    parser.add_argument("--rate", type=float, default=scripted.rate, help="tokens per second")
-    parser.add_argument("--tokens", type=whole, default=scripted.tokens, help="tokens per answer")
+    add_script_options(parser)
     options = parser.parse_args(arguments)
-    script = Script(options.embedding, options.first_token, options.rate, options.tokens)
+    script = script_of(options)
     with raised_file_limit():
         asyncio.run(measure(options, script))
 

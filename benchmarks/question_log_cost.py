@@ -39,9 +39,11 @@ import numpy as np
 from benchmarks.load import (
     QUESTIONS,
     Bench,
+    add_script_options,
     answered_questions,
     numbers,
     raised_file_limit,
+    script_of,
     unique_questions,
 )
 from benchmarks.load_figures import Run
@@ -76,7 +78,6 @@ class Side:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    scripted = Script()
     whole = integer_argument(1, 10_000)
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("book_content"))
@@ -84,12 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--entries", type=_entries, default=[0, 100_000], metavar="N,N")
     parser.add_argument("--rounds", type=whole, default=2, help="questions per client")
     parser.add_argument("--repeat", type=whole, default=5, help="runs per row")
-    parser.add_argument("--embedding", type=float, default=scripted.embedding, help="seconds")
-    parser.add_argument("--first-token", type=float, default=scripted.first_token, help="seconds")
-    parser.add_argument("--rate", type=float, default=scripted.rate, help="tokens per second")
-    parser.add_argument("--tokens", type=whole, default=scripted.tokens, help="tokens per answer")
+    add_script_options(parser)
     options = parser.parse_args(arguments)
-    script = Script(options.embedding, options.first_token, options.rate, options.tokens)
+    script = script_of(options)
     with raised_file_limit():
         asyncio.run(measure(options, script))
 
