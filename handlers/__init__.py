@@ -25,6 +25,11 @@ SEARCH_ERRORS: Final = {
     503: "There is no usable index.",
 }
 """Error responses of a route that searches the book."""
+LOG_ERRORS: Final = {
+    401: "The admin key is missing or wrong.",
+    404: "There is no question log.",
+}
+"""Error responses of a route that reads the question log."""
 OPERATION = "operation"
 _MAX_PARAMETERS = 100
 

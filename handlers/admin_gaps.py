@@ -5,20 +5,16 @@ from typing import Annotated, Final
 import msgspec
 from quart import Blueprint, Response
 
-from handlers import never_store, operation, query, question_log, respond, services
+from handlers import LOG_ERRORS, never_store, operation, query, question_log, respond, services
 from handlers.limits import require_admin
 from lib.api import Operation
 from lib.errors import NotFound
 from lib.gaps import GapFinder, Gaps
-from lib.question_list import parse_time
+from lib.question_list import PastTime, parse_time
 from lib.question_log import NO_LOG
 from lib.report import ReportQuery, write_report
 
 _MAX_GAPS: Final = 200
-_ERRORS: Final = {
-    401: "The admin key is missing or wrong.",
-    404: "There is no question log.",
-}
 
 blueprint = Blueprint("admin_gaps", __name__, url_prefix="/admin")
 blueprint.after_request(never_store)
@@ -27,10 +23,7 @@ blueprint.after_request(never_store)
 class GapsQuery(msgspec.Struct, kw_only=True):
     """Selects the questions that are grouped."""
 
-    since: Annotated[
-        str,
-        msgspec.Meta(description="An age such as 24h, 7d or 2w, or a date such as 2026-11-30."),
-    ] = "30d"
+    since: PastTime = "30d"
     limit: Annotated[int, msgspec.Meta(ge=1, le=_MAX_GAPS)] = 50
 
 
@@ -40,7 +33,7 @@ class GapsQuery(msgspec.Struct, kw_only=True):
         "Questions that the book does not answer, grouped, most needed first.",
         query=GapsQuery,
         answer=Gaps,
-        statuses=_ERRORS,
+        statuses=LOG_ERRORS,
         admin=True,
     )
 )
@@ -57,7 +50,7 @@ async def gaps() -> Response:
         "A period as Markdown, compared with the period before.",
         query=ReportQuery,
         content_type="text/markdown",
-        statuses=_ERRORS,
+        statuses=LOG_ERRORS,
         admin=True,
     )
 )

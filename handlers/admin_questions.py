@@ -5,7 +5,7 @@ from typing import Final
 
 from quart import Blueprint, Response, request
 
-from handlers import never_store, operation, query, question_log, respond, services
+from handlers import LOG_ERRORS, never_store, operation, query, question_log, respond, services
 from handlers.limits import require_admin
 from lib.api import Operation
 from lib.page_use import PagesQuery, PagesUse, count_page_use
@@ -24,11 +24,7 @@ from lib.question_list import (
 )
 
 EXPORT: Final = "/admin/export"
-_ERRORS: Final = {
-    401: "The admin key is missing or wrong.",
-    404: "There is no question log.",
-}
-_ERRORS_OF_ONE: Final = {**_ERRORS, 404: "There is no question log, or nothing with this id."}
+_ERRORS_OF_ONE: Final = {**LOG_ERRORS, 404: "There is no question log, or nothing with this id."}
 _TYPES: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/jsonl; charset=utf-8"}
 
 blueprint = Blueprint("admin_questions", __name__)
@@ -41,7 +37,7 @@ blueprint.after_request(never_store)
         "Questions in the log, newest first.",
         query=QuestionsQuery,
         answer=QuestionPage,
-        statuses=_ERRORS,
+        statuses=LOG_ERRORS,
         admin=True,
     )
 )
@@ -98,7 +94,7 @@ async def conversation(conversation: str) -> Response:
         "Questions by day, language and interface.",
         query=Period,
         answer=Activity,
-        statuses=_ERRORS,
+        statuses=LOG_ERRORS,
         admin=True,
     )
 )
@@ -114,7 +110,7 @@ async def activity() -> Response:
         "The pages that answers cite most and least, and headings that none cites.",
         query=PagesQuery,
         answer=PagesUse,
-        statuses=_ERRORS | {503: "There is no usable index, or its contents are being read."},
+        statuses=LOG_ERRORS | {503: "There is no usable index, or its contents are being read."},
         admin=True,
     )
 )
@@ -130,7 +126,7 @@ async def pages() -> Response:
         "Questions as a file of CSV or JSON Lines, newest first.",
         query=ExportQuery,
         content_type="text/csv",
-        statuses=_ERRORS,
+        statuses=LOG_ERRORS,
         admin=True,
     )
 )

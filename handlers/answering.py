@@ -32,7 +32,7 @@ async def prepare_turn(asked: ChatRequest, messages: Sequence[Message] | None = 
     recorder = g.recorder = AnswerRecorder(services().recording, asked, conversation)
     try:
         turn = await prepare(services().chat, asked, caller, accepted, messages, home)
-    except Exception as error:
+    except Exception as error:  # a bug is a failed question too
         recorder.not_prepared(error)
         raise
     recorder.prepared(turn)

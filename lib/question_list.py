@@ -30,13 +30,16 @@ _NO_QUESTION: Final = "The log has no such question."
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+PastTime = Annotated[
+    str, msgspec.Meta(description="An age such as 24h, 7d or 2w, or a date such as 2026-11-30.")
+]
+"""Text for `parse_time`."""
+
+
 class Period(msgspec.Struct, kw_only=True):
     """A period of the log."""
 
-    since: Annotated[
-        str,
-        msgspec.Meta(description="An age such as 24h, 7d or 2w, or a date such as 2026-11-30."),
-    ] = "30d"
+    since: PastTime = "30d"
     until: Annotated[str, msgspec.Meta(description="As `since`. A date includes its day.")] = ""
 
     def bounds(self) -> tuple[int, int]:

@@ -16,7 +16,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -228,14 +228,14 @@ class LogReader:
         changes = self.path.with_name(f"{self.path.name}-wal")
         if not os.access(self.path.parent, os.W_OK) and not changes.exists():
             address += "&immutable=1"  # a copy on a read-only disk: SQLite can create no lock
-        connection = sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
+        with ExitStack() as unless_kept:
+            connection = sqlite3.connect(
+                address, uri=True, timeout=BUSY_SECONDS, isolation_level=None
+            )
+            unless_kept.callback(connection.close)
             if _version(connection):
+                unless_kept.pop_all()
                 return connection
-        except BaseException:
-            connection.close()
-            raise
-        connection.close()
         return None
 
     def _without_file(self) -> sqlite3.Connection:

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -294,7 +294,7 @@ class LogWriter:
                 connection.execute("SAVEPOINT change")
                 try:
                     change(connection)
-                except Exception as error:
+                except Exception as error:  # a bug must not lose the other entries
                     if _describe(error):
                         raise
                     connection.execute("ROLLBACK TO change")
@@ -318,7 +318,7 @@ class LogWriter:
         try:
             with self._transaction() as connection:
                 result = awaited.change(connection)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the caller gets it
             awaited.done.set_exception(for_caller(error))
             if _describe(error):
                 raise
@@ -403,7 +403,7 @@ class LogWriter:
             yield connection
             connection.execute("COMMIT")
             self.bytes = file_bytes(connection)
-        except BaseException:
+        except BaseException:  # rolled back and raised again
             with suppress(sqlite3.Error):  # SQLite may have rolled back itself
                 connection.execute("ROLLBACK")
             raise
@@ -416,12 +416,11 @@ class LogWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch(mode=0o600)  # SQLite's other files get the same mode
             self._file = self._identify()
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-            try:
+            with ExitStack() as unless_prepared:
+                connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+                unless_prepared.callback(connection.close)
                 self._prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
+                unless_prepared.pop_all()
             self._connection = connection
         return self._connection
 

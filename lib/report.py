@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
 from lib.gaps import Gap, GapFinder, Gaps
-from lib.question_list import QuestionRow, QuestionsQuery, list_questions, parse_time
+from lib.question_list import PastTime, QuestionRow, QuestionsQuery, list_questions, parse_time
 from lib.question_log import LogReader
 from lib.sanitizer_syntax import absolute_url, link_target
 
@@ -42,10 +42,7 @@ _BACKTICKS: Final = re.compile(r"`+")
 class ReportQuery(msgspec.Struct, kw_only=True):
     """The period of a report, which ends now."""
 
-    since: Annotated[
-        str,
-        msgspec.Meta(description="An age such as 24h, 7d or 2w, or a date such as 2026-11-30."),
-    ] = "7d"
+    since: PastTime = "7d"
 
 
 class _Totals(msgspec.Struct, frozen=True, kw_only=True):
