@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -40,6 +41,7 @@ def local(make_settings: MakeSettings, own_index: Path) -> Settings:
 
 async def health(api: Api) -> dict[str, Any]:
     api.services.store_probe.expire()
+    await api.services.store_probe.answer(10)  # /health itself waits only 20 ms
     response = await api.get("/health")
     while response.json()["index_version"] is None:
         response = await api.get("/health")
@@ -73,6 +75,13 @@ async def build(settings: Settings) -> None:
         await wait_for_ingestion(api.services.ingestion)
 
 
+def delete_generations_of(embedding_model: str, index: Path) -> None:
+    """Without their vectors, the next ingestion has something to embed."""
+    for file in list(index.rglob("model")):
+        if file.read_text() == embedding_model:
+            rmtree(file.parent)
+
+
 async def test_a_service_instead_of_the_local_model(
     service: Settings, upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -103,20 +112,27 @@ async def test_a_service_instead_of_the_local_model(
 
 
 async def test_the_local_model_instead_of_a_service(
-    service: Settings, local: Settings, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+    service: Settings,
+    local: Settings,
+    own_index: Path,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without the key, the old index is searched by words."""
     await build(service)
+    delete_generations_of(MODEL_ID, own_index)
     embed, gate, switched = LocalEmbedder.embed_documents, asyncio.Event(), asyncio.Event()
+    embedding = asyncio.Event()
 
     async def embed_later(self: LocalEmbedder, texts: Sequence[str]) -> Vectors:
+        embedding.set()
         await gate.wait()
         return await embed(self, texts)
 
     monkeypatch.setattr(LocalEmbedder, "embed_documents", embed_later)
     asked = len(upstream.requests)
     async with serving(local) as api:
-        await api.services.index_checked.wait()
+        await embedding.wait()
         await answers(api)
         refused = await api.ask("Who was the first emperor of Rome?")
         assert refused.json()["finish_reason"] == "not_in_book"
