@@ -29,14 +29,17 @@ SERVICE_MODEL = "openai/text-embedding-3-small"
 def service(make_settings: MakeSettings, own_index: Path, upstream: Upstream) -> Settings:
     """Settings for embeddings of the scripted service and a language model."""
     return make_settings(
-        qdrant_path=own_index, openai_api_key="sk-test", openai_base_url=upstream.base_url
+        qdrant_path=own_index,
+        openai_api_key="sk-test",
+        openai_base_url=upstream.base_url,
+        rate_limit_enabled=False,  # `search_until` does not pause
     )
 
 
 @pytest.fixture
 def local(make_settings: MakeSettings, own_index: Path) -> Settings:
     """The settings that the index was built with."""
-    return make_settings(qdrant_path=own_index)
+    return make_settings(qdrant_path=own_index, rate_limit_enabled=False)
 
 
 async def health(api: Api) -> dict[str, Any]:
