@@ -228,12 +228,12 @@ export class App {
     const answer_id = turn.done?.answer_id;
     if (!answer_id) return false;
     const { host } = this.#context;
+    turn.vote = vote;
+    this.#conversation.save(); // before the answer: the reader may be leaving the page
     const counted = await sendVote(host, { answer_id, vote, ...(reason && { reason }), ...(note && { note }) });
-    if (counted) {
-      turn.vote = vote;
-      this.#transcript.view(turn)?.update();
-      this.#conversation.save();
-    }
+    if (counted) this.#transcript.view(turn)?.update();
+    else delete turn.vote;
+    this.#conversation.save();
     return counted;
   }
 

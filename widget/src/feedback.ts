@@ -78,6 +78,8 @@ export class Feedback {
       make("button", { type: "submit", class: "choice" }, strings.sendFeedback),
     );
     this.form.replaceChildren(form);
+    // A reader who presses the thumb and follows a source does not come back to the form.
+    addEventListener("pagehide", () => form.isConnected && form.requestSubmit(), { once: true });
     form.querySelector("input")!.focus();
     this.#show();
   }
