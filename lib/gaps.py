@@ -51,10 +51,10 @@ _MAX_EXAMPLES: Final = 5
 _MAX_IDS: Final = 100
 _MAX_VOTERS: Final = 1_000
 """Questions of a gap from which its nearest page is found."""
-_MAX_QUESTION: Final = 200
-"""Maximum characters of a preferred central question."""
+_MAX_NAME: Final = 200
+"""Characters. A longer question names a gap only if all are longer."""
 _WHOLE: Final = 0.1
-"""Preference for a whole question as the central one, in average similarity."""
+"""Preference for a whole question as a gap's name, in average similarity."""
 _NEAR_SCORE: Final = 0.1
 """Score of the nearest passages of questions that concern the book. Median of questions about the
 weather and the like: 0.06; of questions about pages that the handbook lacks: 0.24."""
@@ -190,8 +190,8 @@ class _Group(msgspec.Struct):
             return texts[:1]
         texts, meanings = texts[: len(self.meanings)], np.array(self.meanings)
         central = meanings @ meanings.mean(axis=0)
-        whole = np.array([_is_whole(text) for text in texts])
-        chosen = [int((central + _WHOLE * whole).argmax())]
+        names = central + [_name_preference(text) for text in texts]
+        chosen = [int(names.argmax())]
         nearest = meanings @ meanings[chosen[0]]
         while len(chosen) < min(len(texts), 1 + _MAX_EXAMPLES):
             scores = central - nearest
@@ -201,9 +201,11 @@ class _Group(msgspec.Struct):
         return [texts[each] for each in chosen]
 
 
-def _is_whole(text: str) -> bool:
-    """Whether a text reads as a question by itself."""
-    return any(mark in text for mark in "?？؟") and len(text) <= _MAX_QUESTION
+def _name_preference(text: str) -> float:
+    """What is added to a question's average similarity to choose the one that names a gap."""
+    if len(text) > _MAX_NAME:
+        return -2.0  # more than similarities differ
+    return _WHOLE * any(mark in text for mark in "?？؟")
 
 
 class GapFinder:

@@ -328,6 +328,15 @@ async def test_a_whole_question_names_the_gap(log: QuestionLog, embedder: Counti
     assert len(gap.examples) == 3
 
 
+async def test_a_long_text_does_not_name_the_gap(log: QuestionLog, embedder: Counting) -> None:
+    written = Log(log)
+    await written.add("I want to rent a kayak. " * 20)
+    await written.add("kayak rental", "rent kayak", "kayaks for rent")
+    (gap,) = (await find(log, embedder)).gaps
+    assert gap.questions == 4
+    assert len(gap.question) < 20
+
+
 async def test_lists_of_a_large_gap_are_bounded(log: QuestionLog) -> None:
     class Clusters(Counting):
         async def embed_query(self, text: str) -> Vectors:

@@ -67,13 +67,13 @@ function gap(found: Gap, since: string): HTMLElement {
       make("span", {}, "Last ", time(found.last_asked)),
     ),
     nearest && make("p", {}, "Nearest page: ", placeLink(nearest), ` (score ${formatScore(nearest.score)})`),
-    wordings([...new Set([found.question, ...found.examples])]),
+    found.examples.length > 0 && wordings(found.examples),
     make("p", {}, make("a", { href: own }, "Show its questions")),
   );
 }
 
 function wordings(all: string[]): HTMLElement {
   const list = make("ul");
-  for (const each of all) list.append(make("li", {}, foreign(each)));
+  for (const each of all) list.append(make("li", {}, foreign(each, "clipped")));
   return make("details", {}, make("summary", {}, "Examples"), list);
 }
