@@ -111,10 +111,11 @@ class Calibration:
     """Statistics of an embedding model, from `EXAMPLES`."""
 
     mean: Vectors
+    """`(dimension,)`: mean of the vectors."""
     forms: Vectors
-    """`(dimension,)`: the vectors' mean, and the forms' mean."""
+    """`(features,)`: mean of the forms."""
     slopes: Vectors
-    """`(features, dimension)`: what the form adds to a vector."""
+    """`(features, dimension)`: regression of the vectors on the forms."""
     spread: float
     """Standard deviation of the similarity of unrelated questions."""
 
@@ -158,7 +159,7 @@ class Meanings:
         """Similarity from which questions have one meaning."""
 
     def of(self, vectors: Vectors, texts: Sequence[str], languages: Sequence[str]) -> Vectors:
-        """The meanings of questions, in the form of `vectors`: compare them by cosine."""
+        """Remove form, language and common subject: `(len(texts), dimension)`, L2-normalised."""
         rest = self._without_form(vectors, texts)
         rest -= (self._describe(texts, languages) - self._centre) @ self._slopes
         rest -= self._common
@@ -199,7 +200,10 @@ def _ridge(inputs: Vectors, outputs: Vectors) -> Vectors:
 
 
 def group_means(meanings: Vectors, labels: _Labels) -> Vectors:
-    """Mean of each group's rows. Its product with a meaning is their average similarity."""
+    """Mean of each group's rows, `(groups, dimension)`, not normalised.
+
+    Its product with a meaning is the average similarity of the meaning to the group.
+    """
     sums = np.zeros((int(labels.max()) + 1, meanings.shape[1]), np.float32)
     np.add.at(sums, labels, meanings)
     counts = np.bincount(labels).astype(np.float32)
@@ -207,7 +211,7 @@ def group_means(meanings: Vectors, labels: _Labels) -> Vectors:
 
 
 def assign(meanings: Vectors, means: Vectors, near: float) -> _Labels:
-    """The group with the nearest mean for each row; -1 if it is not near."""
+    """The group with the most similar mean for each row; -1 if the similarity is below `near`."""
     similarity = meanings @ means.T
     nearest = similarity.argmax(axis=1)
     return np.where(similarity[np.arange(len(meanings)), nearest] >= near, nearest, -1)
@@ -215,7 +219,8 @@ def assign(meanings: Vectors, means: Vectors, near: float) -> _Labels:
 
 def link_average(similarity: Vectors, near: float) -> _Labels:
     """Average linkage: join the two groups with the largest average similarity, while it is at
-    least `near`. Overwrites `similarity` `(n, n)`. Returns the group of each row, from 0.
+    least `near`. Overwrites `similarity` `(n, n)`. Returns the group of each row, numbered from 0
+    in the order of their first rows.
 
     The nearest-neighbour chain (Murtagh 1983) takes n² steps. It joins in another order; the
     result is the same, because two joined groups are never nearer to a third than both were.
@@ -244,26 +249,16 @@ def link_average(similarity: Vectors, near: float) -> _Labels:
             left.discard(nearest)
             continue
         del chain[-2:]
-        joined = (sizes[last] * row + sizes[nearest] * similarity[nearest]) / (
-            sizes[last] + sizes[nearest]
-        )
-        similarity[nearest] = similarity[:, nearest] = -np.inf
-        joined[[last, nearest]] = -np.inf
-        similarity[last] = similarity[:, last] = joined
-        sizes[last] += sizes[nearest]
-        parents[nearest] = last
-        left.add(last)
-    for row_number in range(number):
-        root = row_number
-        while parents[root] != root:
-            root = int(parents[root])
-        parents[row_number] = root
-    return _renumber(parents)
-
-
-def _renumber(labels: _Labels) -> _Labels:
-    """Number groups from 0 in the order of their first rows."""
-    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    order = np.empty(len(first), np.intp)
-    order[np.argsort(first)] = np.arange(len(first))
-    return order[inverse]
+        kept, gone = sorted((last, nearest))
+        total = sizes[kept] + sizes[gone]
+        joined = (sizes[kept] * similarity[kept] + sizes[gone] * similarity[gone]) / total
+        similarity[gone] = similarity[:, gone] = -np.inf
+        joined[[kept, gone]] = -np.inf
+        similarity[kept] = similarity[:, kept] = joined
+        sizes[kept] = total
+        parents[gone] = kept
+        left.add(kept)
+    for each in range(number):  # a parent is before its children, so it has its root already
+        parents[each] = parents[parents[each]]
+    labels: _Labels = np.unique(parents, return_inverse=True)[1]
+    return labels
