@@ -34,6 +34,7 @@ from lib.question_log_writer import (
     LogWriter,
     file_bytes,
     for_caller,
+    pragma,
 )
 
 _T = TypeVar("_T")
@@ -323,8 +324,9 @@ class QuestionLog(LogReader):
         """Describe the log. Never raises."""
         problem = self._writer.problem
         questions, oldest = 0, None
+        query = "SELECT count(*), min(asked_at) FROM questions"
         try:
-            questions, oldest = await self.read(_summarise)
+            questions, oldest = await self.read(lambda each: each.execute(query).fetchone())
         except QuireError as error:
             problem = problem or error.message
         return _LogState(
@@ -363,7 +365,7 @@ class QuestionLog(LogReader):
         if file_bytes(connection) > self._max_bytes:
             yield from _delete_oldest(connection, _FILL * self._max_bytes)
         freed = False
-        while _count_free(connection):
+        while pragma(connection, "freelist_count"):
             connection.execute(f"PRAGMA incremental_vacuum({_FREED})").fetchall()
             freed = True
             yield
@@ -442,27 +444,15 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _version(connection: sqlite3.Connection) -> int:
     """Version of the schema; 0 before it is created. Raises `LogUnavailable` if it is newer."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = pragma(connection, "user_version")
     if version > _SCHEMA_VERSION:
         raise LogUnavailable("The question log was written by a newer version of Quire.")
-    return int(version)
-
-
-def _summarise(connection: sqlite3.Connection) -> tuple[int, int | None]:
-    """Number of questions, and the time of the oldest."""
-    count, oldest = connection.execute("SELECT count(*), min(asked_at) FROM questions").fetchone()
-    return count, oldest
-
-
-def _count_free(connection: sqlite3.Connection) -> int:
-    """Number of free pages in the file."""
-    (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
-    return int(pages)
+    return version
 
 
 def _delete_oldest(connection: sqlite3.Connection, max_bytes: float) -> Iterator[None]:
-    (page,) = connection.execute("PRAGMA page_size").fetchone()
-    while file_bytes(connection) - page * _count_free(connection) > max_bytes:
+    max_pages = max_bytes / pragma(connection, "page_size")
+    while pragma(connection, "page_count") - pragma(connection, "freelist_count") > max_pages:
         deleted = connection.execute(
             f"DELETE FROM questions WHERE id IN (SELECT id FROM questions ORDER BY id"
             f" LIMIT {_DELETED})"

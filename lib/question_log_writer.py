@@ -77,11 +77,15 @@ def _describe(error: Exception) -> str | None:
     return _PROBLEMS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)  # the primary code
 
 
+def pragma(connection: sqlite3.Connection, name: str) -> int:
+    """Read a numeric pragma, such as "page_count"."""
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
+
+
 def file_bytes(connection: sqlite3.Connection) -> int:
     """Size of the file without the write-ahead log."""
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (size,) = connection.execute("PRAGMA page_size").fetchone()
-    return int(pages) * int(size)
+    return pragma(connection, "page_count") * pragma(connection, "page_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,6 @@ class LogWriter:
         """Where a damaged file is kept."""
         self.bytes = 0
         """Size of the file after the last batch."""
-        self.written = 0
-        """Changes since the start."""
         self.problem: str | None = None
         """Why nothing can be written now."""
         self._prepare = prepare
@@ -140,6 +142,11 @@ class LogWriter:
         self._maintaining: Iterator[None] | None = None
         self._maintenance_at = self._retry_at = elapsed()
         self._moved_at = float("-inf")
+
+    @property
+    def written(self) -> int:
+        """Changes that were written since the start."""
+        return self._finished - self._refused
 
     @property
     def lost(self) -> int:
@@ -303,9 +310,8 @@ class LogWriter:
                 connection.execute("RELEASE change")
         for _ in batch:
             self._pending.popleft()
-        self._finished += len(batch)
         self._refused += refused
-        self.written += len(batch) - refused
+        self._finished += len(batch)
         if failed:  # its text may contain a reader's words
             _log.error("Entries of the question log lost: %d (%s)", refused, type(failed).__name__)
 
