@@ -136,7 +136,7 @@ async def _gaps(settings: Settings, command: argparse.Namespace) -> str:
     lines = [line for number, gap in enumerate(found.gaps, 1) for line in _list_gap(number, gap)]
     if found.ungrouped:
         lines.append(describe_ungrouped(found))
-    return "\n".join(lines or ["No question was answered badly."]) + "\n"
+    return "\n".join(lines or ["No gaps in this period."]) + "\n"
 
 
 def _list_gap(number: int, gap: Gap) -> Iterator[str]:

@@ -237,7 +237,7 @@ def _format_cost(totals: _Totals) -> str:
 def _format_gaps(found: Gaps) -> Iterator[str]:
     yield "## What to write next"
     if not found.gaps:
-        yield "No question was answered badly."
+        yield "No gaps in this period."
     yield from _first_of(len(found.gaps), found.total)
     for number, gap in enumerate(found.gaps, 1):
         yield _format_gap(number, gap)

@@ -116,7 +116,7 @@ async def test_figures_of_two_periods(tmp_path: Path) -> None:
 async def test_the_first_week_has_nothing_to_compare(tmp_path: Path) -> None:
     text = await report(tmp_path, asked("When is the flood?"))
     assert "|  | This period |\n" in text
-    assert "No question was answered badly." in text
+    assert "No gaps in this period." in text
 
 
 async def test_a_log_that_begins_in_the_period_before(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ test("an uploaded book is not replaced by the content folder", async () => {
   assert.equal(sent.status, 200);
   await go(page, "Gaps");
   await go(page, "Overview"); // its state is read again
-  await page.getByText("Ingest it there again.").waitFor();
+  await page.getByText("Upload it again, or repeat the command.").waitFor();
   await page.getByText("an uploaded archive").waitFor();
   assert.ok(await page.getByRole("button", { name: "Ingest again" }).isHidden());
   assert.ok(await page.getByRole("button", { name: "Rebuild everything" }).isHidden());

@@ -102,7 +102,7 @@ test("an answer's details: passages with links to the book, scores, vote and tok
   assert.match(await earlier.innerText(), /Faults/);
   assert.equal(await earlier.getByRole("link", { name: "Faults" }).count(), 0, "javascript: is no link");
   assert.match(await earlier.innerText(), /Not cited\s+Score 0\.30/);
-  assert.match(await earlier.innerText(), /900 read, 100 written, \$0\.0005/);
+  assert.match(await earlier.innerText(), /900 prompt, 100 completion, \$0\.0005/);
 });
 
 test("filters are in the address; the searched words are not", async () => {
@@ -149,6 +149,24 @@ test("the list goes on, and the focus with it", async () => {
   assert.equal(focused, 50);
   await page.getByRole("button", { name: "Load more" }).click();
   await page.getByRole("button", { name: "Load more" }).waitFor({ state: "detached" });
+});
+
+test("an error below the list is shown once, and not after another try", async () => {
+  const page = await used.view("questions");
+  const failed = page.locator("main").getByText("Quire cannot be reached.");
+  await page.route(/before=/, (route) => route.abort());
+  used.expected = /ERR_FAILED/;
+  for (let time = 0; time < 2; time++) {
+    const request = page.waitForEvent("requestfailed");
+    await page.getByRole("button", { name: "Load more" }).click();
+    await request;
+    await failed.first().waitFor();
+  }
+  assert.equal(await failed.count(), 1);
+  await page.unroute(/before=/);
+  await page.getByRole("button", { name: "Load more" }).click();
+  await page.locator("details.question").nth(99).waitFor();
+  assert.equal(await failed.count(), 0);
 });
 
 test("a conversation shows its questions in order", async () => {
@@ -218,7 +236,7 @@ test("a gap leads to its questions, and a page to those that cite it", async () 
   const [size] = (await gap.locator("strong").innerText()).split(" in ");
   await gap.getByRole("link", { name: "Show its questions" }).click();
   await loaded(page);
-  await page.getByText("Only the questions of one group.").waitFor();
+  await page.getByText("Only the questions of one gap.").waitFor();
   await page.locator("main").getByText(size, { exact: true }).waitFor();
   const texts = await page.locator("details.question bdi.clipped").allInnerTexts();
   assert.ok(texts.length > 1);

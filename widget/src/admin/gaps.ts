@@ -17,28 +17,26 @@ import type { Gap, Gaps } from "./types.ts";
 const REASONS: [string, string][] = [
   ["refused", "refused"],
   ["declined", "declined by the model"],
-  ["unsupported", "not supported by the book"],
+  ["unsupported", "answered with an unsupported sentence"],
   ["down", "voted not helpful"],
 ];
 
 export function gaps(session: Session, route: Route): View {
   return viewOfPeriod<Gaps>(session, route, {
-    view: "gaps",
-    title: "What to write next",
     fetch: (since, signal) => session.client.get("admin/gaps", { since }, signal),
     show({ gaps, total, ungrouped }, since) {
       session.say(count(total, "gap"));
       const later =
-        ungrouped > 0 && make("p", { class: "quiet" }, `${count(ungrouped, "question")} not grouped yet. Load again later.`);
-      if (!gaps.length && ungrouped) return [later];
-      if (!gaps.length) return [make("p", {}, "No question of this period lacks a good answer.")];
+        ungrouped > 0 &&
+        make("p", { class: "quiet" }, `Not embedded yet, so compared by words only: ${count(ungrouped, "question")}.`);
+      if (!gaps.length) return [make("p", {}, "No gaps in this period.")];
       const list = make("ol", { class: "gaps" });
       for (const each of gaps) list.append(make("li", {}, gap(each, since)));
       const left = total - gaps.length;
       return [
-        make("p", { class: "quiet" }, "Questions without a good answer by subject, most needed first."),
+        make("p", { class: "quiet" }, "Questions without a good answer, grouped by meaning, most needed first."),
         list,
-        left > 0 && make("p", { class: "quiet" }, `And ${count(left, "more subject")}.`),
+        left > 0 && make("p", { class: "quiet" }, `And ${count(left, "more gap")}.`),
         later,
       ];
     },
@@ -61,7 +59,7 @@ function gap(found: Gap, since: string): HTMLElement {
       "p",
       { class: "meta" },
       make("strong", {}, `${count(found.questions, "question")} in ${count(found.conversations, "conversation")}`),
-      found.questions > 1 && make("span", { class: trend }, `${formatNumber(before)} before, ${formatNumber(recent)} lately: ${trend}`),
+      found.questions > 1 && make("span", { class: trend }, `${formatNumber(before)} in the first half of the period, ${formatNumber(recent)} in the second: ${trend}`),
       make("span", {}, outcomes.join(", ")),
       make("span", {}, languages.join(", ")),
       make("span", {}, "Last ", time(found.last_asked)),

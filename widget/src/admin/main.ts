@@ -148,16 +148,16 @@ function show(): void {
   leave();
   const { title, open } = VIEWS[route.view]!;
   const needsLog = route.view !== "overview" && !session.status.log.enabled;
-  const view = needsLog ? withoutLog(title, session.status.log) : open(session, route);
+  const view = needsLog ? withoutLog(session.status.log) : open(session, route);
   shown = { route, view };
   for (const link of page.querySelectorAll("nav a")) {
     const isCurrent = link.getAttribute("href") === viewAddress(route.view);
     if (isCurrent) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const heading = make("h1", { tabindex: "-1" }, view.title);
+  const heading = make("h1", { tabindex: "-1" }, title);
   page.querySelector("main")!.replaceChildren(heading, view.element);
-  document.title = `${view.title} · Quire`;
+  document.title = `${title} · Quire`;
   heading.focus();
   scrollTo(0, 0);
 }

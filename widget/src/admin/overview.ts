@@ -4,15 +4,16 @@ import { make } from "../dom.ts";
 import { Failure } from "./client.ts";
 import { count, formatBytes, formatNumber, formatSeconds, formatShare, formatUsd } from "./format.ts";
 import {
+  attempts,
   button,
   confirmed,
   facts,
   foreign,
   notice,
-  problem,
   section,
   time,
   viewOfPeriod,
+  withoutLog,
   type Route,
   type Session,
   type View,
@@ -29,16 +30,13 @@ const LONGEST_PLOT = 90;
 const FEW = 20;
 
 export function overview(session: Session, route: Route): View {
-  const title = "Overview";
   const state = stateOf(session);
   const { log } = session.status;
   if (!log.enabled) {
-    const activity = section("Activity", notice(make("p", {}, "There is no question log. ", log.hint)));
-    return { title, element: make("div", {}, activity, state.element), leave: state.stop };
+    const activity = section("Activity", withoutLog(log).element);
+    return { element: make("div", {}, activity, state.element), leave: state.stop };
   }
   const activity = viewOfPeriod<Activity>(session, route, {
-    view: "overview",
-    title,
     longest: LONGEST_PLOT,
     fetch: (since, signal) => session.client.get("admin/activity", { since }, signal),
     show({ days }) {
@@ -47,7 +45,6 @@ export function overview(session: Session, route: Route): View {
     },
   });
   return {
-    title,
     element: make("div", {}, section("Activity", activity.element), state.element),
     update: activity.update,
     leave() {
@@ -63,11 +60,11 @@ function stateOf(session: Session) {
   const ingestion = make("div");
   const budget = make("section");
   const log = make("section");
-  const failed = make("div");
+  const { failed, attempt } = attempts(session);
   const elsewhere = make(
     "p",
     { class: "quiet" },
-    "The content was uploaded or named on the command line. Ingest it there again.",
+    "The content was uploaded or given on the command line. Upload it again, or repeat the command.",
   );
   let timer: ReturnType<typeof setTimeout> | undefined;
   let stopped = false;
@@ -79,23 +76,17 @@ function stateOf(session: Session) {
     if (await confirmed("Rebuild the whole index?", cost, "Rebuild")) start(true);
   });
   const cancel = button("Cancel", () =>
-    act(async () => {
-      await session.client.delete(`ingest?task_id=${session.status.ingestion?.task_id}`);
-    }),
+    act(() => session.client.delete(`ingest?task_id=${session.status.ingestion?.task_id}`)),
   );
   const refresh = async () => {
     session.status = await session.client.get<Status>("admin/status");
     if (!stopped) show();
   };
-  const act = async (action: () => Promise<void>) => {
-    failed.replaceChildren();
-    try {
+  const act = (action: () => Promise<void>) =>
+    attempt(async () => {
       await action();
       await refresh();
-    } catch (error) {
-      failed.replaceChildren(problem(session, error));
-    }
-  };
+    });
   const start = (force: boolean) =>
     act(() => session.client.post("ingest", { ...source(session.status.index), force_reindex: force }));
   const poll = async () => {
@@ -179,7 +170,7 @@ function describeIndex({ index, problem, version }: Status): HTMLElement {
       ["Chunks", index && formatNumber(index.chunks)],
       ["Embedding model", index && foreign(index.embedding_model)],
       ["Published", index && time(index.published_at)],
-      ["Content from", index && foreign(index.origin || "the content folder")],
+      ["Source", index && foreign(index.origin || "the content folder")],
       ["Quire", version],
     ]),
   );
@@ -208,8 +199,8 @@ function describeIngestion(task: Ingestion | null): HTMLElement {
   described.append(
     facts([
       ["Status", isRunning(task) ? "Running" : ENDS[task.status] ?? task.status],
-      ["Began", time(task.started_at)],
-      ["Took", took === null ? null : formatSeconds(took)],
+      ["Started", time(task.started_at)],
+      ["Duration", took === null ? null : formatSeconds(took)],
       [
         "Files",
         `${formatNumber(progress.total_files)} (${formatNumber(progress.files_unchanged)} unchanged, ` +

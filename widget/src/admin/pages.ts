@@ -20,8 +20,6 @@ const MOST = "200";
 
 export function pages(session: Session, route: Route): View {
   return viewOfPeriod<Pages>(session, route, {
-    view: "pages",
-    title: "Pages",
     fetch: (since, signal, query) =>
       session.client.get("admin/pages", { since, limit: query.get("limit") ?? "" }, signal),
     show({ most, least, never }, since) {

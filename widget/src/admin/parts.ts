@@ -24,7 +24,6 @@ export interface Session {
 }
 
 export interface View {
-  title: string;
   element: HTMLElement;
   /** The same view with another query. */
   update?(route: Route): void;
@@ -140,9 +139,6 @@ export function period(route: Route, options: [string, string][], usual = "30d")
 }
 
 interface OfPeriod<T> {
-  /** In the address. */
-  view: string;
-  title: string;
   usual?: string;
   /** Days. */
   longest?: number;
@@ -156,7 +152,7 @@ export function viewOfPeriod<T>(session: Session, route: Route, wanted: OfPeriod
   let { query } = route;
   let since = period(route, options, wanted.usual);
   const select = choice("Period", options, since, (value) => {
-    location.hash = viewAddress(wanted.view, { since: value });
+    location.hash = viewAddress(route.view, { since: value });
   });
   select.classList.add("period");
   const content = loaded(
@@ -166,7 +162,6 @@ export function viewOfPeriod<T>(session: Session, route: Route, wanted: OfPeriod
   );
   content.load();
   return {
-    title: wanted.title,
     element: make("div", {}, select, content.element),
     update(next) {
       query = next.query;
@@ -222,9 +217,24 @@ export function problem(session: Session, error: unknown, again?: () => void): H
   return notice(make("p", {}, error.message), again ? button("Try again", again) : "");
 }
 
+/** `attempt` runs an action; `failed` shows its error until the next one. */
+export function attempts(session: Session) {
+  const failed = make("div");
+  const attempt = async (action: () => Promise<void>) => {
+    failed.replaceChildren();
+    try {
+      await action();
+    } catch (error) {
+      failed.replaceChildren(problem(session, error));
+    }
+  };
+  return { failed, attempt };
+}
+
 /** Fetch a file with the key, and hand it to the browser as a download. */
-export async function download(client: Client, path: string, query: Query, name: string): Promise<void> {
-  save(await client.blob(path, query), name);
+export async function download(session: Session, path: string, query: Query, name: string): Promise<void> {
+  save(await session.client.blob(path, query), name);
+  session.say("Downloaded");
 }
 
 export function save(content: Blob, name: string): void {
@@ -260,7 +270,6 @@ export function confirmed(question: string, explanation: string, action: string)
 }
 
 /** Shown instead of a view that needs the log. */
-export function withoutLog(title: string, { hint }: Log): View {
-  const element = notice(make("p", {}, "There is no question log. ", hint));
-  return { title, element };
+export function withoutLog({ hint }: Log): View {
+  return { element: notice(make("p", {}, "There is no question log. ", hint)) };
 }

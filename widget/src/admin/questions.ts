@@ -4,6 +4,7 @@ import { make } from "../dom.ts";
 import { formatName, formatNumber, formatScore, formatSeconds, formatUsd, count } from "./format.ts";
 import {
   OUTCOMES,
+  attempts,
   button,
   choice,
   confirmed,
@@ -14,7 +15,6 @@ import {
   period,
   periods,
   placeLink,
-  problem,
   time,
   viewAddress,
   type Route,
@@ -51,21 +51,15 @@ export function questions(session: Session, route: Route): View {
   const list = make("ol", { class: "questions" });
   const more = make("p");
   const append = ({ questions, next }: Rows) => {
+    const { failed, attempt } = attempts(session);
     const items = questions.map((row) => item(session, row));
     list.append(...items);
-    more.replaceChildren(
-      next === null
-        ? ""
-        : button("Load more", async () => {
-            try {
-              const rows = await session.client.get<Rows>("admin/questions", { ...query(), before: String(next) });
-              append(rows)?.querySelector("summary")?.focus();
-              session.say(`${count(rows.questions.length, "more question")}`);
-            } catch (error) {
-              more.append(problem(session, error));
-            }
-          }),
-    );
+    const load = async () => {
+      const rows = await session.client.get<Rows>("admin/questions", { ...query(), before: String(next) });
+      append(rows)?.querySelector("summary")?.focus();
+      session.say(count(rows.questions.length, "more question"));
+    };
+    more.replaceChildren(next === null ? "" : button("Load more", () => attempt(load)), failed);
     return items[0];
   };
   const results = loaded(
@@ -82,7 +76,6 @@ export function questions(session: Session, route: Route): View {
   const form = filterForm(session, () => current, options, results.load);
   results.load();
   return {
-    title: "Questions",
     element: make("div", {}, form.element, exportButtons(session, query), results.element),
     update(next) {
       current = next;
@@ -162,7 +155,7 @@ function filterForm(session: Session, route: () => Route, options: Options, sear
       if (each.selectedIndex < 0) each.append(make("option", { value, selected: true }, nameOf(value)));
     }
     path.value = wanted.path ?? "";
-    group.textContent = wanted.ids ? "Only the questions of one group. “Clear” shows all." : "";
+    group.textContent = wanted.ids ? "Only the questions of one gap. “Clear” shows all." : "";
     group.hidden = !wanted.ids;
   };
   update();
@@ -188,16 +181,9 @@ function addOptions(label: HTMLElement, values: string[]): void {
 const nameOf = (value: string) => (value.startsWith("/") ? value : formatName(value));
 
 function exportButtons(session: Session, query: () => Query): HTMLElement {
-  const failed = make("div");
-  const save = (format: string) => async () => {
-    failed.replaceChildren();
-    try {
-      await download(session.client, "admin/export", { ...query(), format }, `questions.${format}`);
-      session.say("Downloaded");
-    } catch (error) {
-      failed.replaceChildren(problem(session, error));
-    }
-  };
+  const { failed, attempt } = attempts(session);
+  const save = (format: string) => () =>
+    attempt(() => download(session, "admin/export", { ...query(), format }, `questions.${format}`));
   return make(
     "div",
     {},
@@ -224,7 +210,6 @@ export function conversation(session: Session, route: Route): View {
   );
   results.load();
   return {
-    title: "Conversation",
     element: make(
       "div",
       {},
@@ -270,9 +255,9 @@ function description(session: Session, row: Row, element: HTMLElement, inConvers
     row.unknown && `${formatNumber(row.unknown)} unknown`,
   ].filter(Boolean);
   const tokens = [
-    row.prompt_tokens && `${formatNumber(row.prompt_tokens)} read`,
-    row.completion_tokens && `${formatNumber(row.completion_tokens)} written`,
-    row.embedding_tokens && `${formatNumber(row.embedding_tokens)} embedded`,
+    row.prompt_tokens && `${formatNumber(row.prompt_tokens)} prompt`,
+    row.completion_tokens && `${formatNumber(row.completion_tokens)} completion`,
+    row.embedding_tokens && `${formatNumber(row.embedding_tokens)} embedding`,
     row.cost_usd && formatUsd(row.cost_usd),
   ].filter(Boolean);
   return make(
@@ -306,20 +291,9 @@ function passages({ passages }: Row): HTMLElement {
 }
 
 function actions(session: Session, row: Row, element: HTMLElement, inConversation: boolean): HTMLElement {
-  const failed = make("div");
-  const act = (action: () => Promise<void>) => async () => {
-    failed.replaceChildren();
-    try {
-      await action();
-    } catch (error) {
-      failed.replaceChildren(problem(session, error));
-    }
-  };
-  const golden = act(async () => {
-    await download(session.client, `admin/questions/${row.id}/golden`, {}, `golden-${row.id}.jsonl`);
-    session.say("Downloaded");
-  });
-  const remove = act(async () => {
+  const { failed, attempt } = attempts(session);
+  const golden = () => download(session, `admin/questions/${row.id}/golden`, {}, `golden-${row.id}.jsonl`);
+  const remove = async () => {
     const lost = "The question, its vote and its note are deleted from the log. This cannot be undone.";
     if (!(await confirmed("Delete this question?", lost, "Delete"))) return;
     await session.client.delete(`admin/questions/${row.id}`);
@@ -327,7 +301,7 @@ function actions(session: Session, row: Row, element: HTMLElement, inConversatio
     element.remove();
     (next ?? document.querySelector("h1"))?.focus();
     session.say("Deleted");
-  });
+  };
   return make(
     "div",
     {},
@@ -335,8 +309,8 @@ function actions(session: Session, row: Row, element: HTMLElement, inConversatio
       "p",
       { class: "actions" },
       !inConversation && make("a", { href: `#conversation/${encodeURIComponent(row.conversation)}` }, "Conversation"),
-      button("Download as golden question", golden),
-      button("Delete", remove, { class: "danger" }),
+      button("Download as golden question", () => attempt(golden)),
+      button("Delete", () => attempt(remove), { class: "danger" }),
     ),
     failed,
   );

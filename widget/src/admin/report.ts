@@ -5,8 +5,6 @@ import { button, save, viewOfPeriod, type Route, type Session, type View } from 
 
 export function report(session: Session, route: Route): View {
   return viewOfPeriod(session, route, {
-    view: "report",
-    title: "Report",
     usual: "7d",
     fetch: (since, signal) => session.client.text("admin/report", { since }, signal),
     show(markdown) {
