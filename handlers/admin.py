@@ -5,7 +5,7 @@ from typing import cast
 
 from quart import Blueprint, Response, current_app
 
-from handlers import operation, respond, services
+from handlers import never_store, operation, respond, services
 from handlers.html import send_page
 from handlers.limits import require_admin
 from handlers.middleware import Middleware
@@ -46,6 +46,5 @@ async def folder() -> Response:
 async def status() -> Response:
     require_admin()
     middleware = cast(Middleware, current_app.extensions["middleware"])
-    response = respond(await read_status(services(), draining=middleware.draining))
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    state = await read_status(services(), draining=middleware.draining)
+    return await never_store(respond(state))

@@ -74,9 +74,12 @@ class _Place(NamedTuple):
 class _Cited(NamedTuple):
     """Citations of a file."""
 
-    citations: int
-    questions: int
-    places: Sequence[_Place]
+    citations: int = 0
+    questions: int = 0
+    places: Sequence[_Place] = ()
+
+
+_UNCITED: Final = _Cited()
 
 
 async def count_page_use(
@@ -129,12 +132,11 @@ def _compare(
     yield
     pages = [*contents.pages]
     # Stable: pages with equal counts stay in reading order.
-    pages.sort(key=lambda page: cited[page.file_path].citations if page.file_path in cited else 0)
+    pages.sort(key=lambda page: cited.get(page.file_path, _UNCITED).citations)
     yield
     total, headings = 0, list[UncitedHeading]()
     for page in contents.pages:
-        places = cited[page.file_path].places if page.file_path in cited else ()
-        uncited = _uncited(page, places)
+        uncited = _uncited(page, cited.get(page.file_path, _UNCITED).places)
         total += len(uncited)
         headings += uncited[: limit - len(headings)]
         yield
@@ -146,7 +148,7 @@ def _compare(
 
 
 def _use(path: str, page: Page | None, cited: Mapping[str, _Cited]) -> PageUse:
-    found = cited.get(path, _Cited(0, 0, ()))
+    found = cited.get(path, _UNCITED)
     old_title = found.places[0].heading.partition(" > ")[0] if found.places else ""
     return PageUse(
         file_path=path,

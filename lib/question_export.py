@@ -1,6 +1,7 @@
 """Export the question log as CSV, JSON Lines and golden questions."""
 
 import asyncio
+import codecs
 import csv
 import io
 import sqlite3
@@ -37,8 +38,6 @@ _ASKED_AT: Final = _FIELDS.index("asked_at")
 _PASSAGES: Final = _FIELDS.index("passages")
 _COLUMNS: Final = [name for name in _FIELDS if name != "passages"] + ["cited", "nearest"]
 _JOINT: Final = "; "
-_BOM: Final = "\ufeff"
-"""Byte order mark. Spreadsheets need it to read UTF-8."""
 
 _SIGNS: Final = "=+\\-@＝＋－＠﹦﹢﹣﹫⁼⁺⁻₌₊₋−"
 _SEPARATORS: Final = ",;|\t\r\n"
@@ -92,18 +91,17 @@ def _write_json(found: Iterable[str]) -> bytes:
 
 
 def write_csv(found: Iterable[QuestionRow]) -> bytes:
-    """A complete table with its header."""
-    return _csv_lines([_COLUMNS], _BOM) + _csv_lines(map(_cells, found))
+    """A complete table with its header, after the mark that spreadsheets need to read UTF-8."""
+    return codecs.BOM_UTF8 + _csv_lines([_COLUMNS, *map(_cells, found)])
 
 
 def _write_rows(found: Iterable[str]) -> bytes:
     return _csv_lines(_cells(decode_row(each)) for each in found)
 
 
-def _csv_lines(rows: Iterable[Sequence[object]], before: str = "") -> bytes:
+def _csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
     """Rows of RFC 4180."""
-    written = io.StringIO(before)
-    written.seek(0, io.SEEK_END)
+    written = io.StringIO()
     csv.writer(written, lineterminator="\r\n").writerows(rows)
     return written.getvalue().encode()
 

@@ -50,6 +50,7 @@ class _Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     counts: Counter[str]
     """Questions: `asked`, by outcome, by vote, `unsupported`, and `unpriced` without a cost."""
+    languages: Counter[str]
     conversations: int
     cost_usd: float
     first_seconds: tuple[float, float] | None
@@ -72,7 +73,6 @@ class _Period(msgspec.Struct, frozen=True, kw_only=True):
 
     now: _Totals
     before: _Totals
-    languages: Sequence[tuple[str, int]]
     pages: Sequence[_Page]
     oldest: int
     """Time of the first entry in the log."""
@@ -105,7 +105,7 @@ async def write_report(log: LogReader, finder: GapFinder, wanted: ReportQuery) -
         ]
     if period.pages:
         blocks += ["## Pages cited most", "\n".join(map(_format_page, period.pages))]
-    blocks += ["## Languages", _list_counts(period.languages) + "."]
+    blocks += ["## Languages", _list_counts(period.now.languages.most_common()) + "."]
     return _join(blocks)
 
 
@@ -117,22 +117,28 @@ def _read(start: int, end: int, connection: sqlite3.Connection) -> _Period:
     times: dict[int, list[float]] = {0: [], 1: []}
     for row in connection.execute(_PERCENTILES, bounds):
         times[row["recent"]].append(row["first_ms"] / 1e3)
-    languages: Counter[str] = Counter()
-    for group in groups:
-        if group["recent"]:
-            languages[group["language"]] += group["questions"]
 
     def totals(recent: int) -> _Totals:
-        return _add_up(
-            [group for group in groups if group["recent"] == recent],
-            conversations.get(recent, 0),
-            (times[recent][0], times[recent][-1]) if times[recent] else None,
+        counts, languages, cost_usd = Counter[str](), Counter[str](), 0.0
+        for group in groups:
+            if group["recent"] == recent:
+                for name in ("asked", group["outcome"], group["vote"] or ""):
+                    counts[name] += group["questions"]
+                counts["unsupported"] += group["questions"] * group["unsupported"]
+                counts["unpriced"] += group["unpriced"]
+                languages[group["language"]] += group["questions"]
+                cost_usd += group["cost_usd"]
+        return _Totals(
+            counts=counts,
+            languages=languages,
+            conversations=conversations.get(recent, 0),
+            cost_usd=cost_usd,
+            first_seconds=(times[recent][0], times[recent][-1]) if times[recent] else None,
         )
 
     return _Period(
         now=totals(1),
         before=totals(0),
-        languages=languages.most_common(),
         pages=[
             _Page(
                 title=row["heading"].partition(" > ")[0],
@@ -143,24 +149,6 @@ def _read(start: int, end: int, connection: sqlite3.Connection) -> _Period:
             for row in connection.execute(_PAGES, bounds)
         ],
         oldest=oldest or 0,
-    )
-
-
-def _add_up(
-    groups: Sequence[sqlite3.Row], conversations: int, first_seconds: tuple[float, float] | None
-) -> _Totals:
-    counts: Counter[str] = Counter()
-    for group in groups:
-        for name in ("asked", group["outcome"], group["vote"] or ""):
-            counts[name] += group["questions"]
-        counts["unsupported"] += group["questions"] * group["unsupported"]
-        counts["unpriced"] += group["unpriced"]
-    cost_usd = sum(group["cost_usd"] for group in groups)
-    return _Totals(
-        counts=counts,
-        conversations=conversations,
-        cost_usd=cost_usd,
-        first_seconds=first_seconds,
     )
 
 
