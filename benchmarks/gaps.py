@@ -41,6 +41,7 @@ from pathlib import Path
 from statistics import fmean, quantiles
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from benchmarks.book_index import Index, settings_for, temporary_index
@@ -267,15 +268,10 @@ async def measure_large_log(embedder: GuardedEmbedder, number: int) -> None:
             if each % 10 < 3:
                 noise = generator.normal(size=dimension)
                 vector = pack_vector((topics[each % TOPICS] + 0.8 * noise).astype(np.float32))
-            asked = entry(Asked("", "english", f"How do I {words}?"), each)
             log_file.add(
-                LoggedQuestion(
-                    asked_at=asked.asked_at,
-                    answer=each,
+                msgspec.structs.replace(
+                    entry(Asked("", "english", f"How do I {words}?"), each),
                     conversation=f"conversation {each // 2}",
-                    question=asked.question,
-                    language="english",
-                    interface="/chat",
                     outcome="declined" if vector else "answered",
                     vector=vector,
                     vector_model=embedder.model_id if vector else "",

@@ -58,8 +58,6 @@ from benchmarks.upstream import Script, running_upstream
 from lib.cli import integer_argument
 from lib.golden import read_questions
 
-QUESTIONS: Final = "questions.jsonl"
-"""File with golden questions in the book's folder."""
 COMPARED: Final = [name for name in INTERFACES if name != UPSTREAM]
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 CPUCLOCK_SCHED: Final = 2
@@ -181,8 +179,7 @@ def raised_file_limit() -> Iterator[None]:
 async def measure(options: argparse.Namespace, script: Script) -> list[Row | Comparison]:
     """Measure and print one row per number of streams, and per interface if they are compared."""
     ramp = script.answer_seconds if options.ramp is None else options.ramp
-    golden = read_questions([options.folder / QUESTIONS], options.folder)
-    texts = [each.text for each in golden if each.answer and not each.history]
+    texts = golden_texts(options.folder)
     count = itertools.count(1000)
     spawn = multiprocessing.get_context("spawn")
     with (
@@ -191,17 +188,7 @@ async def measure(options: argparse.Namespace, script: Script) -> list[Row | Com
         running_upstream(script) as upstream,
     ):
         pool.submit(os.getpid)  # start the process now, in parallel with the others
-        variables = {
-            "BOOK_CONTENT_PATH": str(options.folder),
-            "SITE_URL": "https://book.example",
-            "SITE_GENERATOR": "mkdocs",
-            "QDRANT_PATH": scratch,
-            "OPENAI_API_KEY": "benchmark",
-            "OPENAI_BASE_URL": upstream,
-            "ANSWER_CACHE_SIZE": "0",
-            "RATE_LIMIT_ENABLED": "false",
-            "MAX_CONCURRENT_ANSWERS": str(max(options.streams)),
-        }
+        variables = server_variables(options.folder, scratch, upstream, max(options.streams))
         async with running_server(variables) as server:
             bench = Bench(pool, upstream, server, script)
             texts = await answered_questions(bench, texts, count)
@@ -231,6 +218,29 @@ async def measure(options: argparse.Namespace, script: Script) -> list[Row | Com
                     print(row.markdown(), flush=True)
                 rows += measured
     return rows
+
+
+def golden_texts(folder: Path) -> list[str]:
+    """The questions of `questions.jsonl` in the book's folder that it answers by themselves."""
+    golden = read_questions([folder / "questions.jsonl"], folder)
+    return [each.text for each in golden if each.answer and not each.history]
+
+
+def server_variables(
+    folder: Path, index: Path | str, upstream: str, streams: int
+) -> dict[str, str]:
+    """The settings of a server that has no limits and generates every answer."""
+    return {
+        "BOOK_CONTENT_PATH": str(folder),
+        "SITE_URL": "https://book.example",
+        "SITE_GENERATOR": "mkdocs",
+        "QDRANT_PATH": str(index),
+        "OPENAI_API_KEY": "benchmark",
+        "OPENAI_BASE_URL": upstream,
+        "ANSWER_CACHE_SIZE": "0",
+        "RATE_LIMIT_ENABLED": "false",
+        "MAX_CONCURRENT_ANSWERS": str(streams),
+    }
 
 
 async def answered_questions(

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 import numpy as np
 
 from benchmarks.load import (
@@ -41,8 +42,10 @@ from benchmarks.load import (
     add_script_options,
     answered_questions,
     cpu_seconds,
+    golden_texts,
     raised_file_limit,
     script_of,
+    server_variables,
     unique_questions,
 )
 from benchmarks.load_figures import Run
@@ -50,7 +53,6 @@ from benchmarks.server import RunningServer, running_server
 from benchmarks.upstream import Script, running_upstream
 from lib.cli import integer_argument
 from lib.contents import Page
-from lib.golden import read_questions
 from lib.ingest import IngestRequest
 from lib.question_log import (
     FILE_NAME,
@@ -65,8 +67,6 @@ from lib.search import check_index
 from lib.services import open_services
 from lib.settings import load_settings
 
-QUESTIONS: Final = "questions.jsonl"
-"""File with golden questions in the book's folder."""
 KEY: Final = "benchmark"
 DAYS: Final = 30
 DAY_MS: Final = 24 * 3_600_000
@@ -130,16 +130,7 @@ async def measure(options: argparse.Namespace, script: Script) -> None:
         running_upstream(script) as upstream,
     ):
         pool.submit(os.getpid)  # start the process now, in parallel with the others
-        variables = {
-            "BOOK_CONTENT_PATH": str(options.folder),
-            "SITE_URL": "https://book.example",
-            "SITE_GENERATOR": "mkdocs",
-            "QDRANT_PATH": scratch,
-            "OPENAI_API_KEY": "benchmark",
-            "OPENAI_BASE_URL": upstream,
-            "ANSWER_CACHE_SIZE": "0",
-            "RATE_LIMIT_ENABLED": "false",
-            "MAX_CONCURRENT_ANSWERS": str(options.readers),
+        variables = server_variables(options.folder, scratch, upstream, options.readers) | {
             "ADMIN_API_KEY": KEY,
             "QUESTION_LOG": f"{DAYS + 1}d",
             "MAX_LOG_MB": "10000",
@@ -148,10 +139,8 @@ async def measure(options: argparse.Namespace, script: Script) -> None:
         await fill(Path(scratch) / FILE_NAME, book, options.entries)
         async with running_server(variables) as server:
             bench = Bench(pool, upstream, server, script)
-            golden = read_questions([options.folder / QUESTIONS], options.folder)
-            texts = [each.text for each in golden if each.answer and not each.history]
             asked = count(1000)
-            texts = await answered_questions(bench, texts, asked)
+            texts = await answered_questions(bench, golden_texts(options.folder), asked)
             await compare(options, bench, server, texts, asked, book, script)
 
 
@@ -215,8 +204,9 @@ def make_entries(book: Book, entries: int) -> Iterator[LoggedQuestion]:
         [outcome] = chosen.choices([*OUTCOMES], [*OUTCOMES.values()])
         [interface] = chosen.choices([*INTERFACES], [*INTERFACES.values()])
         about = chosen.choice(book.places)
-        found = [about, *chosen.choices(book.places, k=chosen.randint(0, 4))]
         answered = outcome == "answered"
+        places = [about, *chosen.choices(book.places, k=chosen.randint(0, 4))]
+        found = [msgspec.structs.replace(place, cited=answered) for place in places]
         vector = b""
         if number % 3 == 0:
             noise = np.random.default_rng(number).standard_normal(book.dimension)
@@ -239,22 +229,9 @@ def make_entries(book: Book, entries: int) -> Iterator[LoggedQuestion]:
             completion_tokens=200,
             embedding_tokens=12,
             cost_usd=0.001,
-            passages=() if outcome == "small_talk" else tuple(cite(found, answered)),
+            passages=() if outcome == "small_talk" else tuple(found),
             vector=vector,
             vector_model=book.model if vector else "",
-        )
-
-
-def cite(found: Sequence[LoggedPassage], answered: bool) -> Iterator[LoggedPassage]:
-    for place in found:
-        yield LoggedPassage(
-            file_path=place.file_path,
-            heading=place.heading,
-            url=place.url,
-            start_char=place.start_char,
-            end_char=place.end_char,
-            score=place.score,
-            cited=answered,
         )
 
 

@@ -37,13 +37,14 @@ from typing import Final
 import numpy as np
 
 from benchmarks.load import (
-    QUESTIONS,
     Bench,
     add_script_options,
     answered_questions,
+    golden_texts,
     numbers,
     raised_file_limit,
     script_of,
+    server_variables,
     unique_questions,
 )
 from benchmarks.load_figures import Run
@@ -51,7 +52,6 @@ from benchmarks.question_log import DAYS, Book, fill, index_book, make_entries
 from benchmarks.server import running_server
 from benchmarks.upstream import Script, running_upstream
 from lib.cli import integer_argument
-from lib.golden import read_questions
 from lib.question_log import FILE_NAME, QuestionLog
 
 ADDED: Final = 20_000
@@ -103,17 +103,9 @@ async def measure(options: argparse.Namespace, script: Script) -> None:
         pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=spawn))
         upstream = stack.enter_context(running_upstream(script))
         pool.submit(os.getpid)  # start the process now, in parallel with the others
-        variables = {
-            "BOOK_CONTENT_PATH": str(options.folder),
-            "SITE_URL": "https://book.example",
-            "SITE_GENERATOR": "mkdocs",
-            "QDRANT_PATH": str(scratch / "off"),
-            "OPENAI_API_KEY": "benchmark",
-            "OPENAI_BASE_URL": upstream,
-            "ANSWER_CACHE_SIZE": "0",
-            "RATE_LIMIT_ENABLED": "false",
-            "MAX_CONCURRENT_ANSWERS": str(max(options.streams)),
-            "MAX_LOG_MB": "10000",
+        streams = max(options.streams)
+        variables = server_variables(options.folder, scratch / "off", upstream, streams) | {
+            "MAX_LOG_MB": "10000"
         }
         book = await index_book(variables)
         await measure_add(scratch / "add" / FILE_NAME, book)
@@ -130,9 +122,7 @@ async def measure(options: argparse.Namespace, script: Script) -> None:
             name = "off" if entries is None else f"{entries:,} entries"
             log = None if entries is None else Path(own["QDRANT_PATH"]) / FILE_NAME
             sides.append(Side(name, Bench(pool, upstream, server, script), log))
-        golden = read_questions([options.folder / QUESTIONS], options.folder)
-        texts = [each.text for each in golden if each.answer and not each.history]
-        await compare(options, script, sides, texts)
+        await compare(options, script, sides, golden_texts(options.folder))
 
 
 async def measure_add(path: Path, book: Book) -> None:
