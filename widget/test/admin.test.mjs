@@ -234,7 +234,7 @@ test("a gap leads to its questions, and a page to those that cite it", async () 
   const gap = page.locator(".gaps > li", { hasText: "about the harbour" }).first();
   const name = await gap.getByRole("heading").innerText();
   const [size] = (await gap.locator("strong").innerText()).split(" in ");
-  await gap.getByRole("link", { name: "Show its questions" }).click();
+  await gap.getByRole("link", { name: "Show the questions" }).click();
   await loaded(page);
   await page.getByText("Only the questions of one gap.").waitFor();
   await page.locator("main").getByText(size, { exact: true }).waitFor();

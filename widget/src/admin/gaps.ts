@@ -62,11 +62,11 @@ function gap(found: Gap, since: string): HTMLElement {
       found.questions > 1 && make("span", { class: trend }, `${formatNumber(before)} in the first half of the period, ${formatNumber(recent)} in the second: ${trend}`),
       make("span", {}, outcomes.join(", ")),
       make("span", {}, languages.join(", ")),
-      make("span", {}, "Last ", time(found.last_asked)),
+      make("span", {}, "Last asked ", time(found.last_asked)),
     ),
     nearest && make("p", {}, "Nearest page: ", placeLink(nearest), ` (score ${formatScore(nearest.score)})`),
     found.examples.length > 0 && wordings(found.examples),
-    make("p", {}, make("a", { href: own }, "Show its questions")),
+    make("p", {}, make("a", { href: own }, "Show the questions")),
   );
 }
 
