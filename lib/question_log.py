@@ -282,7 +282,7 @@ class QuestionLog(LogReader):
         self._writer.put(partial(_insert, self._mask, entry))
 
     def vote(self, answer: int, vote: str, reason: str | None, note: str | None) -> None:
-        """Queue a reader's vote on an answer that was added before."""
+        """Queue a reader's vote on an answer that was added before. The first vote counts."""
         self._writer.put(partial(_vote, self._mask, answer, vote, reason, note))
 
     async def read(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
@@ -521,7 +521,8 @@ def _vote(
     connection: sqlite3.Connection,
 ) -> None:
     note = _storable(mask(note.strip())) if note and not note.isspace() else None
-    found = connection.execute("SELECT question FROM questions WHERE answer = ?", (answer,))
+    unvoted = "SELECT question FROM questions WHERE answer = ? AND vote IS NULL"
+    found = connection.execute(unvoted, (answer,))
     if question := found.fetchone():
         connection.execute(
             "UPDATE questions SET vote = ?, reason = ?, note = ?, folded = ? WHERE answer = ?",

@@ -186,6 +186,20 @@ async def test_a_second_vote_leaves_the_first(logging: Api) -> None:
     assert (row["vote"], row["reason"], row["note"]) == ("up", None, None)
 
 
+async def test_a_second_vote_after_a_restart_leaves_the_first(
+    make_settings: MakeSettings, own_index: Path
+) -> None:
+    """The new process does not know of the vote, but the log does."""
+    settings = make_settings(qdrant_path=own_index, question_log=30)
+    async with serving(settings) as before:
+        body = {"answer_id": await answer_id(before), "vote": "up", "note": "Thanks."}
+        assert (await before.post("/feedback", body)).status == 200
+    async with serving(settings) as after:
+        await after.post("/feedback", body | {"vote": "down", "reason": "wrong", "note": "No."})
+        (row,) = await rows_of(after)
+    assert (row["vote"], row["reason"], row["note"]) == ("up", None, "Thanks.")
+
+
 async def test_an_answer_from_the_cache_has_its_own_vote(logging: Api, upstream: Upstream) -> None:
     for vote in ("up", "down", None):
         voted = await answer_id(logging)
