@@ -92,7 +92,11 @@ async def _questions(log: LogReader, command: argparse.Namespace) -> str:
     names = ("since", "until", "outcome", "vote", "language")
     chosen = {name: getattr(command, name) for name in names}
     chosen |= {"q": command.search}
-    wanted = decode_query({name: value for name, value in chosen.items() if value}, QuestionsQuery)
+    # An argument that is not UTF-8 has lone surrogates.
+    given = {
+        name: value.encode(errors="replace").decode() for name, value in chosen.items() if value
+    }
+    wanted = decode_query(given, QuestionsQuery)
     wanted.unanswered = command.unanswered
     wanted.limit = min(command.limit, _PAGE)
     rows: list[QuestionRow] = []

@@ -82,6 +82,7 @@ def test_questions_are_listed_newest_first(
         (["--vote", "up"], "flood"),
         (["--language", "german"], "mole"),
         (["--search", "FLO"], "flood"),
+        (["--search", "\udcfc"], ""),  # of a terminal whose encoding is not UTF-8
         (["--limit", "1"], "mole"),
     ],
 )
