@@ -89,7 +89,8 @@ _BLANK: Final = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters and a symbol that are invisible."""
 _SPELLED: Final = re.compile(
     r"(?P<at>%(?:25){0,2}40|&#0{0,4}64;|&#x0{0,4}40;|&commat;"
-    rf"|[ ]{{0,2}}[\[({{<][ ]{{0,2}}(?:@|[a{_SPACED}]t|arroba)[ ]{{0,2}}[\])}}>][ ]{{0,2}})"
+    rf"|[ ]{{0,2}}[\[({{<][ ]{{0,2}}(?:@|[a{_SPACED}]t|arroba)[ ]{{0,2}}[\])}}>][ ]{{0,2}}"
+    r"|(?<=\w)\(a\)(?=\w))"
     r"|(?P<dot>%(?:25){0,2}2e|&#0{0,4}46;|&#x0{0,4}2e;|&period;"
     r"|[ ]{0,2}[\[({<][ ]{0,2}(?:\.|dot|punkt|punto|point|ponto)[ ]{0,2}[\])}>][ ]{0,2})",
     re.IGNORECASE,
@@ -197,9 +198,10 @@ def _domain_length(local: str, at: str, domain: str) -> int:
     length = _named_length(domain)
     if "@" not in at:  # "documented at example.org" is not an address
         return length if " dot " in domain.casefold() else 0
-    # With spaces around, "@" may be an operator or begin a decorator.
+    # With spaces around, "@" may be an operator, or begin a decorator or the name of a file.
     top = domain[:length].rpartition(".")[2]
-    return length if at in ("@", "@@") or (at.endswith(" ") and _COMMON.fullmatch(top)) else 0
+    common = _COMMON.fullmatch(top) and (at.endswith(" ") or len(top) > 2)
+    return length if at in ("@", "@@") or common else 0
 
 
 def _named_length(domain: str) -> int:

@@ -28,6 +28,7 @@ john[at]example.com
 john [ AT ] example [ DOT ] com
 john{at}example{dot}com
 john(ät)web.de
+john(a)example.com
 john (@) example.com
 john at example dot com
 JOHN AT EXAMPLE DOT CO DOT UK
@@ -37,6 +38,7 @@ john@gmail
 john @ example.com
 john@ example.com
 john @gmail.com
+john @example.com
 john@@example.com
 john@example .com
 john dot doe at example dot com
@@ -155,6 +157,8 @@ ISO 8601-1:2019
 1,2,3,4,5,6,7,8
 @decorator
 use @app.route("/") here
+curl -d @request.md
+either (a) mkdocs.yml or (b) conf.py
 A @ B.T
 vite@5.4.1
 vite@5.0.0-beta.rc
