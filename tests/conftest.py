@@ -291,6 +291,13 @@ async def api(make_settings: MakeSettings) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
+async def logging(make_settings: MakeSettings, own_index: Path) -> AsyncIterator[Api]:
+    """The application with a question log, without a language model."""
+    async with serving(make_settings(qdrant_path=own_index, question_log=30)) as running:
+        yield running
+
+
+@pytest.fixture
 async def generating(make_settings: MakeSettings, upstream: Upstream) -> AsyncIterator[Api]:
     """The application with the scripted upstream as language model and local embeddings."""
     async with serving(make_settings(openai_base_url=upstream.base_url)) as running:

@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,9 @@ ENDPOINTS = (
     "/admin/activity",
     "/admin/pages",
     "/admin/export",
+    "/admin/gaps",
+    "/admin/report",
 )
-
-
-@pytest.fixture
-async def logging(make_settings: MakeSettings, own_index: Path) -> AsyncIterator[Api]:
-    """The application with a question log, without a language model."""
-    async with serving(make_settings(qdrant_path=own_index, question_log=30)) as running:
-        yield running
 
 
 async def read(api: Api, path: str) -> Any:
@@ -99,6 +93,10 @@ BAD_PARAMETERS = [
     ("pages?limit=201", "limit"),
     ("export?format=xlsx", "format"),
     ("export?since=x", "since"),
+    ("gaps?since=yesterday", "since"),
+    ("gaps?limit=0", "limit"),
+    ("gaps?limit=201", "limit"),
+    ("report?since=soon", "since"),
 ]
 
 

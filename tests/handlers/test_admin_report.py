@@ -3,57 +3,32 @@
 import os
 import sys
 from asyncio.subprocess import PIPE, create_subprocess_exec
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from lib.settings import setting_names
-from tests.api import Api, serving
-from tests.conftest import MakeSettings
-from tests.logged import asked, passage
+from tests.api import Api
+from tests.logged import asked, passage, write
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture
-async def logging(make_settings: MakeSettings, own_index: Path) -> AsyncIterator[Api]:
-    """The application with a question log."""
-    async with serving(make_settings(qdrant_path=own_index, question_log=30)) as running:
-        yield running
-
-
 async def test_a_week_as_markdown(logging: Api) -> None:
-    log = logging.services.question_log
-    assert log is not None
-    log.add(asked("Where is the mole?", outcome="refused", passages=(passage(),)))
-    await log.flush()
+    await write(logging, [asked("Where is the mole?", outcome="refused", passages=(passage(),))])
     answer = await logging.as_admin("GET", "/admin/report")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/markdown; charset=utf-8"
-    assert answer.headers["Cache-Control"] == "no-store"
     assert "\n1. `Where is the mole?`\n" in answer.text
     assert (
         "No questions were asked." in (await logging.as_admin("GET", "/admin/report?since=1h")).text
     )
 
 
-async def test_it_needs_a_log_the_key_and_a_period(logging: Api, api: Api) -> None:
-    answer = await api.as_admin("GET", "/admin/report")
-    assert answer.status == 404
-    assert answer.json()["error"].startswith("There is no question log.")
-    assert (await logging.get("/admin/report")).status == 401
-    answer = await logging.as_admin("GET", "/admin/report?since=soon")
-    assert answer.status == 400
-    assert answer.json()["details"] == {"field": "since"}
-
-
 @pytest.mark.processes
 async def test_gaps_are_found_beside_the_running_server(logging: Api) -> None:
-    log, index = logging.services.question_log, logging.services.settings.qdrant_path
-    assert log is not None
-    log.add(asked("Where is the mole?", outcome="refused"))
-    await log.flush()
+    index = logging.services.settings.qdrant_path
+    await write(logging, [asked("Where is the mole?", outcome="refused")])
     process = await create_subprocess_exec(
         *(sys.executable, "main.py", "gaps"),
         cwd=ROOT,
@@ -63,6 +38,5 @@ async def test_gaps_are_found_beside_the_running_server(logging: Api) -> None:
     output, _ = await process.communicate()
     assert process.returncode == 0
     assert output.decode().startswith(" 1. Where is the mole?\n")
-    log.add(asked("How long is the mole?"))
-    await log.flush()
+    await write(logging, [asked("How long is the mole?")])
     assert (await logging.as_admin("GET", "/admin/questions")).json()["total"] == 2

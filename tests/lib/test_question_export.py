@@ -5,7 +5,6 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +46,6 @@ FORMULAS = (
     "'=1",
     "\u0301=1",
 )
-
-
-@pytest.fixture
-async def logging(make_settings: MakeSettings, own_index: Path) -> AsyncIterator[Api]:
-    async with serving(make_settings(qdrant_path=own_index, question_log=30)) as running:
-        yield running
 
 
 async def export(api: Api, **wanted: Any) -> bytes:
