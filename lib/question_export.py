@@ -6,8 +6,9 @@ import csv
 import io
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
@@ -63,22 +64,19 @@ async def export_questions(log: LogReader, wanted: ExportQuery) -> AsyncIterator
     where, values = sql_condition(wanted)
     write = _write_rows if wanted.format == "csv" else _write_json
 
-    def read(before: int) -> Callable[[sqlite3.Connection], tuple[bytes, int]]:
-        def piece(connection: sqlite3.Connection) -> tuple[bytes, int]:
-            found = newest_as_json(connection, where, values, before, _BATCH)
-            last = decode_row(found[-1]).id if len(found) == _BATCH else 0
-            return write(found), last
-
-        return piece
+    def read(before: int, connection: sqlite3.Connection) -> tuple[bytes, int]:
+        """A piece, and the `before` of the next one; 0 at the end."""
+        found = newest_as_json(connection, where, values, before, _BATCH)
+        return write(found), decode_row(found[-1]).id if len(found) == _BATCH else 0
 
     head = write_csv(()) if wanted.format == "csv" else b""
-    first, before = await log.read(read(MAX_ID))
+    first, before = await log.read(partial(read, MAX_ID))
 
     async def pieces(piece: bytes, before: int) -> AsyncIterator[bytes]:
         yield piece
         while before:
             began = time.perf_counter()
-            piece, before = await log.read(read(before))
+            piece, before = await log.read(partial(read, before))
             reading = time.perf_counter() - began
             yield piece
             await asyncio.sleep(reading)  # half of the processor is for the answers
