@@ -20,10 +20,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from statistics import fmean
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
+from cachetools import TTLCache
 
 from lib.budget import BudgetExhausted
 from lib.embedding import Embedder, Vectors, l2_normalise
@@ -92,20 +93,20 @@ class NearestPage(msgspec.Struct, frozen=True, kw_only=True):
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """Questions with one meaning that the book does not answer."""
 
-    question: str
-    """The most central one."""
+    question: Annotated[str, msgspec.Meta(description="The most central one.")]
     questions: int
     conversations: int
-    recent: int
-    """In the second half of the period; `before`: in the first."""
-    before: int
+    recent: Annotated[int, msgspec.Meta(description="Questions in the second half of the period.")]
+    before: Annotated[int, msgspec.Meta(description="Questions in the first half of the period.")]
     outcomes: GapOutcomes
     languages: list[GapLanguage]
     nearest: NearestPage | None
-    examples: list[str]
-    """At most 5, different from each other and from `question`."""
-    ids: list[int]
-    """At most 100, newest first."""
+    examples: Annotated[
+        list[str], msgspec.Meta(description=f"At most {_MAX_EXAMPLES} others, all different.")
+    ]
+    ids: Annotated[
+        list[int], msgspec.Meta(description=f"Ids of at most {_MAX_IDS} questions, newest first.")
+    ]
     first_asked: datetime
     last_asked: datetime
 
@@ -114,12 +115,14 @@ class Gaps(msgspec.Struct, frozen=True, kw_only=True):
     """Gaps, most needed first."""
 
     gaps: list[Gap]
-    total: int
-    """Number of gaps, of which `gaps` are the first."""
-    questions: int
-    """Questions in all gaps."""
-    ungrouped: int
-    """Questions compared by their words alone, because they are not embedded yet."""
+    total: Annotated[
+        int, msgspec.Meta(description="Number of gaps, of which `gaps` are the first.")
+    ]
+    questions: Annotated[int, msgspec.Meta(description="Number of questions in all gaps.")]
+    ungrouped: Annotated[
+        int,
+        msgspec.Meta(description="Questions not embedded yet, so compared by their words only."),
+    ]
 
 
 _CANDIDATES: Final = """
@@ -219,7 +222,7 @@ class GapFinder:
         self._embedder = embedder
         self._turn = asyncio.Lock()
         self._calibration: Calibration | None = None
-        self._last: tuple[tuple[object, ...], float, Gaps] | None = None
+        self._results: TTLCache[object, Gaps] = TTLCache(1, _CACHED_SECONDS)
 
     async def find(self, *, since: int, limit: int) -> Gaps:
         """Group the questions asked since `since` (milliseconds since 1970).
@@ -230,8 +233,8 @@ class GapFinder:
         async with self._turn:
             now = round(1e3 * time.time())
             state = await self._state(since, now, limit)
-            if self._last and self._last[0] == state and time.monotonic() < self._last[1]:
-                return self._last[2]
+            if known := self._results.get(state):
+                return known
             points = await self._read_points(since)
             await self._embed(points)
             groups = await self._group(points)
@@ -251,8 +254,8 @@ class GapFinder:
             )
             later = await self._state(since, now, limit)
             # All but the last value, the number of vectors.
-            unchanged = later[0][:-1] == state[0][:-1] and not left
-            self._last = (later, time.monotonic() + _CACHED_SECONDS, found) if unchanged else None
+            if later[0][:-1] == state[0][:-1] and not left:
+                self._results[later] = found
             return found
 
     async def _state(self, since: int, now: int, limit: int) -> tuple[tuple[int, ...], int, int]:
@@ -348,7 +351,7 @@ class GapFinder:
         return grouping.groups + alone
 
     async def _read_vectors(self, points: Sequence[_Point]) -> tuple[list[_Point], Vectors]:
-        """The points that still have a vector, and their vectors."""
+        """The points that still have a vector, and their vectors, `(points, dimension)`."""
         ids = json.dumps([each.embedded for each in points])
         query = (
             "SELECT question_id, vector FROM vectors"

@@ -30,11 +30,11 @@ class PageUse(msgspec.Struct, frozen=True, kw_only=True):
 
     file_path: str
     title: str
-    url: str | None
-    """Null if it is unknown, or the book no longer has the page."""
+    url: Annotated[
+        str | None, msgspec.Meta(description="null if unknown, or if the book has no such page.")
+    ]
     citations: int
-    questions: int
-    """Questions whose answer cites it."""
+    questions: Annotated[int, msgspec.Meta(description="Questions whose answer cites it.")]
 
 
 class UncitedHeading(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,9 +54,9 @@ class UncitedHeadings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PagesUse(msgspec.Struct, frozen=True, kw_only=True):
-    """Use of the pages in a period.
+    """Pages by their citations in a period.
 
-    `least` and `never` are of the pages in the book's default language and version.
+    `least` and `never` cover the book's default language and version only.
     """
 
     most: list[PageUse]

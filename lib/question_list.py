@@ -88,42 +88,57 @@ class QuestionsQuery(QuestionFilter, kw_only=True):
 
 
 class QuestionRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A logged question and how it was answered. The schema in `lib.question_log` explains them."""
+    """A logged question and how it was answered."""
 
     id: int
     asked_at: datetime
-    conversation: str
-    question: str
+    conversation: Annotated[str, msgspec.Meta(description="Random id, valid for one conversation.")]
+    question: Annotated[str, msgspec.Meta(description="Masked.")]
     language: str
-    interface: str
-    outcome: str
-    mode: str
-    fallback: str
-    code: str
-    stands_alone: bool
-    supported: int
+    interface: Annotated[str, msgspec.Meta(description="The route, such as /chat.")]
+    outcome: Annotated[str, msgspec.Meta(description=f"{', '.join(get_args(Outcome))}.")]
+    mode: Annotated[str, msgspec.Meta(description="generated, extractive, cached or none.")]
+    fallback: Annotated[
+        str,
+        msgspec.Meta(description="Why an extractive answer replaces a generated one; else empty."),
+    ]
+    code: Annotated[
+        str, msgspec.Meta(description="Code of the error; empty unless the answer failed.")
+    ]
+    stands_alone: Annotated[
+        bool, msgspec.Meta(description="false for a follow-up that depends on earlier questions.")
+    ]
+    supported: Annotated[int, msgspec.Meta(description="Sentences that their source supports.")]
     unsupported: int
     unknown: int
-    first_seconds: float | None
+    first_seconds: Annotated[
+        float | None,
+        msgspec.Meta(description="Time to the first token; null if it was not streamed."),
+    ]
     total_seconds: float
     prompt_tokens: int
     completion_tokens: int
     embedding_tokens: int
-    cost_usd: float | None
+    cost_usd: Annotated[
+        float | None, msgspec.Meta(description="Estimated; null where the price is not known.")
+    ]
     vote: str | None
     reason: str | None
-    note: str | None
-    passages: list[LoggedPassage]
+    note: Annotated[str | None, msgspec.Meta(description="Masked.")]
+    passages: Annotated[
+        list[LoggedPassage],
+        msgspec.Meta(description="Those that the answer cites, in order; else the nearest."),
+    ]
 
 
 class QuestionPage(msgspec.Struct, frozen=True, kw_only=True):
     """Questions, newest first."""
 
     questions: list[QuestionRow]
-    next: int | None
-    """`before` of the following page; null on the last."""
-    total: int
-    """Number of questions on all pages."""
+    next: Annotated[
+        int | None, msgspec.Meta(description="`before` of the following page; null on the last.")
+    ]
+    total: Annotated[int, msgspec.Meta(description="Number of questions on all pages.")]
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,15 +166,20 @@ class DayActivity(msgspec.Struct, frozen=True, kw_only=True):
     small_talk: int = 0
     up: int = 0
     down: int = 0
-    unsupported: int = 0
-    """Questions whose answer has an unsupported sentence."""
+    unsupported: Annotated[
+        int, msgspec.Meta(description="Questions whose answer has an unsupported sentence.")
+    ] = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     embedding_tokens: int = 0
-    cost_usd: float | None = 0.0
-    """Of the questions whose price is known; null if there is none."""
-    first_p50: float | None = None
-    """Seconds to the first token."""
+    cost_usd: Annotated[
+        float | None,
+        msgspec.Meta(description="Of the questions with a known price; null without one."),
+    ] = 0.0
+    first_p50: Annotated[
+        float | None,
+        msgspec.Meta(description="Median seconds to the first token; null without one."),
+    ] = None
     first_p95: float | None = None
 
 
@@ -236,7 +256,7 @@ async def find_question(log: LogReader, question: int) -> QuestionRow:
 
 
 async def read_conversation(log: LogReader, conversation: str) -> Conversation:
-    """The last questions of a conversation. Raises `NotFound`."""
+    """The newest `_MAX_CONVERSATION` questions of a conversation. Raises `NotFound`."""
     found = await log.read(
         lambda connection: newest(
             connection, "conversation = ?", [conversation], MAX_ID, _MAX_CONVERSATION
@@ -310,7 +330,7 @@ _COUNTS_BY_DAY: Final = f"""
 SELECT asked_at / {_DAY} AS day, count(first_ms), {", ".join(_COUNTS.values())}
 {_WITHIN} GROUP BY day
 """
-# A day has fewer questions than milliseconds, so a number tells day and rank.
+# The start of the day plus the rank is unique: a day has fewer questions than milliseconds.
 _RANKED: Final = f"""
 SELECT * FROM (
     SELECT asked_at / {_DAY} * {_DAY}
@@ -324,7 +344,7 @@ SELECT language, interface, count(*) {_WITHIN} GROUP BY language, interface ORDE
 
 
 def sql_condition(wanted: QuestionFilter) -> tuple[str, list[object]]:
-    """The SQL condition of a filter, and its parameters. Raises `InvalidRequest`."""
+    """The `WHERE` condition of a filter, and its parameters. Raises `InvalidRequest`."""
     terms = ["asked_at >= ?", "asked_at < ?"]
     values: list[object] = [*wanted.bounds()]
     for column in ("outcome", "vote", "language", "interface"):
@@ -351,7 +371,7 @@ def sql_condition(wanted: QuestionFilter) -> tuple[str, list[object]]:
 def newest(
     connection: sqlite3.Connection, where: str, values: Sequence[object], before: int, most: int
 ) -> list[QuestionRow]:
-    """The last questions before an id that meet an SQL condition, newest first."""
+    """The `most` newest questions with an id below `before` that meet a `WHERE` condition."""
     return [*map(decode_row, newest_as_json(connection, where, values, before, most))]
 
 

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -109,7 +109,7 @@ CREATE TABLE places (
 );
 CREATE TABLE passages (
     question_id INTEGER NOT NULL REFERENCES questions ON DELETE CASCADE,
-    position INTEGER NOT NULL,     -- from 1, best first
+    position INTEGER NOT NULL,     -- from 1, in the order of citations, or nearest first
     place_id INTEGER NOT NULL REFERENCES places,
     start_char INTEGER NOT NULL,   -- in the file
     end_char INTEGER NOT NULL,
@@ -131,10 +131,9 @@ class LoggedPassage(msgspec.Struct, frozen=True, kw_only=True):
     """A passage that an answer cites, or that was nearest to a question without an answer."""
 
     file_path: str
-    heading: str
-    """Chapter, section and heading (`lib.ranking.join_headings`)."""
+    heading: Annotated[str, msgspec.Meta(description="Chapter > section > heading.")]
     url: str | None
-    start_char: int
+    start_char: Annotated[int, msgspec.Meta(description="Offset in the file, in characters.")]
     end_char: int
     score: float
     cited: bool
@@ -267,8 +266,7 @@ class QuestionLog(LogReader):
         self._clock = clock
         self._elapsed = elapsed
         self._offset = clock() - elapsed()
-        self._changed_at: float | None = None
-        self._started_at = elapsed()
+        self._unchanged_since = elapsed()  # the clock
         self._erasing = False
         self._writer = LogWriter(path, prepare=_prepare, maintain=self._maintain, elapsed=elapsed)
 
@@ -387,7 +385,7 @@ class QuestionLog(LogReader):
         changed = abs(offset - self._offset) > _CLOCK_SECONDS
         self._offset = offset
         if changed:
-            self._changed_at = self._elapsed()
+            self._unchanged_since = self._elapsed()
             _log.info("The clock was changed. The question log expires old entries in an hour.")
         return changed
 
@@ -395,10 +393,9 @@ class QuestionLog(LogReader):
         now = round(1e3 * self._clock())
         oldest = now - self._days * _DAY_MS
         yield from _repeat(connection, "DELETE FROM questions", "asked_at < ?", oldest)
-        since = self._started_at if self._changed_at is None else self._changed_at
         # Written while the clock was ahead: they must not live longer than the others. At the
         # start the clock itself may be wrong, until it is set from the network.
-        if self._elapsed() - since >= MAINTENANCE_SECONDS / 2:
+        if self._elapsed() - self._unchanged_since >= MAINTENANCE_SECONDS / 2:
             change = f"UPDATE questions SET asked_at = {now}"
             yield from _repeat(connection, change, "asked_at > ?", now)
         _delete_unused_places(connection)
@@ -553,7 +550,10 @@ def fold(text: str) -> str:
 
 
 def pack_vector(vector: npt.NDArray[np.float32]) -> bytes:
-    """Scale a vector to int8 with a maximum of 127, which preserves cosines."""
+    """Quantise a vector `(dimension,)` to `dimension` bytes, int8 with a maximum of 127.
+
+    Cosines stay the same up to rounding.
+    """
     largest = max(float(np.abs(vector).max()), 1e-12)
     packed: bytes = np.rint(vector * (127 / largest)).astype(np.int8).tobytes()
     return packed

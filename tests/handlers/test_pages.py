@@ -124,6 +124,10 @@ async def test_every_described_route_is_in_the_document(api: Api) -> None:
     }
 
 
+async def test_no_description_names_the_source_code(api: Api) -> None:
+    assert not re.findall("`(?:lib[.]|_)[^`]*`", (await api.get("/openapi.json")).text)
+
+
 async def test_every_reference_leads_somewhere(api: Api) -> None:
     document = (await api.get("/openapi.json")).json()
     names = re.findall(
