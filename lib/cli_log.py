@@ -58,8 +58,12 @@ async def run_log_command(settings: Settings, command: argparse.Namespace) -> in
     if "limit" in command and command.limit < 1:
         return _fail("--limit must be 1 or more.", 2)
     path = settings.qdrant_path / FILE_NAME
-    if not path.is_file():
+    try:
+        path.stat()
+    except FileNotFoundError:
         return _fail(f"{NO_LOG}\nLooked for {path}.")
+    except OSError as error:
+        return _fail(f"Cannot read {path}: {error.strerror}.")
     if not settings.question_log:
         print(
             "QUESTION_LOG is off here. If it is off for the server too, this log is outdated.",

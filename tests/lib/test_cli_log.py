@@ -56,6 +56,17 @@ def test_without_a_log(
     assert not folder.exists()
 
 
+def test_a_folder_that_cannot_be_entered(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is too long, because the user root may enter every folder."""
+    folder.mkdir()
+    closed = folder / ("x" * 300)
+    monkeypatch.setenv("QDRANT_PATH", str(closed))
+    assert main(["questions"]) == 1
+    assert capsys.readouterr().err == f"Cannot read {closed / FILE_NAME}: File name too long.\n"
+
+
 def test_questions_are_listed_newest_first(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
