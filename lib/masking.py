@@ -26,6 +26,8 @@ _MIN_KEY_LENGTH: Final = 4
 _MIN_KEY_LIKE: Final = 11
 _MIN_DIGITS: Final = 8
 _MIN_DIGITS_WITH_PLUS: Final = 7
+_MAX_PORT: Final = 65_535
+"""Phone numbers in India are like 72345-91234."""
 
 _Mask = Callable[[str], str]
 _Span = tuple[int, int]
@@ -294,4 +296,6 @@ def _is_range(text: str, parts: list[str]) -> bool:
     if all(re.fullmatch(_YEAR, part) for part in parts) or _LIST.fullmatch(text):
         return True
     ports = len(parts) == 2 and "-" in text and all(0 < len(part) <= 5 for part in parts)
-    return ports and "0" not in (parts[0][0], parts[1][0]) and int(parts[0]) < int(parts[1])
+    if not ports or "0" in (parts[0][0], parts[1][0]):
+        return False
+    return int(parts[0]) < int(parts[1]) <= _MAX_PORT
