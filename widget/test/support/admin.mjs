@@ -142,6 +142,8 @@ export async function loaded(page) {
 
 export async function go(page, name) {
   await page.getByRole("navigation").getByRole("link", { name, exact: true }).click();
+  // The view changes with the event hashchange, some time after the click.
+  await page.locator("nav [aria-current]").getByText(name, { exact: true }).waitFor();
   await loaded(page);
 }
 
