@@ -39,10 +39,7 @@ export function overview(session: Session, route: Route): View {
   const activity = viewOfPeriod<Activity>(session, route, {
     longest: LONGEST_PLOT,
     fetch: (since, signal) => session.client.get("admin/activity", { since }, signal),
-    show({ days }) {
-      session.say("Loaded");
-      return plots(days);
-    },
+    show: ({ days }) => plots(days),
   });
   return {
     element: make("div", {}, section("Activity", activity.element), state.element),

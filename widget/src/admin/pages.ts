@@ -23,7 +23,6 @@ export function pages(session: Session, route: Route): View {
     fetch: (since, signal, query) =>
       session.client.get("admin/pages", { since, limit: query.get("limit") ?? "" }, signal),
     show({ most, least, never }, since) {
-      session.say("Loaded");
       const pagesOrNone = (caption: string, found: CitedPage[]) =>
         found.length ? table(caption, found, since) : make("p", {}, "No page was cited.");
       return [

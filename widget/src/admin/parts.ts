@@ -182,7 +182,7 @@ interface Loaded {
   stop(): void;
 }
 
-/** A region that loads its content. On failure, it shows the error and a button to retry. */
+/** A region that loads its content. On failure, it shows the error and a button to retry. `show` may announce more. */
 export function loaded<T>(
   session: Session,
   fetch: (signal: AbortSignal) => Promise<T>,
@@ -199,6 +199,7 @@ export function loaded<T>(
     try {
       const data = await fetch(signal);
       if (signal.aborted) return;
+      session.say("Loaded");
       element.replaceChildren(...show(data).filter((each) => each !== null && each !== false));
       element.removeAttribute("aria-busy");
     } catch (error) {

@@ -9,7 +9,6 @@ export function report(session: Session, route: Route): View {
     fetch: (since, signal) => session.client.text("admin/report", { since }, signal),
     show(markdown) {
       const download = () => save(new Blob([markdown], { type: "text/markdown" }), "report.md");
-      session.say("Loaded");
       return [
         make("p", { class: "actions" }, button("Download", download)),
         make("pre", { class: "report", tabindex: "0", role: "region", "aria-label": "Report as Markdown" }, markdown),
