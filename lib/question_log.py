@@ -266,7 +266,7 @@ class QuestionLog(LogReader):
         self._clock = clock
         self._elapsed = elapsed
         self._offset = clock() - elapsed()
-        self._unchanged_since = elapsed()  # the clock
+        self._clock_unchanged_since = elapsed()
         self._erasing = False
         self._writer = LogWriter(path, prepare=_prepare, maintain=self._maintain, elapsed=elapsed)
 
@@ -385,7 +385,7 @@ class QuestionLog(LogReader):
         changed = abs(offset - self._offset) > _CLOCK_SECONDS
         self._offset = offset
         if changed:
-            self._unchanged_since = self._elapsed()
+            self._clock_unchanged_since = self._elapsed()
             _log.info("The clock was changed. The question log expires old entries in an hour.")
         return changed
 
@@ -395,7 +395,7 @@ class QuestionLog(LogReader):
         yield from _repeat(connection, "DELETE FROM questions", "asked_at < ?", oldest)
         # Written while the clock was ahead: they must not live longer than the others. At the
         # start the clock itself may be wrong, until it is set from the network.
-        if self._elapsed() - self._unchanged_since >= MAINTENANCE_SECONDS / 2:
+        if self._elapsed() - self._clock_unchanged_since >= MAINTENANCE_SECONDS / 2:
             change = f"UPDATE questions SET asked_at = {now}"
             yield from _repeat(connection, change, "asked_at > ?", now)
         _delete_unused_places(connection)
