@@ -56,14 +56,14 @@ export class Feedback {
       ["source", strings.reasonSource],
       ["other", strings.reasonOther],
     ];
+    const reason = () => (new FormData(form).get("reason") as Reason | null) ?? undefined;
     const note = make("textarea", { rows: "2", maxlength: String(MAX_NOTE), dir: "auto" });
     const form = make(
       "form",
       {
         onsubmit: (event: SubmitEvent) => {
           event.preventDefault();
-          const reason = new FormData(form).get("reason") as Reason | null;
-          this.#send("down", reason ?? undefined, note.value.trim() || undefined);
+          this.#send("down", reason(), note.value.trim() || undefined);
         },
       },
       make(
@@ -78,8 +78,9 @@ export class Feedback {
       make("button", { type: "submit", class: "choice" }, strings.sendFeedback),
     );
     this.form.replaceChildren(form);
-    // A reader who presses the thumb and follows a source does not come back to the form.
-    addEventListener("pagehide", () => form.isConnected && form.requestSubmit(), { once: true });
+    // A reader who presses the thumb and follows a source does not come back to the form. Only
+    // "Send" sends the note.
+    addEventListener("pagehide", () => form.isConnected && this.#send("down", reason()), { once: true });
     form.querySelector("input")!.focus();
     this.#show();
   }

@@ -2,13 +2,13 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { QUIRE } from "./support/internet.mjs";
 import { PAGE, usePlainPage } from "./support/plain-page.mjs";
-import { strings, until } from "./support/widget.mjs";
+import { strings } from "./support/widget.mjs";
 
 const STARTING = "<!doctype html><title>Starting</title><p>Your service is starting.";
 
-const used = usePlainPage({ env: { METRICS_PUBLIC: "true" } });
+const KEY = "the-admin-key";
+const used = usePlainPage({ env: { QUESTION_LOG: "1d", ADMIN_API_KEY: KEY } });
 
 test("a host that holds requests while it starts is shown as waking, then answers", async () => {
   const widget = await used.open();
@@ -73,20 +73,24 @@ test("a model that breaks off is told as Quire tells it", async () => {
   await widget.button(strings.retry).waitFor();
 });
 
-test("a reader who leaves the page with the form open has voted, and cannot vote again", async () => {
+test("a reader who leaves the page with the form open has voted, without the note, and cannot vote again", async () => {
   const widget = await used.open();
   await widget.open();
   await widget.ask("How do I wind the clock?");
   await widget.answered();
   await widget.button(strings.notHelpful).click();
   await widget.element.getByLabel(strings.reasonWrong).check();
+  await widget.element.getByLabel(strings.note).fill("Not sent");
   await widget.page.goto(`http://${PAGE}/next/`);
   await widget.answered();
   assert.equal(await widget.button(strings.notHelpful).getAttribute("aria-pressed"), "true");
-  await until(widget.page, async (address) => {
-    const metrics = await (await fetch(address)).text();
-    return /^quire_votes_total\{reason="wrong",vote="down"\} 1/m.test(metrics);
-  }, `http://${QUIRE}/metrics`);
+  const address = `http://127.0.0.1:${used.quire.port}/admin/questions?vote=down`;
+  let voted;
+  while (!voted) {
+    const response = await fetch(address, { headers: { "X-API-Key": KEY } });
+    [voted] = (await response.json()).questions;
+  }
+  assert.deepEqual([voted.reason, voted.note], ["wrong", null]);
 });
 
 test("a page of another origin is told that it is not allowed", async () => {
